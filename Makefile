@@ -1,0 +1,56 @@
+# `make demo` and `make test` need nothing but Python 3.11 or newer: the first run sets up
+# .venv, later runs use it, and a change of pyproject.toml or constraints.txt brings it up to date.
+
+PYTHON ?=
+VENV ?= .venv
+WORKERS ?= 2
+PYTEST_ARGS ?=
+EXTRAS := demo,opensmile,skada,test
+
+python := $(VENV)/bin/python
+# Named by the folder: console scripts hold absolute paths, so a moved checkout installs again.
+ready := $(VENV)/.ready$(subst /,-,$(CURDIR))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench clean
+
+help:
+	@echo "make demo       run the benchmark on four synthetic corpora"
+	@echo "make test       run the tests"
+	@echo "make test-slow  run the tests that take minutes"
+	@echo "make lint       check style, types and layers"
+	@echo "make bench      run the speed scripts"
+	@echo "make setup      only set up $(VENV)"
+	@echo "make clean      remove $(VENV) and the tools' caches; results stay"
+
+setup: $(ready)
+
+demo: $(ready)
+	$(VENV)/bin/clser-bench run --suite demo
+
+test: $(ready)
+	$(python) -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(ready)
+	$(python) -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(ready)
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+	$(python) -m mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(ready)
+	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(python) "$$script"; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(ready): pyproject.toml constraints.txt
+	@sh tools/make-venv.sh $(VENV) $(PYTHON)
+	@echo "installing clser-bench and what it needs into $(VENV) (one to two minutes, 2 GB of disk) ..."
+	@$(python) -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@rm -f $(VENV)/.ready*
+	@touch $@
+	@echo "$(VENV) is ready"

@@ -1,0 +1,1 @@
+"""Corpora on disk to utterance tables, draws, and the boundary between problems and answers."""

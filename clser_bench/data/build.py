@@ -1,0 +1,177 @@
+"""The boundary: corpora in, problems without answers and answers without problems out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.data.draws import draw, labelled_rows, permuted
+from clser_bench.data.halves import halves
+from clser_bench.errors import CorpusError
+from clser_bench.seeding import generator
+from clser_bench.spec import EMOTIONS, Protocol, Shots
+from clser_bench.trial import AnswerKey, Corpus, Problem, Rows, Table
+
+Tables = Callable[..., Table]
+"""`tables(corpus, *, source, rows)`: the normalised table of `corpus` for a pair with that source.
+
+`rows` are the rows whose statistics may be used (the adaptation half); None means all.
+"""
+
+_LEAST = 2  # utterances that a class keeps in an imbalanced target
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Fold:
+    """A problem and, apart from it, its answers; only the problem travels to a method.
+
+    Attributes:
+        problem: what a method is given.
+        key: what scoring compares with.
+    """
+
+    problem: Problem
+    key: AnswerKey
+
+
+def build(
+    source: Corpus,
+    target: Corpus,
+    *,
+    classes: Sequence[str],
+    shots: Shots,
+    seed: int,
+    protocol: Protocol,
+    tables: Tables,
+) -> tuple[Fold, ...]:
+    """Make the problem of a pair and a draw, and its answer key.
+
+    Only utterances of the pair's classes enter, on both sides. No label of the target has a
+    way into the problem but through `target_rows`: which rows there are, never which is which.
+
+    Args:
+        source: the corpus with k labelled utterances per class.
+        target: the corpus without labels.
+        classes: the pair's emotions, in the order of class indices.
+        shots: labelled utterances per class, or `all`.
+        seed: number of the draw.
+        protocol: its setting and target prior are honoured here, its normalisation by `tables`.
+        tables: gives the normalised feature tables.
+
+    Returns:
+        One fold, or the two of the inductive setting: in each, one half of the speakers is
+        adapted to and the other is scored.
+
+    Raises:
+        CorpusError: a class has too few utterances, or a half of the speakers has none.
+    """
+    labelled = draw(source, classes=classes, shots=shots, seed=seed)
+    everything, _ = labelled_rows(source, classes)
+    rows = target_rows(target, classes=classes, seed=seed, protocol=protocol)
+    names = tuple(classes)
+    folds = []
+    for adapt, scored, known in _parts(target, rows, protocol):
+        problem = Problem(
+            classes=names,
+            source=tables(source, source=source, rows=None),
+            target=tables(target, source=source, rows=known),
+            labelled=labelled,
+            unlabelled=np.setdiff1d(everything, labelled.rows),
+            adapt=adapt,
+            scored=scored,
+        )
+        folds.append(Fold(problem=problem, key=_answers(target, scored, names)))
+    return tuple(folds)
+
+
+def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: Protocol) -> Rows:
+    """The rows of a target that take part in a pair.
+
+    With the prior `dirichlet:A`, class shares are drawn from a symmetric Dirichlet distribution
+    of concentration A, seeded by target and seed, and the target is thinned to them without
+    replacement: as many utterances as the scarcest class allows, each count rounded down, but
+    at least 2 of each class (all, where it has fewer). Each emotion's weight is drawn
+    by itself, so pairs that share a target and a seed share the ratios of its classes.
+    Feature statistics remain those of the whole corpus.
+
+    Args:
+        target: the corpus.
+        classes: the pair's emotions.
+        seed: number of the draw; of no effect where the prior is natural.
+        protocol: its prior is honoured.
+
+    Returns:
+        Ascending rows [m].
+
+    Raises:
+        CorpusError: the target has no utterance of a class.
+    """
+    rows, y = labelled_rows(target, classes)
+    counts = np.bincount(y, minlength=len(classes))
+    if not counts.all():
+        absent = [emotion for emotion, count in zip(classes, counts, strict=True) if not count]
+        raise CorpusError(
+            f"{target.spec.title} ({target.spec.code}) in {target.root} has no utterance of "
+            f"{', '.join(absent)}; complete the corpus or leave it out"
+        )
+    concentration = protocol.concentration()
+    if concentration is None:
+        return rows
+    kept = _thinned(counts, _weights(target.spec.code, classes, seed, concentration))
+    chosen = [
+        permuted(target, emotion, "prior", seed)[:count]
+        for emotion, count in zip(classes, kept, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _weights(
+    code: str, classes: Sequence[str], seed: int, concentration: float
+) -> npt.NDArray[np.float64]:
+    """Dirichlet shares [c]: gamma variates made in logarithms, where small ones do not vanish."""
+    random = generator("prior", code, seed)
+    boosted = np.log(random.standard_gamma(concentration + 1.0, len(EMOTIONS)))
+    logs = boosted + np.log1p(-random.random(len(EMOTIONS))) / concentration
+    chosen = logs[[EMOTIONS.index(emotion) for emotion in classes]]
+    shares = np.exp(chosen - chosen.max())
+    normalised: npt.NDArray[np.float64] = shares / shares.sum()
+    return normalised
+
+
+def _thinned(counts: Rows, shares: npt.NDArray[np.float64]) -> Rows:
+    with np.errstate(divide="ignore"):
+        total = (counts / shares).min()
+    # rounding up a hair: total * share must give back the scarcest class's own count
+    wanted = np.floor(total * shares + 1e-9).astype(np.int64)
+    kept: Rows = np.minimum(np.maximum(wanted, _LEAST), counts)
+    return kept
+
+
+def _parts(target: Corpus, rows: Rows, protocol: Protocol) -> list[tuple[Rows, Rows, Rows | None]]:
+    """For each fold: rows to adapt to, rows to score, rows whose statistics may be used."""
+    if protocol.setting == "transductive":
+        return [(rows, rows, None)]
+    first, second = (np.isin(target.speakers, sorted(half)) for half in halves(target))
+    parts: list[tuple[Rows, Rows, Rows | None]] = []
+    for adapts, scores in ((first, second), (second, first)):
+        adapt, scored = rows[adapts[rows]], rows[scores[rows]]
+        if not len(adapt) or not len(scored):
+            raise CorpusError(
+                f"{target.spec.title} ({target.spec.code}): a half of its speakers has no "
+                "utterance of the pair's classes; use the transductive setting"
+            )
+        parts.append((adapt, scored, np.flatnonzero(adapts).astype(np.int64)))
+    return parts
+
+
+def _answers(target: Corpus, scored: Rows, classes: tuple[str, ...]) -> AnswerKey:
+    utterances = [target.utterances[row] for row in scored]
+    return AnswerKey(
+        classes=classes,
+        y=np.array([classes.index(utterance.emotion) for utterance in utterances], dtype=np.int64),
+        speakers=tuple(utterance.speaker for utterance in utterances),
+        names=tuple(utterance.name for utterance in utterances),
+    )

@@ -1,0 +1,155 @@
+"""What is spoken for the demo corpora, and how: everything but the sound itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from clser_bench.data.definitions import corpus_specs
+from clser_bench.data.demo.espeak import Request
+from clser_bench.data.demo.languages import LANGUAGES, Language, Voice
+from clser_bench.data.demo.rules import PARAMETERS, RULES, changes
+from clser_bench.hashing import digest
+from clser_bench.seeding import generator, seed_of
+from clser_bench.spec import CorpusSpec
+
+VERSION = 1
+"""Raised when the demo corpora come out differently: they get a new folder."""
+
+_SENTENCES_EACH = 4
+
+_SCATTER = {
+    "rate": 8.0,
+    "pitch": 1.2,
+    "range": 20.0,
+    "loudness": 2.0,
+    "brightness": 1.5,
+    "breath": 0.1,
+    "tremor": 0.08,
+}
+"""Standard deviation between utterances of one speaker and emotion, in the rules' units."""
+
+_SHARES = {"language": 0.5, "speaker": 0.8, "utterance": 1.0}
+"""How far languages differ in what one emotion does to the voice, beyond the rules' strengths; how
+far speakers of a language differ; and how far utterances do: shares of `_SCATTER`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Take:
+    """One utterance to make.
+
+    Attributes:
+        name: file relative to the corpus folder.
+        emotion: one of `EMOTIONS`.
+        speaker: as in the definition.
+        request: what the synthesiser is asked for.
+        loudness: dB relative to the corpus's usual level.
+        brightness: dB added above 1 kHz.
+        breath: share of noise above 1.5 kHz, 0 to 1.
+        tremor: depth of the modulation of loudness, 0 to 1.
+        seed: of the noise that is added.
+    """
+
+    name: str
+    emotion: str
+    speaker: str
+    request: Request
+    loudness: float
+    brightness: float
+    breath: float
+    tremor: float
+    seed: int
+
+
+@functools.cache
+def takes() -> Mapping[str, tuple[Take, ...]]:
+    """Everything that is spoken, by corpus code, in a fixed order."""
+    return {language.code: _takes(language) for language in LANGUAGES}
+
+
+@functools.cache
+def recipe() -> str:
+    """Hash of everything the demo corpora are made from; 64 hexadecimal digits."""
+    return digest(
+        {
+            "version": VERSION,
+            "rules": [asdict(rule) for rule in RULES],
+            "takes": {
+                language.code: [
+                    language.channel,
+                    [asdict(take) for take in takes()[language.code]],
+                ]
+                for language in LANGUAGES
+            },
+        }
+    )
+
+
+def _takes(language: Language) -> tuple[Take, ...]:
+    spec = corpus_specs()[language.code]
+    return tuple(
+        _take(language, spec, speaker=speaker, label=label, sentence=sentence)
+        for position, speaker in enumerate(language.voices)
+        for label in spec.labels
+        for sentence in _chosen(language, position)
+    )
+
+
+def _chosen(language: Language, position: int) -> list[int]:
+    """Every speaker says most of the sentences, each another selection."""
+    count = len(language.sentences)
+    return sorted((position + step) % count for step in range(_SENTENCES_EACH))
+
+
+def _take(language: Language, spec: CorpusSpec, *, speaker: str, label: str, sentence: int) -> Take:
+    emotion = spec.labels[label]
+    purpose = ("demo", VERSION, language.code, speaker, emotion, sentence)
+    shift = _shift(language, speaker=speaker, emotion=emotion, sentence=sentence)
+    voice = language.voices[speaker]
+    return Take(
+        name=f"{speaker}/{label}_s{sentence + 1}.wav",
+        emotion=emotion,
+        speaker=speaker,
+        request=_request(language, voice, shift, sentence=sentence, seed=seed_of(*purpose)),
+        loudness=round(shift["loudness"], 3),
+        brightness=round(shift["brightness"], 3),
+        breath=round(float(np.clip(shift["breath"], 0.0, 1.0)), 3),
+        tremor=round(float(np.clip(shift["tremor"], 0.0, 0.9)), 3),
+        seed=seed_of(*purpose, "noise"),
+    )
+
+
+def _shift(language: Language, *, speaker: str, emotion: str, sentence: int) -> dict[str, float]:
+    """The rule at the language's strength, and three layers of chance."""
+    layers = {
+        "language": generator("demo language", VERSION, language.code, emotion),
+        "speaker": generator("demo speaker", VERSION, language.code, speaker, emotion),
+        "utterance": generator(
+            "demo utterance", VERSION, language.code, speaker, emotion, sentence
+        ),
+    }
+    scatter = language.scatter * np.array([_SCATTER[name] for name in PARAMETERS])
+    shift = np.array([changes(emotion)[name] * language.strengths[name] for name in PARAMETERS])
+    for layer, chance in layers.items():
+        shift += _SHARES[layer] * scatter * chance.standard_normal(len(PARAMETERS))
+    return dict(zip(PARAMETERS, shift.tolist(), strict=True))
+
+
+def _request(
+    language: Language, voice: Voice, shift: Mapping[str, float], *, sentence: int, seed: int
+) -> Request:
+    return Request(
+        voice=f"{language.language}+{voice.variant}",
+        text=language.sentences[sentence],
+        rate=_whole(voice.rate * (1 + shift["rate"] / 100), low=80, high=400),
+        pitch=_whole(50 + (voice.pitch + shift["pitch"]) * 50 / 12, low=0, high=99),
+        range=_whole(50 * (1 + shift["range"] / 100), low=0, high=99),
+        seed=seed % 2**31,
+    )
+
+
+def _whole(value: float, *, low: int, high: int) -> int:
+    return int(min(max(round(value), low), high))

@@ -1,0 +1,44 @@
+"""How long work tells that it goes on, without knowing who shows it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Someone who shows progress; the command line has one that draws a bar."""
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stretch of work.
+
+        Args:
+            what: what is done, in words, such as `reading EMO-DB`.
+            total: number of steps.
+        """
+
+    def advance(self, count: int = 1) -> None:
+        """Tell that steps are finished.
+
+        Args:
+            count: how many.
+        """
+
+    def stop(self) -> None:
+        """End the stretch of work, finished or not."""
+
+
+class _Silent:
+    """Shows nothing."""
+
+    def start(self, what: str, total: int) -> None:
+        """Do nothing."""
+
+    def advance(self, count: int = 1) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+SILENT: Progress = _Silent()
+"""For callers that want no progress shown."""

@@ -1,0 +1,86 @@
+"""The errors that a user can mend: each says what was wrong, what was got, and what to do.
+
+The command line prints the message of a `ClserError` without a traceback; any other
+exception is a defect of clser-bench and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClserError(Exception):
+    """Something in the input, the set-up or the request is wrong, and the message says how to mend it."""
+
+
+class SpecError(ClserError):
+    """A definition (corpus, suite, hyper-parameter, option) is not usable."""
+
+
+class CorpusError(ClserError):
+    """A corpus on disk is missing, incomplete or not what its definition says."""
+
+
+class AudioError(ClserError):
+    """A file cannot be used as audio; carries the file and the reason.
+
+    Attributes:
+        path: the file, as given.
+        reason: what is wrong with it, in words.
+    """
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = str(path)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
+        """Pickle by path and reason, so that worker processes can raise it."""
+        return type(self), (self.path, self.reason)
+
+
+class FeatureError(ClserError):
+    """Features cannot be extracted, found or read."""
+
+
+class StoreError(ClserError):
+    """The results database cannot be read or written."""
+
+
+class MethodError(ClserError):
+    """A method cannot work on the problem it was given (a failed cell, with this message)."""
+
+
+class NotApplicableError(ClserError):
+    """A method does not apply to a problem: an answer with a reason, not a failure."""
+
+
+class MissingExtraError(ClserError):
+    """An optional dependency is needed and absent.
+
+    Args:
+        purpose: what it is needed for, in words.
+        extra: the extra of this package that brings it.
+    """
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs the extra '{extra}': pip install 'clser-bench[{extra}]'"
+        )
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Name what is allowed, nearest first, to end an error message with.
+
+    Args:
+        name: what was got.
+        allowed: the names that exist.
+
+    Returns:
+        `"; did you mean 'sere'? Known: chance, dann, sere"`, without the guess where nothing is near.
+    """
+    names = sorted(allowed)
+    near = difflib.get_close_matches(name, names, n=1)
+    guess = f"; did you mean '{near[0]}'?" if near else "."
+    return f"{guess} Known: {', '.join(names) or 'none'}"

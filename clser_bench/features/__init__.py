@@ -1,0 +1,1 @@
+"""Audio to instants and summaries, extracted once and cached."""

@@ -1,0 +1,107 @@
+"""The feature set `acoustic`: samples to frames, instants and a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import soxr
+import torch
+
+from clser_bench.features.acoustic_names import PARAMETERS, RATE
+from clser_bench.features.pitch import Pitch, pitch
+from clser_bench.features.pooling import pool
+from clser_bench.features.sets import INSTANTS
+from clser_bench.features.spectrum import FRAME, level, mel_columns, power, shape_columns
+from clser_bench.features.summaries import Flags, active, summarise
+from clser_bench.features.torchaudio_import import load_torchaudio
+from clser_bench.trial import Floats
+
+
+def check() -> None:
+    """Raise unless torchaudio can be imported.
+
+    Raises:
+        FeatureError: it cannot.
+    """
+    load_torchaudio()
+
+
+def extract(samples: Floats, rate: int) -> tuple[Floats, Floats]:
+    """Compute instants and summary; see `acoustic_names` for the columns.
+
+    Args:
+        samples: float32 mono [samples], full scale 1; resampled to 16 kHz. Clips shorter than
+            a frame are padded with zeros on both sides.
+        rate: in Hz.
+
+    Returns:
+        Instants float32 [32, d] over the active stretch, and summary float32 [f].
+    """
+    with one_thread(), torch.inference_mode():
+        columns, voiced = frames(samples, rate)
+    return pool(columns, INSTANTS), summarise(columns, voiced)
+
+
+def frames(samples: Floats, rate: int) -> tuple[Floats, Flags]:
+    """Compute the frames of the active stretch.
+
+    Args:
+        samples: as for `extract`.
+        rate: in Hz.
+
+    Returns:
+        The columns `INSTANT_NAMES`, float32 [m, d], and whether each frame is voiced [m].
+    """
+    signal = _prepare(samples, rate)
+    spectrum = power(signal)
+    log_mel, cepstrum, loudness = mel_columns(spectrum)
+    loud = level(spectrum)
+    contour = pitch(signal, len(spectrum))
+    columns = (
+        log_mel.numpy(),
+        cepstrum.numpy(),
+        _octaves(contour)[:, None],
+        contour.voicing[:, None],
+        loud.numpy(),
+        loudness.numpy(),
+        shape_columns(spectrum).numpy(),
+    )
+    kept = active(loud.numpy()[:, 0])
+    return np.concatenate(columns, axis=1)[kept], (contour.hertz > 0)[kept]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: sums must not depend on the machine's cores."""
+    before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _prepare(samples: Floats, rate: int) -> torch.Tensor:
+    """Resample to 16 kHz, take off the mean, pad to a frame."""
+    signal = np.asarray(samples, np.float32)
+    if rate != RATE:
+        signal = soxr.resample(signal, rate, RATE, quality="VHQ")
+    signal = signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else signal
+    missing = max(FRAME - len(signal), 0)
+    padded = np.pad(signal, (missing // 2, missing - missing // 2))
+    return torch.from_numpy(padded.astype(np.float32, copy=False))
+
+
+def _octaves(contour: Pitch) -> Floats:
+    """Octaves above the reference, drawn straight through unvoiced frames [m]."""
+    (voiced,) = np.nonzero(contour.hertz > 0)
+    if not len(voiced):
+        return np.zeros_like(contour.hertz)
+    octaves = np.log2(contour.hertz[voiced] / float(PARAMETERS["pitch_reference_hz"]))
+    filled = np.interp(np.arange(len(contour.hertz)), voiced, octaves)
+    return np.asarray(filled, np.float32)

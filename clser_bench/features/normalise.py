@@ -1,0 +1,171 @@
+"""Z-scores by the statistics of a corpus, of each speaker, or of the source (docs/protocol.md).
+
+Every column is taken alone: (x - mean) / (deviation + 1e-6), the deviation with ddof 0, then
+clipped to ±5. Instants are taken over all utterances and all instants alike. The statistics are
+unlabelled: no emotion enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.hashing import digest, digest_array
+from clser_bench.spec import Normalisation
+from clser_bench.trial import Floats, Rows, Table
+
+VERSION = 1
+EPSILON = 1e-6
+CLIP = 5.0
+
+_BLOCK_BYTES = 1 << 26
+
+Names = npt.NDArray[np.str_]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Statistics:
+    """Mean and deviation of each column, float64 [d] or [f]."""
+
+    mean: Doubles
+    deviation: Doubles
+
+    def apply(self, values: Floats) -> Floats:
+        """Z-scores of [..., d], float32."""
+        scores = (values - self.mean) / (self.deviation + EPSILON)
+        return scores.clip(-CLIP, CLIP).astype(np.float32)
+
+
+def normalised(
+    table: Table,
+    *,
+    how: Normalisation,
+    speakers: Names,
+    cache: Path,
+    reference: Table | None = None,
+    rows: Rows | None = None,
+) -> Table:
+    """Get the z-scored table, from the cache if it is there.
+
+    Args:
+        table: the raw features of a corpus, n rows.
+        how: whose statistics. `corpus`: of all rows. `speaker`: of each speaker's own rows.
+            `source`: of all rows of `reference`. `none`: the table is handed back as it is.
+        speakers: [n], who speaks; used by `speaker` only, and not stored.
+        cache: the cache folder.
+        reference: the raw table of the source; needed by `source` only.
+        rows: the rows that `corpus` and `speaker` may take statistics from (the half of the
+            target to adapt to), each counted once; None for all. A speaker without any of them
+            is scored and not adapted to: its statistics are those of its own rows, unlabelled,
+            as if it were met as a batch. `source` does not use them.
+
+    Returns:
+        All n rows, memory-mapped; its key names everything that determined it.
+
+    Raises:
+        FeatureError: speakers or rows do not fit the table, or the reference is missing or has
+            other columns.
+    """
+    if how == "none":
+        return table
+    _check(table, how, speakers, reference, rows)
+    used = None if rows is None or how == "source" else np.unique(rows)
+    groups = np.unique(speakers, return_inverse=True)[1].ravel() if how == "speaker" else None
+    key = digest(
+        {
+            "normalisation": how,
+            "version": VERSION,
+            "epsilon": EPSILON,
+            "clip": CLIP,
+            "table": table.key,
+            "speakers": None if groups is None else digest_array(groups.astype(np.int64)),
+            "reference": reference.key if how == "source" and reference is not None else None,
+            "rows": None if used is None else digest_array(used.astype(np.int64)),
+        }
+    )
+    found = existing_table(cache, key, rows=len(table))
+    if found is not None:
+        return found
+    return new_table(
+        cache,
+        key,
+        instants=(len(table), table.instants.shape[1], table.instants.shape[2]),
+        summary=(len(table), table.summary.shape[1]),
+        parts=_parts(table, reference if how == "source" else None, groups, used),
+    )
+
+
+def _check(
+    table: Table, how: str, speakers: Names, reference: Table | None, rows: Rows | None
+) -> None:
+    name = f"table {table.key[:12]}"
+    if how == "speaker" and speakers.shape != (len(table),):
+        raise FeatureError(f"{name} has {len(table)} rows, and {speakers.shape} speakers came")
+    if rows is not None and (not len(rows) or rows.min() < 0 or rows.max() >= len(table)):
+        raise FeatureError(
+            f"{name}: statistics need at least one row, all of them from 0 to {len(table) - 1}"
+        )
+    if how != "source":
+        return
+    if reference is None:
+        raise FeatureError("normalisation 'source' needs the raw table of the source")
+    ours, theirs = ((one.instants.shape[2], one.summary.shape[1]) for one in (table, reference))
+    if ours != theirs:
+        raise FeatureError(
+            f"normalisation 'source': the source has {theirs} columns (instants, summary) and "
+            f"{name} has {ours}; both must come from the same feature set"
+        )
+
+
+def _parts(
+    table: Table, reference: Table | None, groups: npt.NDArray[np.int64] | None, used: Rows | None
+) -> Iterator[Part]:
+    """The z-scored rows, group by group, in blocks that fit into memory."""
+    everyone = np.arange(len(table))
+    if groups is None:
+        groups = np.zeros(len(table), np.int64)
+    for group in range(int(groups.max()) + 1):
+        members = everyone[groups == group]
+        basis = members if used is None else np.intersect1d(members, used)
+        if reference is not None:
+            first, second = _both(reference, np.arange(len(reference)))
+        else:
+            first, second = _both(table, basis if len(basis) else members)
+        for block in _blocks(table, members):
+            instants, summary = table.instants[block], table.summary[block]
+            yield block, first.apply(instants), second.apply(summary)
+
+
+def _both(table: Table, rows: Rows) -> tuple[_Statistics, _Statistics]:
+    """Statistics of instants and of summaries over some rows."""
+    blocks = list(_blocks(table, rows))
+    return _statistics(table.instants, blocks), _statistics(table.summary, blocks)
+
+
+def _statistics(values: Floats, blocks: list[Rows]) -> _Statistics:
+    """Mean and deviation of each column in float64, by two passes over the blocks."""
+    columns = values.shape[-1]
+    count = sum(len(block) for block in blocks) * int(np.prod(values.shape[1:-1]))
+    total = np.zeros(columns)
+    for block in blocks:
+        total += values[block].reshape(-1, columns).sum(axis=0, dtype=np.float64)
+    mean = total / count
+    squares = np.zeros(columns)
+    for block in blocks:
+        squares += np.square(values[block].reshape(-1, columns) - mean).sum(axis=0)
+    return _Statistics(mean=mean, deviation=np.sqrt(squares / count))
+
+
+def _blocks(table: Table, rows: Rows) -> Iterator[Rows]:
+    """Rows cut so that a block's float64 copy stays below 64 MiB."""
+    row_bytes = 8 * (table.instants.shape[1] * table.instants.shape[2] + table.summary.shape[1])
+    count = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, len(rows), count):
+        yield rows[start : start + count]

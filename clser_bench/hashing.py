@@ -1,0 +1,48 @@
+"""One way to hash a value: canonical JSON, all bytes, SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Leaf = str | int | float | bool | None
+Hashable: TypeAlias = "Leaf | Sequence[Hashable] | Mapping[str, Hashable]"
+
+
+def digest(value: Hashable) -> str:
+    """Hash a JSON-like value.
+
+    Args:
+        value: nested mappings, sequences, strings, numbers, booleans and None. Key order does
+            not matter, element order does; `1` and `1.0` differ.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: a float is not finite.
+        TypeError: a leaf is of another type.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def digest_array(array: npt.NDArray[np.generic]) -> str:
+    """Hash an array: its dtype, its shape and every byte.
+
+    Args:
+        array: any shape; made contiguous and little-endian first.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    ordered = np.ascontiguousarray(array)
+    little = ordered.astype(ordered.dtype.newbyteorder("<"), copy=False)
+    state = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode("ascii"))
+    state.update(memoryview(little).cast("B") if little.size else b"")
+    return state.hexdigest()

@@ -1,0 +1,1 @@
+"""Losses, layers and the shared backbone: pure functions and small modules."""

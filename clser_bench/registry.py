@@ -1,0 +1,196 @@
+"""Methods by name: found by reading their files, imported only when used.
+
+A method is one file of `methods/` (or of a folder named in `CLSER_METHODS`) with one class
+under `@register("name", version=1)`. Names, versions and first lines are read with `ast`, so
+that listing imports nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from clser_bench.errors import SpecError, did_you_mean
+
+T = TypeVar("T", bound=type)
+
+_EXTRA = "clser_bench_extra_methods"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A registered name, as read from its file.
+
+    Attributes:
+        name: what users write.
+        version: raised by the author when the method's numbers move.
+        summary: first line of the file's docstring, or what a preset sets.
+        file: the file.
+        module: what to import.
+        overrides: hyper-parameters that a preset sets; empty for the method itself.
+        base: the method that a preset belongs to; its own name for a method.
+    """
+
+    name: str
+    version: int
+    summary: str
+    file: Path
+    module: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    base: str
+
+
+def register(
+    name: str, *, version: int, presets: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[T], T]:
+    """Register a method class under a literal name.
+
+    Args:
+        name: what users write on the command line; a literal, since `list` reads it unexecuted.
+        version: a literal integer, raised when the method's numbers move.
+        presets: further names, each with the hyper-parameters it sets; a literal.
+    """
+
+    def mark(cls: T) -> T:
+        cls.registered_name = name  # type: ignore[attr-defined]
+        cls.version = version  # type: ignore[attr-defined]
+        cls.presets = dict(presets or {})  # type: ignore[attr-defined]
+        return cls
+
+    return mark
+
+
+def entries() -> dict[str, Entry]:
+    """Every registered name, sorted.
+
+    Raises:
+        SpecError: a file does not parse or registers nothing, or a name is taken twice.
+    """
+    return dict(_entries(os.environ.get("CLSER_METHODS", "")))
+
+
+def entry(name: str) -> Entry:
+    """Look a name up.
+
+    Raises:
+        SpecError: there is no such method.
+    """
+    known = entries()
+    if name not in known:
+        raise SpecError(f"method '{name}' is unknown{did_you_mean(name, known)}")
+    return known[name]
+
+
+def load(name: str) -> type[Any]:
+    """Import the file of a method and return its class.
+
+    Raises:
+        SpecError: there is no such method, or its file does not define it when imported.
+    """
+    found = entry(name)
+    module = _import(found)
+    for value in vars(module).values():
+        if isinstance(value, type) and getattr(value, "registered_name", None) == found.base:
+            return value
+    raise SpecError(f"{found.file}: importing it defines no class registered as '{found.base}'")
+
+
+def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
+    """Make a method object: its defaults, then its preset's values, then the given ones.
+
+    Args:
+        name: a registered name.
+        parameters: hyper-parameters by name.
+
+    Raises:
+        SpecError: unknown method or hyper-parameter, or a value out of its range.
+    """
+    cls = load(name)
+    values = {**entry(name).overrides, **(parameters or {})}
+    fields = getattr(cls, "__dataclass_fields__", {})
+    for key in values:
+        if key not in fields:
+            raise SpecError(f"method '{name}' has no hyper-parameter '{key}'{did_you_mean(key, fields)}")
+    return cls(**values)
+
+
+@functools.lru_cache(maxsize=8)
+def _entries(extra: str) -> tuple[tuple[str, Entry], ...]:
+    package = importlib.import_module("clser_bench.methods")
+    files = [
+        (file, f"{package.__name__}.{file.stem}")
+        for folder in package.__path__
+        for file in sorted(Path(folder).glob("*.py"))
+        if not file.name.startswith("_")
+    ]
+    for folder in filter(None, extra.split(os.pathsep)):
+        if not Path(folder).is_dir():
+            raise SpecError(f"CLSER_METHODS names '{folder}', which is no folder")
+        files += [(file, f"{_EXTRA}.{file.stem}") for file in sorted(Path(folder).glob("*.py"))]
+    found: dict[str, Entry] = {}
+    for file, module in files:
+        for item in _read(file, module):
+            if item.name in found:
+                raise SpecError(f"'{item.name}' is registered by {found[item.name].file} and {file}")
+            found[item.name] = item
+    return tuple(sorted(found.items()))
+
+
+def _read(file: Path, module: str) -> list[Entry]:
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    except SyntaxError as error:
+        raise SpecError(f"{file}: line {error.lineno}: {error.msg}") from error
+    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    calls = [
+        call
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for call in node.decorator_list
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "register"
+    ]
+    if len(calls) != 1:
+        raise SpecError(f'{file}: needs exactly one class under @register("name", version=1), has {len(calls)}')
+    try:
+        name = ast.literal_eval(calls[0].args[0])
+        options = {word.arg: ast.literal_eval(word.value) for word in calls[0].keywords}
+        version = int(options["version"])
+    except (ValueError, KeyError, IndexError) as error:
+        raise SpecError(f"{file}: the arguments of @register must be literals with a version") from error
+    own = Entry(name=name, version=version, summary=summary, file=file, module=module, base=name)
+    made = [own]
+    for preset, values in options.get("presets", {}).items():
+        what = ", ".join(f"{key}={value}" for key, value in values.items())
+        made.append(
+            Entry(
+                name=preset,
+                version=version,
+                summary=f"{name} with {what}",
+                file=file,
+                module=module,
+                overrides=values,
+                base=name,
+            )
+        )
+    return made
+
+
+def _import(found: Entry) -> Any:
+    if not found.module.startswith(_EXTRA):
+        return importlib.import_module(found.module)
+    if found.module not in sys.modules:
+        spec = importlib.util.spec_from_file_location(found.module, found.file)
+        if spec is None or spec.loader is None:
+            raise SpecError(f"{found.file}: cannot be imported as Python")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[found.module] = module
+        spec.loader.exec_module(module)
+    return sys.modules[found.module]

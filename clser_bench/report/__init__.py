@@ -1,0 +1,1 @@
+"""Aggregation, statistics and tables, from stored records alone."""

@@ -1,0 +1,210 @@
+"""Intervals, differences and ranks of a table, from stored predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.report.board import Difference, LeaderboardTable, Line
+from clser_bench.report.resampling import Counts, Reals
+from clser_bench.report.statistics import Interval, Spread, crossed_bootstrap, holm
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from clser_bench.store.records import Predicted
+
+SIGNIFICANT = 0.05
+
+
+class Evidence:
+    """Resamples of the methods of one table, made when they are first asked for.
+
+    With k shots, two methods are compared on the draws that both have. With all labels there is
+    one draw, seeds only start the training, and each method keeps all its own.
+
+    Args:
+        counts: method to counts, an entry per pair.
+        pooled: all labels were given.
+        resamples: number of resamples.
+    """
+
+    def __init__(
+        self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool, resamples: int
+    ) -> None:
+        self._counts = counts
+        self._pooled = pooled
+        self._resamples = resamples
+        self._draws = {
+            method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
+            for method, items in counts.items()
+        }
+        self._spreads: dict[frozenset[int], Spread] = {}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that have a result on every pair."""
+        return tuple(self._counts)
+
+    @property
+    def dropped(self) -> tuple[int, int]:
+        """Classes absent from a resample, and classes in all resamples, so far."""
+        spreads = self._spreads.values()
+        return sum(item.dropped for item in spreads), sum(item.of for item in spreads)
+
+    def mean(self, method: str) -> Interval | None:
+        """Interval of a method's mean; None where its pairs share no draw."""
+        spread = self._spread(self._draws[method])
+        return spread.mean(method) if spread else None
+
+    def difference(self, method: str, baseline: str) -> Interval | None:
+        """Paired difference; None where the two share no draw."""
+        spread = self._spread(self._draws[method] & self._draws[baseline])
+        return spread.difference(method, baseline) if spread else None
+
+    def _spread(self, draws: frozenset[int]) -> Spread | None:
+        if not draws and not self._pooled:
+            return None
+        name = frozenset() if self._pooled else draws
+        if name not in self._spreads:
+            seeds = sorted(draws)
+            chosen = {
+                method: items if self._pooled else [item.at(seeds) for item in items]
+                for method, items in self._counts.items()
+                if self._pooled or self._draws[method] >= draws
+            }
+            self._spreads[name] = crossed_bootstrap(chosen, resamples=self._resamples)
+        return self._spreads[name]
+
+
+def weigh(
+    store: Store, table: LeaderboardTable, *, resamples: int, against: str = ""
+) -> LeaderboardTable:
+    """Add intervals, ranks and, where asked for, differences to a baseline.
+
+    A rank is 1 + the number of ranked methods that are significantly better, corrected by Holm
+    over all pairs of ranked methods. Differences to the baseline are a family of their own.
+
+    Args:
+        store: the results.
+        table: without intervals.
+        resamples: number of bootstrap resamples.
+        against: the baseline; empty for none.
+    """
+    whole = [line for line in table.lines if line.mean.mean is not None]
+    counts = count(store, table, whole)
+    evidence = Evidence(counts, pooled=table.rules.shots == "all", resamples=resamples)
+    ranked = [line.method for line in whole if line.kind == "ranked"]
+    ranks = _ranks(evidence, ranked)
+    differences = _differences(evidence, against, ranked) if against in evidence.methods else {}
+    lines = tuple(
+        dataclasses.replace(
+            line,
+            interval=evidence.mean(line.method) if line.method in counts else None,
+            rank=ranks.get(line.method),
+            difference=differences.get(line.method),
+        )
+        for line in table.lines
+    )
+    remarks = table.remarks
+    dropped, of = evidence.dropped
+    if dropped:
+        remarks += (f"{dropped} of {of} classes were absent from a resample and left out of it",)
+    return dataclasses.replace(
+        table, lines=lines, remarks=remarks, resamples=resamples, baseline=against
+    )
+
+
+def count(store: Store, table: LeaderboardTable, lines: Sequence[Line]) -> dict[str, list[Counts]]:
+    """Count correct utterances of some methods by speaker, class and draw.
+
+    Args:
+        store: the results.
+        table: the table that the methods are of.
+        lines: methods without holes.
+
+    Returns:
+        Method to counts, an entry per pair in the table's order.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    methods = {line.slice: line.method for line in lines}
+    cells: dict[tuple[int, Pair], list[Predicted]] = {}
+    for item in store.predicted(list(methods)):
+        cells.setdefault((item.slice, item.pair), []).append(item)
+    sheets = _Sheets(store, [item for items in cells.values() for item in items])
+    sizes = dict(zip(table.pairs, table.classes, strict=True))
+    return {
+        method: [sheets.counts(pair, sizes[pair], cells[number, pair]) for pair in table.pairs]
+        for number, method in methods.items()
+    }
+
+
+class _Sheets:
+    """Answer keys as speaker and class numbers; each is read once."""
+
+    def __init__(self, store: Store, items: Sequence[Predicted]) -> None:
+        keys = {item.answers: item.pair.target for item in items}
+        answers = {key: store.answers(key) for key in keys}
+        speakers: dict[str, set[str]] = {}
+        for key, target in keys.items():
+            speakers.setdefault(target, set()).update(answers[key].speakers)
+        self.speakers = {target: tuple(sorted(names)) for target, names in speakers.items()}
+        self._answers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        for key, target in keys.items():
+            number = {name: row for row, name in enumerate(self.speakers[target])}
+            rows = np.array([number[name] for name in answers[key].speakers], dtype=np.int64)
+            self._answers[key] = rows, answers[key].y
+
+    def counts(self, pair: Pair, classes: int, items: Sequence[Predicted]) -> Counts:
+        """Counts of one method on one pair."""
+        speakers = self.speakers[pair.target]
+        shape = (len(speakers), classes)
+        correct: list[Reals] = []
+        total: list[Reals] = []
+        for item in items:
+            rows, y = self._answers[item.answers]
+            cells = rows * classes + y
+            size = len(speakers) * classes
+            right = cells[item.classes == y]
+            correct.append(np.bincount(right, minlength=size).reshape(shape).astype(np.float64))
+            total.append(np.bincount(cells, minlength=size).reshape(shape).astype(np.float64))
+        return Counts(
+            pair=pair,
+            seeds=tuple(item.seed for item in items),
+            speakers=speakers,
+            correct=np.stack(correct, axis=-1),
+            total=np.stack(total, axis=-1),
+        )
+
+
+def _ranks(evidence: Evidence, methods: Sequence[str]) -> dict[str, int]:
+    compared = [
+        (one, other, found)
+        for one, other in itertools.combinations(methods, 2)
+        if (found := evidence.difference(one, other)) is not None and found.p is not None
+    ]
+    adjusted = holm([found.p or 0.0 for _, _, found in compared])
+    ranks = dict.fromkeys(methods, 1)
+    for (one, other, found), p in zip(compared, adjusted, strict=True):
+        if p < SIGNIFICANT and found.estimate != 0:
+            ranks[other if found.estimate > 0 else one] += 1
+    return ranks
+
+
+def _differences(evidence: Evidence, baseline: str, ranked: Sequence[str]) -> dict[str, Difference]:
+    found = {
+        method: interval
+        for method in evidence.methods
+        if method != baseline and (interval := evidence.difference(method, baseline)) is not None
+    }
+    family = [method for method in ranked if method in found and found[method].p is not None]
+    corrected = holm([found[method].p or 0.0 for method in family])
+    values = dict(zip(family, corrected, strict=True))
+    return {
+        method: Difference(interval=interval, p=values.get(method))
+        for method, interval in found.items()
+    }

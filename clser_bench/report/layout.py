@@ -1,0 +1,166 @@
+"""A leaderboard as text cells: columns, header lines and footnotes, the same for all text formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from clser_bench.report.board import Cell, Difference, LeaderboardTable, Line
+from clser_bench.report.evidence import SIGNIFICANT
+from clser_bench.report.statistics import Interval
+
+HOLE = "–"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A table as text.
+
+    Attributes:
+        title: what it is.
+        header: lines above it.
+        names: column names; the first column holds the methods.
+        cells: text by row and column.
+        aside: rows that are no ranked methods of this table (oracles): shown greyed.
+        footnotes: lines below it, numbered from 1.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    names: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    aside: tuple[bool, ...]
+    footnotes: tuple[str, ...]
+
+
+def lay_out(table: LeaderboardTable) -> Layout:
+    """Write a table as text cells.
+
+    Args:
+        table: the table.
+    """
+    notes = _Footnotes()
+    rows = [_method(table, line, notes) for line in table.lines]
+    aside = [line.kind == "oracle" for line in table.lines]
+    if all(line.method != "chance" for line in table.lines):
+        rows.insert(0, _chance(table))
+        aside.insert(0, False)
+    for remark in table.remarks:
+        notes.number(remark)
+    return Layout(
+        title=table.title,
+        header=tuple(_header(table)),
+        names=_names(table),
+        cells=tuple(rows),
+        aside=tuple(aside),
+        footnotes=tuple(notes.texts),
+    )
+
+
+class _Footnotes:
+    """Texts numbered in order of their first use."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def number(self, text: str) -> int:
+        """The number of a text, from 1."""
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text) + 1
+
+
+def _header(table: LeaderboardTable) -> Iterator[str]:
+    rules = table.rules
+    yield (
+        f"suite {rules.suite} · features {rules.features} · normalisation {rules.normalisation} · "
+        f"setting {rules.setting} · prior {rules.prior}"
+    )
+    yield (
+        f"selection {rules.selection} · shots {rules.shots} · seeds {table.seeds} · "
+        f"protocol version {table.protocol_version}"
+    )
+    if table.synthetic:
+        yield "The speech is synthetic: these numbers say nothing about real speech."
+    yield "UAR: mean of per-class recalls, %. Cells: mean ± sample sd over n draws."
+    if table.resamples:
+        yield (
+            f"[low, high]: 95 % interval of the mean over pairs, crossed bootstrap "
+            f"({table.resamples} resamples of speakers and draws),"
+        )
+        yield (
+            "conditional on these corpora. Rank: 1 + number of methods significantly better "
+            "(paired, Holm)."
+        )
+    if table.baseline:
+        yield (
+            f"Difference to {table.baseline}: paired on the same resamples; * where p < "
+            f"{SIGNIFICANT} after Holm over the ranked methods."
+        )
+
+
+def _names(table: LeaderboardTable) -> tuple[str, ...]:
+    names = ["method", "mean"]
+    if table.resamples:
+        names += ["95 %", "rank"]
+    if table.baseline:
+        names += [f"difference to {table.baseline} [95 %]"]
+    names += ["n", "assumes_prior"]
+    if table.time:
+        names += ["s per trial"]
+    return (*names, *map(str, table.pairs))
+
+
+def _method(table: LeaderboardTable, line: Line, notes: _Footnotes) -> tuple[str, ...]:
+    kind = "" if line.kind == "ranked" else f" ({line.kind})"
+    mark = f" [{notes.number(f'{line.method}: {line.note}')}]" if line.note else ""
+    cells = [f"{line.method}{kind}{mark}", _value(line.mean)]
+    if table.resamples:
+        cells += [_interval(line.interval), "" if line.rank is None else str(line.rank)]
+    if table.baseline:
+        cells += [_difference(line.difference)]
+    cells += [str(line.mean.n), line.assumes_prior]
+    if table.time:
+        cells += [HOLE if line.mean.seconds is None else f"{line.mean.seconds:.2f}"]
+    for cell in line.cells:
+        cells.append(_value(cell) if cell.mean is not None else _hole(line, cell, notes))
+    return tuple(cells)
+
+
+def _hole(line: Line, cell: Cell, notes: _Footnotes) -> str:
+    kind = "not applicable: " if cell.status == "not_applicable" else ""
+    return f"{HOLE} [{notes.number(f'{line.method}: {kind}{cell.reason}')}]"
+
+
+def _chance(table: LeaderboardTable) -> tuple[str, ...]:
+    levels = [100 / count for count in table.classes]
+    mean = f"{sum(levels) / len(levels):.1f}"
+    blanks = [""] * (len(_names(table)) - 2 - len(levels))
+    return ("chance level", mean, *blanks, *(f"{level:.1f}" for level in levels))
+
+
+def _value(cell: Cell) -> str:
+    if cell.mean is None:
+        return HOLE
+    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None or interval.low is None or interval.high is None:
+        return HOLE
+    return f"[{interval.low:.1f}, {interval.high:.1f}]"
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    interval = found.interval
+    text = f"{_signed(interval.estimate)}"
+    if interval.low is not None and interval.high is not None:
+        text += f" [{_signed(interval.low)}, {_signed(interval.high)}]"
+    return text + ("*" if found.p is not None and found.p < SIGNIFICANT else "")
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text

@@ -1,0 +1,91 @@
+"""A leaderboard as flat rows: CSV and JSON, byte-identical for identical results."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from clser_bench.report.board import Cell, LeaderboardTable, Line
+
+DIGITS = 4
+
+Row = dict[str, Any]
+
+
+def rows(table: LeaderboardTable) -> Iterator[Row]:
+    """The cells of a table, one row each, every method's mean after its pairs.
+
+    Rows of the mean carry `interval_low` and `interval_high` where the table has intervals, and
+    `difference`, `difference_low`, `difference_high`, `difference_p` where it has a baseline.
+
+    Args:
+        table: the table.
+    """
+    for line in table.lines:
+        for pair, cell in zip(table.pairs, line.cells, strict=True):
+            yield _row(table, line, str(pair), cell)
+        row = _row(table, line, "mean", line.mean)
+        if table.resamples:
+            row["interval_low"] = _rounded(line.interval and line.interval.low)
+            row["interval_high"] = _rounded(line.interval and line.interval.high)
+        if table.baseline:
+            row |= _difference(line)
+        yield row
+
+
+def as_json(tables: Iterable[LeaderboardTable]) -> str:
+    """All rows of all tables as one JSON list."""
+    found = [row for table in tables for row in rows(table)]
+    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_csv(tables: Iterable[LeaderboardTable]) -> str:
+    """All rows of all tables as CSV with one header; what is null stays empty."""
+    found = [row for table in tables for row in rows(table)]
+    names = list(dict.fromkeys(name for row in found for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue()
+
+
+def _row(table: LeaderboardTable, line: Line, pair: str, cell: Cell) -> Row:
+    rules = table.rules
+    row: Row = {
+        "suite": rules.suite,
+        "features": rules.features,
+        "normalisation": rules.normalisation,
+        "setting": rules.setting,
+        "prior": rules.prior,
+        "selection": rules.selection,
+        "shots": int(rules.shots) if rules.shots.isdecimal() else rules.shots,
+        "method": line.method,
+        "kind": line.kind,
+        "pair": pair,
+        "n": cell.n,
+        "uar_mean": _rounded(cell.mean),
+        "uar_std": _rounded(cell.std),
+        "status": cell.status,
+        "reason": cell.reason,
+    }
+    return row | ({"seconds": _rounded(cell.seconds)} if table.time else {})
+
+
+def _difference(line: Line) -> Row:
+    found = line.difference
+    interval = found and found.interval
+    return {
+        "difference": _rounded(interval and interval.estimate),
+        "difference_low": _rounded(interval and interval.low),
+        "difference_high": _rounded(interval and interval.high),
+        "difference_p": _rounded(found and found.p),
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    """Rounded so that the last bits of a sum never show; no negative zero."""
+    return None if value is None else round(value, DIGITS) + 0.0

@@ -1,0 +1,127 @@
+"""Leaderboards: what users ask for, and how it is written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+from rich.text import Text
+from tabulate import tabulate
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.report.aggregate import aggregate
+from clser_bench.report.board import LeaderboardTable
+from clser_bench.report.evidence import weigh
+from clser_bench.report.layout import Layout, lay_out
+from clser_bench.report.rows import as_csv, as_json
+from clser_bench.report.statistics import RESAMPLES
+from clser_bench.spec import Shots
+from clser_bench.store.database import Store
+
+FORMATS = ("table", "md", "csv", "json")
+EXTRAS = ("time",)
+WIDTH = 120
+
+
+def leaderboard(
+    store: Store,
+    *,
+    suite: str | None = None,
+    shots: Shots | str | None = None,
+    features: str | None = None,
+    normalisation: str | None = None,
+    setting: str | None = None,
+    prior: str | None = None,
+    selection: str | None = None,
+    methods: Collection[str] | None = None,
+    with_: Collection[str] = (),
+    intervals: bool = True,
+    against: str | None = None,
+    resamples: int = RESAMPLES,
+) -> tuple[LeaderboardTable, ...]:
+    """Make the tables of a store: one per set of rules, those asked for.
+
+    Args:
+        store: the results.
+        suite: only this suite.
+        shots: only this number of shots.
+        features: only this feature set.
+        normalisation: only this normalisation.
+        setting: only this setting.
+        prior: only this prior of the target.
+        selection: only this way of choosing hyper-parameters.
+        methods: only these methods.
+        with_: extra columns: `time` for seconds per trial.
+        intervals: add intervals and ranks; reads predictions, not only metrics.
+        against: add paired differences to this method.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        The tables in a fixed order; none where nothing was planned.
+
+    Raises:
+        SpecError: an extra column is unknown, or no table has a method to compare with.
+        StoreError: the database is damaged.
+    """
+    for name in with_:
+        if name not in EXTRAS:
+            raise SpecError(f"there is no extra column '{name}'{did_you_mean(name, EXTRAS)}")
+    asked = {
+        "suite": suite,
+        "shots": None if shots is None else str(shots),
+        "features": features,
+        "normalisation": normalisation,
+        "setting": setting,
+        "prior": prior,
+        "selection": selection,
+    }
+    wanted = {name: value for name, value in asked.items() if value is not None}
+    tables = aggregate(store, wanted=wanted, methods=methods)
+    known = {line.method for table in tables for line in table.lines}
+    if against is not None and tables and against not in known:
+        raise SpecError(f"there are no results of '{against}'{did_you_mean(against, known)}")
+    if intervals or against is not None:
+        tables = tuple(
+            weigh(store, table, resamples=resamples, against=_baseline(table, against))
+            for table in tables
+        )
+    return tuple(_with(table, time="time" in with_) for table in tables)
+
+
+def render(
+    tables: Sequence[LeaderboardTable],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """Write tables as text.
+
+    Args:
+        tables: as `leaderboard` made them.
+        format: `table` for a terminal or a pipe, `md`, `csv` or `json`.
+        width: columns of the terminal, for `table`; a wider table is parted in blocks of
+            columns, and nothing is cut off. 120 where None.
+        color: grey oracle rows by escape codes, for `table`.
+
+    Returns:
+        Text that ends in a line break.
+
+    Raises:
+        SpecError: there is no such format.
+    """
+    if format == "csv":
+        return as_csv(tables)
+    if format == "json":
+        return as_json(tables)
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
+    if not tables:
+        return "No results to show.\n"
+    write = _markdown if format == "md" else _terminal(width or WIDTH, color=color)
+    return "\n".join(write(lay_out(table)) for table in tables)

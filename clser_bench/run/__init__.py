@@ -1,0 +1,1 @@
+"""The plan of trials, and its execution here or by Ray."""

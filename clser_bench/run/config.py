@@ -1,0 +1,175 @@
+"""What a run was asked for, as one value that can be stored and repeated."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.spec import Pair, Protocol, Shots
+from clser_bench.trial import Value
+
+Scheduler = Literal["auto", "ray", "local"]
+Settings = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]
+"""Method to hyper-parameters that are set by the user, both sorted by name."""
+
+DEFAULT_METHODS = ("chance", "logistic", "source-only", "dann", "sere")
+DEFAULT_RESULTS = Path("results/clser.sqlite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run does.
+
+    Attributes:
+        suite: name of the suite; None chooses one from the corpora that are there.
+        pairs: only these pairs; empty for all of the suite.
+        corpora: folder that holds corpora at any depth; None for none.
+        manifests: tables of the user's own recordings.
+        methods: registered names; `all` alone for every one.
+        shots: labelled utterances per class, one or several.
+        seeds: number of draws.
+        protocol: the rules that all methods share.
+        settings: hyper-parameters set by the user.
+        results: the results file.
+        scheduler: `ray`, `local`, or `auto`: Ray where more than one core has work.
+        workers: processes; None for one a core.
+        skip_bad: leave unreadable files out and say so, instead of stopping.
+    """
+
+    suite: str | None = None
+    pairs: tuple[Pair, ...] = ()
+    corpora: Path | None = None
+    manifests: tuple[Path, ...] = ()
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    shots: tuple[Shots, ...] = (5,)
+    seeds: int = 5
+    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    settings: Settings = ()
+    results: Path = DEFAULT_RESULTS
+    scheduler: Scheduler = "auto"
+    workers: int | None = None
+    skip_bad: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scheduler not in ("auto", "ray", "local"):
+            known = did_you_mean(self.scheduler, ("auto", "ray", "local"))
+            raise SpecError(f"scheduler '{self.scheduler}' is unknown{known}")
+        for name, value in (("seeds", self.seeds), ("workers", self.workers)):
+            if value is not None and value < 1:
+                raise SpecError(f"{name} {value}: a positive number is needed")
+        if not self.methods or not self.shots:
+            raise SpecError("name at least one method and one number of shots")
+
+    def as_json(self) -> dict[str, Any]:
+        """The options as JSON values, with absolute paths, to be stored with the run."""
+        return {
+            "suite": self.suite,
+            "pairs": [[pair.source, pair.target] for pair in self.pairs],
+            "corpora": None if self.corpora is None else str(self.corpora.absolute()),
+            "manifests": [str(path.absolute()) for path in self.manifests],
+            "methods": list(self.methods),
+            "shots": list(self.shots),
+            "seeds": self.seeds,
+            "protocol": dataclasses.asdict(self.protocol),
+            "settings": {name: dict(values) for name, values in self.settings},
+            "scheduler": self.scheduler,
+            "workers": self.workers,
+            "skip_bad": self.skip_bad,
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any], *, results: Path) -> RunConfig:
+        """Rebuild what `as_json` wrote.
+
+        Args:
+            stored: the options.
+            results: the file they were stored in.
+
+        Raises:
+            SpecError: they are of another version of clser-bench.
+        """
+        try:
+            return cls(
+                suite=stored["suite"],
+                pairs=tuple(Pair(source, target) for source, target in stored["pairs"]),
+                corpora=None if stored["corpora"] is None else Path(stored["corpora"]),
+                manifests=tuple(map(Path, stored["manifests"])),
+                methods=tuple(stored["methods"]),
+                shots=tuple(stored["shots"]),
+                seeds=stored["seeds"],
+                protocol=Protocol(**stored["protocol"]),
+                settings=as_settings(stored["settings"]),
+                results=results,
+                scheduler=stored["scheduler"],
+                workers=stored["workers"],
+                skip_bad=stored["skip_bad"],
+            )
+        except (KeyError, TypeError) as error:
+            raise SpecError(
+                f"{results}: the last run's options cannot be read ({error!r}); repeat its command"
+            ) from error
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def as_settings(values: Mapping[str, Mapping[str, Value]]) -> Settings:
+    """Sort hyper-parameters by method and name, so that equal ones compare equal."""
+    return tuple((name, tuple(sorted(inner.items()))) for name, inner in sorted(values.items()))
+
+
+def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
+    """Read hyper-parameters from `--params FILE` and `--set METHOD.NAME=VALUE`; the latter win.
+
+    Args:
+        assignments: such as `dann.weight=0.5`.
+        file: TOML with one table a method.
+
+    Raises:
+        SpecError: an assignment or the file is not of that form.
+    """
+    values = {} if file is None else _read_settings(file)
+    for text in assignments:
+        place, equals, value = text.partition("=")
+        method, dot, name = place.strip().partition(".")
+        if not (equals and dot and method and name):
+            raise SpecError(f"--set {text!r}: write METHOD.NAME=VALUE, such as dann.steps=400")
+        values.setdefault(method, {})[name] = _parse_value(value.strip())
+    return as_settings(values)
+
+
+def _read_settings(file: Path) -> dict[str, dict[str, Value]]:
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not valid TOML ({error})") from error
+    for method, values in tables.items():
+        if not isinstance(values, dict):
+            raise SpecError(f"{file}: '{method}' stands outside a table; write it below [METHOD]")
+        for name, value in values.items():
+            if not isinstance(value, int | float | bool | str):
+                raise SpecError(
+                    f"{file}: [{method}] {name} must be a number, a boolean or a string"
+                )
+    return tables
+
+
+def _parse_value(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

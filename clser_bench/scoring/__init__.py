@@ -1,0 +1,1 @@
+"""Scores of predictions, made where the answers are."""

@@ -1,0 +1,127 @@
+"""Unweighted average recall and what is kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from clser_bench.errors import MethodError
+from clser_bench.store.records import Metrics, Record, predictions
+from clser_bench.trial import AnswerKey, Floats, Outcome, Trial, read_only
+
+__all__ = ["Metrics", "join", "measure", "score"]
+
+
+def measure(scores: Floats, key: AnswerKey) -> Metrics:
+    """Compare class scores with the answers.
+
+    The predicted class has the largest score; ties go to the lowest index. With n[i, j]
+    utterances of class i taken for class j, recall[i] = n[i, i] / sum_j n[i, j], UAR is their
+    mean, WAR = sum_i n[i, i] / n, F1[i] = 2 n[i, i] / (sum_j n[i, j] + sum_j n[j, i]). Means run
+    over the classes that occur in the key (resampled targets may lack one).
+
+    Args:
+        scores: float [n, c], larger is likelier.
+        key: the answers of the n utterances.
+
+    Returns:
+        Percentages and the confusion matrix.
+
+    Raises:
+        MethodError: the scores have another shape than [n, c] or hold NaN.
+    """
+    expected = (len(key.y), len(key.classes))
+    if scores.shape != expected or not len(key.y):
+        raise MethodError(
+            f"scores have shape {scores.shape}; wanted {expected}: a row for each scored "
+            "utterance (at least one), a column for each class"
+        )
+    broken = int(np.isnan(scores).any(axis=1).sum())
+    if broken:
+        raise MethodError(f"scores of {broken} of {len(scores)} utterances are NaN")
+    size = len(key.classes)
+    cells = key.y * size + predictions(scores)
+    confusion = np.bincount(cells, minlength=size * size).reshape(size, size)
+    hits, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    present = true > 0
+    recalls = np.full(size, np.nan)
+    np.divide(100.0 * hits, true, out=recalls, where=present)
+    f1 = 200.0 * hits[present] / (true + guessed)[present]
+    return Metrics(
+        uar=float(recalls[present].mean()),
+        war=float(100.0 * hits.sum() / true.sum()),
+        macro_f1=float(f1.mean()),
+        recalls=tuple(recalls.tolist()),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+    )
+
+
+def join(outcomes: Sequence[Outcome], keys: Sequence[AnswerKey]) -> tuple[Floats, AnswerKey]:
+    """Put the folds of a trial together, so that they are measured as one.
+
+    Args:
+        outcomes: of the folds, all ok.
+        keys: the folds' answers, in the same order.
+
+    Returns:
+        Scores [n, c] of all folds, one after the other, and their answers.
+
+    Raises:
+        MethodError: the scores of a fold do not fit its answers.
+        ValueError: a fold is not ok, or there are not as many answers as folds.
+    """
+    for outcome, key in zip(outcomes, keys, strict=True):
+        if outcome.status != "ok":
+            raise ValueError(f"fold {outcome.id}: is {outcome.status}, so there is nothing to join")
+        if outcome.scores.shape != (len(key.y), len(key.classes)):
+            raise MethodError(
+                f"scores have shape {outcome.scores.shape}; wanted "
+                f"{(len(key.y), len(key.classes))}: a row for each scored utterance"
+            )
+    joined = AnswerKey(
+        classes=keys[0].classes,
+        y=np.concatenate([key.y for key in keys]),
+        speakers=tuple(name for key in keys for name in key.speakers),
+        names=tuple(name for key in keys for name in key.names),
+    )
+    scores = np.concatenate([outcome.scores for outcome in outcomes]).astype(np.float32, copy=False)
+    return read_only(scores), joined
+
+
+def score(
+    trial: Trial, outcomes: Sequence[Outcome], keys: Sequence[AnswerKey], *, pack: str = ""
+) -> Record:
+    """Make the record of a trial from its folds.
+
+    A failed fold makes a failed trial, a fold that does not apply one that does not apply, and
+    scores that cannot be measured are a failure of the method.
+
+    Args:
+        trial: the trial.
+        outcomes: of its folds.
+        keys: the folds' answers, in the same order.
+        pack: name of the pack.
+    """
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    for status in ("failed", "not_applicable"):
+        for outcome in outcomes:
+            if outcome.status == status:
+                reason = outcome.reason
+                return Record(trial=trial, status=status, reason=reason, seconds=seconds, pack=pack)
+    try:
+        scores, key = join(outcomes, keys)
+        metrics = measure(scores, key)
+    except MethodError as error:
+        return Record(trial=trial, status="failed", reason=str(error), seconds=seconds, pack=pack)
+    return Record(
+        trial=trial,
+        status="ok",
+        metrics=metrics,
+        scores=scores,
+        y=key.y,
+        names=key.names,
+        speakers=key.speakers,
+        seconds=seconds,
+        pack=pack,
+    )

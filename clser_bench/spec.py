@@ -1,0 +1,308 @@
+"""Declarative definitions: emotions, corpora, pairs, suites, the protocol, hyper-parameters.
+
+Nothing here reads a file or touches an array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from clser_bench.errors import SpecError, did_you_mean
+
+PROTOCOL_VERSION = 1
+"""Raised when a rule of docs/protocol.md changes a number."""
+
+EMOTIONS = (
+    "anger",
+    "boredom",
+    "disgust",
+    "fear",
+    "happiness",
+    "neutral",
+    "sadness",
+    "surprise",
+)
+"""Every emotion the benchmark knows, in the order in which classes stand everywhere."""
+
+FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
+"""The classes of the option `fixed4`."""
+
+Shots = int | Literal["all"]
+Normalisation = Literal["corpus", "speaker", "source", "none"]
+Setting = Literal["transductive", "inductive"]
+Gender = Literal["female", "male", "other", ""]
+
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
+
+
+class _Definition(BaseModel):
+    """A frozen TOML-facing definition that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusSpec(_Definition):
+    """What a corpus is and how its files lie on disk.
+
+    Attributes:
+        code: its short code, `B` for EMO-DB.
+        name: its name in file names and tables, `emodb`.
+        title: its name in prose.
+        language: BCP 47 tag, `de`.
+        licence: licence note, shown by `list corpora`.
+        citation: how to cite it.
+        synthetic: made by a speech synthesiser; marked wherever it is shown.
+        folders: names under which the folder is usually kept (hints for the search).
+        pattern: regular expression matched in full against the POSIX path relative to the
+            corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
+            `text`. A file that ends in `.wav` or `.flac` and does not match is an error.
+        labels: the corpus's own label to one of `EMOTIONS`.
+        excluded: the corpus's own labels that are left out on purpose, each with the reason.
+        ignored: regular expressions of relative paths (extension included) left out on
+            purpose, each with the reason.
+        genders: speaker to gender.
+        counts: expected number of utterances per emotion; empty where unknown.
+        speakers: expected number of speakers; 0 where unknown.
+    """
+
+    code: str
+    name: str
+    title: str
+    language: str
+    licence: str
+    citation: str
+    synthetic: bool = False
+    folders: tuple[str, ...] = ()
+    pattern: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    excluded: dict[str, str] = Field(default_factory=dict)
+    ignored: dict[str, str] = Field(default_factory=dict)
+    genders: dict[str, Gender] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+    speakers: int = 0
+
+    @field_validator("code")
+    @classmethod
+    def _code_is_short(cls, code: str) -> str:
+        if not _CODE.fullmatch(code):
+            raise ValueError(f"code {code!r} must match {_CODE.pattern}")
+        return code
+
+    @model_validator(mode="after")
+    def _emotions_are_known(self) -> Self:
+        for emotion in (*self.labels.values(), *self.counts):
+            if emotion not in EMOTIONS:
+                raise ValueError(f"unknown emotion '{emotion}'{did_you_mean(emotion, EMOTIONS)}")
+        return self
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions this corpus has, in the order of `EMOTIONS`."""
+        return tuple(emotion for emotion in EMOTIONS if emotion in set(self.labels.values()))
+
+
+@dataclass(frozen=True, order=True)
+class Pair:
+    """An ordered pair of corpus codes, written `B→C`."""
+
+    source: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}→{self.target}"
+
+    @classmethod
+    def parse(cls, text: str) -> Pair:
+        """Read `B→C`, `B->C` or `B:C`.
+
+        Raises:
+            SpecError: the text is none of these, or both codes are the same.
+        """
+        parts = re.split(r"→|->|:", text.strip())
+        if len(parts) != 2 or not all(_CODE.fullmatch(part) for part in parts):
+            raise SpecError(f"pair {text!r}: write SOURCE->TARGET with corpus codes, such as B->C")
+        if parts[0] == parts[1]:
+            raise SpecError(f"pair {text!r}: source and target must differ")
+        return cls(parts[0], parts[1])
+
+
+class Suite(_Definition):
+    """A named set of pairs: all ordered pairs of some corpora.
+
+    Attributes:
+        name: `bcro`.
+        corpora: corpus codes, in the order of the table.
+        use: what the suite is for.
+        not_under: normalisation to the corpora that drop out of the suite under it.
+    """
+
+    name: str
+    corpora: tuple[str, ...]
+    use: str
+    not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
+
+    def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
+        """All ordered pairs, source by source.
+
+        Args:
+            normalisation: corpora listed in `not_under` for it are left out.
+        """
+        out = self.not_under.get(normalisation, ())
+        codes = [code for code in self.corpora if code not in out]
+        return tuple(Pair(s, t) for s in codes for t in codes if s != t)
+
+
+def classes_of(source: CorpusSpec, target: CorpusSpec, *, fixed4: bool = False) -> tuple[str, ...]:
+    """The classes of a pair: the emotions that both corpora have.
+
+    Args:
+        source: one corpus.
+        target: the other; the result is the same both ways.
+        fixed4: keep only anger, fear, happiness, sadness.
+
+    Returns:
+        Emotions in the order of `EMOTIONS`.
+
+    Raises:
+        SpecError: fewer than two are left.
+    """
+    shared = [emotion for emotion in source.emotions if emotion in target.emotions]
+    classes = tuple(e for e in shared if not fixed4 or e in FIXED_FOUR)
+    if len(classes) < 2:
+        raise SpecError(
+            f"{source.code} and {target.code} share {len(classes)} emotion(s) {list(classes)}; "
+            "a pair needs at least two"
+        )
+    return classes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The rules that all methods of one table share (docs/protocol.md).
+
+    Attributes:
+        features: name of the feature set.
+        normalisation: whose statistics the z-scores use.
+        setting: `transductive`, or `inductive` (half of the target's speakers adapt, the other
+            half is scored, and the other way round).
+        prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
+        fixed4: only anger, fear, happiness, sadness.
+        selection: how hyper-parameters were chosen; `default` is the shipped defaults.
+    """
+
+    features: str = "acoustic"
+    normalisation: Normalisation = "corpus"
+    setting: Setting = "transductive"
+    prior: str = "natural"
+    fixed4: bool = False
+    selection: str = "default"
+
+    def __post_init__(self) -> None:
+        allowed = {"normalisation": ("corpus", "speaker", "source", "none")}
+        allowed["setting"] = ("transductive", "inductive")
+        for field, names in allowed.items():
+            value = getattr(self, field)
+            if value not in names:
+                raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
+        self.concentration()
+
+    def concentration(self) -> float | None:
+        """The Dirichlet concentration of the target prior; None where it is natural.
+
+        Raises:
+            SpecError: the prior is neither `natural` nor `dirichlet:` with a positive number.
+        """
+        if self.prior == "natural":
+            return None
+        kind, _, number = self.prior.partition(":")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if kind != "dirichlet" or not 0 < value < math.inf:
+            raise SpecError(
+                f"target prior '{self.prior}' is unknown; write natural, or dirichlet:1 "
+                "(any positive number; small ones are more imbalanced)"
+            )
+        return value
+
+
+def parse_shots(text: str) -> Shots:
+    """Read one shot count: a positive integer or `all`.
+
+    Raises:
+        SpecError: anything else.
+    """
+    if text == "all":
+        return "all"
+    if not text.isdecimal() or int(text) < 1:
+        raise SpecError(f"shots '{text}': write a positive integer, or all")
+    return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What a hyper-parameter may be, and how a search draws it.
+
+    Attributes:
+        low: smallest value, included.
+        high: largest value, included.
+        log: search on a logarithmic scale.
+        choices: the allowed values, where they are listed.
+        about: one line for `clser-bench show`.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+    about: str = ""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise unless the value is allowed.
+
+        Raises:
+            SpecError: naming the hyper-parameter, the value and what is allowed.
+        """
+        if self.choices is not None:
+            if value not in self.choices:
+                raise SpecError(f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}")
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpecError(f"{name}={value!r}: a number is needed")
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:
+            raise SpecError(f"{name}={value!r}: allowed is {low} to {high}")
+
+
+def hyper(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    about: str = "",
+) -> Any:
+    """Declare a hyper-parameter as a dataclass field with a range and a default.
+
+    A float default makes it a real value that may differ between trials of one pack; an
+    integer, boolean or string default makes it structure, which splits packs.
+
+    Args:
+        default: the shipped value.
+        low: smallest value allowed.
+        high: largest value allowed.
+        log: whether a search draws it on a logarithmic scale.
+        choices: the allowed values, instead of a range.
+        about: one line of explanation.
+    """
+    span = Range(low=low, high=high, log=log, choices=choices, about=about)
+    return dataclasses.field(default=default, metadata={"range": span})

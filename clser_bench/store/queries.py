@@ -1,0 +1,258 @@
+"""What is read from the database, as values of `records`."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from clser_bench.errors import StoreError
+from clser_bench.spec import Pair, Protocol
+from clser_bench.store.blobs import unpack_array, unpack_metrics
+from clser_bench.store.records import (
+    MethodNote,
+    Planned,
+    Predicted,
+    Record,
+    Run,
+    Slice,
+    Tally,
+)
+from clser_bench.trial import AnswerKey, Trial
+
+_TRIAL = """t.source, t.target, t.classes, t.shots, t.seed, t.method, t.version, t.parameters,
+  t.features, t.normalisation, t.setting, t.prior, t.fixed4, t.source_key, t.target_key,
+  t.engine_version, t.protocol_version, t.synthetic"""
+
+
+def states(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Status and attempts of those trials that something is stored of."""
+    rows = connection.execute(
+        "SELECT trial, status, attempts FROM records "
+        "WHERE trial IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return {trial: (status, attempts) for trial, status, attempts in rows}
+
+
+def records(
+    connection: sqlite3.Connection, ids: Sequence[str] | None, status: str | None
+) -> Iterator[Record]:
+    """Stored records with all that belongs to them, in order of trial id."""
+    rows = connection.execute(
+        f"""SELECT r.trial, r.status, r.reason, r.attempts, r.seconds, r.pack, r.answers,
+          r.uar, r.war, r.macro_f1, r.recalls, r.confusion, s.scores, {_TRIAL}
+        FROM records r JOIN trials t ON t.id = r.trial LEFT JOIN scores s ON s.trial = r.trial
+        WHERE (?1 IS NULL OR r.trial IN (SELECT value FROM json_each(?1)))
+          AND (?2 IS NULL OR r.status = ?2)
+        ORDER BY r.trial""",  # noqa: S608 (only column names are put in)
+        (None if ids is None else json.dumps(list(ids)), status),
+    ).fetchall()
+    for name, state, reason, attempts, seconds, pack, key, *rest in rows:
+        trial = _trial(rest[6:])
+        if key is None:
+            yield Record(
+                trial=trial,
+                status=state,
+                reason=reason,
+                attempts=attempts,
+                seconds=seconds,
+                pack=pack,
+            )
+            continue
+        what = f"scores of trial {name[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
+        answer = answers(connection, key, trial.classes)
+        yield Record(
+            trial=trial,
+            status=state,
+            metrics=unpack_metrics(*rest[:5]),
+            scores=unpack_array(rest[5] or b"", what),
+            y=answer.y,
+            names=answer.names,
+            speakers=answer.speakers,
+            seconds=seconds,
+            attempts=attempts,
+            pack=pack,
+        )
+
+
+def answers(connection: sqlite3.Connection, key: str, classes: tuple[str, ...]) -> AnswerKey:
+    """A stored answer key.
+
+    Raises:
+        StoreError: it is absent or damaged.
+    """
+    row = connection.execute(
+        "SELECT y, speakers, names FROM answers WHERE hash = ?", (key,)
+    ).fetchone()
+    if row is None:
+        raise StoreError(f"answer key {key[:12]}: is not in the database; delete it and run again")
+    y = unpack_array(row[0], f"answer key {key[:12]}")
+    return AnswerKey(
+        classes=classes,
+        y=y.astype(np.int64),
+        speakers=tuple(json.loads(row[1])),
+        names=tuple(json.loads(row[2])),
+    )
+
+
+def runs(connection: sqlite3.Connection) -> tuple[Run, ...]:
+    """Stored plans, the latest last."""
+    rows = connection.execute(
+        """SELECT r.id, r.suite, r.pairs, r.config,
+          (SELECT count(DISTINCT p.trial) FROM planned p JOIN slices s ON s.id = p.slice
+           WHERE s.run = r.id)
+        FROM runs r ORDER BY r.turn"""
+    ).fetchall()
+    return tuple(
+        Run(
+            id=run,
+            suite=suite,
+            pairs=tuple(Pair(*pair) for pair in json.loads(pairs)),
+            config=json.loads(config),
+            methods=_notes(connection, run),
+            trials=trials,
+        )
+        for run, suite, pairs, config, trials in rows
+    )
+
+
+def planned_ids(connection: sqlite3.Connection, run: int) -> tuple[str, ...]:
+    """Trials of a plan, in its order."""
+    rows = connection.execute(
+        "SELECT trial FROM planned WHERE slice IN (SELECT id FROM slices WHERE run = ?) "
+        "GROUP BY trial ORDER BY min(position)",
+        (run,),
+    )
+    return tuple(trial for (trial,) in rows)
+
+
+def latest_slices(connection: sqlite3.Connection) -> tuple[Slice, ...]:
+    """For each method under each set of rules, the slice of the latest plan that asked for it."""
+    rows = connection.execute(
+        """SELECT s.id, s.run, r.suite, s.features, s.normalisation, s.setting, s.prior, s.fixed4,
+          s.selection, s.shots, s.protocol_version, s.method, n.assumes_prior, n.role, n.note
+        FROM slices s JOIN runs r ON r.id = s.run
+        LEFT JOIN notes n ON n.run = s.run AND n.method = s.method
+        ORDER BY r.turn, s.protocol_version"""
+    )
+    latest: dict[tuple[object, ...], Slice] = {}
+    for row in rows:
+        *rules, version, method, prior, role, note = row[2:]
+        latest[*rules, method] = Slice(
+            id=row[0],
+            run=row[1],
+            suite=rules[0],
+            features=rules[1],
+            normalisation=rules[2],
+            setting=rules[3],
+            prior=rules[4],
+            fixed4=bool(rules[5]),
+            selection=rules[6],
+            shots=rules[7],
+            protocol_version=version,
+            method=method,
+            note=MethodNote()
+            if role is None
+            else MethodNote(assumes_prior=prior, role=role, note=note),
+        )
+    return tuple(latest.values())
+
+
+def planned(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Planned]:
+    """Trials of slices with the columns that a table needs; no blob is read."""
+    rows = connection.execute(
+        """SELECT p.slice, t.source, t.target, t.classes, t.seed,
+          substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16), t.synthetic,
+          r.status, coalesce(r.reason, ''), r.uar, r.seconds
+        FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
+        WHERE p.slice IN (SELECT value FROM json_each(?))
+        ORDER BY p.slice, t.source, t.target, t.seed""",
+        (json.dumps(list(slices)),),
+    ).fetchall()
+    pairs: dict[tuple[str, str], Pair] = {}
+    classes: dict[str, tuple[str, ...]] = {}
+    return [
+        Planned(
+            row[0],
+            pairs.setdefault((row[1], row[2]), Pair(row[1], row[2])),
+            classes.setdefault(row[3], tuple(json.loads(row[3]))),
+            row[4],
+            row[5],
+            bool(row[6]),
+            *row[7:],
+        )
+        for row in rows
+    ]
+
+
+def predicted(connection: sqlite3.Connection, slices: Sequence[int]) -> Iterator[Predicted]:
+    """Predicted classes of the ok trials of slices.
+
+    Raises:
+        StoreError: a blob is damaged.
+    """
+    rows = connection.execute(
+        """SELECT p.slice, t.source, t.target, t.seed, r.answers, c.classes, t.method
+        FROM planned p JOIN trials t ON t.id = p.trial JOIN records r ON r.trial = p.trial
+        JOIN predictions c ON c.trial = p.trial
+        WHERE r.status = 'ok' AND p.slice IN (SELECT value FROM json_each(?))
+        ORDER BY p.slice, t.source, t.target, t.seed""",
+        (json.dumps(list(slices)),),
+    )
+    for part, source, target, seed, key, blob, method in rows:
+        what = f"predictions of trial {method}, {source}→{target}, seed {seed}"
+        yield Predicted(part, Pair(source, target), seed, key, unpack_array(blob, what))
+
+
+def tally(connection: sqlite3.Connection, run: int | None) -> Tally:
+    """Count planned trials by status, of one plan or of all."""
+    rows = connection.execute(
+        """SELECT coalesce(r.status, ''), count(*) FROM (
+          SELECT DISTINCT p.trial FROM planned p JOIN slices s ON s.id = p.slice
+          WHERE ?1 IS NULL OR s.run = ?1) d
+        LEFT JOIN records r ON r.trial = d.trial GROUP BY 1""",
+        (run,),
+    )
+    counts: dict[str, int] = dict(rows.fetchall())
+    kinds = [counts.get(status, 0) for status in ("ok", "failed", "not_applicable")]
+    return Tally(sum(counts.values()), *kinds)
+
+
+def _notes(connection: sqlite3.Connection, run: int) -> dict[str, MethodNote]:
+    rows = connection.execute(
+        "SELECT method, assumes_prior, role, note FROM notes WHERE run = ? ORDER BY position",
+        (run,),
+    )
+    return {
+        method: MethodNote(assumes_prior=prior, role=role, note=note)
+        for method, prior, role, note in rows
+    }
+
+
+def _trial(row: Sequence[object]) -> Trial:
+    (source, target, classes, shots, seed, method, version, parameters, features, normalisation,
+     setting, prior, fixed4, source_key, target_key, engine, rules, synthetic) = row  # fmt: skip
+    return Trial(
+        pair=Pair(str(source), str(target)),
+        classes=tuple(json.loads(str(classes))),
+        shots="all" if shots == "all" else int(str(shots)),
+        seed=int(str(seed)),
+        method=str(method),
+        version=int(str(version)),
+        parameters=tuple((name, value) for name, value in json.loads(str(parameters))),
+        protocol=Protocol(
+            features=str(features),
+            normalisation=normalisation,  # type: ignore[arg-type]
+            setting=setting,  # type: ignore[arg-type]
+            prior=str(prior),
+            fixed4=bool(fixed4),
+        ),
+        source_key=str(source_key),
+        target_key=str(target_key),
+        engine_version=int(str(engine)),
+        protocol_version=int(str(rules)),
+        synthetic=bool(synthetic),
+    )

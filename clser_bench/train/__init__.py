@@ -1,0 +1,1 @@
+"""The packed engine, and the one-trial loop that it must equal."""

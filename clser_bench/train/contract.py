@@ -1,0 +1,355 @@
+"""The plugin contract: what a method declares and what the engine hands it.
+
+A *fitted* method implements `fit_predict`. A *trained* method is plain one-trial PyTorch; the
+engine trains many trials of it at once. CONTRIBUTING.md tells an author what works under vmap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from clser_bench.errors import SpecError
+from clser_bench.spec import Range, hyper
+from clser_bench.trial import Problem, Value
+
+Prior = Literal["none", "uniform", "estimated"]
+Part = Literal["labelled", "source", "target"]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes that a network is built for.
+
+    Attributes:
+        c: classes.
+        t: instants of an utterance.
+        d: values of an instant of the source.
+        f: values of a summary of the source.
+        d_target: values of an instant of the target; equal to `d` unless encoders differ.
+        f_target: values of a summary of the target.
+    """
+
+    c: int
+    t: int
+    d: int
+    f: int
+    d_target: int
+    f_target: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> Shape:
+        """The sizes of a problem."""
+        _, t, d = problem.source.instants.shape
+        return cls(
+            c=len(problem.classes),
+            t=t,
+            d=d,
+            f=problem.source.summary.shape[1],
+            d_target=problem.target.instants.shape[2],
+            f_target=problem.target.summary.shape[1],
+        )
+
+    @property
+    def equal(self) -> bool:
+        """Whether source and target have the same sizes."""
+        return (self.d, self.f) == (self.d_target, self.f_target)
+
+
+class View(NamedTuple):
+    """Features of some utterances of one side.
+
+    Attributes:
+        instants: [b, t, d]; t is 0 unless the method asks for instants.
+        pooled: [b, d], the mean over instants.
+        summary: [b, f].
+    """
+
+    instants: Tensor
+    pooled: Tensor
+    summary: Tensor
+
+
+class Batch(NamedTuple):
+    """What one step of one trial sees. Parts that a phase does not see have no rows.
+
+    Attributes:
+        labelled: class-balanced labelled source utterances.
+        y: [m], their classes.
+        source: source utterances, labels withheld.
+        target: target utterances.
+        weak: the same with a little noise; no rows unless the method asks for views.
+        strong: the same with much noise and erased spans; likewise.
+        state: what `refresh` returned, at the rows of `target`.
+        noise: [s] standard normal numbers, s as `noise_size` asked.
+    """
+
+    labelled: View
+    y: Tensor
+    source: View
+    target: View
+    weak: View
+    strong: View
+    state: State
+    noise: Tensor
+
+
+class Described(NamedTuple):
+    """Some utterances as the network sees them.
+
+    Attributes:
+        embedding: [n, e].
+        scores: [n, c], larger is likelier.
+    """
+
+    embedding: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step that is repeated over a stretch of training.
+
+    Attributes:
+        loss: name of the method's function `(network, batch, carry, progress) -> scalar`.
+        trains: the network's top-level parts (child modules or parameters) that are stepped;
+            empty for all. Each part has its own step counter.
+        repeat: how many times in a row on the same batch.
+        start: share of training at which it begins.
+        stop: share of training at which it ends.
+        reset_optimiser: forget the moments of its parts when it begins.
+        sees: the parts of the batch that it is given.
+    """
+
+    loss: str = "loss"
+    trains: tuple[str, ...] = ()
+    repeat: int = 1
+    start: float = 0.0
+    stop: float = 1.0
+    reset_optimiser: bool = False
+    sees: tuple[Part, ...] = ("labelled", "source", "target")
+
+    def active(self, step: int, steps: int) -> bool:
+        """Whether it runs at a step."""
+        return self.first(steps) <= step < round(self.stop * steps)
+
+    def first(self, steps: int) -> int:
+        """The step at which it begins."""
+        return round(self.start * steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What every method declares. Fields are hyper-parameters, made with `spec.hyper`.
+
+    Attributes:
+        kind: `fitted` or `trained`.
+        deterministic: whether the same labelled rows always give the same scores.
+        role: `ranked`, or `bound` for rows that are no competitors.
+        note: printed under every table the method stands in.
+        unequal_sizes: whether source and target features may differ in size.
+        inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
+    """
+
+    kind: ClassVar[Literal["fitted", "trained"]]
+    registered_name: ClassVar[str]
+    version: ClassVar[int]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    deterministic: ClassVar[bool] = False
+    role: ClassVar[Literal["ranked", "bound"]] = "ranked"
+    note: ClassVar[str] = ""
+    unequal_sizes: ClassVar[bool] = False
+    inputs_instants: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name, span in self.ranges().items():
+            span.check(f"{type(self).__name__}.{name}", getattr(self, name))
+
+    @property
+    def assumes_prior(self) -> Prior:
+        """What this instance assumes about the target's class shares."""
+        return "none"
+
+    @classmethod
+    def ranges(cls) -> dict[str, Range]:
+        """The hyper-parameters with their ranges, in the order of declaration."""
+        return {field.name: field.metadata["range"] for field in dataclasses.fields(cls)}
+
+    @classmethod
+    def real(cls) -> tuple[str, ...]:
+        """Names of the real-valued hyper-parameters, which may differ within a pack."""
+        return tuple(f.name for f in dataclasses.fields(cls) if isinstance(f.default, float))
+
+    def parameters(self) -> tuple[tuple[str, Value], ...]:
+        """Hyper-parameters sorted by name; real ones as floats."""
+        real = self.real()
+        values = {name: getattr(self, name) for name in self.ranges()}
+        return tuple((k, float(v) if k in real else v) for k, v in sorted(values.items()))
+
+    def not_applicable(self, problem: Problem) -> str:
+        """The reason why the method does not apply to a problem; empty where it does."""
+        if not self.unequal_sizes and not Shape.of(problem).equal:
+            return "needs source and target features of the same size"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Method):
+    """A method in closed form or from a library."""
+
+    kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
+
+    def fit_predict(
+        self, problem: Problem, rng: np.random.Generator
+    ) -> Float[np.ndarray, "n c"]:
+        """Score the problem's `scored` rows.
+
+        Args:
+            problem: features, labelled rows, unlabelled rows.
+            rng: the trial's own generator.
+
+        Returns:
+            Scores [n, c], larger is likelier; any finite scale.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained(Method):
+    """A method trained by gradient steps.
+
+    Its fields here are the budget that all trained methods share.
+    """
+
+    kind: ClassVar[Literal["fitted", "trained"]] = "trained"
+    packable: ClassVar[bool] = True
+    views: ClassVar[bool] = False
+
+    steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
+    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    weight_decay: float = hyper(0.1, low=0.0, high=10.0, about="AdamW, decoupled")
+    decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
+    labelled_batch: int = hyper(8, low=1, high=4096, about="labelled utterances per class, at most")
+    source_batch: int = hyper(64, low=1, high=65536, about="source utterances without labels")
+    target_batch: int = hyper(64, low=1, high=65536, about="target utterances")
+
+    @property
+    def refresh_every(self) -> int:
+        """Steps between two calls of `refresh`; 0 for never."""
+        return 0
+
+    def network(self, shape: Shape) -> nn.Module:
+        """Build one trial's network; parameters drawn from torch's default generator."""
+        raise NotImplementedError
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The optimiser steps of a training step, in order."""
+        return (Phase(),)
+
+    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Float[Tensor, ""]:
+        """The loss of one trial on one batch.
+
+        Args:
+            network: what `network` built, with the trial's parameters.
+            batch: the step's utterances.
+            carry: what `initial_carry` and `update_carry` returned.
+            progress: share of training done, 0 to below 1.
+        """
+        raise NotImplementedError
+
+    def initial_carry(self, network: Any) -> State:  # noqa: ARG002
+        """Tensors kept between steps outside the optimiser (moving averages, teachers)."""
+        return {}
+
+    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:  # noqa: ARG002
+        """The carry after a step; pure."""
+        return carry
+
+    def refresh(
+        self,
+        labelled: Described,  # noqa: ARG002
+        y: Int[Tensor, " m"],  # noqa: ARG002
+        target: Described,  # noqa: ARG002
+        progress: float,  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> State:
+        """Row-indexed tensors [n, ...] from the whole target, every `refresh_every` steps.
+
+        Called per trial, outside vmap; later batches get the rows they need as `batch.state`.
+
+        Args:
+            labelled: every labelled row as the network sees it now.
+            y: the classes of these.
+            target: every row to adapt to, likewise.
+            progress: share of training done.
+            rng: the trial's own generator.
+        """
+        return {}
+
+    def describe(
+        self,
+        network: Any,
+        labelled: View,  # noqa: ARG002
+        y: Int[Tensor, " m"],  # noqa: ARG002
+        view: View,
+        carry: State,  # noqa: ARG002
+        *,
+        target: bool,  # noqa: ARG002
+    ) -> Described:
+        """Embeddings and scores of some utterances; the scores of the target are the result.
+
+        Default: the network's `embed` and the network itself.
+
+        Args:
+            network: with the trial's parameters.
+            labelled: every labelled utterance.
+            y: their classes.
+            view: a chunk of one side.
+            carry: as in `loss`.
+            target: which side, for networks that treat them differently.
+        """
+        return Described(network.embed(view), network(view))
+
+    def noise_size(self, shape: Shape) -> int:  # noqa: ARG002
+        """How many normal numbers `batch.noise` shall hold."""
+        return 0
+
+
+def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
+    """A copy of a method whose real hyper-parameters are 0-d tensors, unchecked.
+
+    Args:
+        method: the template.
+        values: real hyper-parameters of one trial.
+    """
+    copy = object.__new__(type(method))
+    for field in dataclasses.fields(method):
+        object.__setattr__(copy, field.name, values.get(field.name, getattr(method, field.name)))
+    return copy
+
+
+def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
+    """The method's phases, after a check of their names.
+
+    Raises:
+        SpecError: a phase names a loss or a part that does not exist.
+    """
+    parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
+    for phase in method.phases():
+        if not callable(getattr(method, phase.loss, None)):
+            raise SpecError(f"{type(method).__name__}: phase names the loss '{phase.loss}', which it has not")
+        for part in phase.trains:
+            if part not in parts:
+                raise SpecError(
+                    f"{type(method).__name__}: phase trains '{part}', but the network has {sorted(parts)}"
+                )
+    return method.phases()
+
+

@@ -1,0 +1,101 @@
+"""Run the jobs of one pack and say what came of each."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+
+from clser_bench.errors import NotApplicableError
+from clser_bench.registry import create
+from clser_bench.seeding import generator
+from clser_bench.train.contract import Fitted, Method, Trained
+from clser_bench.train.loop import train_one
+from clser_bench.train.pack import Result, train_pack
+from clser_bench.trial import Job, Outcome
+
+
+def execute(jobs: Sequence[Job], *, threads: int = 1) -> list[Outcome]:
+    """Run the jobs of one pack.
+
+    A job that fails or does not apply is an outcome with its reason; it never stops the others.
+
+    Args:
+        jobs: of one method and one group (`packing.group_key`).
+        threads: cores that this process may use.
+
+    Returns:
+        One outcome a job, in order.
+    """
+    torch.set_num_threads(threads)
+    methods = [create(job.method, dict(job.parameters)) for job in jobs]
+    outcomes: dict[int, Outcome] = {}
+    for index, (job, method) in enumerate(zip(jobs, methods, strict=True)):
+        reason = method.not_applicable(job.problem)
+        if reason:
+            outcomes[index] = Outcome(id=job.id, status="not_applicable", reason=reason)
+    open_ones = [index for index in range(len(jobs)) if index not in outcomes]
+    with threadpool_limits(limits=threads):
+        for index, outcome in _run(open_ones, jobs, methods):
+            outcomes[index] = outcome
+    return [outcomes[index] for index in range(len(jobs))]
+
+
+def _run(
+    indices: Sequence[int], jobs: Sequence[Job], methods: Sequence[Method]
+) -> list[tuple[int, Outcome]]:
+    trained = [i for i in indices if isinstance(methods[i], Trained)]
+    if len(trained) > 1 and all(methods[i].packable for i in trained):  # type: ignore[attr-defined]
+        started = time.perf_counter()
+        try:
+            results = train_pack(
+                [methods[i] for i in trained],  # type: ignore[misc]
+                [jobs[i].problem for i in trained],
+                [jobs[i].seed for i in trained],
+            )
+        except Exception:  # noqa: BLE001
+            # One trial can break the whole pack (a decomposition that does not converge); each
+            # is then run alone, so that only the one at fault fails, with its own traceback.
+            return [(i, _alone(jobs[i], methods[i])) for i in indices]
+        share = (time.perf_counter() - started) / len(trained)
+        return [
+            (i, _outcome(jobs[i], result, share)) for i, result in zip(trained, results, strict=True)
+        ]
+    return [(i, _alone(jobs[i], methods[i])) for i in indices]
+
+
+def _alone(job: Job, method: Method) -> Outcome:
+    started = time.perf_counter()
+    try:
+        if isinstance(method, Fitted):
+            result = _fit(method, job)
+        elif isinstance(method, Trained):
+            result = train_one(method, job.problem, job.seed)
+        else:
+            raise TypeError(f"{type(method).__name__} is neither Fitted nor Trained")
+    except NotApplicableError as error:
+        return Outcome(id=job.id, status="not_applicable", reason=str(error))
+    except Exception:  # noqa: BLE001
+        # Whatever a plugin raises is that trial's failure, kept with its traceback.
+        return Outcome(id=job.id, status="failed", reason=traceback.format_exc())
+    return _outcome(job, result, time.perf_counter() - started)
+
+
+def _fit(method: Fitted, job: Job) -> Result:
+    scores = np.asarray(method.fit_predict(job.problem, generator(job.seed, "fit")))
+    expected = (len(job.problem.scored), len(job.problem.classes))
+    if scores.shape != expected:
+        return Result(scores, f"scores have shape {scores.shape}, expected {expected}")
+    if not np.isfinite(scores).all():
+        return Result(scores, "the scores are not finite")
+    return Result(scores)
+
+
+def _outcome(job: Job, result: Result, seconds: float) -> Outcome:
+    if result.failure:
+        return Outcome(id=job.id, status="failed", reason=result.failure, seconds=seconds)
+    return Outcome(id=job.id, status="ok", scores=result.scores.astype(np.float32), seconds=seconds)

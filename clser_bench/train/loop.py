@@ -1,0 +1,128 @@
+"""The one-trial loop: plain PyTorch, the oracle that a pack must equal.
+
+Also the way of methods that cannot be packed.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from clser_bench.train.adamw import BETAS, EPS, rate_scale
+from clser_bench.train.batches import Feeder, seen, trial_of
+from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, check_phases
+from clser_bench.train.pack import Result, failed, finished
+from clser_bench.train.stack import new_network
+from clser_bench.train.whole import refreshed, score_rows
+from clser_bench.trial import Problem
+
+
+def train_one(
+    method: Trained, problem: Problem, seed: int, *, dtype: torch.dtype = torch.float32
+) -> Result:
+    """Train one trial and score its rows.
+
+    Args:
+        method: with its hyper-parameters.
+        problem: the problem.
+        seed: of the trial.
+        dtype: float32, or float64 for comparisons.
+    """
+    loop = _Loop(method, problem, seed, dtype)
+    for step in range(method.steps):
+        reason = loop.step(step)
+        if reason:
+            return failed(reason)
+    return finished(loop.scores())
+
+
+class _Loop:
+    def __init__(self, method: Trained, problem: Problem, seed: int, dtype: torch.dtype) -> None:
+        self.method, self.problem, self.seed, self.dtype = method, problem, seed, dtype
+        self.network = new_network(method, Shape.of(problem), seed=seed, dtype=dtype)
+        self.phases = check_phases(method, self.network)
+        self.parts: dict[str, list[nn.Parameter]] = {}
+        for name, value in self.network.named_parameters():
+            self.parts.setdefault(name.partition(".")[0], []).append(value)
+        self.optimisers = {part: self._optimiser(part) for part in self.parts}
+        self.feeder = Feeder(method, [problem], [seed], dtype)
+        self.carry: State = {k: v.detach().clone() for k, v in method.initial_carry(self.network).items()}
+
+    def _optimiser(self, part: str) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            self.parts[part],
+            lr=self.method.learning_rate,
+            weight_decay=self.method.weight_decay,
+            betas=BETAS,
+            eps=EPS,
+        )
+
+    def step(self, step: int) -> str:
+        """Run one training step; the reason of a failure, or an empty string."""
+        every = self.method.refresh_every
+        if every and step % every == 0:
+            self.feeder.states = [self._refresh(step)]
+        stacked = self.feeder.batch(step)
+        progress = step / self.method.steps
+        for phase in self.phases:
+            if phase.active(step, self.method.steps):
+                batch = trial_of(seen(stacked, phase.sees), 0)
+                if not self._run(phase, batch, step, progress):
+                    return f"the loss was not finite at step {step}"
+        if self.carry:
+            with torch.no_grad():
+                self.carry = self.method.update_carry(self.network, self.carry, trial_of(stacked, 0))
+        return ""
+
+    def _run(self, phase: Phase, batch: Batch, step: int, progress: float) -> bool:
+        parts = phase.trains or tuple(self.parts)
+        if phase.reset_optimiser and step == phase.first(self.method.steps):
+            self.optimisers.update({part: self._optimiser(part) for part in parts})
+        for name, values in self.parts.items():
+            for value in values:
+                value.requires_grad_(name in parts)
+        for _ in range(phase.repeat):
+            loss = getattr(self.method, phase.loss)(self.network, batch, self.carry, progress)
+            if not bool(torch.isfinite(loss)):
+                return False
+            self._descend(loss, parts, progress)
+        return True
+
+    def _descend(self, loss: torch.Tensor, parts: tuple[str, ...], progress: float) -> None:
+        for part in parts:
+            optimiser = self.optimisers[part]
+            # A part that the loss does not reach takes its step all the same, with gradient zero.
+            for value in self.parts[part]:
+                value.grad = torch.zeros_like(value)
+            for group in optimiser.param_groups:
+                group["lr"] = self.method.learning_rate * rate_scale(self.method.decay, progress)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for part in parts:
+            self.optimisers[part].step()
+
+    def _refresh(self, step: int) -> State:
+        return refreshed(
+            self.method,
+            self._call,
+            self.problem,
+            carry=self.carry,
+            step=step,
+            seed=self.seed,
+            dtype=self.dtype,
+        )
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        return partial(function, self.network)(*arguments)
+
+    def scores(self) -> torch.Tensor:
+        """Scores of the problem's scored rows."""
+        return score_rows(
+            self.method,
+            self._call,
+            self.problem,
+            carry=self.carry,
+            dtype=self.dtype,
+        )

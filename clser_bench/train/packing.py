@@ -1,0 +1,48 @@
+"""Which jobs may share a pack, and how many."""
+
+from __future__ import annotations
+
+from clser_bench.hashing import digest
+from clser_bench.registry import create
+from clser_bench.train.contract import Shape, Trained
+from clser_bench.train.sampling import per_class
+from clser_bench.trial import Job
+
+FITTED_LIMIT = 64
+"""Fitted jobs run one after the other; a pack of them only saves messages."""
+
+
+def group_key(job: Job) -> str:
+    """The group of a job: jobs of one group have tensors of the same shapes.
+
+    Args:
+        job: any job.
+
+    Returns:
+        A hash of the method, its structural hyper-parameters and all sizes.
+    """
+    method = create(job.method, dict(job.parameters))
+    shape = Shape.of(job.problem)
+    real = method.real()
+    structure = [[name, value] for name, value in job.parameters if name not in real]
+    sizes = [shape.c, shape.t, shape.d, shape.f, shape.d_target, shape.f_target]
+    if isinstance(method, Trained):
+        sizes.append(per_class(job.problem, method.labelled_batch))
+    return digest([job.method, structure, sizes])
+
+
+def pack_limit(job: Job) -> int:
+    """The most jobs that a pack of this job's group should hold.
+
+    Measured by benchmarks/packing.py: small networks gain from large packs until the batch no
+    longer fits the caches; heavy ones (instants) are bound by arithmetic and want small packs.
+
+    Args:
+        job: any job of the group.
+    """
+    method = create(job.method, dict(job.parameters))
+    if not isinstance(method, Trained):
+        return FITTED_LIMIT
+    if not method.packable:
+        return 1
+    return 16 if method.inputs_instants else 64

@@ -1,0 +1,96 @@
+"""Looking at a whole side of one trial: final scores, and what `refresh` is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from clser_bench.seeding import generator
+from clser_bench.train.contract import Described, State, Trained, View
+from clser_bench.train.gather import rows_view
+from clser_bench.trial import Problem, Rows, Table
+
+CHUNK = 1024
+
+Call = Callable[..., Any]
+"""`call(function, *arguments)` runs `function(network, *arguments)` with a trial's parameters."""
+
+
+@torch.no_grad()
+def score_rows(
+    method: Trained, call: Call, problem: Problem, *, carry: State, dtype: torch.dtype
+) -> Float[Tensor, "n c"]:
+    """Scores of the problem's scored rows.
+
+    Args:
+        method: with the trial's own hyper-parameters.
+        call: runs a function of the trial's network.
+        problem: the problem.
+        carry: the trial's.
+        dtype: of the features.
+    """
+    return _Side(method, call, problem, carry, dtype).describe(problem.scored, target=True).scores
+
+
+@torch.no_grad()
+def refreshed(
+    method: Trained,
+    call: Call,
+    problem: Problem,
+    *,
+    carry: State,
+    step: int,
+    seed: int,
+    dtype: torch.dtype,
+) -> State:
+    """Call the method's `refresh` for one trial.
+
+    Args:
+        method: with the trial's own hyper-parameters.
+        call: runs a function of the trial's network.
+        problem: the problem.
+        carry: the trial's.
+        step: the step before which this happens.
+        seed: of the trial.
+        dtype: of the features.
+
+    Returns:
+        Tensors whose first axis runs over `problem.adapt`.
+    """
+    side = _Side(method, call, problem, carry, dtype)
+    labelled = side.describe(problem.labelled.rows, target=False)
+    target = side.describe(problem.adapt, target=True)
+    rng = generator(seed, "refresh", step)
+    return method.refresh(labelled, side.y, target, step / method.steps, rng)
+
+
+class _Side:
+    """Describes rows of one trial, in chunks."""
+
+    def __init__(
+        self, method: Trained, call: Call, problem: Problem, carry: State, dtype: torch.dtype
+    ) -> None:
+        self.method, self.call, self.problem, self.carry = method, call, problem, carry
+        self.dtype = dtype
+        self.y = torch.from_numpy(np.array(problem.labelled.y))
+        self.labelled = self._view(problem.source, problem.labelled.rows)
+
+    def _view(self, table: Table, rows: Rows) -> View:
+        return rows_view(table, rows, instants=self.method.inputs_instants, dtype=self.dtype)
+
+    def describe(self, rows: Rows, *, target: bool) -> Described:
+        table = self.problem.target if target else self.problem.source
+        describe = partial(self.method.describe, target=target)
+        chunks = [
+            self.call(
+                describe, self.labelled, self.y, self._view(table, rows[i : i + CHUNK]), self.carry
+            )
+            for i in range(0, len(rows), CHUNK)
+        ]
+        return Described(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))

@@ -1,0 +1,330 @@
+"""The data model: what a method is given, what it gives back, what only scoring sees.
+
+Axis letters, everywhere: n utterances, t instants, d features of an instant, f features of a
+summary, c classes, k trials in a pack.
+
+The boundary: `Problem` has no names and no target labels; `AnswerKey` has them; no field leads
+from one to the other. It guards against mistakes, not against malice.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.errors import FeatureError
+from clser_bench.hashing import digest
+from clser_bench.spec import PROTOCOL_VERSION, CorpusSpec, Pair, Protocol, Shots
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same array, marked so that nobody writes into it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One labelled recording of a corpus. Never handed to a method.
+
+    Attributes:
+        name: POSIX path relative to the corpus folder; unique in the corpus.
+        path: the file.
+        emotion: one of `EMOTIONS`.
+        speaker: the corpus's own name of the speaker.
+        gender: `female`, `male`, `other` or empty where unknown.
+        text: what is said, or the corpus's code for it; empty where unknown.
+        content: SHA-256 of the decoded samples and their rate, 64 hexadecimal digits.
+        seconds: duration.
+        rate: sampling rate of the file in Hz.
+    """
+
+    name: str
+    path: Path
+    emotion: str
+    speaker: str
+    gender: str = ""
+    text: str = ""
+    content: str = ""
+    seconds: float = 0.0
+    rate: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that was left out because `--skip-bad` was given, and why."""
+
+    corpus: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus as found on disk.
+
+    Attributes:
+        spec: its definition.
+        root: its folder.
+        utterances: ordered by content hash, then name: the order of every feature table, so
+            that a row index says nothing about the label.
+        skipped: files left out by `--skip-bad`.
+    """
+
+    spec: CorpusSpec
+    root: Path
+    utterances: tuple[Utterance, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @functools.cached_property
+    def emotions(self) -> npt.NDArray[np.str_]:
+        """The emotion of each row [n]."""
+        return np.array([utterance.emotion for utterance in self.utterances], dtype=np.str_)
+
+    @functools.cached_property
+    def speakers(self) -> npt.NDArray[np.str_]:
+        """The speaker of each row [n]."""
+        return np.array([utterance.speaker for utterance in self.utterances], dtype=np.str_)
+
+    @functools.cached_property
+    def content(self) -> str:
+        """Hash of all audio, in row order."""
+        return digest([utterance.content for utterance in self.utterances])
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Features of every utterance of a corpus; read-only, and memory-mapped where it has a folder.
+
+    Pickles as its folder, never as its bytes, when it has one.
+
+    Attributes:
+        key: hash of everything that determines the values.
+        instants: float32 [n, t, d].
+        summary: float32 [n, f].
+        folder: where the two arrays lie on disk; None for a table in memory.
+    """
+
+    key: str
+    instants: Floats
+    summary: Floats
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.instants.ndim != 3 or self.summary.ndim != 2:
+            raise FeatureError(
+                f"table {self.key[:12]}: instants must be [n, t, d] and summary [n, f], "
+                f"got {self.instants.shape} and {self.summary.shape}"
+            )
+        if len(self.instants) != len(self.summary):
+            raise FeatureError(
+                f"table {self.key[:12]}: {len(self.instants)} rows of instants, "
+                f"{len(self.summary)} of summaries"
+            )
+        object.__setattr__(self, "instants", read_only(self.instants))
+        object.__setattr__(self, "summary", read_only(self.summary))
+
+    def __len__(self) -> int:
+        return len(self.summary)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.folder is not None:
+            return open_table, (self.key, self.folder)
+        return Table, (self.key, np.array(self.instants), np.array(self.summary), None)
+
+
+@functools.lru_cache(maxsize=64)
+def open_table(key: str, folder: Path) -> Table:
+    """Memory-map the table that lies in a folder as `instants.npy` and `summary.npy`.
+
+    Args:
+        key: its key; the folder is named by it.
+        folder: where it lies.
+
+    Raises:
+        FeatureError: a file is missing or is not an array.
+    """
+    arrays = []
+    for name in ("instants.npy", "summary.npy"):
+        try:
+            arrays.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise FeatureError(f"{folder / name}: cannot be read as an array ({error})") from error
+    return Table(key, arrays[0], arrays[1], folder)
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Labelled rows of the source.
+
+    Attributes:
+        rows: int64 [m], rows of the source table.
+        y: int64 [m], class indices.
+    """
+
+    rows: Rows
+    y: Rows
+
+    def __post_init__(self) -> None:
+        if self.rows.shape != self.y.shape or self.rows.ndim != 1:
+            raise ValueError(f"rows {self.rows.shape} and y {self.y.shape} must be equal and flat")
+        object.__setattr__(self, "rows", read_only(self.rows))
+        object.__setattr__(self, "y", read_only(self.y))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """All that a method is given. No names of utterances or speakers, no target label.
+
+    Attributes:
+        classes: the emotions, in the order of class indices.
+        source: normalised features of the source corpus.
+        target: normalised features of the target corpus.
+        labelled: the k-shot draw.
+        unlabelled: rows of the source whose labels are withheld, ascending.
+        adapt: rows of the target to adapt to, ascending.
+        scored: rows of the target whose classes are asked for, ascending; the same as `adapt`
+            in the transductive setting.
+    """
+
+    classes: tuple[str, ...]
+    source: Table
+    target: Table
+    labelled: Labelled
+    unlabelled: Rows
+    adapt: Rows
+    scored: Rows
+
+    def __post_init__(self) -> None:
+        for name in ("unlabelled", "adapt", "scored"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AnswerKey:
+    """The answers to a problem; never leaves the process that scores.
+
+    Attributes:
+        classes: as in the problem.
+        y: int64 [n], the class of each scored row.
+        speakers: of each scored row.
+        names: of each scored row, the utterance's name.
+    """
+
+    classes: tuple[str, ...]
+    y: Rows
+    speakers: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "y", read_only(self.y))
+
+
+Value = int | float | bool | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Everything that determines a result; its hash is its name.
+
+    Attributes:
+        pair: source and target codes.
+        classes: the pair's emotions.
+        shots: labelled utterances per class, or `all`.
+        seed: number of the draw.
+        method: registered name.
+        version: the method's integer version.
+        parameters: its hyper-parameters, sorted by name.
+        protocol: the shared rules; its `selection` does not enter the hash (the same point is
+            the same result whoever chose it).
+        source_key: key of the source's normalised feature table (audio content, feature code,
+            normalisation).
+        target_key: the target's.
+        engine_version: of the training engine; 0 for fitted methods.
+        protocol_version: of the rules.
+        synthetic: whether a corpus is synthetic.
+    """
+
+    pair: Pair
+    classes: tuple[str, ...]
+    shots: Shots
+    seed: int
+    method: str
+    version: int
+    parameters: tuple[tuple[str, Value], ...]
+    protocol: Protocol
+    source_key: str
+    target_key: str
+    engine_version: int = 0
+    protocol_version: int = PROTOCOL_VERSION
+    synthetic: bool = False
+
+    @functools.cached_property
+    def id(self) -> str:
+        """64 hexadecimal digits."""
+        return digest(
+            {
+                "pair": [self.pair.source, self.pair.target],
+                "classes": list(self.classes),
+                "shots": self.shots,
+                "seed": self.seed,
+                "method": self.method,
+                "version": self.version,
+                "parameters": [[name, value] for name, value in self.parameters],
+                "features": self.protocol.features,
+                "normalisation": self.protocol.normalisation,
+                "setting": self.protocol.setting,
+                "prior": self.protocol.prior,
+                "source": self.source_key,
+                "target": self.target_key,
+                "engine": self.engine_version,
+                "protocol": self.protocol_version,
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """One problem to solve with one method; what travels to the process that runs it.
+
+    Attributes:
+        id: names the job in its outcome; tells nothing about the answers.
+        method: registered name.
+        parameters: hyper-parameters, sorted by name.
+        problem: the problem.
+        seed: of all random numbers of the job.
+    """
+
+    id: str
+    method: str
+    parameters: tuple[tuple[str, Value], ...]
+    problem: Problem
+    seed: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What came of a job: scores, or why there are none.
+
+    Attributes:
+        id: of the job.
+        status: `ok`, `failed` or `not_applicable`.
+        scores: float32 [n, c] for the scored rows, larger is likelier; empty unless ok.
+        reason: why not, with the traceback where there is one; empty if ok.
+        seconds: time spent; a packed job's share of its pack.
+    """
+
+    id: str
+    status: str
+    scores: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    reason: str = ""
+    seconds: float = 0.0

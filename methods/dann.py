@@ -1,0 +1,59 @@
+"""Domain-adversarial training: features from which the language cannot be told.
+
+Reference: Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016):
+equations 9, 10 and 18 (objective and saddle point), section 5.2.2 for the ramp
+lambda = 2 / (1 + exp(-10 p)) - 1.
+
+Departures: the shared backbone, optimiser and budget instead of the paper's; the learning rate
+follows the shared schedule; the domain classifier sees the whole source, labelled or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clser_bench.nn.backbone import HIDDEN, SharedClassifier
+from clser_bench.nn.gradient import reverse_gradient
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Shape, State, Trained, View
+
+
+class DomainAdversary(SharedClassifier):
+    """The shared classifier with a domain classifier of one hidden layer."""
+
+    def __init__(self, d: int, f: int, c: int) -> None:
+        super().__init__(d, f, c)
+        self.domain = nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+
+
+@register("dann", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Dann(Trained):
+    """Domain-adversarial neural network."""
+
+    adversary_weight: float = hyper(
+        1.0, low=0.0, high=10.0, about="factor of the domain loss on the features"
+    )
+    ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the paper's ramp")
+
+    def network(self, shape: Shape) -> nn.Module:
+        """The shared backbone with an emotion head and a domain classifier."""
+        return DomainAdversary(shape.d, shape.f, shape.c)
+
+    def loss(self, network: DomainAdversary, batch: Batch, carry: State, progress: float) -> Tensor:  # noqa: ARG002
+        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
+        together = zip(batch.labelled, batch.source, batch.target, strict=True)
+        embedding = network.embed(View(*map(torch.cat, together)))
+        known, both = embedding.split([len(batch.y), len(embedding) - len(batch.y)])
+        emotion = functional.cross_entropy(network.head(known), batch.y)
+        ramp = torch.as_tensor(self.ramp, dtype=emotion.dtype)
+        weight = self.adversary_weight * (2 / (1 + torch.exp(-ramp * progress)) - 1)
+        scores = network.domain(reverse_gradient(both, weight)).squeeze(-1)
+        truth = torch.zeros_like(scores)
+        truth[len(batch.source.summary) :] = 1
+        return emotion + functional.binary_cross_entropy_with_logits(scores, truth)

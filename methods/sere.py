@@ -1,0 +1,256 @@
+"""Semantic-emotional resonance embedding: unlabelled speech organises itself around few labels.
+
+Reference: SERE, arXiv 2604.07417 (ICME 2026): instantaneous resonance field (IRF) and
+triple-resonance interaction chain (TRIC). Only the abstract could be had; the equations are this
+project's reading, numbered in docs/sere.md and written out in clser_bench/nn/resonance.py.
+
+Departures: equations reconstructed from the abstract; the language-specific maps are a shared
+map plus a specific part that starts at zero and is decayed (a separate map for the target gets
+no signal); the instants' highlights are found with prototypes of the plainly averaged labelled
+embeddings, which breaks the circle between weights and prototypes; the target is organised as a
+whole every few steps (`irf_scope=target`) or within the batch; assignments are balanced toward
+the class prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clser_bench.nn import resonance as irf
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Described, Prior, Shape, State, Trained, View
+
+
+class LanguageMap(nn.Module):
+    """A linear map shared by both languages, plus a part of each that starts at zero."""
+
+    def __init__(self, inputs: int, outputs: int, *, specific: bool) -> None:
+        super().__init__()
+        self.shared = nn.Linear(inputs, outputs)
+        sides = 2 if specific else 0
+        self.specific = nn.Parameter(torch.zeros(sides, outputs, inputs))
+
+    def weight(self, *, target: bool) -> Tensor:
+        """W_lang [outputs, inputs] of a language."""
+        if not self.specific.shape[0]:
+            return self.shared.weight
+        return self.shared.weight + self.specific[int(target)]
+
+
+class Resonator(nn.Module):
+    """The maps of step 1, and the temperatures where they are learned."""
+
+    def __init__(self, shape: Shape, method: Sere) -> None:
+        super().__init__()
+        self.classes = shape.c
+        specific = method.heterogeneous
+        self.emotional = LanguageMap(2 * shape.d, method.embedding, specific=specific)
+        self.semantic = LanguageMap(shape.f, method.embedding, specific=specific)
+        sides = 2 if method.adaptive else 0
+        self.log_temperature = nn.Parameter(torch.zeros(sides, 2))
+
+    def embed(
+        self, view: View, rough: Tensor | None, temperature: Tensor | float, *, target: bool
+    ) -> Tensor:
+        """u of step 3 [b, e]; plain averaging of the instants where `rough` is None."""
+        h = irf.with_differences(view.instants)
+        w = self.emotional.weight(target=target)
+        if rough is None:
+            mean = h.mean(dim=-2)
+        else:
+            temperature = temperature * self.factor(1, target=target)
+            a = irf.highlight(h, w, rough, temperature)
+            mean = (a.unsqueeze(-2) @ h).squeeze(-2)
+        # sum_t a W h = W sum_t a h
+        emotional = functional.linear(mean, w, self.emotional.shared.bias)
+        semantic = functional.linear(
+            view.summary, self.semantic.weight(target=target), self.semantic.shared.bias
+        )
+        return functional.normalize(torch.tanh(semantic + emotional), dim=-1)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return self.log_temperature.dtype
+
+    def specific_size(self) -> Tensor:
+        """Sum of squares of the language-specific parts."""
+        return self.emotional.specific.square().sum() + self.semantic.specific.square().sum()
+
+    def factor(self, which: int, *, target: bool) -> Tensor | float:
+        """Learned factor of tau (0) or tau_h (1) for a language; 1 where not learned."""
+        if not self.log_temperature.shape[0]:
+            return 1.0
+        return self.log_temperature[int(target), which].exp()
+
+
+class Anchor(NamedTuple):
+    """The emotion-semantic structure that the labelled utterances span.
+
+    Attributes:
+        classes: one-hot labels [m, c].
+        rough: prototypes of plainly averaged embeddings [c, e], for the highlights.
+        embedding: u of the labelled utterances [m, e].
+        prototypes: c of step 2 [c, e].
+    """
+
+    classes: Tensor
+    rough: Tensor
+    embedding: Tensor
+    prototypes: Tensor
+
+
+@register(
+    "sere",
+    version=1,
+    presets={
+        "sere-isomorphic": {"heterogeneous": False},
+        "sere-no-prototype": {"prototype_weight": 0.0},
+        "sere-no-dual": {"dual_weight": 0.0},
+        "sere-no-irf": {"field": False},
+        "sere-adaptive": {"adaptive": True},
+    },
+)
+@dataclass(frozen=True, kw_only=True)
+class Sere(Trained):
+    """SERE, with its ablations as presets."""
+
+    inputs_instants: ClassVar[bool] = True
+    note: ClassVar[str] = "SERE: equations reconstructed from the abstract (arXiv 2604.07417)"
+
+    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    steps: int = hyper(150, low=1, high=100_000, about="optimiser steps (batches)")
+    target_batch: int = hyper(192, low=2, high=65536, about="target utterances")
+    source_batch: int = hyper(1, low=1, high=65536, about="not used")
+    embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
+    heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
+    adaptive: bool = hyper(False, choices=(False, True), about="learn the temperatures")
+    field: bool = hyper(True, choices=(False, True), about="IRF; else mean pooling and q = p")
+    language_decay: float = hyper(1.0, low=0.0, high=1e4, about="L2 of the language-specific maps")
+    irf_temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau")
+    irf_highlight: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau_h")
+    irf_steps: int = hyper(2, low=0, high=100, about="rounds of coupling")
+    irf_coupling: float = hyper(0.5, low=0.0, high=1.0, about="kappa")
+    irf_neighbours: int = hyper(10, low=1, high=10_000, about="n")
+    irf_sharpness: float = hyper(1.0, low=0.1, high=10.0, log=True, about="power of q")
+    averaged: bool = hyper(False, choices=(False, True), about="average prototypes over steps")
+    irf_momentum: float = hyper(0.9, low=0.0, high=0.999, about="of that average")
+    irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
+    irf_every: int = hyper(10, low=1, high=100_000, about="steps between organising the target")
+    irf_start_share: float = hyper(0.2, low=0.01, high=1.0, about="most confident share at first")
+    prior: str = hyper("uniform", choices=("uniform", "estimated"), about="class shares of q")
+    prototype_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_p")
+    dual_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_d")
+    ramp_start: float = hyper(0.2, low=0.0, high=1.0, about="share of training before L_proto, L_dual")
+    ramp_length: float = hyper(0.33, low=1e-3, high=1.0, about="share of training to full weight")
+
+    @property
+    def assumes_prior(self) -> Prior:
+        """As the balancing of q does."""
+        return "uniform" if self.prior == "uniform" else "estimated"
+
+    @property
+    def refresh_every(self) -> int:
+        """The whole target is organised where the scope says so."""
+        return self.irf_every if self.irf_scope == "target" and self.field else 0
+
+    def network(self, shape: Shape) -> nn.Module:
+        """The resonator."""
+        return Resonator(shape, self)
+
+    def initial_carry(self, network: Resonator) -> State:
+        """The prototypes' moving average, where asked for."""
+        if not self.averaged:
+            return {}
+        return {"c": torch.zeros(network.classes, self.embedding, dtype=network.dtype)}
+
+    def update_carry(self, network: Resonator, carry: State, batch: Batch) -> State:
+        """Move the average toward the batch's prototypes."""
+        c = self._anchor(network, batch.labelled, batch.y, {}).prototypes
+        return {"c": self.irf_momentum * carry["c"] + (1 - self.irf_momentum) * c}
+
+    def loss(self, network: Resonator, batch: Batch, carry: State, progress: float) -> Tensor:
+        """L_sup + ramp (lambda_p L_proto + lambda_d L_dual) of step 5."""
+        anchor = self._anchor(network, batch.labelled, batch.y, carry)
+        tau = self.irf_temperature * network.factor(0, target=False)
+        supervised = functional.cross_entropy(irf.cosine(anchor.embedding, anchor.prototypes) / tau, batch.y)
+        v = self._embed(network, batch.target, anchor.rough, target=True)
+        logits = irf.cosine(v, anchor.prototypes)
+        logits = logits / (self.irf_temperature * network.factor(0, target=True))
+        q, w = self._assignments(v, logits, batch.state)
+        proto = irf.prototype_resonance(logits, q, w)
+        u = torch.cat([anchor.embedding, v])
+        weight = torch.cat([torch.ones_like(anchor.classes[:, 0]), w])
+        known = torch.cat([anchor.classes, q])
+        dual = irf.dual_resonance(u, known, weight, self.irf_temperature)
+        ramp = (progress - self.ramp_start) / self.ramp_length
+        ramp = torch.as_tensor(ramp, dtype=proto.dtype).clamp(0, 1)
+        triple = supervised + ramp * (self.prototype_weight * proto + self.dual_weight * dual)
+        return triple + self.language_decay * network.specific_size()
+
+    def refresh(
+        self,
+        labelled: Described,  # noqa: ARG002
+        y: Tensor,  # noqa: ARG002
+        target: Described,
+        progress: float,
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> State:
+        """Organise the whole target; the least confident rows of each class wait."""
+        q = self._organised(target.embedding, target.scores / self.irf_temperature)
+        confidence, label = q.max(dim=-1)
+        share = self.irf_start_share + (1 - self.irf_start_share) * progress
+        weight = torch.zeros_like(confidence)
+        for k in range(q.shape[-1]):
+            members = torch.nonzero(label == k).squeeze(-1)
+            order = confidence[members].argsort(descending=True, stable=True)
+            chosen = members[order[: max(1, round(share * len(members)))]]
+            weight[chosen] = confidence[chosen]
+        return {"q": q, "w": weight}
+
+    def describe(
+        self, network: Resonator, labelled: View, y: Tensor, view: View, carry: State, *, target: bool
+    ) -> Described:
+        """Embeddings u, and cos(u, c) of step 6."""
+        anchor = self._anchor(network, labelled, y, carry)
+        u = self._embed(network, view, anchor.rough, target=target)
+        return Described(u, irf.cosine(u, anchor.prototypes))
+
+    def _anchor(self, network: Resonator, labelled: View, y: Tensor, carry: State) -> Anchor:
+        classes = functional.one_hot(y, network.classes).to(labelled.summary.dtype)
+        rough = irf.prototypes(self._embed(network, labelled, None, target=False), classes)
+        u = self._embed(network, labelled, rough, target=False)
+        c = irf.prototypes(u, classes)
+        if carry:
+            c = functional.normalize(self.irf_momentum * carry["c"] + (1 - self.irf_momentum) * c, dim=-1)
+        return Anchor(classes, rough, u, c)
+
+    def _embed(
+        self, network: Resonator, view: View, rough: Tensor | None, *, target: bool
+    ) -> Tensor:
+        return network.embed(view, rough if self.field else None, self.irf_highlight, target=target)
+
+    def _assignments(self, v: Tensor, logits: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        if state:
+            return state["q"], state["w"]
+        q = self._organised(v, logits) if self.field else logits.detach().softmax(dim=-1)
+        return q, q.max(dim=-1).values
+
+    def _organised(self, u: Tensor, logits: Tensor) -> Tensor:
+        p = logits.softmax(dim=-1)
+        shares = irf.estimated_prior(p) if self.prior == "estimated" else torch.full_like(p[0], 1 / p.shape[-1])
+        return irf.organise(
+            p,
+            irf.neighbours(u, count=self.irf_neighbours, temperature=self.irf_temperature),
+            shares,
+            steps=self.irf_steps,
+            coupling=self.irf_coupling,
+            sharpness=self.irf_sharpness,
+        )

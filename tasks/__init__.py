@@ -1,0 +1,1 @@
+"""Definitions of corpora and suites, as TOML."""

@@ -1,0 +1,52 @@
+"""Fixtures shared by all tiers."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clser_bench.data.corpus import read_corpus
+from clser_bench.data.definitions import corpus_specs
+from clser_bench.data.find import find_corpora
+from clser_bench.trial import Corpus
+
+
+@pytest.fixture(scope="session")
+def real_corpora() -> Path:
+    """The folder of real speech, or a skip with the reason."""
+    named = os.environ.get("CLSER_CORPORA")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "corpora"
+    if not (folder / "emodb").is_dir():
+        pytest.skip(f"no real speech: {folder} has no emodb; set CLSER_CORPORA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def read_real(
+    real_corpora: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Corpus]:
+    """Reads a real corpus by its code, once in a session."""
+    specs = corpus_specs()
+    folders = find_corpora(real_corpora, specs)
+    cache = tmp_path_factory.mktemp("real-cache")
+
+    @functools.cache
+    def read(code: str) -> Corpus:
+        if code not in folders:
+            pytest.skip(f"no {specs[code].title} in {real_corpora}")
+        return read_corpus(specs[code], folders[code], cache=cache)
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own, so that none reads or fills the user's."""
+    cache = tmp_path / "clser-cache"
+    monkeypatch.setenv("CLSER_CACHE", str(cache))
+    monkeypatch.delenv("CLSER_METHODS", raising=False)
+    return cache

@@ -1,0 +1,188 @@
+"""The packed engine equals the one-trial loop, whatever a method uses of the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from clser_bench.errors import SpecError
+from clser_bench.nn.backbone import HIDDEN, SharedClassifier
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained
+from clser_bench.train.loop import train_one
+from clser_bench.train.pack import train_pack
+from tests.problems import random_problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain(Trained):
+    steps: int = hyper(8, low=1)
+    weight: float = hyper(0.5, low=0.0)
+
+    def network(self, shape: Shape) -> nn.Module:
+        return SharedClassifier(shape.d, shape.f, shape.c)
+
+    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        return functional.cross_entropy(network(batch.labelled), batch.y) * self.weight
+
+
+class TwoHeads(SharedClassifier):
+    def __init__(self, d: int, f: int, c: int) -> None:
+        super().__init__(d, f, c)
+        self.other = nn.Linear(HIDDEN, c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phased(Plain):
+    """Alternating steps as of MCD, then a second stage that sees the target only, as of SHOT."""
+
+    def network(self, shape: Shape) -> nn.Module:
+        return TwoHeads(shape.d, shape.f, shape.c)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase("both", stop=0.5),
+            Phase("apart", trains=("head", "other"), stop=0.5),
+            Phase("together", trains=("backbone",), repeat=3, stop=0.5),
+            Phase("entropy", trains=("backbone",), start=0.5, reset_optimiser=True, sees=("target",)),
+        )
+
+    def _gap(self, network: Any, batch: Batch) -> Tensor:
+        x = network.embed(batch.target)
+        return (network.head(x).softmax(-1) - network.other(x).softmax(-1)).abs().mean()
+
+    def both(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        x = network.embed(batch.labelled)
+        return functional.cross_entropy(network.head(x), batch.y) + functional.cross_entropy(
+            network.other(x), batch.y
+        )
+
+    def apart(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        return self.both(network, batch, carry, progress) - self.weight * self._gap(network, batch)
+
+    def together(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        return self._gap(network, batch)
+
+    def entropy(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        assert len(batch.y) == len(batch.labelled.summary) == len(batch.source.summary) == 0
+        p = network(batch.target).softmax(-1)
+        return -(p * p.log()).sum(-1).mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher(Plain):
+    """A moving-average teacher on noisy views of instants, with noise of its own."""
+
+    inputs_instants: ClassVar[bool] = True
+    views: ClassVar[bool] = True
+
+    def initial_carry(self, network: Any) -> State:
+        return {k: v.clone() for k, v in network.named_parameters()}
+
+    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:
+        now = dict(network.named_parameters())
+        return {name: 0.9 * old + 0.1 * now[name] for name, old in carry.items()}
+
+    def noise_size(self, shape: Shape) -> int:
+        return HIDDEN
+
+    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        kept = (batch.noise > -1).to(batch.noise.dtype)
+        known = functional.cross_entropy(network.head(network.embed(batch.labelled) * kept), batch.y)
+        told = functional_call(network, carry, (batch.weak,)).detach().softmax(-1)
+        return known + self.weight * progress * functional.cross_entropy(network(batch.strong), told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curriculum(Plain):
+    """Pseudo-labels of the whole target, made anew every third step."""
+
+    @property
+    def refresh_every(self) -> int:
+        return 3
+
+    def refresh(self, labelled: Described, y: Tensor, target: Described, progress: float, rng: Any) -> State:
+        assert len(labelled.embedding) == len(y)
+        noise = torch.from_numpy(rng.random(len(target.scores)))
+        return {"label": target.scores.argmax(-1), "weight": noise * (0.5 + progress)}
+
+    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        known = functional.cross_entropy(network(batch.labelled), batch.y)
+        each = functional.cross_entropy(network(batch.target), batch.state["label"], reduction="none")
+        return known + self.weight * (each * batch.state["weight"]).mean()
+
+
+ALL = [Plain, Phased, Teacher, Curriculum]
+PROBLEMS = [random_problem("a"), random_problem("b"), random_problem("b"), random_problem("a")]
+
+
+def several(kind: type[Plain]) -> list[Plain]:
+    return [
+        kind(weight=0.2 + i, learning_rate=1e-2 / (1 + i), weight_decay=0.1 * i, target_batch=7)
+        for i in range(4)
+    ]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_pack_equals_loop(kind: type[Plain]) -> None:
+    methods = several(kind)
+    packed = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
+    for method, problem, seed, result in zip(methods, PROBLEMS, [1, 2, 3, 4], packed, strict=True):
+        alone = train_one(method, problem, seed, dtype=torch.float64)
+        assert result.failure == alone.failure == ""
+        np.testing.assert_allclose(result.scores, alone.scores, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_trial_does_not_depend_on_its_neighbours(kind: type[Plain]) -> None:
+    methods = several(kind)
+    full = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
+    pair = train_pack(methods[2:0:-1], PROBLEMS[2:0:-1], [3, 2], dtype=torch.float64)
+    np.testing.assert_allclose(pair[0].scores, full[2].scores, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(pair[1].scores, full[1].scores, rtol=0, atol=1e-9)
+
+
+def test_training_moves_the_scores_and_seeds_differ() -> None:
+    problem = random_problem("a")
+    one = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
+    other = train_one(Plain(steps=30, learning_rate=1e-2), problem, 2)
+    again = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
+    untrained = train_one(Plain(steps=1, learning_rate=1e-6), problem, 1)
+    assert one.scores.tobytes() == again.scores.tobytes()
+    assert np.abs(one.scores - other.scores).max() > 1e-3
+    truth = np.arange(36) % 3
+    assert (one.scores.argmax(1) == truth).mean() > 0.7 > (untrained.scores.argmax(1) == truth).mean()
+
+
+def test_a_diverging_trial_fails_alone() -> None:
+    methods = [Plain(), Plain(weight=1e300, learning_rate=1.0), Plain()]
+    problems = [random_problem("a")] * 3
+    # 1e300 is finite in float64 and overflows in float32.
+    found = train_pack(methods, problems, [1, 2, 1])
+    assert "not finite at step 0" in found[1].failure
+    assert found[0].failure == found[2].failure == ""
+    assert found[0].scores.tobytes() == found[2].scores.tobytes()
+    assert "not finite at step 0" in train_one(methods[1], problems[1], 2).failure
+
+
+def test_phases_are_checked() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Wrong(Plain):
+        def phases(self) -> tuple[Phase, ...]:
+            return (Phase("loss", trains=("bone",)),)
+
+    with pytest.raises(SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"):
+        train_one(Wrong(), random_problem(), 1)
+
+
+def test_global_random_state_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    train_pack([Plain(steps=1)] * 2, [random_problem()] * 2, [1, 2])
+    assert torch.equal(before, torch.get_rng_state())

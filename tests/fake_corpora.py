@@ -1,0 +1,106 @@
+"""Corpora made up for tests: with tones on disk, or in memory without any audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from clser_bench.hashing import digest
+from clser_bench.seeding import generator
+from clser_bench.spec import EMOTIONS, CorpusSpec
+from clser_bench.trial import Corpus, Table, Utterance
+
+
+def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.05) -> Path:
+    """Write a tone whose pitch follows from the file's name, so that no two are the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pitch = generator("tone", path.as_posix()).uniform(100, 400)
+    time = np.arange(int(rate * seconds)) / rate
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * pitch * time), rate)
+    return path
+
+
+def toy_spec(code: str, emotions: Sequence[str] = EMOTIONS, **more: object) -> CorpusSpec:
+    """A definition: `<speaker>/<emotion>_<number>`."""
+    values: dict[str, object] = {
+        "code": code,
+        "name": f"toy_{code.lower()}",
+        "title": f"Toy {code}",
+        "language": "de",
+        "licence": "none",
+        "citation": "none",
+        "pattern": r"(?P<speaker>[a-z]+)/(?P<emotion>[a-z]+)_(?P<text>\d+)",
+        "labels": {emotion: emotion for emotion in emotions},
+        **more,
+    }
+    return CorpusSpec.model_validate(values)
+
+
+def write_toy(
+    root: Path, emotions: Sequence[str] = EMOTIONS[:3], speakers: Sequence[str] = ("ada", "bob")
+) -> Path:
+    """Lay a toy corpus down: two tones for each speaker and emotion."""
+    for speaker in speakers:
+        for emotion in emotions:
+            for number in range(2):
+                write_tone(root / speaker / f"{emotion}_{number}.wav")
+    return root
+
+
+def memory_corpus(
+    code: str,
+    counts: Mapping[str, int],
+    speakers: Mapping[str, str] | None = None,
+) -> Corpus:
+    """A corpus without audio, listed by path and so by label, then put in order of content.
+
+    Args:
+        code: its code.
+        counts: utterances per emotion.
+        speakers: speaker to gender; dealt out in turn.
+    """
+    genders = speakers or {"ulla": "female", "vera": "female", "willi": "male", "xaver": "male"}
+    utterances = []
+    for emotion, count in counts.items():
+        for number in range(count):
+            speaker = list(genders)[number % len(genders)]
+            name = f"{emotion}/{speaker}_{number:04d}.wav"
+            utterances.append(
+                Utterance(
+                    name=name,
+                    path=Path("/nowhere") / name,
+                    emotion=emotion,
+                    speaker=speaker,
+                    gender=genders[speaker],
+                    content=digest([code, name]),
+                    seconds=1.0,
+                    rate=16000,
+                )
+            )
+    utterances.sort(key=lambda utterance: (utterance.content, utterance.name))
+    spec = toy_spec(code, [emotion for emotion in EMOTIONS if emotion in counts])
+    return Corpus(spec=spec, root=Path("/nowhere"), utterances=tuple(utterances))
+
+
+def content_tables(folder: Path | None = None):
+    """`tables` for `build`: features that follow from the content and the rows allowed only."""
+
+    def tables(corpus: Corpus, *, source: Corpus, rows: np.ndarray | None) -> Table:
+        allowed = None if rows is None else rows.tolist()
+        key = digest([corpus.content, source.content, allowed])
+        rng = generator("table", key)
+        n = len(corpus.utterances)
+        instants = rng.standard_normal((n, 4, 3)).astype(np.float32)
+        summary = rng.standard_normal((n, 5)).astype(np.float32)
+        if folder is None:
+            return Table(key, instants, summary)
+        place = folder / key
+        place.mkdir(parents=True, exist_ok=True)
+        np.save(place / "instants.npy", instants)
+        np.save(place / "summary.npy", summary)
+        return Table(key, instants, summary, place)
+
+    return tables
