@@ -29,7 +29,7 @@ demo: $(ready)
 	$(VENV)/bin/clser-bench run --suite demo
 
 test: $(ready)
-	$(python) -m pytest -n $(WORKERS) -m "not slow" $(PYTEST_ARGS)
+	$(python) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
 
 test-slow: $(ready)
 	$(python) -m pytest -m slow $(PYTEST_ARGS)

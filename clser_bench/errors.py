@@ -65,9 +65,7 @@ class MissingExtraError(ClserError):
     """
 
     def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(
-            f"{purpose} needs the extra '{extra}': pip install 'clser-bench[{extra}]'"
-        )
+        super().__init__(f"{purpose} needs the extra '{extra}': pip install 'clser-bench[{extra}]'")
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

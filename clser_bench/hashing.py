@@ -28,7 +28,9 @@ def digest(value: Hashable) -> str:
         ValueError: a float is not finite.
         TypeError: a leaf is of another type.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    )
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -44,5 +46,5 @@ def digest_array(array: npt.NDArray[np.generic]) -> str:
     ordered = np.ascontiguousarray(array)
     little = ordered.astype(ordered.dtype.newbyteorder("<"), copy=False)
     state = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode("ascii"))
-    state.update(memoryview(little).cast("B") if little.size else b"")
+    state.update(little.data.cast("B") if little.size else b"")
     return state.hexdigest()

@@ -118,7 +118,9 @@ def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     fields = getattr(cls, "__dataclass_fields__", {})
     for key in values:
         if key not in fields:
-            raise SpecError(f"method '{name}' has no hyper-parameter '{key}'{did_you_mean(key, fields)}")
+            raise SpecError(
+                f"method '{name}' has no hyper-parameter '{key}'{did_you_mean(key, fields)}"
+            )
     return cls(**values)
 
 
@@ -139,7 +141,9 @@ def _entries(extra: str) -> tuple[tuple[str, Entry], ...]:
     for file, module in files:
         for item in _read(file, module):
             if item.name in found:
-                raise SpecError(f"'{item.name}' is registered by {found[item.name].file} and {file}")
+                raise SpecError(
+                    f"'{item.name}' is registered by {found[item.name].file} and {file}"
+                )
             found[item.name] = item
     return tuple(sorted(found.items()))
 
@@ -158,13 +162,17 @@ def _read(file: Path, module: str) -> list[Entry]:
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "register"
     ]
     if len(calls) != 1:
-        raise SpecError(f'{file}: needs exactly one class under @register("name", version=1), has {len(calls)}')
+        raise SpecError(
+            f'{file}: needs exactly one class under @register("name", version=1), has {len(calls)}'
+        )
     try:
         name = ast.literal_eval(calls[0].args[0])
         options = {word.arg: ast.literal_eval(word.value) for word in calls[0].keywords}
         version = int(options["version"])
     except (ValueError, KeyError, IndexError) as error:
-        raise SpecError(f"{file}: the arguments of @register must be literals with a version") from error
+        raise SpecError(
+            f"{file}: the arguments of @register must be literals with a version"
+        ) from error
     own = Entry(name=name, version=version, summary=summary, file=file, module=module, base=name)
     made = [own]
     for preset, values in options.get("presets", {}).items():

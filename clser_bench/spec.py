@@ -61,7 +61,7 @@ class CorpusSpec(_Definition):
         folders: names under which the folder is usually kept (hints for the search).
         pattern: regular expression matched in full against the POSIX path relative to the
             corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
-            `text`. A file that ends in `.wav` or `.flac` and does not match is an error.
+            `text` and `gender` (a word that begins with f or m). A file that ends in `.wav` or `.flac` and does not match is an error.
         labels: the corpus's own label to one of `EMOTIONS`.
         excluded: the corpus's own labels that are left out on purpose, each with the reason.
         ignored: regular expressions of relative paths (extension included) left out on
@@ -204,8 +204,10 @@ class Protocol:
     selection: str = "default"
 
     def __post_init__(self) -> None:
-        allowed = {"normalisation": ("corpus", "speaker", "source", "none")}
-        allowed["setting"] = ("transductive", "inductive")
+        allowed: dict[str, tuple[str, ...]] = {
+            "normalisation": ("corpus", "speaker", "source", "none"),
+            "setting": ("transductive", "inductive"),
+        }
         for field, names in allowed.items():
             value = getattr(self, field)
             if value not in names:
@@ -272,7 +274,9 @@ class Range:
         """
         if self.choices is not None:
             if value not in self.choices:
-                raise SpecError(f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}")
+                raise SpecError(
+                    f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}"
+                )
             return
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise SpecError(f"{name}={value!r}: a number is needed")

@@ -157,7 +157,7 @@ def open_table(key: str, folder: Path) -> Table:
     for name in ("instants.npy", "summary.npy"):
         try:
             arrays.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise FeatureError(f"{folder / name}: cannot be read as an array ({error})") from error
     return Table(key, arrays[0], arrays[1], folder)
 

@@ -45,11 +45,11 @@ class Dann(Trained):
         """The shared backbone with an emotion head and a domain classifier."""
         return DomainAdversary(shape.d, shape.f, shape.c)
 
-    def loss(self, network: DomainAdversary, batch: Batch, carry: State, progress: float) -> Tensor:  # noqa: ARG002
+    def loss(self, network: DomainAdversary, batch: Batch, carry: State, progress: float) -> Tensor:
         """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
         together = zip(batch.labelled, batch.source, batch.target, strict=True)
         embedding = network.embed(View(*map(torch.cat, together)))
-        known, both = embedding.split([len(batch.y), len(embedding) - len(batch.y)])
+        known, both = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = functional.cross_entropy(network.head(known), batch.y)
         ramp = torch.as_tensor(self.ramp, dtype=emotion.dtype)
         weight = self.adversary_weight * (2 / (1 + torch.exp(-ramp * progress)) - 1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.linear_model import LogisticRegression
 
@@ -32,24 +33,28 @@ class Logistic(Fitted):
 
     deterministic = True
 
-    strength: float = hyper(0.05, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty")
+    strength: float = hyper(
+        0.05, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty"
+    )
     iterations: int = hyper(500, low=1, high=100_000, about="most iterations of L-BFGS")
     balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")
 
-    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:  # noqa: ARG002
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Fit on the labelled rows, return log-probabilities [n, c]."""
         model = LogisticRegression(
             C=self.strength, class_weight="balanced", max_iter=self.iterations
         )
         model.fit(problem.source.summary[problem.labelled.rows], problem.labelled.y)
         x = problem.target.summary[problem.scored]
-        scores = np.full((len(x), len(problem.classes)), -np.inf)
+        scores: npt.NDArray[np.float64] = np.full((len(x), len(problem.classes)), -np.inf)
         scores[:, model.classes_] = model.predict_log_proba(x)
-        scores = np.maximum(scores, np.log(1e-12))
+        # A probability that underflows would be minus infinity.
+        np.maximum(scores, np.log(1e-12), out=scores)
         if not self.balanced:
             return scores
         uniform = torch.full((scores.shape[1],), 1 / scores.shape[1], dtype=torch.float64)
-        return np.log(balance(torch.from_numpy(scores), uniform, steps=SINKHORN_STEPS).numpy())
+        balanced = balance(torch.from_numpy(scores), uniform, steps=SINKHORN_STEPS)
+        return np.asarray(balanced.log(), dtype=np.float64)
 
     @property
     def assumes_prior(self) -> Prior:

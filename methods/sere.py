@@ -59,7 +59,7 @@ class Resonator(nn.Module):
     def embed(
         self, view: View, rough: Tensor | None, temperature: Tensor | float, *, target: bool
     ) -> Tensor:
-        """u of step 3 [b, e]; plain averaging of the instants where `rough` is None."""
+        """Embeddings u of step 3 [b, e]; plain averaging of the instants where `rough` is None."""
         h = irf.with_differences(view.instants)
         w = self.emotional.weight(target=target)
         if rough is None:
@@ -127,7 +127,7 @@ class Sere(Trained):
 
     learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     steps: int = hyper(150, low=1, high=100_000, about="optimiser steps (batches)")
-    target_batch: int = hyper(192, low=2, high=65536, about="target utterances")
+    target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     source_batch: int = hyper(1, low=1, high=65536, about="not used")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
     heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
@@ -143,12 +143,14 @@ class Sere(Trained):
     averaged: bool = hyper(False, choices=(False, True), about="average prototypes over steps")
     irf_momentum: float = hyper(0.9, low=0.0, high=0.999, about="of that average")
     irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
-    irf_every: int = hyper(10, low=1, high=100_000, about="steps between organising the target")
+    irf_every: int = hyper(25, low=1, high=100_000, about="steps between organising the target")
     irf_start_share: float = hyper(0.2, low=0.01, high=1.0, about="most confident share at first")
     prior: str = hyper("uniform", choices=("uniform", "estimated"), about="class shares of q")
     prototype_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_p")
     dual_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_d")
-    ramp_start: float = hyper(0.2, low=0.0, high=1.0, about="share of training before L_proto, L_dual")
+    ramp_start: float = hyper(
+        0.2, low=0.0, high=1.0, about="share of training before L_proto, L_dual"
+    )
     ramp_length: float = hyper(0.33, low=1e-3, high=1.0, about="share of training to full weight")
 
     @property
@@ -180,7 +182,9 @@ class Sere(Trained):
         """L_sup + ramp (lambda_p L_proto + lambda_d L_dual) of step 5."""
         anchor = self._anchor(network, batch.labelled, batch.y, carry)
         tau = self.irf_temperature * network.factor(0, target=False)
-        supervised = functional.cross_entropy(irf.cosine(anchor.embedding, anchor.prototypes) / tau, batch.y)
+        supervised = functional.cross_entropy(
+            irf.cosine(anchor.embedding, anchor.prototypes) / tau, batch.y
+        )
         v = self._embed(network, batch.target, anchor.rough, target=True)
         logits = irf.cosine(v, anchor.prototypes)
         logits = logits / (self.irf_temperature * network.factor(0, target=True))
@@ -190,18 +194,18 @@ class Sere(Trained):
         weight = torch.cat([torch.ones_like(anchor.classes[:, 0]), w])
         known = torch.cat([anchor.classes, q])
         dual = irf.dual_resonance(u, known, weight, self.irf_temperature)
-        ramp = (progress - self.ramp_start) / self.ramp_length
-        ramp = torch.as_tensor(ramp, dtype=proto.dtype).clamp(0, 1)
+        risen = torch.as_tensor((progress - self.ramp_start) / self.ramp_length, dtype=proto.dtype)
+        ramp = risen.clamp(0, 1)
         triple = supervised + ramp * (self.prototype_weight * proto + self.dual_weight * dual)
         return triple + self.language_decay * network.specific_size()
 
     def refresh(
         self,
-        labelled: Described,  # noqa: ARG002
-        y: Tensor,  # noqa: ARG002
+        labelled: Described,
+        y: Tensor,
         target: Described,
         progress: float,
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,
     ) -> State:
         """Organise the whole target; the least confident rows of each class wait."""
         q = self._organised(target.embedding, target.scores / self.irf_temperature)
@@ -216,7 +220,14 @@ class Sere(Trained):
         return {"q": q, "w": weight}
 
     def describe(
-        self, network: Resonator, labelled: View, y: Tensor, view: View, carry: State, *, target: bool
+        self,
+        network: Resonator,
+        labelled: View,
+        y: Tensor,
+        view: View,
+        carry: State,
+        *,
+        target: bool,
     ) -> Described:
         """Embeddings u, and cos(u, c) of step 6."""
         anchor = self._anchor(network, labelled, y, carry)
@@ -229,7 +240,9 @@ class Sere(Trained):
         u = self._embed(network, labelled, rough, target=False)
         c = irf.prototypes(u, classes)
         if carry:
-            c = functional.normalize(self.irf_momentum * carry["c"] + (1 - self.irf_momentum) * c, dim=-1)
+            c = functional.normalize(
+                self.irf_momentum * carry["c"] + (1 - self.irf_momentum) * c, dim=-1
+            )
         return Anchor(classes, rough, u, c)
 
     def _embed(
@@ -245,7 +258,11 @@ class Sere(Trained):
 
     def _organised(self, u: Tensor, logits: Tensor) -> Tensor:
         p = logits.softmax(dim=-1)
-        shares = irf.estimated_prior(p) if self.prior == "estimated" else torch.full_like(p[0], 1 / p.shape[-1])
+        shares = (
+            irf.estimated_prior(p)
+            if self.prior == "estimated"
+            else torch.full_like(p[0], 1 / p.shape[-1])
+        )
         return irf.organise(
             p,
             irf.neighbours(u, count=self.irf_neighbours, temperature=self.irf_temperature),

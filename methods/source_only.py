@@ -26,6 +26,8 @@ class SourceOnly(Trained):
         """The shared backbone with a linear head."""
         return SharedClassifier(shape.d, shape.f, shape.c)
 
-    def loss(self, network: SharedClassifier, batch: Batch, carry: State, progress: float) -> Tensor:  # noqa: ARG002
+    def loss(
+        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
+    ) -> Tensor:
         """Cross-entropy of the labelled batch."""
         return functional.cross_entropy(network(batch.labelled), batch.y)

@@ -26,19 +26,25 @@ def real_corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
-def read_real(
-    real_corpora: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Corpus]:
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for real speech that lasts for the session, shared by its worker processes."""
+    base = tmp_path_factory.getbasetemp()
+    cache = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real-cache"
+    cache.mkdir(exist_ok=True)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
     """Reads a real corpus by its code, once in a session."""
     specs = corpus_specs()
     folders = find_corpora(real_corpora, specs)
-    cache = tmp_path_factory.mktemp("real-cache")
 
     @functools.cache
     def read(code: str) -> Corpus:
         if code not in folders:
             pytest.skip(f"no {specs[code].title} in {real_corpora}")
-        return read_corpus(specs[code], folders[code], cache=cache)
+        return read_corpus(specs[code], folders[code], cache=real_cache)
 
     return read
 

@@ -142,7 +142,7 @@ def _weights(
 
 
 def _thinned(counts: Rows, shares: npt.NDArray[np.float64]) -> Rows:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # a share may be 0, or nearly
         total = (counts / shares).min()
     # rounding up a hair: total * share must give back the scarcest class's own count
     wanted = np.floor(total * shares + 1e-9).astype(np.int64)

@@ -51,6 +51,7 @@ PARAMETERS: dict[str, Value] = {
     "trim_db": 40.0,
     "pause_db": 25.0,
     "pitch_window_seconds": 0.04,
+    "pitch_band_hz": 6000.0,
     "pitch_low_hz": 70.0,
     "pitch_high_hz": 600.0,
     "pitch_reference_hz": 160.0,

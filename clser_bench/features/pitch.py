@@ -4,8 +4,8 @@ Reference: P. Boersma, "Accurate short-term analysis of the fundamental frequenc
 harmonics-to-noise ratio of a sampled sound", Proceedings of the Institute of Phonetic Sciences
 17, Amsterdam, 1993: section 2 (window correction, eq. 9), section 5 (candidates, path).
 
-Departures: peaks are found by a parabola, not by windowed-sine interpolation; frames are 40 ms
-whatever the lowest pitch.
+Departures: peaks are found by a parabola in a correlation limited to 6 kHz, not by windowed-sine
+interpolation; frames are 40 ms whatever the lowest pitch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from clser_bench.trial import Floats
 WINDOW = round(RATE * float(PARAMETERS["pitch_window_seconds"]))
 SIZE = 1024
 """Points of the Fourier transform: a window and the longest lag fit without wrapping."""
+
+BAND = round(SIZE * float(PARAMETERS["pitch_band_hz"]) / RATE)
+"""Bins from here up are left out: a narrower band makes rounder peaks."""
 
 SHORTEST = int(RATE / float(PARAMETERS["pitch_high_hz"]))
 LONGEST = int(RATE / float(PARAMETERS["pitch_low_hz"])) + 1
@@ -57,15 +60,10 @@ def pitch(samples: Tensor, frames: int) -> Pitch:
         frames: m; frame i is centred where frame i of `spectrum.power` is.
     """
     windows, peak = _windows(samples, frames)
-    correlation = _autocorrelation(windows)
-    hertz, height = _candidates(correlation)
-    strength = np.where(hertz > 0, height - _octave_penalty(hertz), -np.inf)
+    hertz, height, strength = _candidates(_autocorrelation(windows))
     path = _best_path(hertz, np.concatenate([_unvoiced(peak)[:, None], strength], axis=1))
     chosen = np.concatenate([np.zeros((frames, 1), np.float32), hertz], axis=1)
-    return Pitch(
-        hertz=chosen[np.arange(frames), path],
-        voicing=height.max(axis=1).clip(0, 1),
-    )
+    return Pitch(hertz=chosen[np.arange(frames), path], voicing=height)
 
 
 def _windows(samples: Tensor, frames: int) -> tuple[Tensor, Tensor]:
@@ -90,6 +88,7 @@ def _correlate(windows: Tensor) -> Tensor:
     """Autocorrelation over lag 0 to LONGEST, 1 at lag 0 [m, LONGEST + 1]."""
     spectrum = torch.fft.rfft(windows, n=SIZE)
     squared = spectrum.real.square() + spectrum.imag.square()
+    squared[:, BAND:] = 0
     correlation: Tensor = torch.fft.irfft(squared, n=SIZE)[:, : LONGEST + 1]
     return correlation / correlation[:, :1].clamp(min=1e-12)
 
@@ -100,32 +99,33 @@ def _autocorrelation(windows: Tensor) -> Tensor:
     return _correlate(windows * window) / correction
 
 
-def _candidates(correlation: Tensor) -> tuple[Floats, Floats]:
-    """The highest peaks: frequency [m, CANDIDATES] in Hz (0 where there are fewer) and height."""
+def _candidates(correlation: Tensor) -> tuple[Floats, Floats, Floats]:
+    """The strongest peaks of each frame.
+
+    Args:
+        correlation: [m, LONGEST + 1].
+
+    Returns:
+        Frequency in Hz [m, CANDIDATES], 0 where there are fewer; the height of the highest peak
+        [m]; strength [m, CANDIDATES], which is the height less a cost for low frequencies (so
+        that the first of equal peaks wins), and minus infinity where there is no peak.
+    """
     left, middle, right = (
         correlation[:, SHORTEST - 1 + shift : LONGEST - 1 + shift] for shift in range(3)
     )
     is_peak = (middle > left) & (middle >= right) & (middle > VOICING_THRESHOLD / 2)
-    height, place = torch.where(is_peak, middle, -1.0).topk(CANDIDATES, dim=1)
-    left, right = left.gather(1, place), right.gather(1, place)
-    found = height > 0
     # Parabola through the peak and its neighbours; its curvature is negative at a peak.
-    curvature = torch.where(found, left - 2 * height + right, -1.0)
+    curvature = torch.where(is_peak, left - 2 * middle + right, -1.0)
     slope = (right - left) / 2
-    lag = place + SHORTEST - slope / curvature
-    height = height - slope.square() / (2 * curvature)
-    zero = torch.zeros(())
-    hertz = torch.where(found, RATE / lag, zero)
-    # A peak above 1 comes of short windows and the correction; eq. 9 reflects it.
+    hertz = RATE / (torch.arange(SHORTEST, LONGEST) - slope / curvature)
+    height = middle - slope.square() / (2 * curvature)
+    # A peak above 1 comes of the correction by the window; it is reflected as in the paper.
     height = torch.where(height > 1, 1 / height, height)
-    return hertz.numpy(), torch.where(found, height, zero).numpy()
-
-
-def _octave_penalty(hertz: Floats) -> Floats:
-    """What a candidate loses for being low, so that the highest of equal peaks wins."""
-    lowest = float(PARAMETERS["pitch_low_hz"])
-    octaves = np.log2(float(PARAMETERS["pitch_high_hz"]) / hertz.clip(lowest))
-    return np.asarray(OCTAVE_COST * octaves, np.float32)
+    cost = OCTAVE_COST * torch.log2(float(PARAMETERS["pitch_high_hz"]) / hertz.abs())
+    strength, place = torch.where(is_peak, height - cost, -torch.inf).topk(CANDIDATES, dim=1)
+    found = torch.where(torch.isfinite(strength), hertz.gather(1, place), 0.0)
+    highest = torch.where(is_peak, height, 0.0).amax(1)
+    return found.numpy(), highest.numpy(), strength.numpy()
 
 
 def _unvoiced(peak: Tensor) -> Floats:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from clser_bench.report.board import Difference, LeaderboardTable, Line
 from clser_bench.report.resampling import Counts, Reals
@@ -15,6 +15,7 @@ from clser_bench.report.statistics import Interval, Spread, crossed_bootstrap, h
 from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import Predicted
+from clser_bench.trial import Rows
 
 SIGNIFICANT = 0.05
 
@@ -64,6 +65,22 @@ class Evidence:
         spread = self._spread(self._draws[method] & self._draws[baseline])
         return spread.difference(method, baseline) if spread else None
 
+    def compared(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str, float, float]]:
+        """Differences and p values of many pairs of methods, those that have one."""
+        groups: dict[frozenset[int], list[tuple[str, str]]] = {}
+        for one, other in pairs:
+            groups.setdefault(self._draws[one] & self._draws[other], []).append((one, other))
+        found = []
+        for draws, members in groups.items():
+            spread = self._spread(draws)
+            if spread is None:
+                continue
+            values = zip(members, *spread.differences(members), strict=True)
+            found += [
+                (*names, float(gain), float(p)) for names, gain, p in values if not np.isnan(p)
+            ]
+        return found
+
     def _spread(self, draws: frozenset[int]) -> Spread | None:
         if not draws and not self._pooled:
             return None
@@ -109,9 +126,14 @@ def weigh(
         for line in table.lines
     )
     remarks = table.remarks
+    if against and against not in evidence.methods:
+        remarks += (f"{against} has no result on every pair, so nothing is compared with it",)
+    if table.rules.shots != "all" and any(line.mean.n == 1 for line in whole):
+        remarks += ("n = 1: the interval covers the speakers, and holds for this one draw only",)
     dropped, of = evidence.dropped
     if dropped:
-        remarks += (f"{dropped} of {of} classes were absent from a resample and left out of it",)
+        share = f"{dropped} of {of} recalls"
+        remarks += (f"bootstrap: {share} were left out, their class absent from the resample",)
     return dataclasses.replace(
         table, lines=lines, remarks=remarks, resamples=resamples, baseline=against
     )
@@ -147,17 +169,18 @@ class _Sheets:
     """Answer keys as speaker and class numbers; each is read once."""
 
     def __init__(self, store: Store, items: Sequence[Predicted]) -> None:
-        keys = {item.answers: item.pair.target for item in items}
-        answers = {key: store.answers(key) for key in keys}
+        uses = {(item.answers, item.pair.target) for item in items}
+        answers = {key: store.answers(key) for key, _ in uses}
         speakers: dict[str, set[str]] = {}
-        for key, target in keys.items():
+        for key, target in uses:
             speakers.setdefault(target, set()).update(answers[key].speakers)
         self.speakers = {target: tuple(sorted(names)) for target, names in speakers.items()}
-        self._answers: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
-        for key, target in keys.items():
+        self._sheets: dict[tuple[str, str, int], _Sheet] = {}
+        self._answers: dict[tuple[str, str], tuple[Rows, Rows]] = {}
+        for key, target in uses:
             number = {name: row for row, name in enumerate(self.speakers[target])}
             rows = np.array([number[name] for name in answers[key].speakers], dtype=np.int64)
-            self._answers[key] = rows, answers[key].y
+            self._answers[key, target] = rows, answers[key].y
 
     def counts(self, pair: Pair, classes: int, items: Sequence[Predicted]) -> Counts:
         """Counts of one method on one pair."""
@@ -166,12 +189,11 @@ class _Sheets:
         correct: list[Reals] = []
         total: list[Reals] = []
         for item in items:
-            rows, y = self._answers[item.answers]
-            cells = rows * classes + y
-            size = len(speakers) * classes
-            right = cells[item.classes == y]
-            correct.append(np.bincount(right, minlength=size).reshape(shape).astype(np.float64))
-            total.append(np.bincount(cells, minlength=size).reshape(shape).astype(np.float64))
+            sheet = self._sheet(item.answers, pair.target, classes)
+            right = sheet.cells[item.classes == sheet.y]
+            found = np.bincount(right, minlength=sheet.total.size)
+            correct.append(found.reshape(shape).astype(np.float64))
+            total.append(sheet.total)
         return Counts(
             pair=pair,
             seeds=tuple(item.seed for item in items),
@@ -180,18 +202,32 @@ class _Sheets:
             total=np.stack(total, axis=-1),
         )
 
+    def _sheet(self, key: str, target: str, classes: int) -> _Sheet:
+        name = key, target, classes
+        if name not in self._sheets:
+            rows, y = self._answers[key, target]
+            cells = rows * classes + y
+            shape = (len(self.speakers[target]), classes)
+            total = np.bincount(cells, minlength=shape[0] * classes).reshape(shape)
+            self._sheets[name] = _Sheet(y, cells, total.astype(np.float64))
+        return self._sheets[name]
+
+
+class _Sheet(NamedTuple):
+    """True classes [n], cells of speaker and class [n], utterances by cell [speakers, classes]."""
+
+    y: Rows
+    cells: Rows
+    total: Reals
+
 
 def _ranks(evidence: Evidence, methods: Sequence[str]) -> dict[str, int]:
-    compared = [
-        (one, other, found)
-        for one, other in itertools.combinations(methods, 2)
-        if (found := evidence.difference(one, other)) is not None and found.p is not None
-    ]
-    adjusted = holm([found.p or 0.0 for _, _, found in compared])
+    compared = evidence.compared(list(itertools.combinations(methods, 2)))
+    adjusted = holm([p for _, _, _, p in compared])
     ranks = dict.fromkeys(methods, 1)
-    for (one, other, found), p in zip(compared, adjusted, strict=True):
-        if p < SIGNIFICANT and found.estimate != 0:
-            ranks[other if found.estimate > 0 else one] += 1
+    for (one, other, gain, _), p in zip(compared, adjusted, strict=True):
+        if p < SIGNIFICANT and gain != 0:
+            ranks[other if gain > 0 else one] += 1
     return ranks
 
 

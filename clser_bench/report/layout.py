@@ -1,4 +1,4 @@
-"""A leaderboard as text cells: columns, header lines and footnotes, the same for all text formats."""
+"""A leaderboard as text cells: columns, header lines, footnotes; alike in all text formats."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Layout:
         title: what it is.
         header: lines above it.
         names: column names; the first column holds the methods.
+        first_pair: place of the first column that is a pair.
         cells: text by row and column.
         aside: rows that are no ranked methods of this table (oracles): shown greyed.
         footnotes: lines below it, numbered from 1.
@@ -28,6 +29,7 @@ class Layout:
     title: str
     header: tuple[str, ...]
     names: tuple[str, ...]
+    first_pair: int
     cells: tuple[tuple[str, ...], ...]
     aside: tuple[bool, ...]
     footnotes: tuple[str, ...]
@@ -51,6 +53,7 @@ def lay_out(table: LeaderboardTable) -> Layout:
         title=table.title,
         header=tuple(_header(table)),
         names=_names(table),
+        first_pair=len(_names(table)) - len(table.pairs),
         cells=tuple(rows),
         aside=tuple(aside),
         footnotes=tuple(notes.texts),
@@ -85,17 +88,14 @@ def _header(table: LeaderboardTable) -> Iterator[str]:
     yield "UAR: mean of per-class recalls, %. Cells: mean ± sample sd over n draws."
     if table.resamples:
         yield (
-            f"[low, high]: 95 % interval of the mean over pairs, crossed bootstrap "
-            f"({table.resamples} resamples of speakers and draws),"
+            "[low, high]: 95 % interval of the mean over pairs, crossed bootstrap of speakers and "
+            f"draws ({table.resamples} resamples), conditional on these corpora."
         )
-        yield (
-            "conditional on these corpora. Rank: 1 + number of methods significantly better "
-            "(paired, Holm)."
-        )
+        yield "rank: 1 + number of ranked methods that are significantly better (paired, Holm)."
     if table.baseline:
         yield (
-            f"Difference to {table.baseline}: paired on the same resamples; * where p < "
-            f"{SIGNIFICANT} after Holm over the ranked methods."
+            f"vs {table.baseline}: difference of the means, paired on the same resamples; * where "
+            f"p < {SIGNIFICANT} after Holm over the ranked methods."
         )
 
 
@@ -103,9 +103,9 @@ def _names(table: LeaderboardTable) -> tuple[str, ...]:
     names = ["method", "mean"]
     if table.resamples:
         names += ["95 %", "rank"]
-    if table.baseline:
-        names += [f"difference to {table.baseline} [95 %]"]
     names += ["n", "assumes_prior"]
+    if table.baseline:
+        names += [f"vs {table.baseline} [95 %]"]
     if table.time:
         names += ["s per trial"]
     return (*names, *map(str, table.pairs))
@@ -117,9 +117,9 @@ def _method(table: LeaderboardTable, line: Line, notes: _Footnotes) -> tuple[str
     cells = [f"{line.method}{kind}{mark}", _value(line.mean)]
     if table.resamples:
         cells += [_interval(line.interval), "" if line.rank is None else str(line.rank)]
+    cells += [str(line.mean.n), line.assumes_prior]
     if table.baseline:
         cells += [_difference(line.difference)]
-    cells += [str(line.mean.n), line.assumes_prior]
     if table.time:
         cells += [HOLE if line.mean.seconds is None else f"{line.mean.seconds:.2f}"]
     for cell in line.cells:

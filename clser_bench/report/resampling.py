@@ -144,17 +144,19 @@ def resample(stack: Stack, resamples: int) -> Resampled:
     like = stack.like
     speakers = _weights("speakers", like.pair.target, like.speakers, resamples)
     draws = _weights("draws", like.pair.source, like.seeds, resamples) / len(like.seeds)
-    plain, _ = _uar(np.ones((1, len(like.speakers))), stack, None)
+    even = np.full_like(draws, 1 / len(like.seeds))
+    # each draw by itself, on the data themselves: [m, draws]
+    plain, _ = _uar(np.ones((1, len(like.speakers))), np.eye(len(like.seeds))[:, None], stack)
+    plain = plain[:, 0].T
     held = max(1, _BLOCK // stack.correct[0].size)
-    parts = [
-        _uar(speakers[start : start + held], stack, plain[0]) for start in range(0, resamples, held)
-    ]
-    uar = np.concatenate([part for part, _ in parts])
+    blocks = [slice(start, start + held) for start in range(0, resamples, held)]
+    parts = [_uar(speakers[b], np.stack([draws[b], even[b]]), stack, plain) for b in blocks]
+    uar = np.concatenate([part for part, _ in parts], axis=1)
     return Resampled(
-        estimate=plain[0].mean(axis=-1),
-        crossed=np.einsum("rmg,rg->mr", uar, draws),
-        speakers=uar.mean(axis=-1).T,
-        draws=plain[0] @ draws.T,
+        estimate=plain.mean(axis=-1),
+        crossed=uar[0].T,
+        speakers=uar[1].T,
+        draws=plain @ draws.T,
         dropped=sum(absent for _, absent in parts),
         of=resamples * like.total[0].size,
     )
@@ -165,25 +167,39 @@ def _weights(what: str, corpus: str, clusters: Sequence[str | int], resamples: i
     size = len(clusters)
     rng = generator("crossed bootstrap", what, corpus, list(clusters), resamples)
     drawn = rng.integers(size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size) * 1.0
+    counts = np.bincount(drawn.ravel(), minlength=resamples * size)
+    return counts.reshape(resamples, size).astype(np.float64)
 
 
-def _uar(weights: Reals, stack: Stack, plain: Reals | None) -> tuple[Reals, int]:
-    """UAR per resample, method and draw [r, m, g], and how many classes were absent from it.
+def _uar(
+    speakers: Reals, draws: Reals, stack: Stack, plain: Reals | None = None
+) -> tuple[Reals, int]:
+    """UAR of resampled speakers under several weightings of the draws, and absent classes.
 
     A class that the whole answer key lacks is not counted: it is absent from every UAR. A
     resample without any scored utterance says nothing and keeps the plain value.
+
+    Args:
+        speakers: weights [r, speakers].
+        draws: weights, each row summing to 1 [k, r or 1, draws].
+        stack: the methods.
+        plain: UAR on the data themselves [m, draws]; None while it is computed.
+
+    Returns:
+        UAR in percent [k, r, m], and how many classes were absent from resamples and draws.
     """
-    _, methods, classes, draws = stack.correct.shape
-    total = np.tensordot(weights, stack.like.total, axes=1)
+    methods = stack.correct.shape[1]
+    total = np.tensordot(speakers, stack.like.total, axes=1)
     present = total > 0
     count = present.sum(axis=1, keepdims=True)
     share = 100.0 * np.divide(present, total * count, out=np.zeros_like(total), where=present)
-    flat = stack.correct.reshape(len(stack.correct), -1)
-    correct = (weights @ flat).reshape(-1, methods, classes, draws)
-    uar = np.einsum("rmcg,rcg->rmg", correct, share)
-    if plain is not None:
-        empty = np.broadcast_to(count == 0, (len(weights), methods, draws))
-        uar = np.where(empty, plain, uar)
+    weights = (share * draws[:, :, None]).reshape(len(draws), len(speakers), -1)
+    correct = (speakers @ stack.correct.reshape(len(stack.correct), -1)).reshape(
+        len(speakers), methods, -1
+    )
+    # one matrix product a resample: [m, classes x draws] times [classes x draws, k]
+    uar: Reals = np.moveaxis(correct @ np.moveaxis(weights, 0, -1), -1, 0)
+    if plain is not None and not count.all():
+        uar = uar + (draws * (count[:, 0] == 0)) @ plain.T
     known = stack.like.total.any(axis=0)
     return uar, int((~present & known).sum())

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from clser_bench.report.board import Cell, LeaderboardTable, Line
+from clser_bench.report.statistics import Interval
 
 DIGITS = 4
 
@@ -29,8 +30,7 @@ def rows(table: LeaderboardTable) -> Iterator[Row]:
             yield _row(table, line, str(pair), cell)
         row = _row(table, line, "mean", line.mean)
         if table.resamples:
-            row["interval_low"] = _rounded(line.interval and line.interval.low)
-            row["interval_high"] = _rounded(line.interval and line.interval.high)
+            row |= {f"interval_{name}": value for name, value in _ends(line.interval).items()}
         if table.baseline:
             row |= _difference(line)
         yield row
@@ -77,13 +77,16 @@ def _row(table: LeaderboardTable, line: Line, pair: str, cell: Cell) -> Row:
 
 def _difference(line: Line) -> Row:
     found = line.difference
-    interval = found and found.interval
-    return {
-        "difference": _rounded(interval and interval.estimate),
-        "difference_low": _rounded(interval and interval.low),
-        "difference_high": _rounded(interval and interval.high),
-        "difference_p": _rounded(found and found.p),
-    }
+    interval = found.interval if found else None
+    row: Row = {"difference": _rounded(interval.estimate if interval else None)}
+    row |= {f"difference_{name}": value for name, value in _ends(interval).items()}
+    return row | {"difference_p": _rounded(found.p if found else None)}
+
+
+def _ends(interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {"low": None, "high": None}
+    return {"low": _rounded(interval.low), "high": _rounded(interval.high)}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -23,107 +23,17 @@ single cluster cannot be resampled and is taken as given.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from clser_bench.report.resampling import Counts, Reals, components, resample, stacks
+from clser_bench.report.spread import LEVEL, Interval, Spread
 from clser_bench.spec import Pair
 
+__all__ = ["Interval", "Spread", "crossed_bootstrap", "holm", "mean_interval", "paired_difference"]
+
 RESAMPLES = 2000
-LEVEL = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """An estimate with its uncertainty, in points of UAR.
-
-    Attributes:
-        estimate: mean over the pairs, or the difference of two such means.
-        low: lower end of the interval; None where nothing could be resampled.
-        high: upper end.
-        p: two-sided p value of the estimate being zero; None where there is no interval.
-        error: standard error, corrected for few clusters.
-        freedom: degrees of freedom of the t quantile.
-    """
-
-    estimate: float
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    error: float | None = None
-    freedom: float | None = None
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Spread:
-    """What the resamples say about m methods, enough for every interval and difference.
-
-    Attributes:
-        methods: their names.
-        estimates: mean UAR over the pairs [m], percent.
-        crossed: covariance over the crossed resamples [m, m].
-        parts: covariance when only one component is resampled [components, m, m].
-        clusters: number of clusters of each component [components].
-        dropped: classes that were absent from a resample and left out of its UAR.
-        of: classes in all resamples together, to set `dropped` against.
-    """
-
-    methods: tuple[str, ...]
-    estimates: Reals
-    crossed: Reals
-    parts: Reals
-    clusters: Reals
-    dropped: int
-    of: int
-
-    def mean(self, method: str, *, level: float = LEVEL) -> Interval:
-        """Interval of a method's mean over the pairs.
-
-        Args:
-            method: one of `methods`.
-            level: coverage.
-        """
-        return self._interval([self.methods.index(method)], level)
-
-    def difference(self, method: str, baseline: str, *, level: float = LEVEL) -> Interval:
-        """Interval of a method's advantage over another, on the same resamples.
-
-        Args:
-            method: one of `methods`.
-            baseline: another.
-            level: coverage.
-        """
-        return self._interval([self.methods.index(name) for name in (method, baseline)], level)
-
-    def _interval(self, rows: list[int], level: float) -> Interval:
-        signs = np.array([1.0, -1.0])[: len(rows)]
-        estimate = float(signs @ self.estimates[rows])
-        block = self.crossed[np.ix_(rows, rows)]
-        crossed = float(signs @ block @ signs)
-        parts = np.einsum("a,jab,b->j", signs, self.parts[:, rows][:, :, rows], signs)
-        several = self.clusters > 1
-        if not several.any():
-            return Interval(estimate=estimate)
-        found = parts[several].clip(min=0)
-        # covariances of methods that agree everywhere cancel only to rounding
-        if found.sum() <= 1e-12 * np.trace(block) or crossed <= 0:
-            p = 1.0 if abs(estimate) < 1e-9 else 0.0
-            return Interval(estimate=estimate, low=estimate, high=estimate, p=p, error=0.0)
-        error, freedom = _corrected(crossed, found, self.clusters[several])
-        half = error * float(stdtrit(freedom, 0.5 + level / 2))
-        p = 2 * float(stdtr(freedom, -abs(estimate) / error))
-        return Interval(
-            estimate=estimate,
-            low=estimate - half,
-            high=estimate + half,
-            p=p,
-            error=error,
-            freedom=freedom,
-        )
 
 
 def mean_interval(
@@ -257,11 +167,3 @@ def _covariance(values: Reals) -> Reals:
     """Covariance over resamples [m, m] of values [m, resamples]."""
     centred = values - values.mean(axis=1, keepdims=True)
     return np.asarray(centred @ centred.T / (values.shape[1] - 1), dtype=np.float64)
-
-
-def _corrected(crossed: float, found: Reals, clusters: Reals) -> tuple[float, float]:
-    """Standard error and degrees of freedom; see the module's docstring."""
-    true = found * clusters / (clusters - 1)
-    error = math.sqrt(crossed * float(true.sum() / found.sum()))
-    freedom = float(true.sum() ** 2 / (true**2 / (clusters - 1)).sum())
-    return error, freedom

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
 from collections.abc import Collection, Sequence
-from typing import Any
-
-from rich.box import SIMPLE
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
-from rich.text import Text
-from tabulate import tabulate
 
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.aggregate import aggregate
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.evidence import weigh
-from clser_bench.report.layout import Layout, lay_out
+from clser_bench.report.layout import lay_out
 from clser_bench.report.rows import as_csv, as_json
 from clser_bench.report.statistics import RESAMPLES
+from clser_bench.report.text import markdown, terminal
 from clser_bench.spec import Shots
 from clser_bench.store.database import Store
 
@@ -87,10 +80,9 @@ def leaderboard(
         raise SpecError(f"there are no results of '{against}'{did_you_mean(against, known)}")
     if intervals or against is not None:
         tables = tuple(
-            weigh(store, table, resamples=resamples, against=_baseline(table, against))
-            for table in tables
+            weigh(store, table, resamples=resamples, against=against or "") for table in tables
         )
-    return tuple(_with(table, time="time" in with_) for table in tables)
+    return tuple(dataclasses.replace(table, time="time" in with_) for table in tables)
 
 
 def render(
@@ -123,5 +115,7 @@ def render(
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if not tables:
         return "No results to show.\n"
-    write = _markdown if format == "md" else _terminal(width or WIDTH, color=color)
-    return "\n".join(write(lay_out(table)) for table in tables)
+    layouts = [lay_out(table) for table in tables]
+    if format == "md":
+        return "\n".join(markdown(layout) for layout in layouts)
+    return "\n".join(terminal(layout, width=width or WIDTH, color=color) for layout in layouts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -114,11 +113,6 @@ class RunConfig:
             raise SpecError(
                 f"{results}: the last run's options cannot be read ({error!r}); repeat its command"
             ) from error
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def as_settings(values: Mapping[str, Mapping[str, Value]]) -> Settings:

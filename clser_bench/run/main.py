@@ -12,8 +12,9 @@ from types import FrameType
 from typing import Literal
 
 from clser_bench.data.progress import SILENT, Progress
+from clser_bench.features.workers import cores
 from clser_bench.run import local
-from clser_bench.run.config import RunConfig, cores
+from clser_bench.run.config import RunConfig
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.quiet import ray_environment
@@ -33,6 +34,7 @@ class Summary:
     Attributes:
         results: the results file.
         suite: name of the suite.
+        selection: how hyper-parameters were chosen.
         planned: trials asked for.
         found: of them, stored before.
         ok: of them, stored with a score now.
@@ -43,6 +45,7 @@ class Summary:
 
     results: Path
     suite: str
+    selection: str
     planned: int
     found: int
     ok: int
@@ -162,6 +165,7 @@ def _summary(
     return Summary(
         results=plan.config.results,
         suite=plan.suite,
+        selection=plan.protocol.selection,
         planned=len(ids),
         found=found,
         ok=states.count("ok"),

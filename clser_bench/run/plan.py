@@ -35,6 +35,7 @@ class Plan:
 
     Attributes:
         config: the request.
+        protocol: the rules; as requested, with how hyper-parameters were chosen.
         suite: name of the suite.
         table: all ordered pairs of the suite.
         trials: every trial, method by method.
@@ -45,6 +46,7 @@ class Plan:
     """
 
     config: RunConfig
+    protocol: Protocol
     suite: str
     table: tuple[Pair, ...]
     trials: tuple[Trial, ...]
@@ -113,6 +115,7 @@ def make_plan(config: RunConfig, *, cache: Path | None = None, progress: Progres
     )
     return Plan(
         config=config,
+        protocol=protocol,
         suite=choice.suite,
         table=choice.table,
         trials=trials,

@@ -7,6 +7,7 @@ checkpoints, logs and retries are off. To be imported inside `quiet.ray_environm
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import signal
 import tempfile
@@ -103,8 +104,7 @@ def run_packs(packs: Sequence[Pack], *, workers: int, done: Done) -> None:
         ClserError: as `done` raised it.
     """
     relay = _Relay(packs, done)
-    with warnings.catch_warnings(), _folder() as folder, _ray(workers, folder):
-        warnings.simplefilter("ignore")  # Ray's own, none of them about the packs
+    with _silence(), _folder() as folder, _ray(workers, folder):
         references = [ray.put(pack.jobs) for pack in packs]
         try:
             tune.run(
@@ -124,6 +124,14 @@ def run_packs(packs: Sequence[Pack], *, workers: int, done: Done) -> None:
             if relay.error is not None:
                 raise relay.error from None
             raise
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Ray's warnings, and its notices that it prints to stdout, out of the table."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextlib.contextmanager

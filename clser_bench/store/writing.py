@@ -67,7 +67,8 @@ def put_slices(
 def put_trials(connection: sqlite3.Connection, trials: Sequence[Trial]) -> None:
     """Store what determines each trial, where it is not stored yet."""
     connection.executemany(
-        "INSERT OR IGNORE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO trials "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [_columns(trial) for trial in trials],
     )
 

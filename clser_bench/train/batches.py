@@ -74,7 +74,9 @@ class Feeder:
         weak, strong = self._views(target, step)
         return Batch(
             labelled=self._gather(sources, rows),
-            y=torch.stack([y[torch.from_numpy(i)] for y, i in zip(self._labels, labelled, strict=True)]),
+            y=torch.stack(
+                [y[torch.from_numpy(i)] for y, i in zip(self._labels, labelled, strict=True)]
+            ),
             source=self._gather(sources, [draw.source[step] for draw in self._draws]),
             target=target,
             weak=weak,
@@ -99,7 +101,10 @@ class Feeder:
         offsets = [int(draw.offsets[step, stream]) for draw in self._draws]
         bank = noise_bank()
         repeats = -(-size // NOISE_BANK)
-        parts = [bank[o : o + NOISE_BANK].repeat(repeats)[:size] if repeats > 1 else bank[o : o + size] for o in offsets]
+        parts = [
+            bank[o : o + NOISE_BANK].repeat(repeats)[:size] if repeats > 1 else bank[o : o + size]
+            for o in offsets
+        ]
         return torch.stack(parts).to(self.dtype)
 
     def _views(self, target: View, step: int) -> tuple[View, View]:

@@ -206,9 +206,7 @@ class Fitted(Method):
 
     kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
 
-    def fit_predict(
-        self, problem: Problem, rng: np.random.Generator
-    ) -> Float[np.ndarray, "n c"]:
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
         """Score the problem's `scored` rows.
 
         Args:
@@ -264,21 +262,21 @@ class Trained(Method):
         """
         raise NotImplementedError
 
-    def initial_carry(self, network: Any) -> State:  # noqa: ARG002
+    def initial_carry(self, network: Any) -> State:
         """Tensors kept between steps outside the optimiser (moving averages, teachers)."""
         return {}
 
-    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:  # noqa: ARG002
+    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:
         """The carry after a step; pure."""
         return carry
 
     def refresh(
         self,
-        labelled: Described,  # noqa: ARG002
-        y: Int[Tensor, " m"],  # noqa: ARG002
-        target: Described,  # noqa: ARG002
-        progress: float,  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        labelled: Described,
+        y: Int[Tensor, " m"],
+        target: Described,
+        progress: float,
+        rng: np.random.Generator,
     ) -> State:
         """Row-indexed tensors [n, ...] from the whole target, every `refresh_every` steps.
 
@@ -296,12 +294,12 @@ class Trained(Method):
     def describe(
         self,
         network: Any,
-        labelled: View,  # noqa: ARG002
-        y: Int[Tensor, " m"],  # noqa: ARG002
+        labelled: View,
+        y: Int[Tensor, " m"],
         view: View,
-        carry: State,  # noqa: ARG002
+        carry: State,
         *,
-        target: bool,  # noqa: ARG002
+        target: bool,
     ) -> Described:
         """Embeddings and scores of some utterances; the scores of the target are the result.
 
@@ -317,7 +315,7 @@ class Trained(Method):
         """
         return Described(network.embed(view), network(view))
 
-    def noise_size(self, shape: Shape) -> int:  # noqa: ARG002
+    def noise_size(self, shape: Shape) -> int:
         """How many normal numbers `batch.noise` shall hold."""
         return 0
 
@@ -344,12 +342,12 @@ def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     for phase in method.phases():
         if not callable(getattr(method, phase.loss, None)):
-            raise SpecError(f"{type(method).__name__}: phase names the loss '{phase.loss}', which it has not")
+            raise SpecError(
+                f"{type(method).__name__}: phase names the loss '{phase.loss}', which it has not"
+            )
         for part in phase.trains:
             if part not in parts:
                 raise SpecError(
                     f"{type(method).__name__}: phase trains '{part}', but the network has {sorted(parts)}"
                 )
     return method.phases()
-
-

@@ -63,7 +63,8 @@ def _run(
             return [(i, _alone(jobs[i], methods[i])) for i in indices]
         share = (time.perf_counter() - started) / len(trained)
         return [
-            (i, _outcome(jobs[i], result, share)) for i, result in zip(trained, results, strict=True)
+            (i, _outcome(jobs[i], result, share))
+            for i, result in zip(trained, results, strict=True)
         ]
     return [(i, _alone(jobs[i], methods[i])) for i in indices]
 

@@ -59,9 +59,13 @@ def gather(
         stop = start
         while stop < len(tables) and tables[stop] is tables[start]:
             stop += 1
-        pieces.append(_rows_of(bank_of(tables[start]), np.stack(rows[start:stop]), instants=instants))
+        pieces.append(
+            _rows_of(bank_of(tables[start]), np.stack(rows[start:stop]), instants=instants)
+        )
         start = stop
-    joined = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)]
+    joined = [
+        torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
+    ]
     return View(*(part.to(dtype) for part in joined))
 
 
@@ -91,9 +95,9 @@ def _rows_of(bank: Bank, rows: Rows, *, instants: bool) -> tuple[Tensor, Tensor,
     else:
         moments = bank.instants.new_zeros((len(index), 0, bank.instants.shape[2]))
     return (
-        moments.unflatten(0, shape),
-        bank.pooled.index_select(0, index).unflatten(0, shape),
-        bank.summary.index_select(0, index).unflatten(0, shape),
+        moments.reshape(*shape, *moments.shape[1:]),
+        bank.pooled.index_select(0, index).reshape(*shape, -1),
+        bank.summary.index_select(0, index).reshape(*shape, -1),
     )
 
 

@@ -49,7 +49,9 @@ class _Loop:
             self.parts.setdefault(name.partition(".")[0], []).append(value)
         self.optimisers = {part: self._optimiser(part) for part in self.parts}
         self.feeder = Feeder(method, [problem], [seed], dtype)
-        self.carry: State = {k: v.detach().clone() for k, v in method.initial_carry(self.network).items()}
+        self.carry: State = {
+            k: v.detach().clone() for k, v in method.initial_carry(self.network).items()
+        }
 
     def _optimiser(self, part: str) -> torch.optim.AdamW:
         return torch.optim.AdamW(
@@ -74,7 +76,9 @@ class _Loop:
                     return f"the loss was not finite at step {step}"
         if self.carry:
             with torch.no_grad():
-                self.carry = self.method.update_carry(self.network, self.carry, trial_of(stacked, 0))
+                self.carry = self.method.update_carry(
+                    self.network, self.carry, trial_of(stacked, 0)
+                )
         return ""
 
     def _run(self, phase: Phase, batch: Batch, step: int, progress: float) -> bool:

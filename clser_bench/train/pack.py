@@ -74,7 +74,9 @@ class _Pack:
         self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
         self.method = methods[0]
         shape = Shape.of(problems[0])
-        networks = [new_network(m, shape, seed=s, dtype=dtype) for m, s in zip(methods, seeds, strict=True)]
+        networks = [
+            new_network(m, shape, seed=s, dtype=dtype) for m, s in zip(methods, seeds, strict=True)
+        ]
         self.phases = check_phases(self.method, networks[0])
         self.stack = Stack(networks)
         self.real = {

@@ -51,7 +51,9 @@ def draws(method: Trained, problem: Problem, seed: int, *, bank: int) -> Draws:
             rng = generator(seed, "labelled", label)
             parts.append(members[batches(rng, len(members), size=m, steps=method.steps)])
     everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
-    source = batches(generator(seed, "source"), len(everything), size=method.source_batch, steps=method.steps)
+    source = batches(
+        generator(seed, "source"), len(everything), size=method.source_batch, steps=method.steps
+    )
     target = batches(
         generator(seed, "target"), len(problem.adapt), size=method.target_batch, steps=method.steps
     )

@@ -68,11 +68,15 @@ class Stack:
         views = {f"network.{name}": value for name, value in self.buffers.items()}
         for part, names in self._layout.items():
             sizes = [shape.numel() for _, shape in names]
-            for (name, shape), piece in zip(names, self.flat[part].split(sizes, dim=1), strict=True):
+            for (name, shape), piece in zip(
+                names, torch.split(self.flat[part], sizes, dim=1), strict=True
+            ):
                 views[f"network.{name}"] = piece.reshape(self.k, *shape)
         return views
 
-    def call(self, function: Callable[..., Any], parameters: dict[str, Tensor], *arguments: Any) -> Any:
+    def call(
+        self, function: Callable[..., Any], parameters: dict[str, Tensor], *arguments: Any
+    ) -> Any:
         """Call `function(network, *arguments)` with one trial's parameters."""
         return functional_call(self.caller, parameters, (function, *arguments))
 

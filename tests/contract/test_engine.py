@@ -51,7 +51,9 @@ class Phased(Plain):
             Phase("both", stop=0.5),
             Phase("apart", trains=("head", "other"), stop=0.5),
             Phase("together", trains=("backbone",), repeat=3, stop=0.5),
-            Phase("entropy", trains=("backbone",), start=0.5, reset_optimiser=True, sees=("target",)),
+            Phase(
+                "entropy", trains=("backbone",), start=0.5, reset_optimiser=True, sees=("target",)
+            ),
         )
 
     def _gap(self, network: Any, batch: Batch) -> Tensor:
@@ -95,9 +97,13 @@ class Teacher(Plain):
 
     def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
         kept = (batch.noise > -1).to(batch.noise.dtype)
-        known = functional.cross_entropy(network.head(network.embed(batch.labelled) * kept), batch.y)
+        known = functional.cross_entropy(
+            network.head(network.embed(batch.labelled) * kept), batch.y
+        )
         told = functional_call(network, carry, (batch.weak,)).detach().softmax(-1)
-        return known + self.weight * progress * functional.cross_entropy(network(batch.strong), told)
+        return known + self.weight * progress * functional.cross_entropy(
+            network(batch.strong), told
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,14 +114,18 @@ class Curriculum(Plain):
     def refresh_every(self) -> int:
         return 3
 
-    def refresh(self, labelled: Described, y: Tensor, target: Described, progress: float, rng: Any) -> State:
+    def refresh(
+        self, labelled: Described, y: Tensor, target: Described, progress: float, rng: Any
+    ) -> State:
         assert len(labelled.embedding) == len(y)
         noise = torch.from_numpy(rng.random(len(target.scores)))
         return {"label": target.scores.argmax(-1), "weight": noise * (0.5 + progress)}
 
     def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
         known = functional.cross_entropy(network(batch.labelled), batch.y)
-        each = functional.cross_entropy(network(batch.target), batch.state["label"], reduction="none")
+        each = functional.cross_entropy(
+            network(batch.target), batch.state["label"], reduction="none"
+        )
         return known + self.weight * (each * batch.state["weight"]).mean()
 
 
@@ -158,7 +168,9 @@ def test_training_moves_the_scores_and_seeds_differ() -> None:
     assert one.scores.tobytes() == again.scores.tobytes()
     assert np.abs(one.scores - other.scores).max() > 1e-3
     truth = np.arange(36) % 3
-    assert (one.scores.argmax(1) == truth).mean() > 0.7 > (untrained.scores.argmax(1) == truth).mean()
+    assert (
+        (one.scores.argmax(1) == truth).mean() > 0.7 > (untrained.scores.argmax(1) == truth).mean()
+    )
 
 
 def test_a_diverging_trial_fails_alone() -> None:
@@ -178,7 +190,9 @@ def test_phases_are_checked() -> None:
         def phases(self) -> tuple[Phase, ...]:
             return (Phase("loss", trains=("bone",)),)
 
-    with pytest.raises(SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"):
+    with pytest.raises(
+        SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"
+    ):
         train_one(Wrong(), random_problem(), 1)
 
 

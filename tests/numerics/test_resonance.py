@@ -98,7 +98,9 @@ def test_more_neighbours_than_utterances_and_a_lone_one() -> None:
         irf.neighbours(rand(4, 3), count=99, temperature=1.0).sum(-1),
         torch.ones(4, dtype=torch.float64),
     )
-    torch.testing.assert_close(irf.neighbours(torch.ones(1, 3), count=5, temperature=1.0), torch.zeros(1, 1))
+    torch.testing.assert_close(
+        irf.neighbours(torch.ones(1, 3), count=5, temperature=1.0), torch.zeros(1, 1)
+    )
 
 
 def test_organise_by_hand_one_step() -> None:
@@ -119,12 +121,16 @@ def test_organise_balances_and_keeps_order_of_rows() -> None:
     torch.testing.assert_close(q.sum(-1), torch.ones(30, dtype=torch.float64))
     assert (q.mean(0) - prior).abs().max() < 0.02 < (p.mean(0) - prior).abs().max()
     order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
-    permuted = irf.organise(p[order], r[order][:, order], prior, steps=2, coupling=0.5, sharpness=1.0)
+    permuted = irf.organise(
+        p[order], r[order][:, order], prior, steps=2, coupling=0.5, sharpness=1.0
+    )
     torch.testing.assert_close(permuted, q[order])
 
 
 def test_organise_with_one_class_is_certain() -> None:
-    q = irf.organise(torch.ones(4, 1), torch.eye(4), torch.ones(1), steps=3, coupling=0.5, sharpness=2.0)
+    q = irf.organise(
+        torch.ones(4, 1), torch.eye(4), torch.ones(1), steps=3, coupling=0.5, sharpness=2.0
+    )
     torch.testing.assert_close(q, torch.ones(4, 1))
 
 

@@ -23,7 +23,9 @@ def test_equals_torch_for_each_trial() -> None:
         gradient = torch.randn(3, 7, generator=generator, dtype=torch.float64)
         scale = rate_scale("cosine", step / 25)
         ours.step(gradient, scale)
-        for parameter, optimiser, row, rate in zip(theirs, optimisers, gradient, rates, strict=True):
+        for parameter, optimiser, row, rate in zip(
+            theirs, optimisers, gradient, rates, strict=True
+        ):
             parameter.grad = row.clone()
             optimiser.param_groups[0]["lr"] = float(rate) * scale
             optimiser.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 from fake_corpora import write_tone
 
-from clser_bench.data.audio import content_hash, decode
+from clser_bench.data.audio import Audio, content_hash, decode
 from clser_bench.errors import AudioError
 
 
@@ -38,12 +39,19 @@ def test_resampling_keeps_a_tone(tmp_path: Path) -> None:
 
 
 def test_wav_and_flac_have_the_same_hash(tmp_path: Path, noise: np.ndarray) -> None:
-    soundfile.write(tmp_path / "a.wav", noise[:, 0], 8000, subtype="PCM_16")
-    soundfile.write(tmp_path / "a.flac", noise[:, 0], 8000, subtype="PCM_16")
-    soundfile.write(tmp_path / "b.wav", noise[:, 0], 16000, subtype="PCM_16")
+    samples = (noise[:, 0] * 2**15).astype(np.int16)
+    for name, rate in (("a.wav", 8000), ("a.flac", 8000), ("b.wav", 16000)):
+        soundfile.write(tmp_path / name, samples, rate, subtype="PCM_16")
     wav, flac, faster = (content_hash(decode(tmp_path / n)) for n in ("a.wav", "a.flac", "b.wav"))
     assert wav == flac != faster
     assert len(wav) == 64
+
+
+def test_the_hash_by_hand() -> None:
+    """Feature caches and row order hang on it, so it must never change."""
+    audio = Audio(np.array([0, 0.5, -1], np.float32), 8000)
+    wanted = hashlib.sha256(b"8000\n" + bytes.fromhex("00000000 0000003f 000080bf"))
+    assert content_hash(audio) == wanted.hexdigest()
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])

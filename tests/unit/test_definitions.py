@@ -45,7 +45,7 @@ def test_genders_name_every_speaker() -> None:
 
 
 def test_suites() -> None:
-    assert [name for name in suites()] == ["bceo", "bcro", "dev", "demo"]
+    assert list(suites()) == ["bceo", "bcro", "dev", "demo"]
     for suite in suites().values():
         assert set(suite.corpora) <= set(corpus_specs())
     assert len(suites()["bcro"].pairs()) == 12

@@ -63,18 +63,24 @@ def synthesise(requests: Sequence[Request]) -> list[npt.NDArray[np.int16]]:
         "data": str(loader.get_data_path()),
         "requests": [asdict(request) for request in requests],
     }
-    done = subprocess.run(  # noqa: S603 - our own script under our own interpreter
-        [sys.executable, "-I", str(Path(speak.__file__))],
-        input=json.dumps(task).encode(),
-        capture_output=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
+    done = _run(json.dumps(task).encode())
     spoken = _unpack(done.stdout)
     if done.returncode or len(spoken) != len(requests):
         reason = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
         raise CorpusError(f"the demo corpora cannot be made: {reason}")
     return spoken
+
+
+def _run(task: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-I", str(Path(speak.__file__))]
+    try:
+        return subprocess.run(  # noqa: S603 - our own script under our own interpreter
+            command, input=task, capture_output=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CorpusError(
+            f"the demo corpora cannot be made: espeak-ng took more than {_PATIENCE:.0f} s"
+        ) from error
 
 
 def _loader() -> ModuleType:

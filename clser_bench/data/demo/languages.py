@@ -79,7 +79,7 @@ LANGUAGES = (
             "breath": 0.6,
             "tremor": 0.6,
         },
-        scatter=0.9,
+        scatter=1.05,
         channel="telephone",
     ),
     Language(
@@ -110,7 +110,7 @@ LANGUAGES = (
             "breath": 1.0,
             "tremor": 1.0,
         },
-        scatter=1.0,
+        scatter=1.1,
         channel="room",
     ),
     Language(
@@ -141,7 +141,7 @@ LANGUAGES = (
             "breath": 0.5,
             "tremor": 0.5,
         },
-        scatter=0.85,
+        scatter=1.0,
         channel="clean",
     ),
     Language(
@@ -172,7 +172,7 @@ LANGUAGES = (
             "breath": 0.8,
             "tremor": 0.8,
         },
-        scatter=1.1,
+        scatter=1.25,
         channel="noise",
     ),
 )

@@ -32,9 +32,12 @@ _SCATTER = {
 }
 """Standard deviation between utterances of one speaker and emotion, in the rules' units."""
 
-_SHARES = {"language": 0.5, "speaker": 0.8, "utterance": 1.0}
-"""How far languages differ in what one emotion does to the voice, beyond the rules' strengths; how
-far speakers of a language differ; and how far utterances do: shares of `_SCATTER`."""
+_SPEAKERS = 0.8
+"""Deviation between speakers in how they express one emotion, as a share of `_SCATTER`."""
+
+_LANGUAGES = (0.4, 1.6)
+"""Range of the factor by which a language's rule for one emotion differs from its strengths: the
+direction of a published rule is never turned round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,18 +126,15 @@ def _take(language: Language, spec: CorpusSpec, *, speaker: str, label: str, sen
 
 
 def _shift(language: Language, *, speaker: str, emotion: str, sentence: int) -> dict[str, float]:
-    """The rule at the language's strength, and three layers of chance."""
-    layers = {
-        "language": generator("demo language", VERSION, language.code, emotion),
-        "speaker": generator("demo speaker", VERSION, language.code, speaker, emotion),
-        "utterance": generator(
-            "demo utterance", VERSION, language.code, speaker, emotion, sentence
-        ),
-    }
+    """The rule as the language has it, the speaker's own way, and the utterance's chance."""
+    who = (VERSION, language.code, speaker, emotion)
+    size = len(PARAMETERS)
+    factors = generator("demo language", VERSION, language.code, emotion).uniform(*_LANGUAGES, size)
+    own = _SPEAKERS * generator("demo speaker", *who).standard_normal(size)
+    now = generator("demo utterance", *who, sentence).standard_normal(size)
     scatter = language.scatter * np.array([_SCATTER[name] for name in PARAMETERS])
-    shift = np.array([changes(emotion)[name] * language.strengths[name] for name in PARAMETERS])
-    for layer, chance in layers.items():
-        shift += _SHARES[layer] * scatter * chance.standard_normal(len(PARAMETERS))
+    rule = np.array([changes(emotion)[name] * language.strengths[name] for name in PARAMETERS])
+    shift = rule * factors + scatter * (own + now)
     return dict(zip(PARAMETERS, shift.tolist(), strict=True))
 
 

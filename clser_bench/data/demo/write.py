@@ -48,7 +48,7 @@ def demo_corpora(folder: Path | None = None, *, progress: Progress | None = None
             made = Path(aside) / place.name
             _write(made, progress or SILENT)
             _put_in_place(made, place)
-    except OSError as error:
+    except (OSError, soundfile.SoundFileError) as error:
         raise CorpusError(f"{place}: the demo corpora cannot be written ({error})") from error
     return place
 

@@ -1,0 +1,156 @@
+"""`corpus check` and `features extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.output import Bars, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clser_bench.data.check import Check
+    from clser_bench.trial import Corpus
+
+BAD_FILES = 1
+_SHOWN = 5
+
+corpus_app = typer.Typer(help="Look after corpora.", no_args_is_help=True, rich_markup_mode=None)
+features_app = typer.Typer(help="Look after features.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@corpus_app.callback()
+def _corpus() -> None:
+    pass
+
+
+@features_app.callback()
+def _features() -> None:
+    pass
+
+
+@corpus_app.command("check")
+@options.examples(
+    "clser-bench corpus check ~/corpora",
+    "clser-bench corpus check my_recordings.csv",
+)
+def check(
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder of corpora, or a manifest file.")
+    ],
+    workers: options.Workers = None,
+) -> None:
+    """Tell what is in a folder of corpora.
+
+    Counts, durations, and what is odd. Ends with 1 if a file cannot be used.
+    """
+    from clser_bench.data.check import check as look_over
+
+    bad = False
+    with Bars() as bars:
+        for corpus in _read(place, workers=workers, bars=bars):
+            bars.stop()
+            for line in _lines(look_over(corpus)):
+                typer.echo(line)
+            bad = bad or bool(corpus.skipped)
+    if bad:
+        raise typer.Exit(BAD_FILES)
+
+
+@features_app.command("extract")
+@options.examples(
+    "clser-bench features extract --corpora ~/corpora",
+    "clser-bench features extract --manifest my_recordings.csv --features egemaps",
+)
+def extract(
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    features: options.Features = "acoustic",
+    workers: options.Workers = None,
+    skip_bad: options.SkipBad = False,
+) -> None:
+    """Extract features into the cache.
+
+    A later run then starts at once.
+    """
+    from clser_bench.data.cache import cache_folder
+    from clser_bench.errors import SpecError
+    from clser_bench.features.extract import feature_table
+    from clser_bench.features.sets import feature_set
+
+    feature_set(features).check()
+    places = [*([corpora] if corpora else []), *(manifest or [])]
+    if not places:
+        raise SpecError("name a folder with --corpora (or CLSER_CORPORA), or a --manifest")
+    rows = []
+    with Bars() as bars:
+        for place in places:
+            for corpus in _read(place, workers=workers, bars=bars, skip_bad=skip_bad):
+                table = feature_table(
+                    corpus, features, cache=cache_folder(), workers=workers, progress=bars
+                )
+                rows.append((corpus.spec.code, corpus.spec.title, len(table), table.key[:12]))
+    print_rows(("code", "corpus", "utterances", "key"), rows)
+
+
+def _read(
+    place: Path, *, workers: int | None, bars: Bars, skip_bad: bool = True
+) -> Iterator[Corpus]:
+    from clser_bench.data.cache import cache_folder
+    from clser_bench.data.corpus import read_corpus
+    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.data.find import find_corpora
+    from clser_bench.data.manifest import read_manifest
+    from clser_bench.errors import CorpusError
+
+    cache = cache_folder()
+    if place.is_file():
+        yield from read_manifest(
+            place, cache=cache, skip_bad=skip_bad, workers=workers, progress=bars
+        )
+        return
+    specs = corpus_specs()
+    found = find_corpora(place, specs)
+    if not found:
+        raise CorpusError(
+            f"{place}: no corpus is recognised; `clser-bench list corpora` names those that are, "
+            "and --manifest reads any other"
+        )
+    for code, folder in found.items():
+        yield read_corpus(
+            specs[code], folder, cache=cache, skip_bad=skip_bad, workers=workers, progress=bars
+        )
+
+
+def _lines(found: Check) -> Iterator[str]:
+    yield f"{found.title} ({found.code}) in {found.root}"
+    yield (
+        f"  {found.utterances} utterances, {found.seconds / 60:.1f} minutes "
+        f"({found.shortest:.2f} to {found.longest:.2f} s), {len(found.speakers)} speakers"
+    )
+    yield "  emotions: " + ", ".join(f"{name} {count}" for name, count in found.emotions)
+    yield "  rates: " + ", ".join(f"{rate} Hz {count}" for rate, count in found.rates)
+    empty = sum(not count for _, _, count in found.cells)
+    if empty:
+        yield f"  {empty} of {len(found.cells)} combinations of speaker and emotion are empty"
+    for what, names in (("silent", found.silent), ("clipped", found.clipped)):
+        if names:
+            yield f"  {what}: {_some(names)}"
+    if found.duplicates:
+        yield f"  the same audio: {_some(tuple(' = '.join(group) for group in found.duplicates))}"
+    for reason, count in found.left_out:
+        yield f"  left out on purpose: {count} ({reason})"
+    for item in found.skipped:
+        yield f"  cannot be used: {item.name}: {item.reason}"
+    for difference in found.differences:
+        yield f"  differs from its definition: {difference}"
+    yield "  complete" if not (found.skipped or found.differences) else "  see above"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)}: {', '.join(names[:_SHOWN])}{more}"

@@ -1,0 +1,129 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+import typer
+
+from clser_bench import __version__
+from clser_bench.cli import options
+
+_PACKAGES = ("numpy", "pandas", "torch", "torchaudio", "ray", "scikit-learn", "soundfile", "soxr")
+_EXTRAS = (
+    ("demo corpora", "espeakng_loader", "demo"),
+    ("eGeMAPS features", "opensmile", "opensmile"),
+    ("adaptation baselines", "skada", "skada"),
+)
+
+
+@options.examples(
+    "clser-bench doctor",
+    "clser-bench doctor --corpora ~/corpora",
+)
+def doctor(corpora: options.Corpora = None, results: options.Results = options.RESULTS) -> None:
+    """Tell what this machine has.
+
+    Versions, cores, extras, corpora, cache and results.
+    """
+    lines = [("clser-bench", __version__), ("python", platform.python_version())]
+    lines += [(name, _version(name)) for name in _PACKAGES]
+    lines += [("cores", str(_cores())), ("memory", _memory()), ("gpu", _gpu())]
+    lines.append(("torchaudio works", _torchaudio()))
+    lines += [(what, _extra(module, extra)) for what, module, extra in _EXTRAS]
+    lines += [("corpora", _corpora(corpora)), ("cache", _cache()), ("results", _results(results))]
+    width = max(len(name) for name, _ in lines)
+    for name, value in lines:
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing: reinstall clser-bench"
+
+
+def _cores() -> int:
+    from clser_bench.features.workers import cores
+
+    return cores()
+
+
+def _memory() -> str:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return "unknown"
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
+
+
+def _torchaudio() -> str:
+    from clser_bench.errors import ClserError
+    from clser_bench.features.sets import feature_set
+
+    try:
+        feature_set("acoustic").check()
+    except ClserError as error:
+        return f"no: {error}"
+    import sys
+
+    module = sys.modules.get("torchaudio._extension")
+    stubbed = module is not None and getattr(module, "__file__", None) is None
+    return "yes, without its compiled extension, which is not needed" if stubbed else "yes"
+
+
+def _extra(module: str, extra: str) -> str:
+    if importlib.util.find_spec(module) is None:
+        return f"missing: pip install 'clser-bench[{extra}]'"
+    return "installed"
+
+
+def _corpora(folder: Path | None) -> str:
+    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.data.find import find_corpora
+    from clser_bench.errors import ClserError
+
+    if folder is None:
+        return "none named (--corpora or CLSER_CORPORA); the demo corpora are made when needed"
+    try:
+        found = find_corpora(folder, corpus_specs())
+    except ClserError as error:
+        return str(error)
+    if not found:
+        return f"none recognised below {folder}"
+    return ", ".join(f"{code} in {place}" for code, place in found.items())
+
+
+def _cache() -> str:
+    from clser_bench.data.cache import cache_folder
+    from clser_bench.errors import ClserError
+
+    try:
+        folder = cache_folder()
+    except ClserError as error:
+        return str(error)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return f"{folder} ({size / 2**20:.0f} MiB)"
+
+
+def _results(file: Path) -> str:
+    from clser_bench.errors import ClserError
+    from clser_bench.store.database import Store
+
+    if not file.exists():
+        return f"{file} (none yet)"
+    try:
+        with Store(file, create=False) as store:
+            tally = store.progress()
+    except ClserError as error:
+        return str(error)
+    return f"{file} ({tally.planned} trials planned, {tally.ok} ok, {tally.failed} failed)"

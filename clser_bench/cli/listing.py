@@ -1,0 +1,130 @@
+"""`list` and `show`."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.output import print_rows
+
+if TYPE_CHECKING:
+    from clser_bench.spec import Range
+
+
+class Kind(enum.StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    corpora = "corpora"
+    suites = "suites"
+    features = "features"
+
+
+@options.examples(
+    "clser-bench list methods",
+    "clser-bench list methods | cut -f1",
+)
+def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List methods, corpora, suites or features.
+
+    In a pipe, plain lines with tabs.
+    """
+    {
+        Kind.methods: _methods,
+        Kind.corpora: _corpora,
+        Kind.suites: _suites,
+        Kind.features: _features,
+    }[what]()
+
+
+@options.examples(
+    "clser-bench show sere",
+)
+def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
+    """Show a method and its hyper-parameters."""
+    from clser_bench import registry
+
+    found = registry.entry(method)
+    instance = registry.create(method)
+    cls: Any = type(instance)
+    typer.echo(f"{method}: version {found.version}, {cls.kind}, {cls.role}")
+    if found.base != method:
+        typer.echo(f"Preset of {found.base}: {found.summary}")
+    document = _docstring(found.module, cls)
+    typer.echo(f"\n{document.strip()}\n")
+    typer.echo(f"Assumes of the target's class prior: {instance.assumes_prior}")
+    if cls.note:
+        typer.echo(f"Note: {cls.note}")
+    presets = [entry.name for entry in registry.entries().values() if entry.base == found.base]
+    others = [name for name in presets if name != method]
+    if others:
+        typer.echo(f"Of the same file: {', '.join(others)}")
+    typer.echo("\nHyper-parameters:")
+    ranges = cls.ranges()
+    if not ranges:
+        typer.echo("none")
+        return
+    print_rows(
+        ("name", "value", "allowed", "about"),
+        [
+            (name, getattr(instance, name), _allowed(span), span.about)
+            for name, span in ranges.items()
+        ],
+    )
+
+
+def _docstring(module: str, cls: type[Any]) -> str:
+    import sys
+
+    return sys.modules[module].__doc__ or cls.__doc__ or ""
+
+
+def _allowed(span: Range) -> str:
+    if span.choices is not None:
+        return ", ".join(map(str, span.choices))
+    low = "any" if span.low is None else f"{span.low:g}"
+    high = "any" if span.high is None else f"{span.high:g}"
+    return f"{low} to {high}" + (" (log)" if span.log else "")
+
+
+def _methods() -> None:
+    from clser_bench import registry
+
+    entries = registry.entries().values()
+    print_rows(("method", "version", "about"), [(e.name, e.version, e.summary) for e in entries])
+
+
+def _corpora() -> None:
+    from clser_bench.data.definitions import corpus_specs
+
+    print_rows(
+        ("code", "name", "title", "language", "emotions", "licence"),
+        [
+            (s.code, s.name, s.title, s.language, " ".join(e[:3] for e in s.emotions), s.licence)
+            for s in corpus_specs().values()
+        ],
+    )
+
+
+def _suites() -> None:
+    from clser_bench.data.definitions import suites
+
+    print_rows(
+        ("suite", "corpora", "pairs", "use"),
+        [(s.name, " ".join(s.corpora), len(s.pairs()), s.use) for s in suites().values()],
+    )
+
+
+def _features() -> None:
+    from clser_bench.features.sets import FEATURE_SETS, feature_set
+
+    print_rows(
+        ("features", "version", "d", "f", "about"),
+        [
+            (s.name, s.version, len(s.instants), len(s.summary), s.about)
+            for s in map(feature_set, FEATURE_SETS)
+        ],
+    )

@@ -1,0 +1,92 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from clser_bench.spec import Pair, Shots, parse_shots
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+RESULTS = Path("results/clser.sqlite")
+
+Results = Annotated[
+    Path, typer.Option("--results", metavar="FILE", help="The results file (SQLite).")
+]
+Corpora = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpora",
+        metavar="DIR",
+        envvar="CLSER_CORPORA",
+        help="Folder that holds corpora at any depth; they are recognised by their layout.",
+    ),
+]
+Manifest = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--manifest",
+        metavar="FILE",
+        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language); "
+        "may be given several times.",
+    ),
+]
+Features = Annotated[
+    str, typer.Option("--features", metavar="NAME", help="Feature set: see `list features`.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", metavar="N", min=1, help="Processes; one a core where not given."),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="List unreadable files, instead of stopping."),
+]
+Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, md, csv or json.")]
+With = Annotated[
+    str, typer.Option("--with", metavar="COLUMN", help="Extra columns: time (seconds a trial).")
+]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Read a list written with commas; empty parts are dropped."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def pairs(text: str) -> tuple[Pair, ...]:
+    """Read `B->C,C->B`.
+
+    Raises:
+        SpecError: a part is no pair.
+    """
+    return tuple(Pair.parse(part) for part in words(text))
+
+
+def shots(text: str) -> tuple[Shots, ...]:
+    """Read `1,5,all`.
+
+    Raises:
+        SpecError: a part is neither a positive integer nor `all`.
+    """
+    return tuple(parse_shots(part) for part in words(text))
+
+
+def examples(*lines: str) -> Callable[[F], F]:
+    """Add examples to a command's help.
+
+    Args:
+        lines: commands as a user would type them.
+    """
+
+    def add(command: F) -> F:
+        shown = "\n".join(lines)
+        # \b keeps the lines of the paragraph apart
+        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n\b\n{shown}"
+        return command
+
+    return add

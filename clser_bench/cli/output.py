@@ -1,0 +1,98 @@
+"""What is written where: tables to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+def complain(line: str) -> None:
+    """Write a line to stderr."""
+    typer.echo(line, err=True)
+
+
+def columns() -> int | None:
+    """Width of the terminal; None where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table for a terminal, or lines of tab-separated values for a pipe.
+
+    Args:
+        names: of the columns; left out in a pipe.
+        rows: cells.
+    """
+    texts = [[str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in texts:
+            typer.echo("\t".join(row))
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*names, box=SIMPLE_HEAD)
+    for row in texts:
+        table.add_row(*row)
+    Console().print(table)
+
+
+class Bars:
+    """Progress on stderr: a bar with the time left on a terminal, a line a stretch elsewhere."""
+
+    def __init__(self) -> None:
+        self._bars: RichProgress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self, what: str, total: int) -> None:
+        """Begin a stretch of work."""
+        self.stop()
+        if not sys.stderr.isatty():
+            if total:
+                complain(f"{what}: {total}")
+            return
+        from rich import progress
+        from rich.console import Console
+
+        self._bars = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bars.add_task(what, total=total)
+        self._bars.start()
+
+    def advance(self, count: int = 1) -> None:
+        """Tell that steps are finished."""
+        if self._bars is not None and self._task is not None:
+            self._bars.advance(self._task, count)
+
+    def stop(self) -> None:
+        """End the stretch of work."""
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None

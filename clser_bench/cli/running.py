@@ -1,0 +1,194 @@
+"""`run` and `resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.output import Bars, columns, complain
+
+if TYPE_CHECKING:
+    from clser_bench.run.config import RunConfig
+    from clser_bench.run.main import Summary
+
+INTERRUPTED = 130
+SOME_FAILED = 1
+
+
+@options.examples(
+    "clser-bench run",
+    "clser-bench run --corpora ~/corpora --methods sere,dann --shots 5",
+    "clser-bench run --suite bcro --methods all --shots 1,5,all --seeds 10",
+    'clser-bench run --pairs "B->C" --set dann.steps=400',
+)
+def run(
+    *,
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See `list suites`; else chosen from the corpora."),
+    ] = None,
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    pairs: Annotated[
+        str, typer.Option(metavar="PAIRS", help="Only these: B->C,C->B (quote the >).")
+    ] = "",
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
+    ] = "chance,logistic,source-only,dann,sere",
+    shots: Annotated[
+        str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
+    ] = "5",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
+    features: options.Features = "acoustic",
+    normalise: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="z-scores by corpus, speaker, source or none."),
+    ] = "corpus",
+    inductive: Annotated[
+        bool,
+        typer.Option("--inductive", help="Adapt to half of the target's speakers, score the rest."),
+    ] = False,
+    target_prior: Annotated[
+        str, typer.Option(metavar="PRIOR", help="natural, or dirichlet:1 for an imbalanced target.")
+    ] = "natural",
+    fixed4: Annotated[
+        bool, typer.Option("--fixed4", help="Only anger, fear, happiness, sadness.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter; repeatable."),
+    ] = None,
+    params: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML with hyper-parameters: [METHOD] NAME = VALUE."),
+    ] = None,
+    results: options.Results = options.RESULTS,
+    scheduler: Annotated[
+        str,
+        typer.Option(metavar="WHERE", help="ray (all cores), local (this process), or auto."),
+    ] = "auto",
+    workers: options.Workers = None,
+    skip_bad: options.SkipBad = False,
+    with_: options.With = "",
+    format_: options.Format = "table",
+) -> None:
+    """Run methods on a suite; print its table.
+
+    What is stored is not run again: the same command goes on after an interruption, and more
+    seeds or methods add to what is there. Without corpora it runs on synthetic speech.
+    """
+    _check_output(format_, with_)
+    from clser_bench.run.config import RunConfig, parse_settings
+    from clser_bench.spec import Protocol
+
+    config = RunConfig(
+        suite=suite,
+        pairs=options.pairs(pairs),
+        corpora=corpora,
+        manifests=tuple(manifest or ()),
+        methods=options.words(methods),
+        shots=options.shots(shots),
+        seeds=seeds,
+        protocol=Protocol(
+            features=features,
+            normalisation=normalise,  # type: ignore[arg-type]  # checked by Protocol
+            setting="inductive" if inductive else "transductive",
+            prior=target_prior,
+            fixed4=fixed4,
+        ),
+        settings=parse_settings(set_ or (), params),
+        results=results,
+        scheduler=scheduler,  # type: ignore[arg-type]  # checked by RunConfig
+        workers=workers,
+        skip_bad=skip_bad,
+    )
+    _go(config, format_=format_, with_=with_)
+
+
+@options.examples(
+    "clser-bench resume",
+    "clser-bench resume --results results/night.sqlite",
+)
+def resume(
+    results: options.Results = options.RESULTS,
+    with_: options.With = "",
+    format_: options.Format = "table",
+) -> None:
+    """Go on with the last run.
+
+    Repeats its options: what is missing is run, what failed once is tried again.
+    """
+    _check_output(format_, with_)
+    from clser_bench.errors import StoreError
+    from clser_bench.run.config import RunConfig
+    from clser_bench.store.database import Store
+
+    with Store(results, create=False) as store:
+        runs = store.runs()
+    if not runs:
+        raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
+    _go(RunConfig.from_json(runs[-1].config, results=results), format_=format_, with_=with_)
+
+
+def _check_output(format_: str, with_: str) -> None:
+    """Refuse a wrong format before the work, not after it."""
+    from clser_bench.errors import SpecError, did_you_mean
+
+    for what, value, allowed in (
+        ("format", (format_,), ("table", "md", "csv", "json")),
+        ("extra column", options.words(with_), ("time",)),
+    ):
+        for name in value:
+            if name not in allowed:
+                raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, allowed)}")
+
+
+def _go(config: RunConfig, *, format_: str, with_: str) -> None:
+    from clser_bench.run.main import run as run_plan
+
+    with Bars() as bars:
+        summary = run_plan(config, progress=bars, say=complain)
+    complain(_told(summary))
+    if summary.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    _print_tables(config, summary, format_=format_, with_=with_)
+    if summary.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _told(summary: Summary) -> str:
+    done = summary.ok + summary.failed + summary.not_applicable
+    parts = [f"{done} of {summary.planned} trials stored in {summary.results}"]
+    if summary.found:
+        parts.append(f"{summary.found} were there before")
+    if summary.not_applicable:
+        parts.append(f"{summary.not_applicable} not applicable")
+    if summary.failed:
+        parts.append(f"{summary.failed} failed (see `clser-bench status`)")
+    line = "; ".join(parts) + "."
+    return f"Interrupted: {line} The same command goes on." if summary.interrupted else line
+
+
+def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: str) -> None:
+    from clser_bench.report.tables import leaderboard, render
+    from clser_bench.store.database import Store
+
+    rules = config.protocol
+    suite = f"{summary.suite}:fixed4" if rules.fixed4 else summary.suite
+    with Store(config.results, create=False) as store:
+        made = leaderboard(
+            store,
+            suite=summary.suite,
+            features=rules.features,
+            normalisation=rules.normalisation,
+            setting=rules.setting,
+            prior=rules.prior,
+            selection=summary.selection,
+            with_=options.words(with_),
+        )
+    asked = {str(count) for count in config.shots}
+    tables = [table for table in made if table.rules.suite == suite and table.rules.shots in asked]
+    typer.echo(render(tables, format_, width=columns()), nl=False)

@@ -1,0 +1,122 @@
+"""`leaderboard` and `status`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.output import columns, complain, print_rows
+
+if TYPE_CHECKING:
+    from clser_bench.store.database import Store
+
+
+@options.examples(
+    "clser-bench leaderboard",
+    "clser-bench leaderboard --suite bcro --shots 5 --against source-only",
+    "clser-bench leaderboard --format csv > table.csv",
+)
+def leaderboard(
+    *,
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
+    shots: Annotated[
+        str | None, typer.Option(metavar="K", help="Only this number of shots.")
+    ] = None,
+    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
+    features: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
+    ] = None,
+    normalise: Annotated[
+        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
+    ] = None,
+    setting: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
+    ] = None,
+    target_prior: Annotated[
+        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
+    ] = None,
+    selection: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="Add paired differences to this method."),
+    ] = None,
+    with_: options.With = "",
+    format_: options.Format = "table",
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Print the tables of a results file.
+
+    Needs neither corpora nor methods.
+    """
+    from clser_bench.report import tables
+    from clser_bench.store.database import Store
+
+    with Store(results, create=False) as store:
+        made = tables.leaderboard(
+            store,
+            suite=suite,
+            shots=shots,
+            features=features,
+            normalisation=normalise,
+            setting=setting,
+            prior=target_prior,
+            selection=selection,
+            methods=options.words(methods) or None,
+            with_=options.words(with_),
+            against=against,
+        )
+    typer.echo(tables.render(made, format_, width=columns()), nl=False)
+
+
+@options.examples(
+    "clser-bench status",
+    "clser-bench status --results results/night.sqlite",
+)
+def status(results: options.Results = options.RESULTS) -> None:
+    """Tell how far a results file is.
+
+    Per suite; and why trials failed or do not apply.
+    """
+    from clser_bench.store.database import Store
+
+    with Store(results, create=False) as store:
+        rows = _progress(store)
+        reasons = _reasons(store)
+        skipped = store.skipped()
+    names = ("suite", "planned", "ok", "not applicable", "failed", "missing", "stored")
+    print_rows(names, rows)
+    for (kind, method, reason), count in sorted(reasons.items()):
+        complain(f"{kind}: {method}: {count} trials: {reason}")
+    for item in skipped:
+        complain(f"left out: {item.corpus}: {item.name}: {item.reason}")
+
+
+def _progress(store: Store) -> list[tuple[object, ...]]:
+    """One row a suite, over all its runs; a trial that several ask for counts once."""
+    suites: dict[str, dict[str, None]] = {}
+    for run in store.runs():
+        suites.setdefault(run.suite, {}).update(dict.fromkeys(store.planned_ids(run.id)))
+    rows: list[tuple[object, ...]] = []
+    for suite, ids in suites.items():
+        states = Counter(store.stored(list(ids)).values())
+        stored = sum(states.values())
+        counts = (states["ok"], states["not_applicable"], states["failed"], len(ids) - stored)
+        # rounded down, so that 100 % means all
+        rows.append((suite, len(ids), *counts, f"{100 * stored // max(1, len(ids))} %"))
+    return rows
+
+
+def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
+    from clser_bench.report.aggregate import one_line
+
+    kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
+    return Counter(
+        (kind, record.trial.method, one_line(record.reason))
+        for status_, kind in kinds
+        for record in store.records(status=status_)
+    )

@@ -1,0 +1,195 @@
+"""A problem holds no answers: not in its values, not in its order, not behind an attribute."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_corpora import content_tables, memory_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.data.build import Fold, build
+from clser_bench.seeding import generator
+from clser_bench.spec import Protocol, classes_of
+from clser_bench.trial import AnswerKey, Corpus, Problem
+
+CLASSES = ("anger", "fear", "sadness")
+COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
+SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
+TARGET = memory_corpus("T", COUNTS)
+PROTOCOLS = [Protocol(), Protocol(setting="inductive")]
+
+
+def folds_of(
+    source: Corpus,
+    target: Corpus,
+    protocol: Protocol,
+    *,
+    classes: tuple[str, ...] = CLASSES,
+    folder: Path | None = None,
+) -> tuple[Fold, ...]:
+    return build(
+        source,
+        target,
+        classes=classes,
+        shots=5,
+        seed=0,
+        protocol=protocol,
+        tables=content_tables(folder),
+    )
+
+
+def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
+    """The corpus with the emotions of the pair's utterances shuffled among them."""
+    inside = [i for i, item in enumerate(corpus.utterances) if item.emotion in classes]
+    order = generator("test", seed).permutation(len(inside))
+    changed = list(corpus.utterances)
+    for place, other in zip(inside, order, strict=True):
+        emotion = corpus.utterances[inside[other]].emotion
+        changed[place] = replace(changed[place], emotion=emotion)
+    return replace(corpus, utterances=tuple(changed))
+
+
+def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
+    """Everything that attributes, items and slots lead to, once."""
+    if id(value) in seen:
+        return
+    seen[id(value)] = value
+    yield value
+    below: list[object] = []
+    if isinstance(value, dict):
+        below = [*value, *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        below = list(value)
+    elif isinstance(value, np.ndarray):
+        below = [value.base]
+    else:
+        below = list(getattr(value, "__dict__", {}).values())
+        slots = getattr(type(value), "__slots__", ())
+        below += [getattr(value, name) for name in slots if hasattr(value, name)]
+    for item in below:
+        yield from reached(item, seen)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_permuting_the_target_s_labels_changes_the_key_only(protocol: Protocol, seed: int) -> None:
+    before = folds_of(SOURCE, TARGET, protocol)
+    after = folds_of(SOURCE, permuted(TARGET, CLASSES, seed), protocol)
+    for one, other in zip(before, after, strict=True):
+        assert pickle.dumps(one.problem) == pickle.dumps(other.problem)
+        assert one.key.names == other.key.names
+        assert not np.array_equal(one.key.y, other.key.y)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
+def test_only_the_draw_has_labels(protocol: Protocol) -> None:
+    """Five of each class, and the rest of the source without regard to class, in row order."""
+    for fold in folds_of(SOURCE, TARGET, protocol):
+        problem = fold.problem
+        assert np.bincount(problem.labelled.y).tolist() == [5, 5, 5]
+        rest = set(np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))) - set(problem.labelled.rows)
+        assert problem.unlabelled.tolist() == sorted(rest)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
+def test_nothing_leads_from_the_problem_to_names_speakers_or_answers(
+    protocol: Protocol, tmp_path: Path
+) -> None:
+    secrets = {item.name for item in (*SOURCE.utterances, *TARGET.utterances)}
+    secrets |= {item.speaker for item in (*SOURCE.utterances, *TARGET.utterances)}
+    for fold in folds_of(SOURCE, TARGET, protocol, folder=tmp_path):
+        found = list(reached(fold.problem, {}))
+        assert any(value is fold.problem.target.instants for value in found)
+        assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in found)
+        assert not [value for value in found if isinstance(value, str) and value in secrets]
+        for array in (value for value in found if isinstance(value, np.ndarray)):
+            assert array.dtype.kind in "fiuV" or array.dtype.kind == "b"
+            if array.shape == fold.key.y.shape:
+                assert not np.array_equal(array, fold.key.y)
+        sent = pickle.dumps(fold.problem)
+        assert not [secret for secret in secrets if secret.encode() in sent]
+
+
+def test_the_walk_would_see_a_leak() -> None:
+    """The walk of the test above does find a key that hangs on an array's owner."""
+    [fold] = folds_of(SOURCE, TARGET, Protocol())
+    object.__setattr__(fold.problem.source, "hint", [{"deep": fold.key}])
+    assert any(isinstance(value, AnswerKey) for value in reached(fold.problem, {}))
+
+
+def test_a_problem_on_disk_travels_light_and_arrives_whole(tmp_path: Path) -> None:
+    big = memory_corpus("T", dict.fromkeys(CLASSES, 600))
+    [fold] = folds_of(SOURCE, big, Protocol(), folder=tmp_path)
+    sent = pickle.dumps(fold.problem)
+    assert len(sent) < 200_000
+    back = pickle.loads(sent)
+    assert isinstance(back, Problem)
+    for name in ("unlabelled", "adapt", "scored"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(fold.problem, name))
+    np.testing.assert_array_equal(back.target.instants, fold.problem.target.instants)
+    np.testing.assert_array_equal(back.labelled.rows, fold.problem.labelled.rows)
+
+
+def neighbours(labels: np.ndarray) -> float:
+    """Share of neighbouring rows with the same label."""
+    return float(np.mean(labels[1:] == labels[:-1]))
+
+
+def expected(labels: np.ndarray) -> float:
+    """The same for a random order."""
+    _, counts = np.unique(labels, return_counts=True)
+    total = counts.sum()
+    return float(np.sum(counts * (counts - 1)) / (total * (total - 1)))
+
+
+def assert_independent(labels: np.ndarray) -> None:
+    """Neighbours alike as often as by chance, and no class earlier than another: 4 deviations."""
+    share = expected(labels)
+    deviation = np.sqrt(share * (1 - share) / len(labels))
+    assert abs(neighbours(labels) - share) < 4 * deviation
+    places = np.arange(len(labels)) / len(labels)
+    for label in np.unique(labels):
+        own = places[labels == label]
+        assert abs(own.mean() - 0.5) < 4 * np.sqrt(1 / 12 / len(own))
+
+
+def test_row_and_label_are_independent_though_paths_and_labels_agree() -> None:
+    corpus = memory_corpus("T", dict.fromkeys(CLASSES, 700))
+    by_path = sorted(corpus.utterances, key=lambda item: item.name)
+    assert neighbours(np.array([item.emotion for item in by_path])) > 0.99
+    assert_independent(corpus.emotions)
+    [fold] = folds_of(SOURCE, corpus, Protocol())
+    assert_independent(fold.key.y)
+
+
+@pytest.mark.real_speech
+@pytest.mark.parametrize("code", ["B", "C", "O", "R"])
+def test_row_and_label_are_independent_on_real_speech(
+    read_real: Callable[[str], Corpus], code: str
+) -> None:
+    corpus = read_real(code)
+    assert_independent(corpus.emotions)
+    assert_independent(corpus.speakers)
+    by_path = sorted(corpus.utterances, key=lambda item: item.name)
+    ordered = np.array([(item.emotion, item.speaker) for item in by_path])
+    agreement = [neighbours(ordered[:, column]) for column in (0, 1)]
+    assert max(agreement) > 0.8, "in path order neighbours are alike"
+
+
+@pytest.mark.real_speech
+def test_permuting_real_labels(read_real: Callable[[str], Corpus]) -> None:
+    source, target = read_real("B"), read_real("O")
+    classes = classes_of(source.spec, target.spec)
+    for protocol in PROTOCOLS:
+        before = folds_of(source, target, protocol, classes=classes)
+        after = folds_of(source, permuted(target, classes, 0), protocol, classes=classes)
+        for one, other in zip(before, after, strict=True):
+            assert pickle.dumps(one.problem) == pickle.dumps(other.problem)
+            assert not np.array_equal(one.key.y, other.key.y)

@@ -1,0 +1,260 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import signals
+import soundfile
+from signals import RATE, Counting, read_tones, voice, write_tones
+
+from clser_bench.errors import AudioError, FeatureError
+from clser_bench.features import acoustic, extract
+from clser_bench.features.extract import feature_table, table_key
+from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.trial import open_table
+
+PITCH = feature_set("acoustic").summary.index("mean_pitch")
+TONES = tuple(90 + 4.0 * number for number in range(100))
+SCRIPT = Path(signals.__file__)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tones(tmp_path_factory.mktemp("corpus"), TONES)
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache filled by an extraction that nobody disturbed, in one process."""
+    cache = tmp_path_factory.mktemp("whole")
+    signals.main(str(folder), str(cache), "1")
+    return cache
+
+
+def stored(cache: Path, kind: str) -> dict[str, bytes]:
+    """Every finished file of a kind, with its bytes."""
+    files = (path for path in (cache / kind).rglob("*") if path.is_file())
+    return {
+        path.relative_to(cache).as_posix(): path.read_bytes()
+        for path in files
+        if not any(part.startswith(".part-") for part in path.relative_to(cache).parts)
+    }
+
+
+def start(folder: Path, cache: Path, *, workers: int = 1, hold: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, str(SCRIPT), str(folder), str(cache), str(workers), str(hold)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_rows_are_aligned_with_utterances(folder: Path, whole: Path):
+    corpus = read_tones(folder, whole)
+    table = feature_table(corpus, "acoustic", cache=whole, workers=1)
+    assert table.instants.shape == (100, INSTANTS, len(feature_set("acoustic").instants))
+    planted = [TONES[int(utterance.text)] for utterance in corpus.utterances]
+    np.testing.assert_allclose(160 * 2 ** table.summary[:, PITCH], planted, rtol=0.01)
+    names = [utterance.name for utterance in corpus.utterances]
+    assert names != sorted(names)
+
+
+def test_a_table_that_is_there_is_only_opened(folder: Path, whole: Path, monkeypatch):
+    corpus = read_tones(folder, whole)
+    monkeypatch.setattr(extract, "read_shard", None)
+    monkeypatch.setattr(extract, "decode", None)
+    progress = Counting()
+    table = feature_table(corpus, "acoustic", cache=whole, progress=progress)
+    assert progress.totals == []
+    assert table.folder == whole / "tables" / table_key(corpus, feature_set("acoustic"))
+    assert isinstance(table.summary.base, np.memmap)
+
+
+def test_workers_do_not_change_a_byte(folder: Path, whole: Path, own_cache: Path):
+    progress = Counting()
+    feature_table(
+        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=2, progress=progress
+    )
+    assert (progress.totals, progress.steps) == ([100], 100)
+    for kind in ("shards", "tables"):
+        assert stored(own_cache, kind) == stored(whole, kind)
+
+
+def test_a_killed_extraction_goes_on_where_it_was(folder: Path, whole: Path, own_cache: Path):
+    process = start(folder, own_cache, hold=3)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holding\n"
+    process.kill()
+    process.communicate()
+    left = stored(own_cache, "shards")
+    assert len(left) == 2
+    assert list((own_cache / "shards").rglob(".part-*"))
+    assert left.items() <= stored(whole, "shards").items()
+    stamps = {name: (own_cache / name).stat().st_mtime_ns for name in left}
+
+    progress = Counting()
+    feature_table(
+        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=1, progress=progress
+    )
+    assert 0 < progress.steps == progress.totals[0] < 100
+    assert {name: (own_cache / name).stat().st_mtime_ns for name in left} == stamps
+    for kind in ("shards", "tables"):
+        assert stored(own_cache, kind) == stored(whole, kind)
+
+
+def test_two_processes_at_once(folder: Path, whole: Path, own_cache: Path):
+    processes = [start(folder, own_cache) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in processes] == [0, 0]
+    for process in processes:
+        process.communicate()
+    for kind in ("shards", "tables"):
+        assert stored(own_cache, kind) == stored(whole, kind)
+
+
+def test_a_damaged_shard_is_made_again(folder: Path, whole: Path, own_cache: Path, caplog):
+    for name, content in stored(whole, "shards").items():
+        (own_cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (own_cache / name).write_bytes(content)
+    broken = own_cache / min(stored(whole, "shards"))
+    broken.write_bytes(broken.read_bytes()[:-1] + b"x")
+    progress = Counting()
+    feature_table(
+        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=1, progress=progress
+    )
+    assert "is damaged" in caplog.text
+    assert 0 < progress.steps < 100
+    for kind in ("shards", "tables"):
+        assert stored(own_cache, kind) == stored(whole, kind)
+
+
+def test_a_damaged_table_is_made_again_from_shards(folder: Path, own_cache: Path, caplog):
+    few = write_tones(own_cache / "few", (100, 200))
+    corpus = read_tones(few, own_cache)
+    table = feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+    before = stored(own_cache, "tables")
+    assert table.folder is not None
+    (table.folder / "summary.npy").write_bytes(b"")
+    open_table.cache_clear()
+    progress = Counting()
+    feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
+    assert progress.totals == []
+    assert stored(own_cache, "tables") == before
+
+
+def test_identical_audio_is_extracted_once(own_cache: Path):
+    corpus = read_tones(write_tones(own_cache / "x", (100, 200, 100, 100)), own_cache)
+    progress = Counting()
+    table = feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
+    assert progress.totals == [2]
+    rows = {}
+    for row, utterance in enumerate(corpus.utterances):
+        rows.setdefault(utterance.content, []).append(table.instants[row].tobytes())
+    assert sorted(map(len, rows.values())) == [1, 3]
+    assert all(len(set(values)) == 1 for values in rows.values())
+
+
+def test_a_table_of_more_utterances_uses_the_shards_of_fewer(own_cache: Path):
+    fewer = read_tones(write_tones(own_cache / "x", TONES[:96], seconds=0.04), own_cache)
+    feature_table(fewer, "acoustic", cache=own_cache, workers=1)
+    more = read_tones(write_tones(own_cache / "x", TONES[:97], seconds=0.04), own_cache)
+    progress = Counting()
+    feature_table(more, "acoustic", cache=own_cache, workers=1, progress=progress)
+    assert progress.totals[0] < 97
+
+
+def test_a_file_changed_since_the_corpus_was_read(own_cache: Path):
+    corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
+    path = corpus.utterances[0].path
+    soundfile.write(path, voice(333, 0.1), RATE)
+    with pytest.raises(FeatureError, match="changed since the corpus was read") as caught:
+        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_gone(own_cache: Path):
+    corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
+    corpus.utterances[0].path.unlink()
+    with pytest.raises(AudioError, match="cannot be read"):
+        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+
+
+def test_values_that_are_not_finite_never_reach_a_table(own_cache: Path, monkeypatch):
+    corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
+    monkeypatch.setattr(acoustic, "summarise", lambda *_: np.full(189, np.nan, np.float32))
+    with pytest.raises(FeatureError, match="not finite in mean_mel01") as caught:
+        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+    assert str(corpus.utterances[0].path) in str(caught.value)
+    assert not (own_cache / "tables").exists()
+
+
+def test_a_corpus_without_utterances(own_cache: Path):
+    import dataclasses
+
+    corpus = read_tones(write_tones(own_cache / "x", (100,)), own_cache)
+    with pytest.raises(FeatureError, match="corpus X has no utterances"):
+        feature_table(dataclasses.replace(corpus, utterances=()), "acoustic", cache=own_cache)
+
+
+WORKERS = """
+import os, sys, time
+from pathlib import Path
+from clser_bench.features.workers import run_tasks
+
+def work(path):
+    Path(f"{path}.began").write_text(str(os.getpid()))
+    time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    Path(f"{path}.ended").write_text("")
+
+if __name__ == "__main__":
+    tasks = [os.path.join(sys.argv[1], str(number)) for number in range(8)]
+    for _ in run_tasks(work, tasks, workers=2):
+        pass
+"""
+
+
+def run_workers(folder: Path, seconds: str) -> subprocess.Popen[bytes]:
+    (folder / "script.py").write_text(WORKERS)
+    command = [sys.executable, str(folder / "script.py"), str(folder), seconds]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    until(lambda: len(list(folder.glob("*.began"))) >= 2)
+    return process
+
+
+def until(true, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_workers_end_when_the_parent_is_killed(tmp_path: Path):
+    process = run_workers(tmp_path, "60")
+    pids = [int(path.read_text()) for path in tmp_path.glob("*.began")]
+    process.kill()
+    process.wait()
+    until(lambda: not any(map(alive, pids)))
+
+
+def test_ctrl_c_ends_what_has_begun_and_begins_nothing_more(tmp_path: Path):
+    process = run_workers(tmp_path, "0.5")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) != 0
+    began, ended = (len(list(tmp_path.glob(f"*.{what}"))) for what in ("began", "ended"))
+    assert began == ended < 8
+
+
+def test_a_worker_that_ends_without_a_word(own_cache: Path):
+    from clser_bench.features.workers import run_tasks
+
+    with pytest.raises(FeatureError, match="ended without a word"):
+        list(run_tasks(os._exit, [3, 3], workers=2))

@@ -1,0 +1,285 @@
+"""Whole runs on recordings of a few tones, in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clser_bench.errors import ClserError, CorpusError, SpecError
+from clser_bench.report.tables import leaderboard, render
+from clser_bench.run import local, main
+from clser_bench.run.config import RunConfig, parse_settings
+from clser_bench.run.main import Summary, run
+from clser_bench.run.packs import Pack
+from clser_bench.run.plan import make_plan
+from clser_bench.spec import Pair, Protocol
+from clser_bench.store.database import Store
+from clser_bench.store.records import Record
+from clser_bench.trial import Outcome
+from tests.tiny import write_corpora, write_method
+
+Config = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings and a cache that all tests of this file share."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_corpora(folder / "corpora")
+    write_method(folder / "methods", "near")
+    write_method(folder / "methods", "fixed", deterministic=True)
+    write_method(
+        folder / "methods", "late", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
+    )
+    return folder
+
+
+@pytest.fixture
+def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+
+    def make(**options: Any) -> RunConfig:
+        usual = RunConfig(
+            manifests=(shared / "corpora" / "manifest.csv",),
+            methods=("near",),
+            shots=(1,),
+            seeds=2,
+            results=tmp_path / "results.sqlite",
+            scheduler="local",
+            workers=1,
+        )
+        return dataclasses.replace(usual, **options)
+
+    return make
+
+
+def records(config: RunConfig) -> list[Record]:
+    with Store(config.results, create=False) as store:
+        return list(store.records())
+
+
+def csv(config: RunConfig) -> str:
+    with Store(config.results, create=False) as store:
+        return render(leaderboard(store, intervals=False), "csv")
+
+
+def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
+    asked = config(methods=("chance", "near"))
+    said: list[str] = []
+    summary = run(asked, say=said.append)
+    assert summary == Summary(
+        results=asked.results,
+        suite="custom",
+        selection="default",
+        planned=24,
+        found=0,
+        ok=24,
+        failed=0,
+        not_applicable=0,
+    )
+    assert said == ["suite custom: all ordered pairs of X Y Z"]
+    near = [r for r in records(asked) if r.trial.method == "near"]
+    # the tones of two emotions are far apart, so nearest centroids find nearly all
+    assert min(r.metrics.uar for r in near if r.metrics) > 90
+    assert all(r.scores.shape == (12, 2) for r in near)
+    assert all(r.pack for r in near)
+
+
+def test_what_is_stored_is_not_run_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(config())
+    monkeypatch.setattr(main, "_execute", lambda *_, **__: pytest.fail("ran again"))
+    again = run(config())
+    assert (again.found, again.ok) == (first.planned, first.planned)
+
+
+def test_more_seeds_add_to_what_is_there(config: Config) -> None:
+    run(config(seeds=2))
+    before = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in records(config())}
+    summary = run(config(seeds=4))
+    assert (summary.found, summary.planned) == (12, 24)
+    after = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in records(config())}
+    assert {key: after[key] for key in before} == before
+
+
+def test_a_failed_trial_is_tried_once_more(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
+    monkeypatch.setenv("FAIL", "1")
+    assert run(asked).failed == 1
+    (failed,) = records(asked)
+    assert "RuntimeError: told to" in failed.reason
+    assert "Traceback" in failed.reason
+    monkeypatch.delenv("FAIL")
+    assert run(asked).ok == 1
+    assert [(r.status, r.attempts) for r in records(asked)] == [("ok", 2)]
+
+
+def test_a_trial_that_failed_twice_is_left(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
+    monkeypatch.setenv("FAIL", "1")
+    run(asked)
+    run(asked)
+    assert run(asked).found == 1
+    assert [r.attempts for r in records(asked)] == [2]
+
+
+def test_a_pack_that_breaks_the_engine_is_a_failure_of_its_trials(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("clser_bench.train.execute.execute", broken)
+    assert run(config()).failed == 12
+    assert all("MemoryError: no more" in r.reason for r in records(config()))
+
+
+def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
+    asked = config(methods=("fixed", "near"), shots=(1, "all"), seeds=3, pairs=(Pair("X", "Y"),))
+    plan = make_plan(asked)
+    seeds = {
+        (method, shots): [t.seed for t in plan.trials if (t.method, t.shots) == (method, shots)]
+        for method in ("fixed", "near")
+        for shots in (1, "all")
+    }
+    assert seeds["fixed", "all"] == [0]
+    assert seeds["fixed", 1] == seeds["near", 1] == seeds["near", "all"] == [0, 1, 2]
+
+
+def test_both_folds_of_the_inductive_setting_make_one_record(config: Config) -> None:
+    asked = config(protocol=Protocol(setting="inductive"), seeds=1)
+    plan = make_plan(asked)
+    folds = [plan.jobs(trial) for trial in plan.trials]
+    assert {len(jobs) for jobs in folds} == {2}
+    run(asked)
+    assert all(len(r.y) == 12 for r in records(asked))
+    assert all(len(set(r.speakers)) == 2 for r in records(asked))
+
+
+def test_methods_share_random_numbers(config: Config) -> None:
+    plan = make_plan(config(methods=("near", "fixed")))
+    seeds = {
+        method: [job.seed for t in plan.trials if t.method == method for job in plan.jobs(t)]
+        for method in ("near", "fixed")
+    }
+    assert seeds["near"] == seeds["fixed"]
+    assert len(set(seeds["near"])) == len(seeds["near"])
+
+
+def test_settings_name_themselves_and_are_other_trials(config: Config) -> None:
+    run(config())
+    asked = config(settings=parse_settings(["near.weight=2"]))
+    summary = run(asked)
+    assert (summary.selection, summary.found, summary.ok) == ("given", 0, 12)
+    with Store(asked.results) as store:
+        assert {t.rules.selection for t in leaderboard(store)} == {"default", "given"}
+
+
+def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config: Config) -> None:
+    before = make_plan(config()).trials
+    manifest = write_corpora(tmp_path / "corpora")
+    text = manifest.read_text().replace(
+        "X-ann-anger-0.wav,X-ann,anger", "X-ann-anger-0.wav,X-ann,sadness"
+    )
+    manifest.write_text(text)
+    after = make_plan(config(manifests=(manifest,))).trials
+    changed = {a.pair for a, b in zip(after, before, strict=True) if a.id != b.id}
+    assert changed == {
+        pair for pair in (t.pair for t in after) if "X" in (pair.source, pair.target)
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"methods": ("naer",)}, SpecError, "method 'naer' is unknown; did you mean 'near'"),
+        ({"suite": "bcor"}, SpecError, "suite 'bcor' is unknown"),
+        ({"shots": (7,)}, CorpusError, "7"),
+        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
+        ({"suite": "bcro"}, CorpusError, "missing: EMO-DB"),
+        ({"settings": (("near", (("weight", 11.0),)),)}, SpecError, "weight=11.0: allowed is"),
+        ({"settings": (("near", (("wieght", 1.0),)),)}, SpecError, "did you mean 'weight'"),
+        ({"settings": (("dann", (("steps", 1),)),)}, SpecError, "not among the methods"),
+        ({"protocol": Protocol(features="acustic")}, ClserError, "acustic"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    config: Config,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    kind: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr(main, "_execute", lambda *_, **__: pytest.fail("something ran"))
+    with pytest.raises(kind, match=message):
+        run(config(**options))
+
+
+def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = config(seeds=12, shots=(1, 2))
+    whole = local.run_packs
+
+    def interrupted(packs: Sequence[Pack], *, done: Any) -> None:
+        def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
+            done(pack, outcomes)
+            if pack is packs[1]:
+                signal.raise_signal(signal.SIGTERM)
+
+        whole(packs, done=stop_after_two)
+
+    monkeypatch.setattr(local, "run_packs", interrupted)
+    summary = run(asked)
+    assert summary.interrupted
+    assert 0 < summary.ok < summary.planned
+    monkeypatch.setattr(local, "run_packs", whole)
+    assert run(asked).ok == summary.planned
+    unbroken = dataclasses.replace(asked, results=tmp_path / "unbroken.sqlite")
+    run(unbroken)
+    assert csv(asked) == csv(unbroken)
+    assert [r.scores.tobytes() for r in records(asked)] == [
+        r.scores.tobytes() for r in records(unbroken)
+    ]
+
+
+def test_the_demo_runs_where_no_corpora_are_named(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def made(folder: Path, **_: object) -> Path:
+        asked.append(folder)
+        raise CorpusError("no voice")
+
+    monkeypatch.setattr("clser_bench.run.corpora.demo_corpora", made)
+    with pytest.raises(CorpusError, match="no voice"):
+        run(config(manifests=()))
+    assert asked
+
+
+def test_what_is_sent_holds_no_answer(config: Config) -> None:
+    plan = make_plan(config(methods=("near",), protocol=Protocol(setting="inductive")))
+    open_ids = {trial.id for trial in plan.trials}
+    packs = plan.packs(
+        open_ids=open_ids, failed_ids=(), grouping=(lambda job: job.method, lambda _: 64)
+    )
+    sent = b"".join(pickle.dumps(pack.jobs) for pack in packs)
+    assert sent
+    for trial in plan.trials:
+        for key in plan.keys(trial):
+            for name in (*key.names, *key.speakers):
+                assert name.encode() not in sent
+    back = [job for pack in packs for job in pack.jobs]
+    fields = {f.name for job in back for f in dataclasses.fields(job.problem)}
+    expected = {"classes", "source", "target", "labelled", "unlabelled", "adapt", "scored"}
+    assert fields == expected
+    for trial in plan.trials:
+        for job, key in zip(plan.jobs(trial), plan.keys(trial), strict=True):
+            assert key.y.tobytes() not in pickle.dumps(job)

@@ -1,0 +1,70 @@
+"""A run by Ray Tune: the same numbers, whatever happens in a worker, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from clser_bench.run.config import RunConfig
+from clser_bench.run.main import run
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from tests.tiny import write_corpora, write_method
+
+
+def test_ray_gives_the_same_scores_and_keeps_the_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = write_corpora(tmp_path / "corpora", codes="XY")
+    methods = tmp_path / "methods"
+    write_method(methods, "near")
+    write_method(methods, "raising", body="raise RuntimeError('told to')")
+    write_method(methods, "dying", body="os._exit(3)")
+    home, place = tmp_path / "home", tmp_path / "cwd"
+    home.mkdir()
+    place.mkdir()
+    monkeypatch.setenv("CLSER_METHODS", str(methods))
+    asked = RunConfig(
+        manifests=(manifest,),
+        methods=("near", "source-only"),
+        shots=(1,),
+        seeds=6,
+        settings=(("source-only", (("steps", 3),)),),
+        results=tmp_path / "local.sqlite",
+        scheduler="local",
+        workers=1,
+    )
+    run(asked)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "clser_bench.cli.main", "run", "--manifest", str(manifest)),
+            *("--methods", "near,source-only,raising,dying", "--shots", "1", "--seeds", "6"),
+            *("--set", "source-only.steps=3", "--scheduler", "ray", "--workers", "2"),
+            *("--results", str(tmp_path / "ray.sqlite"), "--format", "csv"),
+        ],
+        env={**os.environ, "HOME": str(home)},
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("suite,")
+    told = done.stderr.splitlines()
+    assert told[-1].endswith("24 failed (see `clser-bench status`).")
+    assert len(told) == 3, done.stderr
+    assert not list(home.iterdir())
+    assert not list(place.iterdir())
+    with Store(asked.results) as here, Store(tmp_path / "ray.sqlite") as there:
+        expected = {r.trial.id: r.scores.tobytes() for r in here.records()}
+        found = {r.trial.id: r for r in there.records()}
+    assert {key: found[key].scores.tobytes() for key in expected} == expected
+    reasons = {r.trial.method: r.reason for r in found.values() if r.status == "failed"}
+    assert "RuntimeError: told to" in reasons["raising"]
+    assert "the process that ran this pack died" in reasons["dying"]
+    assert Pair("X", "Y") in {r.trial.pair for r in found.values()}

@@ -1,0 +1,197 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clser_bench.errors import FeatureError
+from clser_bench.features import normalise
+from clser_bench.features.normalise import normalised
+from clser_bench.trial import Table
+
+SPEAKERS = np.array(["ada", "bob", "ada", "bob", "cy"])
+
+
+def table_of(summary, instants=None, key: str = "raw") -> Table:
+    short = np.array(summary, np.float32)
+    long = np.zeros((len(short), 2, 1)) if instants is None else np.array(instants)
+    return Table(key, long.astype(np.float32), short)
+
+
+def some_table(key: str = "raw", *, seed: int = 0, rows: int = 5) -> Table:
+    rng = np.random.default_rng(seed)
+    return table_of(rng.normal(3, 2, size=(rows, 4)), rng.normal(-1, 5, size=(rows, 3, 2)), key)
+
+
+def test_corpus_by_hand(own_cache: Path):
+    # summary: mean 2, variance 2/3; instants: mean 2.5, variance 35/12
+    instants = [[[0], [1]], [[2], [3]], [[4], [5]]]
+    table = table_of([[1, 7], [2, 7], [3, 7]], instants)
+    scored = normalised(table, how="corpus", speakers=SPEAKERS[:3], cache=own_cache)
+    expected = np.array([-1, 0, 1]) / (np.sqrt(2 / 3) + 1e-6)
+    np.testing.assert_allclose(scored.summary[:, 0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(scored.summary[:, 1], 0)
+    expected = (np.arange(6) - 2.5) / (np.sqrt(35 / 12) + 1e-6)
+    np.testing.assert_allclose(scored.instants.ravel(), expected, rtol=1e-6)
+
+
+def test_the_small_constant_keeps_a_nearly_constant_column_small(own_cache: Path):
+    table = table_of([[0.0], [2e-6]])
+    scored = normalised(table, how="corpus", speakers=SPEAKERS[:2], cache=own_cache)
+    np.testing.assert_allclose(scored.summary.ravel(), [-0.5, 0.5], rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.1, -1e6, 3e7, 1e-20])
+def test_a_constant_column_becomes_zero(own_cache: Path, value: float):
+    table = table_of(np.full((7, 1), value))
+    scored = normalised(table, how="corpus", speakers=np.array(["a"] * 7), cache=own_cache)
+    np.testing.assert_allclose(scored.summary, 0, atol=1e-2)
+
+
+def test_outliers_are_clipped(own_cache: Path):
+    values = np.zeros((100, 1))
+    values[0], values[1] = 1000, -1000
+    scored = normalised(
+        table_of(values), how="corpus", speakers=np.array(["a"] * 100), cache=own_cache
+    )
+    assert scored.summary[0] == 5
+    assert scored.summary[1] == -5
+
+
+def test_speaker_by_hand_and_a_speaker_of_one_utterance(own_cache: Path):
+    table = table_of([[0], [10], [2], [30], [7]])
+    scored = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache)
+    np.testing.assert_allclose(scored.summary.ravel(), [-1, -1, 1, 1, 0], rtol=1e-5)
+
+
+def test_each_speaker_has_mean_zero_and_deviation_one(own_cache: Path):
+    table = some_table(rows=40)
+    speakers = np.array(["x", "y"] * 20)
+    scored = normalised(table, how="speaker", speakers=speakers, cache=own_cache)
+    for speaker in "xy":
+        for values in (scored.summary[speakers == speaker], scored.instants[speakers == speaker]):
+            flat = values.reshape(-1, values.shape[-1])
+            np.testing.assert_allclose(flat.mean(0), 0, atol=1e-6)
+            np.testing.assert_allclose(flat.std(0), 1, atol=1e-5)
+
+
+def test_source_uses_the_statistics_of_the_reference(own_cache: Path):
+    reference = table_of([[0], [2]], key="source")
+    table = table_of([[1], [2], [4]], key="target")
+    scored = normalised(
+        table, how="source", speakers=SPEAKERS[:3], cache=own_cache, reference=reference
+    )
+    np.testing.assert_allclose(scored.summary.ravel(), [0, 1, 3], rtol=1e-5)
+
+
+def test_none_is_the_table_itself(own_cache: Path):
+    table = some_table()
+    assert normalised(table, how="none", speakers=SPEAKERS, cache=own_cache) is table
+
+
+def test_rows_restrict_the_statistics_and_not_the_table(own_cache: Path):
+    table = table_of([[0], [2], [100], [100], [4]])
+    scored = normalised(
+        table, how="corpus", speakers=SPEAKERS, cache=own_cache, rows=np.array([1, 0, 1])
+    )
+    np.testing.assert_allclose(scored.summary.ravel(), [-1, 1, 5, 5, 3], rtol=1e-5)
+
+
+def test_a_speaker_outside_the_rows_keeps_its_own_statistics(own_cache: Path):
+    table = table_of([[0], [10], [2], [30], [7]])
+    rows = np.array([0, 2])  # all of ada, nothing of bob and cy
+    half = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache, rows=rows)
+    whole = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache)
+    np.testing.assert_array_equal(half.summary, whole.summary)
+    part = normalised(
+        table, how="speaker", speakers=SPEAKERS, cache=own_cache, rows=np.array([1, 4])
+    )
+    np.testing.assert_allclose(part.summary.ravel(), [-1, 0, 1, 5, 0], rtol=1e-5)
+
+
+def test_the_result_is_cached_and_its_key_names_what_matters(own_cache: Path):
+    table, reference = some_table(), some_table("other", seed=1)
+
+    def made(how: str, table: Table = table, **more):
+        return normalised(table, **{"how": how, "speakers": SPEAKERS, "cache": own_cache} | more)
+
+    keys = [
+        made("corpus").key,
+        made("corpus", reference).key,
+        made("corpus", rows=np.array([0, 1])).key,
+        made("corpus", rows=np.array([0, 2])).key,
+        made("speaker").key,
+        made("speaker", speakers=np.array(["a", "a", "a", "b", "b"])).key,
+        made("source", reference=reference).key,
+        made("source", reference=table).key,
+    ]
+    assert len(set(keys)) == len(keys)
+    assert made("corpus", speakers=SPEAKERS[::-1]).key == keys[0]
+    assert made("corpus", rows=np.array([1, 0, 0])).key == keys[2]
+    assert made("speaker", speakers=np.array(["1", "2", "1", "2", "3"])).key == keys[4]
+    assert made("source", reference=reference, rows=np.array([1])).key == keys[6]
+    first = made("corpus")
+    assert first.folder is not None
+    assert first is made("corpus")
+
+
+def test_no_speaker_name_is_stored(own_cache: Path):
+    names = np.array(["a-speaker-called-zoe", "b"] * 3)
+    scored = normalised(some_table(rows=6), how="speaker", speakers=names, cache=own_cache)
+    assert scored.folder is not None
+    stored = [path for path in own_cache.rglob("*") if path.is_file()]
+    assert sorted(path.name for path in stored) == ["instants.npy", "summary.npy"]
+    assert not any(b"zoe" in path.read_bytes() for path in stored)
+    assert "zoe" not in scored.key
+
+
+def test_blocks_do_not_change_the_result(own_cache: Path, tmp_path: Path, monkeypatch):
+    table = some_table(rows=50)
+    speakers = np.array(["a", "b", "a", "c", "b"] * 10)
+    whole = normalised(table, how="speaker", speakers=speakers, cache=own_cache)
+    monkeypatch.setattr(normalise, "_BLOCK_BYTES", 200)
+    parts = normalised(table, how="speaker", speakers=speakers, cache=tmp_path / "other")
+    np.testing.assert_allclose(parts.summary, whole.summary, atol=1e-6)
+    np.testing.assert_allclose(parts.instants, whole.instants, atol=1e-6)
+
+
+@settings(
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(scale=st.floats(0.01, 1e4), shift=st.floats(-1e3, 1e3), seed=st.integers(0, 10**6))
+def test_scale_and_shift_do_not_matter(own_cache: Path, scale: float, shift: float, seed: int):
+    plain = np.random.default_rng(seed).normal(size=(20, 3))
+    one, other = (
+        normalised(
+            table_of(values, key=f"{seed}-{scale}-{shift}-{name}"),
+            how="corpus",
+            speakers=np.array(["a"] * 20),
+            cache=own_cache,
+        )
+        for name, values in (("plain", plain), ("moved", plain * scale + shift))
+    )
+    np.testing.assert_allclose(one.summary, other.summary, atol=0.02 * max(1, 1 / scale))
+
+
+def test_statistics_are_exact_far_from_zero(own_cache: Path):
+    table = table_of(1e6 + np.arange(4.0)[:, None])
+    scored = normalised(table, how="corpus", speakers=np.array(["a"] * 4), cache=own_cache)
+    expected = (np.arange(4) - 1.5) / np.sqrt(1.25)
+    np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"how": "speaker", "speakers": SPEAKERS[:2]}, "5 rows"),
+        ({"how": "corpus", "rows": np.array([], np.int64)}, "at least one row"),
+        ({"how": "corpus", "rows": np.array([5])}, "from 0 to 4"),
+        ({"how": "corpus", "rows": np.array([-1])}, "from 0 to 4"),
+        ({"how": "source"}, "needs the raw table of the source"),
+        ({"how": "source", "reference": table_of([[1]])}, "same feature set"),
+    ],
+)
+def test_errors(own_cache: Path, wrong: dict, message: str):
+    with pytest.raises(FeatureError, match=message):
+        normalised(some_table(), **{"speakers": SPEAKERS, "cache": own_cache} | wrong)

@@ -1,0 +1,92 @@
+"""Signals whose features are known, and corpora of them on disk.
+
+As a script: `python signals.py FOLDER CACHE WORKERS HOLD` extracts the acoustic features of the
+toy corpus in FOLDER. With HOLD it stops for good just before the file of shard number HOLD gets
+its name, so that a test can kill it there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from fake_corpora import toy_spec
+
+from clser_bench.data.corpus import read_corpus
+from clser_bench.data.progress import Progress
+from clser_bench.trial import Corpus, Table
+
+RATE = 16_000
+
+
+def sine(hertz: float, seconds: float = 1.0, *, amplitude: float = 0.5, rate: int = RATE):
+    """A pure tone, float32."""
+    phase = 2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate
+    return (amplitude * np.sin(phase)).astype(np.float32)
+
+
+def voice(hertz: float, seconds: float = 1.0, *, first: int = 1, rate: int = RATE):
+    """A buzz of twelve harmonics from number `first`, falling by 6 dB an octave, float32."""
+    parts = [
+        sine(hertz * h, seconds, amplitude=0.3 / h, rate=rate) for h in range(first, first + 12)
+    ]
+    return np.sum(parts, axis=0, dtype=np.float32)
+
+
+def write_tones(folder: Path, tones: Sequence[float], *, seconds: float = 0.1) -> Path:
+    """Lay down a toy corpus of voices of the given pitches."""
+    for number, hertz in enumerate(tones):
+        path = folder / "ab"[number % 2] / f"anger_{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, voice(hertz, seconds), RATE, subtype="PCM_16")
+    return folder
+
+
+def read_tones(folder: Path, cache: Path) -> Corpus:
+    """The corpus that `write_tones` laid down."""
+    return read_corpus(toy_spec("X", ("anger",)), folder, cache=cache, workers=1)
+
+
+class Counting(Progress):
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.totals: list[int] = []
+        self.steps = 0
+
+    def start(self, what: str, total: int) -> None:
+        self.totals.append(total)
+
+    def advance(self, count: int = 1) -> None:
+        self.steps += count
+
+    def stop(self) -> None:
+        pass
+
+
+def main(folder: str, cache: str, workers: str, hold: str = "0") -> Table:
+    from clser_bench.features.extract import feature_table
+
+    finished = 0
+    replace = Path.replace
+
+    def held(self: Path, target: Path) -> Path:
+        nonlocal finished
+        finished += target.suffix == ".safetensors"
+        if finished == int(hold):
+            print("holding", flush=True)
+            time.sleep(600)
+        return replace(self, target)
+
+    if int(hold):
+        Path.replace = held
+    corpus = read_tones(Path(folder), Path(cache))
+    return feature_table(corpus, "acoustic", cache=Path(cache), workers=int(workers))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

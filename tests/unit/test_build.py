@@ -1,0 +1,211 @@
+"""Problems and answer keys: which rows, which statistics, which prior."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_corpora import content_tables, memory_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.data.build import Fold, build, target_rows
+from clser_bench.data.definitions import corpus_specs
+from clser_bench.data.draws import labelled_rows
+from clser_bench.data.halves import halves
+from clser_bench.errors import CorpusError
+from clser_bench.spec import Protocol, classes_of
+from clser_bench.trial import Corpus
+
+CLASSES = ("anger", "fear", "sadness")
+SOURCE = memory_corpus("S", {"anger": 9, "boredom": 8, "fear": 7, "sadness": 11})
+TARGET = memory_corpus("T", {"anger": 20, "disgust": 6, "fear": 20, "sadness": 12})
+INDUCTIVE = Protocol(setting="inductive")
+
+
+def folds(protocol: Protocol = Protocol(), **more: object) -> tuple[Fold, ...]:  # noqa: B008
+    given = {"classes": CLASSES, "shots": 3, "seed": 0, "tables": content_tables(), **more}
+    return build(SOURCE, TARGET, protocol=protocol, **given)
+
+
+def test_transductive() -> None:
+    [fold] = folds()
+    problem, key = fold.problem, fold.key
+    assert problem.classes == key.classes == CLASSES
+    source_rows, _ = labelled_rows(SOURCE, CLASSES)
+    target, y = labelled_rows(TARGET, CLASSES)
+    together = np.concatenate([problem.labelled.rows, problem.unlabelled])
+    np.testing.assert_array_equal(np.sort(together), source_rows)
+    np.testing.assert_array_equal(problem.adapt, target)
+    np.testing.assert_array_equal(problem.scored, target)
+    np.testing.assert_array_equal(key.y, y)
+    assert [key.names[0], key.speakers[0]] == [
+        TARGET.utterances[target[0]].name,
+        TARGET.utterances[target[0]].speaker,
+    ]
+    for rows in (problem.unlabelled, problem.adapt, problem.scored):
+        assert rows.dtype == np.int64
+        assert (np.diff(rows) > 0).all()
+
+
+def test_all_shots_leave_nothing_unlabelled() -> None:
+    [fold] = folds(shots="all")
+    assert len(fold.problem.unlabelled) == 0
+
+
+def test_inductive_halves_change_places() -> None:
+    asked: list[tuple[str, object]] = []
+    plain = content_tables()
+
+    def tables(corpus: Corpus, *, source: Corpus, rows: np.ndarray | None) -> object:
+        asked.append((corpus.spec.code, rows))
+        return plain(corpus, source=source, rows=rows)
+
+    first, second = folds(INDUCTIVE, tables=tables)
+    np.testing.assert_array_equal(first.problem.adapt, second.problem.scored)
+    np.testing.assert_array_equal(first.problem.scored, second.problem.adapt)
+    everything, _ = labelled_rows(TARGET, CLASSES)
+    together = np.concatenate([first.problem.scored, second.problem.scored])
+    np.testing.assert_array_equal(np.sort(together), everything)
+    assert not set(first.key.speakers) & set(second.key.speakers)
+    for fold, (code, rows) in zip((first, second), asked[1::2], strict=True):
+        assert code == "T"
+        speakers = set(TARGET.speakers[rows])
+        assert not speakers & set(fold.key.speakers)
+        # every utterance of those speakers, of other classes too
+        np.testing.assert_array_equal(rows, np.flatnonzero(np.isin(TARGET.speakers, [*speakers])))
+    assert all(rows is None for code, rows in asked if code == "S")
+
+
+def test_halves_are_balanced_and_depend_on_the_corpus_only() -> None:
+    genders = {f"f{i}": "female" for i in range(5)} | {f"m{i}": "male" for i in range(3)}
+    corpus = memory_corpus("T", {"anger": 16, "fear": 16}, genders)
+    one, two = halves(corpus)
+    assert (len(one), len(two)) == (4, 4)
+    assert not one & two
+    for half in (one, two):
+        count = Counter(genders[speaker] for speaker in half)
+        assert count["female"] in (2, 3)
+        assert count["male"] in (1, 2)
+    assert halves(memory_corpus("T", {"anger": 16, "sadness": 30}, genders)) == (one, two)
+
+
+def test_one_speaker_has_no_halves() -> None:
+    with pytest.raises(CorpusError, match="has one speaker"):
+        halves(memory_corpus("T", {"anger": 2, "fear": 2}, {"ulla": "female"}))
+
+
+def test_a_half_without_the_classes() -> None:
+    corpus = memory_corpus("T", {"anger": 4, "fear": 4, "neutral": 4}, {"a": "male", "b": "male"})
+    kept = [
+        item for item in corpus.utterances if (item.speaker == "b") == (item.emotion == "neutral")
+    ]
+    target = replace(corpus, utterances=tuple(kept))
+    assert set(target.speakers) == {"a", "b"}
+    with pytest.raises(CorpusError, match="a half of its speakers has no utterance"):
+        build(
+            SOURCE,
+            target,
+            classes=("anger", "fear"),
+            shots=1,
+            seed=0,
+            protocol=INDUCTIVE,
+            tables=content_tables(),
+        )
+
+
+def shares(rows: np.ndarray) -> np.ndarray:
+    return np.array([np.sum(TARGET.emotions[rows] == emotion) for emotion in CLASSES])
+
+
+def test_natural_prior_takes_every_row() -> None:
+    rows = target_rows(TARGET, classes=CLASSES, seed=7, protocol=Protocol())
+    np.testing.assert_array_equal(rows, labelled_rows(TARGET, CLASSES)[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.floats(1e-3, 1e3))
+def test_dirichlet_prior(seed: int, concentration: float) -> None:
+    protocol = Protocol(prior=f"dirichlet:{concentration}")
+    rows = target_rows(TARGET, classes=CLASSES, seed=seed, protocol=protocol)
+    counts = shares(rows)
+    assert (np.diff(rows) > 0).all()
+    assert len(rows) == counts.sum()
+    assert (counts >= 2).all()
+    assert (counts <= [20, 20, 12]).all()
+    assert (counts == [20, 20, 12]).any(), "as large as possible"
+    np.testing.assert_array_equal(
+        rows, target_rows(TARGET, classes=CLASSES, seed=seed, protocol=protocol)
+    )
+
+
+def test_dirichlet_shares_have_the_right_spread() -> None:
+    """With concentration 1 and three classes a share has mean 1/3 and variance 1/18."""
+    big = memory_corpus("T", dict.fromkeys(CLASSES, 2000))
+    made = []
+    for seed in range(300):
+        rows = target_rows(big, classes=CLASSES, seed=seed, protocol=Protocol(prior="dirichlet:1"))
+        counts = np.array([np.sum(big.emotions[rows] == emotion) for emotion in CLASSES])
+        made.append(counts / counts.sum())
+    np.testing.assert_allclose(np.mean(made, axis=0), 1 / 3, atol=0.05)
+    np.testing.assert_allclose(np.var(made, axis=0), 1 / 18, atol=0.012)
+
+
+def test_shares_too_small_to_divide_by() -> None:
+    """Concentrations this small give shares of 0 and of 1e-310, where a quotient overflows."""
+    for seed in range(300):
+        protocol = Protocol(prior="dirichlet:0.003")
+        counts = shares(target_rows(TARGET, classes=CLASSES, seed=seed, protocol=protocol))
+        assert (counts >= 2).all()
+
+
+def test_large_concentration_is_nearly_balanced() -> None:
+    rows = target_rows(TARGET, classes=CLASSES, seed=0, protocol=Protocol(prior="dirichlet:1e9"))
+    assert set(shares(rows)) <= {11, 12}
+
+
+def test_an_absent_class() -> None:
+    with pytest.raises(CorpusError, match=r"Toy T \(T\) in .* has no utterance of boredom"):
+        target_rows(TARGET, classes=("anger", "boredom"), seed=0, protocol=Protocol())
+
+
+TABLE = [
+    ("B", "C", (5, 408, 1000)),
+    ("B", "O", (6, 454, 504)),
+    ("C", "O", (6, 1200, 504)),
+    ("B", "R", (6, 454, 1056)),
+    ("C", "R", (6, 1200, 1056)),
+    ("O", "R", (7, 588, 1248)),
+]
+
+
+@pytest.mark.real_speech
+@pytest.mark.parametrize(("one", "other", "counts"), TABLE)
+def test_counts_per_pair(
+    read_real: Callable[[str], Corpus], one: str, other: str, counts: tuple[int, int, int]
+) -> None:
+    corpora = read_real(one), read_real(other)
+    shared = classes_of(corpora[0].spec, corpora[1].spec)
+    assert (len(shared), *(len(labelled_rows(corpus, shared)[0]) for corpus in corpora)) == counts
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "counts"),
+    [
+        ("B", "C", ([127, 69, 71, 79, 62], [200] * 5)),
+        ("B", "E", ([127, 46, 69, 71, 62], [215, 215, 215, 212, 215])),
+        ("C", "E", ([200] * 5, [215, 215, 212, 215, 215])),
+        ("E", "O", ([215, 215, 215, 212, 215, 215], [84] * 6)),
+        ("O", "R", ([84] * 7, [192, 192, 192, 192, 96, 192, 192])),
+    ],
+)
+def test_counts_per_pair_as_defined(
+    one: str, other: str, counts: tuple[list[int], list[int]]
+) -> None:
+    specs = corpus_specs()
+    shared = classes_of(specs[one], specs[other])
+    for code, wanted in zip((one, other), counts, strict=True):
+        assert [specs[code].counts[emotion] for emotion in shared] == wanted

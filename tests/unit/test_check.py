@@ -1,0 +1,104 @@
+"""What `check` tells of a corpus; the known faults of the real ones."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_corpora import toy_spec, write_tone, write_toy
+
+from clser_bench.data.check import Check, check
+from clser_bench.data.corpus import read_corpus
+from clser_bench.errors import AudioError
+from clser_bench.trial import Corpus
+
+SPEC = toy_spec("X", counts={"anger": 4, "boredom": 5, "fear": 1}, speakers=3)
+
+
+def test_everything_at_once(tmp_path: Path, own_cache: Path) -> None:
+    root = write_toy(tmp_path / "toy")
+    write_tone(root / "bob" / "fear_0.wav", rate=16000, seconds=0.5)
+    shutil.copy(root / "ada" / "anger_0.wav", root / "bob" / "anger_7.wav")
+    quiet = np.full(800, 9e-4)
+    soundfile.write(root / "ada" / "boredom_8.wav", quiet, 8000, subtype="FLOAT")
+    loud = np.where(np.arange(800) < 2, 1.0, 0.1)
+    soundfile.write(root / "ada" / "boredom_9.wav", loud, 8000)
+    found = check(read_corpus(SPEC, root, cache=own_cache), cache=own_cache)
+    assert (found.code, found.title, found.root) == ("X", "Toy X", root)
+    assert found.utterances == 16
+    assert found.emotions == (("anger", 5), ("boredom", 6), ("disgust", 4), ("fear", 1))
+    assert found.speakers == (("ada", 8), ("bob", 8))
+    assert ("ada", "fear", 0) in found.cells
+    assert ("bob", "fear", 1) in found.cells
+    assert found.rates == ((8000, 15), (16000, 1))
+    assert found.duplicates == (("ada/anger_0.wav", "bob/anger_7.wav"),)
+    assert found.silent == ("ada/boredom_8.wav",)
+    assert found.clipped == ("ada/boredom_9.wav",)
+    assert (found.shortest, found.longest) == (0.05, 0.5)
+    assert found.seconds == pytest.approx(13 * 0.05 + 0.5 + 2 * 0.1)
+    assert found.differences == (
+        "anger: 5 utterances, 4 expected",
+        "boredom: 6 utterances, 5 expected",
+        "2 speakers, 3 expected",
+    )
+
+
+def test_a_file_broken_since(tmp_path: Path, own_cache: Path) -> None:
+    root = write_toy(tmp_path / "toy")
+    corpus = read_corpus(SPEC, root, cache=own_cache)
+    (root / "ada" / "anger_0.wav").write_bytes(b"")
+    with pytest.raises(AudioError, match="is empty"):
+        check(corpus)
+
+
+@pytest.fixture
+def check_real(read_real: Callable[[str], Corpus], real_cache: Path) -> Callable[[str], Check]:
+    return lambda code: check(read_real(code), cache=real_cache)
+
+
+def empty_cells(found: Check) -> list[tuple[str, str]]:
+    return [(speaker, emotion) for speaker, emotion, count in found.cells if not count]
+
+
+@pytest.mark.real_speech
+def test_ravdess_faults(check_real: Callable[[str], Check]) -> None:
+    found = check_real("R")
+    [pair] = found.duplicates
+    assert [Path(name).stem for name in pair] == ["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]
+    assert len(found.silent) == 13 - 6  # of the 13 very quiet ones, 6 are calm and left out
+    assert {name.split("/")[0] for name in found.silent} == {"Actor_09", "Actor_20"}
+    assert dict(found.left_out).popitem()[1] == 192
+    assert found.differences == ()
+
+
+@pytest.mark.real_speech
+def test_urdu_confounds_speaker_and_emotion(check_real: Callable[[str], Check]) -> None:
+    found = check_real("U")
+    assert len(found.cells) == 116
+    assert len(empty_cells(found)) == 116 - 33
+    assert found.differences == ()
+
+
+@pytest.mark.real_speech
+def test_small_gaps(check_real: Callable[[str], Check]) -> None:
+    assert empty_cells(check_real("N")) == [("MK0", "surprise")]
+    assert ("08", "disgust") in empty_cells(check_real("B"))
+    assert len(empty_cells(check_real("T"))) == 2
+    assert check_real("T").shortest == pytest.approx(0.35, abs=0.01)
+
+
+@pytest.mark.real_speech
+def test_nemo_subset_is_told_from_the_whole(check_real: Callable[[str], Check]) -> None:
+    assert "surprise: 64 utterances, 669 expected" in check_real("N").differences
+
+
+@pytest.mark.real_speech
+@pytest.mark.parametrize("code", ["B", "C", "O", "R", "T", "U"])
+def test_counts_are_as_defined(check_real: Callable[[str], Check], code: str) -> None:
+    found = check_real(code)
+    assert found.differences == ()
+    assert found.rates == ((16000, found.utterances),)

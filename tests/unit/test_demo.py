@@ -1,0 +1,206 @@
+"""The demo corpora: what is planned, asked for and written, on a handful of utterances."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+
+from clser_bench.data.definitions import corpus_specs, suites
+from clser_bench.data.demo import demo_corpora, espeak, write
+from clser_bench.data.demo.languages import LANGUAGES
+from clser_bench.data.demo.rules import PARAMETERS, RULES, changes
+from clser_bench.data.demo.sound import RATE, record
+from clser_bench.data.demo.takes import recipe, takes
+from clser_bench.errors import CorpusError, MissingExtraError
+from clser_bench.spec import EMOTIONS, classes_of
+
+FEW = MappingProxyType({"DE": takes()["DE"][:2]})
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be one corpus of two utterances."""
+    monkeypatch.setattr(write, "LANGUAGES", LANGUAGES[:1])
+    monkeypatch.setattr(write, "takes", lambda: FEW)
+
+
+class Told:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def start(self, what: str, total: int) -> None:
+        self.events.append(total)
+
+    def advance(self, count: int = 1) -> None:
+        self.events.append(count)
+
+    def stop(self) -> None:
+        self.events.append("stop")
+
+
+def test_suite_and_definitions_agree_with_what_is_made() -> None:
+    specs = corpus_specs()
+    assert suites()["demo"].corpora == tuple(language.code for language in LANGUAGES)
+    for language in LANGUAGES:
+        spec = specs[language.code]
+        assert spec.synthetic
+        assert set(language.voices) == set(spec.genders)
+        assert len(language.voices) == spec.speakers == 6
+        planned = takes()[language.code]
+        assert Counter(take.emotion for take in planned) == spec.counts
+        assert len({take.name for take in planned}) == len(planned) >= 120
+
+
+def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same() -> None:
+    specs = corpus_specs()
+    shared = {classes_of(specs[p.source], specs[p.target]) for p in suites()["demo"].pairs()}
+    assert min(map(len, shared)) == 5
+    assert len(shared) > 1
+
+
+def test_rules_speak_of_known_things_once() -> None:
+    assert {rule.emotion for rule in RULES} <= set(EMOTIONS) - {"neutral"}
+    assert {rule.parameter for rule in RULES} == set(PARAMETERS)
+    assert len({(rule.emotion, rule.parameter) for rule in RULES}) == len(RULES)
+    assert {rule.source for rule in RULES} == {"BS1996", "BS2000", "MA1993", "SC2003", "SR2001"}
+    assert set(changes("neutral").values()) == {0.0}
+    assert changes("sadness")["loudness"] < 0 < changes("anger")["loudness"]
+
+
+def test_plan_is_the_same_every_time() -> None:
+    before = takes()
+    takes.cache_clear()
+    assert takes() == before
+    assert len(recipe()) == 64
+
+
+def test_every_voice_sounds_different() -> None:
+    requests = [
+        espeak.Request(
+            voice=f"{language.language}+{voice.variant}",
+            text=language.sentences[0],
+            rate=175,
+            pitch=50,
+            range=50,
+            seed=1,
+        )
+        for language in LANGUAGES
+        for voice in language.voices.values()
+    ]
+    spoken = espeak.synthesise(requests)
+    assert len({samples.tobytes() for samples in spoken}) == len(requests)
+    assert all(0.4 < len(samples) / espeak.RATE < 5 for samples in spoken)
+
+
+def test_order_and_neighbours_do_not_change_an_utterance() -> None:
+    requests = [take.request for planned in takes().values() for take in planned[::29]]
+    forward = espeak.synthesise(requests)
+    backward = espeak.synthesise(requests[::-1])[::-1]
+    alone = espeak.synthesise(requests[5:6])
+    assert all(np.array_equal(a, b) for a, b in zip(forward, backward, strict=True))
+    assert np.array_equal(alone[0], forward[5])
+
+
+def test_unknown_voice_is_named() -> None:
+    request = espeak.Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
+    with pytest.raises(CorpusError, match="xx-none"):
+        espeak.synthesise([request])
+
+
+@pytest.mark.parametrize("channel", ["telephone", "room", "clean", "noise"])
+def test_recording_is_finite_within_bounds_and_at_its_rate(channel) -> None:
+    take = takes()["DE"][0]
+    spoken = (8000 * np.sin(np.arange(espeak.RATE) / 20)).astype(np.int16)
+    heard = record(spoken, take=take, channel=channel)
+    assert len(heard) == RATE
+    assert np.isfinite(heard).all()
+    assert np.abs(heard).max() <= 0.95
+    assert np.array_equal(heard, record(spoken, take=take, channel=channel))
+
+
+def test_silence_stays_finite() -> None:
+    heard = record(np.zeros(2205, np.int16), take=takes()["ZH"][0], channel="clean")
+    assert np.isfinite(heard).all()
+
+
+@pytest.mark.usefixtures("few")
+def test_writes_in_one_step_quietly_and_tells_progress(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = Told()
+    place = demo_corpora(tmp_path / "made", progress=told)
+    assert place == tmp_path / "made" / "demo-v1"
+    assert [folder.name for folder in (tmp_path / "made").iterdir()] == ["demo-v1"]
+    assert len(list(place.rglob("*.wav"))) == 2
+    assert told.events == [2, 1, 1, "stop"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("few")
+def test_goes_to_the_cache_by_default(own_cache: Path) -> None:
+    assert demo_corpora() == own_cache / "demo-v1"
+
+
+@pytest.mark.usefixtures("few")
+def test_finished_corpora_are_used_again_even_without_espeak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = demo_corpora(tmp_path)
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    assert demo_corpora(tmp_path) == place
+    next(place.rglob("*.wav")).unlink()
+    with pytest.raises(MissingExtraError, match=r"extra 'demo'"):
+        demo_corpora(tmp_path)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("damage", ["file", "marker", "other recipe"])
+def test_half_written_corpora_are_made_again(tmp_path: Path, damage: str) -> None:
+    place = demo_corpora(tmp_path)
+    sound = next(place.rglob("*.wav"))
+    stray = place / "demo_de" / "stray.txt"
+    stray.touch()
+    if damage == "file":
+        sound.unlink()
+    elif damage == "marker":
+        (place / "complete.json").write_text("{", encoding="utf-8")
+    else:
+        (place / "complete.json").write_text('{"recipe": "old"}', encoding="utf-8")
+    assert demo_corpora(tmp_path) == place
+    assert sound.is_file()
+    assert not stray.exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "record", stop)
+        with pytest.raises(KeyboardInterrupt):
+            demo_corpora(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("few")
+def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
+    place = demo_corpora(tmp_path / "a")
+    slower = demo_corpora(tmp_path / "b")
+    before = (place / "complete.json").stat().st_ino
+    write._put_in_place(slower, place)
+    assert (place / "complete.json").stat().st_ino == before
+
+
+@pytest.mark.usefixtures("few")
+def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match="file"):
+        demo_corpora(tmp_path / "file")

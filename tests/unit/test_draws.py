@@ -1,0 +1,90 @@
+"""The k-shot draws: nested, shared, independent of everything else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_corpora import memory_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.data.draws import draw, labelled_rows
+from clser_bench.errors import CorpusError
+from clser_bench.spec import EMOTIONS
+
+COUNTS = {"anger": 20, "disgust": 12, "fear": 20, "neutral": 30, "sadness": 13}
+CORPUS = memory_corpus("X", COUNTS)
+CLASSES = ("anger", "fear", "neutral", "sadness")
+
+seeds = st.integers(0, 10**6)
+
+
+def by_class(shots: int, seed: int, classes: tuple[str, ...] = CLASSES) -> dict[str, list[int]]:
+    drawn = draw(CORPUS, classes=classes, shots=shots, seed=seed)
+    return {name: drawn.rows[drawn.y == index].tolist() for index, name in enumerate(classes)}
+
+
+@settings(max_examples=50)
+@given(seeds, st.integers(1, 13))
+def test_k_of_each_class_without_repetition(seed: int, shots: int) -> None:
+    for emotion, rows in by_class(shots, seed).items():
+        assert len(set(rows)) == len(rows) == shots
+        assert {CORPUS.utterances[row].emotion for row in rows} == {emotion}
+
+
+@settings(max_examples=50)
+@given(seeds, st.integers(1, 12), st.integers(1, 12))
+def test_fewer_shots_lie_within_more(seed: int, one: int, other: int) -> None:
+    few, many = by_class(min(one, other), seed), by_class(max(one, other), seed)
+    for emotion in CLASSES:
+        assert many[emotion][: len(few[emotion])] == few[emotion]
+
+
+@settings(max_examples=50)
+@given(seeds, st.sets(st.sampled_from(sorted(COUNTS)), min_size=1))
+def test_a_class_s_draw_does_not_depend_on_the_others(seed: int, chosen: set[str]) -> None:
+    classes = tuple(emotion for emotion in EMOTIONS if emotion in chosen)
+    whole = by_class(5, seed, tuple(sorted(COUNTS)))
+    for emotion, rows in by_class(5, seed, classes).items():
+        assert rows == whole[emotion]
+
+
+def test_seeds_and_corpora_differ() -> None:
+    draws = {str(by_class(5, seed)) for seed in range(20)}
+    assert len(draws) == 20
+    other = draw(memory_corpus("Y", COUNTS), classes=CLASSES, shots=5, seed=0)
+    assert other.rows.tolist() != draw(CORPUS, classes=CLASSES, shots=5, seed=0).rows.tolist()
+
+
+def test_every_utterance_is_drawn_as_often() -> None:
+    drawn = np.concatenate([by_class(5, seed)["anger"] for seed in range(400)])
+    _, times = np.unique(drawn, return_counts=True)
+    assert len(times) == 20
+    assert np.abs(times - 100).max() < 45  # 5 standard deviations of 8.7
+
+
+def test_all_takes_all_by_row_whatever_the_seed() -> None:
+    first, second = (draw(CORPUS, classes=CLASSES, shots="all", seed=seed) for seed in (0, 1))
+    rows, y = labelled_rows(CORPUS, CLASSES)
+    assert len(rows) == 83
+    assert (np.diff(rows) > 0).all()
+    for drawn in (first, second):
+        np.testing.assert_array_equal(drawn.rows, rows)
+        np.testing.assert_array_equal(drawn.y, y)
+
+
+def test_a_draw_is_what_it_always_was() -> None:
+    """Pins the permutation: a change would move every few-shot number there is."""
+    assert by_class(3, 0)["anger"] == [79, 84, 0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "shots", "message"),
+    [
+        (CLASSES, 14, r"14 labelled utterances per class .*, but sadness has 13; ask for fewer"),
+        (("anger", "boredom"), "all", r"boredom has 0; complete the corpus"),
+    ],
+)
+def test_too_few(classes: tuple[str, ...], shots: int, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        draw(CORPUS, classes=classes, shots=shots, seed=0)

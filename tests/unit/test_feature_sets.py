@@ -1,0 +1,113 @@
+import dataclasses
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from signals import RATE, sine, voice
+
+from clser_bench.errors import FeatureError, MissingExtraError
+from clser_bench.features import egemaps
+from clser_bench.features.sets import FEATURE_SETS, INSTANTS, feature_set
+
+
+def test_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(FeatureError, match="'acustic' is unknown; did you mean 'acoustic'"):
+        feature_set("acustic")
+
+
+@pytest.mark.parametrize("name", FEATURE_SETS)
+def test_names_are_distinct_and_the_set_pickles(name: str):
+    features = feature_set(name)
+    for names in (features.instants, features.summary):
+        assert len(set(names)) == len(names) > 0
+    assert list(features.parameters) == sorted(features.parameters)
+    assert pickle.loads(pickle.dumps(features)) == features
+
+
+def test_everything_enters_the_key():
+    features = feature_set("acoustic")
+    variants = [
+        dataclasses.replace(features, version=features.version + 1),
+        dataclasses.replace(features, name="other"),
+        dataclasses.replace(features, parameters=features.parameters[1:]),
+        dataclasses.replace(features, instants=features.instants[::-1]),
+        dataclasses.replace(features, summary=features.summary[1:]),
+    ]
+    assert len({features.key, *(variant.key for variant in variants)}) == 6
+
+
+def test_looking_up_sets_loads_no_audio_library():
+    code = (
+        "import sys; from clser_bench.features.sets import feature_set; feature_set('egemaps');"
+        "print([m for m in ('torch', 'torchaudio', 'opensmile', 'soundfile') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_no_samples_is_an_error():
+    with pytest.raises(FeatureError, match="not empty"):
+        feature_set("acoustic").extract(np.zeros(0, np.float32), RATE)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(egemaps.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"clser-bench\[opensmile\]"):
+        feature_set("egemaps").check()
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 100, 399, 400, 401, 700, 5600])
+@pytest.mark.parametrize("kind", ["silence", "click", "noise", "tone"])
+def test_acoustic_is_finite_for_any_clip(count: int, kind: str):
+    signals = {
+        "silence": np.zeros(count),
+        "click": np.eye(1, count)[0],
+        "noise": np.random.default_rng(0).normal(size=count),
+        "tone": sine(200)[:count],
+    }
+    features = feature_set("acoustic")
+    instants, summary = features.extract(signals[kind].astype(np.float32), RATE)
+    assert instants.shape == (INSTANTS, len(features.instants))
+    assert summary.shape == (len(features.summary),)
+    assert instants.dtype == summary.dtype == np.float32
+    assert np.isfinite(instants).all()
+    assert np.isfinite(summary).all()
+
+
+def test_acoustic_does_not_depend_on_what_ran_before_nor_on_threads():
+    import torch
+
+    features = feature_set("acoustic")
+    first = features.extract(voice(140), RATE)
+    features.extract(voice(300, 0.3), RATE)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        second = features.extract(voice(140), RATE)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(first, second, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_acoustic_of_another_rate_is_nearly_the_same():
+    features = feature_set("acoustic")
+    at_16, _ = features.extract(voice(150, first=2), RATE)
+    at_44, _ = features.extract(voice(150, first=2, rate=44_100), 44_100)
+    columns = [features.instants.index(name) for name in ("pitch", "level", "loudness", "centroid")]
+    np.testing.assert_allclose(at_44[4:-4, columns], at_16[4:-4, columns], rtol=0.01, atol=0.01)
+
+
+def test_silence_around_speech_changes_instants_little():
+    features = feature_set("acoustic")
+    speech = voice(150)
+    quiet = np.zeros(RATE, np.float32)
+    bare, _ = features.extract(speech, RATE)
+    padded, _ = features.extract(np.concatenate([quiet, speech, quiet]), RATE)
+    column = features.instants.index("level")
+    np.testing.assert_allclose(padded[2:-2, column], bare[2:-2, column], atol=0.5)

@@ -1,0 +1,97 @@
+"""The installed package is the tree: nothing left out, and no plugin imported by name."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import clser_bench.methods
+from clser_bench import registry
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PLUGIN_FOLDERS = {"clser_bench.methods": "methods", "clser_bench.tasks": "tasks"}
+
+
+def sources() -> list[Path]:
+    folders = ("clser_bench", "methods", "tasks", "tests", "benchmarks")
+    return [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(file: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_package_of_the_tree_is_listed() -> None:
+    tree = {
+        ".".join(file.parent.relative_to(ROOT).parts)
+        for file in (ROOT / "clser_bench").rglob("__init__.py")
+    }
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+    assert sorted(listed) == sorted(tree | set(PLUGIN_FOLDERS))
+
+
+def test_no_module_lies_outside_a_package() -> None:
+    folders = {file.parent for file in (ROOT / "clser_bench").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
+def test_plugin_folders_are_mapped_into_the_package() -> None:
+    assert PROJECT["tool"]["setuptools"]["package-dir"] == PLUGIN_FOLDERS
+    for package, folder in PLUGIN_FOLDERS.items():
+        places = map(Path, importlib.import_module(package).__path__)
+        assert (ROOT / folder).resolve() in [place.resolve() for place in places]
+
+
+def test_plugin_folders_have_no_subfolders_that_would_be_left_out() -> None:
+    for folder in PLUGIN_FOLDERS.values():
+        inner = [file for file in (ROOT / folder).rglob("*.py") if file.parent != ROOT / folder]
+        assert inner == []
+
+
+@pytest.mark.parametrize(
+    "name", [file.stem for file in sorted((ROOT / "methods").glob("*.py")) if file.stem[0] != "_"]
+)
+def test_plugin_imports_under_its_package_name(name: str) -> None:
+    module = importlib.import_module(f"{clser_bench.methods.__name__}.{name}")
+    assert name in {Path(entry.file).stem for entry in registry.entries().values()}
+    assert Path(module.__file__ or "").name == f"{name}.py"
+
+
+@pytest.mark.parametrize("file", sources(), ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_no_file_imports_a_plugin_by_name(file: Path) -> None:
+    plugin = re.compile(r"(clser_bench\.)?(methods|tasks)\..+|clser_bench\.(methods|tasks)")
+    allowed = {"clser_bench.methods"} if file == Path(__file__) else set()
+    assert {name for name in imported(file) if plugin.fullmatch(name)} <= allowed
+
+
+def test_constraints_pin_every_dependency_exactly() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [pin for pin in pins if not re.fullmatch(r"[\w.-]+==[\w.]+", pin)] == []
+    pinned = {normal(pin.split("==")[0]) for pin in pins}
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    wanted = [*PROJECT["project"]["dependencies"], *(name for extra in extras for name in extra)]
+    assert {normal(re.split(r"[\[<>=!~ ]", name)[0]) for name in wanted} - pinned == set()
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_make_file_installs_extras_that_exist() -> None:
+    line = re.search(r"^EXTRAS := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert line
+    assert set(line[1].split(",")) <= set(PROJECT["project"]["optional-dependencies"])

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clser_bench.run.packs import FIVE, Pack, blocks, cut
+from clser_bench.spec import Pair, Protocol
+from clser_bench.trial import Job, Trial
+from tests.problems import random_problem
+
+PROBLEM = random_problem()
+CODES = "BCEOR"
+
+
+def trial(seed: int, pair: Pair = Pair("B", "C"), *, method: str = "dann") -> Trial:
+    return Trial(
+        pair=pair,
+        classes=("anger", "fear"),
+        shots=5,
+        seed=seed,
+        method=method,
+        version=1,
+        parameters=(),
+        protocol=Protocol(),
+        source_key="s",
+        target_key="t",
+    )
+
+
+def jobs_of(trials: list[Trial], folds: int = 1) -> dict[str, tuple[Job, ...]]:
+    return {
+        one.id: tuple(
+            Job(id=f"{one.id}-{n}", method=one.method, parameters=(), problem=PROBLEM, seed=n)
+            for n in range(folds)
+        )
+        for one in trials
+    }
+
+
+some_pairs = st.sets(
+    st.tuples(st.sampled_from(CODES), st.sampled_from(CODES)).filter(lambda p: p[0] != p[1]),
+    min_size=1,
+    max_size=8,
+).map(lambda found: [Pair(*codes) for codes in sorted(found)])
+limits = st.integers(1, 70)
+seed_counts = st.integers(1, 23)
+
+
+def grid(pairs: list[Pair], seeds: int, *, method: str = "dann") -> list[Trial]:
+    return [trial(seed, pair, method=method) for pair in pairs for seed in range(seeds)]
+
+
+def ids(made: list[list[Trial]]) -> list[list[str]]:
+    return [[one.id for one in block] for block in made]
+
+
+@given(some_pairs, seed_counts, limits, st.integers(1, 2))
+def test_every_trial_is_in_one_block_and_blocks_keep_the_limit(
+    pairs: list[Pair], seeds: int, limit: int, folds: int
+) -> None:
+    trials = grid(pairs, seeds)
+    made = blocks(trials, folds=folds, limit=limit)
+    assert sorted(one.id for block in made for one in block) == sorted(t.id for t in trials)
+    assert all(len(block) * folds <= max(limit, folds) for block in made)
+    assert all(len({one.seed for one in block}) <= FIVE for block in made)
+
+
+@given(some_pairs, seed_counts, limits)
+def test_blocks_hold_whole_seeds_where_a_seed_fits(
+    pairs: list[Pair], seeds: int, limit: int
+) -> None:
+    made = blocks(grid(pairs, seeds), folds=1, limit=limit)
+    if len(pairs) <= limit:
+        for block in made:
+            assert len(block) == len(pairs) * len({one.seed for one in block})
+
+
+@given(some_pairs, st.integers(1, 4), st.integers(0, 13), limits)
+def test_more_seeds_leave_finished_fives_as_they_are(
+    pairs: list[Pair], fives: int, more: int, limit: int
+) -> None:
+    few = ids(blocks(grid(pairs, FIVE * fives), folds=1, limit=limit))
+    many = ids(blocks(grid(pairs, FIVE * fives + more), folds=1, limit=limit))
+    assert many[: len(few)] == few
+
+
+@given(some_pairs, seed_counts, limits)
+def test_order_of_the_request_does_not_matter(pairs: list[Pair], seeds: int, limit: int) -> None:
+    trials = grid(pairs, seeds)
+    made = blocks(trials, folds=1, limit=limit)
+    assert ids(blocks(trials[::-1], folds=1, limit=limit)) == ids(made)
+
+
+def cut_all(trials: list[Trial], limit: int, *, open_ids: set[str] | None = None) -> list[Pack]:
+    return list(
+        cut(
+            trials,
+            jobs_of(trials),
+            open_ids={t.id for t in trials} if open_ids is None else open_ids,
+            failed_ids=set(),
+            grouping=(lambda job: job.method, lambda _job: limit),
+        )
+    )
+
+
+@given(some_pairs, seed_counts, limits, st.data())
+def test_an_interrupted_run_repeats_whole_packs(
+    pairs: list[Pair], seeds: int, limit: int, data: st.DataObject
+) -> None:
+    trials = grid(pairs, seeds)
+    packs = cut_all(trials, limit)
+    finished = data.draw(st.sets(st.sampled_from([pack.name for pack in packs])))
+    left = [pack for pack in packs if pack.name not in finished]
+    open_ids = {job.id.rpartition("-")[0] for pack in left for job in pack.jobs}
+    again = cut_all(trials, limit, open_ids=open_ids)
+    assert [pack.name for pack in again] == [pack.name for pack in left]
+
+
+@given(some_pairs, seed_counts, limits)
+def test_more_methods_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limit: int) -> None:
+    one = cut_all(grid(pairs, seeds), limit)
+    both = cut_all(grid(pairs, seeds) + grid(pairs, seeds, method="sere"), limit)
+    assert {pack.name for pack in one} < {pack.name for pack in both}
+
+
+def test_shots_never_share_a_pack() -> None:
+    trials = [trial(0), dataclasses.replace(trial(0), shots=10)]
+    assert [len(pack.jobs) for pack in cut_all(trials, 64)] == [1, 1]
+
+
+def test_a_failed_trial_gets_a_pack_of_its_own() -> None:
+    trials = grid([Pair("B", "C")], 5)
+    failed = trials[2].id
+    packs = cut(
+        trials,
+        jobs_of(trials, folds=2),
+        open_ids={t.id for t in trials},
+        failed_ids={failed},
+        grouping=(lambda job: job.method, lambda _job: 64),
+    )
+    sizes = {tuple(job.id for job in pack.jobs): len(pack.jobs) for pack in packs}
+    assert sizes[f"{failed}-0", f"{failed}-1"] == 2
+    assert sorted(sizes.values()) == [2, 8]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "limit", "expected"),
+    [(2, 64, [0, 0, 0, 0, 0, 1]), (2, 5, [0, 0, 1, 1, 2, 3]), (2, 2, [0, 1, 2, 3, 4, 5])],
+)
+def test_blocks_by_hand(pairs: int, limit: int, expected: list[int]) -> None:
+    made = blocks(grid([Pair("B", "C"), Pair("C", "B")][:pairs], 6), folds=1, limit=limit)
+    found = {one.seed: number for number, block in enumerate(made) for one in block}
+    assert [found[seed] for seed in range(6)] == expected
+
+
+def test_long_packs_come_first() -> None:
+    trials = [
+        dataclasses.replace(one, parameters=(("steps", steps),), method=f"m{steps}")
+        for steps in (10, 1000, 100)
+        for one in grid([Pair("B", "C")], 2)
+    ]
+    jobs = {
+        one.id: (
+            Job(
+                id=f"{one.id}-0",
+                method=one.method,
+                parameters=one.parameters,
+                problem=PROBLEM,
+                seed=0,
+            ),
+        )
+        for one in trials
+    }
+    packs = cut(
+        trials,
+        jobs,
+        open_ids={t.id for t in trials},
+        failed_ids=set(),
+        grouping=(lambda job: job.method, lambda _job: 64),
+    )
+    assert [pack.jobs[0].method for pack in packs] == ["m1000", "m100", "m10"]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.run.config import RunConfig, parse_settings
+from clser_bench.run.main import scheduler
+from clser_bench.spec import Pair, Protocol
+
+
+def test_options_survive_json(tmp_path: Path) -> None:
+    results = tmp_path / "results.sqlite"
+    config = RunConfig(
+        suite="bcro",
+        pairs=(Pair("B", "C"),),
+        corpora=tmp_path,
+        manifests=(tmp_path / "m.csv",),
+        methods=("dann",),
+        shots=(1, "all"),
+        seeds=3,
+        protocol=Protocol(normalisation="speaker", setting="inductive", prior="dirichlet:1"),
+        settings=parse_settings(["dann.steps=10"]),
+        results=results,
+        scheduler="local",
+        workers=2,
+        skip_bad=True,
+    )
+    stored = json.loads(json.dumps(config.as_json()))
+    assert RunConfig.from_json(stored, results=results) == config
+
+
+def test_options_of_another_version_are_refused() -> None:
+    with pytest.raises(SpecError, match="last run's options cannot be read"):
+        RunConfig.from_json({"suite": None}, results=Path("r.sqlite"))
+
+
+def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "params.toml"
+    file.write_text("[dann]\nsteps = 5\nramp = 2.5\n[sere]\nadaptive = true\n")
+    made = parse_settings(["dann.steps=7", "dann.decay=none", "sere.adaptive=false"], file)
+    assert dict(made) == {
+        "dann": (("decay", "none"), ("ramp", 2.5), ("steps", 7)),
+        "sere": (("adaptive", False),),
+    }
+    assert isinstance(dict(dict(made)["dann"])["steps"], int)
+
+
+@pytest.mark.parametrize("text", ["dann", "dann.steps", "dann=3", ".steps=3", "dann.=3"])
+def test_a_malformed_setting_says_how_to_write_it(text: str) -> None:
+    with pytest.raises(SpecError, match="write METHOD.NAME=VALUE"):
+        parse_settings([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = 3", "stands outside a table"),
+        ("[dann", "not valid TOML"),
+        ("[a]\nb=[1]", "must be"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "params.toml"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        parse_settings([], file)
+    assert str(file) in str(caught.value)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
+        parse_settings([], tmp_path / "absent.toml")
+
+
+def test_wrong_options_are_refused() -> None:
+    with pytest.raises(SpecError, match="scheduler 'rya' is unknown; did you mean 'ray'"):
+        RunConfig(scheduler="rya")  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="seeds 0"):
+        RunConfig(seeds=0)
+    with pytest.raises(SpecError, match="at least one method"):
+        RunConfig(methods=())
+
+
+@pytest.mark.parametrize(
+    ("asked", "packs", "workers", "expected"),
+    [
+        ("auto", 5, 2, "ray"),
+        ("auto", 1, 2, "local"),
+        ("auto", 5, 1, "local"),
+        ("ray", 1, 1, "ray"),
+        ("local", 5, 2, "local"),
+    ],
+)
+def test_ray_starts_where_it_has_work(asked: str, packs: int, workers: int, expected: str) -> None:
+    config = RunConfig(scheduler=asked)  # type: ignore[arg-type]
+    assert scheduler(config, packs=packs, workers=workers) == expected

@@ -1,0 +1,202 @@
+import errno
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.files import cache_size, drop_folder, sweep, write_file, write_folder
+from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.shards import (
+    ROWS,
+    Shard,
+    divide,
+    read_shard,
+    shard_key,
+    shard_path,
+    write_shard,
+)
+from clser_bench.features.tables import existing_table, new_table, table_folder
+from clser_bench.hashing import digest
+
+FEATURES = feature_set("acoustic")
+CONTENTS = tuple(sorted(digest(number) for number in range(5)))
+
+
+def some_shard(contents: tuple[str, ...] = CONTENTS) -> Shard:
+    rng = np.random.default_rng(0)
+    count = len(contents)
+    return Shard(
+        contents=contents,
+        instants=rng.normal(size=(count, INSTANTS, len(FEATURES.instants))).astype(np.float32),
+        summary=rng.normal(size=(count, len(FEATURES.summary))).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 33, 500, 1248])
+def test_division_is_complete_sorted_and_of_about_the_wanted_size(count: int):
+    contents = [digest(["utterance", number]) for number in range(count)]
+    shards = divide(contents + contents[: count // 2])
+    assert [content for shard in shards for content in shard] == sorted(contents)
+    assert all(shards)
+    assert len(shards) <= max(1, 2 * count / ROWS + 1)
+
+
+def test_one_more_file_changes_one_shard():
+    contents = [digest(["utterance", number]) for number in range(100)]
+    before, after = set(divide(contents)), set(divide([*contents, digest("new")]))
+    assert len(before - after) == 1
+    assert len(after - before) == 1
+
+
+def test_the_key_names_the_feature_set_and_the_contents():
+    keys = {
+        shard_key(FEATURES, CONTENTS),
+        shard_key(FEATURES, CONTENTS[1:]),
+        shard_key(feature_set("egemaps"), CONTENTS),
+    }
+    assert len(keys) == 3
+
+
+def test_what_is_written_is_read_and_writing_again_gives_the_same_bytes(tmp_path: Path):
+    path = shard_path(tmp_path, FEATURES, CONTENTS)
+    shard = some_shard()
+    write_shard(path, shard)
+    first = path.read_bytes()
+    write_shard(path, shard)
+    assert path.read_bytes() == first
+    read = read_shard(path, FEATURES, CONTENTS)
+    assert read is not None
+    assert read.contents == CONTENTS
+    np.testing.assert_array_equal(read.instants, shard.instants)
+    np.testing.assert_array_equal(read.summary, shard.summary)
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
+
+
+def test_an_absent_shard_is_none_without_a_word(tmp_path: Path, caplog):
+    assert read_shard(tmp_path / "no.safetensors", FEATURES, CONTENTS) is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("place", [0, 20, 300, 700, 5000, -1])
+def test_a_flipped_bit_is_found(tmp_path: Path, caplog, place: int):
+    path = tmp_path / "shard.safetensors"
+    write_shard(path, some_shard())
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert read_shard(path, FEATURES, CONTENTS) is None
+    assert "is damaged" in caplog.text
+    assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 5000, -1])
+def test_a_cut_file_is_found(tmp_path: Path, kept: int):
+    path = tmp_path / "shard.safetensors"
+    write_shard(path, some_shard())
+    path.write_bytes(path.read_bytes()[:kept])
+    assert read_shard(path, FEATURES, CONTENTS) is None
+
+
+def test_a_shard_of_something_else_is_not_taken(tmp_path: Path):
+    path = tmp_path / "shard.safetensors"
+    write_shard(path, some_shard(CONTENTS[1:]))
+    assert read_shard(path, FEATURES, CONTENTS) is None
+    assert read_shard(path, feature_set("egemaps"), CONTENTS[1:]) is None
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch, number: int):
+    def full(self: Path, content: bytes) -> int:
+        self.touch()
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(FeatureError, match="the disk is full; make room, or set CLSER_CACHE"):
+        write_file(tmp_path / "file", b"content")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_on_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch):
+    def parts():
+        yield np.array([0]), np.zeros((1, 2, 3), np.float32), np.zeros((1, 4), np.float32)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(FeatureError, match="the disk is full"):
+        new_table(tmp_path, "key", instants=(2, 2, 3), summary=(2, 4), parts=parts())
+    assert not list((tmp_path / "tables").iterdir())
+
+
+def test_a_cache_that_may_not_be_written_is_told(tmp_path: Path):
+    (tmp_path / "shards").write_text("a file where a folder is needed")
+    with pytest.raises(FeatureError, match="cannot be written"):
+        write_file(tmp_path / "shards" / "x" / "file", b"")
+
+
+def make_table(cache: Path, key: str = "key"):
+    rng = np.random.default_rng(1)
+    long = rng.normal(size=(3, 2, 3)).astype(np.float32)
+    short = rng.normal(size=(3, 4)).astype(np.float32)
+    order = np.array([2, 0, 1])
+    parts = [(order[:2], long[order[:2]], short[order[:2]]), (order[2:], long[1:2], short[1:2])]
+    return new_table(cache, key, instants=(3, 2, 3), summary=(3, 4), parts=parts), long, short
+
+
+def test_a_table_written_out_of_order_is_memory_mapped_and_right(tmp_path: Path):
+    table, long, short = make_table(tmp_path)
+    np.testing.assert_array_equal(table.instants, long)
+    np.testing.assert_array_equal(table.summary, short)
+    assert isinstance(table.instants.base, np.memmap)
+    assert existing_table(tmp_path, "key", rows=3) is not None
+    assert [entry.name for entry in (tmp_path / "tables").iterdir()] == ["key"]
+
+
+def test_a_table_that_is_there_stays(tmp_path: Path):
+    make_table(tmp_path)
+    stamp = (table_folder(tmp_path, "key") / "summary.npy").stat().st_mtime_ns
+    make_table(tmp_path)
+    assert (table_folder(tmp_path, "key") / "summary.npy").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("name", ["instants.npy", "summary.npy"])
+@pytest.mark.parametrize("kept", [0, 50, 150])
+def test_a_cut_table_is_removed_and_told(tmp_path: Path, caplog, name: str, kept: int):
+    from clser_bench.trial import open_table
+
+    make_table(tmp_path)
+    open_table.cache_clear()
+    path = table_folder(tmp_path, "key") / name
+    path.write_bytes(path.read_bytes()[:kept])
+    assert existing_table(tmp_path, "key", rows=3) is None
+    assert "is damaged" in caplog.text
+    assert not table_folder(tmp_path, "key").exists()
+
+
+def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path: Path):
+    old, young, kept = tmp_path / ".part-old", tmp_path / ".part-young", tmp_path / "table"
+    for path in (old, young, kept):
+        path.mkdir()
+    (tmp_path / ".part-file").write_text("")
+    for path in (old, tmp_path / ".part-file"):
+        os.utime(path, (0, 0))
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-young", "table"]
+
+
+def test_a_folder_is_dropped_and_may_be_absent(tmp_path: Path):
+    write_folder(tmp_path / "x", lambda folder: (folder / "file").write_text("x"))
+    drop_folder(tmp_path / "x")
+    drop_folder(tmp_path / "x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_size_by_kind(tmp_path: Path):
+    assert cache_size(tmp_path / "absent") == {}
+    write_file(tmp_path / "shards" / "a" / "one", b"12345")
+    write_file(tmp_path / "shards" / "b" / "two", b"123")
+    write_file(tmp_path / "tables" / "t", b"1")
+    write_file(tmp_path / "index.json", b"{}")
+    assert cache_size(tmp_path) == {"other": 2, "shards": 8, "tables": 1}

@@ -1,0 +1,361 @@
+"""Leaderboards: cells, means, holes, the latest plan, ranks, formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+import statistics
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.report.aggregate import one_line
+from clser_bench.report.tables import leaderboard, render
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from clser_bench.store.records import MethodNote
+from clser_bench.trial import Skipped
+from tests.records import answer_key, hole, ok, trial
+
+KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="aabbcc" * 4)
+PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BC", 2))
+TWELVE = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "clser.sqlite") as opened:
+        yield opened
+
+
+def guesses(right: int, rng: np.random.Generator) -> list[int]:
+    """Predictions of which so many are right."""
+    wrong = rng.permutation(len(KEY.y))[right:]
+    found = KEY.y.copy()
+    found[wrong] = (found[wrong] + 1) % 3
+    return found.tolist()
+
+
+def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=None, **rules):
+    """Plan methods, each with its number of right guesses of 24, and store all but some."""
+    rng = np.random.default_rng(0)
+    trials, records = [], []
+    for method, right in methods.items():
+        for pair, seed in itertools.product(pairs, range(seeds)):
+            of = trial(method, str(pair), seed=seed, **rules)
+            trials.append(of)
+            if (method, str(pair), seed) not in left_out:
+                records.append(ok(of, guesses(right, rng), KEY))
+    store.plan(suite, trials, pairs=pairs, config={}, methods=notes or {})
+    store.put(records)
+    return trials
+
+
+def rows_of(tables):
+    return json.loads(render(tables, "json"))
+
+
+def row(rows, method, pair):
+    (found,) = [item for item in rows if (item["method"], item["pair"]) == (method, pair)]
+    return found
+
+
+def test_cells_and_means_by_hand(store):
+    # UAR of B→C: 100 and 0; of C→B: 100 and 50
+    values = {("B→C", 0): 24, ("B→C", 1): 0, ("C→B", 0): 24, ("C→B", 1): 12}
+    trials = [trial("m", pair, seed=seed) for pair, seed in values]
+    even = KEY.y.copy()
+    even[::2] = (even[::2] + 1) % 3
+    wrong = (KEY.y + 1) % 3
+    guess = {24: KEY.y, 12: even, 0: wrong}
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    pairs = zip(trials, values.values(), strict=True)
+    store.put([ok(of, guess[right], KEY) for of, right in pairs])
+    rows = rows_of(leaderboard(store, intervals=False))
+    first, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
+    assert (first["uar_mean"], first["n"]) == (50, 2)
+    assert first["uar_std"] == pytest.approx(statistics.stdev([100, 0]), abs=1e-4)
+    assert mean["uar_mean"] == pytest.approx((50 + 75) / 2)
+    assert mean["uar_std"] == pytest.approx(statistics.stdev([100, 25]), abs=1e-4)
+    assert (mean["n"], mean["status"], mean["reason"]) == (2, "ok", "")
+
+
+def test_rows_have_the_documented_fields(store):
+    run(store, {"m": 20}, shots="all")
+    keys = ["suite", "features", "normalisation", "setting", "prior", "selection", "shots",
+            "method", "kind", "pair", "n", "uar_mean", "uar_std", "status", "reason"]  # fmt: skip
+    rows = rows_of(leaderboard(store))
+    assert list(rows[0]) == keys
+    assert list(rows[-1]) == [*keys, "interval_low", "interval_high"]
+    assert {item["shots"] for item in rows} == {"all"}
+    assert list(rows_of(leaderboard(store, intervals=False))[-1]) == keys
+    assert rows_of(leaderboard(store, with_=("time",)))[0]["seconds"] == 0.5
+
+
+def test_one_draw_has_no_deviation(store):
+    run(store, {"m": 20}, seeds=1)
+    assert {item["uar_std"] for item in rows_of(leaderboard(store))} == {None}
+    text = render(leaderboard(store))
+    assert re.search(r"^m +\d+\.\d  \[", text, re.MULTILINE)
+    assert "holds for this one draw only" in text
+
+
+def test_a_planned_trial_that_was_not_run_is_a_hole(store):
+    run(store, {"m": 20}, left_out={("m", "B→C", seed) for seed in range(2)})
+    rows = rows_of(leaderboard(store))
+    cell, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
+    assert (cell["status"], cell["reason"], cell["n"]) == ("failed", "not run yet", 0)
+    assert cell["uar_mean"] is None
+    assert (mean["uar_mean"], mean["status"]) == (None, "failed")
+    assert mean["reason"] == "no result for 1 of 2 pairs: B→C"
+    assert "[1] m: not run yet" in render(leaderboard(store))
+
+
+def test_a_hole_in_one_draw_is_a_hole_in_the_cell(store):
+    trials = run(store, {"m": 20}, left_out={("m", "B→C", 1)})
+    rows = rows_of(leaderboard(store))
+    assert row(rows, "m", "B→C")["reason"] == "not run yet (1 of 2 draws)"
+    store.put([hole(trials[1], reason="Traceback (most recent call last):\n x\nValueError: NaN")])
+    cell = row(rows_of(leaderboard(store)), "m", "B→C")
+    assert (cell["reason"], cell["n"]) == ("ValueError: NaN (1 of 2 draws)", 1)
+
+
+def test_what_does_not_apply_says_so(store):
+    trials = [trial("m", str(pair)) for pair in PAIRS]
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.put([hole(of, "not_applicable", "needs 10 shots") for of in trials])
+    rows = rows_of(leaderboard(store))
+    assert [item["status"] for item in rows] == ["not_applicable"] * 3
+    assert "m: not applicable: needs 10 shots" in render(leaderboard(store))
+
+
+def test_a_pair_that_the_latest_plan_left_out_is_a_hole(store):
+    run(store, {"m": 20, "other": 12})
+    run(store, {"m": 20}, pairs=PAIRS[:1], version=2)
+    rows = rows_of(leaderboard(store))
+    assert "latest run" in row(rows, "m", "C→B")["reason"]
+    assert row(rows, "other", "mean")["status"] == "ok"
+
+
+def test_the_latest_plan_decides_which_version_is_shown(store):
+    run(store, {"m": 12})
+    run(store, {"m": 24}, version=2)
+    assert row(rows_of(leaderboard(store)), "m", "mean")["uar_mean"] == 100
+    run(store, {"m": 12})
+    assert row(rows_of(leaderboard(store)), "m", "mean")["uar_mean"] < 100
+
+
+def test_an_older_protocol_is_not_mixed_in(store):
+    run(store, {"old": 20}, protocol_version=1)
+    run(store, {"new": 20}, protocol_version=2)
+    (table,) = leaderboard(store)
+    assert [line.method for line in table.lines] == ["new"]
+    assert "older protocol version made them (run again): old" in render([table])
+
+
+def test_methods_that_saw_different_features_are_marked(store):
+    run(store, {"a": 20})
+    run(store, {"b": 20}, tables="u")
+    assert "cannot be compared (run them again): B→C, C→B" in render(leaderboard(store))
+
+
+def test_every_set_of_rules_has_its_own_table(store):
+    for shots, rules in ((1, {}), ("all", {}), (10, {}), (5, {"normalisation": "speaker"})):
+        run(store, {"m": 20}, shots=shots, **rules)
+    run(store, {"m": 20}, fixed4=True)
+    run(store, {"m": 20}, suite="other")
+    found = [(t.rules.suite, t.rules.normalisation, t.rules.shots) for t in leaderboard(store)]
+    assert found == [
+        ("bc", "corpus", "1"),
+        ("bc", "corpus", "10"),
+        ("bc", "corpus", "all"),
+        ("bc", "speaker", "5"),
+        ("bc:fixed4", "corpus", "5"),
+        ("other", "corpus", "5"),
+    ]
+    assert len(leaderboard(store, suite="bc")) == 5
+    assert len(leaderboard(store, suite="bc", shots=10)) == 1
+    assert len(leaderboard(store, normalisation="speaker", features="acoustic")) == 1
+    assert leaderboard(store, suite="none") == ()
+    assert render(()) == "No results to show.\n"
+
+
+def test_bounds_come_first_and_oracles_last(store):
+    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+    run(store, {"weak": 10, "chance": 8, "best": 24, "strong": 20, "alike": 20}, notes=notes)
+    (table,) = leaderboard(store, intervals=False)
+    names = [line.method for line in table.lines]
+    assert (names[0], names[-1], names[-2]) == ("chance", "best", "weak")
+    assert [line.kind for line in table.lines] == ["bound", *["ranked"] * 3, "oracle"]
+
+
+def test_a_selection_by_the_oracle_is_never_ranked(store):
+    run(store, {"m": 20}, selection="oracle")
+    (table,) = leaderboard(store)
+    assert (table.lines[0].kind, table.lines[0].rank) == ("oracle", None)
+
+
+def test_ranks_count_the_significantly_better(store):
+    run(store, {"best": 23, "good": 22, "bad": 4}, seeds=6, pairs=TWELVE)
+    (table,) = leaderboard(store, methods=["best", "bad", "good"])
+    ranks = {line.method: line.rank for line in table.lines}
+    assert ranks["best"] == 1
+    assert ranks["bad"] == 3
+    assert ranks["good"] in (1, 2)
+
+
+def test_differences_are_paired_and_corrected(store):
+    run(store, {"base": 12, "good": 22, "same": 12}, seeds=6, pairs=TWELVE)
+    (table,) = leaderboard(store, against="base")
+    found = {line.method: line.difference for line in table.lines}
+    assert found["base"] is None
+    assert found["good"].interval.low > 0
+    assert found["good"].p < 0.05 < found["same"].p
+    assert found["good"].p >= found["good"].interval.p
+    text = render([table])
+    assert re.search(r"good .*\+\d+\.\d \[\+\d+\.\d, \+\d+\.\d\]\*", text)
+    mean = row(rows_of([table]), "good", "mean")
+    assert mean["difference"] == pytest.approx(found["good"].interval.estimate, abs=1e-4)
+
+
+def test_comparing_with_a_stranger_is_an_error(store):
+    run(store, {"logistic": 12})
+    with pytest.raises(SpecError, match=r"'logisic'; did you mean 'logistic'"):
+        leaderboard(store, against="logisic")
+
+
+def test_a_baseline_with_holes_is_explained(store):
+    run(store, {"base": 12, "m": 20}, left_out={("base", "B→C", 0)})
+    assert "base has no result on every pair" in render(leaderboard(store, against="base"))
+
+
+def test_methods_with_other_draws_are_compared_on_the_common_ones(store):
+    run(store, {"short": 20}, seeds=2)
+    run(store, {"long": 12}, seeds=5)
+    (table,) = leaderboard(store, against="short")
+    (line,) = [line for line in table.lines if line.method == "long"]
+    both = [row(rows_of([table]), "short", "mean")["uar_mean"]]
+    draws = [item.uar for item in store.planned([line.slice]) if item.seed < 2]
+    both.append(statistics.mean(draws))
+    assert line.difference.interval.estimate == pytest.approx(both[1] - both[0], abs=1e-4)
+
+
+def test_with_all_labels_a_single_draw_is_compared_with_many(store):
+    run(store, {"fitted": 14}, seeds=1, shots="all")
+    run(store, {"trained": 20}, seeds=3, shots="all")
+    (table,) = leaderboard(store, against="fitted")
+    means = {line.method: line.mean.mean for line in table.lines}
+    (line,) = [line for line in table.lines if line.method == "trained"]
+    gain = means["trained"] - means["fitted"]
+    assert line.difference.interval.estimate == pytest.approx(gain)
+
+
+def test_unknown_wishes_are_named(store):
+    with pytest.raises(SpecError, match="extra column 'tme'; did you mean 'time'"):
+        leaderboard(store, with_=("tme",))
+    run(store, {"m": 20})
+    with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):
+        render(leaderboard(store), "jsn")
+
+
+def test_chance_stands_in_every_table(store):
+    run(store, {"m": 20})
+    line = next(line for line in render(leaderboard(store)).splitlines() if "chance" in line)
+    assert line.split() == ["chance", "level", "33.3", "33.3", "33.3"]
+    run(store, {"chance": 8}, notes={"chance": MethodNote(role="bound")})
+    assert "chance level" not in render(leaderboard(store))
+
+
+def test_header_names_every_rule(store):
+    run(store, {"m": 20}, setting="inductive", prior="dirichlet:1", synthetic=True)
+    for how in ("table", "md"):
+        text = " ".join(render(leaderboard(store), how).split())
+        for part in ("suite bc", "features acoustic", "normalisation corpus", "setting inductive",
+                     "prior dirichlet:1", "selection default", "shots 5", "seeds 2",
+                     "protocol version 1", "UAR: mean of per-class recalls, %",
+                     "(synthetic speech)", "conditional on these corpora"):  # fmt: skip
+            assert part in text
+
+
+def test_notes_and_skipped_files_are_footnotes(store):
+    note = "equations reconstructed from the abstract"
+    run(store, {"sere": 20}, notes={"sere": MethodNote(assumes_prior="uniform", note=note)})
+    store.put_skipped([Skipped(corpus="C", name="x.wav", reason="empty")])
+    text = render(leaderboard(store))
+    assert f"[1] sere: {note}" in text
+    assert "[2] 1 file(s) of C could not be read" in text
+    assert re.search(r"sere \[1\] .* uniform", text)
+
+
+@pytest.mark.parametrize("width", [100, 120, 160, 400])
+def test_twelve_pairs_are_readable_at_any_width(store, width):
+    run(store, {"m" * 20: 20, "sere-no-prototype": 12}, pairs=TWELVE)
+    text = render(leaderboard(store), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for pair in TWELVE:
+        assert text.count(f" {pair}") == 1
+    assert sum(line.startswith("sere-no-prototype") for line in text.splitlines()) == (
+        1 if width == 400 else 3
+    )
+
+
+def test_a_narrow_terminal_cuts_nothing(store):
+    run(store, {"m" * 30: 20}, pairs=TWELVE)
+    text = render(leaderboard(store), width=30)
+    assert "m" * 30 in text
+    assert all(f" {pair}" in text for pair in TWELVE)
+
+
+def test_only_a_terminal_gets_escape_codes(store):
+    run(store, {"m": 20}, selection="oracle")
+    tables = leaderboard(store)
+    assert "\x1b" not in render(tables)
+    coloured = render(tables, color=True)
+    assert "\x1b[2m" in coloured
+    assert "\x1b[1m" not in coloured  # nothing is bold: noise must not look like a winner
+
+
+def test_csv_and_json_hold_the_same(store):
+    run(store, {"m": 20, "n, too": 12}, left_out={("m", "B→C", 0)})
+    tables = leaderboard(store, against="n, too", with_=("time",))
+    read = list(csv.DictReader(io.StringIO(render(tables, "csv"))))
+    for one, other in zip(read, rows_of(tables), strict=True):
+        blank = {name: "" for name in one if name not in other or other[name] is None}
+        assert one == {**{name: str(value) for name, value in other.items()}, **blank}
+
+
+def test_tables_do_not_depend_on_the_order_of_storing(tmp_path):
+    texts = []
+    for turn in (1, -1):
+        with Store(tmp_path / f"{turn}.sqlite") as store:
+            trials = [trial(m, str(p), seed=s) for m in "ab" for p in PAIRS for s in range(3)]
+            store.plan("bc", trials, pairs=PAIRS, config={})
+            for of in trials[::turn]:
+                rng = np.random.default_rng(int(of.id[:8], 16))
+                store.put([ok(of, guesses(15, rng), KEY, seconds=rng.random())])
+            tables = leaderboard(store, against="a")
+            texts.append([render(tables, how) for how in ("table", "md", "csv", "json")])
+    assert texts[0] == texts[1]
+
+
+def test_one_line_of_a_reason():
+    assert one_line("first\nsecond") == "first"
+    assert one_line("x\nTraceback (most recent call last):\n  f\nE: why\n") == "E: why"
+    assert one_line("") == "no reason given"
+
+
+def test_a_table_needs_neither_torch_nor_ray_nor_pandas():
+    code = (
+        "import sys, clser_bench.report.tables\n"
+        "heavy = ('torch', 'ray', 'pandas', 'scipy.stats', 'sklearn')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
