@@ -23,9 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clser_bench.nn import resonance as irf
+from clser_bench.nn.alignment import principal_axes
 from clser_bench.registry import register
 from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Prior, Shape, State, Trained, View
+from clser_bench.train.gather import rows_view
+from clser_bench.trial import Problem
 
 
 class LanguageMap(nn.Module):
@@ -56,16 +59,14 @@ class Resonator(nn.Module):
         sides = 2 if method.adaptive else 0
         self.log_temperature = nn.Parameter(torch.zeros(sides, 2))
 
-    def embed(
-        self, view: View, rough: Tensor | None, temperature: Tensor | float, *, target: bool
-    ) -> Tensor:
+    def embed(self, view: View, rough: Tensor | None, method: Sere, *, target: bool) -> Tensor:
         """Embeddings u of step 3 [b, e]; plain averaging of the instants where `rough` is None."""
         h = irf.with_differences(view.instants)
         w = self.emotional.weight(target=target)
         if rough is None:
             mean = h.mean(dim=-2)
         else:
-            temperature = temperature * self.factor(1, target=target)
+            temperature = method.irf_highlight * self.factor(1, target=target)
             a = irf.highlight(h, w, rough, temperature)
             mean = (a.unsqueeze(-2) @ h).squeeze(-2)
         # sum_t a W h = W sum_t a h
@@ -73,7 +74,7 @@ class Resonator(nn.Module):
         semantic = functional.linear(
             view.summary, self.semantic.weight(target=target), self.semantic.shared.bias
         )
-        return functional.normalize(torch.tanh(semantic + emotional), dim=-1)
+        return functional.normalize(torch.tanh(method.gain * (semantic + emotional)), dim=-1)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -130,6 +131,8 @@ class Sere(Trained):
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     source_batch: int = hyper(1, low=1, high=65536, about="not used")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
+    principal_start: bool = hyper(True, choices=(False, True), about="start from principal axes")
+    gain: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="factor inside tanh")
     heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
     adaptive: bool = hyper(False, choices=(False, True), about="learn the temperatures")
     field: bool = hyper(True, choices=(False, True), about="IRF; else mean pooling and q = p")
@@ -166,6 +169,28 @@ class Sere(Trained):
     def network(self, shape: Shape) -> nn.Module:
         """The resonator."""
         return Resonator(shape, self)
+
+    def start(self, network: Resonator, problem: Problem) -> None:
+        """Start from the principal axes of both languages' summaries and mean instants.
+
+        Random maps to so few values blur the little that k utterances per class tell.
+        """
+        if not self.principal_start:
+            return
+        source = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
+        sides = [
+            rows_view(table, rows, instants=False, dtype=torch.float32)
+            for table, rows in ((problem.source, source), (problem.target, problem.adapt))
+        ]
+        together = torch.cat([torch.cat([side.summary, side.pooled], dim=-1) for side in sides])
+        f, d = sides[0].summary.shape[1], sides[0].pooled.shape[1]
+        # A random rotation spreads the variance over all values, so that tanh treats them alike.
+        rotation = nn.init.orthogonal_(torch.empty(self.embedding, self.embedding))
+        axes = rotation @ principal_axes(together, self.embedding)
+        network.semantic.shared.weight.copy_(axes[:, :f])
+        network.emotional.shared.weight.zero_()[:, :d].copy_(axes[:, f:])
+        network.semantic.shared.bias.zero_()
+        network.emotional.shared.bias.zero_()
 
     def initial_carry(self, network: Resonator) -> State:
         """The prototypes' moving average, where asked for."""
@@ -248,7 +273,7 @@ class Sere(Trained):
     def _embed(
         self, network: Resonator, view: View, rough: Tensor | None, *, target: bool
     ) -> Tensor:
-        return network.embed(view, rough if self.field else None, self.irf_highlight, target=target)
+        return network.embed(view, rough if self.field else None, self, target=target)
 
     def _assignments(self, v: Tensor, logits: Tensor, state: State) -> tuple[Tensor, Tensor]:
         if state:

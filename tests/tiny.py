@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from clser_bench.hashing import digest
 from clser_bench.seeding import generator
 
 EMOTIONS = ("anger", "sadness")
@@ -83,7 +84,8 @@ def write_method(
         deterministic: what it declares.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{name.replace('-', '_')}_for_tests.py"
+    # a name of its own: a process imports a module name once, whatever folder it came from
+    file = folder / f"{name.replace('-', '_')}_{digest(str(folder))[:8]}.py"
     text = FITTED.format(name=name, about=about, body=body, deterministic=deterministic)
     file.write_text(text, encoding="utf-8")
     return file

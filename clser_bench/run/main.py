@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,6 +14,7 @@ from typing import Literal
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.features.workers import cores
 from clser_bench.run import local
+from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan, make_plan
@@ -58,7 +59,7 @@ def run(
     config: RunConfig,
     *,
     progress: Progress = SILENT,
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Summary:
     """Do what a request asks for, as far as it is not stored already.
 
@@ -72,9 +73,7 @@ def run(
         KeyboardInterrupt: interrupted before the first trial.
     """
     with _terminable():
-        plan = make_plan(config, progress=progress)
-        for line in plan.said:
-            say(line)
+        plan = make_plan(config, progress=progress, say=say)
         with Store(config.results) as store:
             return _run(plan, store, progress=progress)
 

@@ -19,8 +19,9 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.normalise import normalised
 from clser_bench.hashing import digest
 from clser_bench.run.cards import Card, read_cards
+from clser_bench.run.choice import Choice, Say, choose
 from clser_bench.run.config import RunConfig
-from clser_bench.run.corpora import Choice, Read, choose, read
+from clser_bench.run.corpora import Read, read
 from clser_bench.run.packs import Grouping, Pack, cut
 from clser_bench.seeding import seed_of
 from clser_bench.spec import Pair, Protocol, Shots, classes_of
@@ -42,7 +43,6 @@ class Plan:
         cards: of the methods, in the order asked for.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
-        said: lines to tell the user.
     """
 
     config: RunConfig
@@ -53,7 +53,6 @@ class Plan:
     cards: tuple[Card, ...]
     folds: Folds
     skipped: tuple[Skipped, ...] = ()
-    said: tuple[str, ...] = ()
 
     def keys(self, trial: Trial) -> tuple[AnswerKey, ...]:
         """The answers to a trial's jobs, in their order; they stay in this process."""
@@ -89,7 +88,13 @@ class Plan:
         return cut(self.trials, jobs, open_ids=open_ids, failed_ids=failed_ids, grouping=grouping)
 
 
-def make_plan(config: RunConfig, *, cache: Path | None = None, progress: Progress = SILENT) -> Plan:
+def make_plan(
+    config: RunConfig,
+    *,
+    cache: Path | None = None,
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
+) -> Plan:
     """Find out what a run asks for.
 
     Reads corpora and extracts features; both come from the cache where they are in it.
@@ -98,13 +103,14 @@ def make_plan(config: RunConfig, *, cache: Path | None = None, progress: Progres
         config: the request.
         cache: the cache folder; None for the usual one.
         progress: told about reading and extraction.
+        say: told what was chosen, a line each.
 
     Raises:
         ClserError: anything that is wrong with the request, the corpora or the methods.
     """
     place = cache_folder() if cache is None else cache
     cards = _cards(config, cache=place)
-    choice = choose(config, cache=place, progress=progress)
+    choice = choose(config, cache=place, progress=progress, say=say)
     have = read(choice, config, cache=place, progress=progress)
     protocol = _protocol(config)
     tables = _tables(have, protocol, cache=place)
@@ -122,7 +128,6 @@ def make_plan(config: RunConfig, *, cache: Path | None = None, progress: Progres
         cards=cards,
         folds=_folds(have, protocol, tables=tables),
         skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),
-        said=choice.said,
     )
 
 

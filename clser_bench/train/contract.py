@@ -247,6 +247,14 @@ class Trained(Method):
         """Build one trial's network; parameters drawn from torch's default generator."""
         raise NotImplementedError
 
+    def start(self, network: Any, problem: Problem) -> None:
+        """Set the network's parameters from the unlabelled features, in place; once, at first.
+
+        Args:
+            network: as `network` built it, in float32.
+            problem: its labels are not to be used: a start is for geometry.
+        """
+
     def phases(self) -> tuple[Phase, ...]:
         """The optimiser steps of a training step, in order."""
         return (Phase(),)

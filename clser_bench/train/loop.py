@@ -13,7 +13,7 @@ from torch import nn
 
 from clser_bench.train.adamw import BETAS, EPS, rate_scale
 from clser_bench.train.batches import Feeder, seen, trial_of
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, check_phases
+from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
 from clser_bench.train.pack import Result, failed, finished
 from clser_bench.train.stack import new_network
 from clser_bench.train.whole import refreshed, score_rows
@@ -42,7 +42,7 @@ def train_one(
 class _Loop:
     def __init__(self, method: Trained, problem: Problem, seed: int, dtype: torch.dtype) -> None:
         self.method, self.problem, self.seed, self.dtype = method, problem, seed, dtype
-        self.network = new_network(method, Shape.of(problem), seed=seed, dtype=dtype)
+        self.network = new_network(method, problem, seed=seed, dtype=dtype)
         self.phases = check_phases(method, self.network)
         self.parts: dict[str, list[nn.Parameter]] = {}
         for name, value in self.network.named_parameters():

@@ -20,7 +20,7 @@ from torch.func import vmap
 
 from clser_bench.train.adamw import StackedAdamW, rate_scale
 from clser_bench.train.batches import Feeder, seen
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
+from clser_bench.train.contract import Batch, Phase, State, Trained, bind, check_phases
 from clser_bench.train.stack import Stack, new_network, stack_states
 from clser_bench.train.whole import Call, refreshed, score_rows
 from clser_bench.trial import Problem
@@ -73,9 +73,9 @@ class _Pack:
     ) -> None:
         self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
         self.method = methods[0]
-        shape = Shape.of(problems[0])
         networks = [
-            new_network(m, shape, seed=s, dtype=dtype) for m, s in zip(methods, seeds, strict=True)
+            new_network(m, p, seed=s, dtype=dtype)
+            for m, p, s in zip(methods, problems, seeds, strict=True)
         ]
         self.phases = check_phases(self.method, networks[0])
         self.stack = Stack(networks)
@@ -115,7 +115,7 @@ class _Pack:
             losses = self._losses(phase.loss, batch, progress)
             gradients = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)
             for flat in trained:
-                flat.requires_grad_(False)  # noqa: FBT003
+                flat.requires_grad_(False)
             self._watch(losses, step)
             for part, gradient in zip(parts, gradients, strict=True):
                 self.optimisers[part].step(gradient, scale)

@@ -11,20 +11,24 @@ from torch.func import functional_call
 
 from clser_bench.train.contract import Shape, State, Trained
 from clser_bench.train.sampling import initial_seed
+from clser_bench.trial import Problem
 
 
-def new_network(method: Trained, shape: Shape, *, seed: int, dtype: torch.dtype) -> nn.Module:
+def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dtype) -> nn.Module:
     """Build a trial's network from its own seed; the global random state is left as it was.
 
     Args:
         method: builds it.
-        shape: sizes.
+        problem: gives the sizes, and the features that a method may start from.
         seed: of the trial.
         dtype: of the parameters; drawn in float32 whatever it is.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(initial_seed(seed))
-        return method.network(shape).to(dtype)
+        network = method.network(Shape.of(problem))
+        with torch.no_grad():
+            method.start(network, problem)
+        return network.to(dtype)
 
 
 class Caller(nn.Module):

@@ -6,6 +6,7 @@ import dataclasses
 import pickle
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
         failed=0,
         not_applicable=0,
     )
-    assert said == ["suite custom: all ordered pairs of X Y Z"]
+    assert said == ["suite custom: 6 ordered pairs of X Y Z"]
     near = [r for r in records(asked) if r.trial.method == "near"]
     # the tones of two emotions are far apart, so nearest centroids find nearly all
     assert min(r.metrics.uar for r in near if r.metrics) > 90
@@ -249,6 +250,14 @@ def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
     ]
 
 
+def test_two_runs_at_once_on_one_file_agree(config: Config) -> None:
+    asked = config(seeds=6)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(run, [asked, asked])
+    assert first.ok == second.ok == first.planned
+    assert len({r.trial.id for r in records(asked)}) == len(records(asked)) == first.planned
+
+
 def test_the_demo_runs_where_no_corpora_are_named(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +267,7 @@ def test_the_demo_runs_where_no_corpora_are_named(
         asked.append(folder)
         raise CorpusError("no voice")
 
-    monkeypatch.setattr("clser_bench.run.corpora.demo_corpora", made)
+    monkeypatch.setattr("clser_bench.run.choice.demo_corpora", made)
     with pytest.raises(CorpusError, match="no voice"):
         run(config(manifests=()))
     assert asked

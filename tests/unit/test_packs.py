@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.run.packs import FIVE, Pack, blocks, cut
@@ -12,10 +12,14 @@ from clser_bench.trial import Job, Trial
 from tests.problems import random_problem
 
 PROBLEM = random_problem()
+quick = settings(max_examples=40, deadline=None)
 CODES = "BCEOR"
 
 
-def trial(seed: int, pair: Pair = Pair("B", "C"), *, method: str = "dann") -> Trial:
+FIRST = Pair("B", "C")
+
+
+def trial(seed: int, pair: Pair = FIRST, *, method: str = "dann") -> Trial:
     return Trial(
         pair=pair,
         classes=("anger", "fear"),
@@ -57,6 +61,7 @@ def ids(made: list[list[Trial]]) -> list[list[str]]:
     return [[one.id for one in block] for block in made]
 
 
+@quick
 @given(some_pairs, seed_counts, limits, st.integers(1, 2))
 def test_every_trial_is_in_one_block_and_blocks_keep_the_limit(
     pairs: list[Pair], seeds: int, limit: int, folds: int
@@ -68,6 +73,7 @@ def test_every_trial_is_in_one_block_and_blocks_keep_the_limit(
     assert all(len({one.seed for one in block}) <= FIVE for block in made)
 
 
+@quick
 @given(some_pairs, seed_counts, limits)
 def test_blocks_hold_whole_seeds_where_a_seed_fits(
     pairs: list[Pair], seeds: int, limit: int
@@ -78,6 +84,7 @@ def test_blocks_hold_whole_seeds_where_a_seed_fits(
             assert len(block) == len(pairs) * len({one.seed for one in block})
 
 
+@quick
 @given(some_pairs, st.integers(1, 4), st.integers(0, 13), limits)
 def test_more_seeds_leave_finished_fives_as_they_are(
     pairs: list[Pair], fives: int, more: int, limit: int
@@ -87,6 +94,7 @@ def test_more_seeds_leave_finished_fives_as_they_are(
     assert many[: len(few)] == few
 
 
+@quick
 @given(some_pairs, seed_counts, limits)
 def test_order_of_the_request_does_not_matter(pairs: list[Pair], seeds: int, limit: int) -> None:
     trials = grid(pairs, seeds)
@@ -106,6 +114,7 @@ def cut_all(trials: list[Trial], limit: int, *, open_ids: set[str] | None = None
     )
 
 
+@quick
 @given(some_pairs, seed_counts, limits, st.data())
 def test_an_interrupted_run_repeats_whole_packs(
     pairs: list[Pair], seeds: int, limit: int, data: st.DataObject
@@ -119,6 +128,7 @@ def test_an_interrupted_run_repeats_whole_packs(
     assert [pack.name for pack in again] == [pack.name for pack in left]
 
 
+@quick
 @given(some_pairs, seed_counts, limits)
 def test_more_methods_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limit: int) -> None:
     one = cut_all(grid(pairs, seeds), limit)

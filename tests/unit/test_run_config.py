@@ -50,7 +50,7 @@ def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["dann", "dann.steps", "dann=3", ".steps=3", "dann.=3"])
 def test_a_malformed_setting_says_how_to_write_it(text: str) -> None:
-    with pytest.raises(SpecError, match="write METHOD.NAME=VALUE"):
+    with pytest.raises(SpecError, match=r"write METHOD\.NAME=VALUE"):
         parse_settings([text])
 
 

@@ -1,0 +1,231 @@
+"""The command line: what it prints where, how it ends, how fast it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from clser_bench import __version__
+from clser_bench.cli.main import app
+from clser_bench.registry import entries
+from clser_bench.store.database import Store
+from tests.tiny import write_corpora, write_method
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_corpora(folder / "corpora", codes="XY")
+    write_method(folder / "methods", "near", about="Nearest centroids.")
+    write_method(folder / "methods", "bad", body="raise RuntimeError('told to')")
+    return folder
+
+
+@pytest.fixture
+def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def run(shared: Path, call: Call) -> Call:
+    manifest = str(shared / "corpora" / "manifest.csv")
+
+    def go(*arguments: str) -> Result:
+        usual = ("--manifest", manifest, "--shots", "1", "--seeds", "2", "--workers", "1")
+        return call("run", *usual, *arguments)
+
+    return go
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_a_run_prints_its_table_and_nothing_else_to_stdout(run: Call) -> None:
+    done = run("--methods", "chance,near")
+    assert done.exit_code == 0, done.output
+    assert "custom, 1 shot, transductive" in done.stdout
+    assert "near" in done.stdout
+    assert "trials" not in done.stdout
+    assert "8 of 8 trials stored in results/clser.sqlite." in done.stderr
+
+
+def test_a_run_in_csv_is_read_back(run: Call, call: Call) -> None:
+    first = run("--methods", "near", "--format", "csv")
+    assert call("leaderboard", "--format", "csv").stdout == first.stdout
+    again = run("--methods", "near", "--format", "csv")
+    assert again.stdout == first.stdout
+    assert "4 were there before" in again.stderr
+
+
+def test_only_the_asked_shots_and_rules_are_shown(run: Call) -> None:
+    run("--methods", "near")
+    run("--methods", "near", "--fixed4")
+    done = run("--methods", "near", "--shots", "2", "--format", "json")
+    titles = {(t["suite"], t["shots"]) for t in json.loads(done.stdout)}
+    assert titles == {("custom", 2)}
+
+
+def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> None:
+    done = run("--methods", "near,bad")
+    assert done.exit_code == 1
+    assert "4 failed (see `clser-bench status`)" in done.stderr
+    assert "near" in done.stdout
+    told = call("status")
+    assert told.exit_code == 0
+    assert told.stdout == "custom\t8\t4\t0\t4\t0\t100 %\n"
+    assert "failed: bad: 4 trials: RuntimeError: told to" in told.stderr
+
+
+def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
+    run("--methods", "near", "--normalise", "speaker", "--set", "near.weight=0.5")
+    with Store(tmp_path / "results" / "clser.sqlite") as store:
+        options = store.runs()[-1].config
+    done = call("resume", "--format", "csv")
+    assert done.exit_code == 0
+    assert "4 were there before" in done.stderr
+    assert "speaker" in done.stdout
+    with Store(tmp_path / "results" / "clser.sqlite") as store:
+        assert store.runs()[-1].config == options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--methods", "deer"), "method 'deer' is unknown"),
+        (("run", "--shots", "five"), "shots 'five'"),
+        (("run", "--pairs", "B"), "write SOURCE->TARGET"),
+        (("run", "--normalise", "no"), "normalisation 'no' is unknown; did you mean 'none'"),
+        (("run", "--format", "xml"), "there is no format 'xml'"),
+        (("run", "--with", "tme"), "there is no extra column 'tme'; did you mean 'time'"),
+        (("run", "--scheduler", "rya"), "did you mean 'ray'"),
+        (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
+        (("run", "--manifest", "absent.csv"), "absent.csv"),
+        (("run", "--corpora", "absent"), "absent"),
+        (("leaderboard",), "there are no results yet"),
+        (("status",), "there are no results yet"),
+        (("resume",), "there are no results yet"),
+        (("show", "deer"), "method 'deer' is unknown"),
+        (("corpus", "check", "absent"), "absent"),
+        (("features", "extract"), "name a folder with --corpora"),
+    ],
+)
+def test_errors_are_one_line_without_a_traceback(
+    call: Call, arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    done = call(*arguments)
+    assert done.exit_code == 2, done.output
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+    assert not (tmp_path / "results" / "clser.sqlite").exists()
+
+
+def test_lists_are_plain_in_a_pipe(call: Call) -> None:
+    names = [line.split("\t")[0] for line in call("list", "methods").stdout.splitlines()]
+    assert names == list(entries())
+    assert "bcro\tB C R O\t12\t" in call("list", "suites").stdout
+    assert any(
+        line.startswith("B\temodb\t") for line in call("list", "corpora").stdout.splitlines()
+    )
+    assert "acoustic\t" in call("list", "features").stdout
+
+
+def test_show_tells_what_can_be_set(call: Call) -> None:
+    told = call("show", "near").stdout
+    assert "Nearest centroids." in told
+    assert "weight\t1.0\t0 to 10\tnothing" in told
+    assert "steps\t" in call("show", "sere-no-dual").stdout
+
+
+def test_check_and_extract(call: Call, shared: Path) -> None:
+    manifest = str(shared / "corpora" / "manifest.csv")
+    told = call("corpus", "check", manifest)
+    assert told.exit_code == 0, told.output
+    assert "12 utterances" in told.stdout
+    assert "anger 6, sadness 6" in told.stdout
+    made = call("features", "extract", "--manifest", manifest, "--workers", "1")
+    assert [line.split("\t")[2] for line in made.stdout.splitlines()] == ["12", "12"]
+
+
+def test_a_bad_file_is_named_and_ends_with_1(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "corpora", codes="XY")
+    (tmp_path / "corpora" / "X-ann-anger-0.wav").write_bytes(b"RIFF")
+    told = call("corpus", "check", str(manifest), "--workers", "1")
+    assert told.exit_code == 1
+    assert "cannot be used: X-ann-anger-0.wav" in told.stdout
+
+
+def test_doctor_finds_its_way_about(call: Call) -> None:
+    told = call("doctor")
+    assert told.exit_code == 0, told.output
+    for word in (__version__, "torch", "cores", "cache", "none named", "(none yet)"):
+        assert word in told.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([name] for name in ("run", "resume", "leaderboard", "status", "list", "show", "doctor")),
+        ["corpus", "check"],
+        ["features", "extract"],
+    ],
+)
+def test_every_command_has_help_with_an_example(call: Call, command: list[str]) -> None:
+    done = call(*command, "--help")
+    assert done.exit_code == 0
+    assert f"\n  clser-bench {' '.join(command)}" in done.stdout
+
+
+def test_version(call: Call) -> None:
+    assert call("--version").stdout == f"clser-bench {__version__}\n"
+
+
+def test_lists_import_nothing_heavy() -> None:
+    told = python("-X", "importtime", "-m", "clser_bench.cli.main", "list", "methods")
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {"torch", "pandas", "ray", "sklearn", "scipy", "torchaudio"}
+
+
+def test_a_finished_run_imports_neither_torch_nor_ray(run: Call, tmp_path: Path) -> None:
+    assert run("--methods", "near").exit_code == 0
+    with Store(tmp_path / "results" / "clser.sqlite") as store:
+        manifest = store.runs()[-1].config["manifests"][0]
+    options = ["--manifest", manifest, "--methods", "near", "--shots", "1", "--seeds", "2"]
+    told = python("-X", "importtime", "-m", "clser_bench.cli.main", "run", *options)
+    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    assert "4 were there before" in told.stderr
+    assert not imported & {"torch", "ray", "sklearn", "torchaudio"}
+
+
+def test_a_closed_pipe_is_no_error(shared: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "clser_bench.cli.main", "list", "corpora"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
