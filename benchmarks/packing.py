@@ -1,4 +1,4 @@
-"""Trials per second of one core: packs of 1, 16, 64, 256, the plain loop, one Ray Tune trial per run.
+"""Trials per second of one core: packs of several sizes, the plain loop, one Ray trial per run.
 
     python benchmarks/packing.py            # minutes; --quick for a tenth of the steps
 
@@ -96,7 +96,7 @@ def measure(name: str, *, share: float) -> dict[str, float]:
     rates["ray_per_trial"] = ray_rate(method, problems[0], 6)
     print(f"  one Ray Tune trial  {rates['ray_per_trial']:8.3f} trials/s")
     for size in PACKS:
-        chosen = sorted((i % 4 for i in range(size)))
+        chosen = sorted(i % 4 for i in range(size))
         jobs = ([method] * size, [problems[i] for i in chosen], list(range(size)))
         found = rate(lambda jobs=jobs: train_pack(*jobs), size)
         rates[f"pack_{size}"] = found

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class ClserError(Exception):
-    """Something in the input, the set-up or the request is wrong, and the message says how to mend it."""
+    """Something in the input, the set-up or the request is wrong; the message says the mend."""
 
 
 class SpecError(ClserError):
@@ -76,7 +76,7 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
         allowed: the names that exist.
 
     Returns:
-        `"; did you mean 'sere'? Known: chance, dann, sere"`, without the guess where nothing is near.
+        `"; did you mean 'sere'? Known: chance, sere"`, without the guess where nothing is near.
     """
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=1)

@@ -61,7 +61,8 @@ class CorpusSpec(_Definition):
         folders: names under which the folder is usually kept (hints for the search).
         pattern: regular expression matched in full against the POSIX path relative to the
             corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
-            `text` and `gender` (a word that begins with f or m). A file that ends in `.wav` or `.flac` and does not match is an error.
+            `text` and `gender` (a word that begins with f or m). A file that ends in `.wav` or
+            `.flac` and does not match is an error.
         labels: the corpus's own label to one of `EMOTIONS`.
         excluded: the corpus's own labels that are left out on purpose, each with the reason.
         ignored: regular expressions of relative paths (extension included) left out on

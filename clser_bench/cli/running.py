@@ -68,8 +68,8 @@ def run(
     results: options.Results = options.RESULTS,
     scheduler: Annotated[
         str,
-        typer.Option(metavar="WHERE", help="ray (all cores), local (this process), or auto."),
-    ] = "auto",
+        typer.Option(metavar="WHERE", help="ray (processes on all cores) or local (this process)."),
+    ] = "ray",
     workers: options.Workers = None,
     skip_bad: options.SkipBad = False,
     with_: options.With = "",

@@ -13,7 +13,7 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.spec import Pair, Protocol, Shots
 from clser_bench.trial import Value
 
-Scheduler = Literal["auto", "ray", "local"]
+Scheduler = Literal["ray", "local"]
 Settings = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]
 """Method to hyper-parameters that are set by the user, both sorted by name."""
 
@@ -36,7 +36,7 @@ class RunConfig:
         protocol: the rules that all methods share.
         settings: hyper-parameters set by the user.
         results: the results file.
-        scheduler: `ray`, `local`, or `auto`: Ray where more than one core has work.
+        scheduler: `ray` (worker processes), or `local` (this process, for debugging).
         workers: processes; None for one a core.
         skip_bad: leave unreadable files out and say so, instead of stopping.
     """
@@ -51,13 +51,13 @@ class RunConfig:
     protocol: Protocol = dataclasses.field(default_factory=Protocol)
     settings: Settings = ()
     results: Path = DEFAULT_RESULTS
-    scheduler: Scheduler = "auto"
+    scheduler: Scheduler = "ray"
     workers: int | None = None
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
-        if self.scheduler not in ("auto", "ray", "local"):
-            known = did_you_mean(self.scheduler, ("auto", "ray", "local"))
+        if self.scheduler not in ("ray", "local"):
+            known = did_you_mean(self.scheduler, ("ray", "local"))
             raise SpecError(f"scheduler '{self.scheduler}' is unknown{known}")
         for name, value in (("seeds", self.seeds), ("workers", self.workers)):
             if value is not None and value < 1:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
 
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.features.workers import cores
@@ -135,26 +134,13 @@ def _execute(packs: Sequence[Pack], plan: Plan, store: Store, *, progress: Progr
         progress.advance(len(folds))
 
     workers = min(plan.config.workers or cores(), len(packs))
-    if scheduler(plan.config, packs=len(packs), workers=workers) == "local":
+    if plan.config.scheduler == "local":
         local.run_packs(packs, done=done)
         return
     with ray_environment(workers):
         from clser_bench.run import tune  # noqa: PLC0415 (ray: only when it has work)
 
         tune.run_packs(packs, workers=workers, done=done)
-
-
-def scheduler(config: RunConfig, *, packs: int, workers: int) -> Literal["ray", "local"]:
-    """Where packs run: `auto` takes Ray where at least two packs can run at once.
-
-    Args:
-        config: the request.
-        packs: how many are to be run.
-        workers: processes that may run them.
-    """
-    if config.scheduler == "auto":
-        return "ray" if min(packs, workers) > 1 else "local"
-    return config.scheduler
 
 
 def _summary(

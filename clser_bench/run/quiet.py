@@ -6,6 +6,7 @@ Here rather than beside the rest of Ray, because Ray reads some of it when it is
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 from collections.abc import Iterator, Mapping
@@ -42,10 +43,15 @@ def ray_environment(workers: int) -> Iterator[None]:
     # Tune may have twice as many trials waiting as run, so that it never delays a start.
     own = {"TUNE_MAX_PENDING_TRIALS_PG": str(2 * workers)}
     # Without a token in the environment, Ray writes one into the user's home.
-    token = os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
-    private = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    private = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
     with _variables({**_SILENT, **_OURS, **_ONE_THREAD, **own, **private}):
         yield
+
+
+@functools.cache
+def _token() -> str:
+    """One token a process: Ray keeps the first that it reads, and refuses any other."""
+    return os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32)
 
 
 @contextlib.contextmanager

@@ -355,7 +355,6 @@ def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
             )
         for part in phase.trains:
             if part not in parts:
-                raise SpecError(
-                    f"{type(method).__name__}: phase trains '{part}', but the network has {sorted(parts)}"
-                )
+                what = f"phase trains '{part}', but the network has {sorted(parts)}"
+                raise SpecError(f"{type(method).__name__}: {what}")
     return method.phases()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,8 +41,7 @@ def execute(jobs: Sequence[Job], *, threads: int = 1) -> list[Outcome]:
             outcomes[index] = Outcome(id=job.id, status="not_applicable", reason=reason)
     open_ones = [index for index in range(len(jobs)) if index not in outcomes]
     with threadpool_limits(limits=threads):
-        for index, outcome in _run(open_ones, jobs, methods):
-            outcomes[index] = outcome
+        outcomes.update(_run(open_ones, jobs, methods))
     return [outcomes[index] for index in range(len(jobs))]
 
 
@@ -74,10 +74,8 @@ def _alone(job: Job, method: Method) -> Outcome:
     try:
         if isinstance(method, Fitted):
             result = _fit(method, job)
-        elif isinstance(method, Trained):
-            result = train_one(method, job.problem, job.seed)
         else:
-            raise TypeError(f"{type(method).__name__} is neither Fitted nor Trained")
+            result = train_one(cast(Trained, method), job.problem, job.seed)
     except NotApplicableError as error:
         return Outcome(id=job.id, status="not_applicable", reason=str(error))
     except Exception:  # noqa: BLE001

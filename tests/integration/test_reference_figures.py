@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PAIRS = "B→O B→C B→R O→B O→C O→R C→B C→O C→R R→B R→O R→C".split()
+PAIRS = [f"{s}→{t}" for s, ts in zip("BOCR", ("OCR", "BCR", "BOR", "BOC"), strict=True) for t in ts]
 ALL_SHOTS = {
     "corpus": [38.9, 38.3, 35.5, 51.5, 33.0, 31.6, 47.1, 34.1, 36.5, 39.9, 31.5, 32.7],
     "speaker": [51.2, 43.0, 39.8, 57.7, 36.0, 34.5, 43.7, 40.7, 34.0, 41.2, 36.1, 34.5],

@@ -7,7 +7,6 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import scheduler
 from clser_bench.spec import Pair, Protocol
 
 
@@ -82,18 +81,3 @@ def test_wrong_options_are_refused() -> None:
         RunConfig(seeds=0)
     with pytest.raises(SpecError, match="at least one method"):
         RunConfig(methods=())
-
-
-@pytest.mark.parametrize(
-    ("asked", "packs", "workers", "expected"),
-    [
-        ("auto", 5, 2, "ray"),
-        ("auto", 1, 2, "local"),
-        ("auto", 5, 1, "local"),
-        ("ray", 1, 1, "ray"),
-        ("local", 5, 2, "local"),
-    ],
-)
-def test_ray_starts_where_it_has_work(asked: str, packs: int, workers: int, expected: str) -> None:
-    config = RunConfig(scheduler=asked)  # type: ignore[arg-type]
-    assert scheduler(config, packs=packs, workers=workers) == expected
