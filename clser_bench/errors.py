@@ -66,6 +66,12 @@ class MissingExtraError(ClserError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}': pip install 'clser-bench[{extra}]'")
+        self.purpose = purpose
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle by purpose and extra, so that worker processes can raise it."""
+        return type(self), (self.purpose, self.extra)
 
 
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:

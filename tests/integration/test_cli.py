@@ -44,7 +44,7 @@ def run(shared: Path, call: Call) -> Call:
     manifest = str(shared / "corpora" / "manifest.csv")
 
     def go(*arguments: str) -> Result:
-        usual = ("--manifest", manifest, "--shots", "1", "--seeds", "2", "--workers", "1")
+        usual = ("--manifest", manifest, "--shots", "1", "--seeds", "2", "--scheduler", "local")
         return call("run", *usual, *arguments)
 
     return go

@@ -68,3 +68,21 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     assert "RuntimeError: told to" in reasons["raising"]
     assert "the process that ran this pack died" in reasons["dying"]
     assert Pair("X", "Y") in {r.trial.pair for r in found.values()}
+
+
+@pytest.mark.slow
+def test_two_runs_by_ray_in_one_process(tmp_path: Path) -> None:
+    """Ray keeps the first token that a process reads; a second run must not bring another."""
+    manifest = write_corpora(tmp_path / "corpora", codes="XY")
+    for seeds in (5, 10):
+        summary = run(
+            RunConfig(
+                manifests=(manifest,),
+                methods=("chance",),
+                shots=(1,),
+                seeds=seeds,
+                results=tmp_path / "ray.sqlite",
+                workers=2,
+            )
+        )
+        assert summary.ok == 2 * 5
