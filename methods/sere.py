@@ -9,7 +9,7 @@ map plus a specific part that starts at zero and is decayed (a separate map for 
 no signal); the instants' highlights are found with prototypes of the plainly averaged labelled
 embeddings, which breaks the circle between weights and prototypes; the target is organised as a
 whole every few steps (`irf_scope=target`) or within the batch; assignments are balanced toward
-the class prior.
+the class prior; the maps start from the principal axes of the unlabelled features.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ class Sere(Trained):
     inputs_instants: ClassVar[bool] = True
     note: ClassVar[str] = "SERE: equations reconstructed from the abstract (arXiv 2604.07417)"
 
-    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    steps: int = hyper(150, low=1, high=100_000, about="optimiser steps (batches)")
+    learning_rate: float = hyper(1e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     source_batch: int = hyper(1, low=1, high=65536, about="not used")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
@@ -158,7 +158,9 @@ class Sere(Trained):
 
     @property
     def assumes_prior(self) -> Prior:
-        """As the balancing of q does."""
+        """As the balancing of q does; without the field nothing is balanced."""
+        if not self.field:
+            return "none"
         return "uniform" if self.prior == "uniform" else "estimated"
 
     @property
