@@ -1,0 +1,40 @@
+"""Starts without labels, against scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from clser_bench import registry
+from clser_bench.nn.alignment import principal_axes
+from clser_bench.train.stack import new_network
+from tests.problems import random_problem
+
+
+def test_principal_axes_equal_scikit_learn_up_to_sign() -> None:
+    x = torch.randn(60, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x * torch.tensor([5.0, 3.0, 2.0, 1.0, 0.5], dtype=torch.float64) + 7
+    ours = principal_axes(x, 3)
+    theirs = torch.from_numpy(PCA(3).fit(x.numpy()).components_)
+    torch.testing.assert_close(ours.abs(), theirs.abs(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(ours @ ours.T, torch.eye(3, dtype=torch.float64))
+    assert (ours.gather(1, ours.abs().argmax(1, keepdim=True)) > 0).all()
+
+
+def test_more_axes_than_values_are_zero_rows() -> None:
+    axes = principal_axes(torch.randn(9, 2, generator=torch.Generator().manual_seed(0)), 4)
+    assert axes.shape == (4, 2)
+    assert not axes[2:].any()
+
+
+def test_sere_starts_as_an_isometry_of_the_principal_space() -> None:
+    """With as many values as inputs, inner products of mean instants and summaries are kept."""
+    problem = random_problem(d=3, f=5)
+    method = registry.create("sere", {"embedding": 8})
+    network = new_network(method, problem, seed=1, dtype=torch.float32)
+    weight = torch.cat([network.semantic.shared.weight, network.emotional.shared.weight], dim=1)
+    assert not weight[:, 8:].any()  # differences start at zero
+    torch.testing.assert_close(weight[:, :8].T @ weight[:, :8], torch.eye(8), atol=1e-5, rtol=0)
+    other = new_network(method, problem, seed=2, dtype=torch.float32)
+    assert not np.allclose(other.semantic.shared.weight.detach(), weight[:, :5].detach())
