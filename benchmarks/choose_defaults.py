@@ -32,9 +32,13 @@ def draws(config: RunConfig) -> dict[str, np.ndarray]:
     """Run one point; for each number of shots the suite's mean UAR of each draw [seeds]."""
     run(config)
     with Store(config.results) as store:
-        records = list(store.records(store.planned_ids(store.runs()[-1].id)))
+        records = list(store.records())
     found: dict[str, dict[int, list[float]]] = {}
     for record in records:
+        rules = record.trial.protocol
+        wanted = (config.protocol.features, config.protocol.normalisation)
+        if (rules.features, rules.normalisation) != wanted:
+            continue
         if record.metrics is None:
             raise SystemExit(f"a trial of {config.results} failed: {record.reason}")
         by_seed = found.setdefault(str(record.trial.shots), {})
@@ -60,7 +64,7 @@ def measured(arguments: argparse.Namespace, point: dict[str, Any], file: Path) -
                 settings=as_settings({arguments.method: point}) if point else (),
                 results=file,
             )
-            for shots, values in draws(config).items():
+            for shots, values in sorted(draws(config).items()):
                 found[f"{features} {normalisation} {shots}"] = values
     found["all"] = np.mean(list(found.values()), axis=0)
     return found
