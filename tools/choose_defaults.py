@@ -1,6 +1,6 @@
 """Compare hyper-parameter points of a method on the `dev` suite, paired on the same draws.
 
-    python benchmarks/choose_defaults.py sere results/selection/sere-1.toml --corpora DIR
+    python tools/choose_defaults.py sere results/selection/sere-1.toml --corpora DIR
 
 The file holds `base` (what all points share) and `points` (what each sets); each point is
 compared with the first one, under every feature set, normalisation and number of shots asked for:
