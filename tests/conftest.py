@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from clser_bench.data.corpus import read_corpus
 from clser_bench.data.definitions import corpus_specs
 from clser_bench.data.find import find_corpora
 from clser_bench.trial import Corpus
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again where this process was told to ignore it.
+
+    A shell starts background jobs so, children inherit it, and the tests of Ctrl-C would wait in
+    vain.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
