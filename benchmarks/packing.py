@@ -19,7 +19,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-os.environ.update(OMP_NUM_THREADS="1", RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS="0")
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    RAY_AIR_NEW_OUTPUT="0",
+    RAY_USAGE_STATS_ENABLED="0",
+    TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1",
+)
 
 import numpy as np
 import torch
@@ -67,7 +72,7 @@ def ray_rate(method: Trained, one: Problem, trials: int) -> float:
     import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
 
-    def train(setting: dict[str, int]) -> None:
+    def train(setting: dict[str, int], one: Problem) -> None:
         torch.set_num_threads(1)
         result = train_one(method, one, setting["seed"])
         tune.report({"mean": float(result.scores.mean())})
@@ -75,7 +80,7 @@ def ray_rate(method: Trained, one: Problem, trials: int) -> float:
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
     with tempfile.TemporaryDirectory() as folder:
         tuner = tune.Tuner(
-            train,
+            tune.with_parameters(train, one=one),
             param_space={"seed": tune.grid_search(list(range(trials)))},
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )

@@ -11,6 +11,10 @@ from clser_bench.trial import Job
 FITTED_LIMIT = 64
 """Fitted jobs run one after the other; a pack of them only saves messages."""
 
+TRAINED_LIMIT = 16
+"""Measured by benchmarks/packing.py (results/speed/packing.md): on one core both a small network
+(DANN) and one bound by arithmetic (SERE) are fastest near 16; beyond, batches leave the caches."""
+
 
 def group_key(job: Job) -> str:
     """The group of a job: jobs of one group have tensors of the same shapes.
@@ -34,9 +38,6 @@ def group_key(job: Job) -> str:
 def pack_limit(job: Job) -> int:
     """The most jobs that a pack of this job's group should hold.
 
-    Measured by benchmarks/packing.py: small networks gain from large packs until the batch no
-    longer fits the caches; heavy ones (instants) are bound by arithmetic and want small packs.
-
     Args:
         job: any job of the group.
     """
@@ -45,4 +46,4 @@ def pack_limit(job: Job) -> int:
         return FITTED_LIMIT
     if not method.packable:
         return 1
-    return 16 if method.inputs_instants else 64
+    return TRAINED_LIMIT
