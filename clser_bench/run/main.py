@@ -37,7 +37,7 @@ class Summary:
         selection: how hyper-parameters were chosen.
         planned: trials asked for.
         found: of them, stored before.
-        ok: of them, stored with a score now.
+        ok: of them, stored with a score by now, whether by this run or before.
         failed: of them, failed; whether in this run or before.
         not_applicable: of them, with a reason why there can be no score.
         interrupted: stopped by Ctrl-C or SIGTERM; the same command goes on.
