@@ -106,13 +106,13 @@ def _corpora(folder: Path | None) -> str:
 def _cache() -> str:
     from clser_bench.data.cache import cache_folder
     from clser_bench.errors import ClserError
+    from clser_bench.features.files import cache_size
 
     try:
         folder = cache_folder()
     except ClserError as error:
         return str(error)
-    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return f"{folder} ({size / 2**20:.0f} MiB)"
+    return f"{folder} ({sum(cache_size(folder).values()) / 2**20:.0f} MiB)"
 
 
 def _results(file: Path) -> str:

@@ -62,7 +62,7 @@ def highlight(
 
 def with_differences(h: Float[Tensor, "n t d"]) -> Float[Tensor, "n t 2*d"]:
     """Instants and their first differences (zero at the first instant), step 1."""
-    change = torch.nn.functional.pad(h[..., 1:, :] - h[..., :-1, :], (0, 0, 1, 0))
+    change = functional.pad(h[..., 1:, :] - h[..., :-1, :], (0, 0, 1, 0))
     return torch.cat([h, change], dim=-1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -175,5 +176,5 @@ def _noisy(view: View, noise: Tensor, *, level: float, erase: bool) -> View:
     return View(instants, instants.mean(dim=2) if instants.shape[2] else pooled, summary)
 
 
-_ERASE_BELOW = 0.3186393639643751
-"""|z| below which a quarter (ERASED_SHARE) of standard normal numbers lie."""
+_ERASE_BELOW = NormalDist().inv_cdf(0.5 + ERASED_SHARE / 2)
+"""|z| below which that share of standard normal numbers lies."""

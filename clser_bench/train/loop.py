@@ -5,7 +5,6 @@ Also the way of methods that cannot be packed.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -119,7 +118,7 @@ class _Loop:
         )
 
     def _call(self, function: Any, *arguments: Any) -> Any:
-        return partial(function, self.network)(*arguments)
+        return function(self.network, *arguments)
 
     def scores(self) -> torch.Tensor:
         """Scores of the problem's scored rows."""
