@@ -5,7 +5,7 @@ PYTHON ?=
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
-EXTRAS := demo,opensmile,skada,test
+EXTRAS := demo,opensmile,test
 
 python := $(VENV)/bin/python
 # Named by the folder: console scripts hold absolute paths, so a moved checkout installs again.

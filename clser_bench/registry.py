@@ -8,12 +8,13 @@ that listing imports nothing.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ class Entry:
         module: what to import.
         overrides: hyper-parameters that a preset sets; empty for the method itself.
         base: the method that a preset belongs to; its own name for a method.
+        ablation: a preset that takes a method apart; `all` leaves it out.
     """
 
     name: str
@@ -46,10 +48,15 @@ class Entry:
     module: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     base: str
+    ablation: bool = False
 
 
 def register(
-    name: str, *, version: int, presets: Mapping[str, Mapping[str, Any]] | None = None
+    name: str,
+    *,
+    version: int,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    ablations: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[T], T]:
     """Register a method class under a literal name.
 
@@ -57,12 +64,14 @@ def register(
         name: what users write on the command line; a literal, since `list` reads it unexecuted.
         version: a literal integer, raised when the method's numbers move.
         presets: further names, each with the hyper-parameters it sets; a literal.
+        ablations: likewise, for variants that take the method apart: `--methods all` leaves them
+            out, `--methods NAME:ablations` is the method and these.
     """
 
     def mark(cls: T) -> T:
         cls.registered_name = name  # type: ignore[attr-defined]
         cls.version = version  # type: ignore[attr-defined]
-        cls.presets = dict(presets or {})  # type: ignore[attr-defined]
+        cls.presets = {**(presets or {}), **(ablations or {})}  # type: ignore[attr-defined]
         return cls
 
     return mark
@@ -75,6 +84,31 @@ def entries() -> dict[str, Entry]:
         SpecError: a file does not parse or registers nothing, or a name is taken twice.
     """
     return dict(_entries(os.environ.get("CLSER_METHODS", "")))
+
+
+def expand(words: Iterable[str]) -> tuple[str, ...]:
+    """Names from what users write: a name, `all`, or `NAME:ablations`; each once, in order.
+
+    Args:
+        words: `all` is every name but ablations; `sere:ablations` is `sere` with its ablations.
+
+    Raises:
+        SpecError: a name is unknown, or a method has no ablations.
+    """
+    names: dict[str, None] = {}
+    for word in words:
+        base, colon, group = word.partition(":")
+        if word == "all":
+            names.update((e.name, None) for e in entries().values() if not e.ablation)
+        elif not colon:
+            names[entry(word).name] = None
+        else:
+            found = [e.name for e in entries().values() if e.ablation and e.base == base]
+            if group != "ablations" or not found:
+                known = sorted({f"{e.base}:ablations" for e in entries().values() if e.ablation})
+                raise SpecError(f"methods '{word}' are unknown{did_you_mean(word, known)}")
+            names.update(dict.fromkeys((base, *found)))
+    return tuple(names)
 
 
 def entry(name: str) -> Entry:
@@ -175,19 +209,18 @@ def _read(file: Path, module: str) -> list[Entry]:
         ) from error
     own = Entry(name=name, version=version, summary=summary, file=file, module=module, base=name)
     made = [own]
-    for preset, values in options.get("presets", {}).items():
-        what = ", ".join(f"{key}={value}" for key, value in values.items())
-        made.append(
-            Entry(
-                name=preset,
-                version=version,
-                summary=f"{name} with {what}",
-                file=file,
-                module=module,
-                overrides=values,
-                base=name,
+    for kind in ("presets", "ablations"):
+        for preset, values in options.get(kind, {}).items():
+            what = ", ".join(f"{key}={value}" for key, value in values.items())
+            made.append(
+                dataclasses.replace(
+                    own,
+                    name=preset,
+                    summary=f"{name} with {what}",
+                    overrides=values,
+                    ablation=kind == "ablations",
+                )
             )
-        )
     return made
 
 

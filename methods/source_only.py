@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
 
 
 @register("source-only", version=1)
@@ -25,6 +25,10 @@ class SourceOnly(Trained):
     def network(self, shape: Shape) -> nn.Module:
         """The shared backbone with a linear head."""
         return SharedClassifier(shape.d, shape.f, shape.c)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One, on the labelled source."""
+        return (Phase(sees=("labelled",)),)
 
     def loss(
         self, network: SharedClassifier, batch: Batch, carry: State, progress: float

@@ -52,6 +52,7 @@ class Feeder:
     states: list[State] = field(default_factory=list)
     _draws: list[Draws] = field(init=False)
     _labels: list[Tensor] = field(init=False)
+    _seen: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
         self._draws = [
@@ -59,6 +60,7 @@ class Feeder:
             for problem, seed in zip(self.problems, self.seeds, strict=True)
         ]
         self._labels = [torch.from_numpy(np.array(p.labelled.y)) for p in self.problems]
+        self._seen = frozenset(part for phase in self.method.phases() for part in phase.sees)
 
     def batch(self, step: int) -> Batch:
         """The stacked batch [k, ...] of a step.
@@ -69,7 +71,13 @@ class Feeder:
         sources = [problem.source for problem in self.problems]
         targets = [problem.target for problem in self.problems]
         labelled = [draw.labelled[step] for draw in self._draws]
+        source = [draw.source[step] for draw in self._draws]
         at = [draw.target[step] for draw in self._draws]
+        # Parts that no phase sees are not gathered: a batch costs as much as a small network.
+        if "source" not in self._seen:
+            source = [rows[:0] for rows in source]
+        if "target" not in self._seen:
+            at = [rows[:0] for rows in at]
         rows = [p.labelled.rows[i] for p, i in zip(self.problems, labelled, strict=True)]
         target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
         weak, strong = self._views(target, step)
@@ -78,7 +86,7 @@ class Feeder:
             y=torch.stack(
                 [y[torch.from_numpy(i)] for y, i in zip(self._labels, labelled, strict=True)]
             ),
-            source=self._gather(sources, [draw.source[step] for draw in self._draws]),
+            source=self._gather(sources, source),
             target=target,
             weak=weak,
             strong=strong,

@@ -7,6 +7,7 @@ engine trains many trials of it at once. CONTRIBUTING.md tells an author what wo
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 from clser_bench.errors import SpecError
 from clser_bench.spec import Range, hyper
 from clser_bench.trial import Problem, Value
+
+POINTS = 12
+"""The most points of a selection, for every method the same (docs/protocol.md)."""
 
 Prior = Literal["none", "uniform", "estimated"]
 Part = Literal["labelled", "source", "target"]
@@ -79,6 +83,8 @@ class View(NamedTuple):
 
 class Batch(NamedTuple):
     """What one step of one trial sees. Parts that a phase does not see have no rows.
+
+    `update_carry` is given the parts that any phase sees.
 
     Attributes:
         labelled: class-balanced labelled source utterances.
@@ -156,6 +162,8 @@ class Method:
         note: printed under every table the method stands in.
         unequal_sizes: whether source and target features may differ in size.
         inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
+        grid: values of hyper-parameters whose combinations are the points of a selection; at
+            most `POINTS` combinations, the shipped defaults among them.
     """
 
     kind: ClassVar[Literal["fitted", "trained"]]
@@ -167,6 +175,7 @@ class Method:
     note: ClassVar[str] = ""
     unequal_sizes: ClassVar[bool] = False
     inputs_instants: ClassVar[bool] = False
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {}
 
     def __post_init__(self) -> None:
         for name, span in self.ranges().items():
@@ -192,6 +201,22 @@ class Method:
         real = self.real()
         values = {name: getattr(self, name) for name in self.ranges()}
         return tuple((k, float(v) if k in real else v) for k, v in sorted(values.items()))
+
+    @classmethod
+    def points(cls, preset: Mapping[str, Value] | None = None) -> tuple[dict[str, Value], ...]:
+        """What a selection chooses from: the shipped point (empty) first, then the grid's others.
+
+        Args:
+            preset: hyper-parameters that a preset sets; they stay as they are.
+
+        Returns:
+            Hyper-parameters to set, a mapping a point.
+        """
+        fixed = preset or {}
+        shipped = {name: getattr(cls, name) for name in cls.grid if name not in fixed}
+        values = itertools.product(*(cls.grid[name] for name in shipped))
+        points = [dict(zip(shipped, chosen, strict=True)) for chosen in values]
+        return ({}, *(point for point in points if point != shipped))
 
     def not_applicable(self, problem: Problem) -> str:
         """The reason why the method does not apply to a problem; empty where it does."""
@@ -229,6 +254,10 @@ class Trained(Method):
     kind: ClassVar[Literal["fitted", "trained"]] = "trained"
     packable: ClassVar[bool] = True
     views: ClassVar[bool] = False
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (3e-4, 1e-3, 3e-3),
+        "weight_decay": (0.01, 0.1, 1.0, 3.0),
+    }
 
     steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
     learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
@@ -322,6 +351,29 @@ class Trained(Method):
             target: which side, for networks that treat them differently.
         """
         return Described(network.embed(view), network(view))
+
+    def read_out(
+        self,
+        labelled: Described,
+        y: Int[Tensor, " m"],
+        target: Described,
+        scored: Described,
+        rng: np.random.Generator,
+    ) -> Float[Tensor, "n c"]:
+        """Scores from a last look at the whole target; called once per trial, outside vmap.
+
+        Default: the scores that `describe` gave. A method that overrides this may use the rows to
+        adapt to together; of `scored` it must treat each row by itself, for in the inductive
+        setting these are other rows.
+
+        Args:
+            labelled: every labelled row as the trained network sees it.
+            y: the classes of these.
+            target: every row to adapt to, likewise.
+            scored: the rows to score; the same as `target` in the transductive setting.
+            rng: the trial's own generator.
+        """
+        return scored.scores
 
     def noise_size(self, shape: Shape) -> int:
         """How many normal numbers `batch.noise` shall hold."""

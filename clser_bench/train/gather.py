@@ -96,8 +96,8 @@ def _rows_of(bank: Bank, rows: Rows, *, instants: bool) -> tuple[Tensor, Tensor,
         moments = bank.instants.new_zeros((len(index), 0, bank.instants.shape[2]))
     return (
         moments.reshape(*shape, *moments.shape[1:]),
-        bank.pooled.index_select(0, index).reshape(*shape, -1),
-        bank.summary.index_select(0, index).reshape(*shape, -1),
+        bank.pooled.index_select(0, index).reshape(*shape, bank.pooled.shape[1]),
+        bank.summary.index_select(0, index).reshape(*shape, bank.summary.shape[1]),
     )
 
 

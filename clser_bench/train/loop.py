@@ -127,5 +127,6 @@ class _Loop:
             self._call,
             self.problem,
             carry=self.carry,
+            seed=self.seed,
             dtype=self.dtype,
         )

@@ -172,6 +172,7 @@ class _Pack:
             self._call(index),
             problem,
             carry=self._carry_of(index),
+            seed=self.seeds[index],
             dtype=self.dtype,
         )
         return finished(scores)

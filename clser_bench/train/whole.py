@@ -24,7 +24,7 @@ Call = Callable[..., Any]
 
 @torch.no_grad()
 def score_rows(
-    method: Trained, call: Call, problem: Problem, *, carry: State, dtype: torch.dtype
+    method: Trained, call: Call, problem: Problem, *, carry: State, seed: int, dtype: torch.dtype
 ) -> Float[Tensor, "n c"]:
     """Scores of the problem's scored rows.
 
@@ -33,9 +33,17 @@ def score_rows(
         call: runs a function of the trial's network.
         problem: the problem.
         carry: the trial's.
+        seed: of the trial.
         dtype: of the features.
     """
-    return _Side(method, call, problem, carry, dtype).describe(problem.scored, target=True).scores
+    side = _Side(method, call, problem, carry, dtype)
+    scored = side.describe(problem.scored, target=True)
+    if type(method).read_out is Trained.read_out:
+        return scored.scores
+    same = np.array_equal(problem.scored, problem.adapt)
+    labelled = side.describe(problem.labelled.rows, target=False)
+    target = scored if same else side.describe(problem.adapt, target=True)
+    return method.read_out(labelled, side.y, target, scored, generator(seed, "read out"))
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Pieces of the methods without a network: classifiers, kernels, alignments of summaries."""
