@@ -8,12 +8,15 @@ Departures: equations reconstructed from the abstract; the language-specific map
 map plus a specific part that starts at zero and is decayed (a separate map for the target gets
 no signal); the instants' highlights are found with prototypes of the plainly averaged labelled
 embeddings, which breaks the circle between weights and prototypes; the target is organised as a
-whole every few steps (`irf_scope=target`) or within the batch; assignments are balanced toward
-the class prior; the maps start from the principal axes of the unlabelled features.
+whole every few steps (`irf_scope=target`) or within the batch; in each organisation prototypes
+and field follow each other for a few rounds; assignments are balanced toward the class prior; the
+maps start from the half-whitened principal axes of the unlabelled features; the answer is read
+from the organised field (balanced, pulled prototypes), not from the labelled prototypes alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -24,72 +27,12 @@ from torch.nn import functional
 
 from clser_bench.nn import resonance as irf
 from clser_bench.nn.alignment import principal_axes
+from clser_bench.nn.resonator import Resonator
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Described, Prior, Shape, State, Trained, View
+from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained, View
 from clser_bench.train.gather import rows_view
-from clser_bench.trial import Problem
-
-
-class LanguageMap(nn.Module):
-    """A linear map shared by both languages, plus a part of each that starts at zero."""
-
-    def __init__(self, inputs: int, outputs: int, *, specific: bool) -> None:
-        super().__init__()
-        self.shared = nn.Linear(inputs, outputs)
-        sides = 2 if specific else 0
-        self.specific = nn.Parameter(torch.zeros(sides, outputs, inputs))
-
-    def weight(self, *, target: bool) -> Tensor:
-        """W_lang [outputs, inputs] of a language."""
-        if not self.specific.shape[0]:
-            return self.shared.weight
-        return self.shared.weight + self.specific[int(target)]
-
-
-class Resonator(nn.Module):
-    """The maps of step 1, and the temperatures where they are learned."""
-
-    def __init__(self, shape: Shape, method: Sere) -> None:
-        super().__init__()
-        self.classes = shape.c
-        specific = method.heterogeneous
-        self.emotional = LanguageMap(2 * shape.d, method.embedding, specific=specific)
-        self.semantic = LanguageMap(shape.f, method.embedding, specific=specific)
-        sides = 2 if method.adaptive else 0
-        self.log_temperature = nn.Parameter(torch.zeros(sides, 2))
-
-    def embed(self, view: View, rough: Tensor | None, method: Sere, *, target: bool) -> Tensor:
-        """Embeddings u of step 3 [b, e]; plain averaging of the instants where `rough` is None."""
-        h = irf.with_differences(view.instants)
-        w = self.emotional.weight(target=target)
-        if rough is None:
-            mean = h.mean(dim=-2)
-        else:
-            temperature = method.irf_highlight * self.factor(1, target=target)
-            a = irf.highlight(h, w, rough, temperature)
-            mean = (a.unsqueeze(-2) @ h).squeeze(-2)
-        # sum_t a W h = W sum_t a h
-        emotional = functional.linear(mean, w, self.emotional.shared.bias)
-        semantic = functional.linear(
-            view.summary, self.semantic.weight(target=target), self.semantic.shared.bias
-        )
-        return functional.normalize(torch.tanh(method.gain * (semantic + emotional)), dim=-1)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the parameters."""
-        return self.log_temperature.dtype
-
-    def specific_size(self) -> Tensor:
-        """Sum of squares of the language-specific parts."""
-        return self.emotional.specific.square().sum() + self.semantic.specific.square().sum()
-
-    def factor(self, which: int, *, target: bool) -> Tensor | float:
-        """Learned factor of tau (0) or tau_h (1) for a language; 1 where not learned."""
-        if not self.log_temperature.shape[0]:
-            return 1.0
-        return self.log_temperature[int(target), which].exp()
+from clser_bench.trial import Problem, Value
 
 
 class Anchor(NamedTuple):
@@ -110,8 +53,8 @@ class Anchor(NamedTuple):
 
 @register(
     "sere",
-    version=1,
-    presets={
+    version=2,
+    ablations={
         "sere-isomorphic": {"heterogeneous": False},
         "sere-no-prototype": {"prototype_weight": 0.0},
         "sere-no-dual": {"dual_weight": 0.0},
@@ -126,12 +69,19 @@ class Sere(Trained):
     inputs_instants: ClassVar[bool] = True
     note: ClassVar[str] = "SERE: equations reconstructed from the abstract (arXiv 2604.07417)"
 
-    learning_rate: float = hyper(1e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (1e-4, 3e-4, 1e-3),
+        "whitening": (0.25, 0.5),
+        "irf_pull": (0.15, 0.3),
+    }
+
+    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    steps: int = hyper(50, low=1, high=100_000, about="optimiser steps (batches)")
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
-    source_batch: int = hyper(1, low=1, high=65536, about="not used")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
     principal_start: bool = hyper(True, choices=(False, True), about="start from principal axes")
+    whitening: float = hyper(0.5, low=0.0, high=1.0, about="power w of the axes' variances")
+    dynamic: float = hyper(0.3, low=0.0, high=10.0, about="weight of the instants at the start")
     gain: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="factor inside tanh")
     heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
     adaptive: bool = hyper(False, choices=(False, True), about="learn the temperatures")
@@ -140,7 +90,7 @@ class Sere(Trained):
     irf_temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau")
     irf_highlight: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau_h")
     irf_steps: int = hyper(2, low=0, high=100, about="rounds of coupling")
-    irf_coupling: float = hyper(0.5, low=0.0, high=1.0, about="kappa")
+    irf_coupling: float = hyper(0.3, low=0.0, high=1.0, about="kappa")
     irf_neighbours: int = hyper(10, low=1, high=10_000, about="n")
     irf_sharpness: float = hyper(1.0, low=0.1, high=10.0, log=True, about="power of q")
     averaged: bool = hyper(False, choices=(False, True), about="average prototypes over steps")
@@ -148,6 +98,8 @@ class Sere(Trained):
     irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
     irf_every: int = hyper(25, low=1, high=100_000, about="steps between organising the target")
     irf_start_share: float = hyper(0.2, low=0.01, high=1.0, about="most confident share at first")
+    irf_rounds: int = hyper(3, low=0, high=100, about="rounds of prototypes and field")
+    irf_pull: float = hyper(0.3, low=0.0, high=1.0, about="rho, the field's share in them")
     prior: str = hyper("uniform", choices=("uniform", "estimated"), about="class shares of q")
     prototype_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_p")
     dual_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_d")
@@ -168,14 +120,27 @@ class Sere(Trained):
         """The whole target is organised where the scope says so."""
         return self.irf_every if self.irf_scope == "target" and self.field else 0
 
+    def phases(self) -> tuple[Phase, ...]:
+        """One; the rest of the source is not used."""
+        return (Phase(sees=("labelled", "target")),)
+
     def network(self, shape: Shape) -> nn.Module:
         """The resonator."""
-        return Resonator(shape, self)
+        return Resonator(
+            d=shape.d,
+            f=shape.f,
+            c=shape.c,
+            embedding=self.embedding,
+            specific=self.heterogeneous,
+            adaptive=self.adaptive,
+        )
 
     def start(self, network: Resonator, problem: Problem) -> None:
         """Start from the principal axes of both languages' summaries and mean instants.
 
-        Random maps to so few values blur the little that k utterances per class tell.
+        Random maps to so few values blur the little that k utterances per class tell. Variances
+        are evened out in part: whole, they let the noise of the small axes speak; not at all,
+        loudness and arousal drown the rest.
         """
         if not self.principal_start:
             return
@@ -184,14 +149,16 @@ class Sere(Trained):
             rows_view(table, rows, instants=False, dtype=torch.float32)
             for table, rows in ((problem.source, source), (problem.target, problem.adapt))
         ]
-        together = torch.cat([torch.cat([side.summary, side.pooled], dim=-1) for side in sides])
+        together = torch.cat(
+            [torch.cat([side.summary, self.dynamic * side.pooled], dim=-1) for side in sides]
+        )
         f, d = sides[0].summary.shape[1], sides[0].pooled.shape[1]
         # A random rotation spreads the variance over all values, so that tanh treats them alike.
         rotation = nn.init.orthogonal_(torch.empty(self.embedding, self.embedding))
-        axes = rotation @ principal_axes(together, self.embedding)
+        axes = rotation @ principal_axes(together, self.embedding, whitening=self.whitening)
         network.semantic.shared.weight.copy_(axes[:, :f])
-        network.emotional.shared.weight.zero_()[:, :d].copy_(axes[:, f:])
-        network.semantic.shared.bias.zero_()
+        network.emotional.shared.weight.zero_()[:, :d].copy_(self.dynamic * axes[:, f:])
+        network.semantic.shared.bias.copy_(-axes @ together.mean(dim=0))
         network.emotional.shared.bias.zero_()
 
     def initial_carry(self, network: Resonator) -> State:
@@ -235,7 +202,7 @@ class Sere(Trained):
         rng: np.random.Generator,
     ) -> State:
         """Organise the whole target; the least confident rows of each class wait."""
-        q = self._organised(target.embedding, target.scores / self.irf_temperature)
+        q = self._field(labelled.embedding, y, target).assignments
         confidence, label = q.max(dim=-1)
         share = self.irf_start_share + (1 - self.irf_start_share) * progress
         weight = torch.zeros_like(confidence)
@@ -245,6 +212,39 @@ class Sere(Trained):
             chosen = members[order[: max(1, round(share * len(members)))]]
             weight[chosen] = confidence[chosen]
         return {"q": q, "w": weight}
+
+    def read_out(
+        self,
+        labelled: Described,
+        y: Tensor,
+        target: Described,
+        scored: Described,
+        rng: np.random.Generator,
+    ) -> Tensor:
+        """Balanced resonance with the prototypes that the organised target has pulled."""
+        if not self.field:
+            return scored.scores
+        field = self._field(labelled.embedding, y, target)
+        return irf.cosine(scored.embedding, field.prototypes) / self.irf_temperature + field.offsets
+
+    def _field(self, embedding: Tensor, y: Tensor, target: Described) -> irf.Field:
+        u, k = target.embedding, target.scores.shape[-1]
+        classes = functional.one_hot(y, k).to(u.dtype)
+        uniform = torch.full((k,), 1 / k, dtype=u.dtype)
+        return irf.self_organise(
+            u,
+            irf.prototypes(embedding, classes),
+            rounds=self.irf_rounds,
+            pull=self.irf_pull,
+            temperature=self.irf_temperature,
+            prior=None if self.prior == "estimated" else uniform,
+            resonance=irf.neighbours(
+                u, count=self.irf_neighbours, temperature=self.irf_temperature
+            ),
+            steps=self.irf_steps,
+            coupling=self.irf_coupling,
+            sharpness=self.irf_sharpness,
+        )
 
     def describe(
         self,
@@ -275,7 +275,14 @@ class Sere(Trained):
     def _embed(
         self, network: Resonator, view: View, rough: Tensor | None, *, target: bool
     ) -> Tensor:
-        return network.embed(view, rough if self.field else None, self, target=target)
+        return network.embed(
+            view.instants,
+            view.summary,
+            rough if self.field else None,
+            temperature=self.irf_highlight,
+            gain=self.gain,
+            target=target,
+        )
 
     def _assignments(self, v: Tensor, logits: Tensor, state: State) -> tuple[Tensor, Tensor]:
         if state:

@@ -6,9 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+FLOOR = 1e-6
+"""Variances below this share of the largest are raised to it before a division."""
 
-def principal_axes(x: Float[Tensor, "n p"], count: int) -> Float[Tensor, "e p"]:
-    """Directions of largest variance, as orthonormal rows.
+
+def principal_axes(
+    x: Float[Tensor, "n p"], count: int, *, whitening: float = 0.0
+) -> Float[Tensor, "e p"]:
+    """Directions of largest variance, as orthogonal rows.
 
     The first `count` principal axes keep distances as well as any linear map to that many
     values can (Eckart & Young 1936), so classes that lie apart stay apart.
@@ -16,11 +21,18 @@ def principal_axes(x: Float[Tensor, "n p"], count: int) -> Float[Tensor, "e p"]:
     Args:
         x: observations; centred here.
         count: e; where it exceeds p, the remaining rows are zero.
+        whitening: power w; an axis of variance v is scaled by v^(-w/2): 0 leaves the variances as
+            they are (rows of unit length), 1 makes them all one.
     """
     centred = (x - x.mean(dim=0)).to(torch.float64)
-    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
     axes = vectors.flip(-1)[:, :count].T
+    variances = values.flip(-1)[:count, None]
     # The sign of an eigenvector is arbitrary: its largest component is made positive.
     largest = axes.abs().argmax(dim=-1, keepdim=True)
-    axes = (axes * axes.gather(-1, largest).sign()).to(x.dtype)
-    return torch.nn.functional.pad(axes, (0, 0, 0, count - len(axes)))
+    axes = axes * axes.gather(-1, largest).sign()
+    if whitening:
+        # A side without any variance keeps its zeros: nothing is blown up.
+        floor = torch.where(variances[0] > 0, FLOOR * variances[0], 1.0)
+        axes = axes * variances.clamp_min(floor).pow(-whitening / 2)
+    return torch.nn.functional.pad(axes.to(x.dtype), (0, 0, 0, count - len(axes)))

@@ -6,14 +6,17 @@ docs/sere.md.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.nn.balance import balance
+from clser_bench.nn.balance import balance, balancing_offsets
 
 SINKHORN_STEPS = 5
+READ_OUT_STEPS = 50
 FLOOR = 1e-8
 MASKED = -1e9
 """Stands for minus infinity where a row could otherwise hold nothing else."""
@@ -164,3 +167,61 @@ def dual_resonance(
     attraction = torch.log_softmax(logits, dim=-1) * others
     loss = -(agreement * attraction).sum(dim=-1)
     return (weight * loss).sum() / (weight.sum() + FLOOR)
+
+
+class Field(NamedTuple):
+    """Unlabelled utterances after they have organised themselves.
+
+    Attributes:
+        prototypes: of the last round [k, e], unit length.
+        offsets: of the classes' logits, which balance them [k].
+        assignments: q [n, k].
+    """
+
+    prototypes: Tensor
+    offsets: Tensor
+    assignments: Tensor
+
+
+def self_organise(
+    u: Float[Tensor, "n e"],
+    c: Float[Tensor, "k e"],
+    *,
+    rounds: int,
+    pull: float,
+    temperature: float,
+    prior: Float[Tensor, " k"] | None,
+    resonance: Float[Tensor, "n n"],
+    steps: int,
+    coupling: float,
+    sharpness: float,
+) -> Field:
+    """Rounds in which prototypes organise the field and the field pulls prototypes (step 4).
+
+    Each round organises the utterances around the prototypes (`organise`) and then moves the
+    prototypes toward the field: c <- normalise((1 - rho) c + rho normalise(q^T u)). The first round
+    starts from the labelled prototypes. This is the soft, balanced assignment of transductive
+    few-shot learning (Hu et al., Leveraging the feature distribution in transfer-based few-shot
+    learning, ICANN 2021, algorithm 1) on the resonance field.
+
+    Args:
+        u: unlabelled embeddings of unit length.
+        c: prototypes of the labelled utterances.
+        rounds: how often the prototypes move; 0 organises once and leaves them.
+        pull: rho, the field's share in the prototypes.
+        temperature: tau.
+        prior: class shares to balance toward; None estimates them in each round.
+        resonance: R between the utterances.
+        steps: as in `organise`.
+        coupling: likewise.
+        sharpness: likewise.
+    """
+    for turn in range(rounds + 1):
+        logits = cosine(u, c) / temperature
+        p = logits.softmax(dim=-1)
+        shares = estimated_prior(p) if prior is None else prior
+        q = organise(p, resonance, shares, steps=steps, coupling=coupling, sharpness=sharpness)
+        if turn < rounds:
+            field = functional.normalize(q.transpose(0, 1) @ u, dim=-1)
+            c = functional.normalize((1 - pull) * c + pull * field, dim=-1)
+    return Field(c, balancing_offsets(logits, shares, steps=READ_OUT_STEPS), q)

@@ -22,6 +22,18 @@ def test_principal_axes_equal_scikit_learn_up_to_sign() -> None:
     assert (ours.gather(1, ours.abs().argmax(1, keepdim=True)) > 0).all()
 
 
+def test_whitening_takes_out_a_power_of_the_variances() -> None:
+    x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = x * torch.tensor([5.0, 2.0, 0.5], dtype=torch.float64)
+    variances = torch.from_numpy(PCA(3).fit(x.numpy()).explained_variance_) * 399 / 400
+    for power in (0.0, 0.5, 1.0):
+        z = x @ principal_axes(x, 3, whitening=power).T
+        expected = variances ** (1 - power)
+        torch.testing.assert_close(z.var(dim=0, correction=0), expected)
+    constant = principal_axes(torch.ones(5, 3), 2, whitening=1.0)
+    assert torch.isfinite(constant).all()
+
+
 def test_more_axes_than_values_are_zero_rows() -> None:
     axes = principal_axes(torch.randn(9, 2, generator=torch.Generator().manual_seed(0)), 4)
     assert axes.shape == (4, 2)
@@ -31,7 +43,7 @@ def test_more_axes_than_values_are_zero_rows() -> None:
 def test_sere_starts_as_an_isometry_of_the_principal_space() -> None:
     """With as many values as inputs, inner products of mean instants and summaries are kept."""
     problem = random_problem(d=3, f=5)
-    method = registry.create("sere", {"embedding": 8})
+    method = registry.create("sere", {"embedding": 8, "whitening": 0.0, "dynamic": 1.0})
     network = new_network(method, problem, seed=1, dtype=torch.float32)
     weight = torch.cat([network.semantic.shared.weight, network.emotional.shared.weight], dim=1)
     assert not weight[:, 8:].any()  # differences start at zero

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from clser_bench.nn import resonance as irf
-from clser_bench.nn.balance import balance
+from clser_bench.nn.balance import balance, balancing_offsets
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -203,3 +204,75 @@ def test_dual_resonance_of_a_lone_instance_is_finite() -> None:
 def test_estimated_prior_lies_between_the_mean_and_uniform() -> None:
     p = torch.tensor([[1.0, 0.0], [0.5, 0.5]])
     torch.testing.assert_close(irf.estimated_prior(p), torch.tensor([0.625, 0.375]))
+
+
+def by_loops(u: np.ndarray, c: np.ndarray, *, rounds: int, pull: float, tau: float) -> np.ndarray:
+    """Assignments without coupling: soft k-means with balanced classes, row by row."""
+    unit = lambda v: v / np.linalg.norm(v)  # noqa: E731
+    for turn in range(rounds + 1):
+        q = np.array([[np.exp(row @ unit(k) / tau) for k in c] for row in u])
+        for _ in range(irf.SINKHORN_STEPS):
+            q = q / q.sum(axis=1, keepdims=True)
+            q = q / q.sum(axis=0, keepdims=True) / len(c)
+        q = q / q.sum(axis=1, keepdims=True)
+        if turn < rounds:
+            pulled = [unit(sum(q[i, k] * u[i] for i in range(len(u)))) for k in range(len(c))]
+            c = np.array(
+                [unit((1 - pull) * own + pull * p) for own, p in zip(c, pulled, strict=True)]
+            )
+    return q
+
+
+def field(u: Tensor, c: Tensor, **changes: object) -> irf.Field:
+    options = {
+        "rounds": 3,
+        "pull": 0.3,
+        "temperature": 0.2,
+        "prior": torch.full((len(c),), 1 / len(c), dtype=u.dtype),
+        "resonance": torch.zeros(len(u), len(u), dtype=u.dtype),
+        "steps": 0,
+        "coupling": 0.0,
+        "sharpness": 1.0,
+    }
+    return irf.self_organise(u, c, **{**options, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 4])
+def test_self_organisation_equals_loops(rounds: int) -> None:
+    u = torch.nn.functional.normalize(rand(12, 5), dim=-1)
+    c = torch.nn.functional.normalize(rand(3, 5, seed=1), dim=-1)
+    expected = by_loops(u.numpy(), c.numpy(), rounds=rounds, pull=0.3, tau=0.2)
+    found = field(u, c, rounds=rounds)
+    np.testing.assert_allclose(found.assignments.numpy(), expected, atol=1e-6)
+
+
+def test_self_organisation_finds_clusters_that_lie_beside_the_prototypes() -> None:
+    """The labelled prototypes lie 60 degrees off; the pulled ones end nearer to the clusters."""
+    angle = torch.tensor([0.0, 120.0, 240.0], dtype=torch.float64).deg2rad()
+    centres = torch.stack([angle.cos(), angle.sin()], dim=-1)
+    u = torch.nn.functional.normalize(
+        centres.repeat_interleave(40, dim=0) + 0.2 * rand(120, 2), dim=-1
+    )
+    turned = angle + torch.tensor(50.0, dtype=torch.float64).deg2rad()
+    c = torch.stack([turned.cos(), turned.sin()], dim=-1)
+    found = field(u, c, rounds=20)
+    before, after = (irf.cosine(k, centres).diagonal() for k in (c, found.prototypes))
+    assert (after > 0.97).all()
+    assert (before < 0.7).all()
+
+
+def test_self_organisation_leaves_prototypes_without_rounds_and_balances_by_offsets() -> None:
+    u = torch.nn.functional.normalize(rand(30, 4) + 1, dim=-1)
+    c = torch.nn.functional.normalize(rand(3, 4, seed=1), dim=-1)
+    found = field(u, c, rounds=0)
+    torch.testing.assert_close(found.prototypes, c)
+    shares = (irf.cosine(u, c) / 0.2 + found.offsets).softmax(dim=-1).mean(dim=0)
+    torch.testing.assert_close(shares, torch.full_like(shares, 1 / 3), atol=1e-3, rtol=0)
+    assert torch.isfinite(field(u[:1], c[:1]).assignments).all()
+
+
+def test_balance_is_a_softmax_with_offsets() -> None:
+    log_p, prior = rand(20, 3), torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    offsets = balancing_offsets(log_p, prior, steps=7)
+    torch.testing.assert_close(balance(log_p, prior, steps=7), (log_p + offsets).softmax(dim=-1))
+    assert not balancing_offsets(log_p, prior, steps=0).any()
