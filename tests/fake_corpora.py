@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,17 @@ def memory_corpus(
     utterances.sort(key=lambda utterance: (utterance.content, utterance.name))
     spec = toy_spec(code, [emotion for emotion in EMOTIONS if emotion in counts])
     return Corpus(spec=spec, root=Path("/nowhere"), utterances=tuple(utterances))
+
+
+def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
+    """The corpus with the emotions of the pair's utterances shuffled among them."""
+    inside = [i for i, item in enumerate(corpus.utterances) if item.emotion in classes]
+    order = generator("test", seed).permutation(len(inside))
+    changed = list(corpus.utterances)
+    for place, other in zip(inside, order, strict=True):
+        emotion = corpus.utterances[inside[other]].emotion
+        changed[place] = replace(changed[place], emotion=emotion)
+    return replace(corpus, utterances=tuple(changed))
 
 
 def content_tables(folder: Path | None = None):

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus
+from fake_corpora import content_tables, memory_corpus, permuted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.data.build import Fold, build
-from clser_bench.seeding import generator
 from clser_bench.spec import Protocol, classes_of
 from clser_bench.trial import AnswerKey, Corpus, Problem
 
@@ -42,17 +40,6 @@ def folds_of(
         protocol=protocol,
         tables=content_tables(folder),
     )
-
-
-def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
-    """The corpus with the emotions of the pair's utterances shuffled among them."""
-    inside = [i for i, item in enumerate(corpus.utterances) if item.emotion in classes]
-    order = generator("test", seed).permutation(len(inside))
-    changed = list(corpus.utterances)
-    for place, other in zip(inside, order, strict=True):
-        emotion = corpus.utterances[inside[other]].emotion
-        changed[place] = replace(changed[place], emotion=emotion)
-    return replace(corpus, utterances=tuple(changed))
 
 
 def reached(value: object, seen: dict[int, object]) -> Iterator[object]:

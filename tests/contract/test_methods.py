@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from fake_corpora import content_tables, memory_corpus, permuted
+from typer.testing import CliRunner
 
 from clser_bench import registry
+from clser_bench.cli.main import app
+from clser_bench.data.build import build
 from clser_bench.hashing import digest_array
-from clser_bench.train.contract import Fitted, Trained
+from clser_bench.spec import Protocol, Setting
+from clser_bench.train.contract import POINTS, Fitted, Trained
 from clser_bench.train.execute import execute
 from clser_bench.train.loop import train_one
 from clser_bench.train.pack import train_pack
 from clser_bench.train.packing import group_key, pack_limit
 from clser_bench.trial import Job, Labelled, Outcome, Problem, Table
 from tests.problems import random_problem
+
+COUNTS = {"anger": 14, "disgust": 5, "fear": 12, "sadness": 10}
+SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
+TARGET = memory_corpus("T", COUNTS)
 
 NAMES = sorted(registry.entries())
 SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
@@ -76,16 +86,60 @@ def test_pack_equals_loop(name: str) -> None:
         np.testing.assert_allclose(result.scores, alone.scores, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).kind == "fitted"])
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
 def test_permuted_target_rows_give_permuted_scores(name: str) -> None:
-    if registry.load(name).role == "bound":
-        pytest.skip("a bound of random scores looks at no row")
+    """A row number says nothing: the same utterances at other rows get the same scores.
+
+    `adapt` names the moved rows in their old order, so that a trained method's batches hold the
+    same utterances; a fitted method is also given them in the new order.
+    """
     problem = random_problem()
     order = np.random.default_rng(0).permutation(36)
+    place = np.argsort(order)
     table = problem.target
     moved = Table("moved", np.array(table.instants)[order], np.array(table.summary)[order])
-    scores = run(name, replace(problem, target=moved)).scores
-    np.testing.assert_allclose(scores, run(name, problem).scores[order], rtol=1e-4, atol=1e-4)
+    scores = run(name, problem).scores
+    followed = run(name, replace(problem, target=moved, adapt=place, scored=place)).scores
+    np.testing.assert_allclose(followed, scores, rtol=1e-4, atol=1e-4)
+    if registry.load(name).kind == "fitted":
+        mixed = run(name, replace(problem, target=moved)).scores
+        np.testing.assert_allclose(mixed, scores[order], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("setting", ["transductive", "inductive"])
+def test_a_poisoned_answer_key_changes_nothing(name: str, setting: Setting) -> None:
+    """All the way from the corpora: the target's labels are shuffled, the scores are the same."""
+    scores = []
+    for target in (TARGET, permuted(TARGET, ("anger", "fear", "sadness"), 1)):
+        folds = build(
+            SOURCE,
+            target,
+            classes=("anger", "fear", "sadness"),
+            shots=3,
+            seed=0,
+            protocol=Protocol(setting=setting),
+            tables=content_tables(),
+        )
+        outcomes = [run(name, fold.problem) for fold in folds]
+        assert [outcome.status for outcome in outcomes] == ["ok"] * len(folds), outcomes[0].reason
+        assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
+        scores.append([outcome.scores.tobytes() for outcome in outcomes])
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
+def test_rows_that_are_only_scored_do_not_move_the_others(name: str) -> None:
+    """In the inductive setting the scored rows are no data: each is answered by itself."""
+    problem = replace(random_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
+    table = problem.target
+    summary, instants = np.array(table.summary), np.array(table.instants)
+    summary[30:] += 3
+    instants[30:] += 3
+    other = replace(problem, target=Table("other", instants, summary))
+    np.testing.assert_allclose(
+        run(name, other).scores[:6], run(name, problem).scores[:6], rtol=1e-4, atol=1e-4
+    )
 
 
 def one_class(problem: Problem) -> Problem:
@@ -141,6 +195,27 @@ def test_packing_is_stable(name: str) -> None:
     assert group_key(a) == group_key(b)
     assert group_key(a) != group_key(job(name, random_problem(c=4)))
     assert pack_limit(a) >= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_points_of_a_selection_are_few_and_start_with_the_shipped_one(name: str) -> None:
+    cls, overrides = registry.load(name), registry.entry(name).overrides
+    points = cls.points(overrides)
+    assert points[0] == {}
+    assert len(points) <= POINTS
+    made = [registry.create(name, point).parameters() for point in points]
+    assert len(set(made)) == len(points), "a point stands twice, or the grid lacks the defaults"
+    grid = {key: values for key, values in cls.grid.items() if key not in overrides}
+    assert len(points) == math.prod(map(len, grid.values()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_show_prints_the_card(name: str) -> None:
+    shown = CliRunner().invoke(app, ["show", name])
+    assert shown.exit_code == 0, shown.output
+    assert name in shown.output
+    for text in ("Reference:", "Departures:", *registry.load(name).ranges()):
+        assert text in shown.output
 
 
 @pytest.mark.parametrize("name", NAMES)
