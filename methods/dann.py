@@ -10,7 +10,9 @@ follows the shared schedule; the domain classifier sees the whole source, labell
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +20,11 @@ from torch.nn import functional
 
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.gradient import reverse_gradient
+from clser_bench.nn.ramps import sigmoid_ramp
 from clser_bench.registry import register
 from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Shape, State, Trained, View
+from clser_bench.trial import Value
 
 
 class DomainAdversary(SharedClassifier):
@@ -35,6 +39,11 @@ class DomainAdversary(SharedClassifier):
 @dataclass(frozen=True, kw_only=True)
 class Dann(Trained):
     """Domain-adversarial neural network."""
+
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (3e-4, 1e-3, 3e-3),
+        "adversary_weight": (0.1, 0.3, 1.0, 3.0),
+    }
 
     adversary_weight: float = hyper(
         1.0, low=0.0, high=10.0, about="factor of the domain loss on the features"
@@ -51,8 +60,7 @@ class Dann(Trained):
         embedding = network.embed(View(*map(torch.cat, together)))
         known, both = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = functional.cross_entropy(network.head(known), batch.y)
-        ramp = torch.as_tensor(self.ramp, dtype=emotion.dtype)
-        weight = self.adversary_weight * (2 / (1 + torch.exp(-ramp * progress)) - 1)
+        weight = self.adversary_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
         scores = network.domain(reverse_gradient(both, weight)).squeeze(-1)
         truth = torch.zeros_like(scores)
         truth[len(batch.source.summary) :] = 1

@@ -1,0 +1,67 @@
+"""Deep subdomain adaptation: kernel means of both languages match emotion by emotion.
+
+Reference: Zhu et al., Deep Subdomain Adaptation Network for Image Classification, IEEE
+Transactions on Neural Networks and Learning Systems, 2020: the local MMD (LMMD) with its class
+weights, and the objective of DSAN. The kernels, the classes that count (those that are the
+likeliest of some utterance on both sides of a batch), the ramp 2 / (1 + exp(-10 p)) - 1 and the
+factor 0.5 are those of the authors' code (easezyc/deep-transfer-learning).
+
+Departures: the shared backbone, optimiser and budget instead of a pre-trained ResNet; the adapted
+layer is the embedding; few source utterances have labels here, so the source's side is the
+labelled batch with one-hot weights and a batch of the whole source with its softmax for weights,
+as the target's, without gradient; the ramp follows steps instead of epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.nn.discrepancy import local_mmd
+from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.trial import Value
+
+
+@register("dsan", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Dsan(Trained):
+    """Cross-entropy of emotions plus LMMD of the embedding."""
+
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (3e-4, 1e-3, 3e-3),
+        "lmmd_weight": (0.05, 0.15, 0.5, 1.5),
+    }
+
+    lmmd_weight: float = hyper(0.5, low=0.0, high=100.0, about="factor of LMMD after the ramp")
+    ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the authors' ramp")
+
+    def network(self, shape: Shape) -> nn.Module:
+        """The shared backbone with a linear head."""
+        return SharedClassifier(shape.d, shape.f, shape.c)
+
+    def loss(
+        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
+    ) -> Tensor:
+        """Cross-entropy of the labelled batch plus the ramped LMMD."""
+        known, rest = network.embed(batch.labelled), network.embed(batch.source)
+        target = network.embed(batch.target)
+        scores = network.head(known)
+        emotion = functional.cross_entropy(scores, batch.y)
+        labels = functional.one_hot(batch.y, scores.shape[-1]).to(scores.dtype)
+        lmmd = local_mmd(
+            torch.cat([known, rest]),
+            target,
+            torch.cat([labels, network.head(rest).softmax(dim=-1)]),
+            network.head(target).softmax(dim=-1),
+        )
+        weight = self.lmmd_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
+        return emotion + weight * lmmd

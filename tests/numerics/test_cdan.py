@@ -1,0 +1,129 @@
+"""CDAN: its parts by loops, its whole loss and gradient without a reversed gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from clser_bench import registry
+from clser_bench.nn import discrepancy
+from clser_bench.train.batches import Feeder, trial_of
+from clser_bench.train.contract import Batch, Shape, Trained
+from clser_bench.train.loop import train_one
+from clser_bench.trial import Problem, Table
+from tests.problems import random_problem
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_multilinear_map_is_the_outer_product() -> None:
+    embedding, classes = rand(4, 3), rand(4, 2, seed=1)
+    found = discrepancy.multilinear_map(embedding, classes)
+    expected = [np.outer(g, f).ravel() for g, f in zip(classes, embedding, strict=True)]
+    np.testing.assert_allclose(found.numpy(), np.stack(expected), atol=1e-15)
+
+
+def test_entropy() -> None:
+    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [900.0, -900.0]], dtype=torch.float64)
+    expected = [math.log(2), -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)), 0.0]
+    np.testing.assert_allclose(discrepancy.entropy(logits).numpy(), expected, atol=1e-12)
+
+
+def domain_by_loops(
+    scores: np.ndarray, weight: np.ndarray, sums: tuple[float, float], n: int
+) -> float:
+    total = 0.0
+    for i, (score, w) in enumerate(zip(scores, weight, strict=True)):
+        target = 1 / (1 + math.exp(-score))
+        cost = -math.log(1 - target) if i < n else -math.log(target)
+        total += w * cost / sums[int(i >= n)]
+    # The authors divide by the sum of all normalised weights, which is two.
+    return total / 2
+
+
+def test_domain_loss_by_loops() -> None:
+    scores, weight = rand(7), 1 + rand(7, seed=1).sigmoid()
+    s, w = scores.numpy(), weight.numpy()
+    sums = (float(w[:3].sum()), float(w[3:].sum()))
+    leaves = [scores.clone().requires_grad_(), weight.clone().requires_grad_()]
+    found = discrepancy.domain_loss(leaves[0], leaves[1], 3)
+    assert found.item() == pytest.approx(domain_by_loops(s, w, sums, 3), rel=1e-12)
+    slopes = torch.autograd.grad(found, leaves)
+    for i in range(7):
+        step = 1e-6 * np.eye(7)[i]
+        by_score = domain_by_loops(s + step, w, sums, 3) - domain_by_loops(s - step, w, sums, 3)
+        by_weight = domain_by_loops(s, w + step, sums, 3) - domain_by_loops(s, w - step, sums, 3)
+        assert float(slopes[0][i]) == pytest.approx(by_score / 2e-6, rel=1e-6)
+        assert float(slopes[1][i]) == pytest.approx(by_weight / 2e-6, rel=1e-6)
+
+
+def test_domain_loss_with_equal_weights_is_the_mean_cross_entropy() -> None:
+    scores = rand(8)
+    truth = (torch.arange(8) >= 4).to(scores)
+    expected = nn.functional.binary_cross_entropy_with_logits(scores, truth)
+    found = discrepancy.domain_loss(scores, torch.full_like(scores, 1.7), 4)
+    torch.testing.assert_close(found, expected)
+
+
+def first_batch(method: Trained, problem: Problem) -> Batch:
+    return trial_of(Feeder(method, [problem], [5], torch.float64).batch(0), 0)
+
+
+def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Tensor:
+    """The domain loss, its gradient nowhere reversed."""
+    costs = []
+    for view, is_target in ((batch.source, False), (batch.target, True)):
+        embedding = network.embed(view)  # type: ignore[operator]
+        p = torch.softmax(network.head(embedding), dim=-1)  # type: ignore[operator]
+        joint = torch.einsum("nk,ne->nke", p.detach(), embedding).reshape(len(p), -1)
+        of_target = torch.sigmoid(network.domain(joint)).squeeze(-1)  # type: ignore[operator]
+        each = -torch.log(of_target if is_target else 1 - of_target)
+        weight = 1 + torch.exp((p * torch.log(p)).sum(dim=-1)) if weighted else torch.ones(len(p))
+        costs.append((weight * each).sum() / weight.sum().detach())
+    return (costs[0] + costs[1]) / 2
+
+
+@pytest.mark.parametrize("name", ["cdan", "cdan-e"])
+def test_loss_and_gradient_without_reversal(name: str) -> None:
+    """Adversary: the slope of its loss. Backbone and head: minus lambda times the ramp times it."""
+    method = registry.create(name, {"adversary_weight": 0.7, "ramp": 4.0})
+    problem = random_problem()
+    torch.manual_seed(0)
+    network = method.network(Shape.of(problem)).double()
+    batch = first_batch(method, problem)
+    names, values = zip(*network.named_parameters(), strict=True)
+    loss = method.loss(network, batch, {}, 0.3)
+    found = torch.autograd.grad(loss, values)
+
+    emotion = nn.functional.cross_entropy(network(batch.labelled), batch.y)
+    domains = adversary_by_hand(network, batch, weighted=name == "cdan-e")
+    torch.testing.assert_close(loss, emotion + domains)
+    one = torch.autograd.grad(emotion, values, materialize_grads=True)
+    two = torch.autograd.grad(domains, values, materialize_grads=True)
+    strength = 0.7 * math.tanh(4.0 * 0.3 / 2)
+    for part, slope, of_emotion, of_domains in zip(names, found, one, two, strict=True):
+        factor = 1.0 if part.startswith("domain") else -strength
+        torch.testing.assert_close(slope, of_emotion + factor * of_domains, msg=part)
+        if part.startswith("head"):
+            assert bool(of_domains.any()) == (name == "cdan-e")
+
+
+def test_entropy_weighted_adversary_undoes_a_shift_of_the_target() -> None:
+    correct = {}
+    for name in ("source-only", "cdan-e"):
+        method, hits = registry.create(name, {"steps": 100}), []
+        for seed in range(3):
+            problem = random_problem(f"m{seed}", n_source=150, n_target=150, shots=5)
+            table = problem.target
+            moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
+            scores = train_one(method, replace(problem, target=moved), seed).scores
+            hits.append(np.mean(scores.argmax(axis=1) == np.arange(150) % 3))
+        correct[name] = np.mean(hits)
+    assert correct["cdan-e"] > correct["source-only"] + 0.06

@@ -1,0 +1,284 @@
+"""MMD, joint and local MMD, CORAL, the ramp: loops, hand-worked cases, invariances, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from clser_bench import registry
+from clser_bench.nn import discrepancy
+from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.train.loop import train_one
+from clser_bench.trial import Problem, Table
+from tests.problems import random_problem
+
+Loss = Callable[..., Tensor]
+
+
+def rand(*shape: int, seed: int = 0, shift: float = 0.0) -> Tensor:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=draw, dtype=torch.float64) + shift
+
+
+def shares(n: int, c: int, seed: int) -> Tensor:
+    return torch.softmax(2 * rand(n, c, seed=seed), dim=-1)
+
+
+def squared(a: np.ndarray, b: np.ndarray) -> float:
+    return float(sum((p - q) ** 2 for p, q in zip(a, b, strict=True)))
+
+
+def bandwidth_by_loops(x: np.ndarray) -> float:
+    n = len(x)
+    return sum(squared(x[i], x[j]) for i in range(n) for j in range(n)) / (n * n - n)
+
+
+def kernels_by_loops(x: np.ndarray, middle: float) -> np.ndarray:
+    """Five Gaussian kernels: the smallest bandwidth is a quarter of the middle one, then twice."""
+    k = np.zeros((len(x), len(x)))
+    for power in range(5):
+        for i in range(len(x)):
+            for j in range(len(x)):
+                k[i, j] += math.exp(-squared(x[i], x[j]) / (middle / 4 * 2**power))
+    return k
+
+
+def unbiased_by_loops(k: np.ndarray, n: int) -> float:
+    m = len(k) - n
+    total = 0.0
+    for i in range(n + m):
+        for j in range(n + m):
+            if i < n and j < n:
+                total += k[i, j] / (n * (n - 1)) if i != j else 0.0
+            elif i >= n and j >= n:
+                total += k[i, j] / (m * (m - 1)) if i != j else 0.0
+            else:
+                total -= k[i, j] / (n * m)
+    return total
+
+
+def check(loss: Loss, expected: Callable[..., float], *inputs: Tensor) -> None:
+    """Value, and gradient in every input by central differences of the loops."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    found = loss(*leaves)
+    plain = [x.numpy() for x in inputs]
+    assert found.item() == pytest.approx(expected(*plain), rel=1e-9, abs=1e-12)
+    step = 1e-5
+    for at, slope in enumerate(torch.autograd.grad(found, leaves)):
+        for index in np.ndindex(*inputs[at].shape):
+            sides = []
+            for sign in (1, -1):
+                moved = [x.copy() for x in plain]
+                moved[at][index] += sign * step
+                sides.append(expected(*moved))
+            difference = (sides[0] - sides[1]) / (2 * step)
+            assert float(slope[index]) == pytest.approx(difference, rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 0.0), (math.log(3) / 10, 0.5), (0.5, math.tanh(2.5))]
+)
+def test_sigmoid_ramp(progress: float, expected: float) -> None:
+    for gamma in (10.0, torch.tensor(10.0, dtype=torch.float64)):
+        found = sigmoid_ramp(gamma, progress, dtype=torch.float64)
+        assert float(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mmd_by_hand() -> None:
+    """Rows 0, 1 and 0, 1: eight of twelve ordered pairs differ by one, so the mean d^2 is 2/3."""
+    rows = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    k = sum(math.exp(-1 / (2 / 3 * factor)) for factor in (0.25, 0.5, 1, 2, 4))
+    found = discrepancy.multi_kernel_mmd(rows, rows)
+    assert float(found) == pytest.approx(2 * k - (5 + k), abs=1e-12)
+
+
+def test_mmd_by_loops() -> None:
+    source, target = rand(5, 3), rand(4, 3, seed=1, shift=0.7)
+    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
+
+    def expected(source: np.ndarray, target: np.ndarray) -> float:
+        # The bandwidth is a constant: it stays where the rows are moved for the differences.
+        return unbiased_by_loops(kernels_by_loops(np.concatenate([source, target]), middle), 5)
+
+    check(discrepancy.multi_kernel_mmd, expected, source, target)
+
+
+def test_mmd_is_unbiased() -> None:
+    """The mean over draws from one distribution is zero; with self-pairs it would be above."""
+    found = torch.stack(
+        [
+            discrepancy.multi_kernel_mmd(rand(8, 2, seed=2 * s), rand(8, 2, seed=2 * s + 1))
+            for s in range(400)
+        ]
+    )
+    error = float(found.std()) / math.sqrt(len(found))
+    assert abs(float(found.mean())) < 3 * error < 0.1
+
+
+def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
+    source, target = rand(7, 4), rand(6, 4, seed=1, shift=0.5)
+    found = discrepancy.multi_kernel_mmd(source, target)
+    turn = torch.linalg.qr(rand(4, 4, seed=2)).Q
+    for a, b in [
+        (source.flip(0), target.roll(2, 0)),
+        (target, source),
+        (3 * source @ turn + 5, 3 * target @ turn + 5),
+    ]:
+        torch.testing.assert_close(discrepancy.multi_kernel_mmd(a, b), found)
+    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.1
+
+
+def test_joint_mmd_by_loops() -> None:
+    source, target = rand(4, 3), rand(5, 3, seed=1, shift=0.4)
+    p, q = shares(4, 3, seed=2), shares(5, 3, seed=3)
+    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
+
+    def expected(*parts: np.ndarray) -> float:
+        k = kernels_by_loops(np.concatenate(parts[:2]), middle)
+        classes = np.concatenate(parts[2:])
+        for i in range(9):
+            for j in range(9):
+                k[i, j] *= math.exp(-squared(classes[i], classes[j]) / 1.68)
+        return unbiased_by_loops(k, 4)
+
+    def loss(source: Tensor, target: Tensor, p: Tensor, q: Tensor) -> Tensor:
+        return discrepancy.joint_mmd(source, target, p, q, torch.tensor(1.68, dtype=torch.float64))
+
+    check(loss, expected, source, target, p, q)
+
+
+def test_joint_mmd_sees_swapped_classes_that_the_margins_hide() -> None:
+    """Source: class by place. Target: the same places and classes, but paired the other way."""
+    place = torch.cat([rand(20, 2, shift=-2), rand(20, 2, seed=1, shift=2)])
+    classes = torch.eye(2, dtype=torch.float64).repeat_interleave(20, dim=0)
+    same = discrepancy.joint_mmd(place, place, classes, classes, 1.68)
+    swapped = discrepancy.joint_mmd(place, place, classes, classes.flip(0), 1.68)
+    assert swapped > same + 1
+
+
+def local_by_loops(
+    source: np.ndarray, target: np.ndarray, p: np.ndarray, q: np.ndarray, middle: float
+) -> float:
+    k = kernels_by_loops(np.concatenate([source, target]), middle)
+    n, m = len(source), len(target)
+    both = sorted(set(p.argmax(axis=1)) & set(q.argmax(axis=1)))
+    total = 0.0
+    for label in both:
+        w = [p[i, label] / sum(p[:, label]) for i in range(n)]
+        v = [q[j, label] / sum(q[:, label]) for j in range(m)]
+        total += sum(w[i] * w[j] * k[i, j] for i in range(n) for j in range(n))
+        total += sum(v[i] * v[j] * k[n + i, n + j] for i in range(m) for j in range(m))
+        total -= 2 * sum(w[i] * v[j] * k[i, n + j] for i in range(n) for j in range(m))
+    return total / max(len(both), 1)
+
+
+def test_local_mmd_by_loops() -> None:
+    """One-hot and soft rows in the source; the third class is nobody's likeliest in the target."""
+    source, target = rand(5, 3), rand(4, 3, seed=1, shift=0.6)
+    p = torch.cat([torch.eye(3, dtype=torch.float64), shares(2, 3, seed=2)])
+    q = torch.tensor(
+        [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2]], dtype=torch.float64
+    )
+    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
+    check(
+        lambda s, t: discrepancy.local_mmd(s, t, p, q),
+        lambda s, t: local_by_loops(s, t, p.numpy(), q.numpy(), middle),
+        source,
+        target,
+    )
+
+
+def test_local_mmd_gives_class_weights_no_gradient() -> None:
+    p, q = shares(5, 3, seed=2).requires_grad_(), shares(4, 3, seed=3).requires_grad_()
+    source = rand(5, 3).requires_grad_()
+    loss = discrepancy.local_mmd(source, rand(4, 3, seed=1), p, q)
+    slopes = torch.autograd.grad(loss, [source, p, q], materialize_grads=True)
+    assert [bool(slope.any()) for slope in slopes] == [True, False, False]
+
+
+def test_local_mmd_is_blind_to_class_shares() -> None:
+    """Each class lies on one point; the target has other shares of the same classes."""
+    centres = rand(2, 3)
+    y, z = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 1, 1])
+    eye = torch.eye(2, dtype=torch.float64)
+    local = discrepancy.local_mmd(centres[y], centres[z], eye[y], eye[z])
+    assert float(local) == pytest.approx(0, abs=1e-12)
+    assert discrepancy.multi_kernel_mmd(centres[y], centres[z]) > 0.1
+
+
+def test_local_mmd_without_a_shared_class_is_zero() -> None:
+    eye = torch.eye(2, dtype=torch.float64)
+    source = rand(3, 2).requires_grad_()
+    loss = discrepancy.local_mmd(source, rand(3, 2, seed=1), eye[[0, 0, 0]], eye[[1, 1, 1]])
+    (slope,) = torch.autograd.grad(loss, source)
+    assert float(loss.detach()) == 0.0
+    assert not slope.any()
+
+
+def test_coral_by_hand() -> None:
+    """One value: variances 2 and 0, so (2 - 0)^2 / (4 · 1) = 1."""
+    found = discrepancy.coral(torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [3.0], [3.0]]))
+    assert float(found) == 1.0
+
+
+def test_coral_equals_numpy_and_the_papers_gradient() -> None:
+    """Equations 4 and 5: the gradients written out by the authors."""
+    source, target = rand(6, 3).requires_grad_(), (2 * rand(5, 3, seed=1)).requires_grad_()
+    found = discrepancy.coral(source, target)
+    s, t = source.detach().numpy(), target.detach().numpy()
+    gap = np.cov(s.T) - np.cov(t.T)
+    assert found.item() == pytest.approx((gap**2).sum() / (4 * 9), rel=1e-12)
+    for side, sign, slope in zip(
+        (s, t), (1, -1), torch.autograd.grad(found, [source, target]), strict=True
+    ):
+        n = len(side)
+        ones = np.ones((1, n))
+        inner = (side.T - (ones @ side).T @ ones / n).T @ gap
+        np.testing.assert_allclose(slope.numpy(), sign * inner / (9 * (n - 1)), atol=1e-12)
+
+
+def test_coral_does_not_see_the_mean() -> None:
+    source, target = rand(6, 3), rand(5, 3, seed=1)
+    moved = discrepancy.coral(source + 4, target - 2)
+    torch.testing.assert_close(moved, discrepancy.coral(source, target))
+
+
+@pytest.mark.parametrize("rows", [1, 4, 64])
+def test_rows_that_are_all_the_same_give_no_gradient(rows: int) -> None:
+    x = torch.full((rows, 3), 7.1, requires_grad=True)
+    q = torch.ones(rows, 1)
+    for loss in (
+        discrepancy.multi_kernel_mmd(x, x),
+        discrepancy.joint_mmd(x, x, q, q, 1.68),
+        discrepancy.local_mmd(x, x, q, q),
+        discrepancy.coral(x, x),
+    ):
+        (slope,) = torch.autograd.grad(loss, x)
+        assert torch.isfinite(loss)
+        assert slope.abs().max() < 1e-5
+
+
+def shifted(name: str) -> Problem:
+    """A target whose every value is two deviations too large."""
+    problem = random_problem(name, n_source=150, n_target=150, shots=5)
+    table = problem.target
+    moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
+    return replace(problem, target=moved)
+
+
+def accuracy(name: str, **values: float) -> float:
+    method = registry.create(name, {"steps": 100, **values})
+    found = [train_one(method, shifted(f"m{seed}"), seed).scores for seed in range(2)]
+    return float(np.mean([scores.argmax(axis=1) == np.arange(150) % 3 for scores in found]))
+
+
+def test_methods_undo_a_shift_of_the_target() -> None:
+    without = accuracy("source-only")
+    for name in ("dan", "jan", "deep-coral", "dsan"):
+        assert accuracy(name) > without + 0.15, name
