@@ -1,0 +1,200 @@
+"""Contrastive losses and ECAN: loops, hand-worked cases, invariances, degenerate input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from clser_bench import registry
+from clser_bench.nn import contrastive
+from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.train.contract import Batch, Described, Trained, View
+from clser_bench.train.pack import train_pack
+from clser_bench.trial import Problem, Table
+from tests.problems import random_problem
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def test_neighbourhood_by_loops() -> None:
+    bank, scores = rand(9, 4), rand(9, 3, seed=1)
+    found = contrastive.neighbourhood(bank, scores, count=3)
+    p = scores.softmax(-1)
+    for i in range(9):
+        others = sorted((m for m in range(9) if m != i), key=lambda m: -cosine(bank[i], bank[m]))
+        assert found.rows[i].tolist() == others[:3]
+        assert int(found.label[i]) == int(p[[i, *others[:3]]].sum(0).argmax())
+
+
+def test_neighbourhood_of_two_rows_and_of_one() -> None:
+    two = contrastive.neighbourhood(rand(2, 4), rand(2, 3), count=3)
+    assert two.rows.tolist() == [[1, 1, 1], [0, 0, 0]]
+    one = contrastive.neighbourhood(rand(1, 4), torch.tensor([[0.0, 2.0]]), count=2)
+    assert one.rows.tolist() == [[0, 0]]
+    assert one.label.tolist() == [1]
+
+
+def test_neighbour_contrast_by_hand() -> None:
+    """A neighbour at cosine 1, one other row at cosine 0, temperature 0.5."""
+    u, near = torch.tensor([[2.0, 0.0]]), torch.tensor([[[5.0, 0.0]]])
+    others = torch.tensor([[0.0, 3.0], [1.0, 0.0]])
+    found = contrastive.neighbour_contrast(u, near, others, torch.tensor([[1.0, 0.0]]), 0.5)
+    assert float(found) == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-6)
+
+
+def neighbour_contrast_by_loops(u: Tensor, near: Tensor, others: Tensor, apart: Tensor) -> float:
+    total = 0.0
+    for i in range(len(u)):
+        close = [math.exp(cosine(u[i], n) / 0.3) for n in near[i]]
+        far = [math.exp(cosine(u[i], o) / 0.3) for o, a in zip(others, apart[i], strict=True) if a]
+        total += sum(-math.log(v / (sum(close) + sum(far))) for v in close) / len(close)
+    return total / len(u)
+
+
+def test_neighbour_contrast_equals_loops_and_its_gradient() -> None:
+    u, near, others = rand(5, 4), rand(5, 3, 4, seed=1), rand(6, 4, seed=2)
+    apart = (rand(5, 6, seed=3) > -0.5).double()
+    assert 0 < float(apart.mean()) < 1
+    found = contrastive.neighbour_contrast(u, near, others, apart, 0.3)
+    assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, near, others, apart))
+    assert torch.autograd.gradcheck(
+        lambda u: contrastive.neighbour_contrast(u, near, others, apart, 0.3),
+        (u.requires_grad_(),),
+    )
+
+
+def supervised_contrast_by_loops(u: Tensor, label: list[int]) -> float:
+    losses = []
+    for i in range(len(u)):
+        others = [m for m in range(len(u)) if m != i]
+        total = sum(math.exp(cosine(u[i], u[m]) / 0.3) for m in others)
+        alike = [m for m in others if label[m] == label[i]]
+        each = [-math.log(math.exp(cosine(u[i], u[m]) / 0.3) / total) for m in alike]
+        losses += [sum(each) / len(each)] if each else []
+    return sum(losses) / len(losses)
+
+
+def test_supervised_contrast_equals_loops_and_its_gradient() -> None:
+    u, label = rand(7, 4), [0, 1, 0, 2, 1, 0, 3]
+    found = contrastive.supervised_contrast(u, torch.tensor(label), 0.3)
+    assert float(found) == pytest.approx(supervised_contrast_by_loops(u, label))
+    assert torch.autograd.gradcheck(
+        lambda u: contrastive.supervised_contrast(u, torch.tensor(label), 0.3),
+        (u.requires_grad_(),),
+    )
+
+
+def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:
+    u = rand(3, 4).float().requires_grad_()
+    loss = contrastive.supervised_contrast(u, torch.arange(3), 0.1)
+    assert float(loss.detach()) == 0.0
+    (gradient,) = torch.autograd.grad(loss, u)
+    assert not gradient.any()
+    lone = contrastive.supervised_contrast(rand(1, 4), torch.tensor([0]), 0.1)
+    assert float(lone) == 0.0
+
+
+def test_contrasts_ignore_length() -> None:
+    u, near = rand(5, 4), rand(5, 2, 4, seed=1)
+    apart = 1 - torch.eye(5, dtype=torch.float64)
+    factor = torch.tensor([[1.0], [9.0], [0.2], [3.0], [50.0]], dtype=torch.float64)
+    torch.testing.assert_close(
+        contrastive.neighbour_contrast(factor * u, near, factor * u, apart, 0.2),
+        contrastive.neighbour_contrast(u, near, u, apart, 0.2),
+    )
+    label = torch.tensor([0, 1, 0, 1, 1])
+    torch.testing.assert_close(
+        contrastive.supervised_contrast(factor * u, label, 0.2),
+        contrastive.supervised_contrast(u, label, 0.2),
+    )
+
+
+def test_concentration_by_hand_and_its_gradient() -> None:
+    p = torch.tensor([[0.9, 0.1], [0.5, 0.5]], dtype=torch.float64)
+    expected = 0.7 * math.log(0.7) + 0.3 * math.log(0.3)
+    assert float(contrastive.concentration(p.log() + 5)) == pytest.approx(expected)
+    least = contrastive.concentration(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
+    assert float(least) == pytest.approx(-math.log(2), rel=1e-6)
+    assert torch.autograd.gradcheck(contrastive.concentration, (rand(4, 3).requires_grad_(),))
+    sure = torch.tensor([[1e4, 0.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(contrastive.concentration(sure), sure)
+    assert torch.isfinite(gradient).all()
+
+
+def noisy_problem(name: str) -> Problem:
+    """Five shots of five classes that overlap, in 30 values, normalised side by side."""
+    problem = random_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
+    rng = np.random.default_rng(0)
+
+    def blurred(table: Table) -> Table:
+        summary = np.array(table.summary) + 1.5 * rng.standard_normal(table.summary.shape)
+        summary = (summary - summary.mean(axis=0)) / summary.std(axis=0)
+        return Table(table.key, table.instants, summary.astype(np.float32))
+
+    return replace(problem, source=blurred(problem.source), target=blurred(problem.target))
+
+
+def accuracy(name: str, problems: list[Problem]) -> float:
+    method = registry.create(name)
+    assert isinstance(method, Trained)
+    results = train_pack([method] * len(problems), problems, list(range(len(problems))))
+    return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
+
+
+def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
+    problems = [noisy_problem(name) for name in "abcd"]
+    assert accuracy("ecan", problems) > accuracy("source-only", problems) + 0.02
+
+
+def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:
+    """Rows of ten target utterances, with the state that the method keeps of them."""
+    whole = View(rand(10, 0, 3), rand(10, 3), rand(10, 5, seed=1))
+    none = View(*(part[:0] for part in whole))
+    described = Described(network.embed(whole).detach(), network(whole).detach())
+    rng = np.random.default_rng(0)
+    state = method.refresh(described, torch.arange(0), described, 0.5, rng)
+    target = View(*(part[rows] for part in whole))
+    kept = {name: value[rows] for name, value in state.items()}
+    return Batch(none, torch.arange(0), none, target, none, none, kept, torch.zeros(0))
+
+
+def test_ecan_loss_of_the_target_by_loops() -> None:
+    """A batch that holds a row twice; neither its copy nor a neighbour is kept away from it."""
+    weights = {"neighbour_weight": 0.5, "class_weight": 2.0}
+    method: Any = registry.create("ecan", {**weights, "temperature": 0.3, "neighbours": 2})
+    torch.manual_seed(0)
+    network = SharedClassifier(3, 5, 3).double()
+    rows = [0, 4, 4, 7, 8, 9]
+    batch = target_batch(method, network, rows)
+    u = network.embed(batch.target).detach()
+    near = batch.state["near_row"].tolist()
+    apart = torch.tensor(
+        [[float(j != i and j not in near[a]) for j in rows] for a, i in enumerate(rows)]
+    )
+    assert float(apart.sum()) < len(rows) * (len(rows) - 1) - 2
+    local = neighbour_contrast_by_loops(u, batch.state["near"], u, apart)
+    between = supervised_contrast_by_loops(u, batch.state["label"].tolist())
+    mean = network.head(u).detach().softmax(-1).mean(0)
+    expected = float((mean * mean.log()).sum()) + 0.5 * local + 2.0 * between
+    assert float(method.target_loss(network, batch, {}, 0.5).detach()) == pytest.approx(expected)
+
+
+def test_ecan_adapts_without_the_source() -> None:
+    method = registry.create("ecan")
+    assert isinstance(method, Trained)
+    first, second = method.phases()
+    assert first.sees == ("labelled",)
+    assert second.sees == ("target",)
+    assert second.start == first.stop

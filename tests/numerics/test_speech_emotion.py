@@ -1,0 +1,195 @@
+"""Row-sparse regression and JDAR: other solvers, loops, hand-worked cases, invariances."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import MultiTaskLasso
+
+from clser_bench import registry
+from clser_bench.shallow import regression
+from clser_bench.shallow.regression import joint_adaptive_regression
+from clser_bench.train.contract import Fitted
+from clser_bench.trial import Table
+from tests.problems import random_problem
+
+
+def data(n: int = 30, f: int = 8, c: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((n, f))
+    y = x[:, :3] @ rng.standard_normal((3, c)) + 0.1 * rng.standard_normal((n, c))
+    return x, y
+
+
+def solved(x: np.ndarray, y: np.ndarray, penalty: float, steps: int = 2000) -> np.ndarray:
+    return regression.row_sparse_regression(x.T @ x, x.T @ y, penalty, iterations=steps)
+
+
+def objective(x: np.ndarray, y: np.ndarray, p: np.ndarray, penalty: float) -> float:
+    rows = sum(math.sqrt(sum(v * v for v in row)) for row in p)
+    return float(((y - x @ p) ** 2).sum()) + penalty * rows
+
+
+@pytest.mark.parametrize("penalty", [0.5, 5.0, 40.0])
+def test_row_sparse_regression_equals_scikit_learn(penalty: float) -> None:
+    x, y = data()
+    model = MultiTaskLasso(penalty / (2 * len(x)), fit_intercept=False, tol=1e-12, max_iter=100_000)
+    assert_allclose(solved(x, y, penalty), model.fit(x, y).coef_.T, atol=1e-6)
+
+
+def test_row_sparse_regression_with_more_values_than_rows_is_stationary() -> None:
+    x, y = data(n=10, f=25)
+    penalty = 3.0
+    p = solved(x, y, penalty)
+    gradient = 2 * x.T @ (x @ p - y)
+    length = np.linalg.norm(p, axis=1)
+    used = length > 0
+    assert 0 < used.sum() < 25
+    assert_allclose(gradient[used], -penalty * p[used] / length[used, None], atol=1e-5)
+    assert (np.linalg.norm(gradient[~used], axis=1) < penalty).all()
+
+
+def test_row_sparse_regression_decreases_the_objective() -> None:
+    x, y = data(n=10, f=25)
+    values = [objective(x, y, solved(x, y, 1.0, i), 1.0) for i in (1, 3, 10, 30, 2000)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] < objective(x, y, np.zeros((25, 3)), 1.0)
+    worse = np.random.default_rng(1).standard_normal((20, 25, 3)) * 1e-3
+    assert all(objective(x, y, solved(x, y, 1.0) + w, 1.0) > values[-1] for w in worse)
+
+
+def test_row_sparse_regression_does_not_depend_on_the_start() -> None:
+    x, y = data()
+    start = np.random.default_rng(2).standard_normal((8, 3))
+    again = regression.row_sparse_regression(x.T @ x, x.T @ y, 4.0, start=start)
+    assert_allclose(again, solved(x, y, 4.0), atol=1e-6)
+
+
+def test_row_sparse_regression_by_hand() -> None:
+    """With A = I each row of B is shortened by half the penalty."""
+    b = np.array([[3.0, 4.0], [0.0, 1.0], [0.3, 0.4]])
+    found = regression.row_sparse_regression(np.eye(3), b, 2.0)
+    assert_allclose(found, [[2.4, 3.2], [0.0, 0.0], [0.0, 0.0]], atol=1e-9)
+    x, y = data()
+    assert_allclose(solved(x, y, 0.0), np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-5)
+    nothing = regression.row_sparse_regression(np.zeros((3, 3)), np.zeros((3, 2)), 1.0)
+    assert not nothing.any()
+
+
+def test_class_means_by_hand() -> None:
+    means, known = regression.class_means(np.array([[1.0], [3.0], [7.0]]), np.array([2, 2, 0]), 3)
+    assert_allclose(means, [[7.0], [0.0], [2.0]])
+    assert known.tolist() == [True, False, True]
+
+
+def corpora(n: int = 60) -> dict[str, np.ndarray]:
+    """Two classes told by value 0, which jumps by 4 in the target, and by value 1, which does not.
+
+    Value 1 is the noisier one, so the source alone prefers value 0.
+    """
+    rng = np.random.default_rng(0)
+    side = {}
+    for name, jump in (("x", 0.0), ("target", 4.0)):
+        y = np.arange(n) % 2
+        values = rng.standard_normal((n, 4)) * [0.3, 0.6, 1.0, 1.0]
+        values[:, :2] += (2 * y - 1)[:, None]
+        values[:, 0] += jump
+        side[name] = values
+    return {**side, "y": y}
+
+
+def fitted(side: dict[str, np.ndarray], **options: float) -> np.ndarray:
+    settings = {"alignment": 1.0, "sparsity": 0.02, "rounds": 20, **options}
+    mean = side["x"].mean(axis=0)
+    return joint_adaptive_regression(**side, source_mean=mean, classes=2, **settings)  # type: ignore[arg-type]
+
+
+def papers_objective(side: dict[str, np.ndarray], p: np.ndarray, label: np.ndarray) -> float:
+    """Loops over utterances; the mean error, lambda 1, mu 0.02."""
+    x, y, target = side["x"], side["y"], side["target"]
+    total = 0.0
+    for row, k in zip(x, y, strict=True):
+        total += sum(((k == j) - row @ p[:, j]) ** 2 for j in range(2)) / len(x)
+    marginal = sum(row @ p for row in x) / len(x) - sum(row @ p for row in target) / len(target)
+    total += float((marginal**2).sum())
+    for k in range(2):
+        ours, theirs = x[y == k] @ p, target[label == k] @ p
+        total += float(((sum(ours) / len(ours) - sum(theirs) / len(theirs)) ** 2).sum())
+    return total + 0.02 * sum(math.sqrt(sum(v * v for v in row)) for row in p)
+
+
+def test_jdar_minimises_the_papers_objective_given_its_own_labels() -> None:
+    side = corpora()
+    p = fitted(side)
+    label = (side["target"] @ p).argmax(axis=1)
+    assert len(set(label)) == 2
+    least = papers_objective(side, p, label)
+    for change in np.random.default_rng(0).standard_normal((40, 4, 2)):
+        size = 1e-4 * change * (np.linalg.norm(p, axis=1, keepdims=True) > 0)
+        up, down = (papers_objective(side, p + s * size, label) for s in (1, -1))
+        assert min(up, down) > least
+        assert abs(up - down) < 1e-3 * (up + down - 2 * least) + 1e-9
+
+
+def test_jdar_leaves_out_what_differs_between_corpora() -> None:
+    side = corpora()
+    alone, joint = fitted(side, alignment=0.0), fitted(side, alignment=10.0)
+    right = [
+        float(np.mean((side["target"] @ p).argmax(axis=1) == side["y"])) for p in (alone, joint)
+    ]
+    assert right[0] < 0.75
+    assert right[1] > 0.9
+    gap = side["x"].mean(axis=0) - side["target"].mean(axis=0)
+    assert np.abs(gap @ joint).max() < 0.1 * np.abs(gap @ alone).max()
+
+
+def test_jdar_weighs_classes_alike() -> None:
+    """Three copies of every labelled row of one class change nothing."""
+    side = corpora()
+    index = np.concatenate([np.arange(60), *[np.flatnonzero(side["y"] == 1)] * 2])
+    mean = side["x"].mean(axis=0)
+    settings = {"classes": 2, "alignment": 1.0, "sparsity": 0.02, "rounds": 20}
+    more = {"x": side["x"][index], "y": side["y"][index], "target": side["target"]}
+    copied = joint_adaptive_regression(**more, source_mean=mean, **settings)  # type: ignore[arg-type]
+    assert_allclose(copied, fitted(side), atol=1e-6)
+
+
+def test_jdar_with_a_class_that_has_no_label_or_is_never_predicted() -> None:
+    side = corpora()
+    only = side["y"] == 0
+    p = fitted({"x": side["x"][only], "y": side["y"][only], "target": side["target"]})
+    assert np.isfinite(p).all()
+    assert not p[:, 1].any()
+
+
+def test_jdar_has_no_gap_for_a_class_that_is_never_predicted() -> None:
+    """The target is like class 1 alone; a gap of class 0 would be the mean of class 0."""
+    side = corpora()
+    x, y = side["x"], side["y"]
+    noise = np.random.default_rng(1).standard_normal((30, 4))
+    side["target"] = np.array([1.3, 1.2, 0.3, 0.0]) + 0.1 * noise
+    p = fitted(side, alignment=0.04)
+    assert set((side["target"] @ p).argmax(axis=1)) == {1}
+    target = side["target"].mean(axis=0)
+    gaps = 0.2 * np.stack([x.mean(axis=0) - target, x[y == 1].mean(axis=0) - target])
+    augmented = np.concatenate([x / math.sqrt(len(x)), gaps])
+    wanted = np.concatenate([np.eye(2)[y] / math.sqrt(len(x)), np.zeros((2, 2))])
+    assert_allclose(p, solved(augmented, wanted, 0.02), atol=1e-6)
+
+
+def test_jdar_does_not_adapt_to_other_rows_that_it_scores() -> None:
+    problem = random_problem()
+    problem = replace(problem, adapt=problem.adapt[:20], scored=problem.scored[20:])
+    changed = np.array(problem.target.summary)
+    changed[20] += 5
+    other = replace(problem, target=Table("other", problem.target.instants, changed))
+    method = registry.create("jdar")
+    assert isinstance(method, Fitted)
+    rng = np.random.default_rng(0)
+    before, after = method.fit_predict(problem, rng), method.fit_predict(other, rng)
+    assert not np.array_equal(before[0], after[0])
+    assert_allclose(before[1:], after[1:], rtol=1e-12)
