@@ -11,6 +11,7 @@ from clser_bench.cli import options
 from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
+    from clser_bench.scoring.routines import Routine
     from clser_bench.spec import Range
 
 
@@ -46,7 +47,13 @@ def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
+    from clser_bench.run.names import check
+    from clser_bench.scoring.routines import ROUTINES
 
+    check(method)
+    if method in ROUTINES:
+        _show_routine(ROUTINES[method])
+        return
     found = registry.entry(method)
     instance = registry.create(method)
     cls: Any = type(instance)
@@ -76,6 +83,15 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
     )
 
 
+def _show_routine(routine: Routine) -> None:
+    from clser_bench.scoring import oracle
+
+    typer.echo(f"{routine.name}: version {routine.version}, routine, oracle")
+    typer.echo(f"\n{(oracle.__doc__ or '').strip()}\n")
+    typer.echo(f"Note: {routine.note}")
+    typer.echo("\nHyper-parameters:\nnone")
+
+
 def _docstring(module: str, cls: type[Any]) -> str:
     import sys
 
@@ -92,9 +108,11 @@ def _allowed(span: Range) -> str:
 
 def _methods() -> None:
     from clser_bench import registry
+    from clser_bench.scoring.routines import ROUTINES
 
-    entries = registry.entries().values()
-    print_rows(("method", "version", "about"), [(e.name, e.version, e.summary) for e in entries])
+    rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
+    rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
+    print_rows(("method", "version", "about"), rows)
 
 
 def _corpora() -> None:

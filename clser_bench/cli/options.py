@@ -49,7 +49,12 @@ SkipBad = Annotated[
 ]
 Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, md, csv or json.")]
 With = Annotated[
-    str, typer.Option("--with", metavar="COLUMN", help="Extra columns: time (seconds a trial).")
+    str,
+    typer.Option(
+        "--with",
+        metavar="WHAT",
+        help="Extras: time (seconds a trial), point (hyper-parameters of each pair).",
+    ),
 ]
 
 

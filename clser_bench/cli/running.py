@@ -22,6 +22,7 @@ SOME_FAILED = 1
     "clser-bench run",
     "clser-bench run --corpora ~/corpora --methods sere,dann --shots 5",
     "clser-bench run --suite bcro --methods all --shots 1,5,all --seeds 10",
+    "clser-bench run --suite bcro --methods logistic,dann --select other-pairs",
     'clser-bench run --pairs "B->C" --set dann.steps=400',
 )
 def run(
@@ -57,6 +58,13 @@ def run(
     fixed4: Annotated[
         bool, typer.Option("--fixed4", help="Only anger, fear, happiness, sadness.")
     ] = False,
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="HOW",
+            help="Hyper-parameters: default, or other-pairs (the best on pairs of other corpora).",
+        ),
+    ] = "default",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter; repeatable."),
@@ -98,6 +106,7 @@ def run(
             setting="inductive" if inductive else "transductive",
             prior=target_prior,
             fixed4=fixed4,
+            selection=select,
         ),
         settings=parse_settings(set_ or (), params),
         results=results,
@@ -139,7 +148,7 @@ def _check_output(format_: str, with_: str) -> None:
 
     for what, value, allowed in (
         ("format", (format_,), ("table", "md", "csv", "json")),
-        ("extra column", options.words(with_), ("time",)),
+        ("extra", options.words(with_), ("time", "point")),
     ):
         for name in value:
             if name not in allowed:

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
+from clser_bench.report.points import Parameters, budget, pointed
 from clser_bench.spec import Pair
 from clser_bench.store.database import Store
-from clser_bench.store.records import Planned, Slice
+from clser_bench.store.records import Planned, Pointed, Slice
 
 _KINDS = ("bound", "ranked", "oracle")
 
@@ -37,17 +38,53 @@ def aggregate(
     groups: dict[Rules, list[Slice]] = {}
     for item in store.slices():
         rules = _rules(item)
-        if _matches(rules, wanted or {}) and (methods is None or item.method in methods):
+        chosen = _matches(rules, wanted or {}) and (methods is None or item.method in methods)
+        if chosen and not item.candidate:
             groups.setdefault(rules, []).append(item)
     ids = [item.id for items in groups.values() for item in items]
+    points: dict[int, list[Pointed]] = {}
+    for point in store.points(ids):
+        points.setdefault(point.slice, []).append(point)
     trials: dict[int, list[Planned]] = {}
     for trial in store.planned(ids):
         trials.setdefault(trial.slice, []).append(trial)
     order = _pair_orders(store)
     skipped = Counter(item.corpus for item in store.skipped())
     return tuple(
-        _table(rules, groups[rules], trials, order, skipped)
+        dataclasses.replace(
+            _table(rules, groups[rules], trials, order, skipped),
+            budget=_budget(groups[rules], points),
+        )
         for rules in sorted(groups, key=Rules.order)
+    )
+
+
+def with_points(store: Store, tables: Sequence[LeaderboardTable]) -> tuple[LeaderboardTable, ...]:
+    """Add to tables the hyper-parameters that each method has on each pair.
+
+    Args:
+        store: the results that the tables were made of.
+        tables: as `aggregate` made them, with or without intervals.
+    """
+    candidates: dict[Rules, dict[int, str]] = {}
+    for item in store.slices():
+        if item.candidate:
+            rules = dataclasses.replace(_rules(item), selection=item.selection.partition("/")[0])
+            candidates.setdefault(rules, {})[item.id] = item.method
+    made = []
+    for table in tables:
+        methods = candidates.get(table.rules, {})
+        choices: dict[str, set[Parameters]] = {}
+        for point in store.points(list(methods)):
+            choices.setdefault(methods[point.slice], set()).add(point.parameters)
+        own = store.points([line.slice for line in table.lines])
+        made.append(pointed(table, own, choices))
+    return tuple(made)
+
+
+def _budget(slices: Iterable[Slice], points: Mapping[int, Sequence[Pointed]]) -> str:
+    return budget(
+        {item.method: [point.parameters for point in points.get(item.id, ())] for item in slices}
     )
 
 

@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A method's advantage over the baseline of the table.
+    """A method's advantage over the reference of the table.
 
     Attributes:
         interval: in points of UAR.
@@ -85,7 +85,10 @@ class Line:
         mean: over the pairs.
         interval: of the mean.
         rank: 1 + number of methods that are significantly better; None unless ranked.
-        difference: to the baseline.
+        difference: to the reference.
+        verdict: `better`, `worse` or `not separable` beside the reference; empty where the line is
+            not compared.
+        points: pair to hyper-parameters as text; only where asked for.
     """
 
     method: str
@@ -98,6 +101,8 @@ class Line:
     interval: Interval | None = None
     rank: int | None = None
     difference: Difference | None = None
+    verdict: str = ""
+    points: tuple[tuple[Pair, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +117,12 @@ class LeaderboardTable:
         protocol_version: of the rules.
         synthetic: a corpus is synthetic speech.
         remarks: footnotes about the whole table.
-        baseline: the method that differences are taken to; empty for none.
+        budget: what trained methods are given, in a line; empty where there is none.
+        reference: the method that verdicts compare with; empty for none.
+        baseline: the reference, where differences to it are shown.
         resamples: of the intervals; 0 where there are none.
         time: show the time per trial.
+        point: show the hyper-parameters of each pair.
     """
 
     rules: Rules
@@ -124,9 +132,12 @@ class LeaderboardTable:
     protocol_version: int
     synthetic: bool
     remarks: tuple[str, ...] = ()
+    budget: str = ""
+    reference: str = ""
     baseline: str = ""
     resamples: int = 0
     time: bool = False
+    point: bool = False
 
     @property
     def seeds(self) -> int:

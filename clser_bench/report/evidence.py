@@ -18,6 +18,8 @@ from clser_bench.store.records import Predicted
 from clser_bench.trial import Rows
 
 SIGNIFICANT = 0.05
+REFERENCE = "logistic"
+"""No adaptation at all: what every method has to beat."""
 
 
 class Evidence:
@@ -102,7 +104,8 @@ def weigh(
     """Add intervals, ranks and, where asked for, differences to a baseline.
 
     A rank is 1 + the number of ranked methods that are significantly better, corrected by Holm
-    over all pairs of ranked methods. Differences to the baseline are a family of their own.
+    over all pairs of ranked methods. Differences to the reference are a family of their own, and
+    give the verdicts; the reference is the baseline, or `logistic` where there is none.
 
     Args:
         store: the results.
@@ -112,31 +115,64 @@ def weigh(
     """
     whole = [line for line in table.lines if line.mean.mean is not None]
     counts = count(store, table, whole)
+    for line in whole:
+        if _drawless(table, line):
+            counts[line.method] = _repeated(counts, line.method)
     evidence = Evidence(counts, pooled=table.rules.shots == "all", resamples=resamples)
     ranked = [line.method for line in whole if line.kind == "ranked"]
     ranks = _ranks(evidence, ranked)
-    differences = _differences(evidence, against, ranked) if against in evidence.methods else {}
+    usual = REFERENCE if REFERENCE in evidence.methods else ""
+    reference = against or usual
+    differences = _differences(evidence, reference, ranked) if reference in counts else {}
     lines = tuple(
         dataclasses.replace(
             line,
             interval=evidence.mean(line.method) if line.method in counts else None,
             rank=ranks.get(line.method),
             difference=differences.get(line.method),
+            verdict=_verdict(differences.get(line.method)),
         )
         for line in table.lines
     )
     remarks = table.remarks
     if against and against not in evidence.methods:
         remarks += (f"{against} has no result on every pair, so nothing is compared with it",)
-    if table.rules.shots != "all" and any(line.mean.n == 1 for line in whole):
+    drawn = [line for line in whole if not _drawless(table, line)]
+    if table.rules.shots != "all" and any(line.mean.n == 1 for line in drawn):
         remarks += ("n = 1: the interval covers the speakers, and holds for this one draw only",)
     dropped, of = evidence.dropped
     if dropped:
         share = f"{dropped} of {of} recalls"
         remarks += (f"bootstrap: {share} were left out, their class absent from the resample",)
     return dataclasses.replace(
-        table, lines=lines, remarks=remarks, resamples=resamples, baseline=against
+        table,
+        lines=lines,
+        remarks=remarks,
+        resamples=resamples,
+        reference=reference,
+        baseline=against,
     )
+
+
+def _drawless(table: LeaderboardTable, line: Line) -> bool:
+    """Whether a line does not depend on the draw, and so has but one: a routine of the oracle."""
+    return line.kind == "oracle" and line.mean.n == 1 and table.rules.prior == "natural"
+
+
+def _repeated(counts: Mapping[str, Sequence[Counts]], method: str) -> list[Counts]:
+    """Counts of a method that has one draw, for every draw that any method has."""
+    made = []
+    for place, own in enumerate(counts[method]):
+        seeds = sorted({seed for items in counts.values() for seed in items[place].seeds})
+        made.append(
+            dataclasses.replace(
+                own,
+                seeds=tuple(seeds),
+                correct=np.repeat(own.correct, len(seeds), axis=-1),
+                total=np.repeat(own.total, len(seeds), axis=-1),
+            )
+        )
+    return made
 
 
 def count(store: Store, table: LeaderboardTable, lines: Sequence[Line]) -> dict[str, list[Counts]]:
@@ -229,6 +265,14 @@ def _ranks(evidence: Evidence, methods: Sequence[str]) -> dict[str, int]:
         if p < SIGNIFICANT and gain != 0:
             ranks[other if gain > 0 else one] += 1
     return ranks
+
+
+def _verdict(found: Difference | None) -> str:
+    if found is None or found.p is None:
+        return ""
+    if found.p >= SIGNIFICANT or found.interval.estimate == 0:
+        return "not separable"
+    return "better" if found.interval.estimate > 0 else "worse"
 
 
 def _differences(evidence: Evidence, baseline: str, ranked: Sequence[str]) -> dict[str, Difference]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from clser_bench.report.board import Cell, Difference, LeaderboardTable, Line
 from clser_bench.report.evidence import SIGNIFICANT
+from clser_bench.report.points import told
 from clser_bench.report.statistics import Interval
 
 HOLE = "–"
@@ -23,7 +24,8 @@ class Layout:
         first_pair: place of the first column that is a pair.
         cells: text by row and column.
         aside: rows that are no ranked methods of this table (oracles): shown greyed.
-        footnotes: lines below it, numbered from 1.
+        below: lines below it.
+        footnotes: lines below these, numbered from 1.
     """
 
     title: str
@@ -32,6 +34,7 @@ class Layout:
     first_pair: int
     cells: tuple[tuple[str, ...], ...]
     aside: tuple[bool, ...]
+    below: tuple[str, ...]
     footnotes: tuple[str, ...]
 
 
@@ -56,6 +59,7 @@ def lay_out(table: LeaderboardTable) -> Layout:
         first_pair=len(_names(table)) - len(table.pairs),
         cells=tuple(rows),
         aside=tuple(aside),
+        below=tuple(told(table)) if table.point else (),
         footnotes=tuple(notes.texts),
     )
 
@@ -83,6 +87,8 @@ def _header(table: LeaderboardTable) -> Iterator[str]:
         f"selection {rules.selection} · shots {rules.shots} · seeds {table.seeds} · "
         f"protocol version {table.protocol_version}"
     )
+    if table.budget:
+        yield table.budget
     if table.synthetic:
         yield "The speech is synthetic: these numbers say nothing about real speech."
     yield "UAR: mean of per-class recalls, %. Cells: mean ± sample sd over n draws."
@@ -92,10 +98,15 @@ def _header(table: LeaderboardTable) -> Iterator[str]:
             f"draws ({table.resamples} resamples), conditional on these corpora."
         )
         yield "rank: 1 + number of ranked methods that are significantly better (paired, Holm)."
+    if table.reference:
+        yield (
+            f"vs {table.reference}: better or worse where p < {SIGNIFICANT} (paired on the same "
+            "resamples, Holm over the ranked methods), else not separable."
+        )
     if table.baseline:
         yield (
-            f"vs {table.baseline}: difference of the means, paired on the same resamples; * where "
-            f"p < {SIGNIFICANT} after Holm over the ranked methods."
+            f"vs {table.baseline} [95 %]: difference of the means, paired on the same resamples; * "
+            f"where p < {SIGNIFICANT} after Holm over the ranked methods."
         )
 
 
@@ -103,6 +114,8 @@ def _names(table: LeaderboardTable) -> tuple[str, ...]:
     names = ["method", "mean"]
     if table.resamples:
         names += ["95 %", "rank"]
+    if table.reference:
+        names += [f"vs {table.reference}"]
     names += ["n", "assumes_prior"]
     if table.baseline:
         names += [f"vs {table.baseline} [95 %]"]
@@ -117,6 +130,8 @@ def _method(table: LeaderboardTable, line: Line, notes: _Footnotes) -> tuple[str
     cells = [f"{line.method}{kind}{mark}", _value(line.mean)]
     if table.resamples:
         cells += [_interval(line.interval), "" if line.rank is None else str(line.rank)]
+    if table.reference:
+        cells += [line.verdict]
     cells += [str(line.mean.n), line.assumes_prior]
     if table.baseline:
         cells += [_difference(line.difference)]

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from clser_bench.report.board import Cell, LeaderboardTable, Line
+from clser_bench.report.points import point_of
 from clser_bench.report.statistics import Interval
 
 DIGITS = 4
@@ -19,18 +20,23 @@ Row = dict[str, Any]
 def rows(table: LeaderboardTable) -> Iterator[Row]:
     """The cells of a table, one row each, every method's mean after its pairs.
 
-    Rows of the mean carry `interval_low` and `interval_high` where the table has intervals, and
-    `difference`, `difference_low`, `difference_high`, `difference_p` where it has a baseline.
+    Rows of the mean carry `interval_low` and `interval_high` where the table has intervals,
+    `reference` and `verdict` where it has a reference, and `difference`, `difference_low`,
+    `difference_high`, `difference_p` where it has a baseline. Rows of pairs carry `point` where
+    that was asked for.
 
     Args:
         table: the table.
     """
     for line in table.lines:
         for pair, cell in zip(table.pairs, line.cells, strict=True):
-            yield _row(table, line, str(pair), cell)
+            point = {"point": point_of(line, pair)} if table.point else {}
+            yield _row(table, line, str(pair), cell) | point
         row = _row(table, line, "mean", line.mean)
         if table.resamples:
             row |= {f"interval_{name}": value for name, value in _ends(line.interval).items()}
+        if table.reference:
+            row |= {"reference": table.reference, "verdict": line.verdict or None}
         if table.baseline:
             row |= _difference(line)
         yield row

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.report.aggregate import aggregate
+from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.evidence import weigh
 from clser_bench.report.layout import lay_out
@@ -17,7 +17,7 @@ from clser_bench.spec import Shots
 from clser_bench.store.database import Store
 
 FORMATS = ("table", "md", "csv", "json")
-EXTRAS = ("time",)
+EXTRAS = ("time", "point")
 WIDTH = 120
 
 
@@ -49,7 +49,7 @@ def leaderboard(
         prior: only this prior of the target.
         selection: only this way of choosing hyper-parameters.
         methods: only these methods.
-        with_: extra columns: `time` for seconds per trial.
+        with_: extras: `time` for seconds per trial, `point` for the hyper-parameters of each pair.
         intervals: add intervals and ranks; reads predictions, not only metrics.
         against: add paired differences to this method.
         resamples: number of bootstrap resamples.
@@ -58,12 +58,12 @@ def leaderboard(
         The tables in a fixed order; none where nothing was planned.
 
     Raises:
-        SpecError: an extra column is unknown, or no table has a method to compare with.
+        SpecError: an extra is unknown, or no table has a method to compare with.
         StoreError: the database is damaged.
     """
     for name in with_:
         if name not in EXTRAS:
-            raise SpecError(f"there is no extra column '{name}'{did_you_mean(name, EXTRAS)}")
+            raise SpecError(f"there is no extra '{name}'{did_you_mean(name, EXTRAS)}")
     asked = {
         "suite": suite,
         "shots": None if shots is None else str(shots),
@@ -82,6 +82,8 @@ def leaderboard(
         tables = tuple(
             weigh(store, table, resamples=resamples, against=against or "") for table in tables
         )
+    if "point" in with_:
+        tables = with_points(store, tables)
     return tuple(dataclasses.replace(table, time="time" in with_) for table in tables)
 
 

@@ -29,6 +29,8 @@ def markdown(layout: Layout) -> str:
         rows, layout.names, tablefmt="pipe", disable_numparse=True, colalign=_alignments(layout)
     )
     parts = [f"### {layout.title}", "\n".join(f"- {line}" for line in layout.header), body]
+    if layout.below:
+        parts.append("\n".join(f"- {line}" for line in layout.below))
     if layout.footnotes:
         parts.append("\n".join(f"{line}  " for line in _numbered(layout)).rstrip())
     return "\n\n".join(parts) + "\n"
@@ -46,6 +48,8 @@ def terminal(layout: Layout, *, width: int, color: bool) -> str:
     """
     parts = [layout.title, *_wrapped(layout.header, width)]
     parts += [_block(layout, columns, color=color) for columns in _blocks(layout, width)]
+    parts += _wrapped(layout.below, width)
+    parts += [""] if layout.below and layout.footnotes else []
     parts += _wrapped(_numbered(layout), width)
     return "\n".join(parts) + "\n"
 
@@ -103,7 +107,10 @@ def _block(layout: Layout, columns: Sequence[int], *, color: bool) -> str:
     for place in (0, *columns):
         side: JustifyMethod = "left" if place == 0 else "right"
         table.add_column(Text(layout.names[place]), no_wrap=True, justify=side)
-    for row, aside in zip(layout.cells, layout.aside, strict=True):
+    before = (False, *layout.aside)
+    for row, aside, last in zip(layout.cells, layout.aside, before, strict=False):
+        if aside and not last:
+            table.add_section()
         cells = [Text(row[place]) for place in (0, *columns)]
         table.add_row(*cells, style="dim" if aside and color else "")
     text = io.StringIO()

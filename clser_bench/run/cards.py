@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clser_bench import registry
+from clser_bench.errors import SpecError
 from clser_bench.hashing import digest
+from clser_bench.scoring.routines import ROUTINES, Routine
 from clser_bench.train.version import ENGINE_VERSION
 from clser_bench.trial import Value
+
+Values = tuple[tuple[str, Value], ...]
+"""Hyper-parameters, sorted by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,22 +27,24 @@ class Card:
     Attributes:
         name: registered name.
         version: of the method.
-        parameters: all hyper-parameters, sorted by name.
+        parameters: all of them, sorted by name.
         deterministic: whether the same labelled rows always give the same scores.
         engine_version: of the engine; 0 for fitted methods, which do not use it.
         assumes_prior: about the target's class shares.
-        role: `ranked` or `bound`.
+        role: `ranked`, `bound` or, of a routine, `oracle`.
         note: printed under tables.
+        points: what a selection can set instead of the values here; empty for what is not ranked.
     """
 
     name: str
     version: int
-    parameters: tuple[tuple[str, Value], ...]
+    parameters: Values
     deterministic: bool
     engine_version: int
     assumes_prior: str
     role: str
     note: str
+    points: tuple[Values, ...]
 
 
 def read_cards(
@@ -46,20 +53,54 @@ def read_cards(
     """The cards of methods, from the cache where their code has not changed since.
 
     Args:
-        names: registered names.
+        names: of methods and routines.
         settings: hyper-parameters set by the user, by method.
         cache: the cache folder.
 
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.
     """
-    code: dict[Path, str] = {}
-    cards = []
-    for name in names:
+    read = _Reader(cache)
+    return tuple(read(name, settings.get(name, {})) for name in names)
+
+
+def read_points(
+    shipped: Iterable[Card], settings: Mapping[str, Mapping[str, Value]], *, cache: Path
+) -> tuple[tuple[int, Card], ...]:
+    """The cards of all points of methods, with their numbers: the given card is point 0.
+
+    Args:
+        shipped: as `read_cards` made them.
+        settings: hyper-parameters set by the user, by method; they hold at every point.
+        cache: the cache folder.
+
+    Raises:
+        SpecError: a value of a grid is out of its range.
+    """
+    read = _Reader(cache)
+    made = []
+    for card in shipped:
+        given = settings.get(card.name, {})
+        made.append((0, card))
+        for number, point in enumerate(card.points, start=1):
+            made.append((number, read(card.name, {**given, **dict(point)})))
+    return tuple(made)
+
+
+class _Reader:
+    """Reads cards, and the code of a folder of methods once."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._code: dict[Path, str] = {}
+
+    def __call__(self, name: str, settings: Mapping[str, Value]) -> Card:
+        if name in ROUTINES:
+            return _of_routine(ROUTINES[name], settings)
         folder = registry.entry(name).file.parent
-        code.setdefault(folder, _code(folder))
-        cards.append(_read(name, settings.get(name, {}), cache=cache, code=code[folder]))
-    return tuple(cards)
+        if folder not in self._code:
+            self._code[folder] = _code(folder)
+        return _read(name, settings, cache=self._cache, code=self._code[folder])
 
 
 def _read(name: str, settings: Mapping[str, Value], *, cache: Path, code: str) -> Card:
@@ -74,8 +115,26 @@ def _read(name: str, settings: Mapping[str, Value], *, cache: Path, code: str) -
     return card
 
 
+def _of_routine(routine: Routine, settings: Mapping[str, Value]) -> Card:
+    if settings:
+        raise SpecError(f"'{routine.name}' has no hyper-parameter '{next(iter(settings))}'")
+    return Card(
+        name=routine.name,
+        version=routine.version,
+        parameters=(),
+        deterministic=True,
+        engine_version=0,
+        assumes_prior="none",
+        role="oracle",
+        note=routine.note,
+        points=(),
+    )
+
+
 def _made(name: str, settings: Mapping[str, Value]) -> Card:
     method = registry.create(name, settings)
+    fixed = {**registry.entry(name).overrides, **settings}
+    points = method.points(fixed)[1:] if method.role == "ranked" else ()
     return Card(
         name=name,
         version=registry.entry(name).version,
@@ -85,19 +144,25 @@ def _made(name: str, settings: Mapping[str, Value]) -> Card:
         assumes_prior=method.assumes_prior,
         role=method.role,
         note=method.note,
+        points=tuple(tuple(sorted(point.items())) for point in points),
     )
 
 
 def _parsed(text: str) -> Card:
     values = json.loads(text)
-    pairs = tuple((name, value) for name, value in values.pop("parameters"))
-    return Card(parameters=pairs, **values)
+    parameters = _pairs(values.pop("parameters"))
+    points = tuple(_pairs(point) for point in values.pop("points"))
+    return Card(parameters=parameters, points=points, **values)
+
+
+def _pairs(items: Iterable[tuple[str, Value]]) -> Values:
+    return tuple((name, value) for name, value in items)
 
 
 def _code(folder: Path) -> str:
     """Hash of all code that a method of this folder may take its fields from."""
     package = Path(__file__).parents[1]
-    folders = (package / "train", package / "nn", folder)
+    folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
     state = hashlib.sha256()
     for file in (*files, package / "spec.py", package / "registry.py"):

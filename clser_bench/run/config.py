@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.run.select import SELECTIONS
 from clser_bench.spec import Pair, Protocol, Shots
 from clser_bench.trial import Value
 
@@ -30,10 +31,10 @@ class RunConfig:
         pairs: only these pairs; empty for all of the suite.
         corpora: folder that holds corpora at any depth; None for none.
         manifests: tables of the user's own recordings.
-        methods: registered names; `all` alone for every one.
+        methods: names of methods and routines; `all` for every one, but ablations.
         shots: labelled utterances per class, one or several.
         seeds: number of draws.
-        protocol: the rules that all methods share.
+        protocol: the rules that all methods share; its selection is one of `SELECTIONS`.
         settings: hyper-parameters set by the user.
         results: the results file.
         scheduler: `ray` (worker processes), or `local` (this process, for debugging).
@@ -59,6 +60,10 @@ class RunConfig:
         if self.scheduler not in ("ray", "local"):
             known = did_you_mean(self.scheduler, ("ray", "local"))
             raise SpecError(f"scheduler '{self.scheduler}' is unknown{known}")
+        selection = self.protocol.selection
+        if selection not in SELECTIONS:
+            known = did_you_mean(selection, SELECTIONS)
+            raise SpecError(f"selection '{selection}' is unknown{known}")
         for name, value in (("seeds", self.seeds), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise SpecError(f"{name} {value}: a positive number is needed")

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from clser_bench.data.progress import SILENT, Progress
-from clser_bench.features.workers import cores
-from clser_bench.run import local
+from clser_bench.run import select
 from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
-from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan, make_plan
-from clser_bench.run.quiet import ray_environment
-from clser_bench.scoring.metrics import score
+from clser_bench.run.work import execute, left
 from clser_bench.store.database import Store
-from clser_bench.store.records import MethodNote
-from clser_bench.trial import Outcome
-
-ATTEMPTS = 2
-"""A failed trial is tried once more by the next run."""
+from clser_bench.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,84 +67,80 @@ def run(
     with _terminable():
         plan = make_plan(config, progress=progress, say=say)
         with Store(config.results) as store:
-            return _run(plan, store, progress=progress)
+            found, interrupted = _run([plan], store, progress=progress)
+            if plan.protocol.selection == select.OTHER_PAIRS and not interrupted:
+                ids = [trial.id for trial in plan.trials]
+                _remember(plan, select.choose(plan.trials, store.uars(ids)), store)
+            return _summary(plan, store, found=found, interrupted=interrupted)
 
 
-def _run(plan: Plan, store: Store, *, progress: Progress) -> Summary:
-    ids = [trial.id for trial in plan.trials]
-    open_ids = set(store.unfinished(ids, attempts=ATTEMPTS))
-    packs = _packs(plan, store, open_ids)
-    _remember(plan, store)
+def run_points(
+    configs: Sequence[RunConfig],
+    *,
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
+) -> tuple[Plan, ...]:
+    """Run every point of the methods that have several, under one or more sets of rules.
+
+    The workers are started once for all of it. No table shows what is stored here.
+
+    Args:
+        configs: a request for each set of rules, all with the same results file, scheduler and
+            number of workers.
+        progress: told about reading, extraction and trials.
+        say: told lines for the user.
+
+    Returns:
+        A plan a request; `Plan.trials` are stored by now.
+
+    Raises:
+        ClserError: anything that is wrong with a request, before any trial runs.
+        KeyboardInterrupt: interrupted; the same call goes on.
+    """
+    with _terminable():
+        plans = [make_plan(config, points=True, progress=progress, say=say) for config in configs]
+        with Store(configs[0].results) as store:
+            if _run(plans, store, progress=progress)[1]:
+                raise KeyboardInterrupt
+    return tuple(plans)
+
+
+def _run(plans: Sequence[Plan], store: Store, *, progress: Progress) -> tuple[int, bool]:
+    """Run what is not stored; how many trials were, and whether it was interrupted."""
+    work = left(plans, store)
+    for plan in plans:
+        _remember(plan, plan.trials, store)
+        store.put_skipped(plan.skipped)
     interrupted = False
-    if packs:
-        progress.start(f"trials of suite {plan.suite}", len(open_ids))
+    if work.trials:
+        progress.start(f"trials of suite {plans[0].suite}", work.trials)
         try:
-            _execute(packs, plan, store, progress=progress)
+            execute(work, plans[0].config, store, progress=progress)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             progress.stop()
-    return _summary(plan, store, ids, found=len(ids) - len(open_ids), interrupted=interrupted)
+    return len(work.plans) - work.trials, interrupted
 
 
-def _packs(plan: Plan, store: Store, open_ids: Collection[str]) -> tuple[Pack, ...]:
-    if not open_ids:
-        return ()
-    from clser_bench.train.packing import group_key, pack_limit  # noqa: PLC0415 (imports torch)
-
-    failed = {trial for trial, status in store.stored(list(open_ids)).items() if status == "failed"}
-    return plan.packs(open_ids=open_ids, failed_ids=failed, grouping=(group_key, pack_limit))
-
-
-def _remember(plan: Plan, store: Store) -> None:
+def _remember(plan: Plan, trials: Sequence[Trial], store: Store) -> None:
     """Store what is asked for, so that tables know their holes and `resume` the options."""
     store.plan(
         plan.suite,
-        plan.trials,
+        trials,
         pairs=plan.table,
         config=plan.config.as_json(),
-        methods={
-            card.name: MethodNote(assumes_prior=card.assumes_prior, role=card.role, note=card.note)
-            for card in plan.cards
-        },
+        methods=plan.notes(trials),
     )
-    store.put_skipped(plan.skipped)
 
 
-def _execute(packs: Sequence[Pack], plan: Plan, store: Store, *, progress: Progress) -> None:
-    by_id = {trial.id: trial for trial in plan.trials}
-
-    def done(pack: Pack, outcomes: Sequence[Outcome]) -> None:
-        folds: dict[str, list[Outcome]] = {}
-        for outcome in outcomes:
-            folds.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
-        store.put(
-            [
-                score(by_id[trial], parts, plan.keys(by_id[trial]), pack=pack.name)
-                for trial, parts in folds.items()
-            ]
-        )
-        progress.advance(len(folds))
-
-    workers = min(plan.config.workers or cores(), len(packs))
-    if plan.config.scheduler == "local":
-        local.run_packs(packs, done=done)
-        return
-    with ray_environment(workers):
-        from clser_bench.run import tune  # noqa: PLC0415 (ray: only when it has work)
-
-        tune.run_packs(packs, workers=workers, done=done)
-
-
-def _summary(
-    plan: Plan, store: Store, ids: Sequence[str], *, found: int, interrupted: bool
-) -> Summary:
-    states = list(store.stored(ids).values())
+def _summary(plan: Plan, store: Store, *, found: int, interrupted: bool) -> Summary:
+    states = list(store.stored([trial.id for trial in plan.trials]).values())
     return Summary(
         results=plan.config.results,
         suite=plan.suite,
         selection=plan.protocol.selection,
-        planned=len(ids),
+        planned=len(plan.trials),
         found=found,
         ok=states.count("ok"),
         failed=states.count("failed"),

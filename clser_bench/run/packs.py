@@ -1,10 +1,10 @@
 """Packs: fixed blocks of seeds, so that what is finished is never packed anew.
 
-The jobs of a group (one method, one number of shots, tensors of the same shapes) are ordered by
-seed and pair. Seeds fall into fives, 0-4, 5-9 and so on, and a five is cut into blocks of as
-many whole seeds as the pack limit allows. Which pack a trial is in depends on its own seed and
-on the pairs of its group, never on which trials are stored, which other seeds are asked for, or
-which other methods run.
+The jobs of a group (one method at one point, one number of shots, tensors of the same shapes) are
+ordered by seed and pair. Seeds fall into fives, 0-4, 5-9 and so on, and a five is cut into blocks
+of as many whole seeds as the pack limit allows. Which pack a trial is in depends on its own seed
+and on the pairs of its group, never on which trials are stored, which other seeds are asked for,
+or which other methods and points run.
 """
 
 from __future__ import annotations
@@ -29,10 +29,17 @@ class Pack:
     Attributes:
         name: hash of its jobs' names.
         jobs: of whole trials, ordered by seed and pair.
+        weight: a guess of how long it runs.
     """
 
     name: str
     jobs: tuple[Job, ...]
+    weight: float
+
+
+def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
+    """Packs in the order in which they are best started."""
+    return tuple(sorted(packs, key=lambda pack: (-pack.weight, pack.name)))
 
 
 def cut(
@@ -58,21 +65,19 @@ def cut(
     group_key, pack_limit = grouping
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        key = digest([group_key(jobs[trial.id][0]), trial.method, trial.shots])
+        # parameters: a selection has several points of a method on the same seed and pair
+        point = [list(pair) for pair in trial.parameters]
+        key = digest([group_key(jobs[trial.id][0]), trial.method, point, trial.shots])
         groups.setdefault(key, []).append(trial)
-    weighed: list[tuple[float, Pack]] = []
+    packs = []
     for members in groups.values():
         limit = pack_limit(jobs[members[0].id][0])
         for block in blocks(members, folds=len(jobs[members[0].id]), limit=limit):
             left = [trial for trial in block if trial.id in open_ids]
             alone = [[trial] for trial in left if trial.id in failed_ids]
             together = [trial for trial in left if trial.id not in failed_ids]
-            for chosen in (together, *alone):
-                if chosen:
-                    pack = _pack(chosen, jobs)
-                    weighed.append((_weight(pack, limit), pack))
-    weighed.sort(key=lambda item: (-item[0], item[1].name))
-    return tuple(pack for _, pack in weighed)
+            packs += [_pack(chosen, jobs, limit) for chosen in (together, *alone) if chosen]
+    return longest_first(packs)
 
 
 def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Trial]]:
@@ -99,12 +104,11 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
     return list(made.values())
 
 
-def _pack(trials: Sequence[Trial], jobs: Mapping[str, tuple[Job, ...]]) -> Pack:
+def _pack(trials: Sequence[Trial], jobs: Mapping[str, tuple[Job, ...]], limit: int) -> Pack:
     members = tuple(job for trial in trials for job in jobs[trial.id])
-    return Pack(name=digest([job.id for job in members])[:16], jobs=members)
-
-
-def _weight(pack: Pack, limit: int) -> float:
-    """A guess of how long a pack runs; heavy methods have small limits."""
-    steps = dict(pack.jobs[0].parameters).get("steps", 0)
-    return len(pack.jobs) * (1 + float(steps)) / limit
+    steps = dict(members[0].parameters).get("steps", 0)
+    return Pack(
+        name=digest([job.id for job in members])[:16],
+        jobs=members,
+        weight=len(members) * (1 + float(steps)) / limit,  # heavy methods have small limits
+    )

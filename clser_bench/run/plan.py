@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench import registry
 from clser_bench.data.build import Fold, Tables, build
 from clser_bench.data.cache import cache_folder
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.normalise import normalised
-from clser_bench.hashing import digest
-from clser_bench.run.cards import Card, read_cards
-from clser_bench.run.choice import Choice, Say, choose
+from clser_bench.run import select
+from clser_bench.run.cards import Card, read_cards, read_points
+from clser_bench.run.choice import Say, choose
 from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read, read
+from clser_bench.run.names import expand
 from clser_bench.run.packs import Grouping, Pack, cut
+from clser_bench.run.trials import read_facts, trials_of
+from clser_bench.scoring.routines import ROUTINES
 from clser_bench.seeding import seed_of
-from clser_bench.spec import Pair, Protocol, Shots, classes_of
+from clser_bench.spec import Pair, Protocol, Shots
+from clser_bench.store.records import MethodNote
 from clser_bench.trial import AnswerKey, Corpus, Job, Rows, Skipped, Table, Trial
 
 Folds = Callable[[Trial], tuple[Fold, ...]]
@@ -39,8 +42,9 @@ class Plan:
         protocol: the rules; as requested, with how hyper-parameters were chosen.
         suite: name of the suite.
         table: all ordered pairs of the suite.
-        trials: every trial, method by method.
-        cards: of the methods, in the order asked for.
+        trials: every trial, method by method; where a point is to be chosen, those of all points,
+            each under the selection `store.records.candidate` of its point.
+        cards: of the methods, in the order asked for, a card a point.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
     """
@@ -53,6 +57,28 @@ class Plan:
     cards: tuple[Card, ...]
     folds: Folds
     skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def packed(self) -> tuple[Trial, ...]:
+        """The trials of methods, which travel to workers."""
+        return tuple(trial for trial in self.trials if trial.method not in ROUTINES)
+
+    @property
+    def kept(self) -> tuple[Trial, ...]:
+        """The trials of routines, which are given the answers and stay in this process."""
+        return tuple(trial for trial in self.trials if trial.method in ROUTINES)
+
+    def notes(self, trials: Iterable[Trial]) -> dict[str, MethodNote]:
+        """What tables say of the methods of some trials, in the order asked for."""
+        used = {(trial.method, trial.parameters) for trial in trials}
+        notes: dict[str, MethodNote] = {}
+        for card in self.cards:
+            if (card.name, card.parameters) in used:
+                before = notes[card.name].assumes_prior.split("/") if card.name in notes else []
+                priors = "/".join(dict.fromkeys((*before, card.assumes_prior)))
+                note = MethodNote(assumes_prior=priors, role=card.role, note=card.note)
+                notes[card.name] = note
+        return notes
 
     def keys(self, trial: Trial) -> tuple[AnswerKey, ...]:
         """The answers to a trial's jobs, in their order; they stay in this process."""
@@ -84,13 +110,15 @@ class Plan:
         """
         if not open_ids:
             return ()
-        jobs = {trial.id: self.jobs(trial) for trial in self.trials}
-        return cut(self.trials, jobs, open_ids=open_ids, failed_ids=failed_ids, grouping=grouping)
+        trials = self.packed
+        jobs = {trial.id: self.jobs(trial) for trial in trials}
+        return cut(trials, jobs, open_ids=open_ids, failed_ids=failed_ids, grouping=grouping)
 
 
 def make_plan(
     config: RunConfig,
     *,
+    points: bool = False,
     cache: Path | None = None,
     progress: Progress = SILENT,
     say: Say = lambda _: None,
@@ -101,6 +129,8 @@ def make_plan(
 
     Args:
         config: the request.
+        points: run every point of the methods that have several, and no other method; the
+            request's selection does not matter then.
         cache: the cache folder; None for the usual one.
         progress: told about reading and extraction.
         say: told what was chosen, a line each.
@@ -109,32 +139,40 @@ def make_plan(
         ClserError: anything that is wrong with the request, the corpora or the methods.
     """
     place = cache_folder() if cache is None else cache
-    cards = _cards(config, cache=place)
+    protocol = _protocol(config, points=points)
+    cards = _cards(config, protocol, cache=place)
     choice = choose(config, cache=place, progress=progress, say=say)
+    if protocol.selection == select.OTHER_PAIRS:
+        select.check(choice.suite, choice.table, asked=config.pairs)
     have = read(choice, config, cache=place, progress=progress)
-    protocol = _protocol(config)
     tables = _tables(have, protocol, cache=place)
+    facts = read_facts(choice, have, protocol, tables=tables)
     trials = tuple(
         trial
-        for card in cards
-        for trial in _trials(card, config, choice, have, protocol=protocol, tables=tables)
+        for number, card in cards
+        for trial in trials_of(card, config, facts, protocol=select.of_point(protocol, number))
     )
+    if select.several(protocol):
+        methods = len({card.name for _, card in cards})
+        say(
+            f"selection {protocol.selection}: {len(trials)} trials of {len(cards)} points of "
+            f"{methods} methods"
+        )
     return Plan(
         config=config,
         protocol=protocol,
         suite=choice.suite,
         table=choice.table,
         trials=trials,
-        cards=cards,
+        cards=tuple(card for _, card in cards),
         folds=_folds(have, protocol, tables=tables),
         skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),
     )
 
 
-def _cards(config: RunConfig, *, cache: Path) -> tuple[Card, ...]:
-    names = tuple(dict.fromkeys(config.methods))
-    if "all" in names:
-        names = tuple(registry.entries())
+def _cards(config: RunConfig, protocol: Protocol, *, cache: Path) -> tuple[tuple[int, Card], ...]:
+    """The cards of all methods with the numbers of their points, the shipped ones 0."""
+    names = expand(config.methods)
     settings = {name: dict(values) for name, values in config.settings}
     for name in settings:
         if name not in names:
@@ -142,11 +180,18 @@ def _cards(config: RunConfig, *, cache: Path) -> tuple[Card, ...]:
                 f"hyper-parameters are set for '{name}', which is not among the methods of this "
                 f"run{did_you_mean(name, names)}"
             )
-    return read_cards(names, settings, cache=cache)
+    shipped = read_cards(names, settings, cache=cache)
+    if not select.several(protocol):
+        return tuple((0, card) for card in shipped)
+    if protocol.selection == select.POINTS:
+        shipped = tuple(card for card in shipped if card.points)
+    return read_points(shipped, settings, cache=cache)
 
 
-def _protocol(config: RunConfig) -> Protocol:
+def _protocol(config: RunConfig, *, points: bool) -> Protocol:
     """The rules; a table must not call hyper-parameters that the user set the shipped defaults."""
+    if points:
+        return dataclasses.replace(config.protocol, selection=select.POINTS)
     if config.settings and config.protocol.selection == "default":
         return dataclasses.replace(config.protocol, selection="given")
     return config.protocol
@@ -170,45 +215,6 @@ def _tables(have: Read, protocol: Protocol, *, cache: Path) -> Tables:
         return made[key]
 
     return tables
-
-
-def _trials(
-    card: Card,
-    config: RunConfig,
-    choice: Choice,
-    have: Read,
-    *,
-    protocol: Protocol,
-    tables: Tables,
-) -> list[Trial]:
-    made = []
-    for shots in dict.fromkeys(config.shots):
-        for pair in choice.pairs:
-            source, target = have.corpora[pair.source], have.corpora[pair.target]
-            once = shots == "all" and card.deterministic
-            made += [
-                Trial(
-                    pair=pair,
-                    classes=classes_of(source.spec, target.spec, fixed4=protocol.fixed4),
-                    shots=shots,
-                    seed=seed,
-                    method=card.name,
-                    version=card.version,
-                    parameters=card.parameters,
-                    protocol=protocol,
-                    source_key=_side_key(source, tables(source, source=source, rows=None)),
-                    target_key=_side_key(target, tables(target, source=source, rows=None)),
-                    engine_version=card.engine_version,
-                    synthetic=source.spec.synthetic or target.spec.synthetic,
-                )
-                for seed in range(1 if once else config.seeds)
-            ]
-    return made
-
-
-def _side_key(corpus: Corpus, table: Table) -> str:
-    """Key of a side: its features, and the labels and speakers that shots and scores come from."""
-    return digest([table.key, corpus.emotions.tolist(), corpus.speakers.tolist()])
 
 
 def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:

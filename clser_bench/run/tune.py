@@ -16,7 +16,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import tune
@@ -26,25 +26,44 @@ from ray.tune.schedulers import FIFOScheduler
 from clser_bench.errors import ClserError
 from clser_bench.run.local import Done, attempt, failures
 from clser_bench.run.packs import Pack
+from clser_bench.trial import Job, Problem, Value
 
 _STORE_BYTES = 256 * 2**20
-"""For packs and predictions on their way; what does not fit is spilled to the temporary folder."""
+"""For problems and predictions on their way; what does not fit goes to the temporary folder."""
 
 _LONGEST = 40
 """Ray puts sockets below its folder, whose whole path may have some 100 characters."""
 
 
+class _Sent(NamedTuple):
+    """A job as it travels: many points of many methods share a problem, which is sent once."""
+
+    id: str
+    method: str
+    parameters: tuple[tuple[str, Value], ...]
+    problem: int
+    seed: int
+
+
 class PackActor(tune.Trainable):  # type: ignore[misc]
     """A worker process: runs one pack after another."""
 
-    def setup(self, config: Mapping[str, Any], packs: Sequence[Any] = ()) -> None:
+    def setup(
+        self,
+        config: Mapping[str, Any],
+        packs: Sequence[Sequence[_Sent]] = (),
+        problems: Sequence[Any] = (),
+    ) -> None:
         """Take the first pack.
 
         Args:
             config: `pack` is its number.
-            packs: references to the jobs of all packs.
+            packs: all packs.
+            problems: references to the problems of their jobs.
         """
         self._packs = packs
+        self._problems = problems
+        self._known: dict[int, Problem] = {}
         self._number: int = config["pack"]
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -54,8 +73,22 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Run the pack; one step is the whole of it."""
-        jobs = ray.get(self._packs[self._number])
+        jobs = [
+            Job(
+                id=sent.id,
+                method=sent.method,
+                parameters=sent.parameters,
+                problem=self._problem(sent.problem),
+                seed=sent.seed,
+            )
+            for sent in self._packs[self._number]
+        ]
         return {"outcomes": attempt(jobs), "done": True}
+
+    def _problem(self, number: int) -> Problem:
+        if number not in self._known:
+            self._known[number] = ray.get(self._problems[number])
+        return self._known[number]
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]
@@ -107,10 +140,11 @@ def run_packs(packs: Sequence[Pack], *, workers: int, done: Done) -> None:
     """
     relay = _Relay(packs, done)
     with _silence(), _folder() as folder, _ray(workers, folder):
-        references = [ray.put(pack.jobs) for pack in packs]
+        sent, problems = _parted(packs)
+        references = [ray.put(problem) for problem in problems]
         try:
             tune.run(
-                tune.with_parameters(PackActor, packs=references),
+                tune.with_parameters(PackActor, packs=sent, problems=references),
                 name="packs",
                 config={"pack": tune.grid_search(list(range(len(packs))))},
                 resources_per_trial={"cpu": 1},
@@ -126,6 +160,23 @@ def run_packs(packs: Sequence[Pack], *, workers: int, done: Done) -> None:
             if relay.error is not None:
                 raise relay.error from None
             raise
+
+
+def _parted(packs: Sequence[Pack]) -> tuple[list[list[_Sent]], list[Problem]]:
+    """Jobs without their problems, and each problem once."""
+    numbers: dict[int, int] = {}
+    problems: list[Problem] = []
+    sent = []
+    for pack in packs:
+        members = []
+        for job in pack.jobs:
+            if id(job.problem) not in numbers:
+                numbers[id(job.problem)] = len(problems)
+                problems.append(job.problem)
+            number = numbers[id(job.problem)]
+            members.append(_Sent(job.id, job.method, job.parameters, number, job.seed))
+        sent.append(members)
+    return sent, problems
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from clser_bench.store.blobs import pack_options
 from clser_bench.store.records import (
     MethodNote,
     Planned,
+    Pointed,
     Predicted,
     Record,
     Run,
@@ -133,6 +134,11 @@ class Store:
             found = queries.states(self._connection, ids)
         return {trial: status for trial, (status, _) in found.items()}
 
+    def uars(self, ids: Sequence[str]) -> dict[str, float]:
+        """UAR in percent of those trials that are ok; reads no blob."""
+        with schema.guarded(self.path):
+            return queries.uars(self._connection, ids)
+
     def attempts(self, ids: Sequence[str]) -> dict[str, int]:
         """How often each trial was tried; 0 where nothing is stored."""
         with schema.guarded(self.path):
@@ -202,6 +208,11 @@ class Store:
         """Trials of slices with the columns that a table needs; reads no blob."""
         with schema.guarded(self.path):
             return queries.planned(self._connection, slices)
+
+    def points(self, slices: Sequence[int]) -> list[Pointed]:
+        """Hyper-parameters of slices by pair, each once; reads no blob."""
+        with schema.guarded(self.path):
+            return queries.points(self._connection, slices)
 
     def predicted(self, slices: Sequence[int]) -> Iterator[Predicted]:
         """Predicted classes of the ok trials of slices.

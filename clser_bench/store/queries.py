@@ -14,13 +14,14 @@ from clser_bench.store.blobs import unpack_array, unpack_metrics
 from clser_bench.store.records import (
     MethodNote,
     Planned,
+    Pointed,
     Predicted,
     Record,
     Run,
     Slice,
     Tally,
 )
-from clser_bench.trial import AnswerKey, Trial
+from clser_bench.trial import AnswerKey, Trial, Value
 
 _TRIAL = """t.source, t.target, t.classes, t.shots, t.seed, t.method, t.version, t.parameters,
   t.features, t.normalisation, t.setting, t.prior, t.fixed4, t.source_key, t.target_key,
@@ -35,6 +36,16 @@ def states(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tupl
         (json.dumps(list(ids)),),
     )
     return {trial: (status, attempts) for trial, status, attempts in rows}
+
+
+def uars(connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, float]:
+    """UAR of those trials that are ok; no blob is read."""
+    rows = connection.execute(
+        "SELECT trial, uar FROM records "
+        "WHERE status = 'ok' AND trial IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)),),
+    )
+    return dict(rows.fetchall())
 
 
 def records(
@@ -188,6 +199,21 @@ def planned(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Plann
     ]
 
 
+def points(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Pointed]:
+    """Hyper-parameters of slices by pair, each once."""
+    rows = connection.execute(
+        """SELECT DISTINCT p.slice, t.source, t.target, t.parameters
+        FROM planned p JOIN trials t ON t.id = p.trial
+        WHERE p.slice IN (SELECT value FROM json_each(?))
+        ORDER BY p.slice, t.source, t.target, t.parameters""",
+        (json.dumps(list(slices)),),
+    ).fetchall()
+    return [
+        Pointed(part, Pair(source, target), _parameters(text))
+        for part, source, target, text in rows
+    ]
+
+
 def predicted(connection: sqlite3.Connection, slices: Sequence[int]) -> Iterator[Predicted]:
     """Predicted classes of the ok trials of slices.
 
@@ -221,6 +247,11 @@ def tally(connection: sqlite3.Connection, run: int | None) -> Tally:
     return Tally(sum(counts.values()), *kinds)
 
 
+def _parameters(text: str) -> tuple[tuple[str, Value], ...]:
+    """Hyper-parameters as they are stored."""
+    return tuple((name, value) for name, value in json.loads(text))
+
+
 def _notes(connection: sqlite3.Connection, run: int) -> dict[str, MethodNote]:
     rows = connection.execute(
         "SELECT method, assumes_prior, role, note FROM notes WHERE run = ? ORDER BY position",
@@ -242,7 +273,7 @@ def _trial(row: Sequence[object]) -> Trial:
         seed=int(str(seed)),
         method=str(method),
         version=int(str(version)),
-        parameters=tuple((name, value) for name, value in json.loads(str(parameters))),
+        parameters=_parameters(str(parameters)),
         protocol=Protocol(
             features=str(features),
             normalisation=normalisation,  # type: ignore[arg-type]

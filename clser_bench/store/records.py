@@ -10,10 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench.spec import Pair
-from clser_bench.trial import Floats, Rows, Trial
+from clser_bench.trial import Floats, Rows, Trial, Value
 
 STATUSES = ("ok", "failed", "not_applicable")
 ROLES = ("ranked", "bound", "oracle")
+
+
+def candidate(selection: str, point: int) -> str:
+    """The selection under which the trials of one point are planned, before one is chosen.
+
+    Args:
+        selection: what chooses.
+        point: number of the point, 0 for the shipped one.
+    """
+    return f"{selection}/{point}"
 
 
 def predictions(scores: Floats) -> npt.NDArray[np.uint8]:
@@ -161,6 +171,11 @@ class Slice:
     method: str
     note: MethodNote
 
+    @property
+    def candidate(self) -> bool:
+        """Whether it is a point that a selection chooses from; tables leave it out."""
+        return "/" in self.selection
+
 
 class Planned(NamedTuple):
     """A planned trial and what is stored of it; status and metrics are None where nothing is."""
@@ -175,6 +190,14 @@ class Planned(NamedTuple):
     reason: str
     uar: float | None
     seconds: float | None
+
+
+class Pointed(NamedTuple):
+    """Hyper-parameters with which a slice has a pair."""
+
+    slice: int
+    pair: Pair
+    parameters: tuple[tuple[str, Value], ...]
 
 
 class Predicted(NamedTuple):

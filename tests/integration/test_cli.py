@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from clser_bench import __version__
 from clser_bench.cli.main import app
 from clser_bench.registry import entries
+from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.database import Store
 from tests.tiny import write_corpora, write_method
 
@@ -25,7 +26,9 @@ Call = Callable[..., Result]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_corpora(folder / "corpora", codes="XY")
-    write_method(folder / "methods", "near", about="Nearest centroids.")
+    write_method(
+        folder / "methods", "near", about="Nearest centroids.", grid={"weight": (1.0, 10.0)}
+    )
     write_method(folder / "methods", "bad", body="raise RuntimeError('told to')")
     return folder
 
@@ -112,8 +115,10 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--pairs", "B"), "write SOURCE->TARGET"),
         (("run", "--normalise", "no"), "normalisation 'no' is unknown; did you mean 'none'"),
         (("run", "--format", "xml"), "there is no format 'xml'"),
-        (("run", "--with", "tme"), "there is no extra column 'tme'; did you mean 'time'"),
+        (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
         (("run", "--scheduler", "rya"), "did you mean 'ray'"),
+        (("run", "--select", "other"), "selection 'other' is unknown"),
+        (("run", "--methods", "target-orcale"), "did you mean 'target-oracle'"),
         (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
         (("run", "--manifest", "absent.csv"), "absent.csv"),
         (("run", "--corpora", "absent"), "absent"),
@@ -139,7 +144,7 @@ def test_errors_are_one_line_without_a_traceback(
 
 def test_lists_are_plain_in_a_pipe(call: Call) -> None:
     names = [line.split("\t")[0] for line in call("list", "methods").stdout.splitlines()]
-    assert names == list(entries())
+    assert names == [*entries(), *ROUTINES]
     assert "bcro\tB C R O\t12\t" in call("list", "suites").stdout
     assert any(
         line.startswith("B\temodb\t") for line in call("list", "corpora").stdout.splitlines()
@@ -152,6 +157,36 @@ def test_show_tells_what_can_be_set(call: Call) -> None:
     assert "Nearest centroids." in told
     assert "weight\t1.0\t0 to 10\tnothing" in told
     assert "steps\t" in call("show", "sere-no-dual").stdout
+
+
+def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
+    told = call("show", "target-oracle").stdout
+    assert told.startswith("target-oracle: version 1, routine, oracle\n\nUpper bound: logistic")
+    done = run("--methods", "near,target-oracle")
+    assert done.exit_code == 0, done.output
+    assert "6 of 6 trials stored" in done.stderr
+    lines = done.stdout.splitlines()
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("target-oracle (oracle)")]
+    assert lines[place - 1] == "", "it stands apart"
+    assert lines[place - 2].startswith("near")
+
+
+def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "four", codes="VXYZ", takes=1)
+    options = ("--manifest", str(manifest), "--methods", "near", "--shots", "1", "--seeds", "1")
+    chosen = ("--scheduler", "local", "--select", "other-pairs", "--with", "point")
+    done = call("run", *options, *chosen)
+    assert done.exit_code == 0, done.output
+    assert "selection other-pairs: 24 trials of 2 points of 1 methods" in done.stderr
+    assert "24 of 24 trials stored" in done.stderr
+    assert "selection other-pairs · shots 1" in done.stdout
+    points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
+    assert points
+    assert call("status").stdout == "custom\t24\t24\t0\t0\t0\t100 %\n"
+    again = call("resume", "--format", "csv", "--with", "point")
+    assert "24 were there before" in again.stderr
+    asked = ("--selection", "other-pairs", "--format", "csv", "--with", "point")
+    assert call("leaderboard", *asked).stdout == again.stdout
 
 
 def test_check_and_extract(call: Call, shared: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
 
 def test_what_is_stored_is_not_run_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(config())
-    monkeypatch.setattr(main, "_execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
     again = run(config())
     assert (again.found, again.ok) == (first.planned, first.planned)
 
@@ -217,7 +217,7 @@ def test_what_is_wrong_is_said_before_anything_runs(
     kind: type[Exception],
     message: str,
 ) -> None:
-    monkeypatch.setattr(main, "_execute", lambda *_, **__: pytest.fail("something ran"))
+    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("something ran"))
     with pytest.raises(kind, match=message):
         run(config(**options))
 

@@ -8,7 +8,7 @@ import pytest
 from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.run import cards
-from clser_bench.run.cards import Card, read_cards
+from clser_bench.run.cards import Card, read_cards, read_points
 from clser_bench.train.version import ENGINE_VERSION
 from tests.tiny import write_method
 
@@ -27,6 +27,28 @@ def test_the_second_reading_imports_no_method(
     first = read_cards(["dann"], {}, cache=own_cache)
     monkeypatch.setattr(registry, "create", lambda *_: pytest.fail("imported"))
     assert read_cards(["dann"], {}, cache=own_cache) == first
+
+
+def test_points_are_cards_of_their_own(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"dann": {"steps": 9}, "target-oracle": {}}
+    shipped = read_cards(["dann", "chance", "target-oracle"], settings, cache=own_cache)
+    made = read_points(shipped, settings, cache=own_cache)
+    assert [(number, card.name) for number, card in made if number == 0] == [
+        (0, "dann"),
+        (0, "chance"),
+        (0, "target-oracle"),
+    ]
+    assert len(made) == len(registry.load("dann").points()) + 2
+    assert len({card.parameters for _, card in made if card.name == "dann"}) == len(made) - 2
+    assert {dict(card.parameters).get("steps") for _, card in made} == {9, None}
+    monkeypatch.setattr(registry, "create", lambda *_: pytest.fail("imported"))
+    assert read_points(shipped, settings, cache=own_cache) == made
+
+
+def test_what_is_set_leaves_the_grid(own_cache: Path) -> None:
+    (card,) = read_cards(["dann"], {"dann": {"learning_rate": 0.5}}, cache=own_cache)
+    assert card.points
+    assert all("learning_rate" not in dict(point) for point in card.points)
 
 
 def test_settings_and_their_types_have_cards_of_their_own(own_cache: Path) -> None:

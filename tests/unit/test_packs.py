@@ -136,6 +136,18 @@ def test_more_methods_leave_packs_as_they_are(pairs: list[Pair], seeds: int, lim
     assert {pack.name for pack in one} < {pack.name for pack in both}
 
 
+@quick
+@given(some_pairs, seed_counts, limits)
+def test_more_points_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limit: int) -> None:
+    """Two trials of one seed and pair, at two points that could share tensors."""
+    one = grid(pairs, seeds)
+    other = [dataclasses.replace(t, parameters=(("rate", 0.5),)) for t in one]
+    before = {pack.name for pack in cut_all(one, limit)}
+    both = cut_all([*one, *other], limit)
+    assert before < {pack.name for pack in both}
+    assert len(both) == 2 * len(before)
+
+
 def test_shots_never_share_a_pack() -> None:
     trials = [trial(0), dataclasses.replace(trial(0), shots=10)]
     assert [len(pack.jobs) for pack in cut_all(trials, 64)] == [1, 1]

@@ -20,7 +20,12 @@ def test_options_survive_json(tmp_path: Path) -> None:
         methods=("dann",),
         shots=(1, "all"),
         seeds=3,
-        protocol=Protocol(normalisation="speaker", setting="inductive", prior="dirichlet:1"),
+        protocol=Protocol(
+            normalisation="speaker",
+            setting="inductive",
+            prior="dirichlet:1",
+            selection="other-pairs",
+        ),
         settings=parse_settings(["dann.steps=10"]),
         results=results,
         scheduler="local",
@@ -77,6 +82,10 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(SpecError, match="scheduler 'rya' is unknown; did you mean 'ray'"):
         RunConfig(scheduler="rya")  # type: ignore[arg-type]
+    with pytest.raises(
+        SpecError, match="selection 'others' is unknown; did you mean 'other-pairs'"
+    ):
+        RunConfig(protocol=Protocol(selection="others"))
     with pytest.raises(SpecError, match="seeds 0"):
         RunConfig(seeds=0)
     with pytest.raises(SpecError, match="at least one method"):

@@ -138,6 +138,34 @@ def test_one_trial_may_stand_in_plans_of_different_selection(path):
         assert store.progress().planned == 1
 
 
+def test_points_are_read_without_their_records(path):
+    of = [
+        trial(pair=pair, seed=seed, parameters=(("a", a),), selection=selection)
+        for selection, a in (("other-pairs/0", 1.0), ("other-pairs/1", 2))
+        for pair in ("B→C", "C→B")
+        for seed in range(2)
+    ]
+    with Store(path) as store:
+        store.plan("s", of, pairs=PAIRS, config={})
+        first, second = store.slices()
+        assert first.candidate
+        assert second.candidate
+        assert [(p.pair, p.parameters) for p in store.points([second.id])] == [
+            (pair, (("a", 2),)) for pair in PAIRS
+        ]
+        assert len(store.points([first.id, second.id])) == 4
+        store.plan("s", [trial()], pairs=PAIRS, config={})
+        assert [item.candidate for item in store.slices()] == [True, True, False]
+
+
+def test_uar_is_read_of_ok_trials_only(path):
+    good, bad, absent = (trial(seed=seed) for seed in range(3))
+    with Store(path) as store:
+        store.put([record := ok(good, [0, 1, 1, 1, 0], KEY), hole(bad)])
+        assert record.metrics
+        assert store.uars([good.id, bad.id, absent.id]) == {good.id: record.metrics.uar}
+
+
 def test_two_points_cannot_claim_one_cell(path):
     with Store(path) as store:
         with pytest.raises(StoreError, match="two sets of hyper-parameters"):

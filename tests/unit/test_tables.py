@@ -224,6 +224,115 @@ def test_differences_are_paired_and_corrected(store):
     assert mean["difference"] == pytest.approx(found["good"].interval.estimate, abs=1e-4)
 
 
+def test_the_table_says_who_beats_logistic(store):
+    methods = {"logistic": 12, "good": 22, "same": 12, "bad": 4, "chance": 8, "best": 24}
+    notes = {name: MethodNote() for name in methods}
+    notes |= {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+    run(store, methods, seeds=6, pairs=TWELVE, notes=notes)
+    tables = leaderboard(store)
+    verdicts = {line.method: line.verdict for line in tables[0].lines}
+    assert verdicts == {
+        "chance": "",
+        "good": "better",
+        "same": "not separable",
+        "logistic": "",
+        "bad": "worse",
+        "best": "",
+    }
+    rows = rows_of(tables)
+    assert row(rows, "good", "mean")["verdict"] == "better"
+    assert row(rows, "good", "mean")["reference"] == "logistic"
+    assert row(rows, "best", "mean")["verdict"] is None
+    assert "difference" not in row(rows, "good", "mean")
+    assert "verdict" not in row(rows, "good", "B→C")
+    for how in ("table", "md"):
+        text = render(tables, how)
+        assert "vs logistic: better or worse where p < 0.05" in text.replace("\n  ", " ")
+        assert re.search(r"same .* not separable", text)
+    (against,) = leaderboard(store, against="good")
+    verdicts = {line.method: line.verdict for line in against.lines if line.kind == "ranked"}
+    assert verdicts == {"good": "", "same": "worse", "logistic": "worse", "bad": "worse"}
+    differences = [line.difference for line in against.lines if line.method == "bad"]
+    assert differences[0].interval.estimate < 0
+
+
+def test_verdicts_are_corrected_for_their_number(store):
+    run(store, {"logistic": 12, "good": 22, **{f"m{n}": 12 for n in range(4)}}, pairs=TWELVE)
+    (table,) = leaderboard(store)
+    for line in table.lines:
+        if line.method != "logistic":
+            assert line.difference.p >= line.difference.interval.p
+            assert (line.verdict == "not separable") == (line.difference.p >= 0.05)
+
+
+def test_there_is_no_verdict_without_a_whole_reference(store):
+    run(store, {"logistic": 12, "m": 20}, left_out={("logistic", "B→C", 0)})
+    assert leaderboard(store)[0].reference == ""
+    assert leaderboard(store, intervals=False)[0].reference == ""
+    assert "vs logistic" not in render(leaderboard(store, methods=["m"]))
+
+
+def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
+    """It depends on no draw, so its one result stands for each of them."""
+    notes = {"logistic": MethodNote(), "best": MethodNote(role="oracle")}
+    run(store, {"logistic": 12}, seeds=4, pairs=TWELVE, notes=notes)
+    run(store, {"best": 22}, seeds=1, pairs=TWELVE, notes=notes)
+    (table,) = leaderboard(store, against="logistic")
+    base, best = table.lines
+    gain = best.mean.mean - base.mean.mean
+    assert best.difference.interval.estimate == pytest.approx(gain)
+    assert best.interval.low < best.mean.mean < best.interval.high
+    assert "this one draw only" not in render([table])
+
+
+def test_the_points_of_a_selection_are_no_tables(store):
+    run(store, {"m": 12}, selection="other-pairs/0", parameters=(("a", 1.0), ("b", 3)))
+    run(store, {"m": 20}, selection="other-pairs/1", parameters=(("a", 2.0), ("b", 3)))
+    assert leaderboard(store) == ()
+    chosen = [
+        trial("m", str(pair), seed=seed, selection="other-pairs", parameters=(("a", a), ("b", 3)))
+        for pair, a in zip(PAIRS, (1.0, 2.0), strict=True)
+        for seed in range(2)
+    ]
+    store.plan("bc", chosen, pairs=PAIRS, config={})
+    tables = leaderboard(store, with_=("point",))
+    assert [table.rules.selection for table in tables] == ["other-pairs"]
+    for how, start in (("table", ""), ("md", "- ")):
+        lines = render(tables, how).splitlines()
+        assert [f"{start}m: a=1.0: B→C", f"{start}m: a=2.0: C→B"] == [
+            line for line in lines if "a=" in line
+        ]
+    rows = rows_of(tables)
+    assert row(rows, "m", "B→C")["point"] == "a=1.0"
+    assert "point" not in row(rows, "m", "mean")
+    assert "a=1.0" not in render(leaderboard(store))
+
+
+def test_the_point_of_a_whole_table_is_told_in_full(store):
+    run(store, {"m": 20, "plain": 20}, parameters=(("a", 1.0), ("b", 3)))
+    run(store, {"plain": 20}, parameters=())
+    text = render(leaderboard(store, with_=("point",)))
+    assert "m: a=1.0, b=3: all pairs" in text
+    assert "plain:" not in text
+
+
+def test_the_budget_of_trained_methods_is_told(store):
+    def given(method, steps, target):
+        budget = {"labelled_batch": 8, "source_batch": 64, "steps": steps, "target_batch": target}
+        run(store, {method: 20}, parameters=(("rate", 1.0), *budget.items()))
+
+    run(store, {"logistic": 12}, parameters=(("steps", 5),))
+    assert leaderboard(store)[0].budget == ""
+    for method, steps, target in (("b", 200, 64), ("c", 200, 64), ("a", 100, 96), ("d", 200, 32)):
+        given(method, steps, target)
+    tables = leaderboard(store)
+    assert tables[0].budget == (
+        "budget: 200 steps of 8 labelled per class + 64 source + 64 target; a: 100 steps, "
+        "96 target; d: 32 target"
+    )
+    assert tables[0].budget in render(tables, "md")
+
+
 def test_comparing_with_a_stranger_is_an_error(store):
     run(store, {"logistic": 12})
     with pytest.raises(SpecError, match=r"'logisic'; did you mean 'logistic'"):
@@ -257,7 +366,7 @@ def test_with_all_labels_a_single_draw_is_compared_with_many(store):
 
 
 def test_unknown_wishes_are_named(store):
-    with pytest.raises(SpecError, match="extra column 'tme'; did you mean 'time'"):
+    with pytest.raises(SpecError, match="there is no extra 'tme'; did you mean 'time'"):
         leaderboard(store, with_=("tme",))
     run(store, {"m": 20})
     with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):

@@ -1,0 +1,113 @@
+"""The choice of hyper-parameters, `other-pairs`: for s→t the point that is best elsewhere.
+
+Every point of every method runs on every pair. For s→t the point with the best mean UAR over the
+suite's pairs of other corpora is taken, so no label of s or t has a say in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from clser_bench.errors import SpecError
+from clser_bench.spec import Pair, Protocol
+from clser_bench.store.records import candidate
+from clser_bench.trial import Trial
+
+OTHER_PAIRS = "other-pairs"
+SELECTIONS = ("default", OTHER_PAIRS)
+"""What `run --select` takes."""
+
+POINTS = "points"
+"""Stands for the selection where every point runs and none is chosen."""
+
+Point = dict[Pair, list[Trial]]
+"""The trials of one point of a method with one number of shots."""
+
+
+def several(protocol: Protocol) -> bool:
+    """Whether the rules ask for all points of a method."""
+    return protocol.selection in (OTHER_PAIRS, POINTS)
+
+
+def of_point(protocol: Protocol, number: int) -> Protocol:
+    """The rules under which the trials of one point are planned.
+
+    Args:
+        protocol: the rules.
+        number: of the point; of no effect where a method has but one under these rules.
+    """
+    if not several(protocol):
+        return protocol
+    return dataclasses.replace(protocol, selection=candidate(protocol.selection, number))
+
+
+def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """The pairs of corpora that are neither the source nor the target of this one."""
+    ends = {pair.source, pair.target}
+    return tuple(other for other in pairs if not ends & {other.source, other.target})
+
+
+def check(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair]) -> None:
+    """Refuse what `other-pairs` cannot choose for.
+
+    Args:
+        suite: its name.
+        table: its pairs.
+        asked: those that the user named; empty for all.
+
+    Raises:
+        SpecError: pairs are named, or a pair has no pair of other corpora.
+    """
+    if asked:
+        raise SpecError(f"--select {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out")
+    for pair in table:
+        if not others(pair, table):
+            raise SpecError(
+                f"--select {OTHER_PAIRS} chooses for {pair} by the pairs of other corpora, and "
+                f"suite {suite} has none here: a suite needs four corpora"
+            )
+
+
+def choose(trials: Sequence[Trial], uars: Mapping[str, float]) -> tuple[Trial, ...]:
+    """Take for each method, number of shots and pair the trials of one point.
+
+    A point counts for a pair where every trial on the other pairs has a result. Ties go to the
+    earlier point, the shipped one first; it also stands where no point counts.
+
+    Args:
+        trials: of all points of all methods.
+        uars: UAR of the trials that have one, by id.
+
+    Returns:
+        Trials under the selection `other-pairs`, in the order of a plan.
+    """
+    groups: dict[tuple[str, str], dict[str, Point]] = {}
+    for trial in trials:
+        group = groups.setdefault((trial.method, str(trial.shots)), {})
+        point = group.setdefault(trial.protocol.selection, {})
+        point.setdefault(trial.pair, []).append(trial)
+    chosen = []
+    for labelled in groups.values():
+        points = list(labelled.values())
+        means = [{pair: mean(cell, uars) for pair, cell in point.items()} for point in points]
+        for pair in points[0]:
+            chosen += points[_best(means, others(pair, points[0]))][pair]
+    return tuple(_relabelled(trial) for trial in chosen)
+
+
+def mean(trials: Sequence[Trial], uars: Mapping[str, float]) -> float:
+    """Mean UAR of some trials; NaN where one has none."""
+    return sum(uars.get(trial.id, math.nan) for trial in trials) / len(trials)
+
+
+def _best(means: Sequence[Mapping[Pair, float]], pairs: Sequence[Pair]) -> int:
+    values = [sum(point[pair] for pair in pairs) / len(pairs) for point in means]
+    counting = [number for number, value in enumerate(values) if not math.isnan(value)]
+    return max(counting, key=lambda number: (values[number], -number), default=0)
+
+
+def _relabelled(trial: Trial) -> Trial:
+    protocol = dataclasses.replace(trial.protocol, selection=OTHER_PAIRS)
+    return dataclasses.replace(trial, protocol=protocol)

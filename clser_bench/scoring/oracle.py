@@ -1,0 +1,88 @@
+"""Upper bound: logistic regression on target labels, across the target's speakers.
+
+The classifier of `logistic` with its shipped recipe, given what no method is given: the classes of
+the target. Each utterance is scored by a model that was trained on other speakers only: every
+speaker is left out in turn, or, where there are more than ten, every one of ten groups of them.
+In the inductive setting, each half is scored with the features of its own fold, by models that
+were trained on both halves without the speaker or group.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+from clser_bench.data.build import Fold
+from clser_bench.hashing import digest
+from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.trial import Outcome, Rows
+
+GROUPS = 10
+"""The most models a fold: leave-one-speaker-out up to so many speakers."""
+
+
+def target_oracle(folds: Sequence[Fold]) -> list[Outcome]:
+    """Score the target from its own labels, by models that have not seen the speaker.
+
+    Args:
+        folds: of one trial; together they hold the answers of the whole target.
+
+    Returns:
+        An outcome a fold, named by its number; not applicable where the target has one speaker.
+    """
+    names = [name for fold in folds for name in fold.key.speakers]
+    groups = speaker_groups(names)
+    if len(set(groups.values())) < 2:
+        reason = "the target has one speaker, so no other speaker's labels can be learned from"
+        return [
+            Outcome(id=str(number), status="not_applicable", reason=reason)
+            for number in range(len(folds))
+        ]
+    rows = np.concatenate([fold.problem.scored for fold in folds])
+    y = np.concatenate([fold.key.y for fold in folds])
+    group = np.array([groups[name] for name in names])
+    outcomes = []
+    for number, fold in enumerate(folds):
+        started = time.perf_counter()
+        with threadpool_limits(limits=1):  # the same bytes on any number of cores
+            scores = _scores(fold, groups, rows=rows, y=y, group=group)
+        seconds = time.perf_counter() - started
+        outcomes.append(
+            Outcome(id=str(number), status="ok", scores=scores.astype(np.float32), seconds=seconds)
+        )
+    return outcomes
+
+
+def speaker_groups(speakers: Sequence[str]) -> dict[str, int]:
+    """The group of each speaker: one of its own, or one of ten where there are more speakers.
+
+    Args:
+        speakers: names, each any number of times.
+
+    Returns:
+        Name to group. Sizes differ by one at most; names alone decide, by their hash.
+    """
+    ordered = sorted(set(speakers), key=lambda name: (digest(["oracle", name]), name))
+    return {name: place % GROUPS for place, name in enumerate(ordered)}
+
+
+def _scores(
+    fold: Fold, groups: dict[str, int], *, rows: Rows, y: Rows, group: Rows
+) -> npt.NDArray[np.float64]:
+    """Scores [n, c] of a fold's rows, from the labels of other groups in all folds."""
+    features = fold.problem.target.summary
+    own = np.array([groups[name] for name in fold.key.speakers])
+    scores = np.empty((len(own), len(fold.problem.classes)))
+    for number in np.unique(own):
+        left_out, others = own == number, group != number
+        scores[left_out] = logistic_scores(
+            features[rows[others]],
+            y[others],
+            features[fold.problem.scored[left_out]],
+            classes=scores.shape[1],
+        )
+    return scores

@@ -1,0 +1,286 @@
+"""Runs that choose hyper-parameters, and the oracle beside them, on four tiny corpora."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import CorpusError, SpecError
+from clser_bench.report.board import LeaderboardTable
+from clser_bench.report.tables import leaderboard, render
+from clser_bench.run import local, main, select
+from clser_bench.run.config import RunConfig, parse_settings
+from clser_bench.run.main import run, run_points
+from clser_bench.run.packs import Pack
+from clser_bench.run.plan import make_plan
+from clser_bench.run.work import left
+from clser_bench.spec import Pair, Protocol
+from clser_bench.store.database import Store
+from clser_bench.store.records import Record
+from clser_bench.trial import Outcome
+from tests.tiny import write_corpora, write_method
+
+Config = Callable[..., RunConfig]
+OTHER_PAIRS = Protocol(selection="other-pairs")
+GRID = {"weight": (0.0, 1.0, 10.0)}
+FAILS = "if self.weight == 10.0 and os.environ.get('FAIL'): raise RuntimeError('told to')"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four corpora for the selection, and a cache that all tests of this file share."""
+    folder = tmp_path_factory.mktemp("four")
+    write_corpora(folder / "corpora", codes="WXYZ", takes=2)
+    write_method(folder / "methods", "near", grid=GRID)
+    write_method(folder / "methods", "late", body=FAILS, grid=GRID)
+    write_method(folder / "methods", "fixed", deterministic=True)
+    return folder
+
+
+@pytest.fixture
+def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+
+    def make(**options: Any) -> RunConfig:
+        usual = RunConfig(
+            manifests=(shared / "corpora" / "manifest.csv",),
+            methods=("near",),
+            shots=(1,),
+            seeds=2,
+            protocol=OTHER_PAIRS,
+            results=tmp_path / "results.sqlite",
+            scheduler="local",
+            workers=1,
+        )
+        return dataclasses.replace(usual, **options)
+
+    return make
+
+
+def records(config: RunConfig, method: str) -> list[Record]:
+    with Store(config.results, create=False) as store:
+        return [record for record in store.records() if record.trial.method == method]
+
+
+def tables(config: RunConfig, **options: Any) -> dict[str, LeaderboardTable]:
+    with Store(config.results, create=False) as store:
+        made = leaderboard(store, intervals=False, **options)
+    return {table.rules.selection: table for table in made}
+
+
+def test_every_point_runs_and_the_table_holds_the_chosen(config: Config) -> None:
+    asked = config(methods=("chance", "near", "fixed"))
+    said: list[str] = []
+    summary = run(asked, say=said.append)
+    assert said[-1] == "selection other-pairs: 120 trials of 5 points of 3 methods"
+    assert (summary.planned, summary.ok, summary.selection) == (120, 120, "other-pairs")
+    found = tables(asked)
+    assert list(found) == ["other-pairs"]
+    table = found["other-pairs"]
+    assert {line.method: line.mean.n for line in table.lines} == dict.fromkeys(
+        ("chance", "near", "fixed"), 2
+    )
+    by_cell: dict[tuple[Pair, float], list[float]] = {}
+    for record in records(asked, "near"):
+        assert record.metrics
+        cell = by_cell.setdefault((record.trial.pair, dict(record.trial.parameters)["weight"]), [])  # type: ignore[arg-type]
+        cell.append(record.metrics.uar)
+    assert len(by_cell) == 12 * 3
+    (line,) = [line for line in table.lines if line.method == "near"]
+    for pair, cell in zip(table.pairs, line.cells, strict=True):
+        elsewhere = select.others(pair, table.pairs)
+        assert len(elsewhere) == 2
+        best = max(
+            (1.0, 0.0, 10.0), key=lambda w: np.mean([np.mean(by_cell[p, w]) for p in elsewhere])
+        )
+        assert cell.mean == pytest.approx(np.mean(by_cell[pair, best]))
+
+
+def test_nothing_is_computed_twice(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(config(protocol=Protocol()))
+    summary = run(config())
+    assert (first.ok, summary.found, summary.planned) == (24, 24, 72)
+    text = {name: render([table], "csv") for name, table in tables(config()).items()}
+    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
+    assert run(config()).found == 72
+    assert run(config(protocol=Protocol())).found == 24
+    assert {name: render([table], "csv") for name, table in tables(config()).items()} == text
+    assert set(text) == {"default", "other-pairs"}
+
+
+def test_resume_repeats_the_selection(config: Config) -> None:
+    run(config())
+    with Store(config().results) as store:
+        stored = store.runs()[-1].config
+        assert store.progress().planned == 72
+    again = RunConfig.from_json(json.loads(json.dumps(stored)), results=config().results)
+    assert again == config()
+    assert run(again).found == 72
+
+
+def test_an_interrupted_selection_goes_on(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = config(shots=(1, 2))
+    whole = local.run_packs
+
+    def interrupted(packs: Sequence[Pack], *, done: Any) -> None:
+        def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
+            done(pack, outcomes)
+            if pack is packs[1]:
+                signal.raise_signal(signal.SIGTERM)
+
+        whole(packs, done=stop_after_two)
+
+    monkeypatch.setattr(local, "run_packs", interrupted)
+    summary = run(asked)
+    assert summary.interrupted
+    assert 0 < summary.ok < summary.planned == 144
+    assert tables(asked) == {}, "nothing is chosen from half of the trials"
+    monkeypatch.setattr(local, "run_packs", whole)
+    assert run(asked).ok == 144
+    unbroken = dataclasses.replace(asked, results=tmp_path / "unbroken.sqlite")
+    run(unbroken)
+    with Store(asked.results) as one, Store(unbroken.results) as other:
+        assert render(leaderboard(one), "csv") == render(leaderboard(other), "csv")
+
+
+def test_a_point_that_fails_is_not_chosen(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL", "1")
+    asked = config(methods=("late",))
+    assert run(asked).failed == 24
+    (line,) = tables(asked)["other-pairs"].lines
+    assert line.mean.status == "ok"
+
+
+def test_what_is_set_is_fixed_and_leaves_the_grid(config: Config) -> None:
+    plan = make_plan(config(methods=("near", "late"), settings=parse_settings(["near.weight=2"])))
+    weights = {(t.method, dict(t.parameters)["weight"]) for t in plan.trials}
+    assert weights == {("near", 2.0), *(("late", weight) for weight in (0.0, 1.0, 10.0))}
+    assert plan.protocol.selection == "other-pairs"
+
+
+def test_a_selection_needs_four_corpora(config: Config, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "three", codes="XYZ", takes=1)
+    with pytest.raises(SpecError, match="suite custom has none here: a suite needs four corpora"):
+        run(config(manifests=(manifest,)))
+    with pytest.raises(SpecError, match="leave --pairs out"):
+        run(config(pairs=(Pair("W", "X"),)))
+    assert not config().results.exists()
+
+
+def test_points_share_no_pack_and_leave_packs_as_they_are(config: Config, tmp_path: Path) -> None:
+    with Store(tmp_path / "empty.sqlite") as store:
+        default = left([make_plan(config(protocol=Protocol()))], store).packs
+        every = left([make_plan(config())], store).packs
+    assert {pack.name for pack in default} < {pack.name for pack in every}
+    assert all(len({job.parameters for job in pack.jobs}) == 1 for pack in every)
+
+
+def test_every_point_under_several_rules_at_once(config: Config) -> None:
+    asked = [
+        config(
+            methods=("near", "fixed", "chance", "target-oracle"),
+            protocol=Protocol(normalisation=how),
+            seeds=1,
+        )
+        for how in ("corpus", "speaker")
+    ]
+    plans = run_points(asked)
+    assert [len(plan.trials) for plan in plans] == [36, 36]
+    assert {t.method for plan in plans for t in plan.trials} == {"near"}
+    with Store(asked[0].results) as store:
+        assert len(store.uars([t.id for plan in plans for t in plan.trials])) == 72
+        assert leaderboard(store, intervals=False) == ()
+
+
+@pytest.mark.parametrize("setting", ["transductive", "inductive"])
+def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> None:
+    rules = Protocol(setting=setting)  # type: ignore[arg-type]
+    asked = config(methods=("target-oracle", "near"), protocol=rules, shots=(1, 2))
+    assert run(asked).ok == 48 + 24
+    found = records(asked, "target-oracle")
+    assert {(r.trial.seed, r.trial.parameters, r.pack) for r in found} == {(0, (), "")}
+    assert all(len(r.y) == 8 and np.isfinite(r.scores).all() for r in found)
+    with Store(asked.results) as store:
+        table = leaderboard(store, shots=1)[0]
+    last = table.lines[-1]
+    assert (last.method, last.kind, last.rank, last.mean.n) == ("target-oracle", "oracle", None, 1)
+    assert run(asked).found == 72
+
+
+def test_an_imbalanced_target_has_an_oracle_a_draw(config: Config) -> None:
+    rules = Protocol(prior="dirichlet:1")
+    plan = make_plan(config(methods=("target-oracle",), protocol=rules))
+    assert sorted({t.seed for t in plan.trials}) == [0, 1]
+
+
+def test_no_answer_of_the_oracle_travels(config: Config, tmp_path: Path) -> None:
+    plan = make_plan(config(methods=("target-oracle", "near"), protocol=Protocol()))
+    with Store(tmp_path / "empty.sqlite") as store:
+        work = left([plan], store)
+    assert {job.method for pack in work.packs for job in pack.jobs} == {"near"}
+    assert {trial.method for trial in work.kept} == {"target-oracle"}
+
+
+def test_a_poisoned_key_changes_the_oracle_only(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = config(methods=("near", "target-oracle"), protocol=Protocol())
+    run(asked)
+    poisoned = dataclasses.replace(asked, results=tmp_path / "poisoned.sqlite")
+    true = main.make_plan
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        plan = true(*arguments, **options)
+
+        def folds(trial: Any) -> Any:
+            return tuple(
+                dataclasses.replace(fold, key=dataclasses.replace(fold.key, y=1 - fold.key.y))
+                for fold in plan.folds(trial)
+            )
+
+        return dataclasses.replace(plan, folds=folds)
+
+    monkeypatch.setattr(main, "make_plan", made)
+    run(poisoned)
+    for method, same in (("near", True), ("target-oracle", False)):
+        before, after = records(asked, method), records(poisoned, method)
+        alike = [
+            one.scores.tobytes() == other.scores.tobytes()
+            for one, other in zip(before, after, strict=True)
+        ]
+        assert all(alike) if same else not any(alike)
+
+
+def test_too_many_shots_are_told_before_the_oracle_runs(config: Config) -> None:
+    with pytest.raises(CorpusError, match="7"):
+        run(config(methods=("target-oracle",), protocol=Protocol(), shots=(7,)))
+    with Store(config().results) as store:
+        assert store.runs() == ()
+
+
+def test_the_oracle_has_no_settings(config: Config) -> None:
+    with pytest.raises(SpecError, match="'target-oracle' has no hyper-parameter 'c'"):
+        run(config(methods=("target-oracle",), settings=parse_settings(["target-oracle.c=1"])))
+    with pytest.raises(SpecError, match="did you mean 'target-oracle'"):
+        run(config(methods=("target-orcale",)))
+
+
+def test_a_routine_that_breaks_is_a_failure(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr("clser_bench.scoring.oracle.target_oracle", broken)
+    assert run(config(methods=("target-oracle",), protocol=Protocol())).failed == 12
+    assert "MemoryError: no more" in records(config(), "target-oracle")[0].reason

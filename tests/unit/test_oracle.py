@@ -1,0 +1,150 @@
+"""The oracle: trained on target labels, never on a speaker that it scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+from fake_corpora import content_tables, memory_corpus
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut
+
+from clser_bench.data.build import Fold, build
+from clser_bench.run import names
+from clser_bench.scoring import oracle
+from clser_bench.scoring.oracle import speaker_groups, target_oracle
+from clser_bench.scoring.routines import ROUTINES
+from clser_bench.spec import Protocol
+from clser_bench.trial import Corpus
+
+CLASSES = ("anger", "fear", "sadness")
+COUNTS = {"anger": 20, "fear": 16, "sadness": 12}
+SOURCE = memory_corpus("S", COUNTS)
+TARGET = memory_corpus("T", COUNTS)
+
+
+def folds_of(
+    target: Corpus = TARGET, *, seed: int = 0, setting: str = "transductive"
+) -> tuple[Fold, ...]:
+    return build(
+        SOURCE,
+        target,
+        classes=CLASSES,
+        shots=2,
+        seed=seed,
+        protocol=Protocol(setting=setting),  # type: ignore[arg-type]
+        tables=content_tables(),
+    )
+
+
+def many(count: int) -> Corpus:
+    """A target with so many speakers."""
+    return memory_corpus("T", COUNTS, {f"s{number:02d}": "female" for number in range(count)})
+
+
+def test_scores_are_those_of_scikit_learn_with_one_speaker_left_out() -> None:
+    (fold,) = folds_of()
+    x = np.asarray(fold.problem.target.summary[fold.problem.scored])
+    expected = np.empty((len(x), 3))
+    for train, test in LeaveOneGroupOut().split(x, fold.key.y, groups=fold.key.speakers):
+        model = LogisticRegression(C=0.05, class_weight="balanced", max_iter=500)
+        model.fit(x[train], fold.key.y[train])
+        expected[test] = model.predict_log_proba(x[test])
+    (outcome,) = target_oracle([fold])
+    assert outcome.status == "ok"
+    assert outcome.scores.dtype == np.float32
+    np.testing.assert_allclose(outcome.scores, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("speakers", [2, 10, 13])
+@pytest.mark.parametrize("setting", ["transductive", "inductive"])
+def test_no_speaker_is_in_training_and_test(
+    monkeypatch: pytest.MonkeyPatch, speakers: int, setting: str
+) -> None:
+    """Features that are the row's own number tell which rows a model was given."""
+    folds = folds_of(target := many(speakers), setting=setting)
+    numbered = np.arange(len(target.utterances), dtype=np.float32)[:, None]
+    folds = tuple(
+        dataclasses.replace(
+            fold,
+            problem=dataclasses.replace(
+                fold.problem, target=dataclasses.replace(fold.problem.target, summary=numbered)
+            ),
+        )
+        for fold in folds
+    )
+    scored: list[int] = []
+
+    def watched(x: np.ndarray, y: np.ndarray, target_x: np.ndarray, *, classes: int) -> np.ndarray:
+        train, test = x[:, 0].astype(int), target_x[:, 0].astype(int)
+        assert not {*target.speakers[train]} & {*target.speakers[test]}
+        left_out = {*target.speakers} - {*target.speakers[train]}
+        assert len(left_out) <= (1 if speakers <= oracle.GROUPS else 2), "the rest is trained on"
+        assert [CLASSES[label] for label in y] == target.emotions[train].tolist()
+        scored.extend(test)
+        return np.zeros((len(test), classes))
+
+    monkeypatch.setattr(oracle, "logistic_scores", watched)
+    outcomes = target_oracle(folds)
+    assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
+    assert sorted(scored) == list(range(len(target.utterances)))
+
+
+def test_each_half_is_scored_with_the_features_of_its_own_fold() -> None:
+    folds = folds_of(setting="inductive")
+    changed = dataclasses.replace(
+        folds[1].problem,
+        target=dataclasses.replace(
+            folds[1].problem.target, summary=2 * folds[1].problem.target.summary
+        ),
+    )
+    before = target_oracle(folds)
+    after = target_oracle([folds[0], dataclasses.replace(folds[1], problem=changed)])
+    assert np.array_equal(before[0].scores, after[0].scores)
+    assert not np.array_equal(before[1].scores, after[1].scores)
+
+
+def test_the_draw_does_not_matter() -> None:
+    one, other = (target_oracle(folds_of(seed=seed))[0].scores for seed in (0, 1))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_one_speaker_is_not_applicable() -> None:
+    (outcome,) = target_oracle(folds_of(many(1)))
+    assert outcome.status == "not_applicable"
+    assert "one speaker" in outcome.reason
+
+
+def test_a_class_of_one_speaker_only_gives_finite_scores() -> None:
+    changed = tuple(
+        dataclasses.replace(item, speaker="ulla" if item.emotion == "fear" else "vera")
+        for item in TARGET.utterances
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (outcome,) = target_oracle(folds_of(dataclasses.replace(TARGET, utterances=changed)))
+    assert outcome.status == "ok"
+    assert np.isfinite(outcome.scores).all()
+
+
+def test_groups_follow_from_names_alone_and_are_even() -> None:
+    speakers = [f"s{number}" for number in range(23)]
+    groups = speaker_groups(speakers)
+    assert groups == speaker_groups(speakers[::-1] * 2)
+    sizes = np.bincount(list(groups.values()))
+    assert len(sizes) == oracle.GROUPS
+    assert sizes.max() - sizes.min() == 1
+    assert sorted(speaker_groups(speakers[:7]).values()) == list(range(7))
+
+
+def test_the_line_of_a_list_is_the_first_of_the_docstring() -> None:
+    first = (oracle.__doc__ or "").partition("\n")[0]
+    assert ROUTINES["target-oracle"].about == first
+
+
+def test_all_ends_with_the_routines() -> None:
+    everything = names.expand(["all"])
+    assert everything[-1] == "target-oracle"
+    assert names.expand(["target-oracle", "chance"]) == ("target-oracle", "chance")

@@ -1,0 +1,140 @@
+"""`other-pairs` by hand: four corpora, three points."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.errors import SpecError
+from clser_bench.run.select import check, choose, of_point, others
+from clser_bench.spec import Pair, Protocol
+from clser_bench.store.records import candidate
+from clser_bench.trial import Trial
+from tests.records import trial
+
+PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
+VALUES = (1.0, 2.0, 3.0)
+Score = Callable[[Trial, int], float | None]
+
+
+def planned(method: str = "m", *, points: int = 3, seeds: int = 2, shots: int = 5) -> list[Trial]:
+    return [
+        trial(
+            method,
+            str(pair),
+            seed=seed,
+            shots=shots,
+            parameters=(("weight", VALUES[number]),),
+            selection=candidate("other-pairs", number),
+        )
+        for number in range(points)
+        for pair in PAIRS
+        for seed in range(seeds)
+    ]
+
+
+def chosen(trials: list[Trial], score: Score) -> dict[Pair, float]:
+    """The weight chosen for each pair."""
+    scores = {t.id: score(t, VALUES.index(dict(t.parameters)["weight"])) for t in trials}  # type: ignore[arg-type]
+    made = choose(trials, {name: value for name, value in scores.items() if value is not None})
+    assert {t.protocol.selection for t in made} == {"other-pairs"}
+    assert {t.id for t in made} <= {t.id for t in trials}
+    return {t.pair: dict(t.parameters)["weight"] for t in made}  # type: ignore[misc]
+
+
+def test_others_touch_neither_end() -> None:
+    assert set(others(Pair("B", "C"), PAIRS)) == {Pair("R", "O"), Pair("O", "R")}
+
+
+def test_the_point_that_is_best_on_the_other_two_corpora() -> None:
+    """Weight 2 is best between R and O, 3 between B and C, and 1 everywhere else."""
+
+    def score(one: Trial, number: int) -> float:
+        ends = {one.pair.source, one.pair.target}
+        best = 1 if ends == {"R", "O"} else 2 if ends == {"B", "C"} else 0
+        return 50.0 if number == best else 40.0
+
+    found = chosen(planned(), score)
+    assert found[Pair("B", "C")] == found[Pair("C", "B")] == 2.0
+    assert found[Pair("R", "O")] == found[Pair("O", "R")] == 3.0
+    assert {found[pair] for pair in PAIRS if str(pair) in "B→R B→O C→R O→B O→C"} == {1.0}
+
+
+def test_ties_go_to_the_earlier_point() -> None:
+    assert set(chosen(planned(), lambda *_: 40.0).values()) == {1.0}
+    assert set(chosen(planned(), lambda _, number: 40.0 + (number > 0)).values()) == {2.0}
+
+
+def test_the_means_of_both_orders_count() -> None:
+    table = {("R", "O"): (40, 60, 45), ("O", "R"): (40, 10, 45)}
+
+    def score(one: Trial, number: int) -> float:
+        return float(table.get((one.pair.source, one.pair.target), (40, 40, 40))[number])
+
+    assert chosen(planned(), score)[Pair("B", "C")] == 3.0
+
+
+def test_a_point_with_a_hole_elsewhere_cannot_be_chosen() -> None:
+    """Weight 3 is best by far, but one draw of R→O failed; of C→B, it does not matter."""
+
+    def score(one: Trial, number: int) -> float | None:
+        if number == 2 and (str(one.pair), one.seed) == ("R→O", 1):
+            return None
+        return 40.0 + 10 * number
+
+    found = chosen(planned(), score)
+    assert found[Pair("B", "C")] == found[Pair("C", "B")] == 2.0
+    assert {weight for pair, weight in found.items() if "R" in str(pair)} == {3.0}
+
+
+def test_the_shipped_point_stands_where_none_counts() -> None:
+    assert set(chosen(planned(), lambda *_: None).values()) == {1.0}
+
+
+def test_methods_and_shots_choose_for_themselves() -> None:
+    trials = planned("a") + planned("b") + planned("a", shots=1)
+    best = {("a", 5): 0, ("b", 5): 1, ("a", 1): 2}
+    uars = {
+        t.id: 50.0 if VALUES[best[t.method, int(t.shots)]] == dict(t.parameters)["weight"] else 1.0
+        for t in trials
+    }
+    made = choose(trials, uars)
+    assert {(t.method, t.shots, t.parameters[0][1]) for t in made} == {
+        ("a", 5, 1.0),
+        ("b", 5, 2.0),
+        ("a", 1, 3.0),
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.integers(0, 71), st.floats(0, 100), min_size=72, max_size=72))
+def test_no_result_of_its_own_corpora_moves_a_choice(scores: dict[int, float]) -> None:
+    trials = planned()
+    pair = Pair("B", "C")
+
+    def found(spoiled: float) -> float:
+        uars = {
+            one.id: spoiled + number % 7 if {"B", "C"} & {*str(one.pair)} else scores[number]
+            for number, one in enumerate(trials)
+        }
+        return chosen(trials, lambda one, _: uars[one.id])[pair]
+
+    assert found(0.0) == found(50.0)
+
+
+def test_a_suite_of_three_corpora_is_refused() -> None:
+    three = tuple(Pair(s, t) for s, t in itertools.permutations("BCR", 2))
+    with pytest.raises(SpecError, match="suite custom has none here: a suite needs four corpora"):
+        check("custom", three, asked=())
+    check("bcro", PAIRS, asked=())
+    with pytest.raises(SpecError, match="leave --pairs out"):
+        check("bcro", PAIRS, asked=PAIRS[:1])
+
+
+def test_points_have_labels_only_where_one_is_chosen() -> None:
+    assert of_point(Protocol(), 0) == Protocol()
+    assert of_point(Protocol(selection="other-pairs"), 3).selection == "other-pairs/3"
