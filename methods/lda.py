@@ -1,0 +1,62 @@
+"""Linear discriminant analysis with a shrunken covariance; no adaptation.
+
+Reference: Fisher's discriminant as in scikit-learn's LinearDiscriminantAnalysis (least squares
+solver); shrinkage s gives the covariance (1 - s) S + s (tr S / f) I within the classes.
+
+Departures: the classes' priors are uniform, so that uneven labelled classes weigh alike, as the
+balanced class weights of `logistic` have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+from clser_bench.errors import NotApplicableError
+from clser_bench.registry import register
+from clser_bench.shallow.sides import sides_of
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Fitted
+from clser_bench.trial import Problem, Value
+
+
+@register("lda", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Lda(Fitted):
+    """scikit-learn's LinearDiscriminantAnalysis on z-scored summaries."""
+
+    deterministic = True
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "shrinkage": (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    }
+
+    shrinkage: float = hyper(0.5, low=0.0, high=1.0, about="s, toward a multiple of the identity")
+
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
+        """Fit on the labelled rows, return the discriminants [n, c].
+
+        Raises:
+            NotApplicableError: no class has two labelled utterances, so there is no covariance.
+        """
+        sides = sides_of(problem)
+        present, counts = np.unique(sides.y, return_counts=True)
+        scores = np.zeros((len(sides.scored), sides.classes))
+        if len(present) < 2:
+            return scores
+        if counts.max() < 2:
+            raise NotApplicableError(
+                "needs two labelled utterances of a class for a covariance; give more shots"
+            )
+        model = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage=self.shrinkage, priors=np.full(len(present), 1 / len(present))
+        )
+        found = model.fit(sides.known, sides.y).decision_function(sides.scored)
+        if len(present) == 2:
+            found = np.stack([-found, found], axis=1)
+        scores[:] = found.min() - 1
+        scores[:, present] = found
+        return scores

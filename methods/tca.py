@@ -1,0 +1,59 @@
+"""Transfer component analysis: few directions that keep variance while the means agree.
+
+Reference: Pan, Tsang, Kwok & Yang, Domain Adaptation via Transfer Component Analysis, IEEE
+Transactions on Neural Networks 22 (2011): the unsupervised form, with a linear kernel.
+
+Departures: the primal form for the linear kernel, an f x f problem instead of one in the number of
+utterances, where the regulariser is on the map itself; the whole source enters the means and the
+variance; the classifier is the benchmark's logistic regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from clser_bench.registry import register
+from clser_bench.shallow.classifier import STRENGTH, logistic_scores
+from clser_bench.shallow.sides import sides_of
+from clser_bench.shallow.subspaces import covariance, mean_gaps, transfer_components
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Fitted
+from clser_bench.trial import Problem, Value
+
+
+@register("tca", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Tca(Fitted):
+    """TCA with a linear kernel on summaries."""
+
+    deterministic = True
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "dimension": (10, 20, 40),
+        "regularisation": (0.01, 0.1, 1.0, 10.0),
+    }
+
+    dimension: int = hyper(20, low=1, high=10_000, about="components, at most")
+    regularisation: float = hyper(1.0, low=1e-6, high=1e6, log=True, about="mu of the paper")
+    strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
+
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
+        """Find the components, fit on the labelled rows, return log-probabilities [n, c]."""
+        sides = sides_of(problem)
+        gaps = mean_gaps(sides.source.mean(axis=0), sides.target, sides.known, sides.y, None)
+        components = transfer_components(
+            gaps,
+            covariance(np.concatenate([sides.source, sides.target])),
+            dimension=self.dimension,
+            regularisation=self.regularisation,
+        )
+        return logistic_scores(
+            sides.known @ components,
+            sides.y,
+            sides.scored @ components,
+            classes=sides.classes,
+            strength=self.strength,
+        )
