@@ -7,7 +7,8 @@ Departures: the shared backbone, optimiser and budget instead of a pre-trained A
 is on the class scores, the layer of the paper's experiments; it compares the target with the
 whole source, labelled or not, while the emotions are learned from the few labelled utterances.
 The paper sets lambda for each pair, so that both losses are about the same in the end; here it is
-one number for all pairs: 0.8, the largest of the six that the authors used on Office-31.
+one number for all pairs, chosen on the suite `dev` (results/selection), where 0.8, the largest of
+the six that the authors used on Office-31, was worse.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class DeepCoral(Trained):
         "coral_weight": (0.03, 0.2, 0.8, 3.0),
     }
 
-    coral_weight: float = hyper(0.8, low=0.0, high=1e4, about="lambda, factor of the CORAL loss")
+    coral_weight: float = hyper(0.2, low=0.0, high=1e4, about="lambda, factor of the CORAL loss")
 
     def network(self, shape: Shape) -> nn.Module:
         """The shared backbone with a linear head."""

@@ -13,7 +13,8 @@ each term is reconstructed from the literature that its name points to (clser_be
 InfoNCE with the neighbours as positives, Khosla et al.'s loss, the negative entropy of the mean
 prediction). Reconstructed likewise: the pseudo-label of an utterance is the likeliest class by
 the mean score of itself and its neighbours; the head stays as the source left it, only features
-are adapted. Lambda, beta, the temperature and the number of neighbours are chosen here. The
+are adapted. Lambda and beta were chosen on the suite `dev`
+(results/selection), the temperature and the number of neighbours here. The
 banks are renewed every `bank_every` steps instead of at each; utterances to keep away from are
 the bank's entries of the batch, not all of the bank. The shared backbone, optimiser, budget and
 its schedule; the source model sees the labelled utterances only.
@@ -55,8 +56,9 @@ class Ecan(Trained):
         "class_weight": (0.1, 1.0),
     }
 
-    neighbour_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda, factor of L_ncl")
-    class_weight: float = hyper(1.0, low=0.0, high=100.0, about="beta, factor of L_scl")
+    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    neighbour_weight: float = hyper(0.1, low=0.0, high=100.0, about="lambda, factor of L_ncl")
+    class_weight: float = hyper(0.1, low=0.0, high=100.0, about="beta, factor of L_scl")
     temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau of both contrasts")
     neighbours: int = hyper(5, low=1, high=1000, about="nearest target utterances")
     source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")

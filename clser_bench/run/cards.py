@@ -133,8 +133,8 @@ def _of_routine(routine: Routine, settings: Mapping[str, Value]) -> Card:
 
 def _made(name: str, settings: Mapping[str, Value]) -> Card:
     method = registry.create(name, settings)
-    fixed = {**registry.entry(name).overrides, **settings}
-    points = method.points(fixed)[1:] if method.role == "ranked" else ()
+    overrides = registry.entry(name).overrides
+    points = method.points(overrides, fixed=settings)[1:] if method.role == "ranked" else ()
     return Card(
         name=name,
         version=registry.entry(name).version,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -203,17 +203,23 @@ class Method:
         return tuple((k, float(v) if k in real else v) for k, v in sorted(values.items()))
 
     @classmethod
-    def points(cls, preset: Mapping[str, Value] | None = None) -> tuple[dict[str, Value], ...]:
+    def points(
+        cls, preset: Mapping[str, Value] | None = None, *, fixed: Collection[str] = ()
+    ) -> tuple[dict[str, Value], ...]:
         """What a selection chooses from: the shipped point (empty) first, then the grid's others.
 
         Args:
-            preset: hyper-parameters that a preset sets; they stay as they are.
+            preset: hyper-parameters that a preset sets: its shipped values.
+            fixed: names that the user set; they leave the grid.
 
         Returns:
             Hyper-parameters to set, a mapping a point.
         """
-        fixed = preset or {}
-        shipped = {name: getattr(cls, name) for name in cls.grid if name not in fixed}
+        shipped = {
+            name: (preset or {}).get(name, getattr(cls, name))
+            for name in cls.grid
+            if name not in fixed
+        }
         values = itertools.product(*(cls.grid[name] for name in shipped))
         points = [dict(zip(shipped, chosen, strict=True)) for chosen in values]
         return ({}, *(point for point in points if point != shipped))
