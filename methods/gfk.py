@@ -5,7 +5,8 @@ Reference: Gong, Shi, Sha & Grauman, Geodesic Flow Kernel for Unsupervised Domai
 
 Departures: the subspaces are principal axes of the whole source and of the target, both centred;
 their dimension is a hyper-parameter, not chosen by the paper's disagreement measure; the
-classifier is the benchmark's logistic regression on x G^(1/2) instead of nearest neighbour.
+classifier is the benchmark's logistic regression on x G^(1/2) instead of nearest neighbour. C was
+chosen on the suite `dev` (results/selection).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from clser_bench.registry import register
-from clser_bench.shallow.classifier import STRENGTH, logistic_scores
+from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import geodesic_flow_kernel, power, principal_basis
 from clser_bench.spec import hyper
@@ -37,7 +38,7 @@ class Gfk(Fitted):
     }
 
     dimension: int = hyper(20, low=1, high=10_000, about="axes of each side, at most f / 2")
-    strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
+    strength: float = hyper(0.01, low=1e-6, high=1e6, log=True, about="C of the classifier")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Build the kernel, fit on the labelled rows, return log-probabilities [n, c]."""

@@ -14,12 +14,13 @@ P'x. (Objective as quoted in public notes on the paper; the paper itself was not
 Departures: reconstructed, not seen in the paper: the emotions of the target in f1 are the
 regression's own, first of a P that was found with the marginal term alone, then of the last P,
 for at most `rounds` rounds or until none changes; an emotion that is never predicted has no
-term. Lambda and mu were chosen on the suite `dev` (results/selection), the number of rounds here. Each round's convex problem is solved
-by accelerated proximal gradient steps instead of whatever solver the paper uses. The squared
-error is averaged, each emotion weighing the same, so that lambda and mu mean the same for any
-number of labelled rows; the paper sums it. Only the labelled rows of the source enter the error
-and m_s,k, as others have no emotion; m_s is the mean of the whole source. The features are the
-benchmark's z-scored summaries instead of the INTERSPEECH challenges' sets.
+term. Lambda and mu were chosen on the suite `dev` (results/selection), the number of rounds here.
+Each round's convex problem is solved by accelerated proximal gradient steps instead of whatever
+solver the paper uses. The squared error is averaged, each emotion weighing the same, so that
+lambda and mu mean the same for any number of labelled rows; the paper sums it. Only the labelled
+rows of the source enter the error and m_s,k, as others have no emotion; m_s is the mean of the
+whole source. The features are the benchmark's z-scored summaries instead of the INTERSPEECH
+challenges' sets.
 """
 
 from __future__ import annotations

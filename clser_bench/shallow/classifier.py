@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from clser_bench.nn.balance import balancing_offsets
@@ -51,6 +52,18 @@ def logistic_scores(
     return np.asarray(np.maximum(scores, np.log(FLOOR)), dtype=np.float64)
 
 
+def class_offsets(scores: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " c"]:
+    """What to add to log-probabilities so that the classes' shares are uniform; sums to zero.
+
+    Args:
+        scores: log-probabilities, of any offset per row.
+    """
+    classes = scores.shape[1]
+    uniform = torch.full((classes,), 1 / classes, dtype=torch.float64)
+    offsets = balancing_offsets(torch.from_numpy(scores), uniform, steps=SINKHORN_STEPS)
+    return np.asarray(offsets - offsets.mean(), dtype=np.float64)
+
+
 def balanced_scores(
     scores: Float[np.ndarray, "n c"], reference: Float[np.ndarray, "a c"] | None = None
 ) -> Float[np.ndarray, "n c"]:
@@ -61,9 +74,6 @@ def balanced_scores(
         reference: those of the rows whose shares are made uniform, where these are others than
             the scored ones (the rows to adapt to, in the inductive setting).
     """
-    classes = scores.shape[1]
-    rows = torch.from_numpy(scores if reference is None else reference)
-    uniform = torch.full((classes,), 1 / classes, dtype=torch.float64)
-    offsets = balancing_offsets(rows, uniform, steps=SINKHORN_STEPS)
-    found = torch.softmax(torch.from_numpy(scores) + offsets, dim=-1)
-    return np.asarray(found.clamp_min(FLOOR).log(), dtype=np.float64)
+    offsets = class_offsets(scores if reference is None else reference)
+    found = log_softmax(scores + offsets, axis=1)
+    return np.asarray(np.maximum(found, np.log(FLOOR)), dtype=np.float64)

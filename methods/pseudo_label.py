@@ -1,0 +1,64 @@
+"""Pseudo-labels: the network's own likeliest classes of the target, trusted more and more.
+
+Reference: Lee, Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for Deep
+Neural Networks, ICML 2013 workshop on challenges in representation learning: the overall loss
+with the coefficient alpha(t), which is zero until T1, rises linearly until T2 and is alpha_f
+from then on.
+
+Departures: the shared backbone, optimiser and budget, without the paper's dropout and
+pre-training; softmax with cross-entropy instead of a sigmoid for each class; the utterances
+without labels are the target's, another corpus than the labelled ones; T1 and T2 are shares of
+training (the paper counts epochs, 100 and 600 without pre-training: here a tenth and six
+tenths). alpha_f (3 in the paper) and the learning rate were chosen on the suite `dev`
+(results/selection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.nn.consistency import linear_ramp, pseudo_label_loss
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.trial import Value
+
+
+@register("pseudo-label", version=1)
+@dataclass(frozen=True, kw_only=True)
+class PseudoLabel(Trained):
+    """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
+
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (3e-4, 1e-3, 3e-3),
+        "pseudo_weight": (0.1, 0.3, 1.0, 3.0),
+    }
+
+    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    pseudo_weight: float = hyper(
+        1.0, low=0.0, high=100.0, about="alpha_f, factor of the pseudo-labels' loss in the end"
+    )
+    ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
+    ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")
+
+    def network(self, shape: Shape) -> nn.Module:
+        """The shared backbone with a linear head."""
+        return SharedClassifier(shape.d, shape.f, shape.c)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One, without the unlabelled source."""
+        return (Phase(sees=("labelled", "target")),)
+
+    def loss(
+        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
+    ) -> Tensor:
+        """Cross-entropy of the labelled batch plus alpha(t) times that of the pseudo-labels."""
+        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+        ramp = linear_ramp(progress, self.ramp_start, self.ramp_length, dtype=emotion.dtype)
+        return emotion + self.pseudo_weight * ramp * pseudo_label_loss(network(batch.target))

@@ -1,0 +1,128 @@
+"""Transformer layers: torch's own with the same weights, hand-worked cases, invariances."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from clser_bench.nn.attention import EncoderLayer, SelfAttention, attention, spans
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_attention_by_hand() -> None:
+    """One query, two keys: logits 1·2 / sqrt(4) = 1 and 0."""
+    query = torch.tensor([[1.0, 0, 0, 0]])
+    key = torch.tensor([[2.0, 0, 0, 0], [0, 5.0, 0, 0]])
+    value = torch.tensor([[10.0, 0, 0, 0], [0, 20.0, 0, 0]])
+    share = math.e / (math.e + 1)
+    expected = torch.tensor([[10 * share, 20 * (1 - share), 0, 0]])
+    torch.testing.assert_close(attention(query, key, value), expected)
+
+
+def test_attention_of_large_logits_is_finite() -> None:
+    x = torch.tensor([[300.0, 0.0], [0.0, 300.0]])
+    torch.testing.assert_close(attention(x, x, x), x)
+
+
+def test_self_attention_by_loops() -> None:
+    torch.manual_seed(0)
+    layer = SelfAttention(6, 2).double()
+    x = rand(2, 3, 6)
+    joined = (x @ layer.inputs.weight.T + layer.inputs.bias).detach().numpy()
+    mixed = np.zeros((2, 3, 6))
+    for row in range(2):
+        for head in range(2):
+            at = slice(3 * head, 3 * head + 3)
+            q, k, v = (joined[row][:, 6 * i : 6 * i + 6][:, at] for i in range(3))
+            for position in range(3):
+                weight = np.exp([q[position] @ k[other] / math.sqrt(3) for other in range(3)])
+                weight /= weight.sum()
+                mixed[row, position, at] = sum(weight[other] * v[other] for other in range(3))
+    expected = torch.from_numpy(mixed) @ layer.output.weight.T + layer.output.bias
+    torch.testing.assert_close(layer(x), expected)
+
+
+def pair(width: int, heads: int, hidden: int) -> tuple[EncoderLayer, nn.TransformerEncoderLayer]:
+    """Ours and torch's with the same weights."""
+    torch.manual_seed(1)
+    ours = EncoderLayer(width, heads, hidden).double()
+    theirs = nn.TransformerEncoderLayer(
+        width, heads, hidden, dropout=0.0, batch_first=True, norm_first=True
+    ).double()
+    names = {
+        "attention.inputs.weight": "self_attn.in_proj_weight",
+        "attention.inputs.bias": "self_attn.in_proj_bias",
+        "attention.output.weight": "self_attn.out_proj.weight",
+        "attention.output.bias": "self_attn.out_proj.bias",
+        "before_attention.weight": "norm1.weight",
+        "before_attention.bias": "norm1.bias",
+        "before_maps.weight": "norm2.weight",
+        "before_maps.bias": "norm2.bias",
+        "up.weight": "linear1.weight",
+        "up.bias": "linear1.bias",
+        "down.weight": "linear2.weight",
+        "down.bias": "linear2.bias",
+    }
+    own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    assert set(names) == set(own)
+    assert set(names.values()) == set(other)
+    with torch.no_grad():
+        for mine, its in names.items():
+            # Start values of zero and one would hide a bias or a scale in the wrong place.
+            value = 0.3 * rand(*own[mine].shape, seed=len(mine))
+            own[mine].copy_(value)
+            other[its].copy_(value)
+    theirs.names = names  # type: ignore[assignment]
+    return ours, theirs
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4])
+def test_encoder_layer_equals_torch_in_value_and_gradient(heads: int) -> None:
+    ours, theirs = pair(8, heads, 12)
+    x, y = rand(3, 5, 8).requires_grad_(), rand(3, 5, 8).requires_grad_()
+    weight = rand(3, 5, 8, seed=2)
+    torch.testing.assert_close(ours(x), theirs(y))
+    (ours(x) * weight).sum().backward()
+    (theirs(y) * weight).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
+    for mine, its in theirs.names.items():  # type: ignore[union-attr, operator]
+        torch.testing.assert_close(own[mine].grad, other[its].grad, msg=lambda m, n=mine: n + m)
+
+
+def test_encoder_layer_knows_no_order_of_positions() -> None:
+    ours, _ = pair(8, 2, 12)
+    x, order = rand(2, 6, 8), torch.tensor([3, 1, 5, 0, 2, 4])
+    torch.testing.assert_close(ours(x[:, order]), ours(x)[:, order])
+
+
+def test_encoder_layer_under_vmap_equals_a_loop() -> None:
+    layers = [pair(8, 2, 12)[0] for _ in range(2)]
+    with torch.no_grad():
+        layers[1].up.weight.mul_(2)
+    stacked, _ = stack_module_state(layers)
+    x = rand(2, 3, 4, 8)
+
+    def one(parameters: dict[str, Tensor], rows: Tensor) -> Tensor:
+        return functional_call(layers[0], parameters, (rows,))
+
+    expected = torch.stack([layer(rows) for layer, rows in zip(layers, x, strict=True)])
+    torch.testing.assert_close(vmap(one)(stacked, x), expected)
+
+
+def test_spans_by_hand() -> None:
+    h = torch.arange(10.0).reshape(1, 5, 2)
+    torch.testing.assert_close(spans(h, 1), h)
+    torch.testing.assert_close(spans(h, 5), h.reshape(1, 1, 10))
+    expected = torch.tensor([[[0.0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]]])
+    torch.testing.assert_close(spans(h, 2), expected)
+    assert spans(h, 9).shape == (1, 1, 18)
+    assert spans(h[:0], 2).shape == (0, 3, 4)

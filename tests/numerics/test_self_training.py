@@ -1,0 +1,153 @@
+"""Self-training: hand-worked parts, the whole method written plainly, what it may not see."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+
+from clser_bench import registry
+from clser_bench.nn.balance import balance
+from clser_bench.shallow.classifier import class_offsets
+from clser_bench.trial import Labelled, Problem, Table
+from tests.problems import random_problem
+
+MODULE = importlib.import_module("clser_bench.methods.self_training")
+RNG = np.random.default_rng(0)
+
+
+def fit(name: str, problem: Problem, **values: float) -> np.ndarray:
+    found: np.ndarray = registry.create(name, values).fit_predict(problem, RNG)
+    return found
+
+
+def test_offsets_by_hand() -> None:
+    """Rows alike: a class twice as likely as the other gets log 2 less."""
+    scores = np.log(np.array([[2.0, 1.0], [2.0, 1.0], [4.0, 2.0]]))
+    half = math.log(2) / 2
+    np.testing.assert_allclose(class_offsets(scores), [-half, half], atol=1e-12)
+
+
+def test_offsets_by_scaling_a_matrix() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.standard_normal((40, 4)) + np.array([2.0, 0.0, -1.0, 0.0])
+    p = np.exp(scores)
+    for _ in range(50):
+        p = p / p.sum(axis=1, keepdims=True)
+        p = p / p.sum(axis=0, keepdims=True)
+    p = p / p.sum(axis=1, keepdims=True)
+    found = np.exp(log_softmax(scores + class_offsets(scores), axis=1))
+    np.testing.assert_allclose(found, p, atol=1e-9)
+    np.testing.assert_allclose(found.mean(axis=0), 0.25, atol=1e-6)
+    uniform = torch.full((4,), 0.25, dtype=torch.float64)
+    same = balance(torch.from_numpy(scores), uniform, steps=50).numpy()
+    np.testing.assert_allclose(found, same, atol=1e-12)
+
+
+def test_surest_by_hand() -> None:
+    confidence = np.array([0.9, 0.5, 0.7, 0.7, 0.6, 0.8])
+    label = np.array([0, 0, 0, 0, 2, 2])
+    assert MODULE.surest(confidence, label, 0.5).tolist() == [0, 2, 5]
+    assert MODULE.surest(confidence, label, 0.51).tolist() == [0, 2, 3, 4, 5]
+    assert MODULE.surest(confidence, label, 1.0).tolist() == [0, 1, 2, 3, 4, 5]
+    assert MODULE.surest(confidence, label, 0.0).tolist() == []
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_surest_rounds_up_only_what_is_no_whole_number(number: int) -> None:
+    label = np.zeros(5, dtype=np.int64)
+    assert len(MODULE.surest(np.arange(5.0), label, 1.0 * number / 5)) == number
+
+
+def plainly(problem: Problem, *, weight: float, rounds: int, strength: float) -> np.ndarray:
+    """The method with scikit-learn and loops, in the order of the table."""
+    known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
+    target = problem.target.summary[problem.adapt]
+    x, labels, sample = list(known), list(y), [1.0] * len(y)
+    c = len(problem.classes)
+    for number in range(rounds + 1):
+        model = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-8)
+        p = model.fit(np.array(x), labels, sample_weight=sample).predict_proba(target)
+        for _ in range(50):
+            p = p / p.sum(axis=0)
+            p = p / p.sum(axis=1, keepdims=True)
+        x, labels, sample = list(known), list(y), [1.0] * len(y)
+        for k in range(c):
+            mine = [i for i in range(len(target)) if p[i].argmax() == k]
+            mine.sort(key=lambda i: -p[i].max())
+            for i in mine[: math.ceil(len(mine) * (number + 1) / rounds)] if rounds else []:
+                x.append(target[i])
+                labels.append(k)
+                sample.append(weight)
+    return np.log(p)
+
+
+@pytest.mark.parametrize(("weight", "rounds"), [(1.0, 5), (0.3, 3), (1.0, 0)])
+def test_equals_the_method_written_plainly(weight: float, rounds: int) -> None:
+    problem = random_problem("plain", n_target=45)
+    expected = plainly(problem, weight=weight, rounds=rounds, strength=0.05)
+    found = fit("self-training", problem, pseudo_weight=weight, rounds=rounds)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_no_round_is_balanced_logistic_regression() -> None:
+    problem = random_problem()
+    found = fit("self-training", problem, rounds=0)
+    np.testing.assert_allclose(found, fit("logistic-balanced", problem), atol=1e-6)
+
+
+def test_other_scored_rows_do_not_matter() -> None:
+    """In the inductive setting each row is scored as if it stood alone."""
+    rows = np.arange(36)
+    problem = replace(random_problem(), adapt=rows[:20], scored=rows[20:])
+    together = fit("self-training", problem)
+    for position in (0, 7):
+        alone = fit("self-training", replace(problem, scored=rows[20 + position : 21 + position]))
+        np.testing.assert_allclose(alone[0], together[position], atol=1e-6)
+    before = fit("self-training", replace(problem, scored=rows[:20]))
+    every = fit("self-training", replace(problem, scored=rows))
+    np.testing.assert_allclose(every, np.concatenate([before, together]), atol=1e-6)
+
+
+def turned(seed: int) -> tuple[Problem, np.ndarray]:
+    """Three classes on a circle; the target's are turned by 35 degrees. And the true classes."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(300) % 3
+
+    def table(name: str, degrees: float) -> Table:
+        angle = np.deg2rad(120 * label + degrees)
+        x = 2.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        noise = rng.standard_normal((300, 6))
+        summary = np.concatenate([x, np.zeros((300, 4))], axis=1) + 0.6 * noise
+        return Table(name, np.zeros((300, 1, 1), np.float32), summary.astype(np.float32))
+
+    rows = np.arange(12)
+    problem = Problem(
+        classes=("anger", "fear", "happiness"),
+        source=table("source", 0.0),
+        target=table("target", 35.0),
+        labelled=Labelled(rows, label[rows]),
+        unlabelled=np.arange(12, 300),
+        adapt=np.arange(300),
+        scored=np.arange(300),
+    )
+    return problem, label
+
+
+def test_recovers_a_turned_target() -> None:
+    gains = []
+    for seed in range(5):
+        problem, truth = turned(seed)
+        accuracy = [
+            (fit(name, problem).argmax(axis=1) == truth).mean()
+            for name in ("self-training", "logistic-balanced")
+        ]
+        gains.append(accuracy[0] - accuracy[1])
+    assert min(gains) > 0.03
+    assert np.mean(gains) > 0.06

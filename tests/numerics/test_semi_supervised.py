@@ -1,0 +1,279 @@
+"""Pseudo-labels, consistency, label propagation, majority: loops, hand-worked cases, limits."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from clser_bench import registry
+from clser_bench.nn import consistency
+from clser_bench.train.contract import Shape, Trained, View
+from clser_bench.train.loop import train_one
+from clser_bench.trial import Labelled, Problem, Table
+from tests.problems import random_problem
+
+PROPAGATION = importlib.import_module("clser_bench.methods.label_propagation")
+RNG = np.random.default_rng(0)
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def softmax(row: np.ndarray) -> np.ndarray:
+    shares = np.exp(row - row.max())
+    return np.asarray(shares / shares.sum())
+
+
+def gradient(loss: Tensor, x: Tensor) -> np.ndarray:
+    (found,) = torch.autograd.grad(loss, x)
+    return found.numpy()
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"), [(0.0, 0.0), (0.1, 0.0), (0.35, 0.5), (0.6, 1.0), (0.99, 1.0)]
+)
+def test_linear_ramp(progress: float, expected: float) -> None:
+    found = consistency.linear_ramp(progress, 0.1, torch.tensor(0.5), dtype=torch.float32)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [(0.0, math.exp(-5)), (0.2, math.exp(-1.25)), (0.4, 1.0), (0.9, 1.0)],
+)
+def test_gaussian_ramp(progress: float, expected: float) -> None:
+    found = consistency.gaussian_ramp(progress, 0.4, dtype=torch.float64)
+    assert float(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_pseudo_label_loss_by_loops() -> None:
+    logits = rand(7, 4).requires_grad_()
+    loss, expected, slope = consistency.pseudo_label_loss(logits), 0.0, np.zeros((7, 4))
+    for i, row in enumerate(logits.detach().numpy()):
+        p = softmax(row)
+        k = int(p.argmax())
+        expected -= math.log(p[k]) / 7
+        # d(-log p_k) / d logits = p - one-hot: the choice of k itself has no gradient.
+        slope[i] = (p - np.eye(4)[k]) / 7
+    assert float(loss.detach()) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(gradient(loss, logits), slope, atol=1e-12)
+
+
+def test_thresholded_loss_by_loops() -> None:
+    weak, strong = 2 * rand(9, 3), rand(9, 3, seed=1).requires_grad_()
+    loss, expected, slope = consistency.thresholded_loss(weak, strong, 0.7), 0.0, np.zeros((9, 3))
+    kept = 0
+    for i in range(9):
+        q, p = softmax(weak[i].numpy()), softmax(strong[i].detach().numpy())
+        if q.max() >= 0.7:
+            kept += 1
+            expected -= math.log(p[q.argmax()]) / 9
+            slope[i] = (p - np.eye(3)[q.argmax()]) / 9
+    assert 0 < kept < 9
+    assert float(loss.detach()) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(gradient(loss, strong), slope, atol=1e-12)
+
+
+def test_thresholded_loss_at_its_limits() -> None:
+    even = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    strong = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    at_threshold = consistency.thresholded_loss(even, strong, torch.tensor(0.5))
+    assert float(at_threshold.detach()) == pytest.approx(math.log(2))
+    at_threshold.backward()
+    assert even.grad is None
+    above = consistency.thresholded_loss(even, strong, 0.51)
+    assert float(above.detach()) == 0
+    assert not gradient(above, strong).any()
+
+
+def test_squared_consistency_by_loops() -> None:
+    student, teacher = rand(5, 3).requires_grad_(), rand(5, 3, seed=1).requires_grad_()
+    loss, expected, slope = consistency.squared_consistency(student, teacher), 0.0, np.zeros((5, 3))
+    for i in range(5):
+        p, q = softmax(student[i].detach().numpy()), softmax(teacher[i].detach().numpy())
+        for k in range(3):
+            expected += (p[k] - q[k]) ** 2 / 15
+            for j in range(3):
+                slope[i, j] += 2 * (p[k] - q[k]) * p[k] * ((k == j) - p[j]) / 15
+    assert float(loss.detach()) == pytest.approx(expected, abs=1e-12)
+    np.testing.assert_allclose(gradient(loss, student), slope, atol=1e-12)
+    shifted = consistency.squared_consistency(student + rand(5, 1, seed=2), teacher)
+    torch.testing.assert_close(shifted, loss)
+    assert float(consistency.squared_consistency(student, student).detach()) == 0
+    consistency.squared_consistency(student, teacher).backward()
+    assert teacher.grad is None
+
+
+def teacher_after(updates: list[float], averaging: float) -> float:
+    """The teacher's first bias after the student's took these values, from zero."""
+    method = registry.create("mean-teacher", {"averaging": averaging})
+    network = method.network(Shape.of(random_problem()))
+    bias = network.head.bias
+    with torch.no_grad():
+        bias.zero_()
+        carry = method.initial_carry(network)
+        for value in updates:
+            bias.fill_(value)
+            carry = method.update_carry(network, carry, None)
+    return float(carry["head.bias"][0])
+
+
+def test_the_teacher_is_a_plain_average_and_then_a_moving_one() -> None:
+    assert teacher_after([6.0], 0.99) == pytest.approx(3.0)
+    assert teacher_after([6.0, 3.0, 3.0], 0.99) == pytest.approx((0 + 6 + 3 + 3) / 4)
+    # 1 - 1 / (step + 1) is 1/2, then 2/3, which the cap of 0.6 holds down.
+    assert teacher_after([6.0, 3.0], 0.6) == pytest.approx(0.6 * 3 + 0.4 * 3)
+    assert teacher_after([6.0, 3.0, 10.0], 0.6) == pytest.approx(0.6 * 3 + 0.4 * 10)
+
+
+def test_the_teacher_gives_the_scores() -> None:
+    method = registry.create("mean-teacher")
+    torch.manual_seed(0)
+    student, teacher = (method.network(Shape.of(random_problem())) for _ in range(2))
+    view = View(torch.zeros(4, 0, 3), torch.randn(4, 3), torch.randn(4, 5))
+    carry = method.initial_carry(teacher)
+    found = method.describe(student, view, torch.zeros(4), view, carry, target=True)
+    torch.testing.assert_close(found.scores, teacher(view))
+    torch.testing.assert_close(found.embedding, teacher.embed(view))
+    assert not torch.allclose(found.scores, student(view))
+
+
+def fit(name: str, problem: Problem, **values: float) -> np.ndarray:
+    found: np.ndarray = registry.create(name, values).fit_predict(problem, RNG)
+    return found
+
+
+def nearest(x: np.ndarray, count: int) -> np.ndarray:
+    """Symmetric zeros and ones [n, n]: either is among the other's nearest."""
+    links = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        distance = [np.inf if i == j else np.linalg.norm(x[i] - x[j]) for j in range(len(x))]
+        for j in np.argsort(distance)[:count]:
+            links[i, j] = links[j, i] = 1
+    return links
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.99])
+@pytest.mark.parametrize("unlabelled_source", [False, True])
+def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: bool) -> None:
+    """F* = (I - alpha S)^-1 Y, rows made to sum to one."""
+    problem = random_problem("spread")
+    found = fit(
+        "label-propagation",
+        problem,
+        alpha=alpha,
+        neighbours=4,
+        unlabelled_source=unlabelled_source,
+    )
+    y = problem.labelled.y
+    parts = [problem.source.summary[problem.labelled.rows], problem.target.summary]
+    if unlabelled_source:
+        parts.append(problem.source.summary[problem.unlabelled])
+    x = np.concatenate(parts).astype(np.float64)
+    w = nearest(x, 4)
+    degree = w.sum(axis=1)
+    s = w / np.sqrt(degree[:, None] * degree[None, :])
+    start = np.zeros((len(x), 3))
+    start[np.arange(len(y)), y] = 1
+    limit = np.linalg.solve(np.eye(len(x)) - alpha * s, start)
+    limit = limit[len(y) : len(y) + len(problem.target)]
+    np.testing.assert_allclose(found, limit / limit.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+def test_neighbour_graph() -> None:
+    x = np.random.default_rng(3).standard_normal((12, 4))
+    graph = PROPAGATION.neighbour_graph(x, x, count=3)
+    np.testing.assert_array_equal(graph.toarray(), nearest(x, 3))
+    new = x[[5, 2]] + 1e-6
+    found = PROPAGATION.neighbour_graph(x, new, count=1).toarray()
+    np.testing.assert_array_equal(found, np.eye(12)[:, [5, 2]])
+    assert PROPAGATION.neighbour_graph(x, x, count=99).sum() == 12 * 11
+
+
+def test_new_rows_get_the_mean_of_their_neighbours() -> None:
+    rows = np.arange(36)
+    problem = replace(random_problem(), adapt=rows[:20], scored=rows)
+    found = fit("label-propagation", problem, neighbours=2, alpha=0.9)
+    old = fit("label-propagation", replace(problem, scored=rows[:20]), neighbours=2, alpha=0.9)
+    np.testing.assert_array_equal(found[:20], old)
+    target = np.array(problem.target.summary, dtype=np.float64)
+    known = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    for i in rows[20:]:
+        distance = np.linalg.norm(np.concatenate([known, target[:20]]) - target[i], axis=1)
+        near = np.argsort(distance)[:2]
+        if near.min() >= len(known):
+            expected = old[near - len(known)].sum(axis=0)
+            np.testing.assert_allclose(found[i], expected / expected.sum(), atol=1e-9)
+
+
+def test_rows_that_no_label_reaches() -> None:
+    """Two islands, labels on one: the other is scored zero, in the graph and out of it."""
+    problem = random_problem()
+    far = Table("far", problem.target.instants, np.array(problem.target.summary) + np.float32(1e4))
+    problem = replace(problem, target=far, adapt=np.arange(20), scored=np.arange(36))
+    np.testing.assert_array_equal(fit("label-propagation", problem, neighbours=2), 0.0)
+
+
+def test_majority() -> None:
+    problem = random_problem()
+    assert fit("majority", problem).argmax(axis=1).tolist() == [0] * 36
+    labelled = Labelled(np.array([0, 1, 2, 5, 8]), np.array([0, 1, 2, 2, 1]))
+    scores = fit("majority", replace(problem, labelled=labelled))
+    np.testing.assert_array_equal(scores, np.tile([0.0, 1.0, 0.0], (36, 1)))
+
+
+def surety(method: Trained) -> float:
+    """Mean probability of the likeliest class of the target."""
+    scores = train_one(method, random_problem("sure", n_target=60), 1).scores
+    return float(torch.from_numpy(scores).softmax(dim=-1).max(dim=-1).values.mean())
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"), [("pseudo-label", "pseudo_weight"), ("entropy-min", "entropy_weight")]
+)
+def test_training_on_its_own_answers_makes_the_network_surer(name: str, weight: str) -> None:
+    budget = {"steps": 40, "target_batch": 30}
+    without = registry.create(name, {**budget, weight: 0.0})
+    assert surety(registry.create(name, {**budget, weight: 2.0})) > surety(without) + 0.02
+
+
+def steadiness(weight: float) -> float:
+    """Share of target utterances whose class stays under strong noise, over three seeds."""
+    clean = random_problem("steady", n_target=80)
+    rng, same = np.random.default_rng(5), []
+    summary = np.array(clean.target.summary)
+    instants = np.array(clean.target.instants)
+    noisy = (summary + 0.5 * rng.standard_normal(summary.shape)) * (
+        rng.random(summary.shape) > 0.25
+    )
+    shaken = instants + 0.5 * rng.standard_normal((80, 1, 3))
+    table = Table(
+        "both",
+        np.concatenate([instants, shaken]).astype(np.float32),
+        np.concatenate([summary, noisy]).astype(np.float32),
+    )
+    problem = replace(clean, target=table, scored=np.arange(160))
+    values = {"steps": 80, "target_batch": 40, "threshold": 0.5, "unlabelled_weight": weight}
+    for seed in range(3):
+        label = train_one(registry.create("fixmatch", values), problem, seed).scores.argmax(axis=1)
+        same.append(np.mean(label[:80] == label[80:]))
+    return float(np.mean(same))
+
+
+def test_fixmatch_makes_answers_steady_under_noise() -> None:
+    assert steadiness(5.0) > steadiness(0.0) + 0.05
+
+
+def test_consistency_makes_the_teacher_less_extreme() -> None:
+    """A student that may not follow the noise learns a smoother function."""
+    budget = {"steps": 40, "target_batch": 30, "learning_rate": 3e-3}
+    strict = registry.create("mean-teacher", {**budget, "consistency_weight": 300.0})
+    free = registry.create("mean-teacher", {**budget, "consistency_weight": 0.0})
+    assert surety(strict) < surety(free) - 0.02
