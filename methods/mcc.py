@@ -1,0 +1,59 @@
+"""Minimum class confusion: predictions of the target in which classes are not mistaken.
+
+Reference: Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020:
+probability rescaling, class correlation with uncertainty reweighting, category normalisation, and
+their sum with the cross-entropy. The temperature 2.5, the weight 1 and the reweighting by
+constants are those of the authors' code (thuml/Transfer-Learning-Library).
+
+Departures: the shared backbone, optimiser and budget instead of a pre-trained network with a
+bottleneck; emotions are learned from the few labelled source utterances, and the unlabelled
+source is not used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.nn.uncertainty import class_confusion
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.trial import Value
+
+
+@register("mcc", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Mcc(Trained):
+    """Cross-entropy of emotions plus the class confusion of the target."""
+
+    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
+        "learning_rate": (3e-4, 1e-3, 3e-3),
+        "confusion_weight": (0.1, 0.3, 1.0, 3.0),
+    }
+
+    confusion_weight: float = hyper(1.0, low=0.0, high=100.0, about="factor of the confusion")
+    temperature: float = hyper(
+        2.5, low=0.1, high=100.0, log=True, about="divides class scores before the softmax"
+    )
+
+    def network(self, shape: Shape) -> nn.Module:
+        """The shared backbone with a linear head."""
+        return SharedClassifier(shape.d, shape.f, shape.c)
+
+    def phases(self) -> tuple[Phase, ...]:
+        """One step, without the unlabelled source."""
+        return (Phase(sees=("labelled", "target")),)
+
+    def loss(
+        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
+    ) -> Tensor:
+        """Cross-entropy of the labelled batch plus the target's class confusion."""
+        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+        confusion = class_confusion(network(batch.target), self.temperature)
+        return emotion + self.confusion_weight * confusion
