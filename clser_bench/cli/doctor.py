@@ -13,11 +13,20 @@ import typer
 from clser_bench import __version__
 from clser_bench.cli import options
 
-_PACKAGES = ("numpy", "pandas", "torch", "torchaudio", "ray", "scikit-learn", "soundfile", "soxr")
+_PACKAGES = (
+    "numpy",
+    "pandas",
+    "torch",
+    "torchaudio",
+    "ray",
+    "scikit-learn",
+    "POT",
+    "soundfile",
+    "soxr",
+)
 _EXTRAS = (
     ("demo corpora", "espeakng_loader", "demo"),
     ("eGeMAPS features", "opensmile", "opensmile"),
-    ("adaptation baselines", "skada", "skada"),
 )
 
 
