@@ -117,8 +117,8 @@ def test_loss_and_gradient_without_reversal(name: str) -> None:
 
 def test_entropy_weighted_adversary_undoes_a_shift_of_the_target() -> None:
     correct = {}
-    for name in ("source-only", "cdan-e"):
-        method, hits = registry.create(name, {"steps": 100}), []
+    for name, weight in (("source-only", {}), ("cdan-e", {"adversary_weight": 1.0})):
+        method, hits = registry.create(name, {"steps": 100, **weight}), []
         for seed in range(3):
             problem = random_problem(f"m{seed}", n_source=150, n_target=150, shots=5)
             table = problem.target

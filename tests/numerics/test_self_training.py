@@ -92,14 +92,15 @@ def plainly(problem: Problem, *, weight: float, rounds: int, strength: float) ->
 def test_equals_the_method_written_plainly(weight: float, rounds: int) -> None:
     problem = random_problem("plain", n_target=45)
     expected = plainly(problem, weight=weight, rounds=rounds, strength=0.05)
-    found = fit("self-training", problem, pseudo_weight=weight, rounds=rounds)
+    found = fit("self-training", problem, pseudo_weight=weight, rounds=rounds, strength=0.05)
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_no_round_is_balanced_logistic_regression() -> None:
     problem = random_problem()
-    found = fit("self-training", problem, rounds=0)
-    np.testing.assert_allclose(found, fit("logistic-balanced", problem), atol=1e-6)
+    found = fit("self-training", problem, rounds=0, strength=0.05)
+    expected = fit("logistic-balanced", problem, strength=0.05)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_other_scored_rows_do_not_matter() -> None:
@@ -145,8 +146,8 @@ def test_recovers_a_turned_target() -> None:
     for seed in range(5):
         problem, truth = turned(seed)
         accuracy = [
-            (fit(name, problem).argmax(axis=1) == truth).mean()
-            for name in ("self-training", "logistic-balanced")
+            (fit(name, problem, strength=0.05, **more).argmax(axis=1) == truth).mean()
+            for name, more in (("self-training", {"pseudo_weight": 1.0}), ("logistic-balanced", {}))
         ]
         gains.append(accuracy[0] - accuracy[1])
     assert min(gains) > 0.03

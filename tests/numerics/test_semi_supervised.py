@@ -200,8 +200,9 @@ def test_neighbour_graph() -> None:
 def test_new_rows_get_the_mean_of_their_neighbours() -> None:
     rows = np.arange(36)
     problem = replace(random_problem(), adapt=rows[:20], scored=rows)
-    found = fit("label-propagation", problem, neighbours=2, alpha=0.9)
-    old = fit("label-propagation", replace(problem, scored=rows[:20]), neighbours=2, alpha=0.9)
+    values = {"neighbours": 2, "alpha": 0.9, "unlabelled_source": False}
+    found = fit("label-propagation", problem, **values)
+    old = fit("label-propagation", replace(problem, scored=rows[:20]), **values)
     np.testing.assert_array_equal(found[:20], old)
     target = np.array(problem.target.summary, dtype=np.float64)
     known = problem.source.summary[problem.labelled.rows].astype(np.float64)
@@ -218,7 +219,8 @@ def test_rows_that_no_label_reaches() -> None:
     problem = random_problem()
     far = Table("far", problem.target.instants, np.array(problem.target.summary) + np.float32(1e4))
     problem = replace(problem, target=far, adapt=np.arange(20), scored=np.arange(36))
-    np.testing.assert_array_equal(fit("label-propagation", problem, neighbours=2), 0.0)
+    found = fit("label-propagation", problem, neighbours=2)
+    np.testing.assert_array_equal(found, 0.0)
 
 
 def test_majority() -> None:
@@ -239,7 +241,7 @@ def surety(method: Trained) -> float:
     ("name", "weight"), [("pseudo-label", "pseudo_weight"), ("entropy-min", "entropy_weight")]
 )
 def test_training_on_its_own_answers_makes_the_network_surer(name: str, weight: str) -> None:
-    budget = {"steps": 40, "target_batch": 30}
+    budget = {"steps": 40, "target_batch": 30, "learning_rate": 1e-3}
     without = registry.create(name, {**budget, weight: 0.0})
     assert surety(registry.create(name, {**budget, weight: 2.0})) > surety(without) + 0.02
 
@@ -260,7 +262,13 @@ def steadiness(weight: float) -> float:
         np.concatenate([summary, noisy]).astype(np.float32),
     )
     problem = replace(clean, target=table, scored=np.arange(160))
-    values = {"steps": 80, "target_batch": 40, "threshold": 0.5, "unlabelled_weight": weight}
+    values = {
+        "steps": 80,
+        "target_batch": 40,
+        "learning_rate": 1e-3,
+        "threshold": 0.5,
+        "unlabelled_weight": weight,
+    }
     for seed in range(3):
         label = train_one(registry.create("fixmatch", values), problem, seed).scores.argmax(axis=1)
         same.append(np.mean(label[:80] == label[80:]))

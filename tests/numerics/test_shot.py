@@ -1,0 +1,111 @@
+"""SHOT: its losses by hand, its pseudo-labels and stages; what SHOT and MME gain under a shift."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from clser_bench import registry
+from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.train.contract import Batch, Described, Trained, View
+from clser_bench.train.pack import train_pack
+from clser_bench.trial import Problem, Table, Value
+from tests.problems import random_problem
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def network_and_target() -> tuple[SharedClassifier, View]:
+    torch.manual_seed(0)
+    return SharedClassifier(3, 5, 3).double(), View(rand(10, 0, 3), rand(10, 3), rand(10, 5))
+
+
+def labels_of(method: Trained, network: SharedClassifier, whole: View) -> Tensor:
+    described = Described(network.embed(whole).detach(), network(whole).detach())
+    rng = np.random.default_rng(0)
+    return method.refresh(described, torch.arange(0), described, 0.5, rng)["label"]
+
+
+def test_shot_loss_of_the_target_by_loops() -> None:
+    method: Any = registry.create("shot", {"pseudo_weight": 0.7})
+    network, whole = network_and_target()
+    rows = [0, 4, 4, 8]
+    label = labels_of(method, network, whole)[rows]
+    target, none = View(*(part[rows] for part in whole)), View(*(part[:0] for part in whole))
+    batch = Batch(none, torch.arange(0), none, target, none, none, {"label": label}, torch.zeros(0))
+    p = network(target).detach().softmax(-1).numpy()
+    mean = p.mean(axis=0)
+    expected = float((mean * np.log(mean)).sum())
+    for row, k in zip(p, label.tolist(), strict=True):
+        expected += (-sum(v * math.log(v) for v in row) - 0.7 * math.log(row[k])) / len(rows)
+    assert float(method.target_loss(network, batch, {}, 0.5).detach()) == pytest.approx(expected)
+
+
+def test_shot_loss_of_the_source_equals_torch() -> None:
+    method: Any = registry.create("shot", {"smoothing": 0.3})
+    network, whole = network_and_target()
+    none, y = View(*(part[:0] for part in whole)), torch.arange(10) % 3
+    batch = Batch(whole, y, none, none, none, none, {}, torch.zeros(0))
+    expected = torch.nn.functional.cross_entropy(network(whole), y, label_smoothing=0.3)
+    torch.testing.assert_close(method.source_loss(network, batch, {}, 0.0), expected)
+
+
+def test_shot_adapts_features_without_the_source() -> None:
+    method = registry.create("shot")
+    assert isinstance(method, Trained)
+    first, second = method.phases()
+    assert (first.sees, second.sees) == (("labelled",), ("target",))
+    assert second.start == first.stop
+    assert second.trains == ("backbone",)
+
+
+def test_shot_pseudo_labels_follow_their_rows() -> None:
+    method = registry.create("shot")
+    assert isinstance(method, Trained)
+    network, whole = network_and_target()
+    label = labels_of(method, network, whole)
+    assert label.shape == (10,)
+    assert len(set(label.tolist())) > 1
+    order = torch.tensor([3, 1, 9, 0, 2, 8, 7, 4, 6, 5])
+    turned = labels_of(method, network, View(*(part[order] for part in whole)))
+    assert turned.tolist() == label[order].tolist()
+
+
+def shifted_problem(name: str) -> Problem:
+    """Five shots of five classes; the target's values are moved, as in another language."""
+    problem = random_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
+    rng = np.random.default_rng(0)
+
+    def blurred(table: Table, shift: float) -> Table:
+        noise = 1.2 * rng.standard_normal(table.summary.shape)
+        summary = np.array(table.summary) + noise + shift * np.sign(rng.standard_normal(30))
+        return Table(table.key, table.instants, summary.astype(np.float32))
+
+    return replace(problem, source=blurred(problem.source, 0), target=blurred(problem.target, 0.6))
+
+
+def accuracy(name: str, problems: list[Problem], values: dict[str, Value] | None = None) -> float:
+    method = registry.create(name, values or {})
+    assert isinstance(method, Trained)
+    results = train_pack([method] * len(problems), problems, list(range(len(problems))))
+    return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
+
+
+def test_shot_recovers_a_shift_that_the_source_model_does_not() -> None:
+    problems = [shifted_problem(name) for name in "abcd"]
+    assert accuracy("shot", problems) > accuracy("source-only", problems) + 0.03
+
+
+def test_mme_gains_from_its_entropy_under_a_shift() -> None:
+    """Against the same cosine classifier without the entropy, not against the linear head."""
+    problems = [shifted_problem(name) for name in "abcd"]
+    without = accuracy("mme", problems, {"entropy_weight": 0.0})
+    assert accuracy("mme", problems) > without + 0.01
