@@ -1,0 +1,248 @@
+"""OT, JDOT and KMM: POT, skada and general solvers as references, hand-worked and hard cases."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import ot
+import pytest
+from scipy.optimize import LinearConstraint, minimize
+
+from clser_bench import registry
+from clser_bench.seeding import generator
+from clser_bench.shallow import transport
+from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.trial import Problem, Table
+from tests.problems import random_problem
+
+
+def sample(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_masses_by_hand() -> None:
+    found = transport.balanced_masses(np.array([0, 3, 3, 0, 0, 3, 3]))
+    np.testing.assert_allclose(found, [1 / 6, 1 / 8, 1 / 8, 1 / 6, 1 / 6, 1 / 8, 1 / 8])
+
+
+def test_distances_by_hand() -> None:
+    found = transport.scaled_distances(np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 2], [1, 0]]))
+    np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1, 0]])
+    np.testing.assert_array_equal(transport.scaled_distances(np.ones((2, 3)), np.ones((1, 3))), 0)
+
+
+@pytest.mark.parametrize("regularisation", [0.02, 0.1, 1.0])
+def test_sinkhorn_equals_pot(regularisation: float) -> None:
+    cost = transport.scaled_distances(sample(7, 3), sample(9, 3, seed=1))
+    a, b = transport.balanced_masses(np.arange(7) % 3), np.full(9, 1 / 9)
+    solver = transport.Sinkhorn(a, b, regularisation=regularisation)
+    found = solver.plan(cost, iterations=100_000, tolerance=1e-13)
+    expected = ot.sinkhorn(
+        a, b, cost, regularisation, method="sinkhorn_log", numItermax=100_000, stopThr=1e-13
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-12)
+
+
+def test_sinkhorn_goes_on_to_the_plan_of_another_cost() -> None:
+    a, b = np.full(6, 1 / 6), np.full(8, 1 / 8)
+    first, second = (np.abs(sample(6, 8, seed=seed)) for seed in (2, 3))
+    solver = transport.Sinkhorn(a, b, regularisation=0.1)
+    solver.plan(first, iterations=100, tolerance=1e-9)
+    found = solver.plan(second, iterations=100_000, tolerance=1e-13)
+    np.testing.assert_allclose(
+        found, ot.sinkhorn(a, b, second, 0.1, numItermax=100_000, stopThr=1e-13), atol=1e-10
+    )
+
+
+def test_little_entropy_comes_near_the_exact_plan() -> None:
+    """A kernel exp(-C / r) without absorption is zero here in double precision."""
+    cost = transport.scaled_distances(sample(5, 3), 3 + sample(6, 3, seed=1))
+    a, b = np.full(5, 1 / 5), np.full(6, 1 / 6)
+    solver = transport.Sinkhorn(a, b, regularisation=1e-3)
+    found = solver.plan(cost, iterations=20_000, tolerance=1e-10)
+    assert np.exp(-cost / 1e-3).max() < 1e-40
+    assert np.sum(found * cost) == pytest.approx(ot.emd2(a, b, cost), abs=5e-3)
+    np.testing.assert_allclose(found.sum(axis=1), a, atol=1e-8)
+    np.testing.assert_allclose(found.sum(axis=0), b, atol=1e-12)
+
+
+@pytest.mark.parametrize("group", [0.05, 0.2])
+def test_class_regularised_plan_equals_pot(group: float) -> None:
+    y = np.array([0, 2, 2, 0, 1, 1, 2, 0, 0, 1])
+    cost = transport.scaled_distances(sample(10, 4), sample(12, 4, seed=1))
+    found = transport.class_regularised_plan(
+        cost, y, entropy=0.3, group=group, rounds=10, iterations=10_000, tolerance=1e-12
+    )
+    expected = ot.da.sinkhorn_lpl1_mm(
+        transport.balanced_masses(y), y, np.full(12, 1 / 12), cost, 0.3, eta=group,
+        numInnerItermax=10_000, stopInnerThr=1e-11,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def objective(plan: np.ndarray, cost: np.ndarray, y: np.ndarray, group: float) -> float:
+    """The regularised problem written out with loops, entropy weight 0.1."""
+    total = float(np.sum(plan * cost) + 0.1 * np.sum(plan * np.log(plan)))
+    for j in range(plan.shape[1]):
+        for k in range(3):
+            total += group * float(np.sqrt(plan[y == k, j].sum() + 1e-3))
+    return total
+
+
+def test_rounds_do_not_raise_the_objective() -> None:
+    y = np.arange(9) % 3
+    cost = transport.scaled_distances(sample(9, 4), sample(12, 4, seed=1))
+    values = [
+        objective(
+            transport.class_regularised_plan(
+                cost, y, entropy=0.1, group=0.5, rounds=n, iterations=10_000, tolerance=1e-12
+            ),
+            cost, y, 0.5,
+        )
+        for n in (1, 2, 3, 5, 10)
+    ]  # fmt: skip
+    assert values[-1] < values[0] - 1e-4
+    assert all(after <= before + 1e-9 for before, after in pairwise(values))
+
+
+def test_barycentres_by_loops() -> None:
+    plan, target = np.abs(sample(3, 4)), sample(4, 2, seed=1)
+    for row, found in zip(plan, transport.barycentres(plan, target), strict=True):
+        expected = sum(mass * x for mass, x in zip(row, target, strict=True)) / sum(row)
+        np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (4.0, 5.0), (9.0, 20.0), (2.5, 2.5)])
+def test_projection_is_nearest(bounds: tuple[float, float]) -> None:
+    z = 2 * sample(8, seed=4)
+    found = transport.project(z, bound=1.5, low=bounds[0], high=bounds[1])
+    reference = minimize(
+        lambda p: 0.5 * np.sum((p - z) ** 2), np.full(8, sum(bounds) / 16), jac=lambda p: p - z,
+        method="SLSQP", bounds=[(0, 1.5)] * 8, constraints=[
+            {"type": "ineq", "fun": lambda p: p.sum() - bounds[0], "jac": lambda p: np.ones(8)},
+            {"type": "ineq", "fun": lambda p: bounds[1] - p.sum(), "jac": lambda p: -np.ones(8)},
+        ], options={"ftol": 1e-14, "maxiter": 1000},
+    )  # fmt: skip
+    np.testing.assert_allclose(found, reference.x, atol=1e-5)
+
+
+def matching(m: int, *, width: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    x, target = sample(m, 3), 0.8 + 0.5 * sample(40, 3, seed=1)
+    kernel = np.exp(-np.sum((x[:, None] - x) ** 2, axis=-1) / (2 * width**2))
+    across = np.exp(-np.sum((x[:, None] - target) ** 2, axis=-1) / (2 * width**2))
+    return kernel, across.mean(axis=1)
+
+
+@pytest.mark.parametrize(("bound", "slack"), [(1000.0, 0.7), (2.0, 0.1), (1.2, 0.0)])
+def test_matching_weights_reach_what_a_general_solver_reaches(bound: float, slack: float) -> None:
+    m = 15
+    kernel, mean = matching(m)
+
+    def value(w: np.ndarray) -> float:
+        return float(0.5 * w @ kernel @ w - m * w @ mean)
+
+    found = transport.matching_weights(kernel, mean, bound=bound, slack=slack, iterations=5000)
+    assert found.min() >= 0
+    assert found.max() <= bound
+    assert m * (1 - slack) - 1e-9 <= found.sum() <= m * (1 + slack) + 1e-9
+    reference = minimize(
+        value, np.ones(m), jac=lambda w: kernel @ w - m * mean, method="SLSQP",
+        bounds=[(0, bound)] * m,
+        constraints=LinearConstraint(np.ones((1, m)), m * (1 - slack), m * (1 + slack)),
+        options={"ftol": 1e-12, "maxiter": 1000},
+    )  # fmt: skip
+    assert reference.success
+    assert value(found) <= value(reference.x) + 1e-6
+    assert value(found) < value(np.ones(m)) - 1e-2
+
+
+def test_matching_weights_are_not_behind_skada() -> None:
+    from skada._reweight import KMMReweightAdapter
+
+    x, target = sample(20, 3), 0.8 + 0.5 * sample(40, 3, seed=1)
+    kernel, mean = matching(20)
+    slack = (np.sqrt(20) - 1) / np.sqrt(20)
+    found = transport.matching_weights(kernel, mean, bound=1000.0, slack=float(slack))
+    adapter = KMMReweightAdapter(gamma=0.5, solver="frank-wolfe")
+    domain = np.repeat([1, -2], [20, 40])
+    adapter.fit(np.concatenate([x, target]), sample_domain=domain)
+    theirs = adapter.source_weights_
+    values = [0.5 * w @ kernel @ w - 20 * w @ mean for w in (found, theirs)]
+    assert values[0] <= values[1] + 1e-6
+    assert values[0] == pytest.approx(values[1], abs=0.05)
+
+
+def test_transported_labels_by_loops_and_by_hand() -> None:
+    labels = sys.modules[registry.load("jdot").__module__].transported_labels
+    by_hand = labels(np.array([[0.0, 1, 1], [1, 0, 1]]), np.zeros((3, 2)), np.array([0, 1]))
+    np.testing.assert_allclose(by_hand, [[1, 0], [0, 1], [0.5, 0.5]], atol=1e-9)
+    y, distance = np.array([0, 2, 0, 2, 1]), np.abs(sample(5, 6))
+    scores = -np.abs(sample(6, 3, seed=1))
+    cost = np.array([[distance[i, j] - scores[j, y[i]] for j in range(6)] for i in range(5)])
+    masses = np.array([1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 3])
+    plan = ot.emd(masses, np.full(6, 1 / 6), cost)
+    expected = np.zeros((6, 3))
+    for i in range(5):
+        for j in range(6):
+            expected[j, y[i]] += 6 * plan[i, j]
+    np.testing.assert_allclose(labels(distance, scores, y), expected, atol=1e-9)
+
+
+def scores_of(name: str, problem: Problem, **values: float) -> np.ndarray:
+    return registry.create(name, values).fit_predict(problem, generator("test"))
+
+
+def test_jdot_equals_skada() -> None:
+    """The weights of skada's two costs are turned into alpha; masses are equal for both."""
+    from skada._ot import solve_jdot_classification
+    from sklearn.linear_model import LogisticRegression
+
+    problem = random_problem(f=4, n_target=30)
+    x = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    target = problem.target.summary.astype(np.float64)
+    distance = np.sum((x[:, None] - target) ** 2, axis=-1)
+    # (1 - a) d / mean + a · loss is alpha · d / max + loss up to a factor.
+    alpha = float(distance.max() / distance.mean())
+    base = LogisticRegression(C=0.05, class_weight="balanced", max_iter=500)
+    with pytest.warns(UserWarning, match="Maximum number of iterations"):
+        estimator, *_ = solve_jdot_classification(
+            base, x, problem.labelled.y, target, alpha=0.5, n_iter_max=3, tol=0.0
+        )
+    found = scores_of("jdot", problem, alpha=alpha, rounds=3)
+    np.testing.assert_allclose(found, estimator.predict_log_proba(target), atol=1e-3)
+
+
+def shifted(*, n_target: int = 60) -> Problem:
+    """The target of `random_problem`, turned off by a constant."""
+    problem = random_problem(f=6, n_target=n_target)
+    summary = np.array(problem.target.summary) + np.float32(4) * np.array(
+        [1, -1, 1, 0, 1, -1], dtype=np.float32
+    )
+    return replace(problem, target=Table("shifted", problem.target.instants, summary))
+
+
+@pytest.mark.parametrize("name", ["ot", "jdot"])
+def test_transport_follows_a_shift(name: str) -> None:
+    problem = shifted()
+    truth = np.arange(60) % 3
+    plain = np.mean(scores_of("logistic", problem).argmax(axis=1) == truth)
+    moved = np.mean(scores_of(name, problem).argmax(axis=1) == truth)
+    assert moved >= plain + 0.1
+
+
+def test_kmm_prefers_labelled_rows_near_the_target() -> None:
+    """Half of the labelled rows carry wrong labels, far from the target."""
+    rng = np.random.default_rng(0)
+    near = np.concatenate([rng.normal([-1, 0], 0.3, (20, 2)), rng.normal([1, 0], 0.3, (20, 2))])
+    far = near + np.array([0.0, 6.0])
+    y = np.repeat([0, 1], 20)
+    x, labels = np.concatenate([near, far]), np.concatenate([y, 1 - y])
+    kernel = np.exp(-np.sum((x[:, None] - x) ** 2, axis=-1) / 2)
+    across = np.exp(-np.sum((x[:, None] - near) ** 2, axis=-1) / 2)
+    weights = transport.matching_weights(kernel, across.mean(axis=1), bound=1000.0, slack=0.8)
+    assert weights[40:].sum() < 0.01 * weights[:40].sum()
+    found = logistic_scores(x, labels, near, classes=2, weights=np.maximum(weights, 1e-3))
+    assert np.mean(found.argmax(axis=1) == y) > 0.95
