@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.uncertainty import batch_nuclear_norm
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Phase, Prior, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, Prior, State, Trained
 from clser_bench.trial import Value
 
 
@@ -44,10 +44,6 @@ class Bnm(Trained):
     def assumes_prior(self) -> Prior:
         """Uniform: among certain predictions the norm prefers classes of equal size."""
         return "uniform"
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One step, without the unlabelled source."""

@@ -21,14 +21,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import multi_kernel_mmd
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.train.contract import Batch, State, Trained
 from clser_bench.trial import Value
 
 
@@ -44,10 +44,6 @@ class Dan(Trained):
 
     learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     mmd_weight: float = hyper(0.1, low=0.0, high=100.0, about="lambda, factor of each layer's MMD")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def loss(
         self, network: SharedClassifier, batch: Batch, carry: State, progress: float

@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import coral
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.train.contract import Batch, State, Trained
 from clser_bench.trial import Value
 
 
@@ -39,10 +39,6 @@ class DeepCoral(Trained):
     }
 
     coral_weight: float = hyper(0.2, low=0.0, high=1e4, about="lambda, factor of the CORAL loss")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def loss(
         self, network: SharedClassifier, batch: Batch, carry: State, progress: float

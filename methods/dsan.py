@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
@@ -29,7 +29,7 @@ from clser_bench.nn.discrepancy import local_mmd
 from clser_bench.nn.ramps import sigmoid_ramp
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.train.contract import Batch, State, Trained
 from clser_bench.trial import Value
 
 
@@ -46,10 +46,6 @@ class Dsan(Trained):
     learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     lmmd_weight: float = hyper(0.15, low=0.0, high=100.0, about="factor of LMMD after the ramp")
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the authors' ramp")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def loss(
         self, network: SharedClassifier, batch: Batch, carry: State, progress: float

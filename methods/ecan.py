@@ -28,7 +28,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
@@ -40,7 +40,7 @@ from clser_bench.nn.contrastive import (
 )
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained
+from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
 from clser_bench.trial import Value
 
 
@@ -73,10 +73,6 @@ class Ecan(Trained):
     def refresh_every(self) -> int:
         """The banks are renewed."""
         return self.bank_every
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """First the source without the target, then the target without the source."""

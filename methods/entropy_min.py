@@ -13,14 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.uncertainty import mean_entropy
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, State, Trained
 from clser_bench.trial import Value
 
 
@@ -35,10 +35,6 @@ class EntropyMin(Trained):
     }
 
     entropy_weight: float = hyper(0.1, low=0.0, high=100.0, about="lambda, factor of the entropy")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One; the rest of the source is not used."""

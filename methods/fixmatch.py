@@ -18,14 +18,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import thresholded_loss
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, State, Trained
 from clser_bench.trial import Value
 
 
@@ -45,10 +45,6 @@ class FixMatch(Trained):
     unlabelled_weight: float = hyper(
         1.0, low=0.0, high=100.0, about="lambda_u, factor of the target's loss"
     )
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One, without the unlabelled source."""

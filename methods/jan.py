@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
@@ -27,7 +27,7 @@ from clser_bench.nn.discrepancy import joint_mmd
 from clser_bench.nn.ramps import sigmoid_ramp
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Shape, State, Trained
+from clser_bench.train.contract import Batch, State, Trained
 from clser_bench.trial import Value
 
 
@@ -47,10 +47,6 @@ class Jan(Trained):
     bandwidth: float = hyper(
         1.68, low=0.01, high=100.0, log=True, about="of the softmax's kernel, squared distance"
     )
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def loss(
         self, network: SharedClassifier, batch: Batch, carry: State, progress: float

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -33,7 +33,7 @@ from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import gaussian_ramp, squared_consistency
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained, View
+from clser_bench.train.contract import Batch, Described, Phase, State, Trained, View
 from clser_bench.trial import Value
 
 STEP = "step"
@@ -56,10 +56,6 @@ class MeanTeacher(Trained):
     )
     ramp_length: float = hyper(0.25, low=1e-3, high=1.0, about="of the ramp, share of training")
     averaging: float = hyper(0.99, low=0.0, high=0.9999, about="alpha of the teacher's average")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head; the student."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One, without the unlabelled source."""

@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import linear_ramp, pseudo_label_loss
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, State, Trained
 from clser_bench.trial import Value
 
 
@@ -46,10 +46,6 @@ class PseudoLabel(Trained):
     )
     ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
     ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One, without the unlabelled source."""

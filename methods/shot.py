@@ -11,6 +11,7 @@ without weight normalisation, the shared optimiser, budget and schedule, which r
 stages. The source model sees the few labelled utterances only and is not chosen on held-out source.
 Pseudo-labels are renewed every `label_every` steps, not once an epoch; training starts from random
 weights, as there is no pretrained network, so that the features learn as fast as everything else.
+The pseudo-labels' factor and the learning rate were chosen on the suite `dev` (results/selection).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.information import centroid_labels, information_loss, smoothed_cross_entropy
 from clser_bench.registry import register
 from clser_bench.spec import hyper
-from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained
+from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
 from clser_bench.trial import Value
 
 
@@ -41,7 +42,8 @@ class Shot(Trained):
         "pseudo_weight": (0.0, 0.1, 0.3, 1.0),
     }
 
-    pseudo_weight: float = hyper(0.3, low=0.0, high=10.0, about="factor of the pseudo-labels' loss")
+    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    pseudo_weight: float = hyper(0.1, low=0.0, high=10.0, about="factor of the pseudo-labels' loss")
     smoothing: float = hyper(0.1, low=0.0, high=0.9, about="of the source's labels")
     rounds: int = hyper(2, low=1, high=100, about="assignments to centroids")
     source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")
@@ -56,10 +58,6 @@ class Shot(Trained):
     def refresh_every(self) -> int:
         """The pseudo-labels are renewed."""
         return self.label_every
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """First the source without the target, then the target without the source."""

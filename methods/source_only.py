@@ -9,22 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
+from clser_bench.train.contract import Batch, Phase, State, Trained
 
 
 @register("source-only", version=1)
 @dataclass(frozen=True, kw_only=True)
 class SourceOnly(Trained):
     """Cross-entropy on the labelled source."""
-
-    def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with a linear head."""
-        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
         """One, on the labelled source."""

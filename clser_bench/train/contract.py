@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
+from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.spec import Range, hyper
 from clser_bench.trial import Problem, Value
 
@@ -279,8 +280,11 @@ class Trained(Method):
         return 0
 
     def network(self, shape: Shape) -> nn.Module:
-        """Build one trial's network; parameters drawn from torch's default generator."""
-        raise NotImplementedError
+        """Build one trial's network; parameters drawn from torch's default generator.
+
+        Default: the shared backbone with a linear head.
+        """
+        return SharedClassifier(shape.d, shape.f, shape.c)
 
     def start(self, network: Any, problem: Problem) -> None:
         """Set the network's parameters from the unlabelled features, in place; once, at first.

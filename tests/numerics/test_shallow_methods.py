@@ -1,0 +1,232 @@
+"""Shallow methods from problem to scores against scikit-learn, SciPy and POT, step by step.
+
+The problem is one in which a mix-up shows: the labelled classes are uneven, the target is shifted
+and stretched, and the rows to adapt to are others than the scored ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import ot
+import pytest
+import scipy.linalg
+from scipy.optimize import LinearConstraint, minimize
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
+
+from clser_bench import registry
+from clser_bench.seeding import generator
+from clser_bench.trial import Labelled, Problem, Table
+from tests.problems import random_problem
+
+STRENGTH = 0.05
+
+
+def uneven(*, c: int = 3) -> Problem:
+    """Class 0 has two labelled rows, the others six; 30 rows to adapt to, 18 to score."""
+    problem = random_problem(c=c, shots=6, f=6, n_source=60, n_target=48)
+    stretch = np.array([1, 2, 1, 0.5, 1, 3], dtype=np.float32)
+    summary = np.array(problem.target.summary) * stretch + np.float32(1)
+    rows, y = problem.labelled.rows, problem.labelled.y
+    kept = np.flatnonzero((y != 0) | (np.arange(len(y)) < 2))
+    return replace(
+        problem,
+        target=Table("uneven", problem.target.instants, summary),
+        labelled=Labelled(rows[kept], y[kept]),
+        unlabelled=np.setdiff1d(np.arange(60), rows[kept]),
+        adapt=np.arange(30),
+        scored=np.arange(30, 48),
+    )
+
+
+PROBLEM = uneven()
+Y = PROBLEM.labelled.y
+SOURCE = PROBLEM.source.summary.astype(np.float64)
+KNOWN = SOURCE[PROBLEM.labelled.rows]
+TARGET = PROBLEM.target.summary[:30].astype(np.float64)
+SCORED = PROBLEM.target.summary[30:].astype(np.float64)
+
+
+def scores_of(name: str, problem: Problem = PROBLEM, **values: float) -> np.ndarray:
+    return registry.create(name, values).fit_predict(problem, generator("test"))
+
+
+def logistic(x: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500)
+    return model.fit(x, Y, sample_weight=weights).predict_log_proba(target)
+
+
+def test_svm_of_two_classes_solves_the_dual_programme() -> None:
+    """max sum a - |sum a y x|^2 / 2, 0 <= a <= C m / (2 m_k), sum a y = 0, by SLSQP."""
+    problem = uneven(c=2)
+    x = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    y, m = problem.labelled.y, len(problem.labelled.y)
+    sign, most = 2.0 * y - 1, 0.1 * m / (2 * np.bincount(y)[y])
+    gram = (x @ x.T) * np.outer(sign, sign)
+    solved = minimize(
+        lambda a: 0.5 * a @ gram @ a - a.sum(), most / 2, jac=lambda a: gram @ a - 1,
+        method="SLSQP", bounds=[(0, top) for top in most],
+        constraints=LinearConstraint(sign[None], 0, 0), options={"ftol": 1e-14, "maxiter": 2000},
+    ).x  # fmt: skip
+    normal = (solved * sign) @ x
+    inside = (solved > 1e-4 * most) & (solved < most * (1 - 1e-4))
+    assert inside.any()
+    offset = np.mean(sign[inside] - x[inside] @ normal)
+    expected = problem.target.summary[30:].astype(np.float64) @ normal + offset
+    found = scores_of("svm", problem, strength=0.1)
+    np.testing.assert_allclose(found, np.stack([-expected, expected], axis=1), atol=5e-3)
+
+
+def test_svm_counts_the_votes_of_pairs() -> None:
+    """Each pair's own machine, with the balanced weights of all classes; no tied votes here."""
+    weight = {k: len(Y) / (3 * int((Y == k).sum())) for k in range(3)}
+    votes = np.zeros((18, 3))
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        pair = (Y == first) | (Y == second)
+        own = {k: weight[k] for k in (first, second)}
+        model = SVC(C=0.01, kernel="linear", class_weight=own).fit(KNOWN[pair], Y[pair])
+        votes[np.arange(18), model.predict(SCORED)] += 1
+    decided = votes.max(axis=1) == 2
+    assert decided.sum() > 12
+    assert len(np.unique(votes.argmax(axis=1)[decided])) > 1
+    found = scores_of("svm").argmax(axis=1)
+    np.testing.assert_array_equal(found[decided], votes.argmax(axis=1)[decided])
+
+
+@pytest.mark.parametrize("name", ["svm", "lda"])
+def test_an_absent_class_scores_below_all_others(name: str) -> None:
+    absent = replace(PROBLEM, classes=("anger", "fear", "happiness", "neutral"))
+    found = scores_of(name, absent)
+    assert (found[:, 3] < found[:, :3].min(axis=1)).all()
+    np.testing.assert_array_equal(found[:, :3], scores_of(name))
+
+
+def test_lda_of_two_classes_names_the_classes_in_order() -> None:
+    problem = uneven(c=2)
+    x = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    model = LinearDiscriminantAnalysis(solver="eigen", shrinkage=0.5, priors=[0.5, 0.5])
+    model.fit(x, problem.labelled.y)
+    expected = model.predict(problem.target.summary[30:].astype(np.float64))
+    assert len(np.unique(expected)) == 2
+    found = scores_of("lda", problem, shrinkage=0.5)
+    np.testing.assert_array_equal(found.argmax(axis=1), expected)
+
+
+def test_coral_from_problem_to_scores() -> None:
+    root = [scipy.linalg.sqrtm(np.cov(x.T, ddof=0) + 0.5 * np.eye(6)) for x in (SOURCE, TARGET)]
+    moved = (KNOWN - SOURCE.mean(axis=0)) @ np.linalg.inv(root[0]) @ root[1] + TARGET.mean(axis=0)
+    found = scores_of("coral", ridge=0.5, strength=STRENGTH)
+    np.testing.assert_allclose(found, logistic(moved, SCORED), atol=1e-3)
+
+
+def test_subspace_alignment_from_problem_to_scores() -> None:
+    source, target = PCA(3).fit(SOURCE), PCA(3).fit(TARGET)
+    aligned = source.transform(KNOWN) @ source.components_ @ target.components_.T
+    found = scores_of("subspace-alignment", dimension=3, strength=STRENGTH)
+    np.testing.assert_allclose(found, logistic(aligned, target.transform(SCORED)), atol=1e-3)
+
+
+def test_gfk_inner_products_are_those_of_all_subspaces_on_the_way() -> None:
+    """The features of 400 subspaces side by side instead of the kernel's root."""
+    source, target = (PCA(2).fit(x).components_.T for x in (SOURCE, TARGET))
+    u, cosine, vt = np.linalg.svd(source.T @ target)
+    theta = np.arccos(np.clip(cosine, -1, 1))
+    across = (target @ vt.T - source @ u * cosine) / np.sin(theta)
+    way = np.concatenate(
+        [
+            (source @ u * np.cos(t * theta) + across * np.sin(t * theta)) / np.sqrt(400)
+            for t in (np.arange(400) + 0.5) / 400
+        ],
+        axis=1,
+    )
+    expected = logistic((KNOWN - SOURCE.mean(axis=0)) @ way, (SCORED - TARGET.mean(axis=0)) @ way)
+    found = scores_of("gfk", dimension=2, strength=STRENGTH)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
+    """Three components from the authors' matrices over all rows: M = sum of e e', H centring."""
+    x = np.concatenate([SOURCE, TARGET])
+    every = np.full(90, -1)
+    every[PROBLEM.labelled.rows] = Y
+    e = np.concatenate([np.full(60, 1 / 60), np.full(30, -1 / 30)])
+    m = np.outer(e, e)
+    if label is not None:
+        every[60:] = label
+        for k in np.intersect1d(Y, label):
+            of_source = (every == k) & (np.arange(90) < 60)
+            of_target = (every == k) & (np.arange(90) >= 60)
+            e = of_source / of_source.sum() - of_target / of_target.sum()
+            m = m + np.outer(e, e)
+    h = np.eye(90) - 1 / 90
+    scatter = x.T @ h @ x / 90
+    cost = x.T @ m @ x + regularisation * np.eye(6)
+    values, vectors = scipy.linalg.eig(np.linalg.solve(cost, scatter))
+    w = vectors[:, np.argsort(values.real)[::-1][:3]].real
+    return w / np.sqrt(np.einsum("fk,fg,gk->k", w, scatter, w))
+
+
+def test_tca_from_problem_to_scores() -> None:
+    w = components(None, 0.3)
+    found = scores_of("tca", dimension=3, regularisation=0.3)
+    np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
+
+
+@pytest.mark.parametrize("rounds", [0, 1, 4])
+def test_jda_from_problem_to_scores(rounds: int) -> None:
+    w = components(None, 0.3)
+    for _ in range(rounds):
+        w = components(logistic(KNOWN @ w, TARGET @ w).argmax(axis=1), 0.3)
+    found = scores_of("jda", dimension=3, regularisation=0.3, rounds=rounds)
+    np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
+
+
+def test_ot_from_problem_to_scores() -> None:
+    """POT's plan for masses that are balanced by class, then its barycentric mapping by hand."""
+    cost = np.sum((KNOWN[:, None] - TARGET) ** 2, axis=-1)
+    masses = np.array([1 / (3 * (Y == k).sum()) for k in Y])
+    plan = ot.da.sinkhorn_lpl1_mm(
+        masses, Y, np.full(30, 1 / 30), cost / cost.max(), 0.1, eta=0.2,
+        numInnerItermax=10_000, stopInnerThr=1e-11,
+    )  # fmt: skip
+    moved = plan @ TARGET / masses[:, None]
+    found = scores_of("ot", entropy=0.1, group=0.2, iterations=10_000)
+    np.testing.assert_allclose(found, logistic(moved, SCORED), atol=1e-3)
+    assert np.abs(found - scores_of("ot", entropy=0.1, group=0.0, iterations=10_000)).max() > 0.01
+
+
+def test_ot_of_even_classes_equals_pot_s_transport() -> None:
+    problem = random_problem(shots=5, f=6)
+    x = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    target = problem.target.summary.astype(np.float64)
+    model = ot.da.SinkhornLpl1Transport(
+        reg_e=0.1, reg_cl=0.2, norm="max", max_inner_iter=10_000, tol=1e-11
+    )
+    moved = model.fit(Xs=x, ys=problem.labelled.y, Xt=target).transform(Xs=x)
+    plain = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500)
+    expected = plain.fit(moved, problem.labelled.y).predict_log_proba(target)
+    found = scores_of("ot", problem, entropy=0.1, group=0.2, iterations=10_000)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_kmm_from_problem_to_scores() -> None:
+    """The kernel of half the median distance by loops, the weights by SLSQP."""
+    m = len(KNOWN)
+    distance = [[float(np.sum((a - b) ** 2)) for b in TARGET] for a in KNOWN]
+    scale = 2 * 0.5**2 * np.median(distance)
+    across = np.array([np.mean([np.exp(-d / scale) for d in row]) for row in distance])
+    kernel = np.array([[np.exp(-np.sum((a - b) ** 2) / scale) for b in KNOWN] for a in KNOWN])
+    slack = (np.sqrt(m) - 1) / np.sqrt(m)
+    weights = minimize(
+        lambda w: 0.5 * w @ kernel @ w - m * w @ across, np.ones(m),
+        jac=lambda w: kernel @ w - m * across, method="SLSQP", bounds=[(0, 1000)] * m,
+        constraints=LinearConstraint(np.ones((1, m)), m * (1 - slack), m * (1 + slack)),
+        options={"ftol": 1e-14, "maxiter": 2000},
+    ).x  # fmt: skip
+    expected = logistic(KNOWN, SCORED, np.maximum(weights, 1e-3 * weights.mean()))
+    assert np.abs(expected - logistic(KNOWN, SCORED)).max() > 0.02
+    np.testing.assert_allclose(scores_of("kmm", width=0.5), expected, atol=2e-3)
