@@ -1,7 +1,7 @@
 """Geodesic flow kernel: inner products over all subspaces between source and target.
 
 Reference: Gong, Shi, Sha & Grauman, Geodesic Flow Kernel for Unsupervised Domain Adaptation, CVPR
-2012, equations 5 to 7: the closed form of the kernel.
+2012: the closed form of the kernel by principal angles.
 
 Departures: the subspaces are principal axes of the whole source and of the target, both centred;
 their dimension is a hyper-parameter, not chosen by the paper's disagreement measure; the

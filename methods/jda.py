@@ -5,9 +5,11 @@ the objective with marginal and conditional discrepancy, refined with pseudo-lab
 rounds (algorithm 1), with a linear kernel (the primal form).
 
 Departures: the whole source enters the marginal mean and the variance, only its labelled rows the
-conditional means; the first pseudo-labels come from components with the marginal term alone; the
-classifier is the benchmark's logistic regression instead of nearest neighbour. lambda (1 in
-the authors' experiments with a linear kernel) was chosen on the suite `dev` (results/selection).
+conditional means; the first pseudo-labels come from components with the marginal term alone; rows
+are not brought to unit length and the discrepancy matrix is not divided by its norm, as public
+copies of the authors' code do, so that lambda has another scale; components have unit variance; the
+classifier is the benchmark's logistic regression instead of nearest neighbour. lambda was
+chosen on the suite `dev` (results/selection).
 """
 
 from __future__ import annotations

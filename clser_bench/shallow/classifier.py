@@ -47,8 +47,9 @@ def logistic_scores(
         return scores
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=iterations)
     model.fit(x, y, sample_weight=weights)
-    scores[:, model.classes_] = model.predict_log_proba(target)
     # A probability that underflows would be minus infinity.
+    with np.errstate(divide="ignore"):
+        scores[:, model.classes_] = model.predict_log_proba(target)
     return np.asarray(np.maximum(scores, np.log(FLOOR)), dtype=np.float64)
 
 

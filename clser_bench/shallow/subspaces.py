@@ -126,7 +126,7 @@ def geodesic_flow_kernel(
     l2 = (cos(2 theta) - 1) / (2 theta), l3 = 1 - sin(2 theta) / (2 theta).
 
     Reference: Gong et al., Geodesic Flow Kernel for Unsupervised Domain Adaptation, CVPR 2012,
-    equations 5 to 7 (there without the factor 1/2).
+    the closed form by principal angles (there without the factor 1/2).
 
     Args:
         source: orthonormal columns.

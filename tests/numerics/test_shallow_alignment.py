@@ -90,6 +90,47 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
     np.testing.assert_allclose(ratio, smallest, rtol=1e-8)
 
 
+def tca_by_skada(x: np.ndarray, mu: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """skada's projection of 40 source and 50 target rows, and both kernel matrices of the paper."""
+    domain = np.repeat([1, -2], [40, 50])
+    adapter = skada.TransferComponentAnalysisAdapter(kernel="linear", n_components=3, mu=mu)
+    adapter.fit(x, sample_domain=domain)
+    kernel = x @ x.T
+    e = np.repeat([1 / 40, -1 / 50], [40, 50])
+    cost = np.eye(90) + mu * kernel @ np.outer(e, e) @ kernel
+    return kernel @ adapter.eigvects_, cost, kernel @ (np.eye(90) - 1 / 90) @ kernel
+
+
+def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
+    return np.abs(np.sum(a * b, axis=0)) / lengths
+
+
+def test_transfer_components_equal_skada_where_the_means_agree() -> None:
+    """skada calls `eigh` on a product that is symmetric only there, so it serves only there."""
+    x = np.concatenate([SOURCE - SOURCE.mean(axis=0), TARGET - TARGET.mean(axis=0)])
+    theirs, _, _ = tca_by_skada(x, 0.7)
+    gaps = subspaces.mean_gaps(x[:40].mean(axis=0), x[40:], x[:40], np.zeros(40, int), None)
+    ours = subspaces.transfer_components(
+        gaps, subspaces.covariance(x), dimension=3, regularisation=0.3
+    )
+    np.testing.assert_allclose(cosines(x @ ours, theirs), 1, atol=1e-8)
+
+
+def test_transfer_components_equal_the_kernel_form_of_whitened_rows() -> None:
+    """Where X'X = n I the dual's penalty is the primal's, and r = 1 / (n mu)."""
+    both = np.concatenate([SOURCE, TARGET])[:, :3]
+    values, vectors = np.linalg.eigh(both.T @ both / 90)
+    x = both @ (vectors / np.sqrt(values))
+    _, cost, scatter = tca_by_skada(x, 0.7)
+    dual = scipy.linalg.eigh(scatter, cost)[1][:, ::-1][:, :3]
+    gaps = subspaces.mean_gaps(x[:40].mean(axis=0), x[40:], x[:40], np.zeros(40, int), None)
+    ours = subspaces.transfer_components(
+        gaps, subspaces.covariance(x), dimension=3, regularisation=1 / (90 * 0.7)
+    )
+    np.testing.assert_allclose(cosines(x @ ours, x @ x.T @ dual), 1, atol=1e-8)
+
+
 def test_geodesic_flow_kernel_is_the_integral_over_the_geodesic() -> None:
     """P(t) = P_s U cos(t theta) - Q sin(t theta), summed over 2000 midpoints."""
     source = subspaces.principal_basis(SOURCE, 3)

@@ -221,7 +221,7 @@ def test_feature_norms_do_not_see_directions() -> None:
 
 
 def trained_scores(name: str, **parameters: float) -> Tensor:
-    method = registry.create(name, {"steps": 60, **parameters})
+    method = registry.create(name, {"steps": 60, "learning_rate": 1e-3, **parameters})
     assert isinstance(method, Trained)
     return torch.from_numpy(train_one(method, random_problem("a", c=4), 1).scores)
 
@@ -232,7 +232,7 @@ def test_mcc_lowers_the_confusion_of_the_target() -> None:
 
 
 def test_bnm_raises_the_nuclear_norm_of_the_target() -> None:
-    with_it, without = (trained_scores("bnm", norm_weight=w) for w in (1.0, 0.0))
+    with_it, without = (trained_scores("bnm", norm_weight=w) for w in (3.0, 0.0))
     assert batch_nuclear_norm(with_it) > 1.05 * batch_nuclear_norm(without)
 
 
