@@ -11,7 +11,8 @@ utterances from the start, about sqrt(128 / 2) = 8: they grow through the LayerN
 offsets, whose growth weight decay opposes, rather than through what distinguishes utterances.
 Hence little of the gap in norms that the paper closes exists here, and the radius of 25 is three
 times the starting norm. There is no dropout, so no correction for it. The norms are those of the
-whole source batch, labelled or not, and of the target; no entropy term (the paper's +ENT).
+whole source batch, labelled or not, and of the target; no entropy term (the paper's +ENT). The
+authors' code of HAFN first trains on the source alone, norm loss included; `afn-hard` does not.
 The weight of `afn` was chosen on the suite `dev` (results/selection), which kept `afn-hard`'s.
 """
 

@@ -8,7 +8,9 @@ by gradient reversal; temperature 0.05 and lambda 0.1 as in the paper and the au
 Departures: the paper has a few labelled target utterances, which also pull the prototypes to the
 target; here there are none, and the labelled loss is that of the few labelled source utterances.
 The shared backbone (random at the start, not pretrained), optimiser with its weight decay, budget
-and schedule; one learning rate for backbone and classifier, the paper's differ.
+and schedule; one learning rate for backbone and classifier, the paper's differ. The authors' code
+(VisionLearningGroup/SSDA_MME) takes a step for the labelled loss and then one for the entropy;
+here their sum is one step.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -19,137 +19,30 @@ from torch import Tensor, nn
 from clser_bench.errors import SpecError
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.spec import Range, hyper
+from clser_bench.train.parts import Batch, Described, Part, Phase, Shape, State, View
 from clser_bench.trial import Problem, Value
+
+__all__ = [
+    "POINTS",
+    "Batch",
+    "Described",
+    "Fitted",
+    "Method",
+    "Part",
+    "Phase",
+    "Prior",
+    "Shape",
+    "State",
+    "Trained",
+    "View",
+    "bind",
+    "check_phases",
+]
 
 POINTS = 12
 """The most points of a selection, for every method the same (docs/protocol.md)."""
 
 Prior = Literal["none", "uniform", "estimated"]
-Part = Literal["labelled", "source", "target"]
-State = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Sizes that a network is built for.
-
-    Attributes:
-        c: classes.
-        t: instants of an utterance.
-        d: values of an instant of the source.
-        f: values of a summary of the source.
-        d_target: values of an instant of the target; equal to `d` unless encoders differ.
-        f_target: values of a summary of the target.
-    """
-
-    c: int
-    t: int
-    d: int
-    f: int
-    d_target: int
-    f_target: int
-
-    @classmethod
-    def of(cls, problem: Problem) -> Shape:
-        """The sizes of a problem."""
-        _, t, d = problem.source.instants.shape
-        return cls(
-            c=len(problem.classes),
-            t=t,
-            d=d,
-            f=problem.source.summary.shape[1],
-            d_target=problem.target.instants.shape[2],
-            f_target=problem.target.summary.shape[1],
-        )
-
-    @property
-    def equal(self) -> bool:
-        """Whether source and target have the same sizes."""
-        return (self.d, self.f) == (self.d_target, self.f_target)
-
-
-class View(NamedTuple):
-    """Features of some utterances of one side.
-
-    Attributes:
-        instants: [b, t, d]; t is 0 unless the method asks for instants.
-        pooled: [b, d], the mean over instants.
-        summary: [b, f].
-    """
-
-    instants: Tensor
-    pooled: Tensor
-    summary: Tensor
-
-
-class Batch(NamedTuple):
-    """What one step of one trial sees. Parts that a phase does not see have no rows.
-
-    `update_carry` is given the parts that any phase sees.
-
-    Attributes:
-        labelled: class-balanced labelled source utterances.
-        y: [m], their classes.
-        source: source utterances, labels withheld.
-        target: target utterances.
-        weak: the same with a little noise; no rows unless the method asks for views.
-        strong: the same with much noise and erased spans; likewise.
-        state: what `refresh` returned, at the rows of `target`.
-        noise: [s] standard normal numbers, s as `noise_size` asked.
-    """
-
-    labelled: View
-    y: Tensor
-    source: View
-    target: View
-    weak: View
-    strong: View
-    state: State
-    noise: Tensor
-
-
-class Described(NamedTuple):
-    """Some utterances as the network sees them.
-
-    Attributes:
-        embedding: [n, e].
-        scores: [n, c], larger is likelier.
-    """
-
-    embedding: Tensor
-    scores: Tensor
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One optimiser step that is repeated over a stretch of training.
-
-    Attributes:
-        loss: name of the method's function `(network, batch, carry, progress) -> scalar`.
-        trains: the network's top-level parts (child modules or parameters) that are stepped;
-            empty for all. Each part has its own step counter.
-        repeat: how many times in a row on the same batch.
-        start: share of training at which it begins.
-        stop: share of training at which it ends.
-        reset_optimiser: forget the moments of its parts when it begins.
-        sees: the parts of the batch that it is given.
-    """
-
-    loss: str = "loss"
-    trains: tuple[str, ...] = ()
-    repeat: int = 1
-    start: float = 0.0
-    stop: float = 1.0
-    reset_optimiser: bool = False
-    sees: tuple[Part, ...] = ("labelled", "source", "target")
-
-    def active(self, step: int, steps: int) -> bool:
-        """Whether it runs at a step."""
-        return self.first(steps) <= step < round(self.stop * steps)
-
-    def first(self, steps: int) -> int:
-        """The step at which it begins."""
-        return round(self.start * steps)
 
 
 @dataclass(frozen=True, kw_only=True)
