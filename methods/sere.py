@@ -8,10 +8,12 @@ Departures: equations reconstructed from the abstract; the language-specific map
 map plus a specific part that starts at zero and is decayed (a separate map for the target gets
 no signal); the instants' highlights are found with prototypes of the plainly averaged labelled
 embeddings, which breaks the circle between weights and prototypes; the target is organised as a
-whole every few steps (`irf_scope=target`) or within the batch; in each organisation prototypes
-and field follow each other for a few rounds; assignments are balanced toward the class prior; the
-maps start from the half-whitened principal axes of the unlabelled features; the answer is read
-from the organised field (balanced, pulled prototypes), not from the labelled prototypes alone.
+whole every few steps (`irf_scope=target`) or within the batch; in each organisation of the whole,
+labelled and unlabelled instances resonate first, by entropic transport between their summaries,
+then prototypes and field follow each other for a few rounds; assignments are balanced toward the
+class prior; the maps start from the half-whitened principal axes of the unlabelled features; the
+answer is read from the organised field (balanced, pulled prototypes), not from the labelled
+prototypes alone.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from clser_bench.nn import resonance as irf
 from clser_bench.nn.alignment import principal_axes
 from clser_bench.nn.resonator import Resonator
 from clser_bench.registry import register
+from clser_bench.shallow.transport import transported_classes
 from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained, View
 from clser_bench.train.gather import rows_view
@@ -53,7 +56,7 @@ class Anchor(NamedTuple):
 
 @register(
     "sere",
-    version=2,
+    version=3,
     ablations={
         "sere-isomorphic": {"heterogeneous": False},
         "sere-no-prototype": {"prototype_weight": 0.0},
@@ -72,7 +75,7 @@ class Sere(Trained):
     grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
         "learning_rate": (1e-4, 3e-4, 1e-3),
         "whitening": (0.25, 0.5),
-        "irf_pull": (0.15, 0.3),
+        "irf_instances": (0.0, 0.5),
     }
 
     learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
@@ -98,7 +101,13 @@ class Sere(Trained):
     irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
     irf_every: int = hyper(25, low=1, high=100_000, about="steps between organising the target")
     irf_start_share: float = hyper(0.2, low=0.01, high=1.0, about="most confident share at first")
-    irf_rounds: int = hyper(3, low=0, high=100, about="rounds of prototypes and field")
+    irf_instances: float = hyper(
+        0.5, low=0.0, high=1.0, about="omega, share of met instances in the first prototypes"
+    )
+    irf_transport: float = hyper(
+        0.03, low=1e-3, high=1e3, log=True, about="entropy of the instances' resonance"
+    )
+    irf_rounds: int = hyper(2, low=0, high=100, about="rounds of prototypes and field")
     irf_pull: float = hyper(0.3, low=0.0, high=1.0, about="rho, the field's share in them")
     prior: str = hyper("uniform", choices=("uniform", "estimated"), about="class shares of q")
     prototype_weight: float = hyper(1.0, low=0.0, high=100.0, about="lambda_p")
@@ -202,7 +211,7 @@ class Sere(Trained):
         rng: np.random.Generator,
     ) -> State:
         """Organise the whole target; the least confident rows of each class wait."""
-        q = self._field(labelled.embedding, y, target).assignments
+        q = self._field(labelled, y, target).assignments
         confidence, label = q.max(dim=-1)
         share = self.irf_start_share + (1 - self.irf_start_share) * progress
         weight = torch.zeros_like(confidence)
@@ -224,20 +233,38 @@ class Sere(Trained):
         """Balanced resonance with the prototypes that the organised target has pulled."""
         if not self.field:
             return scored.scores
-        field = self._field(labelled.embedding, y, target)
-        return irf.cosine(scored.embedding, field.prototypes) / self.irf_temperature + field.offsets
+        field = self._field(labelled, y, target)
+        u, _ = self._parted(scored)
+        return irf.cosine(u, field.prototypes) / self.irf_temperature + field.offsets
 
-    def _field(self, embedding: Tensor, y: Tensor, target: Described) -> irf.Field:
-        u, k = target.embedding, target.scores.shape[-1]
-        classes = functional.one_hot(y, k).to(u.dtype)
+    def _parted(self, described: Described) -> tuple[Tensor, Tensor]:
+        """Embeddings u [n, e] and summaries [n, f], as `describe` joined them."""
+        embedding = described.embedding
+        return embedding[:, : self.embedding], embedding[:, self.embedding :]
+
+    def _field(self, labelled: Described, y: Tensor, target: Described) -> irf.Field:
+        """Step 4: instances resonate first, then prototypes and field follow each other."""
+        (u, summary), k = self._parted(target), target.scores.shape[-1]
+        known, known_summary = self._parted(labelled)
         uniform = torch.full((k,), 1 / k, dtype=u.dtype)
+        c = irf.prototypes(known, functional.one_hot(y, k).to(u.dtype))
+        estimated = self.prior == "estimated"
+        shares = irf.estimated_prior((irf.cosine(u, c) / self.irf_temperature).softmax(dim=-1))
+        brought = transported_classes(
+            known_summary.numpy().astype(np.float64),
+            y.numpy(),
+            summary.numpy().astype(np.float64),
+            (shares if estimated else uniform).numpy().astype(np.float64),
+            entropy=self.irf_transport,
+        )
+        met = functional.normalize(torch.from_numpy(brought).to(u.dtype).T @ u, dim=-1)
         return irf.self_organise(
             u,
-            irf.prototypes(embedding, classes),
+            functional.normalize((1 - self.irf_instances) * c + self.irf_instances * met, dim=-1),
             rounds=self.irf_rounds,
             pull=self.irf_pull,
             temperature=self.irf_temperature,
-            prior=None if self.prior == "estimated" else uniform,
+            prior=None if estimated else uniform,
             resonance=irf.neighbours(
                 u, count=self.irf_neighbours, temperature=self.irf_temperature
             ),
@@ -256,10 +283,10 @@ class Sere(Trained):
         *,
         target: bool,
     ) -> Described:
-        """Embeddings u, and cos(u, c) of step 6."""
+        """Embeddings u joined with the summaries, and cos(u, c) with the labelled prototypes."""
         anchor = self._anchor(network, labelled, y, carry)
         u = self._embed(network, view, anchor.rough, target=target)
-        return Described(u, irf.cosine(u, anchor.prototypes))
+        return Described(torch.cat([u, view.summary], dim=-1), irf.cosine(u, anchor.prototypes))
 
     def _anchor(self, network: Resonator, labelled: View, y: Tensor, carry: State) -> Anchor:
         classes = functional.one_hot(y, network.classes).to(labelled.summary.dtype)
