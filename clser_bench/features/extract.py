@@ -2,45 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from clser_bench.data.audio import content_hash, decode
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import FeatureError
+from clser_bench.features.derived import parts_of
 from clser_bench.features.files import sweep
+from clser_bench.features.reading import unchanged
 from clser_bench.features.sets import INSTANTS, FeatureSet, feature_set
-from clser_bench.features.shards import Shard, divide, read_shard, shard_path, write_shard
+from clser_bench.features.shards import (
+    Shard,
+    describe_shards,
+    divide,
+    read_shard,
+    shard_path,
+    write_shard,
+)
 from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.features.workers import run_tasks
 from clser_bench.hashing import digest
 from clser_bench.trial import Corpus, Floats, Table, Utterance
 
-Task = tuple[str, Path, tuple[Utterance, ...]]
-"""What a worker is sent: the feature set's name, the shard's file, its utterances."""
+Task = tuple[FeatureSet, Path, tuple[Utterance, ...]]
+"""What a worker is sent: the feature set, the shard's file, its utterances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """With what features are extracted; the values do not depend on it.
+
+    Attributes:
+        cache: the cache folder.
+        workers: processes; None for one per core, 1 for none besides this one.
+        devices: where encoders run; empty for the first GPU, else the CPU.
+        progress: told of utterances extracted.
+    """
+
+    cache: Path
+    workers: int | None = None
+    devices: tuple[str, ...] = ()
+    progress: Progress = SILENT
 
 
 def feature_table(
     corpus: Corpus,
-    name: str,
+    name: str | FeatureSet,
     *,
     cache: Path,
     workers: int | None = None,
+    devices: tuple[str, ...] = (),
     progress: Progress | None = None,
 ) -> Table:
     """Get the features of every utterance of a corpus, from the cache as far as they are there.
 
-    The values do not depend on workers, order, or on what was extracted before. An interrupted
-    call keeps its finished shards, and the next goes on from there. Several processes may ask
-    for the same table at once.
+    The values do not depend on workers, order, or on what was extracted before (those of an
+    encoder not beyond rounding: 1e-4). An interrupted call keeps its finished shards, and the
+    next goes on from there. Several processes may ask for the same table at once.
 
     Args:
         corpus: as read from disk.
-        name: of the feature set.
+        name: of the feature set, or the set.
         cache: the cache folder.
         workers: processes to use; None for one per core, 1 for none besides this one.
+        devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
         progress: told of utterances extracted.
 
     Returns:
@@ -52,20 +80,31 @@ def feature_table(
         AudioError: a file cannot be decoded.
         MissingExtraError: the feature set needs an extra that is not installed.
     """
-    features = feature_set(name)
+    features = feature_set(name) if isinstance(name, str) else name
     if not corpus.utterances:
         raise FeatureError(f"corpus {corpus.spec.code} has no utterances to extract features from")
+    means = Means(cache=cache, workers=workers, devices=devices, progress=progress or SILENT)
+    return _table(corpus, features, means)
+
+
+def _table(corpus: Corpus, features: FeatureSet, means: Means) -> Table:
     key = table_key(corpus, features)
-    found = existing_table(cache, key, rows=len(corpus.utterances))
+    found = existing_table(means.cache, key, rows=len(corpus.utterances))
     if found is not None:
         return found
-    shards = _all_shards(corpus, features, cache, workers, progress or SILENT)
+    parts: Iterator[Part]
+    if features.parts:
+        _fill(corpus, features.parts, means)
+        parts = parts_of(features, [_table(corpus, part, means) for part in features.parts])
+    else:
+        _fill(corpus, (features,), means)
+        parts = _placed(_read_all(corpus, features, means.cache), corpus)
     return new_table(
-        cache,
+        means.cache,
         key,
         instants=(len(corpus.utterances), INSTANTS, len(features.instants)),
         summary=(len(corpus.utterances), len(features.summary)),
-        parts=_placed(shards, corpus),
+        parts=parts,
     )
 
 
@@ -86,8 +125,7 @@ def extract_shard(task: Task) -> int:
             shard cannot be written.
         AudioError: a file cannot be decoded.
     """
-    name, path, utterances = task
-    features = feature_set(name)
+    features, path, utterances = task
     rows = [_extract(features, utterance) for utterance in utterances]
     shard = Shard(
         contents=tuple(utterance.content for utterance in utterances),
@@ -100,11 +138,7 @@ def extract_shard(task: Task) -> int:
 
 def _extract(features: FeatureSet, utterance: Utterance) -> tuple[Floats, Floats]:
     """Features of one utterance, checked."""
-    audio = decode(utterance.path)
-    if content_hash(audio) != utterance.content:
-        raise FeatureError(
-            f"{utterance.path}: changed since the corpus was read; run the command again"
-        )
+    audio = unchanged(utterance)
     instants, summary = features.extract(audio.samples, audio.rate)
     for names, values in ((features.instants, instants), (features.summary, summary)):
         broken = np.flatnonzero(~np.isfinite(values.reshape(-1, len(names))).all(axis=0))
@@ -118,54 +152,105 @@ def _extract(features: FeatureSet, utterance: Utterance) -> tuple[Floats, Floats
     return instants, summary
 
 
-def _all_shards(
-    corpus: Corpus, features: FeatureSet, cache: Path, workers: int | None, progress: Progress
-) -> list[Shard]:
-    """Read what is there, extract what is not."""
+def _groups(corpus: Corpus) -> list[tuple[Utterance, ...]]:
+    """The utterances of each shard; twins once."""
     first: dict[str, Utterance] = {}
     for utterance in corpus.utterances:
         first.setdefault(utterance.content, utterance)
-    groups = divide(list(first))
-    paths = [shard_path(cache, features, group) for group in groups]
-    sweep(cache / "shards" / features.key)
-    shards = [read_shard(p, features, group) for p, group in zip(paths, groups, strict=True)]
-    missing = [place for place, shard in enumerate(shards) if shard is None]
-    if missing:
+    return [tuple(first[content] for content in group) for group in divide(list(first))]
+
+
+def _contents(group: Sequence[Utterance]) -> tuple[str, ...]:
+    return tuple(utterance.content for utterance in group)
+
+
+def _fill(corpus: Corpus, sets: Sequence[FeatureSet], means: Means) -> None:
+    """Make the shards that are missing; of the layers of an encoder in one pass.
+
+    Args:
+        corpus: whose.
+        sets: one set, or layers of one encoder.
+        means: with what.
+    """
+    wanted = [
+        one
+        for one in sets
+        if existing_table(means.cache, table_key(corpus, one), rows=len(corpus.utterances)) is None
+    ]
+    groups = _groups(corpus)
+    missing: dict[int, list[FeatureSet]] = {}
+    for features in wanted:
+        sweep(means.cache / "shards" / features.key)
+        for place, group in enumerate(groups):
+            contents = _contents(group)
+            if read_shard(shard_path(means.cache, features, contents), features, contents) is None:
+                missing.setdefault(place, []).append(features)
+    if not missing:
+        return
+    for features in wanted:
         features.check()
-        tasks: list[Task] = [
-            (features.name, paths[place], tuple(first[content] for content in groups[place]))
-            for place in missing
-        ]
-        what = f"{corpus.spec.title}: extracting {features.name} features"
-        _run(tasks, what, len(first) - sum(len(s.contents) for s in shards if s), workers, progress)
-    for place in missing:
-        shards[place] = read_shard(paths[place], features, groups[place])
-    return _complete(shards, paths)
-
-
-def _run(
-    tasks: Sequence[Task], what: str, total: int, workers: int | None, progress: Progress
-) -> None:
-    progress.start(what, total)
+        describe_shards(means.cache, features)
+    what = f"{corpus.spec.title}: extracting {wanted[0].name} features"
+    means.progress.start(what, sum(len(groups[place]) for place in missing))
     try:
-        for count in run_tasks(extract_shard, tasks, workers=workers):
-            progress.advance(count)
+        for count in _extracted(wanted, {p: groups[p] for p in missing}, missing, means):
+            means.progress.advance(count)
     finally:
-        progress.stop()
+        means.progress.stop()
 
 
-def _complete(shards: Sequence[Shard | None], paths: Sequence[Path]) -> list[Shard]:
-    complete = [shard for shard in shards if shard is not None]
-    if len(complete) < len(shards):
-        gone = paths[shards.index(None)]
-        raise FeatureError(
-            f"{gone}: was written and then lost or damaged; "
-            "check the disk, and that nothing clears the cache during a run"
-        )
-    return complete
+def _extracted(
+    wanted: Sequence[FeatureSet],
+    groups: Mapping[int, tuple[Utterance, ...]],
+    missing: Mapping[int, Sequence[FeatureSet]],
+    means: Means,
+) -> Iterator[int]:
+    """Extract groups; numbers of utterances as they are written."""
+
+    def path(features: FeatureSet, place: int) -> Path:
+        return shard_path(means.cache, features, _contents(groups[place]))
+
+    if wanted[0].layer is None:
+        tasks: list[Task] = [
+            (features, path(features, place), groups[place])
+            for place, sets in missing.items()
+            for features in sets
+        ]
+        yield from run_tasks(extract_shard, tasks, workers=means.workers)
+        return
+    from clser_bench.features.encoders import run  # noqa: PLC0415 (torch, and transformers)
+
+    yield from run.encode(
+        wanted,
+        [
+            run.Group(
+                utterances=groups[place],
+                paths={
+                    features.layer.number: path(features, place)
+                    for features in sets
+                    if features.layer is not None
+                },
+            )
+            for place, sets in missing.items()
+        ],
+        devices=means.devices,
+    )
 
 
-def _placed(shards: Sequence[Shard], corpus: Corpus) -> Iterator[Part]:
+def _read_all(corpus: Corpus, features: FeatureSet, cache: Path) -> Iterator[Shard]:
+    for group in _groups(corpus):
+        contents = _contents(group)
+        path = shard_path(cache, features, contents)
+        shard = read_shard(path, features, contents)
+        if shard is None:
+            raise FeatureError(
+                f"{path}: was written and then lost or damaged; "
+                "check the disk, and that nothing clears the cache during a run"
+            )
+        yield shard
+
+
+def _placed(shards: Iterable[Shard], corpus: Corpus) -> Iterator[Part]:
     """Each shard's rows with the rows of the table they belong in; twins get the same."""
     rows: dict[str, list[int]] = {}
     for row, utterance in enumerate(corpus.utterances):

@@ -6,10 +6,12 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import acoustic_names, egemaps_names
+from clser_bench.features.encoders.models import Encoder, find_encoder
+from clser_bench.features.encoders.names import PREFIX, Precision, layer_numbers, parse
 from clser_bench.hashing import digest
 from clser_bench.trial import Floats, Value
 
@@ -19,12 +21,41 @@ INSTANTS = 32
 DTYPE = "float32"
 """Of every table."""
 
+LONGEST_SECONDS = 30.0
+"""Longer utterances reach an encoder in equal pieces no longer than this; frames are joined."""
+
+SHORTEST_SECONDS = 0.1
+"""Shorter ones are padded with zeros on both sides to this."""
+
 Extract = Callable[[Floats, int], tuple[Floats, Floats]]
+
+
+ENCODER_VERSION = 1
+"""Raised when the features of encoders change though no model does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer of an encoder.
+
+    Attributes:
+        encoder: the encoder.
+        number: 0 is what enters the first layer.
+        precision: of the arithmetic.
+    """
+
+    encoder: Encoder
+    number: int
+    precision: Precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSet:
     """A way to turn samples into instants and a summary.
+
+    The values come from one of three places: a module, utterance by utterance; a layer of an
+    encoder, batch by batch; or other sets, of which the columns of these names are averaged (one
+    set gives a choice of its columns, the layers of an encoder their mean).
 
     Attributes:
         name: under which it is asked for.
@@ -34,6 +65,8 @@ class FeatureSet:
         instants: names of the d features of an instant.
         summary: names of the f features of a summary.
         module: the module whose `extract` and `check` do the work; imported when first needed.
+        layer: the encoder's layer that does.
+        parts: the sets that this one is made of.
     """
 
     name: str
@@ -42,22 +75,26 @@ class FeatureSet:
     parameters: tuple[tuple[str, Value], ...]
     instants: tuple[str, ...]
     summary: tuple[str, ...]
-    module: str
+    module: str = ""
+    layer: Layer | None = None
+    parts: tuple[FeatureSet, ...] = ()
 
     @functools.cached_property
     def key(self) -> str:
         """Hash of everything that determines the values: 64 hexadecimal digits."""
-        return digest(
-            {
-                "name": self.name,
-                "version": self.version,
-                "parameters": [[name, value] for name, value in self.parameters],
-                "dtype": DTYPE,
-                "t": INSTANTS,
-                "instants": list(self.instants),
-                "summary": list(self.summary),
-            }
-        )
+        identity: dict[str, Any] = {
+            # An encoder is named by its content: the same weights may lie in any folder.
+            "name": self.name if self.layer is None else "encoder",
+            "version": self.version,
+            "parameters": [[name, value] for name, value in self.parameters],
+            "dtype": DTYPE,
+            "t": INSTANTS,
+            "instants": list(self.instants),
+            "summary": list(self.summary),
+        }
+        if self.parts:
+            identity["parts"] = [part.key for part in self.parts]
+        return digest(identity)
 
     def check(self) -> None:
         """Raise unless what the set needs is installed.
@@ -65,7 +102,10 @@ class FeatureSet:
         Raises:
             MissingExtraError: an optional dependency is absent.
         """
-        importlib.import_module(self.module).check()
+        if self.module:
+            importlib.import_module(self.module).check()
+        for part in self.parts:
+            part.check()
 
     def extract(self, samples: Floats, rate: int) -> tuple[Floats, Floats]:
         """Compute the features of one utterance; the same bytes whatever ran before.
@@ -78,9 +118,11 @@ class FeatureSet:
             Instants float32 [t, d] and summary float32 [f].
 
         Raises:
-            FeatureError: there are no samples.
+            FeatureError: there are no samples, or the set does not work utterance by utterance.
             MissingExtraError: an optional dependency is absent.
         """
+        if not self.module:
+            raise FeatureError(f"feature set '{self.name}' is not computed utterance by utterance")
         if samples.ndim != 1 or not len(samples):
             raise FeatureError(f"samples must be mono [samples] and not empty, got {samples.shape}")
         extract = cast(Extract, importlib.import_module(self.module).extract)
@@ -106,33 +148,126 @@ def _set(
     )
 
 
+_ACOUSTIC = _set(
+    "acoustic",
+    "log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
+    version=acoustic_names.VERSION,
+    parameters=acoustic_names.PARAMETERS,
+    names=(acoustic_names.INSTANT_NAMES, acoustic_names.SUMMARY_NAMES),
+)
+
+
+def _choice(
+    name: str, about: str, columns: tuple[str, ...], *, extra: tuple[str, ...] = ()
+) -> FeatureSet:
+    """A choice of the columns of `acoustic`.
+
+    Args:
+        name: of the set.
+        about: one line.
+        columns: instants that it has, and whose statistics it has.
+        extra: further columns of the summary.
+    """
+    chosen = [c for c in _ACOUSTIC.summary if c.partition("_")[2] in columns or c in extra]
+    return FeatureSet(
+        name=name,
+        version=1,
+        about=about,
+        parameters=(),
+        instants=columns,
+        summary=tuple(chosen),
+        parts=(_ACOUSTIC,),
+    )
+
+
 _SETS = {
-    "acoustic": _set(
-        "acoustic",
-        "log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
-        version=acoustic_names.VERSION,
-        parameters=acoustic_names.PARAMETERS,
-        names=(acoustic_names.INSTANT_NAMES, acoustic_names.SUMMARY_NAMES),
-    ),
-    "egemaps": _set(
-        "egemaps",
-        "openSMILE eGeMAPSv02: 25 low-level descriptors, 88 functionals (extra opensmile)",
-        version=egemaps_names.VERSION,
-        parameters=egemaps_names.PARAMETERS,
-        names=(egemaps_names.INSTANT_NAMES, egemaps_names.SUMMARY_NAMES),
-    ),
+    made.name: made
+    for made in (
+        _choice("mel", "log-mel bands: 26 of acoustic's columns", acoustic_names.MEL),
+        _choice("mfcc", "MFCC: 13 of acoustic's columns", acoustic_names.MFCC),
+        _choice(
+            "prosody",
+            "pitch, voicing, level, loudness and timing: acoustic without any spectrum",
+            acoustic_names.PROSODY,
+            extra=acoustic_names.TIMING,
+        ),
+        _ACOUSTIC,
+        _set(
+            "egemaps",
+            "openSMILE eGeMAPSv02: 25 low-level descriptors, 88 functionals (extra opensmile)",
+            version=egemaps_names.VERSION,
+            parameters=egemaps_names.PARAMETERS,
+            names=(egemaps_names.INSTANT_NAMES, egemaps_names.SUMMARY_NAMES),
+        ),
+    )
 }
 
 FEATURE_SETS = tuple(_SETS)
-"""The names that `feature_set` knows."""
+"""The names of the acoustic sets."""
 
 
 def feature_set(name: str) -> FeatureSet:
     """Find a feature set by name.
 
+    Args:
+        name: of `FEATURE_SETS`, or an encoder's (see `encoders.names.parse`).
+
     Raises:
-        FeatureError: there is none of this name.
+        FeatureError: there is none of this name, or an encoder cannot be found.
     """
+    if name.startswith(PREFIX):
+        return _encoder_set(name)
     if name not in _SETS:
-        raise FeatureError(f"feature set '{name}' is unknown{did_you_mean(name, FEATURE_SETS)}")
+        raise FeatureError(
+            f"feature set '{name}' is unknown{did_you_mean(name, FEATURE_SETS)}; encoders are "
+            "named hf:REPOSITORY or hf:./FOLDER"
+        )
     return _SETS[name]
+
+
+def _encoder_set(name: str) -> FeatureSet:
+    request = parse(name)
+    encoder = find_encoder(request)
+    layers = layer_numbers(request.layers, count=encoder.layers, name=name)
+    parts = tuple(_layer_set(encoder, layer, request.precision) for layer in layers)
+    if len(parts) == 1:
+        return parts[0]
+    every = len(layers) == encoder.layers + 1
+    written = "all" if every else "+".join(map(str, layers))
+    return FeatureSet(
+        name=_encoder_name(encoder, written, request.precision),
+        version=1,
+        about=f"mean of {len(layers)} layers of {encoder.name}",
+        parameters=(),
+        instants=parts[0].instants,
+        summary=parts[0].summary,
+        parts=parts,
+    )
+
+
+def _layer_set(encoder: Encoder, layer: int, precision: Precision) -> FeatureSet:
+    columns = tuple(f"hidden{column:04d}" for column in range(encoder.size))
+    parameters: dict[str, Value] = {
+        "content": encoder.content,
+        "family": encoder.family,
+        "layer": layer,
+        "precision": precision,
+        "longest_seconds": LONGEST_SECONDS,
+        "shortest_seconds": SHORTEST_SECONDS,
+    }
+    return FeatureSet(
+        name=_encoder_name(encoder, str(layer), precision),
+        version=ENCODER_VERSION,
+        about=f"layer {layer} of {encoder.layers} of {encoder.name}",
+        parameters=tuple(sorted(parameters.items())),
+        instants=columns,
+        summary=(*(f"mean_{c}" for c in columns), *(f"sd_{c}" for c in columns)),
+        layer=Layer(encoder=encoder, number=layer, precision=precision),
+    )
+
+
+def _encoder_name(encoder: Encoder, layers: str, precision: Precision) -> str:
+    """The name with everything that was left open filled in; no path of this machine."""
+    how = "" if precision == "float32" else f":precision={precision}"
+    code = ":remote-code" if encoder.remote_code else ""
+    return f"{PREFIX}{encoder.name}@{encoder.revision}:layer={layers}{how}{code}"

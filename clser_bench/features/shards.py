@@ -27,6 +27,9 @@ from clser_bench.trial import Floats
 ROWS = 32
 """About how many utterances a shard has: what a killed run loses, per process."""
 
+ABOUT = "about.json"
+"""In the folder of a set's shards: what the set is."""
+
 _ENTRY = "clser-bench"
 _log = logging.getLogger(__name__)
 
@@ -63,6 +66,27 @@ def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Pa
     """Where a shard lies; arguments as for `shard_key`."""
     name = f"{shard_key(features, contents)}.safetensors"
     return cache / "shards" / features.key / name
+
+
+def describe_shards(cache: Path, features: FeatureSet) -> None:
+    """Write beside the shards of a set what it is, for `features list`.
+
+    Args:
+        cache: the cache folder.
+        features: the set.
+
+    Raises:
+        FeatureError: the file cannot be written.
+    """
+    about = {
+        "name": features.name,
+        "parameters": dict(features.parameters),
+        "instants": len(features.instants),
+        "summary": len(features.summary),
+    }
+    path = cache / "shards" / features.key / ABOUT
+    if not path.is_file():
+        write_file(path, json.dumps(about, indent=1).encode("utf-8"))
 
 
 def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:

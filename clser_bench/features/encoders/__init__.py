@@ -1,0 +1,1 @@
+"""Speech encoders of the Hugging Face hub: found, loaded, batched, pooled."""

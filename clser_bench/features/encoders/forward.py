@@ -1,0 +1,230 @@
+"""An encoder in memory: samples in, the frames of each utterance at each wanted layer out."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.encoders.masking import mask_group_norms
+from clser_bench.features.encoders.models import ALONE, Encoder
+from clser_bench.features.encoders.names import Precision
+from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
+from clser_bench.features.torchaudio_import import load_torchaudio
+from clser_bench.trial import Floats
+
+_UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
+"""Weights that features do not need."""
+
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Loaded:
+    """An encoder on a device.
+
+    Args:
+        encoder: what to load.
+        layers: wanted layers, ascending: 0 is what enters the first layer, the last number of the
+            encoder is its output.
+        precision: of the arithmetic; weights stay float32.
+        device: `cpu`, `cuda:0`, ….
+
+    Raises:
+        FeatureError: its files do not make a model.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        layers: Sequence[int],
+        *,
+        precision: Precision = "float32",
+        device: str = "cpu",
+    ) -> None:
+        self.encoder, self.layers, self.device = encoder, tuple(layers), torch.device(device)
+        self.precision = precision
+        self.inputs, model = _load(encoder)
+        self.spectral = encoder.family == "whisper"
+        self.network: Any = model.get_encoder() if self.spectral else model
+        self._stack = self.network.layers if self.spectral else self.network.encoder.layers
+        self.network.adapter = None  # a downsampler of translation models, no layer of the encoder
+        self._norms = [] if self.spectral else mask_group_norms(self.network)
+        self._cut()
+        self.network.eval().requires_grad_(False).to(self.device)
+        self._kept: dict[int, Tensor] = {}
+        self._listen()
+
+    def _cut(self) -> None:
+        """Drop the layers above the highest wanted one: nobody looks at them."""
+        del self._stack[max(1, self.layers[-1]) :]
+
+    def _listen(self) -> None:
+        for layer in self.layers:
+            if layer == 0:
+                self._stack[0].register_forward_pre_hook(partial(_keep_input, self._kept))
+            elif layer < self.encoder.layers:
+                self._stack[layer - 1].register_forward_hook(
+                    partial(_keep_output, self._kept, layer)
+                )
+
+    @property
+    def padding(self) -> bool:
+        """Whether utterances of different lengths may share a batch."""
+        return self.encoder.family not in ALONE
+
+    def prepare(self, samples: Floats) -> list[Floats]:
+        """Turn an utterance into what the network takes; independent of any other utterance.
+
+        Args:
+            samples: float32 [samples] at `encoder.rate`.
+
+        Returns:
+            Its pieces (one, unless it is longer than `LONGEST_SECONDS`), each [samples] or
+            [frames, bands].
+        """
+        rate = self.encoder.rate
+        missing = max(round(SHORTEST_SECONDS * rate) - len(samples), 0)
+        padded = np.pad(samples, (missing // 2, missing - missing // 2))
+        count = -(-len(padded) // round(LONGEST_SECONDS * rate))
+        if self.encoder.family in ("whisper", "wav2vec2-bert"):
+            return [self._spectrum(piece) for piece in np.array_split(padded, count)]
+        values = self.inputs(padded, sampling_rate=rate, return_tensors="np")["input_values"][0]
+        return list(np.array_split(values.astype(np.float32), count))
+
+    def _spectrum(self, piece: Floats) -> Floats:
+        if self.spectral:
+            made = self.inputs(
+                piece, sampling_rate=self.encoder.rate, return_tensors="np", padding="max_length"
+            )
+            # The true length travels as a last row: frames of the padding are not pooled.
+            return _with_length(made["input_features"][0].T, len(piece))
+        made = self.inputs(piece, sampling_rate=self.encoder.rate, return_tensors="np")
+        kept = int(made["attention_mask"][0].sum())
+        spectrum: Floats = made["input_features"][0][:kept].astype(np.float32)
+        return spectrum
+
+    def length(self, piece: Floats) -> int:
+        """What a piece costs in a batch: its samples."""
+        if self.spectral:
+            return round(LONGEST_SECONDS * self.encoder.rate)
+        hop = 1 if piece.ndim == 1 else round(0.02 * self.encoder.rate)
+        return len(piece) * hop
+
+    @torch.inference_mode()
+    def run(self, pieces: Sequence[Floats]) -> list[list[Floats]]:
+        """Encode one batch.
+
+        Args:
+            pieces: from `prepare`, of like length.
+
+        Returns:
+            For each piece, for each wanted layer, float32 [frames, d].
+        """
+        with self._autocast(), warnings.catch_warnings():
+            # transformers' WavLM gives its mask and its position bias in different types.
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            hidden, frames = self._whisper(pieces) if self.spectral else self._masked(pieces)
+        at = [self._kept.get(layer, hidden) for layer in self.layers]
+        self._kept.clear()
+        arrays = [states.float().cpu().numpy() for states in at]
+        return [[array[row, :count] for array in arrays] for row, count in enumerate(frames)]
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=_TYPES[self.precision])
+
+    def _whisper(self, pieces: Sequence[Floats]) -> tuple[Tensor, list[int]]:
+        spectra = np.stack([piece[:-1].T for piece in pieces])
+        lengths = [int(piece[-1, 0]) for piece in pieces]
+        states = self.network(torch.from_numpy(spectra).to(self.device)).last_hidden_state
+        hop = round(LONGEST_SECONDS * self.encoder.rate) / states.shape[1]
+        return states, [min(max(1, int(-(-count // hop))), states.shape[1]) for count in lengths]
+
+    def _masked(self, pieces: Sequence[Floats]) -> tuple[Tensor, list[int]]:
+        lengths = torch.tensor([len(piece) for piece in pieces])
+        width = int(lengths.max())
+        batch = np.zeros((len(pieces), width, *pieces[0].shape[1:]), np.float32)
+        for row, piece in zip(batch, pieces, strict=True):
+            row[: len(piece)] = piece
+        mask = (torch.arange(width) < lengths[:, None]).long()
+        for norm in self._norms:
+            norm.frames = self._frames(lengths, convolutions=1).to(self.device)
+        states = self.network(
+            torch.from_numpy(batch).to(self.device), attention_mask=mask.to(self.device)
+        ).last_hidden_state
+        if batch.ndim == 3:
+            return states, lengths.tolist()
+        return states, self._frames(lengths).tolist()
+
+    def _frames(self, lengths: Tensor, *, convolutions: int | None = None) -> Tensor:
+        """Frames that the first convolutions make of so many samples; None for all of them."""
+        config = self.network.config
+        shapes = zip(config.conv_kernel, config.conv_stride, strict=True)
+        for kernel, stride in list(shapes)[:convolutions]:
+            lengths = (lengths - kernel) // stride + 1
+        return lengths
+
+
+def _keep_input(kept: dict[int, Tensor], _: nn.Module, inputs: tuple[Any, ...]) -> None:
+    kept[0] = inputs[0].clone()  # later layers may write into it
+
+
+def _keep_output(kept: dict[int, Tensor], layer: int, _: nn.Module, __: Any, output: Any) -> None:
+    states = output[0] if isinstance(output, tuple) else output
+    kept[layer] = states.clone()
+
+
+def _with_length(spectrum: Floats, samples: int) -> Floats:
+    tail = np.full((1, spectrum.shape[1]), samples, np.float32)
+    joined: Floats = np.concatenate([spectrum.astype(np.float32), tail])
+    return joined
+
+
+def _load(encoder: Encoder) -> tuple[Any, Any]:
+    """The feature extractor and the model, from the folder alone: the network is not asked."""
+    load_torchaudio()  # transformers imports it too, and would meet its compiled part
+    from transformers import AutoFeatureExtractor, AutoModel  # noqa: PLC0415 (seconds to import)
+
+    logging: Any = importlib.import_module("transformers.utils.logging")
+    options = {"local_files_only": True, "trust_remote_code": encoder.remote_code}
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it would report weights of heads that nobody needs
+    try:
+        inputs = AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
+            encoder.folder, **options
+        )
+        model, report = AutoModel.from_pretrained(
+            encoder.folder,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise FeatureError(f"{encoder.folder}: cannot be loaded as an encoder ({error})") from error
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+    _refuse_random(encoder, report["missing_keys"])
+    return inputs, model
+
+
+def _refuse_random(encoder: Encoder, missing: Iterable[str]) -> None:
+    """Weights that are not in the file would be random numbers, and nobody would notice."""
+    random = sorted(name for name in missing if not name.startswith(_UNUSED))
+    if random:
+        raise FeatureError(
+            f"{encoder.folder}: {len(random)} weights of the encoder are not in its files, such as "
+            f"{random[0]}; it is the checkpoint of another model, or incomplete"
+        )

@@ -1,0 +1,133 @@
+"""The names of encoders: `hf:NAME@REVISION:layer=12`, read and checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from clser_bench.errors import FeatureError, did_you_mean
+
+PREFIX = "hf:"
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+_OPTIONS = ("layer", "precision", "remote-code")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
+_REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """An encoder as the user named it.
+
+    Attributes:
+        model: a repository of the hub, or a folder.
+        folder: whether it is a folder.
+        revision: branch, tag or commit of a repository; empty for what is on disk, else `main`.
+        layers: as written: `last`, `all`, `12`, `6-12`, `6+9`.
+        precision: of the arithmetic.
+        remote_code: whether code that comes with the model may run.
+    """
+
+    model: str
+    folder: bool
+    revision: str = ""
+    layers: str = "last"
+    precision: Precision = "float32"
+    remote_code: bool = False
+
+
+def parse(name: str) -> Request:
+    """Read the name of an encoder.
+
+    Args:
+        name: `hf:MODEL[@REVISION][:layer=L][:precision=P][:remote-code]`. MODEL is a repository
+            of the hub (`facebook/hubert-large-ll60k`) or a folder (with a slash at its start, or
+            `./`, `../`, `~/`). L is `last` (the default), a number (0 is what enters the first
+            layer), a range `6-12` or a sum `6+9` (the mean of these layers), or `all` (every layer
+            is extracted; the mean is the result). P is `float32` (the default), `bf16`, `fp16`.
+
+    Raises:
+        FeatureError: it is not of this form.
+    """
+    body = name.removeprefix(PREFIX)
+    model, *options = body.split(":")
+    folder = model.startswith(("/", "./", "../", "~"))
+    revision = ""
+    if not folder:
+        model, _, revision = model.partition("@")
+        if not _REPOSITORY.fullmatch(model) or ".." in model:
+            raise FeatureError(
+                f"encoder '{name}': '{model}' is neither a repository of the hub (such as "
+                "facebook/hubert-large-ll60k) nor a folder (write ./FOLDER)"
+            )
+        if "@" in body and (not _REVISION.fullmatch(revision) or ".." in revision):
+            raise FeatureError(f"encoder '{name}': '{revision}' is no revision of a repository")
+    values = dict(_option(name, option) for option in options)
+    if len(values) < len(options):
+        raise FeatureError(f"encoder '{name}': an option is given twice")
+    remote_code = "remote-code" in values
+    if remote_code and not folder and not _COMMIT.fullmatch(revision):
+        raise FeatureError(
+            f"encoder '{name}': remote-code runs what comes with the model, so it needs the commit "
+            "that you have read: @ and 40 hexadecimal digits"
+        )
+    return Request(
+        model=str(Path(model).expanduser()) if folder else model,
+        folder=folder,
+        revision=revision,
+        layers=values.get("layer", "last"),
+        precision=cast(Precision, values.get("precision", "float32")),
+        remote_code=remote_code,
+    )
+
+
+def _option(name: str, option: str) -> tuple[str, str]:
+    key, _, value = option.partition("=")
+    if key not in _OPTIONS:
+        raise FeatureError(
+            f"encoder '{name}': there is no option '{key}'{did_you_mean(key, _OPTIONS)}"
+        )
+    precisions = get_args(Precision)
+    if key == "precision" and value not in precisions:
+        raise FeatureError(
+            f"encoder '{name}': precision '{value}' is unknown{did_you_mean(value, precisions)}"
+        )
+    if key == "layer" and not re.fullmatch(r"last|all|\d{1,4}(?:-\d{1,4}|(?:\+\d{1,4})*)", value):
+        raise FeatureError(
+            f"encoder '{name}': layer '{value}'; write a number, a range 6-12, a sum 6+9, last or "
+            "all"
+        )
+    if key == "remote-code" and value:
+        raise FeatureError(f"encoder '{name}': remote-code takes no value")
+    return key, value
+
+
+def layer_numbers(layers: str, *, count: int, name: str) -> tuple[int, ...]:
+    """The layers that are asked for, ascending.
+
+    Args:
+        layers: as in `Request.layers`.
+        count: layers of the encoder; 0 to `count` may be asked for.
+        name: of the encoder, for the message.
+
+    Raises:
+        FeatureError: there is no such layer.
+    """
+    if layers == "last":
+        return (count,)
+    if layers == "all":
+        return tuple(range(count + 1))
+    first, dash, last = layers.partition("-")
+    if dash:
+        numbers = list(range(int(first), int(last) + 1))
+    else:
+        numbers = sorted({int(number) for number in layers.split("+")})
+    if not numbers or numbers[-1] > count:
+        raise FeatureError(
+            f"encoder '{name}': layer {layers} is not there; it has layers 0 to {count}"
+        )
+    return tuple(numbers)

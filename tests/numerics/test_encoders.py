@@ -1,0 +1,171 @@
+"""Every architecture against plain transformers, and against itself in other batches."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_encoders
+import torch
+from safetensors.numpy import load_file, save_file
+from signals import RATE
+from tiny_encoders import MAKERS, save_tiny
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.encoders.forward import Loaded
+from clser_bench.features.encoders.masking import MaskedGroupNorm
+from clser_bench.features.encoders.models import ALONE, Encoder, find_encoder
+from clser_bench.features.encoders.names import parse
+
+hub = tiny_encoders.hub
+SAME = 1e-4
+LENGTHS = (16000, 15800, 15333, 15999, 14000, 9000)
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("encoders")
+    return {kind: find_encoder(parse(f"hf:{save_tiny(kind, folder)}")) for kind in MAKERS}
+
+
+def noises(lengths=LENGTHS):
+    rng = np.random.default_rng(5)
+    return [(0.1 * rng.standard_normal(n) + 0.02).astype(np.float32) for n in lengths]
+
+
+def loaded(encoder: Encoder, layers=(0, 1, 2, 3), **options: str) -> Loaded:
+    return Loaded(encoder, layers, **options)
+
+
+def furthest(first, second) -> float:
+    return max(
+        float(np.abs(a - b).max())
+        for one, other in zip(first, second, strict=True)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def reference(encoder: Encoder, samples: np.ndarray) -> list[np.ndarray]:
+    """Every layer of one utterance by transformers alone; the last is the encoder's output."""
+    inputs = hub.AutoFeatureExtractor.from_pretrained(encoder.folder)
+    model = hub.AutoModel.from_pretrained(encoder.folder).eval()
+    network = model.get_encoder() if encoder.family == "whisper" else model
+    made = inputs(samples, sampling_rate=RATE, return_tensors="pt")
+    made.pop("attention_mask", None)
+    with torch.no_grad():
+        output = network(**made, output_hidden_states=True)
+    return [states[0].numpy() for states in (*output.hidden_states[:-1], output.last_hidden_state)]
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")  # plain WavLM
+@pytest.mark.parametrize("kind", MAKERS)
+def test_one_utterance_is_what_transformers_gives(kind: str, encoders):
+    encoder = encoders[kind]
+    subject = loaded(encoder)
+    samples = noises()[0]
+    (mine,) = subject.run(subject.prepare(samples))
+    theirs = reference(encoder, samples)
+    frames = 50 if encoder.family == "whisper" else len(theirs[0])
+    for layer in range(4):
+        assert mine[layer].shape == (frames, 32)
+        assert np.abs(mine[layer] - theirs[layer][:frames]).max() < SAME
+    assert np.abs(mine[1] - mine[3]).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_batch_does_not_matter(kind: str, encoders):
+    subject = loaded(encoders[kind])
+    pieces = [subject.prepare(samples)[0] for samples in noises()]
+    alone = [subject.run([piece])[0] for piece in pieces]
+    if not subject.padding:
+        pieces = [piece for piece in pieces if len(piece) == len(pieces[0])]
+        alone = alone[: len(pieces)]
+    together = subject.run(pieces)
+    backwards = subject.run(pieces[::-1])[::-1]
+    assert furthest(alone, together) < SAME
+    assert furthest(alone, backwards) < SAME
+    assert furthest(together, subject.run(pieces)) == 0
+
+
+@pytest.mark.parametrize("family", ALONE)
+def test_those_that_leak_from_the_padding_do_leak(family: str, encoders):
+    # Should this fail, the library has changed and the family can be padded.
+    subject = loaded(encoders[family])
+    assert not subject.padding
+    pieces = [subject.prepare(samples)[0] for samples in noises()]
+    alone = [subject.run([piece])[0] for piece in pieces]
+    assert furthest(alone, subject.run(pieces)) > SAME
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2-base", "hubert-large", "whisper"])
+def test_layers_above_the_wanted_one_are_not_run(kind: str, encoders):
+    whole, lower = loaded(encoders[kind]), loaded(encoders[kind], (0, 2))
+    samples = noises()[0]
+    (every,), (some,) = whole.run(whole.prepare(samples)), lower.run(lower.prepare(samples))
+    assert np.array_equal(some[0], every[0])
+    assert np.array_equal(some[1], every[2])
+    stack = lower.network.layers if kind == "whisper" else lower.network.encoder.layers
+    assert len(stack) == 2
+
+
+def test_whisper_ignores_its_padding(encoders):
+    subject = loaded(encoders["whisper"], (3,))
+    for seconds, frames in ((1.0, 50), (0.5, 25), (2.01, 101)):
+        (piece,) = subject.prepare(noises((round(seconds * RATE),))[0])
+        ((states,),) = subject.run([piece])
+        assert len(states) == frames
+
+
+def test_long_and_short_utterances(encoders):
+    subject = loaded(encoders["hubert-large"], (3,))
+    assert [len(piece) for piece in subject.prepare(noises((61 * RATE,))[0])] == [
+        325334,
+        325333,
+        325333,
+    ]
+    (short,) = subject.prepare(np.ones(3, np.float32))
+    ((states,),) = subject.run([short])
+    assert len(short) == RATE // 10
+    assert len(states) >= 1
+
+
+def test_half_precision_is_near(encoders):
+    full, half = (loaded(encoders["wavlm-large"], (3,), precision=p) for p in ("float32", "bf16"))
+    samples = noises()[0]
+    ((exact,),) = full.run(full.prepare(samples))
+    ((rough,),) = half.run(half.prepare(samples))
+    assert rough.dtype == np.float32
+    assert 0 < np.abs(exact - rough).mean() < 0.05
+
+
+def test_masked_group_norm_is_the_group_norm_of_each_alone():
+    torch.manual_seed(0)
+    norm = torch.nn.GroupNorm(4, 4)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    hidden = torch.randn(3, 4, 20) + 3
+    subject = MaskedGroupNorm(norm)
+    assert torch.equal(subject(hidden), norm(hidden))
+    subject.frames = torch.tensor([20, 11, 1])
+    made = subject(hidden)
+    for row, count in enumerate(subject.frames.tolist()):
+        alone = norm(hidden[row : row + 1, :, :count]) if count > 1 else None
+        if alone is not None:
+            assert torch.allclose(made[row, :, :count], alone[0], atol=1e-5)
+        assert not made[row, :, count:].any()
+    with pytest.raises(ValueError, match="each channel"):
+        MaskedGroupNorm(torch.nn.GroupNorm(2, 4))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_loading_is_silent(kind: str, encoders, capfd: pytest.CaptureFixture[str]):
+    loaded(encoders[kind])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_weights_that_are_missing_are_no_random_numbers(tmp_path: Path):
+    place = save_tiny("hubert-base", tmp_path)
+    weights = load_file(place / "model.safetensors")
+    gone = next(name for name in weights if "attention" in name)
+    save_file({k: v for k, v in weights.items() if k != gone}, place / "model.safetensors")
+    with pytest.raises(FeatureError, match="1 weights of the encoder are not in its files"):
+        loaded(find_encoder(parse(f"hf:{place}")))

@@ -1,0 +1,138 @@
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_encoders import save_tiny
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.encoders.batches import PADDING, padding_share, plan
+from clser_bench.features.encoders.models import find_encoder
+from clser_bench.features.encoders.names import Request, layer_numbers, parse
+from clser_bench.features.sets import feature_set
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def test_names():
+    assert parse("hf:facebook/hubert-large-ll60k") == Request(
+        model="facebook/hubert-large-ll60k", folder=False
+    )
+    assert parse(f"hf:a/b@{COMMIT}:layer=6-12:precision=bf16:remote-code") == Request(
+        model="a/b",
+        folder=False,
+        revision=COMMIT,
+        layers="6-12",
+        precision="bf16",
+        remote_code=True,
+    )
+    assert parse("hf:./models/x:layer=3").folder
+    assert parse("hf:/models/x").model == "/models/x"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hf:", "neither a repository"),
+        ("hf:a/b/c", "neither a repository"),
+        ("hf:../x@main", None),
+        ("hf:a/..", "neither a repository"),
+        ("hf:a b", "neither a repository"),
+        ("hf:a@", "no revision"),
+        ("hf:a@-x", "no revision"),
+        ("hf:a@x/../y", "no revision"),
+        ("hf:a:layr=3", "did you mean 'layer'"),
+        ("hf:a:layer=x", "write a number, a range"),
+        ("hf:a:layer=3:layer=4", "given twice"),
+        ("hf:a:precision=int8", "precision 'int8' is unknown"),
+        ("hf:a:remote-code", "40 hexadecimal digits"),
+        ("hf:a@main:remote-code", "40 hexadecimal digits"),
+        (f"hf:a@{COMMIT}:remote-code=yes", "takes no value"),
+    ],
+)
+def test_wrong_names_are_told(name: str, message: str | None):
+    if message is None:
+        assert parse(name).folder  # a folder of that very name
+        return
+    with pytest.raises(FeatureError, match=message):
+        parse(name)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_name_or_a_clear_error(text: str):
+    with contextlib.suppress(FeatureError):
+        request = parse(f"hf:{text}")
+        assert request.folder or ".." not in request.model
+        assert request.revision == "" or ".." not in request.revision
+
+
+def test_layers():
+    assert layer_numbers("last", count=3, name="x") == (3,)
+    assert layer_numbers("all", count=3, name="x") == (0, 1, 2, 3)
+    assert layer_numbers("1-3", count=3, name="x") == (1, 2, 3)
+    assert layer_numbers("3+1+1", count=3, name="x") == (1, 3)
+    for wrong in ("4", "2-4", "3-1", "0+9"):
+        with pytest.raises(FeatureError, match="it has layers 0 to 3"):
+            layer_numbers(wrong, count=3, name="x")
+
+
+@given(st.lists(st.integers(1, 1000), max_size=60), st.sampled_from([0.0, PADDING, 0.5]))
+def test_batches_hold_each_once_and_keep_to_the_limits(lengths: list[int], padding: float):
+    batches = plan(lengths, longest=2000, padding=padding)
+    assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert padding_share(lengths, [batch]) <= padding + 1e-12
+        widest = max(lengths[place] for place in batch)
+        assert len(batch) == 1 or widest * len(batch) <= 2000
+    assert batches == plan(lengths, longest=2000, padding=padding)
+
+
+def test_a_folder_is_named_without_its_path_and_keyed_by_its_content(tmp_path: Path):
+    first = save_tiny("hubert-base", tmp_path / "here")
+    second = save_tiny("hubert-base", tmp_path / "there")
+    one, other = (feature_set(f"hf:{place}:layer=1") for place in (first, second))
+    assert one.name == other.name
+    assert one.key == other.key
+    assert str(tmp_path) not in one.name
+    assert one.name.startswith("hf:hubert-base@")
+    assert len(one.instants) == 32
+    assert len(one.summary) == 64
+    assert feature_set(f"hf:{first}:layer=2").key != one.key
+    assert feature_set(f"hf:{first}:layer=1:precision=bf16").key != one.key
+    weights = second / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    find_encoder.__globals__["_described"].cache_clear()
+    assert feature_set(f"hf:{second}:layer=1").key != one.key
+
+
+def test_what_is_missing_is_told_with_the_remedy(tmp_path: Path):
+    with pytest.raises(FeatureError, match="no such folder"):
+        feature_set(f"hf:{tmp_path / 'none'}")
+    place = save_tiny("wav2vec2-base", tmp_path)
+    (place / "model.safetensors").rename(place / "pytorch_model.bin")
+    with pytest.raises(FeatureError, match=r"pickled ones .* are not read.*save_pretrained"):
+        feature_set(f"hf:{place}")
+    (place / "config.json").write_text(json.dumps({"model_type": "wav2vec3"}))
+    with pytest.raises(FeatureError, match="did you mean 'wav2vec2'"):
+        feature_set(f"hf:{place}")
+    (place / "config.json").write_text("[1]")
+    with pytest.raises(FeatureError, match="holds no settings"):
+        feature_set(f"hf:{place}")
+    (place / "config.json").write_text("{")
+    with pytest.raises(FeatureError, match="not JSON"):
+        feature_set(f"hf:{place}")
+    (place / "config.json").unlink()
+    with pytest.raises(FeatureError, match="cannot be read"):
+        feature_set(f"hf:{place}")
+
+
+def test_an_offline_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(FeatureError) as caught:
+        feature_set("hf:facebook/hubert-large-ll60k@main")
+    told = str(caught.value)
+    assert "hf download facebook/hubert-large-ll60k --revision main" in told
+    assert "--features hf:./hubert-large-ll60k" in told
