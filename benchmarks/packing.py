@@ -69,8 +69,8 @@ def rate(work: Callable[[], Any], trials: int) -> float:
 
 def ray_rate(method: Trained, one: Problem, trials: int) -> float:
     """Trials per second with one Ray Tune trial per training, start-up of Ray left out."""
-    import ray  # noqa: PLC0415
-    from ray import tune  # noqa: PLC0415
+    import ray
+    from ray import tune
 
     def train(setting: dict[str, int], one: Problem) -> None:
         torch.set_num_threads(1)

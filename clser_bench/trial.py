@@ -10,6 +10,7 @@ from one to the other. It guards against mistakes, not against malice.
 from __future__ import annotations
 
 import functools
+import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ def open_table(key: str, folder: Path) -> Table:
     for name in ("instants.npy", "summary.npy"):
         try:
             arrays.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
             raise FeatureError(f"{folder / name}: cannot be read as an array ({error})") from error
     return Table(key, arrays[0], arrays[1], folder)
 

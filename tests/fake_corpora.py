@@ -100,7 +100,10 @@ def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
 def content_tables(folder: Path | None = None):
     """`tables` for `build`: features that follow from the content and the rows allowed only."""
 
-    def tables(corpus: Corpus, *, source: Corpus, rows: np.ndarray | None) -> Table:
+    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> tuple[Table, Table]:
+        return table(source, source, None), table(target, source, rows)
+
+    def table(corpus: Corpus, source: Corpus, rows: np.ndarray | None) -> Table:
         allowed = None if rows is None else rows.tolist()
         key = digest([corpus.content, source.content, allowed])
         rng = generator("table", key)

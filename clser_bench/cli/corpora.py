@@ -1,4 +1,4 @@
-"""`corpus check` and `features extract`."""
+"""`corpus check`."""
 
 from __future__ import annotations
 
@@ -8,28 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import Bars, print_rows
+from clser_bench.cli.output import Bars
+from clser_bench.cli.reading import read_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clser_bench.data.check import Check
-    from clser_bench.trial import Corpus
 
 BAD_FILES = 1
 _SHOWN = 5
 
 corpus_app = typer.Typer(help="Look after corpora.", no_args_is_help=True, rich_markup_mode=None)
-features_app = typer.Typer(help="Look after features.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @corpus_app.callback()
 def _corpus() -> None:
-    pass
-
-
-@features_app.callback()
-def _features() -> None:
     pass
 
 
@@ -52,78 +46,13 @@ def check(
 
     bad = False
     with Bars() as bars:
-        for corpus in _read(place, workers=workers, bars=bars):
+        for corpus in read_place(place, workers=workers, bars=bars):
             bars.stop()
             for line in _lines(look_over(corpus)):
                 typer.echo(line)
             bad = bad or bool(corpus.skipped)
     if bad:
         raise typer.Exit(BAD_FILES)
-
-
-@features_app.command("extract")
-@options.examples(
-    "clser-bench features extract --corpora ~/corpora",
-    "clser-bench features extract --manifest my_recordings.csv --features egemaps",
-)
-def extract(
-    corpora: options.Corpora = None,
-    manifest: options.Manifest = None,
-    features: options.Features = "acoustic",
-    workers: options.Workers = None,
-    skip_bad: options.SkipBad = False,
-) -> None:
-    """Extract features into the cache.
-
-    A later run then starts at once.
-    """
-    from clser_bench.data.cache import cache_folder
-    from clser_bench.errors import SpecError
-    from clser_bench.features.extract import feature_table
-    from clser_bench.features.sets import feature_set
-
-    feature_set(features).check()
-    places = [*([corpora] if corpora else []), *(manifest or [])]
-    if not places:
-        raise SpecError("name a folder with --corpora (or CLSER_CORPORA), or a --manifest")
-    rows = []
-    with Bars() as bars:
-        for place in places:
-            for corpus in _read(place, workers=workers, bars=bars, skip_bad=skip_bad):
-                table = feature_table(
-                    corpus, features, cache=cache_folder(), workers=workers, progress=bars
-                )
-                rows.append((corpus.spec.code, corpus.spec.title, len(table), table.key[:12]))
-    print_rows(("code", "corpus", "utterances", "key"), rows)
-
-
-def _read(
-    place: Path, *, workers: int | None, bars: Bars, skip_bad: bool = True
-) -> Iterator[Corpus]:
-    from clser_bench.data.cache import cache_folder
-    from clser_bench.data.corpus import read_corpus
-    from clser_bench.data.definitions import corpus_specs
-    from clser_bench.data.find import find_corpora
-    from clser_bench.data.manifest import read_manifest
-    from clser_bench.errors import CorpusError
-
-    cache = cache_folder()
-    if place.is_file():
-        yield from read_manifest(
-            place, cache=cache, skip_bad=skip_bad, workers=workers, progress=bars
-        )
-        return
-    specs = corpus_specs()
-    found = find_corpora(place, specs)
-    if not found:
-        raise CorpusError(
-            f"{place}: no corpus is recognised; `clser-bench list corpora` names those that are, "
-            "and --manifest reads any other"
-        )
-    for code, folder in found.items():
-        yield read_corpus(
-            specs[code], folder, cache=cache, skip_bad=skip_bad, workers=workers, progress=bars
-        )
 
 
 def _lines(found: Check) -> Iterator[str]:

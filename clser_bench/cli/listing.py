@@ -137,12 +137,14 @@ def _suites() -> None:
 
 
 def _features() -> None:
+    from clser_bench.features.languages import language_sets, presets
     from clser_bench.features.sets import FEATURE_SETS, feature_set
 
-    print_rows(
-        ("features", "version", "d", "f", "about"),
-        [
-            (s.name, s.version, len(s.instants), len(s.summary), s.about)
-            for s in map(feature_set, FEATURE_SETS)
-        ],
-    )
+    acoustic = [
+        (s.name, s.version, len(s.instants), len(s.summary), s.about)
+        for s in map(feature_set, FEATURE_SETS)
+    ]
+    # Sizes of encoders stand in their files, which need not be here.
+    encoders = [(name, "", "", "", what) for name, what in presets().items()]
+    sets = [(f"set:{name}", "", "", "", one.about) for name, one in language_sets().items()]
+    print_rows(("features", "version", "d", "f", "about"), [*acoustic, *encoders, *sets])

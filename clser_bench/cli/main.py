@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from clser_bench import __version__
-from clser_bench.cli import corpora, doctor, listing, running, tables
+from clser_bench.cli import corpora, doctor, features, listing, running, tables
 from clser_bench.cli.output import complain
 from clser_bench.errors import ClserError
 
@@ -69,7 +69,7 @@ app.command("status")(tables.status)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")
-app.add_typer(corpora.features_app, name="features")
+app.add_typer(features.features_app, name="features")
 app.command("doctor")(doctor.doctor)
 
 

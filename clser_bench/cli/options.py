@@ -37,7 +37,30 @@ Manifest = Annotated[
     ),
 ]
 Features = Annotated[
-    str, typer.Option("--features", metavar="NAME", help="Feature set: see `list features`.")
+    str,
+    typer.Option(
+        "--features",
+        metavar="NAME",
+        help="See `list features`: a set, an encoder (hf:REPOSITORY@REVISION:layer=12, or "
+        "hf:./FOLDER), or a set for each language (set:heterogeneous, set:de=egemaps,zh=mel).",
+    ),
+]
+Align = Annotated[
+    str,
+    typer.Option(
+        "--align",
+        metavar="HOW",
+        help="How feature sets that differ between languages are brought together without "
+        "labels: moments, gromov, names, or none.",
+    ),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--devices",
+        metavar="LIST",
+        help="Where encoders run: cpu, or cuda:0,cuda:1; the first GPU where not given.",
+    ),
 ]
 Workers = Annotated[
     int | None,

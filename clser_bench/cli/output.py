@@ -40,10 +40,11 @@ def print_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*names, box=SIMPLE_HEAD)
     for row in texts:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a name is text, whatever brackets it has
     Console().print(table)
 
 

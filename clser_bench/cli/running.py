@@ -24,6 +24,8 @@ SOME_FAILED = 1
     "clser-bench run --suite bcro --methods all --shots 1,5,all --seeds 10",
     "clser-bench run --suite bcro --methods logistic,dann --select other-pairs",
     'clser-bench run --pairs "B->C" --set dann.steps=400',
+    "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
+    "clser-bench run --features set:heterogeneous-acoustic --align moments",
 )
 def run(
     *,
@@ -44,6 +46,8 @@ def run(
     ] = "5",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
     features: options.Features = "acoustic",
+    align: options.Align = "moments",
+    devices: options.Devices = "",
     normalise: Annotated[
         str,
         typer.Option(metavar="HOW", help="z-scores by corpus, speaker, source or none."),
@@ -113,6 +117,8 @@ def run(
         scheduler=scheduler,  # type: ignore[arg-type]  # checked by RunConfig
         workers=workers,
         skip_bad=skip_bad,
+        align=align,
+        devices=options.words(devices),
     )
     _go(config, format_=format_, with_=with_)
 
@@ -191,7 +197,7 @@ def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: s
         made = leaderboard(
             store,
             suite=summary.suite,
-            features=rules.features,
+            features=summary.features,
             normalisation=rules.normalisation,
             setting=rules.setting,
             prior=rules.prior,

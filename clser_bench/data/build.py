@@ -15,10 +15,10 @@ from clser_bench.seeding import generator
 from clser_bench.spec import EMOTIONS, Protocol, Shots
 from clser_bench.trial import AnswerKey, Corpus, Problem, Rows, Table
 
-Tables = Callable[..., Table]
-"""`tables(corpus, *, source, rows)`: the normalised table of `corpus` for a pair with that source.
+Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
+"""`tables(source, target, rows)`: the normalised tables of both sides of a pair.
 
-`rows` are the rows whose statistics may be used (the adaptation half); None means all.
+`rows` are the target's whose statistics may be used (the adaptation half); None means all.
 """
 
 _LEAST = 2  # utterances that a class keeps in an imbalanced target
@@ -74,10 +74,11 @@ def build(
     names = tuple(classes)
     folds = []
     for adapt, scored, known in _parts(target, rows, protocol):
+        source_table, target_table = tables(source, target, known)
         problem = Problem(
             classes=names,
-            source=tables(source, source=source, rows=None),
-            target=tables(target, source=source, rows=known),
+            source=source_table,
+            target=target_table,
             labelled=labelled,
             unlabelled=np.setdiff1d(everything, labelled.rows),
             adapt=adapt,

@@ -15,6 +15,7 @@ from clser_bench.errors import SpecError
 from clser_bench.spec import CorpusSpec, Suite
 
 _SUITES = "suites.toml"
+_ENCODERS = "encoders.toml"  # read by `features.languages`
 _M = TypeVar("_M", bound=BaseModel)
 
 
@@ -41,7 +42,7 @@ def _corpus_specs() -> tuple[tuple[str, CorpusSpec], ...]:
     found: dict[str, CorpusSpec] = {}
     origin: dict[str, str] = {}
     for file in _files():
-        if file.name == _SUITES:
+        if file.name in (_SUITES, _ENCODERS):
             continue
         spec = _validated(CorpusSpec, _parsed(file), file.name)
         _check_pattern(spec, file.name)

@@ -113,7 +113,7 @@ def cache_size(cache: Path) -> dict[str, int]:
         kind = place[0] if place else "other"
         for name in names:
             try:
-                size = (Path(parent) / name).stat().st_size
+                size = (Path(parent) / name).lstat().st_size
             except FileNotFoundError:
                 continue  # written by another process and gone again
             sizes[kind] = sizes.get(kind, 0) + size

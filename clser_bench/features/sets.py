@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features import acoustic_names, egemaps_names
+from clser_bench.features import acoustic_names, compare16_names, egemaps_names
 from clser_bench.features.encoders.models import Encoder, find_encoder
 from clser_bench.features.encoders.names import PREFIX, Precision, layer_numbers, parse
 from clser_bench.hashing import digest
@@ -199,6 +199,14 @@ _SETS = {
             parameters=egemaps_names.PARAMETERS,
             names=(egemaps_names.INSTANT_NAMES, egemaps_names.SUMMARY_NAMES),
         ),
+        _set(
+            "compare16",
+            "openSMILE ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals (extra "
+            "opensmile)",
+            version=compare16_names.VERSION,
+            parameters=compare16_names.PARAMETERS,
+            names=(compare16_names.INSTANT_NAMES, compare16_names.SUMMARY_NAMES),
+        ),
     )
 }
 
@@ -210,26 +218,44 @@ def feature_set(name: str) -> FeatureSet:
     """Find a feature set by name.
 
     Args:
-        name: of `FEATURE_SETS`, or an encoder's (see `encoders.names.parse`).
+        name: of `FEATURE_SETS`, several of `mel`, `mfcc` and `prosody` joined by `+`, or an
+            encoder's (see `encoders.names.parse`).
 
     Raises:
         FeatureError: there is none of this name, or an encoder cannot be found.
     """
     if name.startswith(PREFIX):
         return _encoder_set(name)
+    choices = name.split("+")
+    if len(choices) > 1 and all(_SETS.get(one, _ACOUSTIC).parts for one in choices):
+        return _joined(choices)
     if name not in _SETS:
         raise FeatureError(
-            f"feature set '{name}' is unknown{did_you_mean(name, FEATURE_SETS)}; encoders are "
-            "named hf:REPOSITORY or hf:./FOLDER"
+            f"feature set '{name}' is unknown{did_you_mean(name, FEATURE_SETS)}; mel, mfcc and "
+            "prosody can be joined (mfcc+prosody), encoders are named hf:REPOSITORY or hf:./FOLDER"
         )
     return _SETS[name]
+
+
+def _joined(names: Sequence[str]) -> FeatureSet:
+    """Choices of acoustic's columns together, each column once."""
+    chosen = [_SETS[name] for name in dict.fromkeys(names)]
+    return FeatureSet(
+        name="+".join(dict.fromkeys(names)),
+        version=1,
+        about="together: " + ", ".join(dict.fromkeys(names)),
+        parameters=(),
+        instants=tuple(dict.fromkeys(column for one in chosen for column in one.instants)),
+        summary=tuple(dict.fromkeys(column for one in chosen for column in one.summary)),
+        parts=(_ACOUSTIC,),
+    )
 
 
 def _encoder_set(name: str) -> FeatureSet:
     request = parse(name)
     encoder = find_encoder(request)
     layers = layer_numbers(request.layers, count=encoder.layers, name=name)
-    parts = tuple(_layer_set(encoder, layer, request.precision) for layer in layers)
+    parts = tuple(layer_set(encoder, layer, request.precision) for layer in layers)
     if len(parts) == 1:
         return parts[0]
     every = len(layers) == encoder.layers + 1
@@ -245,7 +271,14 @@ def _encoder_set(name: str) -> FeatureSet:
     )
 
 
-def _layer_set(encoder: Encoder, layer: int, precision: Precision) -> FeatureSet:
+def layer_set(encoder: Encoder, layer: int, precision: Precision) -> FeatureSet:
+    """The set that is one layer of an encoder: mean instants, mean and deviation over frames.
+
+    Args:
+        encoder: the encoder.
+        layer: 0 is what enters the first layer.
+        precision: of the arithmetic.
+    """
     columns = tuple(f"hidden{column:04d}" for column in range(encoder.size))
     parameters: dict[str, Value] = {
         "content": encoder.content,

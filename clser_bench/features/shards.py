@@ -31,6 +31,7 @@ ABOUT = "about.json"
 """In the folder of a set's shards: what the set is."""
 
 _ENTRY = "clser-bench"
+_DAMAGE = (safetensors.SafetensorError, ValueError, KeyError, TypeError)
 _log = logging.getLogger(__name__)
 
 
@@ -138,7 +139,7 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
         shard = _parse(path)
     except FileNotFoundError:
         return None
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGE as error:
         _tell_damage(path, str(error))
         return None
     except OSError as error:
@@ -149,6 +150,34 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
         _tell_damage(path, "it holds something else")
         return None
     return shard
+
+
+def check_shard(path: Path) -> str | None:
+    """Read all of a shard and tell what is wrong with it.
+
+    Args:
+        path: `shards/<feature key>/<shard key>.safetensors`.
+
+    Returns:
+        What is wrong, in words; None where nothing is, or the file is gone.
+
+    Raises:
+        FeatureError: the file is there and may not be read.
+    """
+    try:
+        shard = _parse(path)
+        key = digest({"features": path.parent.name, "contents": list(shard.contents)})
+    except FileNotFoundError:
+        return None
+    except _DAMAGE as error:
+        return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    shapes = shard.instants.shape, shard.summary.shape
+    count = len(shard.contents)
+    if [shape[:-1] for shape in shapes] != [(count, INSTANTS), (count,)]:
+        return f"{shapes[0]} instants and {shapes[1]} summaries for {count} utterances"
+    return None if path.stem == key else "it holds something else than its name says"
 
 
 def _parse(path: Path) -> Shard:

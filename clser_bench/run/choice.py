@@ -57,6 +57,13 @@ class Choice:
             dict.fromkeys(code for pair in self.pairs for code in (pair.source, pair.target))
         )
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The corpora of the whole table: an encoder set is named alike whatever pairs are run."""
+        return tuple(
+            dict.fromkeys(code for pair in self.table for code in (pair.source, pair.target))
+        )
+
     def spec(self, code: str) -> CorpusSpec:
         """The definition of a corpus."""
         return self.manifests[code].spec if code in self.manifests else corpus_specs()[code]

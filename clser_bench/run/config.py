@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
+from clser_bench.features.languages import rooted
 from clser_bench.run.select import SELECTIONS
 from clser_bench.spec import Pair, Protocol, Shots
 from clser_bench.trial import Value
@@ -40,6 +42,8 @@ class RunConfig:
         scheduler: `ray` (worker processes), or `local` (this process, for debugging).
         workers: processes; None for one a core.
         skip_bad: leave unreadable files out and say so, instead of stopping.
+        align: how feature sets of different encoders are aligned; one of `features.aligned.HOW`.
+        devices: where encoders run; empty for the first GPU, else the CPU.
     """
 
     suite: str | None = None
@@ -55,6 +59,8 @@ class RunConfig:
     scheduler: Scheduler = "ray"
     workers: int | None = None
     skip_bad: bool = False
+    align: str = DEFAULT_ALIGNMENT
+    devices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scheduler not in ("ray", "local"):
@@ -67,6 +73,7 @@ class RunConfig:
         for name, value in (("seeds", self.seeds), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise SpecError(f"{name} {value}: a positive number is needed")
+        check_alignment(self.align)
         if not self.methods or not self.shots:
             raise SpecError("name at least one method and one number of shots")
 
@@ -80,11 +87,16 @@ class RunConfig:
             "methods": list(self.methods),
             "shots": list(self.shots),
             "seeds": self.seeds,
-            "protocol": dataclasses.asdict(self.protocol),
+            "protocol": {
+                **dataclasses.asdict(self.protocol),
+                "features": rooted(self.protocol.features),
+            },
             "settings": {name: dict(values) for name, values in self.settings},
             "scheduler": self.scheduler,
             "workers": self.workers,
             "skip_bad": self.skip_bad,
+            "align": self.align,
+            "devices": list(self.devices),
         }
 
     @classmethod
@@ -113,6 +125,8 @@ class RunConfig:
                 scheduler=stored["scheduler"],
                 workers=stored["workers"],
                 skip_bad=stored["skip_bad"],
+                align=stored.get("align", DEFAULT_ALIGNMENT),
+                devices=tuple(stored.get("devices", ())),
             )
         except (KeyError, TypeError) as error:
             raise SpecError(

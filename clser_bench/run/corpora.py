@@ -9,6 +9,7 @@ from pathlib import Path
 from clser_bench.data.corpus import read_corpus
 from clser_bench.data.progress import Progress
 from clser_bench.features.extract import feature_table
+from clser_bench.features.languages import Heard
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
 from clser_bench.trial import Corpus, Table
@@ -21,18 +22,25 @@ class Read:
     Attributes:
         corpora: utterances.
         tables: features before normalisation.
+        heard: which feature sets these are.
+        cache: the cache folder.
     """
 
     corpora: Mapping[str, Corpus]
     tables: Mapping[str, Table]
+    heard: Heard
+    cache: Path
 
 
-def read(choice: Choice, config: RunConfig, *, cache: Path, progress: Progress) -> Read:
+def read(
+    choice: Choice, config: RunConfig, heard: Heard, *, cache: Path, progress: Progress
+) -> Read:
     """Read the corpora of a choice and extract their features, both from the cache where there.
 
     Args:
         choice: from `choose`.
         config: what was asked for.
+        heard: the feature set of each corpus.
         cache: the cache folder.
         progress: told about reading and extraction.
 
@@ -56,11 +64,12 @@ def read(choice: Choice, config: RunConfig, *, cache: Path, progress: Progress) 
     tables = {
         code: feature_table(
             corpus,
-            config.protocol.features,
+            heard.sets[code],
             cache=cache,
             workers=config.workers,
+            devices=config.devices,
             progress=progress,
         )
         for code, corpus in corpora.items()
     }
-    return Read(corpora=corpora, tables=tables)
+    return Read(corpora=corpora, tables=tables, heard=heard, cache=cache)

@@ -28,6 +28,7 @@ class Summary:
         results: the results file.
         suite: name of the suite.
         selection: how hyper-parameters were chosen.
+        features: the features' name, with nothing left open.
         planned: trials asked for.
         found: of them, stored before.
         ok: of them, stored with a score by now, whether by this run or before.
@@ -39,6 +40,7 @@ class Summary:
     results: Path
     suite: str
     selection: str
+    features: str
     planned: int
     found: int
     ok: int
@@ -140,6 +142,7 @@ def _summary(plan: Plan, store: Store, *, found: int, interrupted: bool) -> Summ
         results=plan.config.results,
         suite=plan.suite,
         selection=plan.protocol.selection,
+        features=plan.protocol.features,
         planned=len(plan.trials),
         found=found,
         ok=states.count("ok"),

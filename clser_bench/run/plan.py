@@ -15,7 +15,8 @@ from clser_bench.data.build import Fold, Tables, build
 from clser_bench.data.cache import cache_folder
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.features.normalise import normalised
+from clser_bench.features.aligned import written
+from clser_bench.features.languages import hear
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards, read_points
 from clser_bench.run.choice import Say, choose
@@ -23,12 +24,13 @@ from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read, read
 from clser_bench.run.names import expand
 from clser_bench.run.packs import Grouping, Pack, cut
+from clser_bench.run.sides import Sides
 from clser_bench.run.trials import read_facts, trials_of
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.seeding import seed_of
 from clser_bench.spec import Pair, Protocol, Shots
 from clser_bench.store.records import MethodNote
-from clser_bench.trial import AnswerKey, Corpus, Job, Rows, Skipped, Table, Trial
+from clser_bench.trial import AnswerKey, Job, Skipped, Trial
 
 Folds = Callable[[Trial], tuple[Fold, ...]]
 
@@ -144,8 +146,10 @@ def make_plan(
     choice = choose(config, cache=place, progress=progress, say=say)
     if protocol.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
-    have = read(choice, config, cache=place, progress=progress)
-    tables = _tables(have, protocol, cache=place)
+    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
+    protocol = dataclasses.replace(protocol, features=written(heard, config.align))
+    have = read(choice, config, heard, cache=place, progress=progress)
+    tables = Sides(have, protocol, align=config.align)
     facts = read_facts(choice, have, protocol, tables=tables)
     trials = tuple(
         trial
@@ -195,26 +199,6 @@ def _protocol(config: RunConfig, *, points: bool) -> Protocol:
     if config.settings and config.protocol.selection == "default":
         return dataclasses.replace(config.protocol, selection="given")
     return config.protocol
-
-
-def _tables(have: Read, protocol: Protocol, *, cache: Path) -> Tables:
-    made: dict[tuple[str, str, bytes], Table] = {}
-
-    def tables(corpus: Corpus, *, source: Corpus, rows: Rows | None = None) -> Table:
-        by = source.spec.code if protocol.normalisation == "source" else ""
-        key = (corpus.spec.code, by, b"" if rows is None else rows.tobytes())
-        if key not in made:
-            made[key] = normalised(
-                have.tables[corpus.spec.code],
-                how=protocol.normalisation,
-                speakers=corpus.speakers,
-                cache=cache,
-                reference=have.tables[by] if by else None,
-                rows=rows,
-            )
-        return made[key]
-
-    return tables
 
 
 def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:

@@ -48,12 +48,13 @@ def read_facts(
     made = []
     for pair in choice.pairs:
         source, target = have.corpora[pair.source], have.corpora[pair.target]
+        source_table, target_table = tables(source, target, None)
         made.append(
             PairFacts(
                 pair=pair,
                 classes=classes_of(source.spec, target.spec, fixed4=protocol.fixed4),
-                source_key=_side_key(source, tables(source, source=source, rows=None)),
-                target_key=_side_key(target, tables(target, source=source, rows=None)),
+                source_key=_side_key(source, source_table),
+                target_key=_side_key(target, target_table),
                 synthetic=source.spec.synthetic or target.spec.synthetic,
             )
         )

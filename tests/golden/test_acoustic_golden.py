@@ -4,10 +4,13 @@ The signal: a gliding buzz with a pause and noise at the end. The figures were p
 `feature_set("acoustic").extract(golden_signal(), 16000)`.
 """
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from clser_bench.features.sets import feature_set
+from clser_bench.features.encoders.models import Encoder
+from clser_bench.features.sets import feature_set, layer_set
 from clser_bench.seeding import generator
 
 RATE = 16_000
@@ -15,7 +18,12 @@ RATE = 16_000
 KEYS = {
     "acoustic": "d6325d59d4db463cf8f751aabcbb24291706ebc1d53716f3948431076d262fbf",
     "egemaps": "855a2d3f5a19fd2a3ce275ebd23908a5e268a92b171e2e5f038d9ba6ec66b358",
+    "compare16": "86d4186f942605767d7a7961622fb8cd052b4fcc6c0708d5e01a65d4ef584d6c",
+    "mel": "ea95e7ec64e70a0e723f4a671b9e28c3ee456dc1db25960903f0d504f8e81fa0",
+    "mfcc": "1854f013578a198d102afa95de47bf4bbd7e059ffc3f2b2149977027e881f9b4",
+    "prosody": "fa8d456e0d2e5d2aa92a118f1b871359e29fa4ef7d8332b1cd7ade5e624e72ce",
 }
+ENCODER_KEY = "dc8348a561d9990997b5d625aa6c46fe5c8076cedddfdd9b8375f8e083d61533"
 
 SUMMARY = {
     "mean_mel13": -53.8562,
@@ -88,6 +96,23 @@ def golden_signal() -> np.ndarray:
     buzz = sum(np.sin(h * phase) / h for h in range(1, 20)) * (0.1 + 0.1 * np.sin(20 * time))
     noise = generator("golden", "noise").normal(scale=0.02, size=RATE // 4)
     return np.concatenate([buzz, np.zeros(RATE // 5), noise]).astype(np.float32)
+
+
+def test_an_encoders_name_and_key():
+    encoder = Encoder(
+        name="facebook/hubert-large-ll60k",
+        revision="ff022d095678a2995f3c49bab18a96a9e553f782",
+        content="0" * 64,
+        family="hubert",
+        layers=24,
+        size=4,
+        rate=16000,
+        folder=Path("anywhere"),
+    )
+    features = layer_set(encoder, 12, "float32")
+    revision = "ff022d095678a2995f3c49bab18a96a9e553f782"
+    assert features.name == f"hf:facebook/hubert-large-ll60k@{revision}:layer=12"
+    assert features.key == ENCODER_KEY
 
 
 @pytest.mark.parametrize("name", KEYS)

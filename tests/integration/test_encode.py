@@ -86,6 +86,7 @@ def test_several_devices_give_the_same(
     name = f"hf:{hubert}:layer=3"
     one = feature_table(corpus, name, cache=tmp_path / "one")
     monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
+    monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
     progress = Counting()
     two = feature_table(
@@ -100,6 +101,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     corpus, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
+    monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
     name = f"hf:{hubert}:layer=3"
     write = run.write_shard

@@ -23,15 +23,16 @@ from clser_bench.features.shards import Shard, write_shard
 from clser_bench.features.workers import cores, run_tasks
 from clser_bench.trial import Floats, Utterance
 
-CPU_SECONDS = 40
-"""Seconds of speech in a batch on a CPU (benchmarks/features.py)."""
+CPU_SECONDS = 12
+"""Seconds of speech in a batch on a CPU; larger ones leave its caches (benchmarks/features.py)."""
 
 SECONDS_A_GIBIBYTE = 8
 """Seconds of speech in a batch for each GiB of a GPU's memory."""
 
-WINDOW_BATCHES = 12
-"""Batches that are planned together: enough utterances to find others of like length, and what a
-killed run loses."""
+WINDOW_SECONDS = 480
+WINDOW_BATCHES = 8
+"""Speech that is planned together: at least so many seconds and batches. Enough utterances to find
+others of like length; and what a killed run loses."""
 
 _AHEAD_THREADS = 2
 
@@ -92,7 +93,8 @@ def encode(
     places = tuple(devices) or (_device(),)
     for place in places:
         _check_device(place)
-    budget = min(_batch_seconds(place) for place in places)
+    budget = min(batch_seconds(place) for place in places)
+    speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
     windows = [
         Window(
             encoder=layers[0].encoder,
@@ -103,7 +105,7 @@ def encode(
             batch_seconds=budget,
             threads=max(1, cores() // len(places)),
         )
-        for number, members in enumerate(_windows(groups, budget * WINDOW_BATCHES))
+        for number, members in enumerate(_windows(groups, speech))
     ]
     if len(places) == 1:
         for window in windows:
@@ -138,18 +140,18 @@ def encode_window(window: Window) -> Iterator[int]:
         How many utterances each group had, as they are written.
     """
     torch.set_num_threads(window.threads)
-    loaded = _loaded(window.encoder, window.layers, window.precision, window.device)
+    loaded = load(window.encoder, window.layers, window.precision, window.device)
     everyone = [utterance for group in window.groups for utterance in group.utterances]
     rows: dict[str, list[tuple[Floats, Floats]]] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
-        batches = _batches(everyone, loaded, window.batch_seconds)
+        planned = batches(everyone, loaded, window.batch_seconds)
         waiting = {
             place: ahead.submit(_prepared, loaded, everyone[place])
-            for batch in batches
+            for batch in planned
             for place in batch
         }
         try:
-            for batch in batches:
+            for batch in planned:
                 found = _encoded(loaded, [waiting.pop(place) for place in batch])
                 for place, frames in zip(batch, found, strict=True):
                     rows[everyone[place].content] = _pooled(frames, everyone[place], window)
@@ -164,16 +166,26 @@ def encode_window(window: Window) -> Iterator[int]:
         yield len(group.utterances)
 
 
-def _batches(
-    utterances: Sequence[Utterance], loaded: Loaded, batch_seconds: float
+def batches(
+    utterances: Sequence[Utterance], loaded: Loaded, seconds: float
 ) -> tuple[tuple[int, ...], ...]:
+    """Plan batches from what is known of utterances before they are decoded.
+
+    Args:
+        utterances: any.
+        loaded: the encoder.
+        seconds: of speech in a batch, at most.
+
+    Returns:
+        Positions in `utterances`.
+    """
     rate = loaded.encoder.rate
     longest = round(LONGEST_SECONDS * rate)
     lengths = [min(round(u.seconds * rate), longest) for u in utterances]
     if loaded.spectral:  # Whisper fills every utterance up to 30 s itself
         lengths = [longest] * len(lengths)
     return plan(
-        lengths, longest=round(batch_seconds * rate), **({} if loaded.padding else {"padding": 0.0})
+        lengths, longest=round(seconds * rate), **({} if loaded.padding else {"padding": 0.0})
     )
 
 
@@ -241,7 +253,8 @@ def _write(group: Group, path: Path, rows: Sequence[tuple[Floats, Floats]]) -> N
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(encoder: Encoder, layers: tuple[int, ...], precision: Precision, device: str) -> Loaded:
+def load(encoder: Encoder, layers: tuple[int, ...], precision: Precision, device: str) -> Loaded:
+    """Load an encoder; the last one is kept. Arguments as for `Loaded`."""
     return Loaded(encoder, layers, precision=precision, device=device)
 
 
@@ -260,8 +273,9 @@ def _check_device(name: str) -> None:
         )
 
 
-def _batch_seconds(device: str) -> float:
+def batch_seconds(device: str) -> float:
+    """How many seconds of speech a batch has on a device."""
     if not device.startswith("cuda"):
         return CPU_SECONDS
     memory = torch.cuda.get_device_properties(torch.device(device)).total_memory
-    return max(CPU_SECONDS, SECONDS_A_GIBIBYTE * memory / 2**30)
+    return max(2 * CPU_SECONDS, SECONDS_A_GIBIBYTE * memory / 2**30)

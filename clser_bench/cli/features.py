@@ -1,0 +1,322 @@
+"""`features extract`, `features list`, `features verify` and `features prune`."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.feature_plot import plot
+from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench.cli.reading import read_place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clser_bench.features.inventory import Inventory, Item, Shelf
+
+DAMAGED = 1
+_DAY_SECONDS = 86400
+_TABLES, _INDICES = "(tables)", "(audio index)"
+
+features_app = typer.Typer(help="Look after features.", no_args_is_help=True, rich_markup_mode=None)
+
+Cached = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="NAME",
+        help="Only this set's shards: a name of `features list`, the start of a key, or a "
+        "pattern ('hf:*').",
+    ),
+]
+
+
+@features_app.callback()
+def _features() -> None:
+    pass
+
+
+@features_app.command("extract")
+@options.examples(
+    "clser-bench features extract --corpora ~/corpora",
+    "clser-bench features extract --manifest my_recordings.csv --features egemaps",
+    "clser-bench features extract --features hf:facebook/hubert-large-ll60k:layer=all",
+    "clser-bench features extract --features set:heterogeneous --devices cuda:0,cuda:1",
+)
+def extract(
+    *,
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    features: options.Features = "acoustic",
+    devices: options.Devices = "",
+    workers: options.Workers = None,
+    skip_bad: options.SkipBad = False,
+) -> None:
+    """Extract features into the cache.
+
+    A later run then starts at once. Of an encoder, layer=all keeps every layer, and any of them can
+    be asked for later without the encoder.
+    """
+    from clser_bench.data.cache import cache_folder
+    from clser_bench.errors import SpecError
+    from clser_bench.features.extract import feature_table
+    from clser_bench.features.languages import find_set, hear, is_set
+
+    if not is_set(features):
+        find_set(features).check()  # what is missing is told before corpora are read
+    places = [*([corpora] if corpora else []), *(manifest or [])]
+    if not places:
+        raise SpecError("name a folder with --corpora (or CLSER_CORPORA), or a --manifest")
+    rows = []
+    with Bars() as bars:
+        for place in places:
+            for corpus in read_place(place, workers=workers, bars=bars, skip_bad=skip_bad):
+                chosen = hear(features, {corpus.spec.code: corpus.spec}).sets[corpus.spec.code]
+                table = feature_table(
+                    corpus,
+                    chosen,
+                    cache=cache_folder(),
+                    workers=workers,
+                    devices=options.words(devices),
+                    progress=bars,
+                )
+                rows.append(
+                    (
+                        corpus.spec.code,
+                        corpus.spec.title,
+                        len(table),
+                        table.key[:12],
+                        chosen.name,
+                    )
+                )
+    print_rows(("code", "corpus", "utterances", "key", "features"), rows)
+
+
+features_app.command("plot")(plot)
+
+
+@features_app.command("list")
+@options.examples(
+    "clser-bench features list",
+    "clser-bench features list | cut -f 1,6",
+)
+def list_() -> None:
+    """Tell what the cache holds of features.
+
+    A line for each feature set: how many shards (files of some utterances each) and utterances,
+    d features of an instant, f of a summary, size, when it was last written, and the start of its
+    key (two keys of one name are two versions). Tables are made from shards, for each corpus and
+    normalisation. In a pipe: tabs, sizes in bytes.
+    """
+    cache, found = _look()
+    rows = [
+        (
+            shelf.name,
+            len(shelf.shards),
+            shelf.utterances,
+            *(shelf.columns or ("-", "-")),
+            _size(shelf.shards),
+            _written(shelf.shards),
+            shelf.key[:12],
+        )
+        for shelf in found.shelves
+    ]
+    rows += [
+        (name, "-", "-", "-", "-", _size(items), _written(items), "-")
+        for name, items in ((_TABLES, found.tables), (_INDICES, found.indices))
+    ]
+    names = "features", "shards", "utterances", "d", "f", "size", "last written", "key"
+    print_rows(names, rows)
+    size = human_size(_bytes([*_shards(found.shelves), *found.tables, *found.indices]))
+    sets = _counted(len(found.shelves), "feature set")
+    complain(f"{size} in {cache}: {sets}, {_counted(len(found.tables), 'table')}.")
+    bad = sum(shelf.unreadable for shelf in found.shelves)
+    if bad:
+        shards = _counted(bad, "shard")
+        complain(f"{shards} cannot be used: `clser-bench features verify` names each.")
+
+
+@features_app.command("verify")
+@options.examples(
+    "clser-bench features verify",
+    "clser-bench features verify --features acoustic --remove",
+)
+def verify(
+    features: Cached = None,
+    remove: Annotated[
+        bool,
+        typer.Option("--remove", help="Delete what is damaged; the next run makes it anew."),
+    ] = False,
+) -> None:
+    """Read the cache and name what is damaged.
+
+    Every shard is read wholly and compared with its checksum. Of tables, which have none, it is
+    checked that they open and that their rows match (with --features only shards are looked at).
+    A line for each damaged file: the file, a tab, what is wrong. Ends with 1 if there is any.
+    """
+    from clser_bench.features.inventory import find_damage
+    from clser_bench.features.inventory import remove as remove_from
+
+    cache, found = _look()
+    shards = _shards(found.shelves if features is None else _choose(cache, found, features))
+    tables = found.tables if features is None else ()
+    damaged, removed = [], 0
+    with Bars() as bars:
+        for damage in find_damage([*shards, *tables], bars):
+            damaged.append(damage)
+            if remove and damage.broken:
+                # At once: later, a file that another process has made anew might lie there.
+                remove_from(cache, [damage.path])
+                removed += 1
+    for damage in damaged:
+        typer.echo(f"{damage.path}\t{damage.why}")
+    checked = f"{_counted(len(shards), 'shard')} and {_counted(len(tables), 'table')} checked"
+    if not damaged:
+        complain(f"{checked}: none is damaged.")
+        return
+    told = f"{removed} removed" if remove else "--remove deletes them"
+    complain(f"{checked}: {len(damaged)} damaged; {told}, and the next run makes them anew.")
+    if not all(damage.broken for damage in damaged):
+        complain("What could not be read at all is kept: see to its permissions, or to the disk.")
+    raise typer.Exit(DAMAGED)
+
+
+@features_app.command("prune")
+@options.examples(
+    "clser-bench features prune --tables",
+    "clser-bench features prune --features egemaps --yes",
+    "clser-bench features prune --older-than 90 --yes",
+)
+def prune(
+    features: Cached = None,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="All tables; the next run makes them from shards.")
+    ] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DAYS",
+            min=0,
+            help="Only what was written longer ago; alone: of all shards and tables.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it only what would go is shown.")
+    ] = False,
+) -> None:
+    """Make room in the cache.
+
+    Everything can be made again: tables from shards at once, shards from the audio in the time
+    that extraction takes. Best while no run goes on: one that needs what is gone makes it again,
+    or stops with an error. Damaged files are for `features verify --remove`.
+    """
+    from clser_bench.errors import SpecError
+    from clser_bench.features.inventory import remove
+
+    if features is None and not tables and older_than is None:
+        raise SpecError(
+            "say what to remove: --features NAME (`clser-bench features list` shows what is "
+            "there), --tables, or --older-than DAYS; nothing is deleted without --yes"
+        )
+    cache, found = _look()
+    everything = features is None and not tables
+    shelves = _choose(cache, found, features) if features is not None else found.shelves
+    heaps = [
+        (f"{shelf.name} {shelf.key[:12]}", _older(shelf.shards, older_than))
+        for shelf in (shelves if everything or features is not None else ())
+    ]
+    if tables or everything:
+        heaps.append((_TABLES, _older(found.tables, older_than)))
+    heaps = [(name, items) for name, items in heaps if items]
+    print_rows(("what", "count", "size"), [(n, len(items), _size(items)) for n, items in heaps])
+    gone = [item for _, items in heaps for item in items]
+    size = human_size(_bytes(gone))
+    if not gone:
+        complain(f"There is nothing of this in {cache}.")
+    elif yes:
+        remove(cache, [item.path for item in gone])
+        complain(f"Removed {size} from {cache}.")
+    else:
+        complain(f"This would remove {size} from {cache}. Nothing is deleted without --yes.")
+
+
+def human_size(count: int) -> str:
+    """Write a number of bytes for people: `1.5 GiB`.
+
+    Args:
+        count: bytes.
+    """
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def _look() -> tuple[Path, Inventory]:
+    from clser_bench.data.cache import cache_folder
+    from clser_bench.features.inventory import take_inventory
+    from clser_bench.features.sets import FEATURE_SETS, feature_set
+
+    cache = cache_folder()
+    found = take_inventory(cache, {feature_set(name).key: name for name in FEATURE_SETS})
+    for link in found.links:
+        complain(f"{link}: a symbolic link; it is not followed, counted or removed.")
+    return cache, found
+
+
+def _choose(cache: Path, found: Inventory, wanted: str) -> tuple[Shelf, ...]:
+    from clser_bench.errors import FeatureError, did_you_mean
+
+    start = wanted if re.fullmatch("[0-9a-f]{8,64}", wanted) else None
+    chosen = tuple(
+        shelf
+        for shelf in found.shelves
+        if fnmatch.fnmatchcase(shelf.name, wanted) or (start and shelf.key.startswith(start))
+    )
+    if not chosen:
+        known = {shelf.name for shelf in found.shelves}
+        raise FeatureError(
+            f"{cache / 'shards'}: there are no shards of feature set '{wanted}' (a set made of "
+            f"others, such as mel of acoustic, has only tables){did_you_mean(wanted, known)}"
+        )
+    return chosen
+
+
+def _older(items: Sequence[Item], days: float | None) -> list[Item]:
+    if days is None:
+        return list(items)
+    latest = time.time() - days * _DAY_SECONDS
+    return [item for item in items if item.written < latest]
+
+
+def _shards(shelves: Iterable[Shelf]) -> list[Item]:
+    return [item for shelf in shelves for item in shelf.shards]
+
+
+def _bytes(items: Iterable[Item]) -> int:
+    return sum(item.size for item in items)
+
+
+def _size(items: Iterable[Item]) -> str:
+    return human_size(_bytes(items)) if sys.stdout.isatty() else str(_bytes(items))
+
+
+def _written(items: Sequence[Item]) -> str:
+    if not items:
+        return "-"
+    when = datetime.fromtimestamp(max(item.written for item in items), UTC).astimezone()
+    return f"{when:%Y-%m-%d %H:%M}" if sys.stdout.isatty() else when.isoformat(timespec="seconds")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -1,0 +1,122 @@
+"""Tables of two feature sets brought to a common space, without any label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.features.alignment import ALIGNMENTS, Affine, Alignment, align
+from clser_bench.features.languages import Heard
+from clser_bench.features.sets import FeatureSet
+from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.hashing import digest, digest_array
+from clser_bench.trial import Rows, Table
+
+VERSION = 1
+SIZE = 32
+"""The most axes of the common space, of instants and of summaries alike."""
+
+HOW = (*ALIGNMENTS, "none")
+"""Every alignment; `none` leaves both sides as they are."""
+
+DEFAULT_ALIGNMENT = "moments"
+
+_ROWS = 1024
+
+
+def check_alignment(how: str) -> None:
+    """Raise unless there is such an alignment.
+
+    Raises:
+        FeatureError: there is none.
+    """
+    if how not in HOW:
+        raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, HOW)}")
+
+
+def written(heard: Heard, how: str) -> str:
+    """The name of the features for records and tables, with the alignment where one is made.
+
+    Args:
+        heard: which set each corpus is heard by.
+        how: one of `HOW`.
+    """
+    return heard.name if heard.one else f"{heard.name}, aligned by {how}"
+
+
+def aligned(
+    source: Table,
+    target: Table,
+    *,
+    sets: tuple[FeatureSet, FeatureSet],
+    how: str,
+    rows: Rows | None,
+    cache: Path,
+) -> tuple[Table, Table]:
+    """Bring the tables of a pair to a common space.
+
+    The maps are found on unlabelled features: summaries, and instants averaged over the
+    utterance. All rows of the source count, and of the target those that may be looked at.
+
+    Args:
+        source: normalised, n rows.
+        target: normalised, m rows.
+        sets: what they are of; their names of columns may be used.
+        how: one of `alignment.ALIGNMENTS`.
+        rows: rows of the target that may be looked at; None for all.
+        cache: the cache folder.
+
+    Returns:
+        Both tables with the same columns.
+
+    Raises:
+        FeatureError: the alignment cannot be made of these sets.
+    """
+    identity: dict[str, Any] = {
+        "alignment": how,
+        "version": VERSION,
+        "size": SIZE,
+        "tables": [source.key, target.key],
+        "rows": None if rows is None else digest_array(np.unique(rows).astype(np.int64)),
+    }
+    keys = [digest({**identity, "side": side}) for side in ("source", "target")]
+    found = [
+        existing_table(cache, key, rows=len(table))
+        for key, table in zip(keys, (source, target), strict=True)
+    ]
+    if found[0] is not None and found[1] is not None:
+        return found[0], found[1]
+    seen = np.arange(len(target)) if rows is None else np.unique(rows)
+    long = _fit(source.instants.mean(axis=1), target.instants[seen].mean(axis=1), sets, how, 0)
+    short = _fit(source.summary[:], target.summary[seen], sets, how, 1)
+    return (
+        _written(cache, keys[0], source, long.source, short.source),
+        _written(cache, keys[1], target, long.target, short.target),
+    )
+
+
+def _fit(
+    source: np.ndarray, target: np.ndarray, sets: tuple[FeatureSet, FeatureSet], how: str, part: int
+) -> Alignment:
+    names = [(one.instants, one.summary)[part] for one in sets]
+    return align(source, target, how=how, size=SIZE, source_names=names[0], target_names=names[1])
+
+
+def _written(cache: Path, key: str, table: Table, long: Affine, short: Affine) -> Table:
+    def parts() -> Iterator[Part]:
+        for start in range(0, len(table), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(table)))
+            yield rows, long.apply(table.instants[rows]), short.apply(table.summary[rows])
+
+    t = table.instants.shape[1]
+    return new_table(
+        cache,
+        key,
+        instants=(len(table), t, long.matrix.shape[1]),
+        summary=(len(table), short.matrix.shape[1]),
+        parts=parts(),
+    )

@@ -1,0 +1,298 @@
+"""What the cache of features holds, what of it is damaged, and how to make room.
+
+Nothing here follows a symbolic link, and only what is named by a key is looked at: what
+clser-bench did not write itself is neither counted nor removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+import tokenize
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clser_bench.data.progress import SILENT, Progress
+from clser_bench.errors import FeatureError
+from clser_bench.features.files import drop_folder, sweep, told_plainly
+from clser_bench.features.shards import ABOUT, check_shard
+from clser_bench.trial import open_table
+
+UNKNOWN = "unknown"
+"""Name of a set that nothing names."""
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+# Names that a terminal shows as they are; an about.json may hold anything.
+_NAME = re.compile(r"[\w.@:=+/~, -]{1,200}")
+_ENTRY = "clser-bench"  # of a shard's header, as written by shards.py
+_LONGEST = 1 << 24  # bytes of a header or an about.json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A shard, a table or an index: what is removed as a whole.
+
+    Attributes:
+        path: the file, or the folder of a table.
+        size: bytes.
+        written: seconds since 1970.
+    """
+
+    path: Path
+    size: int
+    written: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """The shards of a feature set.
+
+    Attributes:
+        key: of the set.
+        name: of the set, or `unknown`.
+        shards: sorted by path.
+        unreadable: how many of them have no usable header.
+        utterances: distinct ones in the others.
+        columns: d of an instant and f of a summary; None where no header tells.
+    """
+
+    key: str
+    name: str
+    shards: tuple[Item, ...]
+    unreadable: int
+    utterances: int
+    columns: tuple[int, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """What the cache holds of features.
+
+    Attributes:
+        shelves: the feature sets that have shards, sorted by name and key.
+        tables: the tables.
+        indices: of audio.
+        links: symbolic links, which were not followed.
+    """
+
+    shelves: tuple[Shelf, ...]
+    tables: tuple[Item, ...]
+    indices: tuple[Item, ...]
+    links: tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """Something that cannot be used.
+
+    Attributes:
+        path: the shard, or the folder of the table.
+        why: in words, one line.
+        broken: False where it could not be read at all: it may hold what it should.
+    """
+
+    path: Path
+    why: str
+    broken: bool
+
+
+def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
+    """Look through the cache; of shards only the headers are read.
+
+    Args:
+        cache: the cache folder; may be empty.
+        names: of feature sets by key; a name found here counts more than an about.json.
+
+    Raises:
+        FeatureError: a folder or a shard may not be read.
+    """
+    links: list[Path] = []
+    shelves = [_shelf(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
+    tables = [_table(folder, links) for folder in _keyed_folders(cache / "tables", links)]
+    return Inventory(
+        shelves=tuple(sorted((s for s in shelves if s.shards), key=lambda s: (s.name, s.key))),
+        tables=tuple(tables),
+        indices=tuple(_files(cache / "audio", ".json", links)),
+        links=tuple(links),
+    )
+
+
+def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
+    """Read shards wholly and open tables.
+
+    The values of a table have no checksum; of a table only its form is checked.
+
+    Args:
+        items: shards and tables of an inventory.
+        progress: told of each.
+
+    Yields:
+        What is damaged, when it is found.
+    """
+    progress.start("checking shards and tables", len(items))
+    try:
+        for item in items:
+            found = _check(item.path)
+            if found is not None:
+                yield found
+            progress.advance()
+    finally:
+        progress.stop()
+
+
+def remove(cache: Path, paths: Sequence[Path]) -> None:
+    """Remove shards and tables, each at once, also while other processes read them.
+
+    The folder of a set goes with its last shard.
+
+    Args:
+        cache: the cache folder.
+        paths: of an inventory of this cache; what is gone already is passed over.
+
+    Raises:
+        FeatureError: one lies outside the cache or behind a symbolic link, or may not be removed.
+    """
+    for path in paths:
+        _check_inside(cache, path)
+        with told_plainly(path.parent):
+            if path.is_dir():
+                drop_folder(path)
+            else:
+                path.unlink(missing_ok=True)
+    for folder in sorted({path.parent for path in paths if path.parent.parent == cache / "shards"}):
+        _drop_if_empty(folder)
+
+
+def _check_inside(cache: Path, path: Path) -> None:
+    steps = [step for step in (path, *path.parents) if step.is_relative_to(cache) and step != cache]
+    if not steps or ".." in path.parts or any(step.is_symlink() for step in steps):
+        raise FeatureError(
+            f"{path}: is or lies behind a symbolic link, and nothing outside {cache} is removed; "
+            "remove it by hand if you want it gone"
+        )
+
+
+def _drop_if_empty(folder: Path) -> None:
+    """Remove the folder of a set without shards; one that is just being filled stays."""
+    with told_plainly(folder.parent):
+        sweep(folder)
+        try:
+            if {entry.name for entry in folder.iterdir()} <= {ABOUT}:
+                (folder / ABOUT).unlink(missing_ok=True)
+                folder.rmdir()
+        except FileNotFoundError:
+            return  # another process was quicker
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+
+
+def _check(path: Path) -> Damage | None:
+    why, broken = None, True
+    try:
+        if path.is_dir():
+            open_table.cache_clear()  # else it would not be looked at again
+            open_table(path.name, path)
+        else:
+            why = check_shard(path)
+    except FeatureError as error:
+        why, broken = str(error), path.is_dir()
+    except (SyntaxError, tokenize.TokenError) as error:  # numpy lets these through
+        why = f"the header of an array cannot be read ({error})"
+    if why is None:
+        return None
+    line = "".join(letter if letter.isprintable() else " " for letter in why)
+    return Damage(path=path, why=line.removeprefix(str(path)).lstrip("/: "), broken=broken)
+
+
+def _shelf(folder: Path, names: Mapping[str, str], links: list[Path]) -> Shelf:
+    shards = [one for one in _files(folder, ".safetensors", links) if _KEY.fullmatch(one.path.stem)]
+    headers = [header for header in map(_read_header, shards) if header is not None]
+    return Shelf(
+        key=folder.name,
+        name=names.get(folder.name) or _read_name(folder / ABOUT),
+        shards=tuple(shards),
+        unreadable=len(shards) - len(headers),
+        utterances=len({content for header in headers for content in header[0]}),
+        columns=headers[0][1] if headers else None,
+    )
+
+
+def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
+    """Contents, d and f of a shard; None where the header or the length is wrong, or it is gone."""
+    try:
+        with item.path.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(size)) if size <= _LONGEST else {}
+        contents = json.loads(header["__metadata__"][_ENTRY])["contents"]
+        arrays = header["instants"], header["summary"]
+        fits = max(array["data_offsets"][1] for array in arrays) == item.size - size - 8
+        columns = int(arrays[0]["shape"][2]), int(arrays[1]["shape"][1])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FeatureError(
+            f"{item.path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None
+    usable = fits and isinstance(contents, list) and all(isinstance(one, str) for one in contents)
+    return (contents, columns) if usable else None
+
+
+def _read_name(path: Path) -> str:
+    """The name in an about.json, which anyone may have written."""
+    try:
+        status = path.lstat()
+        usable = stat.S_ISREG(status.st_mode) and status.st_size <= _LONGEST
+        about = json.loads(path.read_bytes()) if usable else None
+    except (OSError, ValueError, RecursionError):
+        return UNKNOWN
+    name = about.get("name") if isinstance(about, dict) else None
+    return name if isinstance(name, str) and _NAME.fullmatch(name) else UNKNOWN
+
+
+def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result]]:
+    """What lies in a folder, sorted by name; symbolic links are told of instead."""
+    if folder.is_symlink():
+        links.append(folder)
+        return []
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FeatureError(
+            f"{folder}: cannot be read as a folder ({error.strerror}); check its permissions, "
+            "or set CLSER_CACHE to another folder"
+        ) from error
+    found = []
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
+            found.append((path, path.lstat()))
+    links += [path for path, status in found if stat.S_ISLNK(status.st_mode)]
+    return found
+
+
+def _keyed_folders(folder: Path, links: list[Path]) -> list[Path]:
+    folders = [path for path, status in _entries(folder, links) if stat.S_ISDIR(status.st_mode)]
+    return [path for path in folders if _KEY.fullmatch(path.name)]
+
+
+def _files(folder: Path, suffix: str, links: list[Path]) -> list[Item]:
+    return [
+        Item(path=path, size=status.st_size, written=status.st_mtime)
+        for path, status in _entries(folder, links)
+        if stat.S_ISREG(status.st_mode) and path.suffix == suffix
+    ]
+
+
+def _table(folder: Path, links: list[Path]) -> Item:
+    files = _files(folder, ".npy", links)
+    written = max((one.written for one in files), default=0.0)
+    return Item(path=folder, size=sum(one.size for one in files), written=written)

@@ -1,0 +1,215 @@
+"""Sets of encoders: which feature set hears which corpus.
+
+`set:NAME` (of `tasks/encoders.toml`), `set:./FILE.toml`, or written out: `set:de=egemaps,zh=mel`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.features.encoders import names as encoders
+from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set
+from clser_bench.spec import CorpusSpec
+
+PREFIX = "set:"
+_FILE = "encoders.toml"
+_ANY = "*"
+_M = TypeVar("_M", bound=BaseModel)
+
+
+class LanguageSet(BaseModel):
+    """Which feature set is for which language.
+
+    Attributes:
+        about: one line for `clser-bench list features`.
+        default: for all languages that are not named; empty for none.
+        languages: language tag or corpus code to the name of a feature set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str = ""
+    default: str = ""
+    languages: dict[str, str] = Field(default_factory=dict)
+
+    def name_for(self, spec: CorpusSpec) -> str:
+        """The feature set of a corpus: by its code, its language, its language's first part.
+
+        Raises:
+            FeatureError: there is none.
+        """
+        for key in (spec.code, spec.language, spec.language.partition("-")[0]):
+            if key in self.languages:
+                return self.languages[key]
+        if not self.default:
+            raise FeatureError(
+                f"the encoder set has nothing for {spec.title} ({spec.code}, language "
+                f"'{spec.language}'), only for {', '.join(sorted(self.languages))}; add it, or a "
+                "default"
+            )
+        return self.default
+
+
+class _Presets(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encoders: dict[str, str] = Field(default_factory=dict)
+    set: dict[str, LanguageSet] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """Which feature set each corpus is heard by.
+
+    Attributes:
+        name: what is written into records and tables: nothing in it is left open.
+        sets: corpus code to feature set.
+    """
+
+    name: str
+    sets: Mapping[str, FeatureSet]
+
+    @property
+    def one(self) -> bool:
+        """Whether all corpora have the same."""
+        return len({features.key for features in self.sets.values()}) < 2
+
+
+def is_set(name: str) -> bool:
+    """Whether a name is that of an encoder set, which has a feature set for each language."""
+    return name.startswith(PREFIX)
+
+
+def presets() -> dict[str, str]:
+    """Short names of encoders, each with what it stands for."""
+    return dict(_presets().encoders)
+
+
+def language_sets() -> dict[str, LanguageSet]:
+    """The encoder sets that have a name."""
+    return dict(_presets().set)
+
+
+def find_set(name: str) -> FeatureSet:
+    """Find a feature set for one corpus by any name but that of an encoder set.
+
+    Args:
+        name: of an acoustic set, a preset, or an encoder.
+
+    Raises:
+        FeatureError: there is none of this name.
+    """
+    if is_set(name):
+        raise FeatureError(
+            f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
+        )
+    return feature_set(known_names().get(name, name))
+
+
+def known_names() -> dict[str, str]:
+    """Every name for one corpus, with the name that it stands for."""
+    return {**{name: name for name in FEATURE_SETS}, **presets()}
+
+
+def hear(name: str, specs: Mapping[str, CorpusSpec]) -> Heard:
+    """Decide which feature set each corpus is heard by.
+
+    Args:
+        name: as `--features` takes it.
+        specs: corpus code to definition.
+
+    Raises:
+        FeatureError: a name is unknown, an encoder cannot be found, a corpus has none.
+    """
+    if not is_set(name):
+        features = find_set(name)
+        return Heard(name=features.name, sets=dict.fromkeys(specs, features))
+    title, chosen = _chosen(name.removeprefix(PREFIX))
+    sets = {code: find_set(chosen.name_for(spec)) for code, spec in specs.items()}
+    pairs = {(specs[code].language, features.name) for code, features in sets.items()}
+    if len({language for language, _ in pairs}) < len(pairs):  # two corpora of one language differ
+        pairs = {(code, features.name) for code, features in sets.items()}
+    listed = ",".join(f"{key}={value}" for key, value in sorted(pairs))
+    return Heard(name=f"{PREFIX}{title}[{listed}]", sets=sets)
+
+
+def rooted(name: str) -> str:
+    """The same name with absolute paths, so that it can be used again from any folder.
+
+    Args:
+        name: as `--features` takes it.
+    """
+    if is_set(name):
+        text = name.removeprefix(PREFIX)
+        if text.endswith(".toml"):
+            return f"{PREFIX}{Path(text).expanduser().absolute()}"
+        parts = [part.partition("=") for part in text.split(",")]
+        return PREFIX + ",".join(f"{key}{sign}{rooted(value)}" for key, sign, value in parts)
+    if name.startswith(encoders.PREFIX) and encoders.parse(name).folder:
+        folder, colon, options = name.removeprefix(encoders.PREFIX).partition(":")
+        return f"{encoders.PREFIX}{Path(folder).expanduser().absolute()}{colon}{options}"
+    return name
+
+
+def _chosen(text: str) -> tuple[str, LanguageSet]:
+    """The set, and its title."""
+    if "=" in text and not text.endswith(".toml"):
+        return "", _written_out(text)
+    if text.endswith(".toml"):
+        return Path(text).stem, _of_file(Path(text).expanduser())
+    known = language_sets()
+    if text not in known:
+        raise FeatureError(
+            f"encoder set '{text}' is unknown{did_you_mean(text, known)}; or write "
+            "set:./FILE.toml, or set:de=egemaps,zh=mel"
+        )
+    return text, known[text]
+
+
+def _written_out(text: str) -> LanguageSet:
+    languages = {}
+    for part in text.split(","):
+        language, equals, name = part.strip().partition("=")
+        if not (equals and language and name) or language in languages:
+            raise FeatureError(
+                f"encoder set '{text}': '{part}' is not LANGUAGE=FEATURES, each language once; "
+                "such as set:de=egemaps,zh=mel,*=acoustic"
+            )
+        languages[language] = name
+    return LanguageSet(default=languages.pop(_ANY, ""), languages=languages)
+
+
+def _of_file(path: Path) -> LanguageSet:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FeatureError(f"{path}: not valid TOML ({error})") from error
+    return _validated(LanguageSet, values, str(path))
+
+
+@functools.cache
+def _presets() -> _Presets:
+    file = importlib.resources.files("clser_bench.tasks").joinpath(_FILE)
+    return _validated(_Presets, tomllib.loads(file.read_text(encoding="utf-8")), _FILE)
+
+
+def _validated(model: type[_M], values: object, where: str) -> _M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise FeatureError(f"{where}: {faults}") from error

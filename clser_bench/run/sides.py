@@ -1,0 +1,61 @@
+"""The tables of both sides of a pair: normalised, and in a common space where they differ."""
+
+from __future__ import annotations
+
+from clser_bench.features.aligned import aligned
+from clser_bench.features.normalise import normalised
+from clser_bench.run.corpora import Read
+from clser_bench.spec import Protocol
+from clser_bench.trial import Corpus, Rows, Table
+
+
+class Sides:
+    """Gives the tables of a pair; each is made once, and kept in the cache.
+
+    Args:
+        have: the corpora with their features.
+        protocol: its normalisation is used.
+        align: how feature sets that differ are aligned; `none` leaves them as they are.
+    """
+
+    def __init__(self, have: Read, protocol: Protocol, *, align: str) -> None:
+        self._have, self._how, self._align = have, protocol.normalisation, align
+        self._made: dict[tuple[str, str, bytes], Table] = {}
+        self._pairs: dict[tuple[str, str, bytes], tuple[Table, Table]] = {}
+
+    def __call__(
+        self, source: Corpus, target: Corpus, rows: Rows | None = None
+    ) -> tuple[Table, Table]:
+        """The tables of source and target.
+
+        Args:
+            source: the source.
+            target: the target.
+            rows: the target's rows whose statistics may be used; None for all.
+        """
+        codes = source.spec.code, target.spec.code
+        first, second = (self._have.heard.sets[code] for code in codes)
+        if first.key == second.key or self._align == "none":
+            return self._table(source, source, None), self._table(target, source, rows)
+        key = (*codes, b"" if rows is None else rows.tobytes())
+        if key not in self._pairs:
+            # Each with its own statistics: those of the source mean nothing to other columns.
+            sides = self._table(source, source, None), self._table(target, target, rows)
+            self._pairs[key] = aligned(
+                *sides, sets=(first, second), how=self._align, rows=rows, cache=self._have.cache
+            )
+        return self._pairs[key]
+
+    def _table(self, corpus: Corpus, source: Corpus, rows: Rows | None) -> Table:
+        by = source.spec.code if self._how == "source" else ""
+        key = (corpus.spec.code, by, b"" if rows is None else rows.tobytes())
+        if key not in self._made:
+            self._made[key] = normalised(
+                self._have.tables[corpus.spec.code],
+                how=self._how,
+                speakers=corpus.speakers,
+                cache=self._have.cache,
+                reference=self._have.tables[by] if by else None,
+                rows=rows,
+            )
+        return self._made[key]

@@ -1,0 +1,301 @@
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.files import write_file
+from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
+from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.shards import (
+    Shard,
+    check_shard,
+    describe_shards,
+    shard_path,
+    write_shard,
+)
+from clser_bench.features.tables import new_table
+from clser_bench.hashing import digest
+
+PROSODY = feature_set("prosody")
+MFCC = feature_set("mfcc")
+
+
+def contents_of(*numbers: int) -> tuple[str, ...]:
+    return tuple(sorted(digest(number) for number in numbers))
+
+
+def put_shard(cache: Path, features=PROSODY, numbers: tuple[int, ...] = (0, 1, 2)) -> Path:
+    rng = np.random.default_rng(numbers)
+    contents = contents_of(*numbers)
+    long = (len(numbers), INSTANTS, len(features.instants))
+    path = shard_path(cache, features, contents)
+    write_shard(
+        path,
+        Shard(
+            contents=contents,
+            instants=rng.normal(size=long).astype(np.float32),
+            summary=rng.normal(size=(len(numbers), len(features.summary))).astype(np.float32),
+        ),
+    )
+    return path
+
+
+def put_table(cache: Path, name: str = "table", rows: int = 3) -> Path:
+    table = new_table(cache, digest(name), instants=(rows, 2, 3), summary=(rows, 4), parts=iter(()))
+    assert table.folder is not None
+    return table.folder
+
+
+def test_an_empty_or_absent_cache_holds_nothing(tmp_path: Path):
+    for cache in (tmp_path, tmp_path / "absent"):
+        found = take_inventory(cache, {})
+        assert (found.shelves, found.tables, found.indices, found.links) == ((), (), (), ())
+
+
+def test_a_shelf_counts_shards_distinct_utterances_columns_and_bytes(tmp_path: Path):
+    first = put_shard(tmp_path, numbers=(0, 1, 2))
+    second = put_shard(tmp_path, numbers=(2, 3))
+    other = put_shard(tmp_path, MFCC)
+    describe_shards(tmp_path, PROSODY)
+    os.utime(first, (1000, 1000))
+    os.utime(second, (2000, 2000))
+    mfcc, prosody = take_inventory(tmp_path, {MFCC.key: "mfcc"}).shelves
+    assert (mfcc.name, prosody.name, prosody.key) == ("mfcc", "prosody", PROSODY.key)
+    assert mfcc.utterances == 3
+    assert [item.path for item in mfcc.shards] == [other]
+    assert prosody.utterances == 4, "the one that lies in both shards counts once"
+    assert prosody.columns == (len(PROSODY.instants), len(PROSODY.summary))
+    assert {item.path: (item.size, item.written) for item in prosody.shards} == {
+        first: (first.stat().st_size, 1000),
+        second: (second.stat().st_size, 2000),
+    }
+
+
+def test_only_headers_are_read(tmp_path: Path, monkeypatch):
+    put_shard(tmp_path)
+
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(f"{path} is read wholly")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert take_inventory(tmp_path, {}).shelves[0].utterances == 3
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        b"",
+        b"\xff\xfe",
+        b"[1]",
+        b"null",
+        b"{}",
+        b'{"name": 3}',
+        b'{"name": ""}',
+        b"[" * 100_000,
+        json.dumps({"name": "\x1b[2Jprosody"}).encode(),
+        json.dumps({"name": "two\nlines"}).encode(),
+        json.dumps({"name": "a\ttab"}).encode(),
+        json.dumps({"name": "\u202egnitteg"}).encode(),
+        json.dumps({"name": "[/red]"}).encode(),
+        json.dumps({"name": "n" * 300}).encode(),
+    ],
+)
+def test_garbage_in_about_is_unknown_unless_the_key_is_known(tmp_path: Path, about: bytes):
+    path = put_shard(tmp_path)
+    write_file(path.parent / "about.json", about)
+    assert take_inventory(tmp_path, {}).shelves[0].name == UNKNOWN
+    assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).shelves[0].name == "prosody"
+
+
+def test_an_about_that_is_no_file_or_a_link_is_not_read(tmp_path: Path):
+    path = put_shard(tmp_path / "cache")
+    (tmp_path / "secret.json").write_text('{"name": "secret"}')
+    (path.parent / "about.json").symlink_to(tmp_path / "secret.json")
+    assert take_inventory(tmp_path / "cache", {}).shelves[0].name == UNKNOWN
+    (path.parent / "about.json").unlink()
+    os.mkfifo(path.parent / "about.json")
+    assert take_inventory(tmp_path / "cache", {}).shelves[0].name == UNKNOWN
+
+
+def test_the_name_of_a_key_counts_more_than_the_one_in_about(tmp_path: Path):
+    path = put_shard(tmp_path)
+    write_file(path.parent / "about.json", b'{"name": "hf:other@1:layer=3+4"}')
+    assert take_inventory(tmp_path, {}).shelves[0].name == "hf:other@1:layer=3+4"
+    assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).shelves[0].name == "prosody"
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 1500, -1])
+def test_a_cut_shard_is_unreadable_and_damaged(tmp_path: Path, kept: int):
+    whole, path = put_shard(tmp_path, numbers=(5,)), put_shard(tmp_path)
+    path.write_bytes(path.read_bytes()[:kept])
+    (shelf,) = take_inventory(tmp_path, {}).shelves
+    assert (shelf.unreadable, shelf.utterances) == (1, 1)
+    (damage,) = find_damage(shelf.shards)
+    assert (damage.path, damage.broken) == (path, True)
+    assert damage.why
+    assert check_shard(whole) is None
+
+
+def test_any_flipped_bit_is_found_and_nothing_is_raised(tmp_path: Path):
+    path = put_shard(tmp_path, numbers=(7,))
+    content = path.read_bytes()
+    size = 8 + int.from_bytes(content[:8], "little")
+    rng = np.random.default_rng(0)
+    places = [*range(size), *rng.integers(size, len(content), 50), len(content) - 1]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        damages = list(find_damage(take_inventory(tmp_path, {}).shelves[0].shards))
+        assert damages, place
+        assert all(damage.why.isprintable() for damage in damages)
+
+
+def test_a_wrong_checksum_is_named(tmp_path: Path):
+    path = put_shard(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert take_inventory(tmp_path, {}).shelves[0].unreadable == 0
+    assert check_shard(path) == "the checksum does not fit"
+
+
+def test_a_shard_under_the_name_of_another_is_damaged(tmp_path: Path):
+    first, second = put_shard(tmp_path), put_shard(tmp_path, numbers=(8,))
+    second.replace(first)
+    assert check_shard(first) == "it holds something else than its name says"
+    moved = tmp_path / "shards" / MFCC.key / second.name
+    write_file(moved, put_shard(tmp_path, numbers=(8,)).read_bytes())
+    assert check_shard(moved) == "it holds something else than its name says"
+
+
+def test_a_gone_shard_is_not_damaged(tmp_path: Path):
+    path = put_shard(tmp_path)
+    items = take_inventory(tmp_path, {}).shelves[0].shards
+    path.unlink()
+    assert list(find_damage(items)) == []
+
+
+def test_a_shard_that_may_not_be_read_is_told_and_not_called_broken(tmp_path: Path, monkeypatch):
+    path = put_shard(tmp_path)
+    items = take_inventory(tmp_path, {}).shelves[0].shards
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (damage,) = find_damage(items)
+    assert (damage.path, damage.broken) == (path, False)
+    assert damage.why == "cannot be read (Permission denied)"
+
+
+def test_tables_that_do_not_open_or_match_are_damaged(tmp_path: Path):
+    sound = put_table(tmp_path, "sound")
+    cut, missing, header, rows = (put_table(tmp_path, name) for name in "abcd")
+    content = (cut / "instants.npy").read_bytes()
+    (cut / "instants.npy").write_bytes(content[:-4])
+    (missing / "summary.npy").unlink()
+    # 'shape': (3, 2, 3) with an open bracket: numpy raises what open_table does not catch
+    (header / "instants.npy").write_bytes(content.replace(b"(3, 2, 3)", b"(3, 2, 3 "))
+    np.save(rows / "summary.npy", np.zeros((2, 4), np.float32))
+    damages = {
+        damage.path: damage.why for damage in find_damage(take_inventory(tmp_path, {}).tables)
+    }
+    assert set(damages) == {cut, missing, header, rows}
+    assert damages[cut].startswith("instants.npy: cannot be read as an array")
+    assert "No such file" in damages[missing]
+    assert damages[header]
+    assert "3 rows of instants, 2 of summaries" in damages[rows]
+    assert sound not in damages
+
+
+def test_what_is_removed_is_gone_and_the_last_shard_takes_its_folder_along(tmp_path: Path):
+    first, second = put_shard(tmp_path), put_shard(tmp_path, numbers=(9,))
+    describe_shards(tmp_path, PROSODY)
+    table = put_table(tmp_path)
+    remove(tmp_path, [first, table])
+    assert not first.exists()
+    assert not any((tmp_path / "tables").iterdir())
+    assert second.exists()
+    assert (second.parent / "about.json").exists()
+    remove(tmp_path, [first, second])
+    assert not any((tmp_path / "shards").iterdir())
+
+
+def test_a_folder_that_is_being_written_to_stays(tmp_path: Path):
+    path = put_shard(tmp_path)
+    describe_shards(tmp_path, PROSODY)
+    (path.parent / ".part-123-other").write_bytes(b"half")
+    remove(tmp_path, [path])
+    assert sorted(left.name for left in path.parent.iterdir()) == [".part-123-other", "about.json"]
+
+
+def test_an_open_table_can_be_read_on_after_its_removal(tmp_path: Path):
+    folder = put_table(tmp_path)
+    np.save(folder / "summary.npy", np.full((3, 4), 2, np.float32))
+    mapped = np.load(folder / "summary.npy", mmap_mode="r")
+    remove(tmp_path, [folder])
+    assert not folder.exists()
+    assert mapped.sum() == 24
+
+
+def test_links_are_told_and_neither_followed_nor_removed(tmp_path: Path):
+    cache, outside = tmp_path / "cache", tmp_path / "outside"
+    put_shard(cache)
+    shard, table = put_shard(outside, MFCC), put_table(outside)
+    links = [
+        cache / "shards" / MFCC.key,
+        cache / "shards" / PROSODY.key / shard.name,
+        cache / "tables" / table.name,
+    ]
+    (cache / "tables").mkdir()
+    for link, target in zip(links, (shard.parent, shard, table), strict=True):
+        link.symlink_to(target)
+    found = take_inventory(cache, {})
+    assert set(found.links) == set(links)
+    assert [shelf.key for shelf in found.shelves] == [PROSODY.key]
+    assert len(found.shelves[0].shards) == 1
+    assert found.tables == ()
+    for path in (*links, links[0] / shard.name, shard, cache, cache / ".." / "outside"):
+        with pytest.raises(FeatureError, match="nothing outside"):
+            remove(cache, [path])
+    assert shard.exists()
+    assert all(link.is_symlink() for link in links)
+
+
+def test_a_link_inside_a_removed_table_goes_and_its_target_stays(tmp_path: Path):
+    folder = put_table(tmp_path / "cache")
+    (tmp_path / "precious").write_text("x")
+    (folder / "link").symlink_to(tmp_path / "precious")
+    remove(tmp_path / "cache", [folder])
+    assert not folder.exists()
+    assert (tmp_path / "precious").read_text() == "x"
+
+
+def test_a_cache_that_is_itself_a_link_is_pruned(tmp_path: Path):
+    path = put_shard(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (shelf,) = take_inventory(tmp_path / "link", {}).shelves
+    remove(tmp_path / "link", [item.path for item in shelf.shards])
+    assert not path.exists()
+
+
+def test_what_has_no_key_for_a_name_is_not_looked_at(tmp_path: Path):
+    for place in ("shards/mine/x.safetensors", "tables/mine/summary.npy", "demo/x.wav"):
+        write_file(tmp_path / place, b"x")
+    path = put_shard(tmp_path)
+    write_file(path.parent / "mine.safetensors", b"x")
+    write_file(tmp_path / "audio" / "index.json", b"{}")
+    found = take_inventory(tmp_path, {})
+    assert [item.path for shelf in found.shelves for item in shelf.shards] == [path]
+    assert found.tables == ()
+    assert [item.size for item in found.indices] == [2]
+
+
+def test_a_file_where_a_folder_is_needed_is_told(tmp_path: Path):
+    (tmp_path / "shards").write_text("x")
+    with pytest.raises(FeatureError, match=r"shards: cannot be read as a folder \(Not a directory"):
+        take_inventory(tmp_path, {})

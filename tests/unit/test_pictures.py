@@ -1,0 +1,339 @@
+"""Pictures: axes, legends, labels and counts; hostile names; what the files hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import struct
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import typer
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from clser_bench.cli.feature_plot import MEASURES, plot
+from clser_bench.errors import ClserError, CorpusError, FeatureError, SpecError
+from clser_bench.features.acoustic_names import SUMMARY_NAMES
+from clser_bench.report.drawing import COLOURS, EMOTION_COLOURS, Speech, plain, render
+from clser_bench.report.pictures import draw_distributions, draw_projection
+from clser_bench.seeding import generator
+from clser_bench.spec import EMOTIONS
+from tests.tiny import write_corpora
+
+HOSTILE = "$\\frac{1}{0}$ <script>alert(1)</script>\n&amp; $x"
+
+
+def speech(title: str, counts: dict[str, int], **more: object) -> Speech:
+    emotions = [emotion for emotion, count in counts.items() for _ in range(count)]
+    speakers = ["ann" if place % 2 else "ben" for place in range(len(emotions))]
+    return Speech(title=title, emotions=tuple(emotions), speakers=tuple(speakers), **more)
+
+
+def values(one: Speech, columns: int = 2) -> np.ndarray:
+    return generator("picture", one.title).standard_normal((len(one.emotions), columns))
+
+
+@pytest.fixture
+def german() -> Speech:
+    return speech("German", {"anger": 20, "boredom": 3, "sadness": 11})
+
+
+@pytest.fixture
+def italian() -> Speech:
+    return speech("Italian", {"anger": 9, "surprise": 12}, synthetic=True)
+
+
+def projected(*corpora: Speech, by: str = "emotion", **more: object) -> Figure:
+    points = [values(one) for one in corpora]
+    options = {"title": "acoustic, PCA", "axes": ("one", "two"), **more}
+    return draw_projection(corpora, points, by=by, **options)
+
+
+def legends(figure: Figure) -> dict[str, list[str]]:
+    found = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
+    return {
+        one.get_title().get_text(): [text.get_text() for text in one.get_texts()] for one in found
+    }
+
+
+def counts_of_points(figure: Figure) -> list[int]:
+    return [len(drawn.get_offsets()) for drawn in figure.axes[0].collections]
+
+
+def test_points_are_coloured_by_emotion_and_shaped_by_corpus(german, italian) -> None:
+    figure = projected(german, italian)
+    assert legends(figure) == {
+        "corpus": ["German (34)", "Italian (synthetic) (21)"],
+        "emotion": ["anger (29)", "boredom (3)", "sadness (11)", "surprise (12)"],
+    }
+    axis = figure.axes[0]
+    assert axis.get_title() == "German, Italian (synthetic)\nacoustic, PCA, n = 55"
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("one", "two")
+    means = 3 + 2
+    assert sum(counts_of_points(figure)) == 55 + means
+
+
+def test_every_point_stands_in_its_place_with_its_colour(german, italian) -> None:
+    figure = projected(german, italian, axes=("", ""))
+    drawn = {}
+    for scatter in figure.axes[0].collections:
+        shape = scatter.get_paths()[0].vertices.shape
+        for place, colour in zip(scatter.get_offsets(), scatter.get_facecolors(), strict=True):
+            drawn[tuple(np.asarray(place))] = (tuple(colour[:3]), shape)
+    shapes = set()
+    for one in (german, italian):
+        found = [drawn[tuple(place)] for place in values(one)]
+        assert [colour for colour, _ in found] == [to_rgb(EMOTION_COLOURS[e]) for e in one.emotions]
+        shapes.add(frozenset(shape for _, shape in found))
+    assert [len(shape) for shape in shapes] == [1, 1]
+
+
+def test_neither_corpus_lies_wholly_on_top(german, italian) -> None:
+    sizes = [34, 21]
+    counts = counts_of_points(projected(german, italian, axes=("", "")))
+    assert len(counts) == 16
+    assert [sum(counts[0::2]), sum(counts[1::2])] == sizes
+
+
+def test_large_points_are_means(german) -> None:
+    figure = projected(german, by="corpus")
+    last = figure.axes[0].collections[-1].get_offsets()
+    np.testing.assert_allclose(np.asarray(last), [values(german).mean(axis=0)])
+
+
+def test_axes_that_mean_nothing_have_no_numbers_and_no_means(german) -> None:
+    figure = projected(german, axes=("", ""))
+    assert not len(figure.axes[0].get_xticks())
+    assert sum(counts_of_points(figure)) == 34
+
+
+def test_speakers_of_two_corpora_are_told_apart(german, italian) -> None:
+    assert legends(projected(german, by="speaker")) == {"speaker": ["ann (17)", "ben (17)"]}
+    names = legends(projected(german, italian, by="speaker"))["speaker"]
+    assert names[0] == "German ann (17)"
+    assert names[3] == "Italian (synthetic) ben (11)"
+
+
+def test_by_corpus_has_one_legend(german, italian) -> None:
+    expected = {"corpus": ["German (34)", "Italian (synthetic) (21)"]}
+    assert legends(projected(german, italian, by="corpus")) == expected
+
+
+def test_a_legend_of_many_speakers_ends() -> None:
+    speakers = tuple(f"s{number:03d}" for number in range(60))
+    crowd = Speech(title="Crowd", emotions=("anger",) * 60, speakers=speakers)
+    names = legends(projected(crowd, by="speaker"))["speaker"]
+    assert len(names) == 25
+    assert names[-1] == "and 36 more"
+
+
+def test_the_word_synthetic_is_not_said_twice_and_not_cut_off() -> None:
+    one = {"emotions": (), "speakers": (), "synthetic": True}
+    assert Speech(title="synthetic German", **one).name == "synthetic German"
+    assert Speech(title="X" * 40 + " synthetic", **one).name.endswith("… (synthetic)")
+
+
+def test_distributions_have_a_row_a_measure_and_a_column_a_corpus(german, italian) -> None:
+    corpora = (german, italian)
+    figure = draw_distributions(corpora, [values(one, 3) for one in corpora], measures="pqr")
+    assert len(figure.axes) == 6
+    assert [axis.get_ylabel() for axis in figure.axes] == ["p", "", "q", "", "r", ""]
+    titles = [axis.get_title() for axis in figure.axes[:2]]
+    assert titles == ["German\nn = 34", "Italian (synthetic)\nn = 21"]
+    shown = [[label.get_text() for label in axis.get_xticklabels()] for axis in figure.axes[-2:]]
+    assert shown == [
+        ["anger (20)", "boredom (3)", "sadness (11)", "surprise (0)"],
+        ["anger (9)", "boredom (0)", "sadness (0)", "surprise (12)"],
+    ]
+
+
+def test_a_violin_ends_at_the_extremes_and_marks_the_quartiles() -> None:
+    one = speech("One", {"fear": 9})
+    column = np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 20])[:, None]
+    axis = draw_distributions([one], [column], measures=["m"]).axes[0]
+    outline = axis.collections[0].get_paths()[0].vertices[:, 1]
+    assert (outline.min(), outline.max()) == (0.0, 20.0)
+    assert to_rgb(axis.collections[0].get_facecolor()[0, :3]) == to_rgb(EMOTION_COLOURS["fear"])
+    assert axis.lines[-1].get_ydata().tolist() == [2.0, 6.0]
+    assert axis.collections[-1].get_offsets()[0, 1] == 4.0
+
+
+@pytest.mark.parametrize("column", [np.arange(7.0), np.full(9, 2.0)])
+def test_few_or_equal_values_are_points(column: np.ndarray) -> None:
+    one = speech("One", {"fear": len(column)})
+    axis = draw_distributions([one], [column[:, None]], measures=["m"]).axes[0]
+    assert axis.collections[0].get_offsets()[:, 1].tolist() == column.tolist()
+    assert not axis.lines
+
+
+def test_values_that_do_not_fit_are_refused(german) -> None:
+    with pytest.raises(SpecError, match=r"German: 34 emotions.*\(33, 2\).*must be \(34, 2\)"):
+        draw_projection([german], [np.ones((33, 2))], by="emotion", title="")
+    with pytest.raises(SpecError, match="0 corpora"):
+        draw_distributions([], [], measures=["m"])
+
+
+def test_a_name_is_one_short_line_without_formulas() -> None:
+    assert plain("a\n\tb\x00 c\u202e") == "a b c"
+    assert plain("$x$") == r"\$x\$"
+    assert plain("ü" * 40) == "ü" * 27 + "…"
+
+
+def hostile_figures() -> list[Figure]:
+    bad = [
+        Speech(title=title, emotions=("anger",) * 9, speakers=(HOSTILE, "_", "") * 3)
+        for title in (HOSTILE, "$", "_<script>", r"\$ $")
+    ]
+    figures = [projected(*bad, by=by, title=HOSTILE) for by in ("emotion", "speaker", "corpus")]
+    return [*figures, draw_distributions(bad, [values(one, 1) for one in bad], measures=["$a$"])]
+
+
+def test_hostile_names_are_drawn_as_text() -> None:
+    for figure in hostile_figures():
+        written = render(figure, "svg")
+        assert b"<script" not in written
+        ET.fromstring(written)
+        assert render(figure, "png")
+        # every text is drawn as it was given: matplotlib finds no formula in any
+        for text in figure.findobj(mpl.text.Text):
+            assert text._preprocess_math(text.get_text())[1] is False
+
+
+def test_names_that_begin_with_an_underscore_stay_in_the_legend() -> None:
+    one = Speech(title="One", emotions=("anger",) * 3, speakers=("_a", "_a", "b"))
+    names = legends(projected(one, by="speaker"))["speaker"]
+    assert [name.strip() for name in names] == ["_a (2)", "b (1)"]
+
+
+def test_files_are_what_they_are_called_and_the_same_each_time(german, italian) -> None:
+    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    for kind, start in starts.items():
+        first = render(projected(german, italian), kind)
+        assert first.startswith(start)
+        assert first == render(projected(german, italian), kind)
+    with pytest.raises(SpecError, match="'jpg'"):
+        render(projected(german), "jpg")
+
+
+def test_a_png_is_as_wide_as_a_column_and_not_blank(german) -> None:
+    written = render(projected(german), "png")
+    width, _ = struct.unpack(">II", written[16:24])
+    assert width == 3.4 * 300
+    pixels = np.asarray(Image.open(io.BytesIO(written)).convert("RGB"))
+    red = np.abs(pixels - np.array([0xEE, 0x66, 0x77])).sum(axis=-1) < 6
+    assert red.sum() > 500  # anger's mean and its entry in the legend
+    assert 0.01 < (pixels.min(axis=-1) < 200).mean() < 0.5
+
+
+def test_the_users_settings_of_matplotlib_do_not_matter_and_stay(german) -> None:
+    plainly = render(projected(german), "png")
+    with mpl.rc_context({"text.usetex": True, "font.size": 30, "savefig.dpi": 40}):
+        assert render(projected(german), "png") == plainly
+        assert mpl.rcParams["font.size"] == 30
+
+
+SIGHT = {
+    "all cones": np.eye(3),
+    "no long": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]],
+    "no middle": [[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+}
+"""Machado, Oliveira & Fernandes 2009, severity 1: linear RGB as the colour-blind see it."""
+
+
+def lab(colour: str, sight: str) -> np.ndarray:
+    given = np.array(to_rgb(colour))
+    linear = np.where(given <= 0.04045, given / 12.92, ((given + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.asarray(SIGHT[sight]) @ linear, 0, 1)
+    matrix = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    relative = np.asarray(matrix) @ seen / [0.9505, 1.0, 1.089]
+    x, y, z = np.where(relative > 0.008856, np.cbrt(relative), 7.787 * relative + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_are_told_apart_by_the_colour_blind(sight: str) -> None:
+    assert tuple(EMOTION_COLOURS) == EMOTIONS
+    assert sorted(EMOTION_COLOURS.values()) == sorted(COLOURS)
+    seen = np.array([lab(colour, sight) for colour in COLOURS])
+    apart = np.linalg.norm(seen[:, None] - seen, axis=-1)[~np.eye(8, dtype=bool)]
+    assert apart.min() > 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("plot")
+    write_corpora(place / "corpora", codes="XY")
+    manifest = place / "corpora" / "manifest.csv"
+    with manifest.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["speaker"] = row["speaker"].replace("X-ann", HOSTILE)
+    with manifest.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return place
+
+
+@pytest.fixture
+def call(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("CLSER_CACHE", str(folder / "cache"))
+    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer(add_completion=False)
+    app.command("plot")(plot)
+    manifest = str(folder / "corpora" / "manifest.csv")
+    return lambda *words: CliRunner().invoke(
+        app, [*words, "--manifest", manifest, "--workers", "1"]
+    )
+
+
+def written(done: Result) -> list[str]:
+    assert done.exit_code == 0, done.output
+    return done.stdout.split()
+
+
+def test_the_command_writes_two_figures_and_tells_where(call) -> None:
+    expected = ["features-X-Y-emotion.png", "features-X-Y-emotion-distributions.png"]
+    assert written(call("X", "Y", "X")) == expected
+    assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in expected)
+    names = written(call("y", "--by", "speaker", "--normalise", "speaker", "--out", "Y.SVG"))
+    assert names == ["Y.SVG", "Y-distributions.SVG"]
+    assert "<!-- PCA, z-scores by speaker, acoustic, n = 12 -->" in Path("Y.SVG").read_text()
+
+
+def test_the_command_draws_hostile_names_of_a_manifest(call) -> None:
+    for how in ("pca", "tsne"):
+        call_it = ("X", "--by", "speaker", "--normalise", "none", "--projection", how)
+        (name, _) = written(call(*call_it, "--out", "x.svg"))
+        text = Path(name).read_text()
+        assert "<script" not in text
+        assert re.search(r"&lt;script&gt;", text)
+        assert ("component 1" in text) == (how == "pca")
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "message"),
+    [
+        (("Q",), SpecError, "corpus 'Q' is unknown"),
+        (("B",), CorpusError, r"missing: EMO-DB \(B\): no folder of corpora was given"),
+        (("X", "--out", "x.jpg"), SpecError, "cannot be a 'jpg'.*Known: pdf, png, svg"),
+        (("X", "--out", "a/b.png"), SpecError, "there is no folder a; make it first"),
+        (("X", "--features", "acustic"), FeatureError, "did you mean 'acoustic'"),
+    ],
+)
+def test_the_command_says_what_is_wrong(call, words, kind: type[ClserError], message) -> None:
+    done = call(*words)
+    assert isinstance(done.exception, kind), done.output
+    assert re.search(message, str(done.exception))
+
+
+def test_what_is_measured_is_there() -> None:
+    assert set(MEASURES) <= set(SUMMARY_NAMES)
