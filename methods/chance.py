@@ -23,6 +23,7 @@ class Chance(Fitted):
     """Uniform random scores."""
 
     role: ClassVar[Literal["ranked", "bound"]] = "bound"
+    unequal_sizes: ClassVar[bool] = True  # no feature is looked at
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Draw scores [n, c] uniformly from 0 to 1."""

@@ -24,6 +24,7 @@ class Majority(Fitted):
 
     deterministic = True
     role: ClassVar[Literal["ranked", "bound"]] = "bound"
+    unequal_sizes: ClassVar[bool] = True  # no feature is looked at
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Scores [n, c]: one for the most frequent class, of equal ones the first; zero else."""

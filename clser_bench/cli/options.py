@@ -51,7 +51,7 @@ Align = Annotated[
         "--align",
         metavar="HOW",
         help="How feature sets that differ between languages are brought together without "
-        "labels: moments, gromov, names, or none.",
+        "labels: anchors, names, moments, gromov, or none.",
     ),
 ]
 Devices = Annotated[

@@ -25,7 +25,7 @@ SOME_FAILED = 1
     "clser-bench run --suite bcro --methods logistic,dann --select other-pairs",
     'clser-bench run --pairs "B->C" --set dann.steps=400',
     "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
-    "clser-bench run --features set:heterogeneous-acoustic --align moments",
+    "clser-bench run --features set:heterogeneous-acoustic --align names",
 )
 def run(
     *,
@@ -46,7 +46,7 @@ def run(
     ] = "5",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
     features: options.Features = "acoustic",
-    align: options.Align = "moments",
+    align: options.Align = "anchors",
     devices: options.Devices = "",
     normalise: Annotated[
         str,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features.alignment import ALIGNMENTS, Affine, Alignment, align
+from clser_bench.features.alignment import ALIGNMENTS, Affine, align, shared_names
 from clser_bench.features.languages import Heard
 from clser_bench.features.sets import FeatureSet
 from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.hashing import digest, digest_array
-from clser_bench.trial import Rows, Table
+from clser_bench.trial import Floats, Rows, Table
 
 VERSION = 1
 SIZE = 32
@@ -23,7 +23,10 @@ SIZE = 32
 HOW = (*ALIGNMENTS, "none")
 """Every alignment; `none` leaves both sides as they are."""
 
-DEFAULT_ALIGNMENT = "moments"
+DEFAULT_ALIGNMENT = "anchors"
+
+ANCHORS = "acoustic"
+"""The set whose columns are the anchors: it can be computed of any utterance."""
 
 _ROWS = 1024
 
@@ -56,6 +59,7 @@ def aligned(
     how: str,
     rows: Rows | None,
     cache: Path,
+    anchors: tuple[Table, Table] | None = None,
 ) -> tuple[Table, Table]:
     """Bring the tables of a pair to a common space.
 
@@ -69,18 +73,23 @@ def aligned(
         how: one of `alignment.ALIGNMENTS`.
         rows: rows of the target that may be looked at; None for all.
         cache: the cache folder.
+        anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
 
     Returns:
-        Both tables with the same columns.
+        Both tables with the same columns; as they came where `names` finds too few columns in
+        common, so that methods which need equal sizes say why they do not apply.
 
     Raises:
         FeatureError: the alignment cannot be made of these sets.
     """
+    if how == "names" and not shares_names(*sets):
+        return source, target
     identity: dict[str, Any] = {
         "alignment": how,
         "version": VERSION,
         "size": SIZE,
         "tables": [source.key, target.key],
+        "anchors": [table.key for table in anchors or ()],
         "rows": None if rows is None else digest_array(np.unique(rows).astype(np.int64)),
     }
     keys = [digest({**identity, "side": side}) for side in ("source", "target")]
@@ -91,19 +100,42 @@ def aligned(
     if found[0] is not None and found[1] is not None:
         return found[0], found[1]
     seen = np.arange(len(target)) if rows is None else np.unique(rows)
-    long = _fit(source.instants.mean(axis=1), target.instants[seen].mean(axis=1), sets, how, 0)
-    short = _fit(source.summary[:], target.summary[seen], sets, how, 1)
+    long, short = (
+        align(
+            columns(source)[:],
+            columns(target)[seen],
+            how=how,
+            size=SIZE,
+            source_names=names[0],
+            target_names=names[1],
+            anchors=anchors and (columns(anchors[0])[:], columns(anchors[1])[seen]),
+        )
+        for columns, names in (
+            (_pooled, [one.instants for one in sets]),
+            (_summary, [one.summary for one in sets]),
+        )
+    )
     return (
         _written(cache, keys[0], source, long.source, short.source),
         _written(cache, keys[1], target, long.target, short.target),
     )
 
 
-def _fit(
-    source: np.ndarray, target: np.ndarray, sets: tuple[FeatureSet, FeatureSet], how: str, part: int
-) -> Alignment:
-    names = [(one.instants, one.summary)[part] for one in sets]
-    return align(source, target, how=how, size=SIZE, source_names=names[0], target_names=names[1])
+def shares_names(source: FeatureSet, target: FeatureSet) -> bool:
+    """Whether two sets have columns in common, among instants and among summaries."""
+    return all(
+        len(shared_names(*names)) > 1
+        for names in ((source.instants, target.instants), (source.summary, target.summary))
+    )
+
+
+def _pooled(table: Table) -> Floats:
+    pooled: Floats = table.instants.mean(axis=1)
+    return pooled
+
+
+def _summary(table: Table) -> Floats:
+    return table.summary
 
 
 def _written(cache: Path, key: str, table: Table, long: Affine, short: Affine) -> Table:

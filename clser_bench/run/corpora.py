@@ -8,8 +8,10 @@ from pathlib import Path
 
 from clser_bench.data.corpus import read_corpus
 from clser_bench.data.progress import Progress
+from clser_bench.features.aligned import ANCHORS
 from clser_bench.features.extract import feature_table
-from clser_bench.features.languages import Heard
+from clser_bench.features.languages import Heard, find_set
+from clser_bench.features.sets import FeatureSet
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
 from clser_bench.trial import Corpus, Table
@@ -22,12 +24,14 @@ class Read:
     Attributes:
         corpora: utterances.
         tables: features before normalisation.
+        anchors: tables of the set `aligned.ANCHORS`, where the alignment needs them.
         heard: which feature sets these are.
         cache: the cache folder.
     """
 
     corpora: Mapping[str, Corpus]
     tables: Mapping[str, Table]
+    anchors: Mapping[str, Table]
     heard: Heard
     cache: Path
 
@@ -61,15 +65,31 @@ def read(
                 progress=progress,
             )
         )
-    tables = {
-        code: feature_table(
-            corpus,
-            heard.sets[code],
-            cache=cache,
-            workers=config.workers,
-            devices=config.devices,
-            progress=progress,
-        )
-        for code, corpus in corpora.items()
-    }
-    return Read(corpora=corpora, tables=tables, heard=heard, cache=cache)
+    needs_anchors = config.align == "anchors" and not heard.one
+    return Read(
+        corpora=corpora,
+        tables={
+            code: _features(corpus, heard.sets[code], config, cache=cache, progress=progress)
+            for code, corpus in corpora.items()
+        },
+        anchors={
+            code: _features(corpus, find_set(ANCHORS), config, cache=cache, progress=progress)
+            for code, corpus in corpora.items()
+            if needs_anchors
+        },
+        heard=heard,
+        cache=cache,
+    )
+
+
+def _features(
+    corpus: Corpus, features: FeatureSet, config: RunConfig, *, cache: Path, progress: Progress
+) -> Table:
+    return feature_table(
+        corpus,
+        features,
+        cache=cache,
+        workers=config.workers,
+        devices=config.devices,
+        progress=progress,
+    )

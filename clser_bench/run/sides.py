@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from clser_bench.features.aligned import aligned
 from clser_bench.features.normalise import normalised
 from clser_bench.run.corpora import Read
@@ -40,22 +42,42 @@ class Sides:
         key = (*codes, b"" if rows is None else rows.tobytes())
         if key not in self._pairs:
             # Each with its own statistics: those of the source mean nothing to other columns.
-            sides = self._table(source, source, None), self._table(target, target, rows)
             self._pairs[key] = aligned(
-                *sides, sets=(first, second), how=self._align, rows=rows, cache=self._have.cache
+                self._table(source, source, None),
+                self._table(target, target, rows),
+                sets=(first, second),
+                how=self._align,
+                rows=rows,
+                cache=self._have.cache,
+                anchors=self._anchors(source, target, rows),
             )
         return self._pairs[key]
 
+    def _anchors(
+        self, source: Corpus, target: Corpus, rows: Rows | None
+    ) -> tuple[Table, Table] | None:
+        if not self._have.anchors:
+            return None
+        return self._normalised(self._have.anchors, source, source, None), self._normalised(
+            self._have.anchors, target, source, rows
+        )
+
     def _table(self, corpus: Corpus, source: Corpus, rows: Rows | None) -> Table:
+        return self._normalised(self._have.tables, corpus, source, rows)
+
+    def _normalised(
+        self, tables: Mapping[str, Table], corpus: Corpus, source: Corpus, rows: Rows | None
+    ) -> Table:
         by = source.spec.code if self._how == "source" else ""
-        key = (corpus.spec.code, by, b"" if rows is None else rows.tobytes())
+        raw = tables[corpus.spec.code]
+        key = (raw.key, by, b"" if rows is None else rows.tobytes())
         if key not in self._made:
             self._made[key] = normalised(
-                self._have.tables[corpus.spec.code],
+                raw,
                 how=self._how,
                 speakers=corpus.speakers,
                 cache=self._have.cache,
-                reference=self._have.tables[by] if by else None,
+                reference=tables[by] if by else None,
                 rows=rows,
             )
         return self._made[key]

@@ -121,7 +121,10 @@ class Method:
     def not_applicable(self, problem: Problem) -> str:
         """The reason why the method does not apply to a problem; empty where it does."""
         if not self.unequal_sizes and not Shape.of(problem).equal:
-            return "needs source and target features of the same size"
+            return (
+                "needs source and target features of the same size, and the alignment (--align) "
+                "has not brought them together"
+            )
         return ""
 
 

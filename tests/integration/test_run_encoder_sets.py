@@ -1,0 +1,130 @@
+"""Runs where each corpus is heard by its own feature set."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from signals import voice
+from tiny_encoders import save_tiny
+
+from clser_bench.report.tables import leaderboard, render
+from clser_bench.run.config import RunConfig
+from clser_bench.run.main import run
+from clser_bench.run.plan import make_plan
+from clser_bench.spec import Protocol
+from clser_bench.store.database import Store
+
+Config = Callable[..., RunConfig]
+RATE = 16_000
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two corpora, of German and Italian: two emotions that differ in pitch and loudness."""
+    folder = tmp_path_factory.mktemp("speech")
+    lines = ["path,speaker,emotion,language,corpus"]
+    for corpus, language in (("X", "de"), ("Y", "it")):
+        for number in range(24):
+            emotion = ("anger", "sadness")[number % 2]
+            loud = {"anger": 0.8, "sadness": 0.2}[emotion]
+            sound = loud * voice((220 if loud > 0.5 else 110) + number, 0.25 + 0.01 * number)
+            path = folder / f"{corpus}{number}.wav"
+            soundfile.write(path, np.clip(sound, -1, 1), RATE)
+            lines.append(f"{path.name},{corpus}{number % 4 // 2},{emotion},{language},{corpus}")
+    table = folder / "mine.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    return table
+
+
+@pytest.fixture
+def config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
+
+    def make(features: str, align: str = "anchors", **more: object) -> RunConfig:
+        values: dict[str, object] = {
+            "manifests": (manifest,),
+            "methods": ("chance", "logistic", "source-only", "sere"),
+            "shots": (5,),
+            "seeds": 1,
+            "protocol": Protocol(features=features),
+            "align": align,
+            "results": tmp_path / "r.sqlite",
+            "scheduler": "local",
+            **more,
+        }
+        return RunConfig(**values)  # type: ignore[arg-type]
+
+    return make
+
+
+def uars(config: RunConfig) -> dict[str, list[float]]:
+    with Store(config.results, create=False) as store:
+        records = list(store.records())
+    found: dict[str, list[float]] = {}
+    for record in records:
+        if record.metrics is not None:
+            found.setdefault(record.trial.method, []).append(record.metrics.uar)
+    return found
+
+
+@pytest.mark.parametrize("align", ["anchors", "names"])
+def test_every_kind_of_method_learns_across_sets_of_unequal_size(align: str, config: Config):
+    asked = config("set:de=acoustic,it=prosody", align)
+    summary = run(asked)
+    assert (summary.failed, summary.not_applicable) == (0, 0)
+    assert summary.features == f"set:[de=acoustic,it=prosody], aligned by {align}"
+    found = uars(asked)
+    for method in ("logistic", "source-only", "sere"):
+        assert min(found[method]) > 90, method
+
+
+@pytest.mark.parametrize("align", ["moments", "gromov"])
+def test_alignments_that_know_nothing_still_run(align: str, config: Config):
+    summary = run(config("set:de=mel,it=prosody", align, methods=("logistic",)))
+    assert (summary.ok, summary.planned) == (2, 2)
+
+
+@pytest.mark.parametrize(("align", "features"), [("none", "prosody"), ("names", "mfcc")])
+def test_what_cannot_be_aligned_is_a_hole_with_its_reason(
+    align: str, features: str, config: Config
+):
+    asked = config(f"set:de=mel,it={features}", align)
+    summary = run(asked)
+    assert summary.not_applicable == summary.planned - 2  # chance looks at no feature
+    with Store(asked.results, create=False) as store:
+        assert "same size, and the alignment" in render(leaderboard(store), "md")
+
+
+def test_sets_that_are_the_same_are_left_as_they_are(config: Config):
+    plain = make_plan(config("acoustic"))
+    same = make_plan(config("set:*=acoustic"))
+    assert same.protocol.features == "set:[de=acoustic,it=acoustic]"
+    keys = [(t.source_key, t.target_key) for t in plain.trials]
+    assert [(t.source_key, t.target_key) for t in same.trials] == keys
+
+
+def test_the_revision_of_an_encoder_stands_in_every_record(config: Config, tmp_path: Path):
+    place = save_tiny("hubert-base", tmp_path)
+    asked = config(f"set:de=hf:{place}:layer=2,it=mfcc", methods=("logistic",))
+    summary = run(asked)
+    assert summary.failed == 0
+    with Store(asked.results, create=False) as store:
+        names = {record.trial.protocol.features for record in store.records()}
+        text = render(leaderboard(store, features=summary.features), "md")
+    (name,) = names
+    assert name == summary.features
+    assert name.startswith("set:[de=hf:hubert-base@")
+    assert name.endswith(":layer=2,it=mfcc], aligned by anchors")
+    assert str(tmp_path) not in name
+    assert name in text.replace("\\", "")
+
+
+def test_only_what_may_be_looked_at_is_looked_at(config: Config):
+    """In the inductive setting a half's table does not depend on the other half's utterances."""
+    protocol = Protocol(features="set:de=acoustic,it=prosody", setting="inductive")
+    plan = make_plan(config("acoustic", protocol=protocol, methods=("logistic",)))
+    first, second = plan.folds(plan.trials[0])
+    assert first.problem.target.key != second.problem.target.key
+    assert first.problem.source.key != second.problem.source.key

@@ -1,0 +1,138 @@
+"""Alignments: a planted map is found again, and nothing depends on the order of rows."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.acoustic_names import SUMMARY_NAMES as ACOUSTIC
+from clser_bench.features.alignment import ALIGNMENTS, align
+from clser_bench.features.egemaps_names import SUMMARY_NAMES as EGEMAPS
+from clser_bench.features.equivalents import MEANING
+from clser_bench.features.rotations import Side, by_anchors
+from clser_bench.seeding import generator
+
+LATENT, A, B = 6, 20, 30
+
+
+def latent(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Independent, skewed each in its own way, of falling variance."""
+    drawn = rng.gamma(np.linspace(0.5, 4, LATENT), size=(n, LATENT))
+    return (drawn - drawn.mean(axis=0)) / drawn.std(axis=0) * 2.0 ** -np.arange(LATENT)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """Other utterances on either side, each side seen through its own rotation."""
+    rng = generator("test", "alignment")
+    maps = [np.linalg.qr(rng.standard_normal((size, size)))[0][:LATENT] for size in (A, B)]
+    return [latent(rng, n) for n in (900, 1100)], maps, latent(rng, 300)
+
+
+def aligned(planted, how: str, *, order: bool = False):
+    hidden, maps, _ = planted
+    sides = [(z @ m).astype(np.float32) for z, m in zip(hidden, maps, strict=True)]
+    mixed = np.tril(np.ones((LATENT, LATENT))) * 2.0 ** np.arange(LATENT)[:, None]
+    anchors = [z @ mixed for z in hidden]
+    if order:
+        for number, side in enumerate(sides):
+            turned = generator("order", number).permutation(len(side))
+            sides[number], anchors[number] = side[turned], anchors[number][turned]
+    return align(
+        *sides,
+        how=how,
+        size=32,
+        source_names=tuple(f"a{n}" for n in range(A)),
+        target_names=tuple(f"b{n}" for n in range(B)),
+        anchors=(anchors[0].astype(np.float32), anchors[1].astype(np.float32)),
+    )
+
+
+@pytest.mark.parametrize(("how", "least"), [("moments", 0.9), ("gromov", 0.8), ("anchors", 0.95)])
+def test_a_planted_map_is_found(how: str, least: float, planted):
+    _, (first, second), fresh = planted
+    found = aligned(planted, how)
+    mine = found.source.apply((fresh @ first).astype(np.float32))
+    theirs = found.target.apply((fresh @ second).astype(np.float32))
+    assert mine.shape == theirs.shape == (300, LATENT)
+    likeness = [np.corrcoef(mine[:, k], theirs[:, k])[0, 1] for k in range(LATENT)]
+    assert np.mean(likeness) > least
+
+
+@pytest.mark.parametrize("how", ["moments", "gromov", "anchors"])
+def test_the_order_of_rows_does_not_matter(how: str, planted):
+    one, other = aligned(planted, how), aligned(planted, how, order=True)
+    for a, b in ((one.source, other.source), (one.target, other.target)):
+        np.testing.assert_allclose(a.matrix, b.matrix, atol=1e-6)
+        np.testing.assert_allclose(a.offset, b.offset, atol=1e-6)
+
+
+def test_no_label_can_be_given():
+    assert not {"y", "labels", "labelled"} & set(inspect.signature(align).parameters)
+
+
+def test_names_take_what_both_have_with_its_sign():
+    values = np.zeros((3, 2), np.float32)
+    found = align(
+        values,
+        values,
+        how="names",
+        size=32,
+        source_names=("mean_pitch", "voiced_alpha_ratio", "log2_seconds"),
+        target_names=(
+            "loudness_sma3_amean",
+            "alphaRatioV_sma3nz_amean",
+            "F0semitoneFrom27.5Hz_sma3nz_amean",
+        ),
+    )
+    assert found.source.apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [1, 2]
+    assert found.target.apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [3, -2]
+    assert "2 shared columns" in found.note
+
+
+def test_names_of_the_table_are_names_of_the_sets():
+    ours = {name for name, _ in MEANING.values()}
+    short = {name for name in MEANING if name in EGEMAPS}
+    assert len(short) == 22
+    assert {MEANING[name][0] for name in short} <= set(ACOUSTIC)
+    assert len(ours) == len(MEANING)
+
+
+def test_procrustes_by_hand():
+    # The other side is the first turned by a quarter; the anchors are the first's own axes.
+    axes = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    shares = np.array([0.5, 0.5])
+    found = by_anchors(
+        Side(axes=axes, shares=shares), Side(axes=axes @ turn, shares=shares), (axes, axes)
+    )
+    np.testing.assert_allclose(axes @ turn @ found, axes, atol=1e-12)
+
+
+@pytest.mark.parametrize("how", [how for how in ALIGNMENTS if how != "names"])
+def test_odd_sides(how: str):
+    rng = generator("test", "odd sides")
+    few = rng.standard_normal((5, 40)).astype(np.float32)
+    some = rng.standard_normal((60, 3)).astype(np.float32)
+    some[:, 1] = 2.0
+    known = (few[:, :2], some[:, :2])
+    names = {"source_names": ("a",) * 40, "target_names": ("b",) * 3}
+    found = align(few, some, how=how, size=32, anchors=known, **names)
+    assert found.source.matrix.shape == (40, 2)
+    assert found.target.matrix.shape == (3, 2)
+    assert np.isfinite(found.target.apply(some)).all()
+    with pytest.raises(FeatureError, match="at least two utterances"):
+        align(few[:1], some, how=how, size=32, anchors=known, **names)
+    with pytest.raises(FeatureError, match="features that vary"):
+        align(few, np.zeros_like(some), how=how, size=32, anchors=known, **names)
+
+
+def test_what_is_missing_is_told():
+    values = np.ones((4, 2), np.float32)
+    names = {"source_names": ("a", "b"), "target_names": ("c", "b")}
+    with pytest.raises(FeatureError, match="share 1 named columns"):
+        align(values, values, how="names", size=2, **names)
+    varied = np.eye(4, 2, dtype=np.float32)
+    with pytest.raises(FeatureError, match="needs columns that both sides share"):
+        align(varied, varied, how="anchors", size=2, **names)
