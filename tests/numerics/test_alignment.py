@@ -50,3 +50,19 @@ def test_sere_starts_as_an_isometry_of_the_principal_space() -> None:
     torch.testing.assert_close(weight[:, :8].T @ weight[:, :8], torch.eye(8), atol=1e-5, rtol=0)
     other = new_network(method, problem, seed=2, dtype=torch.float32)
     assert not np.allclose(other.semantic.shared.weight.detach(), weight[:, :5].detach())
+
+
+def test_more_values_than_observations() -> None:
+    x = torch.randn(12, 40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    centred = x - x.mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+    wanted = vectors.flip(-1)[:, :6].T / values.flip(-1)[:6, None].sqrt()
+    made = principal_axes(x, 6, whitening=1.0)
+    likeness = torch.nn.functional.cosine_similarity(made, wanted, dim=-1).abs()
+    torch.testing.assert_close(likeness, torch.ones(6, dtype=torch.float64))
+    torch.testing.assert_close(made.norm(dim=-1), wanted.norm(dim=-1))
+    # the mean takes one direction away: the twelfth row is empty, as are those beyond
+    many = principal_axes(x, 20)
+    assert many.shape == (20, 40)
+    assert bool((many[:11].norm(dim=-1) > 0.99).all())
+    assert not many[11:].any()
