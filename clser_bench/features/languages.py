@@ -112,7 +112,13 @@ def find_set(name: str) -> FeatureSet:
         raise FeatureError(
             f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
         )
-    return feature_set(known_names().get(name, name))
+    known = known_names()
+    if name not in known and not name.startswith(encoders.PREFIX) and "+" not in name:
+        raise FeatureError(
+            f"feature set '{name}' is unknown{did_you_mean(name, known)}; mel, mfcc and prosody can "
+            "be joined (mfcc+prosody), other encoders are named hf:REPOSITORY or hf:./FOLDER"
+        )
+    return feature_set(known.get(name, name))
 
 
 def known_names() -> dict[str, str]:

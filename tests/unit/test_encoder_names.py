@@ -132,7 +132,7 @@ def test_an_offline_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FeatureError) as caught:
-        feature_set("hf:facebook/hubert-large-ll60k@main")
+        feature_set("hf:facebook/hubert-large-ll60k@main:layer=12")
     told = str(caught.value)
     assert "hf download facebook/hubert-large-ll60k --revision main" in told
-    assert "--features hf:./hubert-large-ll60k" in told
+    assert "--features hf:./hubert-large-ll60k:layer=12" in told

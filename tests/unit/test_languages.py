@@ -74,6 +74,7 @@ def test_a_file(tmp_path: Path):
         ("set:de=mel,de=mfcc", "each language once"),
         ("set:de=mell,*=mel", "feature set 'mell' is unknown"),
         ("acustic", "did you mean 'acoustic'"),
+        ("hubert-larg", "did you mean 'hubert-large'"),
         ("mel+egemaps", "feature set 'mel\\+egemaps' is unknown"),
     ],
 )

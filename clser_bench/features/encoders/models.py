@@ -176,6 +176,7 @@ def _how_to_fetch(request: Request, error: Exception) -> str:
     at = f" --revision {request.revision}" if request.revision else ""
     folder = request.model.rpartition("/")[2]
     why = str(error).strip().partition("\n")[0][:200]
+    layers = "" if request.layers == "last" else f":layer={request.layers}"
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     return (
         f"encoder '{request.model}' is neither on this machine (in {home}) nor to be fetched "
@@ -183,5 +184,5 @@ def _how_to_fetch(request: Request, error: Exception) -> str:
         f"  pip install huggingface_hub && hf download {request.model}{at} "
         f"--include '*.json' '*.safetensors' --local-dir {folder}\n"
         f"copy the folder {folder} to this machine, and use\n"
-        f"  --features hf:./{folder}"
+        f"  --features hf:./{folder}{layers}"
     )
