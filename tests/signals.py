@@ -85,7 +85,12 @@ def main(folder: str, cache: str, workers: str, hold: str = "0") -> Table:
     if int(hold):
         Path.replace = held
     corpus = read_tones(Path(folder), Path(cache))
-    return feature_table(corpus, "acoustic", cache=Path(cache), workers=int(workers))
+    progress = Counting()
+    table = feature_table(
+        corpus, "acoustic", cache=Path(cache), workers=int(workers), progress=progress
+    )
+    print(f"extracted {progress.steps}", flush=True)
+    return table
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from clser_bench.features.shards import (
     write_shard,
 )
 from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.features.turns import turn
 from clser_bench.features.workers import run_tasks
 from clser_bench.hashing import digest
 from clser_bench.trial import Corpus, Floats, Table, Utterance
@@ -178,25 +179,44 @@ def _fill(corpus: Corpus, sets: Sequence[FeatureSet], means: Means) -> None:
         if existing_table(means.cache, table_key(corpus, one), rows=len(corpus.utterances)) is None
     ]
     groups = _groups(corpus)
-    missing: dict[int, list[FeatureSet]] = {}
-    for features in wanted:
-        sweep(means.cache / "shards" / features.key)
-        for place, group in enumerate(groups):
-            contents = _contents(group)
-            if read_shard(shard_path(means.cache, features, contents), features, contents) is None:
-                missing.setdefault(place, []).append(features)
-    if not missing:
+    if not _missing(wanted, groups, means.cache):
         return
     for features in wanted:
         features.check()
         describe_shards(means.cache, features)
+        sweep(means.cache / "shards" / features.key)
     what = f"{corpus.spec.title}: extracting {wanted[0].name} features"
-    means.progress.start(what, sum(len(groups[place]) for place in missing))
-    try:
-        for count in _extracted(wanted, {p: groups[p] for p in missing}, missing, means):
-            means.progress.advance(count)
-    finally:
-        means.progress.stop()
+    with turn(means.cache, _work_key(corpus, wanted), what=what, progress=means.progress):
+        # Another process may have made them meanwhile.
+        missing = _missing(wanted, groups, means.cache)
+        if not missing:
+            return
+        means.progress.start(what, sum(len(groups[place]) for place in missing))
+        try:
+            for count in _extracted(wanted, {p: groups[p] for p in missing}, missing, means):
+                means.progress.advance(count)
+        finally:
+            means.progress.stop()
+
+
+def _missing(
+    wanted: Sequence[FeatureSet], groups: Sequence[Sequence[Utterance]], cache: Path
+) -> dict[int, list[FeatureSet]]:
+    """The sets of which the shard of a group is absent or damaged, by the group's place."""
+    missing: dict[int, list[FeatureSet]] = {}
+    for features in wanted:
+        for place, group in enumerate(groups):
+            contents = _contents(group)
+            if read_shard(shard_path(cache, features, contents), features, contents) is None:
+                missing.setdefault(place, []).append(features)
+    return missing
+
+
+def _work_key(corpus: Corpus, wanted: Sequence[FeatureSet]) -> str:
+    """Names the work: all layers of an encoder are one."""
+    layer = wanted[0].layer
+    who = wanted[0].key if layer is None else [layer.encoder.content, layer.precision]
+    return digest({"work": who, "corpus": corpus.content})
 
 
 def _extracted(

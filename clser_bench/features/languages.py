@@ -115,8 +115,8 @@ def find_set(name: str) -> FeatureSet:
     known = known_names()
     if name not in known and not name.startswith(encoders.PREFIX) and "+" not in name:
         raise FeatureError(
-            f"feature set '{name}' is unknown{did_you_mean(name, known)}; mel, mfcc and prosody can "
-            "be joined (mfcc+prosody), other encoders are named hf:REPOSITORY or hf:./FOLDER"
+            f"feature set '{name}' is unknown{did_you_mean(name, known)}; mel, mfcc and prosody "
+            "can be joined (mfcc+prosody), other encoders are named hf:REPOSITORY or hf:./FOLDER"
         )
     return feature_set(known.get(name, name))
 

@@ -107,8 +107,8 @@ def test_a_killed_extraction_goes_on_where_it_was(folder: Path, whole: Path, own
 def test_two_processes_at_once(folder: Path, whole: Path, own_cache: Path):
     processes = [start(folder, own_cache) for _ in range(2)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0]
-    for process in processes:
-        process.communicate()
+    told = [process.communicate()[0] for process in processes]
+    assert sum(int(line.removeprefix("extracted ")) for line in told) == 100  # none is done twice
     for kind in ("shards", "tables"):
         assert stored(own_cache, kind) == stored(whole, kind)
 
@@ -259,3 +259,28 @@ def test_a_worker_that_ends_without_a_word(own_cache: Path):
 
     with pytest.raises(FeatureError, match="ended without a word"):
         list(run_tasks(os._exit, [3, 3], workers=2))
+
+
+def test_who_waits_is_told_and_goes_on_when_the_other_is_killed(
+    folder: Path, whole: Path, own_cache: Path
+):
+    first = start(folder, own_cache, hold=3)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "holding\n"
+    said: list[str] = []
+
+    class Telling(Counting):
+        def start(self, what: str, total: int) -> None:
+            super().start(what, total)
+            said.append(what)
+            if "waiting" in what:
+                first.kill()
+
+    progress = Telling()
+    corpus = read_tones(folder, own_cache)
+    feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
+    first.communicate()
+    assert "waiting for another process" in said[0]
+    assert 0 < progress.steps < 100
+    for kind in ("shards", "tables"):
+        assert stored(own_cache, kind) == stored(whole, kind)
