@@ -30,6 +30,7 @@ from clser_bench.data.audio import content_hash, decode
 from clser_bench.data.definitions import corpus_specs
 from clser_bench.data.find import find_corpora
 from clser_bench.errors import MissingExtraError
+from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.batches import padding_share
 from clser_bench.features.encoders.forward import Loaded
@@ -37,7 +38,7 @@ from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.pooling import pool
-from clser_bench.features.sets import FEATURE_SETS, INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 from clser_bench.seeding import generator
 from clser_bench.spec import CorpusSpec
 from clser_bench.trial import Corpus, Utterance

@@ -77,7 +77,7 @@ def _gpu() -> str:
 
 def _torchaudio() -> str:
     from clser_bench.errors import ClserError
-    from clser_bench.features.sets import feature_set
+    from clser_bench.features.catalogue import feature_set
 
     try:
         feature_set("acoustic").check()

@@ -169,7 +169,7 @@ def _measure(found: Sequence[Corpus], means: Means) -> list[Doubles]:
     """For each corpus the columns of `MEASURES`, in their own units [n, m]."""
     import numpy as np
 
-    from clser_bench.features.sets import feature_set
+    from clser_bench.features.catalogue import feature_set
 
     features = feature_set("acoustic")
     columns = [features.summary.index(name) for name in MEASURES]

@@ -264,8 +264,8 @@ def human_size(count: int) -> str:
 
 def _look() -> tuple[Path, Inventory]:
     from clser_bench.data.cache import cache_folder
+    from clser_bench.features.catalogue import FEATURE_SETS, feature_set
     from clser_bench.features.inventory import take_inventory
-    from clser_bench.features.sets import FEATURE_SETS, feature_set
 
     cache = cache_folder()
     found = take_inventory(cache, {feature_set(name).key: name for name in FEATURE_SETS})

@@ -137,8 +137,8 @@ def _suites() -> None:
 
 
 def _features() -> None:
+    from clser_bench.features.catalogue import FEATURE_SETS, feature_set
     from clser_bench.features.languages import language_sets, presets
-    from clser_bench.features.sets import FEATURE_SETS, feature_set
 
     acoustic = [
         (s.name, s.version, len(s.instants), len(s.summary), s.about)

@@ -10,10 +10,11 @@ import numpy as np
 
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.derived import parts_of
 from clser_bench.features.files import sweep
 from clser_bench.features.reading import unchanged
-from clser_bench.features.sets import INSTANTS, FeatureSet, feature_set
+from clser_bench.features.sets import INSTANTS, FeatureSet
 from clser_bench.features.shards import (
     Shard,
     describe_shards,

@@ -16,8 +16,9 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import names as encoders
-from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set
+from clser_bench.features.sets import FeatureSet
 from clser_bench.spec import CorpusSpec
 
 PREFIX = "set:"

@@ -21,7 +21,7 @@ from clser_bench.data.definitions import corpus_specs, suites
 from clser_bench.data.demo import demo_corpora
 from clser_bench.data.demo.takes import takes
 from clser_bench.data.find import find_corpora
-from clser_bench.features.sets import feature_set
+from clser_bench.features.catalogue import feature_set
 from clser_bench.spec import classes_of
 from clser_bench.trial import Corpus
 

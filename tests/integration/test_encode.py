@@ -10,13 +10,14 @@ from tiny_encoders import save_tiny
 
 from clser_bench.data.audio import decode
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 
 COUNT = 70
 

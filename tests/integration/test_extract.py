@@ -13,8 +13,9 @@ from signals import RATE, Counting, read_tones, voice, write_tones
 
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features import acoustic, extract
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.extract import feature_table, table_key
-from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 from clser_bench.trial import open_table
 
 PITCH = feature_set("acoustic").summary.index("mean_pitch")

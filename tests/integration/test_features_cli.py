@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.features import human_size
 from clser_bench.cli.main import app
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.files import write_file
-from clser_bench.features.sets import INSTANTS, FeatureSet, feature_set
+from clser_bench.features.sets import INSTANTS, FeatureSet
 from clser_bench.features.shards import Shard, describe_shards, shard_path, write_shard
 from clser_bench.features.tables import new_table
 from clser_bench.hashing import digest

@@ -5,9 +5,10 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.data.audio import decode
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.egemaps_names import INSTANT_NAMES, SUMMARY_NAMES
 from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 

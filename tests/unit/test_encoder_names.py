@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from tiny_encoders import save_tiny
 
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.encoders.batches import PADDING, padding_share, plan
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import Request, layer_numbers, parse
-from clser_bench.features.sets import feature_set
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -9,7 +9,8 @@ from signals import RATE, sine, voice
 
 from clser_bench.errors import FeatureError, MissingExtraError
 from clser_bench.features import egemaps
-from clser_bench.features.sets import FEATURE_SETS, INSTANTS, feature_set
+from clser_bench.features.catalogue import FEATURE_SETS, feature_set
+from clser_bench.features.sets import INSTANTS
 
 
 def test_unknown_name_is_answered_with_the_nearest():
@@ -40,7 +41,8 @@ def test_everything_enters_the_key():
 
 def test_looking_up_sets_loads_no_audio_library():
     code = (
-        "import sys; from clser_bench.features.sets import feature_set; feature_set('egemaps');"
+        "import sys; from clser_bench.features.catalogue import feature_set;"
+        "feature_set('egemaps');"
         "print([m for m in ('torch', 'torchaudio', 'opensmile', 'soundfile') if m in sys.modules])"
     )
     answer = subprocess.run(

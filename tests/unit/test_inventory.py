@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.files import write_file
 from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
-from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 from clser_bench.features.shards import (
     Shard,
     check_shard,

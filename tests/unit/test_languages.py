@@ -4,6 +4,7 @@ import pytest
 from fake_corpora import toy_spec
 
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.encoders.names import parse
 from clser_bench.features.languages import (
     LanguageSet,
@@ -14,7 +15,6 @@ from clser_bench.features.languages import (
     presets,
     rooted,
 )
-from clser_bench.features.sets import feature_set
 
 SPECS = {
     "G": toy_spec("G", language="de"),

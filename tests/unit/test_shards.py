@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
+from clser_bench.features.catalogue import feature_set
 from clser_bench.features.files import cache_size, drop_folder, sweep, write_file, write_folder
-from clser_bench.features.sets import INSTANTS, feature_set
+from clser_bench.features.sets import INSTANTS
 from clser_bench.features.shards import (
     ROWS,
     Shard,
