@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
@@ -44,15 +45,29 @@ def extract(samples: Floats, rate: int) -> tuple[Floats, Floats]:
     return pool(columns, INSTANTS), summarise(columns, voiced)
 
 
-def frames(samples: Floats, rate: int) -> tuple[Floats, Flags]:
-    """Compute the frames of the active stretch.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Heard:
+    """An utterance frame by frame, silence around it included.
+
+    Attributes:
+        signal: float32 [samples] at 16 kHz, mean removed.
+        contour: its pitch.
+        columns: float32 [m, d], the columns `INSTANT_NAMES`.
+        kept: the active stretch of the frames.
+    """
+
+    signal: torch.Tensor
+    contour: Pitch
+    columns: Floats
+    kept: slice
+
+
+def hear(samples: Floats, rate: int) -> Heard:
+    """Compute the frames of an utterance.
 
     Args:
         samples: as for `extract`.
         rate: in Hz.
-
-    Returns:
-        The columns `INSTANT_NAMES`, float32 [m, d], and whether each frame is voiced [m].
     """
     signal = _prepare(samples, rate)
     spectrum = power(signal)
@@ -68,8 +83,26 @@ def frames(samples: Floats, rate: int) -> tuple[Floats, Flags]:
         loudness.numpy(),
         shape_columns(spectrum).numpy(),
     )
-    kept = active(loud.numpy()[:, 0])
-    return np.concatenate(columns, axis=1)[kept], (contour.hertz > 0)[kept]
+    return Heard(
+        signal=signal,
+        contour=contour,
+        columns=np.concatenate(columns, axis=1),
+        kept=active(loud.numpy()[:, 0]),
+    )
+
+
+def frames(samples: Floats, rate: int) -> tuple[Floats, Flags]:
+    """Compute the frames of the active stretch.
+
+    Args:
+        samples: as for `extract`.
+        rate: in Hz.
+
+    Returns:
+        The columns `INSTANT_NAMES`, float32 [m, d], and whether each frame is voiced [m].
+    """
+    heard = hear(samples, rate)
+    return heard.columns[heard.kept], (heard.contour.hertz > 0)[heard.kept]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features import acoustic_names, compare16_names, egemaps_names
+from clser_bench.features import acoustic_names, compare16_names, egemaps_names, minimal_names
 from clser_bench.features.encoders.models import Encoder, find_encoder
 from clser_bench.features.encoders.names import PREFIX, Precision, layer_numbers, parse
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS, FeatureSet, Layer
@@ -76,6 +76,13 @@ _SETS = {
             "pitch, voicing, level, loudness and timing: acoustic without any spectrum",
             acoustic_names.PROSODY,
             extra=acoustic_names.TIMING,
+        ),
+        _set(
+            "minimal",
+            "prosody, five MFCC, spectral shape and voice quality at 16 kHz; needs no extra",
+            version=minimal_names.VERSION,
+            parameters=minimal_names.PARAMETERS,
+            names=(minimal_names.INSTANT_NAMES, minimal_names.SUMMARY_NAMES),
         ),
         _ACOUSTIC,
         _set(

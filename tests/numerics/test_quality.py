@@ -1,0 +1,144 @@
+"""Voice quality against signals whose quality is known, and against openSMILE."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from signals import RATE, voice
+
+from clser_bench.data.audio import decode
+from clser_bench.features import acoustic, egemaps, minimal
+from clser_bench.features.acoustic_names import INSTANT_NAMES as ACOUSTIC
+from clser_bench.features.acoustic_names import SUMMARY_NAMES as ACOUSTIC_SUMMARY
+from clser_bench.features.egemaps_names import INSTANT_NAMES as EGEMAPS
+from clser_bench.features.minimal_names import INSTANT_NAMES, QUALITY, SUMMARY_NAMES
+from clser_bench.features.quality import (
+    harmonic_level,
+    harmonic_spectrum,
+    quality_columns,
+)
+from clser_bench.seeding import generator
+
+
+def columns(samples: np.ndarray) -> dict[str, np.ndarray]:
+    """The quality of the voiced frames in the middle."""
+    heard = acoustic.hear(samples.astype(np.float32), RATE)
+    made = quality_columns(heard.signal, heard.contour)
+    middle = (heard.contour.hertz > 0) & (np.arange(len(made)) > 5)
+    middle[-6:] = False
+    assert middle.sum() > 20
+    return {name: made[middle, place] for place, name in enumerate(QUALITY)}
+
+
+def harmonics(levels: list[float], hertz: float = 200.0, seconds: float = 1.0) -> np.ndarray:
+    """Harmonics of the given levels in dB."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    parts = [
+        10 ** (level / 20) * np.sin(2 * np.pi * hertz * (number + 1) * time + number)
+        for number, level in enumerate(levels)
+    ]
+    return 0.05 * np.sum(parts, axis=0)
+
+
+@pytest.mark.parametrize("gap", [-10.0, 0.0, 12.0])
+def test_the_first_over_the_second_harmonic(gap: float):
+    found = columns(harmonics([0.0, -gap, -20.0, -20.0]))["h1_h2"]
+    np.testing.assert_allclose(found, gap, atol=0.5)
+
+
+def test_the_first_harmonic_over_the_third_formants_range():
+    levels = [0.0, -10.0, *[-60.0] * 10, -15.0, *[-60.0] * 3]  # number 13 is at 2.6 kHz
+    np.testing.assert_allclose(columns(harmonics(levels))["h1_a3"], 15.0, atol=1.0)
+
+
+@pytest.mark.parametrize("ratio", [5.0, 10.0, 20.0])
+def test_the_ratio_of_harmonics_to_noise(ratio: float):
+    tone = harmonics([0.0, -3.0, -6.0, -9.0])
+    random = generator("quality", ratio)
+    noise = random.standard_normal(len(tone))
+    noise *= tone.std() / noise.std() * 10 ** (-ratio / 20)
+    # Boersma's method finds the ratio within the band up to 6 kHz, which has three quarters of
+    # the noise, and single frames scatter.
+    found = np.median(columns(tone + noise)["hnr"])
+    assert found == pytest.approx(ratio + 10 * np.log10(8 / 6), abs=1.5)
+
+
+def test_gain_does_not_matter():
+    loud, quiet = columns(voice(150)), columns(0.05 * voice(150))
+    for name in QUALITY:
+        np.testing.assert_allclose(loud[name], quiet[name], atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["silence", "click", "noise", "short"])
+def test_odd_signals_are_finite(kind: str):
+    samples = {
+        "silence": np.zeros(8000),
+        "click": np.eye(1, 8000, 4000)[0],
+        "noise": generator("quality", "noise").standard_normal(8000),
+        "short": np.ones(3),
+    }[kind].astype(np.float32)
+    instants, summary = minimal.extract(samples, RATE)
+    assert np.isfinite(instants).all()
+    assert np.isfinite(summary).all()
+    if kind == "silence":
+        assert not instants[:, [INSTANT_NAMES.index(name) for name in QUALITY[1:]]].any()
+
+
+def test_the_other_columns_are_acoustics_own():
+    samples = voice(180, 0.8)
+    instants, summary = minimal.extract(samples, RATE)
+    whole_instants, whole = acoustic.extract(samples, RATE)
+    for place, name in enumerate(INSTANT_NAMES):
+        if name not in QUALITY:
+            assert np.array_equal(instants[:, place], whole_instants[:, ACOUSTIC.index(name)])
+    names = dict(zip(SUMMARY_NAMES, summary, strict=True))
+    shared = [name for name in SUMMARY_NAMES if name in ACOUSTIC_SUMMARY]
+    assert len(shared) == 105
+    for name in shared:
+        assert names[name] == whole[ACOUSTIC_SUMMARY.index(name)], name
+
+
+def test_threads_do_not_matter():
+    before = torch.get_num_threads()
+    made = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            made.append(minimal.extract(voice(130), RATE)[1])
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(*made)
+
+
+@pytest.mark.real_speech
+def test_agrees_with_opensmile_on_speech(real_corpora: Path):
+    pytest.importorskip("opensmile")
+    files = sorted((real_corpora / "emodb").rglob("*.flac"))[::27][:20]
+    assert len(files) == 20
+    found: dict[str, list[np.ndarray]] = {"hnr": [], "second over third": []}
+    for path in files:
+        audio = decode(path)
+        theirs, _ = egemaps._process(audio.samples, audio.rate)
+        heard = acoustic.hear(audio.samples, audio.rate)
+        hnr = quality_columns(heard.signal, heard.contour)[:, 0]
+        # openSMILE's frames of 60 ms start at 0, ours of 25 ms: the same centre is two later.
+        count = min(len(theirs), len(hnr) - 2)
+        hertz = heard.contour.hertz[2 : 2 + count]
+        semitones = theirs[:count, EGEMAPS.index("F0semitoneFrom27.5Hz_sma3nz")]
+        both = np.flatnonzero((hertz > 0) & (semitones > 0))
+        both = both[np.abs(12 * np.log2(hertz[both] / 27.5) - semitones[both]) < 1]
+        # What openSMILE calls H1-H2 is the second harmonic over the third: with levels of 0, 0 and
+        # -5 dB it gives 5, and 15 when the second is 10 dB higher.
+        spectrum = harmonic_spectrum(heard.signal, both + 2)
+        pitch = torch.from_numpy(hertz[both])
+        ratio = harmonic_level(spectrum, pitch, 2) - harmonic_level(spectrum, pitch, 3)
+        for name, ours, column in (
+            ("hnr", hnr[both + 2], "HNRdBACF_sma3nz"),
+            ("second over third", ratio.numpy(), "logRelF0-H1-H2_sma3nz"),
+        ):
+            found[name].append(np.stack([ours, theirs[both, EGEMAPS.index(column)]]))
+    assert sum(values.shape[1] for values in found["hnr"]) > 1000
+    likeness = {name: np.corrcoef(np.hstack(values))[0, 1] for name, values in found.items()}
+    assert likeness["hnr"] > 0.75
+    assert likeness["second over third"] > 0.75, likeness
