@@ -76,14 +76,11 @@ def aligned(
         anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
 
     Returns:
-        Both tables with the same columns; as they came where `names` finds too few columns in
-        common, so that methods which need equal sizes say why they do not apply.
+        Both tables with the same columns.
 
     Raises:
         FeatureError: the alignment cannot be made of these sets.
     """
-    if how == "names" and not shares_names(*sets):
-        return source, target
     identity: dict[str, Any] = {
         "alignment": how,
         "version": VERSION,
@@ -122,11 +119,38 @@ def aligned(
 
 
 def shares_names(source: FeatureSet, target: FeatureSet) -> bool:
-    """Whether two sets have columns in common, among instants and among summaries."""
+    """Whether two sets have columns in common, among instants and among summaries.
+
+    The columns of an encoder are numbered, not named: those of two have nothing in common.
+    """
+    if any(one.layer or any(part.layer for part in one.parts) for one in (source, target)):
+        return False
     return all(
         len(shared_names(*names)) > 1
         for names in ((source.instants, target.instants), (source.summary, target.summary))
     )
+
+
+def refuse_alike(sides: tuple[Table, Table], sets: tuple[FeatureSet, FeatureSet], how: str) -> None:
+    """Refuse sides that were not aligned and look as if they had been.
+
+    Where sizes differ methods say that they do not apply; where they are the same by chance,
+    columns would be compared that have nothing in common.
+
+    Args:
+        sides: tables of two different sets.
+        sets: what they are of.
+        how: the alignment that was asked for.
+
+    Raises:
+        FeatureError: both have the same columns by number.
+    """
+    shapes = [(table.instants.shape[2], table.summary.shape[1]) for table in sides]
+    if shapes[0] == shapes[1]:
+        raise FeatureError(
+            f"'{sets[0].name}' and '{sets[1].name}' have as many columns, but their columns mean "
+            f"other things, and --align {how} does not bring them together; use --align anchors"
+        )
 
 
 def _pooled(table: Table) -> Floats:

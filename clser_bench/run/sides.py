@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from clser_bench.features.aligned import aligned
+from clser_bench.features.aligned import aligned, refuse_alike, shares_names
 from clser_bench.features.normalise import normalised
 from clser_bench.run.corpora import Read
 from clser_bench.spec import Protocol
@@ -37,8 +37,12 @@ class Sides:
         """
         codes = source.spec.code, target.spec.code
         first, second = (self._have.heard.sets[code] for code in codes)
-        if first.key == second.key or self._align == "none":
+        if first.key == second.key:
             return self._table(source, source, None), self._table(target, source, rows)
+        if self._align == "none" or (self._align == "names" and not shares_names(first, second)):
+            sides = self._table(source, source, None), self._table(target, target, rows)
+            refuse_alike(sides, (first, second), self._align)
+            return sides
         key = (*codes, b"" if rows is None else rows.tobytes())
         if key not in self._pairs:
             # Each with its own statistics: those of the source mean nothing to other columns.

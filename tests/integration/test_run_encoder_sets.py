@@ -9,6 +9,7 @@ import soundfile
 from signals import voice
 from tiny_encoders import save_tiny
 
+from clser_bench.errors import FeatureError
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
@@ -128,3 +129,14 @@ def test_only_what_may_be_looked_at_is_looked_at(config: Config):
     first, second = plan.folds(plan.trials[0])
     assert first.problem.target.key != second.problem.target.key
     assert first.problem.source.key != second.problem.source.key
+
+
+def test_encoders_of_equal_size_are_never_taken_for_one(config: Config, tmp_path: Path):
+    first = save_tiny("hubert-base", tmp_path)
+    second = save_tiny("wavlm-base", tmp_path)
+    features = f"set:de=hf:{first}:layer=2,it=hf:{second}:layer=2"
+    for align in ("none", "names"):
+        with pytest.raises(FeatureError, match="their columns mean other things"):
+            run(config(features, align, methods=("logistic",)))
+    summary = run(config(features, "anchors", methods=("logistic",)))
+    assert summary.ok == 2
