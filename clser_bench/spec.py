@@ -30,6 +30,9 @@ EMOTIONS = (
 )
 """Every emotion the benchmark knows, in the order in which classes stand everywhere."""
 
+DEFAULT_FEATURES = "minimal"
+"""The built-in feature set that the suite `dev` prefers (results/leaderboards/features.md)."""
+
 FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
 """The classes of the option `fixed4`."""
 
@@ -197,7 +200,7 @@ class Protocol:
         selection: how hyper-parameters were chosen; `default` is the shipped defaults.
     """
 
-    features: str = "acoustic"
+    features: str = DEFAULT_FEATURES
     normalisation: Normalisation = "corpus"
     setting: Setting = "transductive"
     prior: str = "natural"

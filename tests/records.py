@@ -39,7 +39,7 @@ def trial(
         method=method,
         version=version,
         parameters=parameters,
-        protocol=Protocol(**rules),
+        protocol=Protocol(**{"features": "acoustic", **rules}),
         source_key=f"{tables}-{source}".ljust(64, "0"),
         target_key=f"{tables}-{target}".ljust(64, "0"),
         protocol_version=protocol_version,

@@ -29,7 +29,7 @@ from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
-from clser_bench.spec import Normalisation, Protocol, parse_shots
+from clser_bench.spec import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
 from clser_bench.store.database import Store
 from clser_bench.trial import Trial, Value
 
@@ -262,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", default="all", help="comma-separated, or all")
     parser.add_argument("--corpora", type=Path, default=os.environ.get("CLSER_CORPORA") or None)
-    parser.add_argument("--features", default="acoustic", help="comma-separated")
+    parser.add_argument("--features", default=DEFAULT_FEATURES, help="comma-separated")
     parser.add_argument("--shots", default="5", help="comma-separated")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=None)

@@ -78,9 +78,10 @@ def _gpu() -> str:
 def _torchaudio() -> str:
     from clser_bench.errors import ClserError
     from clser_bench.features.catalogue import feature_set
+    from clser_bench.spec import DEFAULT_FEATURES
 
     try:
-        feature_set("acoustic").check()
+        feature_set(DEFAULT_FEATURES).check()
     except ClserError as error:
         return f"no: {error}"
     import sys

@@ -12,6 +12,7 @@ import typer
 from clser_bench.cli import options
 from clser_bench.cli.named import Means, read_named
 from clser_bench.cli.output import Bars
+from clser_bench.spec import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,7 @@ def plot(
     ],
     *,
     by: Annotated[By, typer.Option(help="What the colours stand for.")] = By.emotion,
-    features: options.Features = "acoustic",
+    features: options.Features = DEFAULT_FEATURES,
     normalise: Annotated[
         Normalise, typer.Option(help="Whose z-scores of the summaries are projected.")
     ] = Normalise.corpus,

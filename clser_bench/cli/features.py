@@ -16,6 +16,7 @@ from clser_bench.cli import options
 from clser_bench.cli.feature_plot import plot
 from clser_bench.cli.output import Bars, complain, print_rows
 from clser_bench.cli.reading import read_place
+from clser_bench.spec import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def extract(
     *,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    features: options.Features = "acoustic",
+    features: options.Features = DEFAULT_FEATURES,
     devices: options.Devices = "",
     workers: options.Workers = None,
     skip_bad: options.SkipBad = False,

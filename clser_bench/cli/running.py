@@ -9,6 +9,7 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.output import Bars, columns, complain
+from clser_bench.spec import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from clser_bench.run.config import RunConfig
@@ -45,7 +46,7 @@ def run(
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
     ] = "5",
     seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
-    features: options.Features = "acoustic",
+    features: options.Features = DEFAULT_FEATURES,
     align: options.Align = "anchors",
     devices: options.Devices = "",
     normalise: Annotated[

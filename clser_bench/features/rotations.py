@@ -75,7 +75,11 @@ def by_moments(one: Side, other: Side) -> Doubles:
         fourth[0],
         fourth[1],
         method="faq",
-        options={"maximize": True, "P0": (start + 1 / len(start)) / 2},
+        options={
+            "maximize": True,
+            "P0": (start + 1 / len(start)) / 2,
+            "rng": generator("alignment", "assignment"),
+        },
     )
     # The first assignment stays where the co-moments do not speak against it.
     candidates = [order, np.asarray(found.col_ind)]

@@ -79,7 +79,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
         results=asked.results,
         suite="custom",
         selection="default",
-        features="acoustic",
+        features="minimal",
         planned=24,
         found=0,
         ok=24,

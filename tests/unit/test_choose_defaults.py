@@ -139,7 +139,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     assert "fixed" not in first["dev.md"]
     rows = list(csv.DictReader(first["dev.csv"].splitlines()))
     assert len(rows) == 3 * 3
-    assert {row["condition"] for row in rows} == {"acoustic corpus 1", "acoustic speaker 1", "all"}
+    assert {row["condition"] for row in rows} == {"minimal corpus 1", "minimal speaker 1", "all"}
     assert sum(int(row["chosen"]) for row in rows) == 3
     monkeypatch.setattr("clser_bench.run.main.execute", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, out, command="the command")

@@ -306,7 +306,7 @@ def test_the_command_writes_two_figures_and_tells_where(call) -> None:
     assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in expected)
     names = written(call("y", "--by", "speaker", "--normalise", "speaker", "--out", "Y.SVG"))
     assert names == ["Y.SVG", "Y-distributions.SVG"]
-    assert "<!-- PCA, z-scores by speaker, acoustic, n = 12 -->" in Path("Y.SVG").read_text()
+    assert "<!-- PCA, z-scores by speaker, minimal, n = 12 -->" in Path("Y.SVG").read_text()
 
 
 def test_the_command_draws_hostile_names_of_a_manifest(call) -> None:
