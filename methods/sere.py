@@ -18,6 +18,7 @@ prototypes alone.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -35,7 +36,7 @@ from clser_bench.shallow.transport import transported_classes
 from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained, View
 from clser_bench.train.gather import rows_view
-from clser_bench.trial import Problem, Value
+from clser_bench.trial import Problem, Table, Value
 
 
 class Anchor(NamedTuple):
@@ -154,20 +155,21 @@ class Sere(Trained):
         if not self.principal_start:
             return
         source = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
-        sides = [
-            rows_view(table, rows, instants=False, dtype=torch.float32)
-            for table, rows in ((problem.source, source), (problem.target, problem.adapt))
-        ]
-        together = torch.cat(
-            [torch.cat([side.summary, self.dynamic * side.pooled], dim=-1) for side in sides]
+        principal, mean, f = _principal(
+            problem.source,
+            problem.target,
+            (source.tobytes(), problem.adapt.tobytes()),
+            size=self.embedding,
+            dynamic=self.dynamic,
+            whitening=self.whitening,
         )
-        f, d = sides[0].summary.shape[1], sides[0].pooled.shape[1]
         # A random rotation spreads the variance over all values, so that tanh treats them alike.
         rotation = nn.init.orthogonal_(torch.empty(self.embedding, self.embedding))
-        axes = rotation @ principal_axes(together, self.embedding, whitening=self.whitening)
+        axes = rotation @ principal
+        d = principal.shape[1] - f
         network.semantic.shared.weight.copy_(axes[:, :f])
         network.emotional.shared.weight.zero_()[:, :d].copy_(self.dynamic * axes[:, f:])
-        network.semantic.shared.bias.copy_(-axes @ together.mean(dim=0))
+        network.semantic.shared.bias.copy_(-axes @ mean)
         network.emotional.shared.bias.zero_()
 
     def initial_carry(self, network: Resonator) -> State:
@@ -332,3 +334,29 @@ class Sere(Trained):
             coupling=self.irf_coupling,
             sharpness=self.irf_sharpness,
         )
+
+
+@functools.lru_cache(maxsize=16)
+def _principal(
+    source: Table,
+    target: Table,
+    rows: tuple[bytes, bytes],
+    *,
+    size: int,
+    dynamic: float,
+    whitening: float,
+) -> tuple[Tensor, Tensor, int]:
+    """Principal axes [e, f + d] of both sides together, their mean, and f.
+
+    The same for every draw and number of shots of a pair, so it is kept: with thousands of values
+    it takes seconds.
+    """
+    sides = [
+        rows_view(table, np.frombuffer(members, np.int64), instants=False, dtype=torch.float32)
+        for table, members in zip((source, target), rows, strict=True)
+    ]
+    together = torch.cat(
+        [torch.cat([side.summary, dynamic * side.pooled], dim=-1) for side in sides]
+    )
+    f = sides[0].summary.shape[1]
+    return principal_axes(together, size, whitening=whitening), together.mean(dim=0), f
