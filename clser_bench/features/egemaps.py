@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
-from clser_bench.errors import MissingExtraError
 from clser_bench.features.egemaps_names import INSTANT_NAMES, PARAMETERS, SUMMARY_NAMES
-from clser_bench.features.opensmile_run import Configuration, run
+from clser_bench.features.opensmile_run import Configuration, require, run
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
 from clser_bench.trial import Floats
@@ -27,8 +23,7 @@ def check() -> None:
     Raises:
         MissingExtraError: it is not.
     """
-    if importlib.util.find_spec("opensmile") is None:
-        raise MissingExtraError("the feature set 'egemaps'", "opensmile")
+    require("egemaps")
 
 
 def extract(samples: Floats, rate: int) -> tuple[Floats, Floats]:

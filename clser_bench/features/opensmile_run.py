@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import math
 import threading
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.errors import FeatureError
+from clser_bench.errors import FeatureError, MissingExtraError
 from clser_bench.trial import Floats
 
 BITS = 16
@@ -46,6 +47,19 @@ class Configuration:
     columns: int
     functionals: int
     shortest_seconds: float
+
+
+def require(name: str) -> None:
+    """Raise unless openSMILE is installed.
+
+    Args:
+        name: of the feature set that needs it.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    if importlib.util.find_spec("opensmile") is None:
+        raise MissingExtraError(f"the feature set '{name}'", "opensmile")
 
 
 def run(configuration: Configuration, samples: Floats, rate: int) -> tuple[Floats, Floats]:

@@ -8,7 +8,6 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.features import egemaps
 from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.sets import INSTANTS
 
@@ -56,10 +55,11 @@ def test_no_samples_is_an_error():
         feature_set("acoustic").extract(np.zeros(0, np.float32), RATE)
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(egemaps.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"clser-bench\[opensmile\]"):
-        feature_set("egemaps").check()
+@pytest.mark.parametrize("name", ["egemaps", "compare16"])
+def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=rf"'{name}'.*clser-bench\[opensmile\]"):
+        feature_set(name).check()
 
 
 @pytest.mark.parametrize("count", [1, 2, 15, 100, 399, 400, 401, 700, 5600])
