@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.masking import mask_group_norms
-from clser_bench.features.encoders.models import ALONE, Encoder
+from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Precision
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
 from clser_bench.features.torchaudio_import import load_torchaudio
@@ -37,6 +37,9 @@ class Loaded:
         precision: of the arithmetic; weights stay float32.
         device: `cpu`, `cuda:0`, ….
 
+    Attributes:
+        whisper: whether it is Whisper's encoder, which fills every utterance up to 30 s itself.
+
     Raises:
         FeatureError: its files do not make a model.
     """
@@ -52,11 +55,11 @@ class Loaded:
         self.encoder, self.layers, self.device = encoder, tuple(layers), torch.device(device)
         self.precision = precision
         self.inputs, model = _load(encoder)
-        self.spectral = encoder.family == "whisper"
-        self.network: Any = model.get_encoder() if self.spectral else model
-        self._stack = self.network.layers if self.spectral else self.network.encoder.layers
+        self.whisper = encoder.family == "whisper"
+        self.network: Any = model.get_encoder() if self.whisper else model
+        self._stack = self.network.layers if self.whisper else self.network.encoder.layers
         self.network.adapter = None  # a downsampler of translation models, no layer of the encoder
-        self._norms = [] if self.spectral else mask_group_norms(self.network)
+        self._norms = [] if self.whisper else mask_group_norms(self.network)
         self._cut()
         self.network.eval().requires_grad_(False).to(self.device)
         self._kept: dict[int, Tensor] = {}
@@ -94,13 +97,13 @@ class Loaded:
         missing = max(round(SHORTEST_SECONDS * rate) - len(samples), 0)
         padded = np.pad(samples, (missing // 2, missing - missing // 2))
         count = -(-len(padded) // round(LONGEST_SECONDS * rate))
-        if self.encoder.family in ("whisper", "wav2vec2-bert"):
+        if self.encoder.family in SPECTRAL:
             return [self._spectrum(piece) for piece in np.array_split(padded, count)]
         values = self.inputs(padded, sampling_rate=rate, return_tensors="np")["input_values"][0]
         return list(np.array_split(values.astype(np.float32), count))
 
     def _spectrum(self, piece: Floats) -> Floats:
-        if self.spectral:
+        if self.whisper:
             made = self.inputs(
                 piece, sampling_rate=self.encoder.rate, return_tensors="np", padding="max_length"
             )
@@ -110,13 +113,6 @@ class Loaded:
         kept = int(made["attention_mask"][0].sum())
         spectrum: Floats = made["input_features"][0][:kept].astype(np.float32)
         return spectrum
-
-    def length(self, piece: Floats) -> int:
-        """What a piece costs in a batch: its samples."""
-        if self.spectral:
-            return round(LONGEST_SECONDS * self.encoder.rate)
-        hop = 1 if piece.ndim == 1 else round(0.02 * self.encoder.rate)
-        return len(piece) * hop
 
     @torch.inference_mode()
     def run(self, pieces: Sequence[Floats]) -> list[list[Floats]]:
@@ -131,7 +127,7 @@ class Loaded:
         with self._autocast(), warnings.catch_warnings():
             # transformers' WavLM gives its mask and its position bias in different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            hidden, frames = self._whisper(pieces) if self.spectral else self._masked(pieces)
+            hidden, frames = self._whisper(pieces) if self.whisper else self._masked(pieces)
         at = [self._kept.get(layer, hidden) for layer in self.layers]
         self._kept.clear()
         arrays = [states.float().cpu().numpy() for states in at]

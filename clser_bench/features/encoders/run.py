@@ -182,7 +182,7 @@ def batches(
     rate = loaded.encoder.rate
     longest = round(LONGEST_SECONDS * rate)
     lengths = [min(round(u.seconds * rate), longest) for u in utterances]
-    if loaded.spectral:  # Whisper fills every utterance up to 30 s itself
+    if loaded.whisper:
         lengths = [longest] * len(lengths)
     return plan(
         lengths, longest=round(seconds * rate), **({} if loaded.padding else {"padding": 0.0})
