@@ -70,7 +70,10 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="List unreadable files, instead of stopping."),
 ]
-Format = Annotated[str, typer.Option("--format", metavar="FORMAT", help="table, md, csv or json.")]
+FORMATS = ("table", "md", "latex", "csv", "json")
+Format = Annotated[
+    str, typer.Option("--format", metavar="FORMAT", help="table, md, latex, csv or json.")
+]
 With = Annotated[
     str,
     typer.Option(

@@ -154,7 +154,7 @@ def _check_output(format_: str, with_: str) -> None:
     from clser_bench.errors import SpecError, did_you_mean
 
     for what, value, allowed in (
-        ("format", (format_,), ("table", "md", "csv", "json")),
+        ("format", (format_,), options.FORMATS),
         ("extra", options.words(with_), ("time", "point")),
     ):
         for name in value:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     "clser-bench leaderboard",
     "clser-bench leaderboard --suite bcro --shots 5 --against source-only",
     "clser-bench leaderboard --format csv > table.csv",
+    "clser-bench leaderboard --suite bcro --shots 5 --format latex --transpose > table.tex",
 )
 def leaderboard(
     *,
@@ -45,6 +46,9 @@ def leaderboard(
         str | None,
         typer.Option(metavar="METHOD", help="Add paired differences to this method."),
     ] = None,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="Pairs down, methods across.")
+    ] = False,
     with_: options.With = "",
     format_: options.Format = "table",
     results: options.Results = options.RESULTS,
@@ -70,7 +74,8 @@ def leaderboard(
             with_=options.words(with_),
             against=against,
         )
-    typer.echo(tables.render(made, format_, width=columns()), nl=False)
+    text = tables.render(made, format_, width=columns(), transposed=transpose)
+    typer.echo(text, nl=False)
 
 
 @options.examples(

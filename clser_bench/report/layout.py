@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,6 +62,25 @@ def lay_out(table: LeaderboardTable) -> Layout:
         aside=tuple(aside),
         below=tuple(told(table)) if table.point else (),
         footnotes=tuple(notes.texts),
+    )
+
+
+def transpose(layout: Layout) -> Layout:
+    """Turn a table: its columns down, pairs after the summaries, and its methods across.
+
+    A method that was set aside is so no more: only its name still says `(oracle)`.
+
+    Args:
+        layout: the table as text cells, with methods down.
+
+    Returns:
+        The same cells, marks and lines, in a table that every text format can write.
+    """
+    names = ("", *(row[0] for row in layout.cells))
+    places = range(1, len(layout.names))
+    rows = ((layout.names[place], *(row[place] for row in layout.cells)) for place in places)
+    return dataclasses.replace(
+        layout, names=names, first_pair=1, cells=tuple(rows), aside=(False,) * len(places)
     )
 
 

@@ -9,14 +9,15 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.evidence import weigh
-from clser_bench.report.layout import lay_out
+from clser_bench.report.latex import latex_tables
+from clser_bench.report.layout import lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
 from clser_bench.report.statistics import RESAMPLES
 from clser_bench.report.text import markdown, terminal
 from clser_bench.spec import Shots
 from clser_bench.store.database import Store
 
-FORMATS = ("table", "md", "csv", "json")
+FORMATS = ("table", "md", "latex", "csv", "json")
 EXTRAS = ("time", "point")
 WIDTH = 120
 
@@ -93,15 +94,17 @@ def render(
     *,
     width: int | None = None,
     color: bool = False,
+    transposed: bool = False,
 ) -> str:
     """Write tables as text.
 
     Args:
         tables: as `leaderboard` made them.
-        format: `table` for a terminal or a pipe, `md`, `csv` or `json`.
+        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of
             columns, and nothing is cut off. 120 where None.
         color: grey oracle rows by escape codes, for `table`.
+        transposed: pairs down and methods across, in formats that are tables.
 
     Returns:
         Text that ends in a line break.
@@ -118,6 +121,10 @@ def render(
     if not tables:
         return "No results to show.\n"
     layouts = [lay_out(table) for table in tables]
+    if transposed:
+        layouts = [transpose(layout) for layout in layouts]
+    if format == "latex":
+        return latex_tables(layouts)
     if format == "md":
         return "\n".join(markdown(layout) for layout in layouts)
     return "\n".join(terminal(layout, width=width or WIDTH, color=color) for layout in layouts)

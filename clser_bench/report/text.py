@@ -24,9 +24,11 @@ def markdown(layout: Layout) -> str:
     Args:
         layout: the table as text cells.
     """
-    rows = [[text.replace("|", "\\|") for text in row] for row in layout.cells]
+    names, *rows = (
+        [text.replace("|", "\\|") for text in row] for row in (layout.names, *layout.cells)
+    )
     body = tabulate(
-        rows, layout.names, tablefmt="pipe", disable_numparse=True, colalign=_alignments(layout)
+        rows, names, tablefmt="pipe", disable_numparse=True, colalign=_alignments(layout)
     )
     parts = [f"### {layout.title}", "\n".join(f"- {line}" for line in layout.header), body]
     if layout.below:
@@ -92,7 +94,7 @@ def _summary_blocks(sizes: Sequence[int], first: int, width: int) -> list[list[i
         if blocks[-1] and sizes[0] + sum(sizes[p] for p in blocks[-1]) + sizes[place] > width:
             blocks.append([])
         blocks[-1].append(place)
-    return blocks
+    return [block for block in blocks if block]
 
 
 def _block(layout: Layout, columns: Sequence[int], *, color: bool) -> str:

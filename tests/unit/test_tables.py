@@ -450,7 +450,7 @@ def test_tables_do_not_depend_on_the_order_of_storing(tmp_path):
                 rng = np.random.default_rng(int(of.id[:8], 16))
                 store.put([ok(of, guesses(15, rng), KEY, seconds=rng.random())])
             tables = leaderboard(store, against="a")
-            texts.append([render(tables, how) for how in ("table", "md", "csv", "json")])
+            texts.append([render(tables, how) for how in ("table", "md", "latex", "csv", "json")])
     assert texts[0] == texts[1]
 
 
