@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clser_bench.errors import FeatureError
+from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.equivalents import meaning
 from clser_bench.features.rotations import Doubles, Side, by_anchors, by_coupling, by_moments
 from clser_bench.trial import Floats
@@ -95,9 +95,11 @@ def align(
         The maps; the same for any order of the rows.
 
     Raises:
-        FeatureError: fewer than two columns have a name in common, a side has fewer than two
-            utterances, or nothing varies.
+        FeatureError: there is no such alignment; names or anchors do not fit the columns and rows;
+            values are not finite; fewer than two columns have a name in common; a side has fewer
+            than two utterances, or nothing in it varies.
     """
+    _check(source, target, how, (source_names, target_names), anchors)
     if how == "names":
         return _by_names(source_names, target_names)
     # A fixed order of the rows, so that sums and samples do not depend on the one that came.
@@ -121,6 +123,29 @@ def align(
         target=other[1].first(size).then(rotation @ scale),
         note=f"{size} axes by {how}",
     )
+
+
+def _check(
+    source: Floats,
+    target: Floats,
+    how: str,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+    anchors: tuple[Floats, Floats] | None,
+) -> None:
+    if how not in ALIGNMENTS:
+        raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, ALIGNMENTS)}")
+    for side, values, columns in zip(("source", "target"), (source, target), names, strict=True):
+        if values.ndim != 2 or values.shape[1] != len(columns):
+            raise FeatureError(
+                f"alignment: the {side} has {values.shape} values, {len(columns)} names"
+            )
+        if not np.isfinite(values).all():
+            raise FeatureError(f"alignment: the {side} has values that are not finite")
+    for values, known in zip((source, target), anchors or (), strict=False):
+        if len(known) != len(values):
+            raise FeatureError(
+                f"alignment: {len(known)} rows of anchors came for {len(values)} utterances"
+            )
 
 
 def _scale(shares: Doubles) -> Doubles:

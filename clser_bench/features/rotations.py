@@ -64,7 +64,9 @@ def by_moments(one: Side, other: Side) -> Doubles:
 
     First each axis finds its like by share of variance, skewness and kurtosis (linear
     assignment); then co-moments E[x_i^2 x_j] and E[x_i^2 x_j^2] are matched by the fast
-    approximate quadratic assignment (Vogelstein et al. 2015), from that start; then signs.
+    approximate quadratic assignment (Vogelstein et al. 2015), from that start; then signs. Made
+    for few axes of clearly different variance: of 32 planted
+    ones, found and true axes correlate by 0.28.
     """
     like = np.abs(_signature(one)[:, None] - _signature(other)[None]).sum(axis=2)
     rows, order = linear_sum_assignment(like)

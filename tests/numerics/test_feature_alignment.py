@@ -51,6 +51,7 @@ def aligned(planted, how: str, *, order: bool = False):
 
 @pytest.mark.parametrize(("how", "least"), [("moments", 0.9), ("gromov", 0.8), ("anchors", 0.95)])
 def test_a_planted_map_is_found(how: str, least: float, planted):
+    # Of few axes, clearly different: of as many as are used on speech only anchors find them.
     _, (first, second), fresh = planted
     found = aligned(planted, how)
     mine = found.source.apply((fresh @ first).astype(np.float32))
@@ -73,7 +74,7 @@ def test_no_label_can_be_given():
 
 
 def test_names_take_what_both_have_with_its_sign():
-    values = np.zeros((3, 2), np.float32)
+    values = np.zeros((3, 3), np.float32)
     found = align(
         values,
         values,
@@ -123,7 +124,7 @@ def test_odd_sides(how: str):
     assert found.target.matrix.shape == (3, 2)
     assert np.isfinite(found.target.apply(some)).all()
     with pytest.raises(FeatureError, match="at least two utterances"):
-        align(few[:1], some, how=how, size=32, anchors=known, **names)
+        align(few[:1], some, how=how, size=32, anchors=(known[0][:1], known[1]), **names)
     with pytest.raises(FeatureError, match="features that vary"):
         align(few, np.zeros_like(some), how=how, size=32, anchors=known, **names)
 
@@ -136,3 +137,16 @@ def test_what_is_missing_is_told():
     varied = np.eye(4, 2, dtype=np.float32)
     with pytest.raises(FeatureError, match="needs columns that both sides share"):
         align(varied, varied, how="anchors", size=2, **names)
+
+
+def test_what_does_not_fit_is_told():
+    values = np.eye(4, 2, dtype=np.float32)
+    names = {"source_names": ("a", "b"), "target_names": ("a", "b")}
+    with pytest.raises(FeatureError, match="did you mean 'moments'"):
+        align(values, values, how="moment", size=2, **names)
+    with pytest.raises(FeatureError, match=r"the target has \(4, 2\) values, 1 names"):
+        align(values, values, how="moments", size=2, source_names=("a", "b"), target_names=("a",))
+    with pytest.raises(FeatureError, match="the source has values that are not finite"):
+        align(values * np.nan, values, how="moments", size=2, **names)
+    with pytest.raises(FeatureError, match="3 rows of anchors came for 4"):
+        align(values, values, how="anchors", size=2, anchors=(values, values[:3]), **names)
