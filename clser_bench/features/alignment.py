@@ -57,12 +57,10 @@ class Alignment:
     Attributes:
         source: of the source's columns.
         target: of the target's columns.
-        note: one line on what was done.
     """
 
     source: Affine
     target: Affine
-    note: str
 
 
 def align(
@@ -121,7 +119,6 @@ def align(
     return Alignment(
         source=one[1].first(size).then(scale),
         target=other[1].first(size).then(rotation @ scale),
-        note=f"{size} axes by {how}",
     )
 
 
@@ -171,7 +168,7 @@ def _by_names(source: tuple[str, ...], target: tuple[str, ...]) -> Alignment:
             f"{target[0]}, for example), and at least 2 are needed; use --align anchors"
         )
     first, second = (_selecting(names, shared) for names in (source, target))
-    return Alignment(source=first, target=second, note=f"{len(shared)} shared columns")
+    return Alignment(source=first, target=second)
 
 
 def _selecting(names: tuple[str, ...], shared: list[str]) -> Affine:

@@ -1,5 +1,7 @@
 """Feature tables made by encoders: one pass for all layers, rows that stay with their utterance."""
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
+from clser_bench.features.workers import run_tasks
 
 COUNT = 70
 
@@ -96,6 +99,22 @@ def test_several_devices_give_the_same(
     assert progress.steps == COUNT
     assert np.abs(one.instants - two.instants).max() < 1e-4
     assert one.key == two.key
+
+
+def test_each_process_has_a_device_of_its_own(tmp_path: Path):
+    tasks = [(("cuda:0", "cuda:1"), tmp_path)] * 6
+    places = list(run_tasks(claim, tasks, workers=2))
+    owners: dict[int, set[str]] = {}
+    for process, place in places:
+        owners.setdefault(process, set()).add(place)
+    assert all(len(mine) == 1 for mine in owners.values())
+    assert len(owners) == len(set.union(*owners.values()))
+
+
+def claim(task: tuple[tuple[str, ...], Path]) -> tuple[int, str]:
+    """What a worker claims; slow enough for the other worker to come in."""
+    time.sleep(0.2)
+    return os.getpid(), run._own_device(*task)
 
 
 def test_an_unbroken_run_and_one_that_was_stopped(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.batches import plan
@@ -59,13 +61,12 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Groups that are encoded together, on one device."""
+    """Groups that are encoded together."""
 
     encoder: Encoder
     layers: tuple[int, ...]
     precision: Precision
     groups: tuple[Group, ...]
-    device: str
     batch_seconds: float
     threads: int
 
@@ -95,28 +96,51 @@ def encode(
         _check_device(place)
     budget = min(batch_seconds(place) for place in places)
     speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
-    windows = [
+    windows = tuple(
         Window(
             encoder=layers[0].encoder,
             layers=tuple(sorted(layer.number for layer in layers)),
             precision=layers[0].precision,
             groups=members,
-            device=places[number % len(places)],
             batch_seconds=budget,
             threads=max(1, cores() // len(places)),
         )
-        for number, members in enumerate(_windows(groups, speech))
-    ]
+        for members in _windows(groups, speech)
+    )
     if len(places) == 1:
         for window in windows:
-            yield from encode_window(window)
-    else:
-        for counts in run_tasks(_counts, windows, workers=len(places)):
+            yield from encode_window(window, places[0])
+        return
+    with tempfile.TemporaryDirectory() as claims:
+        tasks = [(window, places, Path(claims)) for window in windows]
+        for counts in run_tasks(_on_own_device, tasks, workers=len(places)):
             yield from counts
 
 
-def _counts(window: Window) -> list[int]:
-    return list(encode_window(window))
+def _on_own_device(task: tuple[Window, tuple[str, ...], Path]) -> list[int]:
+    """Encode a window on the device of this process; runs in a worker."""
+    window, places, claims = task
+    return list(encode_window(window, _own_device(places, claims)))
+
+
+@functools.cache
+def _own_device(places: tuple[str, ...], claims: Path) -> str:
+    """A device that no other process of this run has: it and its model stay together.
+
+    The lock is held as long as the process lives.
+    """
+    for number, place in enumerate(places):
+        lock = FileLock(claims / str(number))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _held.append(lock)
+        return place
+    raise FeatureError(f"more processes than devices ({', '.join(places)})")
+
+
+_held: list[FileLock] = []
 
 
 def _windows(groups: Sequence[Group], seconds: float) -> Iterator[tuple[Group, ...]]:
@@ -130,17 +154,18 @@ def _windows(groups: Sequence[Group], seconds: float) -> Iterator[tuple[Group, .
         yield tuple(members)
 
 
-def encode_window(window: Window) -> Iterator[int]:
+def encode_window(window: Window, device: str) -> Iterator[int]:
     """Encode and write the groups of a window.
 
     Args:
-        window: what to do where.
+        window: what to do.
+        device: where.
 
     Yields:
         How many utterances each group had, as they are written.
     """
     torch.set_num_threads(window.threads)
-    loaded = load(window.encoder, window.layers, window.precision, window.device)
+    loaded = load(window.encoder, window.layers, window.precision, device)
     everyone = [utterance for group in window.groups for utterance in group.utterances]
     rows: dict[str, list[tuple[Floats, Floats]]] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
