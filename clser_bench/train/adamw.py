@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,30 +17,37 @@ EPS = 1e-8
 class StackedAdamW:
     """The state of one part of the network for k trials; equal to `torch.optim.AdamW` per trial.
 
+    It is `torch.optim.AdamW` itself, fused, over views of the stacked parameters: neighbouring
+    trials with the same values are one view, so that a pack of equal ones is one pass over its
+    memory. Written out as operations on whole tensors it took a fifth of a small network's time.
+
     Reference: Loshchilov & Hutter, Decoupled Weight Decay Regularization, ICLR 2019, algorithm 2.
 
     Args:
         flat: [k, p], the part's parameters, updated in place.
-        learning_rate: [k].
-        weight_decay: [k].
+        learning_rates: of each trial.
+        weight_decays: of each trial.
     """
 
     def __init__(
         self,
         flat: Float[Tensor, "k p"],
-        learning_rate: Float[Tensor, " k"],
-        weight_decay: Float[Tensor, " k"],
+        learning_rates: Sequence[float],
+        weight_decays: Sequence[float],
     ) -> None:
-        self.flat = flat
-        self.learning_rate = learning_rate[:, None]
-        self.weight_decay = weight_decay[:, None]
-        self.reset()
+        values = list(zip(learning_rates, weight_decays, strict=True))
+        self._spans: list[slice] = []
+        groups = []
+        for (rate, decay), members in itertools.groupby(range(len(values)), values.__getitem__):
+            rows = list(members)
+            self._spans.append(slice(rows[0], rows[-1] + 1))
+            view = flat.detach()[self._spans[-1]]
+            groups.append({"params": [view], "lr": rate, "weight_decay": decay, "rate": rate})
+        self._optimiser = torch.optim.AdamW(groups, betas=BETAS, eps=EPS, fused=True)
 
     def reset(self) -> None:
         """Forget the moments and the step count."""
-        self.first = torch.zeros_like(self.flat)
-        self.second = torch.zeros_like(self.flat)
-        self.count = 0
+        self._optimiser.state.clear()
 
     @torch.no_grad()
     def step(self, gradient: Float[Tensor, "k p"], scale: float) -> None:
@@ -48,14 +57,10 @@ class StackedAdamW:
             gradient: [k, p].
             scale: factor of the learning rate at this step.
         """
-        self.count += 1
-        beta1, beta2 = BETAS
-        rate = self.learning_rate * scale
-        self.first.lerp_(gradient, 1 - beta1)
-        self.second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        spread = self.second.sqrt().div_(math.sqrt(1 - beta2**self.count)).add_(EPS)
-        self.flat.mul_(1 - rate * self.weight_decay)
-        self.flat.sub_((self.first / spread).mul_(rate / (1 - beta1**self.count)))
+        for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
+            group["lr"] = group["rate"] * scale
+            group["params"][0].grad = gradient[span]
+        self._optimiser.step()
 
 
 def rate_scale(decay: str, progress: float) -> float:

@@ -15,7 +15,7 @@ from clser_bench.seeding import generator
 from clser_bench.train.contract import Batch, Part, Shape, State, Trained, View
 from clser_bench.train.gather import gather, no_rows
 from clser_bench.train.sampling import Draws, draws
-from clser_bench.trial import Problem
+from clser_bench.trial import Problem, Rows, Table
 
 NOISE_BANK = 1 << 20
 WEAK_NOISE = 0.1
@@ -23,12 +23,17 @@ STRONG_NOISE = 0.5
 ERASED_SHARE = 0.25
 
 
-@functools.lru_cache(maxsize=1)
-def noise_bank() -> Tensor:
+@functools.lru_cache(maxsize=2)
+def noise_bank(device: str = "cpu") -> Tensor:
     """Float32 [2 * NOISE_BANK] standard normal numbers, the second half like the first.
 
     Every trial reads from an offset of its own, so its noise does not depend on its pack.
+
+    Args:
+        device: where they shall lie.
     """
+    if device != "cpu":
+        return noise_bank().to(device)
     half = generator("noise bank").standard_normal(NOISE_BANK, dtype=np.float32)
     return torch.from_numpy(np.concatenate([half, half]))
 
@@ -42,6 +47,7 @@ class Feeder:
         problems: k problems of one shape.
         seeds: k seeds.
         dtype: of the features.
+        device: where batches lie.
         states: what `refresh` last returned for each trial, [n, ...] per name.
     """
 
@@ -49,9 +55,10 @@ class Feeder:
     problems: Sequence[Problem]
     seeds: Sequence[int]
     dtype: torch.dtype = torch.float32
+    device: str = "cpu"
     states: list[State] = field(default_factory=list)
     _draws: list[Draws] = field(init=False)
-    _labels: list[Tensor] = field(init=False)
+    _labels: list[Rows] = field(init=False)
     _seen: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +66,7 @@ class Feeder:
             draws(self.method, problem, seed, bank=NOISE_BANK)
             for problem, seed in zip(self.problems, self.seeds, strict=True)
         ]
-        self._labels = [torch.from_numpy(np.array(p.labelled.y)) for p in self.problems]
+        self._labels = [np.array(p.labelled.y) for p in self.problems]
         self._seen = frozenset(part for phase in self.method.phases() for part in phase.sees)
 
     def batch(self, step: int) -> Batch:
@@ -83,9 +90,9 @@ class Feeder:
         weak, strong = self._views(target, step)
         return Batch(
             labelled=self._gather(sources, rows),
-            y=torch.stack(
-                [y[torch.from_numpy(i)] for y, i in zip(self._labels, labelled, strict=True)]
-            ),
+            y=torch.from_numpy(
+                np.stack([y[i] for y, i in zip(self._labels, labelled, strict=True)])
+            ).to(self.device),
             source=self._gather(sources, source),
             target=target,
             weak=weak,
@@ -94,21 +101,29 @@ class Feeder:
             noise=self._noise(step, 2, self.method.noise_size(Shape.of(self.problems[0]))),
         )
 
-    def _gather(self, tables: Sequence[object], rows: Sequence[np.ndarray]) -> View:
-        return gather(tables, rows, instants=self.method.inputs_instants, dtype=self.dtype)  # type: ignore[arg-type]
+    def _gather(self, tables: Sequence[Table], rows: Sequence[Rows]) -> View:
+        return gather(
+            tables,
+            rows,
+            instants=self.method.inputs_instants,
+            dtype=self.dtype,
+            device=self.device,
+        )
 
-    def _state(self, at: Sequence[np.ndarray]) -> State:
+    def _state(self, at: Sequence[Rows]) -> State:
         if not self.states:
             return {}
         index = [torch.from_numpy(i) for i in at]
         return {
-            name: torch.stack([state[name][i] for state, i in zip(self.states, index, strict=True)])
+            name: torch.stack(
+                [state[name][i] for state, i in zip(self.states, index, strict=True)]
+            ).to(self.device)
             for name in self.states[0]
         }
 
     def _noise(self, step: int, stream: int, size: int) -> Tensor:
         offsets = [int(draw.offsets[step, stream]) for draw in self._draws]
-        bank = noise_bank()
+        bank = noise_bank(self.device)
         repeats = -(-size // NOISE_BANK)
         parts = [
             bank[o : o + NOISE_BANK].repeat(repeats)[:size] if repeats > 1 else bank[o : o + size]

@@ -16,11 +16,12 @@ from clser_bench.registry import create
 from clser_bench.seeding import generator
 from clser_bench.train.contract import Fitted, Method, Trained
 from clser_bench.train.loop import train_one
+from clser_bench.train.memory import keep_freed_memory
 from clser_bench.train.pack import Result, train_pack
 from clser_bench.trial import Job, Outcome
 
 
-def execute(jobs: Sequence[Job], *, threads: int = 1) -> list[Outcome]:
+def execute(jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu") -> list[Outcome]:
     """Run the jobs of one pack.
 
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
@@ -28,11 +29,13 @@ def execute(jobs: Sequence[Job], *, threads: int = 1) -> list[Outcome]:
     Args:
         jobs: of one method and one group (`packing.group_key`).
         threads: cores that this process may use.
+        device: where packs are trained; what cannot be packed stays on the CPU.
 
     Returns:
         One outcome a job, in order.
     """
     torch.set_num_threads(threads)
+    keep_freed_memory()
     methods = [create(job.method, dict(job.parameters)) for job in jobs]
     outcomes: dict[int, Outcome] = {}
     for index, (job, method) in enumerate(zip(jobs, methods, strict=True)):
@@ -41,32 +44,36 @@ def execute(jobs: Sequence[Job], *, threads: int = 1) -> list[Outcome]:
             outcomes[index] = Outcome(id=job.id, status="not_applicable", reason=reason)
     open_ones = [index for index in range(len(jobs)) if index not in outcomes]
     with threadpool_limits(limits=threads):
-        outcomes.update(_run(open_ones, jobs, methods))
+        outcomes.update(_run(open_ones, jobs, methods, device))
     return [outcomes[index] for index in range(len(jobs))]
 
 
 def _run(
-    indices: Sequence[int], jobs: Sequence[Job], methods: Sequence[Method]
+    indices: Sequence[int], jobs: Sequence[Job], methods: Sequence[Method], device: str
 ) -> list[tuple[int, Outcome]]:
-    trained = [i for i in indices if isinstance(methods[i], Trained)]
-    if len(trained) > 1 and all(methods[i].packable for i in trained):  # type: ignore[attr-defined]
-        started = time.perf_counter()
-        try:
-            results = train_pack(
-                [methods[i] for i in trained],  # type: ignore[misc]
-                [jobs[i].problem for i in trained],
-                [jobs[i].seed for i in trained],
-            )
-        except Exception:  # noqa: BLE001
-            # One trial can break the whole pack (a decomposition that does not converge); each
-            # is then run alone, so that only the one at fault fails, with its own traceback.
-            return [(i, _alone(jobs[i], methods[i])) for i in indices]
-        share = (time.perf_counter() - started) / len(trained)
-        return [
-            (i, _outcome(jobs[i], result, share))
-            for i, result in zip(trained, results, strict=True)
-        ]
-    return [(i, _alone(jobs[i], methods[i])) for i in indices]
+    packable = [m for i in indices if isinstance(m := methods[i], Trained) and m.packable]
+    if len(indices) < 2 or len(packable) < len(indices):
+        return [(i, _alone(jobs[i], methods[i])) for i in indices]
+    started = time.perf_counter()
+    try:
+        results = train_pack(
+            packable,
+            [jobs[i].problem for i in indices],
+            [jobs[i].seed for i in indices],
+            device=device,
+        )
+    except torch.OutOfMemoryError:
+        half = len(indices) // 2
+        parts = (indices[:half], indices[half:])
+        return [found for part in parts for found in _run(part, jobs, methods, device)]
+    except Exception:  # noqa: BLE001
+        # One trial can break the whole pack (a decomposition that does not converge); each
+        # is then run alone, so that only the one at fault fails, with its own traceback.
+        return [(i, _alone(jobs[i], methods[i])) for i in indices]
+    share = (time.perf_counter() - started) / len(indices)
+    return [
+        (i, _outcome(jobs[i], result, share)) for i, result in zip(indices, results, strict=True)
+    ]
 
 
 def _alone(job: Job, method: Method) -> Outcome:

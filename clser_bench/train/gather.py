@@ -31,14 +31,27 @@ class Bank:
 
 
 @functools.lru_cache(maxsize=32)
-def bank_of(table: Table) -> Bank:
-    """Wrap a table; the pooled instants are computed once per process."""
+def bank_of(table: Table, device: str = "cpu") -> Bank:
+    """Wrap a table; it is pooled, and copied to a device, once per process.
+
+    Args:
+        table: the table.
+        device: where the tensors shall lie; on the CPU they share the table's memory.
+    """
+    if device != "cpu":
+        host = bank_of(table)
+        return Bank(*(part.to(device) for part in (host.instants, host.pooled, host.summary)))
     pooled = np.asarray(table.instants).mean(axis=1, dtype=np.float64).astype(np.float32)
     return Bank(_shared(table.instants), torch.from_numpy(pooled), _shared(table.summary))
 
 
 def gather(
-    tables: Sequence[Table], rows: Sequence[Rows], *, instants: bool, dtype: torch.dtype
+    tables: Sequence[Table],
+    rows: Sequence[Rows],
+    *,
+    instants: bool,
+    dtype: torch.dtype,
+    device: str = "cpu",
 ) -> View:
     """Stack the given rows of each trial's table.
 
@@ -49,6 +62,7 @@ def gather(
         rows: k arrays of b rows.
         instants: whether instants are wanted.
         dtype: of the result.
+        device: of the result.
 
     Returns:
         A view with [k, b, t, d], [k, b, d], [k, b, f].
@@ -60,7 +74,7 @@ def gather(
         while stop < len(tables) and tables[stop] is tables[start]:
             stop += 1
         pieces.append(
-            _rows_of(bank_of(tables[start]), np.stack(rows[start:stop]), instants=instants)
+            _rows_of(bank_of(tables[start], device), np.stack(rows[start:stop]), instants=instants)
         )
         start = stop
     joined = [
@@ -69,7 +83,9 @@ def gather(
     return View(*(part.to(dtype) for part in joined))
 
 
-def rows_view(table: Table, rows: Rows, *, instants: bool, dtype: torch.dtype) -> View:
+def rows_view(
+    table: Table, rows: Rows, *, instants: bool, dtype: torch.dtype, device: str = "cpu"
+) -> View:
     """Some rows of one table, without the trial axis.
 
     Args:
@@ -77,8 +93,9 @@ def rows_view(table: Table, rows: Rows, *, instants: bool, dtype: torch.dtype) -
         rows: int64 [b].
         instants: whether instants are wanted.
         dtype: of the result.
+        device: of the result.
     """
-    view = gather([table], [rows], instants=instants, dtype=dtype)
+    view = gather([table], [rows], instants=instants, dtype=dtype, device=device)
     return View(*(part[0] for part in view))
 
 
@@ -88,7 +105,7 @@ def no_rows(view: View) -> View:
 
 
 def _rows_of(bank: Bank, rows: Rows, *, instants: bool) -> tuple[Tensor, Tensor, Tensor]:
-    index = torch.from_numpy(rows.reshape(-1))
+    index = torch.from_numpy(rows.reshape(-1)).to(bank.summary.device)
     shape = rows.shape
     if instants:
         moments = bank.instants.index_select(0, index)

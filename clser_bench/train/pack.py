@@ -45,6 +45,7 @@ def train_pack(
     seeds: Sequence[int],
     *,
     dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> list[Result]:
     """Train k trials together and score each one's rows.
 
@@ -53,11 +54,12 @@ def train_pack(
         problems: k problems of one shape.
         seeds: k seeds.
         dtype: float32, or float64 for comparisons.
+        device: where the networks are trained; features are copied there once per process.
 
     Returns:
         One result a trial, in order.
     """
-    pack = _Pack(methods, problems, seeds, dtype)
+    pack = _Pack(methods, problems, seeds, dtype, device)
     for step in range(methods[0].steps):
         pack.step(step)
     return pack.results()
@@ -70,27 +72,33 @@ class _Pack:
         problems: Sequence[Problem],
         seeds: Sequence[int],
         dtype: torch.dtype,
+        device: str,
     ) -> None:
         self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
+        self.device = device
         self.method = methods[0]
         networks = [
             new_network(m, p, seed=s, dtype=dtype)
             for m, p, s in zip(methods, problems, seeds, strict=True)
         ]
         self.phases = check_phases(self.method, networks[0])
-        self.stack = Stack(networks)
+        self.stack = Stack(networks, device=device)
         self.real = {
-            name: torch.tensor([getattr(m, name) for m in methods], dtype=dtype)
+            name: torch.tensor([getattr(m, name) for m in methods], dtype=dtype, device=device)
             for name in self.method.real()
         }
         self.optimisers = {
-            part: StackedAdamW(flat, self.real["learning_rate"], self.real["weight_decay"])
+            part: StackedAdamW(
+                flat, [m.learning_rate for m in methods], [m.weight_decay for m in methods]
+            )
             for part, flat in self.stack.flat.items()
         }
-        self.feeder = Feeder(self.method, problems, seeds, dtype)
+        self.feeder = Feeder(self.method, problems, seeds, dtype, device)
         carries = [m.initial_carry(network) for m, network in zip(methods, networks, strict=True)]
-        self.carry = {name: value.detach().clone() for name, value in stack_states(carries).items()}
-        self.bad_step = torch.full((len(seeds),), -1)
+        self.carry = {
+            name: value.detach().clone().to(device) for name, value in stack_states(carries).items()
+        }
+        self.bad_step = torch.full((len(seeds),), -1, device=device)
 
     def step(self, step: int) -> None:
         every = self.method.refresh_every
@@ -158,6 +166,7 @@ class _Pack:
             step=step,
             seed=self.seeds[index],
             dtype=self.dtype,
+            device=self.device,
         )
 
     def results(self) -> list[Result]:
@@ -174,6 +183,7 @@ class _Pack:
             carry=self._carry_of(index),
             seed=self.seeds[index],
             dtype=self.dtype,
+            device=self.device,
         )
         return finished(scores)
 

@@ -51,9 +51,10 @@ class Stack:
 
     Args:
         networks: k networks of the same structure.
+        device: where the stacked parameters shall lie.
     """
 
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
+    def __init__(self, networks: Sequence[nn.Module], *, device: str = "cpu") -> None:
         self.caller = Caller(networks[0])
         self.k = len(networks)
         self._layout: dict[str, list[tuple[str, torch.Size]]] = {}
@@ -63,9 +64,11 @@ class Stack:
         values = [dict(network.named_parameters()) for network in networks]
         for part, names in self._layout.items():
             rows = [torch.cat([v[name].detach().reshape(-1) for name, _ in names]) for v in values]
-            self.flat[part] = torch.stack(rows)
+            self.flat[part] = torch.stack(rows).to(device)
         buffers = [dict(network.named_buffers()) for network in networks]
-        self.buffers = {name: torch.stack([b[name] for b in buffers]) for name in buffers[0]}
+        self.buffers = {
+            name: torch.stack([b[name] for b in buffers]).to(device) for name in buffers[0]
+        }
 
     def parameters(self) -> dict[str, Tensor]:
         """Views [k, ...] into the flat tensors, by the names that `functional_call` wants."""

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised when a change of the engine moves the numbers of trained methods."""

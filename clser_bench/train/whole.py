@@ -24,7 +24,14 @@ Call = Callable[..., Any]
 
 @torch.no_grad()
 def score_rows(
-    method: Trained, call: Call, problem: Problem, *, carry: State, seed: int, dtype: torch.dtype
+    method: Trained,
+    call: Call,
+    problem: Problem,
+    *,
+    carry: State,
+    seed: int,
+    dtype: torch.dtype,
+    device: str = "cpu",
 ) -> Float[Tensor, "n c"]:
     """Scores of the problem's scored rows.
 
@@ -35,8 +42,12 @@ def score_rows(
         carry: the trial's.
         seed: of the trial.
         dtype: of the features.
+        device: where the network lies.
+
+    Returns:
+        Scores on the CPU.
     """
-    side = _Side(method, call, problem, carry, dtype)
+    side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
     scored = side.describe(problem.scored, target=True)
     if type(method).read_out is Trained.read_out:
         return scored.scores
@@ -56,6 +67,7 @@ def refreshed(
     step: int,
     seed: int,
     dtype: torch.dtype,
+    device: str = "cpu",
 ) -> State:
     """Call the method's `refresh` for one trial.
 
@@ -67,11 +79,12 @@ def refreshed(
         step: the step before which this happens.
         seed: of the trial.
         dtype: of the features.
+        device: where the network lies; a method's `refresh` is given tensors on the CPU.
 
     Returns:
-        Tensors whose first axis runs over `problem.adapt`.
+        Tensors on the CPU, whose first axis runs over `problem.adapt`.
     """
-    side = _Side(method, call, problem, carry, dtype)
+    side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
     labelled = side.describe(problem.labelled.rows, target=False)
     target = side.describe(problem.adapt, target=True)
     rng = generator(seed, "refresh", step)
@@ -79,26 +92,44 @@ def refreshed(
 
 
 class _Side:
-    """Describes rows of one trial, in chunks."""
+    """Describes rows of one trial, in chunks; what it gives lies on the CPU."""
 
     def __init__(
-        self, method: Trained, call: Call, problem: Problem, carry: State, dtype: torch.dtype
+        self,
+        method: Trained,
+        call: Call,
+        problem: Problem,
+        *,
+        carry: State,
+        dtype: torch.dtype,
+        device: str,
     ) -> None:
         self.method, self.call, self.problem, self.carry = method, call, problem, carry
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
         self.y = torch.from_numpy(np.array(problem.labelled.y))
+        self.known = self.y.to(device)
         self.labelled = self._view(problem.source, problem.labelled.rows)
 
     def _view(self, table: Table, rows: Rows) -> View:
-        return rows_view(table, rows, instants=self.method.inputs_instants, dtype=self.dtype)
+        return rows_view(
+            table,
+            rows,
+            instants=self.method.inputs_instants,
+            dtype=self.dtype,
+            device=self.device,
+        )
 
     def describe(self, rows: Rows, *, target: bool) -> Described:
         table = self.problem.target if target else self.problem.source
         describe = partial(self.method.describe, target=target)
         chunks = [
             self.call(
-                describe, self.labelled, self.y, self._view(table, rows[i : i + CHUNK]), self.carry
+                describe,
+                self.labelled,
+                self.known,
+                self._view(table, rows[i : i + CHUNK]),
+                self.carry,
             )
             for i in range(0, len(rows), CHUNK)
         ]
-        return Described(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
+        return Described(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))
