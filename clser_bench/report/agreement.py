@@ -1,0 +1,408 @@
+"""Cards of the tables of a store, and how two cards of one table agree, cell by cell.
+
+The draws of both cards are the same, so what they differ by is not chance but rounding, other
+library code, or other input. A cell is
+
+- `identical` where every draw has the same UAR (or both have none, for the same reason);
+- `within noise` where the paired differences scatter around zero: their mean is not significant
+  (t test over the draws, Holm over all cells that are not identical, 5 %), and no single draw is
+  off by more than two standard deviations of the draws (of all pairs of that method together);
+- `different` else, and where one draw alone differs: it has no spread to compare with.
+
+Without Holm's correction, at five draws one cell in nine would be called different by chance. The
+mean over the pairs stands among the cells, so that a small shift that all pairs share is found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import ValidationError
+from scipy.special import stdtr
+
+from clser_bench.errors import SpecError
+from clser_bench.report.board import Cell, LeaderboardTable, Line
+from clser_bench.report.card import (
+    Card,
+    CardCell,
+    CardMethod,
+    CardPair,
+    CardRules,
+    Machine,
+    Requested,
+    Software,
+    faults,
+    seal,
+)
+from clser_bench.report.evidence import SIGNIFICANT
+from clser_bench.report.statistics import holm
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from clser_bench.store.records import Planned, Run
+from clser_bench.trial import Trial, Value
+
+IDENTICAL, NOISE, DIFFERENT = "identical", "within noise", "different"
+MEAN = "mean"
+
+_EXACT = 1e-9  # points of UAR: the last bits of a mean of recalls
+_WIDEST = 2.0
+_CHUNK = 512  # records read at once: each brings its scores along
+
+Draws = Mapping[int, float]
+"""UAR in percent by seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellAgreement:
+    """How a cell agrees with the card.
+
+    Attributes:
+        method: its name.
+        pair: the pair, or `mean` for the mean over all.
+        verdict: `identical`, `within noise` or `different`.
+        n: draws that both have.
+        shift: mean over these draws of the UAR here minus the card's, in points; None for a hole.
+        largest: largest absolute difference of a draw, in points; None for a hole.
+        p: of the shift, not yet corrected; None where that is not what decides.
+        reason: why it is different where that is not the shift.
+    """
+
+    method: str
+    pair: str
+    verdict: str
+    n: int = 0
+    shift: float | None = None
+    largest: float | None = None
+    p: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How a table agrees with the card.
+
+    Attributes:
+        cells: by method and pair, as in the card; each method's mean over the pairs after them.
+        corpora: codes of corpora whose audio, labels, features or normalisation differ.
+        changes: what differs of methods, a line each: versions, hyper-parameters.
+    """
+
+    cells: tuple[CellAgreement, ...]
+    corpora: tuple[str, ...]
+    changes: tuple[str, ...]
+
+    def count(self, verdict: str) -> int:
+        """How many cells are identical, within noise or different."""
+        return sum(cell.verdict == verdict for cell in self.cells)
+
+
+def compare(card: Card, found: Card) -> Agreement:
+    """Compare what was found with what a card says; see the module for the rule.
+
+    Args:
+        card: what is claimed; its tolerances come from the other one.
+        found: the card of the same table, made here.
+    """
+    methods = {method.method: method for method in found.methods}
+    places = {pair.pair: place for place, pair in enumerate(found.pairs)}
+    cells: list[CellAgreement] = []
+    for method in card.methods:
+        mine = methods.get(method.method)
+        at = [None if mine is None else places.get(pair.pair) for pair in card.pairs]
+        theirs = [None if mine is None or i is None else mine.cells[i] for i in at]
+        cells += _row(card, method, theirs, seeds=() if mine is None else mine.seeds)
+    return Agreement(
+        cells=tuple(_decided(cells)),
+        corpora=tuple(_other_corpora(card, found)),
+        changes=tuple(_changes(card, methods)),
+    )
+
+
+def other_software(card: Software, here: Software) -> Iterator[str]:
+    """What the card was written with and is another version here, a line each.
+
+    Args:
+        card: of the card.
+        here: of this process.
+    """
+    told = {"clser-bench": card.clser_bench, "commit": card.commit, "Python": card.python}
+    have = {"clser-bench": here.clser_bench, "commit": here.commit, "Python": here.python}
+    told, have = {**told, **card.packages}, {**have, **here.packages}
+    for name, version in told.items():
+        if version and have.get(name, "") != version:
+            yield f"{name}: {version} in the card, {have.get(name) or 'none'} here"
+    if card.modified or here.modified:
+        whose = [who for who, its in (("card", card), ("one", here)) if its.modified]
+        yield f"code with changes of its own, in no commit: that of this {' and this '.join(whose)}"
+
+
+def _row(
+    card: Card, method: CardMethod, found: Sequence[CardCell | None], *, seeds: Sequence[int]
+) -> Iterator[CellAgreement]:
+    """A method's cells, and its mean over the pairs where every pair has the same draws."""
+    here = [{} if cell is None else _draws(seeds, cell.uars) for cell in found]
+    told = [_draws(method.seeds, cell.uars) for cell in method.cells]
+    variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]
+    spread = math.sqrt(float(np.mean(variances))) if variances else 0.0
+    for pair, cell, other, draws in zip(card.pairs, method.cells, found, here, strict=True):
+        reason = _unlike(method, cell, other, draws)
+        made = CellAgreement(
+            method=method.method, pair=str(pair.pair), verdict=DIFFERENT, reason=reason
+        )
+        yield (
+            made
+            if reason
+            else _compared(made, _draws(method.seeds, cell.uars), draws, spread=spread)
+        )
+    kept = set(told[0]) if told else set()
+    if len(told) > 1 and kept and all(set(draws) == kept for draws in (*told, *here)):
+        means = [
+            {seed: float(np.mean([draws[seed] for draws in side])) for seed in kept}
+            for side in (told, here)
+        ]
+        spread = float(np.std(list(means[1].values()), ddof=1)) if len(kept) > 1 else 0.0
+        made = CellAgreement(method=method.method, pair=MEAN, verdict=DIFFERENT)
+        yield _compared(made, *means, spread=spread)
+
+
+def _draws(seeds: Sequence[int], uars: Sequence[float | None]) -> dict[int, float]:
+    return {seed: uar for seed, uar in zip(seeds, uars, strict=True) if uar is not None}
+
+
+def _unlike(method: CardMethod, cell: CardCell, found: CardCell | None, here: Draws) -> str:
+    """Why a cell cannot be compared by its draws; empty where it can."""
+    if found is None:
+        return "not made here"
+    told = _draws(method.seeds, cell.uars)
+    values = list(told.values())
+    if cell.n != len(values) or (
+        cell.mean is not None and (not values or abs(cell.mean - np.mean(values)) > _EXACT)
+    ):
+        return "the card's mean does not follow from its draws"
+    if cell.status != found.status:
+        return f"{cell.status} in the card, {found.status} here: {found.reason or cell.reason}"
+    if set(told) != set(here):
+        seeds = ", ".join(map(str, sorted(set(told) ^ set(here))[:5]))
+        return f"only one of both has draws {seeds}"
+    return ""
+
+
+def _compared(made: CellAgreement, told: Draws, here: Draws, *, spread: float) -> CellAgreement:
+    """Compare the same draws; the p value is still to be corrected."""
+    if not told:
+        return dataclasses.replace(made, verdict=IDENTICAL, reason="no result in either")
+    gaps = np.array([here[seed] - told[seed] for seed in sorted(told)])
+    shift, largest = float(gaps.mean()), float(np.abs(gaps).max())
+    made = dataclasses.replace(made, n=len(gaps), shift=shift, largest=largest)
+    if largest <= _EXACT:
+        return dataclasses.replace(made, verdict=IDENTICAL)
+    if len(gaps) == 1:
+        return dataclasses.replace(made, reason="one draw has no spread to compare with")
+    if largest > _WIDEST * spread:
+        return dataclasses.replace(made, reason=f"a draw is off by more than {_WIDEST:g} sd")
+    error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
+    if error <= _EXACT:
+        return dataclasses.replace(made, p=0.0)
+    return dataclasses.replace(made, p=2 * float(stdtr(len(gaps) - 1, -abs(shift) / error)))
+
+
+def _decided(cells: Sequence[CellAgreement]) -> Iterator[CellAgreement]:
+    """Correct the p values for their number, and judge by them."""
+    corrected = iter(holm([cell.p for cell in cells if cell.p is not None]))
+    for cell in cells:
+        if cell.p is None:
+            yield cell
+        else:
+            significant = next(corrected) < SIGNIFICANT
+            yield dataclasses.replace(cell, verdict=DIFFERENT if significant else NOISE)
+
+
+def _other_corpora(card: Card, found: Card) -> list[str]:
+    here = {pair.pair: pair for pair in found.pairs}
+    codes: set[str] = set()
+    for told in card.pairs:
+        have = here.get(told.pair)
+        if have is None:
+            continue
+        for code, keys in (
+            (told.source, (told.source_key, have.source_key)),
+            (told.target, (told.target_key, have.target_key)),
+        ):
+            if all(keys) and keys[0] != keys[1]:
+                codes.add(code)
+    return sorted(codes)
+
+
+def _changes(card: Card, methods: Mapping[str, CardMethod]) -> Iterator[str]:
+    for told in card.methods:
+        here = methods.get(told.method)
+        if here is None:
+            continue
+        for what, old, new in (
+            ("version", told.version, here.version),
+            ("engine version", told.engine_version, here.engine_version),
+        ):
+            if old and new and old != new:
+                yield f"{told.method}: {what} {old} in the card, {new} here"
+        pairs = [str(pair.pair) for pair in card.pairs]
+        other = [pair for pair in pairs if _point(told, pair) != _point(here, pair)]
+        if other:
+            where = "all pairs" if other == pairs else ", ".join(other)
+            yield f"{told.method}: other hyper-parameters here for {where}"
+
+
+def _point(method: CardMethod, pair: str) -> dict[str, tuple[type, Value]]:
+    """Hyper-parameters of a pair; 1, 1.0 and true are three values."""
+    values = {**method.parameters, **method.of_pairs.get(pair, {})}
+    return {name: (type(value), value) for name, value in values.items()}
+
+
+def make_card(
+    store: Store,
+    table: LeaderboardTable,
+    *,
+    software: Software,
+    machine: Machine,
+    requests: Sequence[Requested] = (),
+    commands: Sequence[str] = (),
+) -> Card:
+    """Make the card of a table.
+
+    Args:
+        store: the results that the table was made of.
+        table: as `tables.leaderboard` made it.
+        software: what the card is written with.
+        machine: where.
+        requests: of the runs behind the table, as `runs_of` orders them.
+        commands: the same as shell commands.
+
+    Raises:
+        SpecError: methods of the table saw different audio or features, or a name in it is one
+            that a card cannot hold.
+        StoreError: the database is damaged.
+    """
+    trials = list(_trials(store, table))
+    planned: dict[int, list[Planned]] = {}
+    for item in store.planned([line.slice for line in table.lines]):
+        planned.setdefault(item.slice, []).append(item)
+    points: dict[int, dict[str, dict[str, Value]]] = {}
+    for point in store.points(list(planned)):
+        points.setdefault(point.slice, {})[str(point.pair)] = dict(point.parameters)
+    try:
+        card = Card(
+            title=table.title,
+            protocol_version=table.protocol_version,
+            synthetic=table.synthetic,
+            rules=CardRules(**dataclasses.asdict(table.rules)),
+            pairs=tuple(_pairs(table, trials, planned)),
+            methods=tuple(
+                _method(
+                    table, line, trials, planned.get(line.slice, ()), points.get(line.slice, {})
+                )
+                for line in table.lines
+            ),
+            remarks=table.remarks,
+            requests=tuple(requests),
+            commands=tuple(commands),
+            software=software,
+            machine=machine,
+        )
+    except ValidationError as error:
+        raise SpecError(f"{table.title}: a card cannot hold it: {faults(error)}") from error
+    return seal(card)
+
+
+def runs_of(store: Store, table: LeaderboardTable) -> Iterator[tuple[Run, tuple[str, ...]]]:
+    """The stored plans behind a table, the latest last, each with the methods it is shown for.
+
+    Args:
+        store: the results that the table was made of.
+        table: as `tables.leaderboard` made it.
+    """
+    run_of = {item.id: item.run for item in store.slices()}
+    for run in store.runs():
+        methods = {line.method for line in table.lines if run_of[line.slice] == run.id}
+        if methods:
+            known = [name for name in run.methods if name in methods]
+            yield run, (*known, *sorted(methods - set(known)))
+
+
+def _trials(store: Store, table: LeaderboardTable) -> Iterator[Trial]:
+    """The trials of a table that something is stored of."""
+    for run, methods in runs_of(store, table):
+        ids = store.planned_ids(run.id)
+        for start in range(0, len(ids), _CHUNK):
+            for record in store.records(ids[start : start + _CHUNK]):
+                trial = record.trial
+                if trial.method in methods and str(trial.shots) == table.rules.shots:
+                    yield trial
+
+
+def _pairs(
+    table: LeaderboardTable, trials: Iterable[Trial], planned: Mapping[int, Sequence[Planned]]
+) -> Iterator[CardPair]:
+    keys: dict[Pair, set[tuple[str, str]]] = {}
+    for trial in trials:
+        keys.setdefault(trial.pair, set()).add((trial.source_key, trial.target_key))
+    classes = {item.pair: item.classes for items in planned.values() for item in items}
+    for pair in table.pairs:
+        found = sorted(keys.get(pair, {("", "")}))
+        if len(found) > 1:
+            raise SpecError(
+                f"{table.title}: methods saw different audio or features of {pair}, so one card "
+                "cannot tell of all; run them again, or name some with --methods"
+            )
+        yield CardPair(
+            source=pair.source,
+            target=pair.target,
+            classes=classes.get(pair, ()),
+            source_key=found[0][0],
+            target_key=found[0][1],
+        )
+
+
+def _method(
+    table: LeaderboardTable,
+    line: Line,
+    trials: Iterable[Trial],
+    planned: Sequence[Planned],
+    points: Mapping[str, dict[str, Value]],
+) -> CardMethod:
+    own = [(trial.version, trial.engine_version) for trial in trials if trial.method == line.method]
+    version, engine = max(own, default=(0, 0))
+    seeds = sorted({item.seed for item in planned})
+    uars = {(item.pair, item.seed): item.uar for item in planned}
+    typed = [{(name, type(value), value) for name, value in p.items()} for p in points.values()]
+    shared = {name: value for name, _, value in set.intersection(*typed)} if typed else {}
+    rest = {pair: {n: v for n, v in p.items() if n not in shared} for pair, p in points.items()}
+    return CardMethod(
+        method=line.method,
+        kind=line.kind,  # type: ignore[arg-type]  # checked by the model
+        version=version,
+        engine_version=engine,
+        parameters=dict(sorted(shared.items())),
+        of_pairs={pair: values for pair, values in rest.items() if values},
+        seeds=tuple(seeds),
+        cells=tuple(
+            _cell(cell, tuple(uars.get((pair, seed)) for seed in seeds))
+            for pair, cell in zip(table.pairs, line.cells, strict=True)
+        ),
+    )
+
+
+def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
+    reason = "".join(letter if letter.isprintable() else " " for letter in cell.reason[:1000])
+    if "/" in reason or "\\" in reason:  # it may name a folder of this machine
+        reason = "see `clser-bench status` of the results file"
+    return CardCell(
+        mean=cell.mean,
+        sd=cell.std,
+        n=cell.n,
+        uars=uars,
+        status=cell.status,  # type: ignore[arg-type]  # checked by the model
+        reason=reason,
+    )

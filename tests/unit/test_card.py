@@ -1,0 +1,305 @@
+"""Cards: what they tell of a table, and what is refused when one is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.report.agreement import make_card, runs_of
+from clser_bench.report.board import LeaderboardTable
+from clser_bench.report.card import Card, Machine, Requested, Software, as_text, read_card, seal
+from clser_bench.report.tables import leaderboard
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from tests.boards import KEY, PAIRS, run
+from tests.records import hole, ok, trial
+
+SOFTWARE = Software(clser_bench="1.2", python="3.11.7", packages={"numpy": "2.0"})
+MACHINE = Machine(processor="a processor", cores=2, memory_gib=8.0, system="a system")
+REQUEST = Requested(
+    suite="bc",
+    pairs=(("B", "C"),),
+    methods=("sere",),
+    shots=5,
+    seeds=2,
+    features="acoustic",
+    align="anchors",
+    normalisation="corpus",
+    setting="transductive",
+    prior="natural",
+    fixed4=False,
+    selection="default",
+    settings={"sere": {"steps": 3, "weight": 1.0, "dual": True, "kind": "x"}},
+    skip_bad=False,
+    manifests=0,
+    folder=True,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with Store(tmp_path / "r.sqlite") as opened:
+        yield opened
+
+
+def table_of(store: Store, **wanted: Any) -> LeaderboardTable:
+    (table,) = leaderboard(store, intervals=False, **wanted)
+    return table
+
+
+def card_of(store: Store, **wanted: Any) -> Card:
+    return make_card(
+        store,
+        table_of(store, **wanted),
+        software=SOFTWARE,
+        machine=MACHINE,
+        requests=[REQUEST],
+        commands=["clser-bench run"],
+    )
+
+
+def test_a_card_tells_every_draw_of_every_cell(store: Store) -> None:
+    run(store, {"sere": 20, "dann": 12}, seeds=3)
+    card = card_of(store)
+    stored = {
+        (r.trial.method, r.trial.pair, r.trial.seed): r.metrics.uar
+        for r in store.records()
+        if r.metrics
+    }
+    assert [pair.pair for pair in card.pairs] == list(PAIRS)
+    assert [method.method for method in card.methods] == ["sere", "dann"]
+    for method in card.methods:
+        assert method.seeds == (0, 1, 2)
+        for pair, cell in zip(PAIRS, method.cells, strict=True):
+            draws = [stored[method.method, pair, seed] for seed in method.seeds]
+            assert cell.uars == tuple(draws)
+            assert cell.n == 3
+            assert cell.mean == pytest.approx(statistics.mean(draws), abs=1e-12)
+            assert cell.sd == pytest.approx(statistics.stdev(draws), abs=1e-12)
+
+
+def test_a_card_tells_what_the_table_was_made_of(store: Store) -> None:
+    run(store, {"sere": 20}, shots="all", normalisation="speaker", prior="dirichlet:1")
+    card = card_of(store)
+    assert card.rules.shots == "all"
+    assert (card.rules.normalisation, card.rules.prior) == ("speaker", "dirichlet:1")
+    assert (card.protocol_version, card.synthetic) == (1, False)
+    first, second = card.pairs
+    assert first.classes == ("anger", "happiness", "sadness")
+    assert (first.source_key, first.target_key) == ("t-B".ljust(64, "0"), "t-C".ljust(64, "0"))
+    assert (second.source_key, second.target_key) == (first.target_key, first.source_key)
+    (method,) = card.methods
+    assert (method.version, method.engine_version) == (1, 0)
+    assert method.parameters == {"c": 0.05, "steps": 3, "whiten": True}
+    assert method.of_pairs == {}
+
+
+def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
+    # 1 and 1.0 and true are three values
+    values = {"B→C": (("a", 1), ("b", 0.5)), "C→B": (("a", 1.0), ("b", 0.5))}
+    trials = [trial("sere", pair, parameters=point) for pair, point in values.items()]
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    (method,) = card_of(store).methods
+    assert method.parameters == {"b": 0.5}
+    assert {p: (v["a"], type(v["a"])) for p, v in method.of_pairs.items()} == {
+        "B→C": (1, int),
+        "C→B": (1.0, float),
+    }
+
+
+def test_holes_have_reasons_without_places(store: Store) -> None:
+    trials = [trial("sere", str(pair), seed=seed) for pair in PAIRS for seed in (0, 1)]
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.put(
+        [
+            ok(trials[0], KEY.y.tolist(), KEY),
+            hole(trials[1], "not_applicable", "needs\x1b[2J ten shots"),
+            hole(trials[2], "failed", "no such file: /home/ann/secret.wav"),
+            hole(trials[3], "failed", "no such file: C:\\Users\\ann"),
+        ]
+    )
+    first, second = card_of(store).methods[0].cells
+    assert (first.n, first.mean, first.sd, first.uars) == (1, None, None, (100.0, None))
+    assert first.status == "not_applicable"
+    assert first.reason == "needs [2J ten shots (1 of 2 draws)"
+    assert (second.status, second.uars) == ("failed", (None, None))
+    assert second.reason == "see `clser-bench status` of the results file"
+
+
+def test_methods_of_two_runs_are_told_with_theirs(store: Store) -> None:
+    run(store, {"sere": 20})
+    run(store, {"dann": 20, "coral": 12}, seeds=3)
+    run(store, {"coral": 13}, seeds=4)
+    found = [(item.id, methods) for item, methods in runs_of(store, table_of(store))]
+    assert found == [(1, ("sere",)), (2, ("dann",)), (3, ("coral",))]
+    assert {m.method: len(m.seeds) for m in card_of(store).methods} == {
+        "sere": 2,
+        "dann": 3,
+        "coral": 4,
+    }
+
+
+def test_a_table_of_different_audio_has_no_card(store: Store) -> None:
+    run(store, {"sere": 20})
+    trials = [trial("dann", "B→C", tables="u")]
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.put([ok(trials[0], KEY.y.tolist(), KEY)])
+    with pytest.raises(SpecError, match="different audio or features of B→C"):
+        card_of(store)
+    assert len(card_of(store, methods=["sere"]).methods) == 1
+
+
+def test_hostile_names_are_kept_or_refused(store: Store) -> None:
+    run(store, {'<script>|$x$"': 20})
+    assert '<script>|$x$\\"' in as_text(card_of(store))
+    run(store, {"sere\x1b[2J": 20}, shots=1)
+    with pytest.raises(SpecError, match="a card cannot hold it"):
+        card_of(store, shots=1)
+
+
+def test_the_hash_is_that_of_canonical_json(store: Store) -> None:
+    run(store, {"sere": 20})
+    values = json.loads(as_text(card_of(store)))
+    claimed = values.pop("sha256")
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    assert claimed == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_card_is_read_as_it_was_written(store: Store, tmp_path: Path) -> None:
+    run(store, {"sere": 20, "dann": 7}, left_out=[("dann", "B→C", 0)])
+    card = card_of(store)
+    (tmp_path / "card.json").write_text(as_text(card), encoding="utf-8")
+    read = read_card(tmp_path / "card.json")
+    assert read == card
+    settings = read.requests[0].settings["sere"]
+    assert [type(value) for value in settings.values()] == [int, float, bool, str]
+
+
+@pytest.fixture
+def values(store: Store) -> dict[str, Any]:
+    run(store, {"sere": 20})
+    return json.loads(as_text(card_of(store)))
+
+
+def write(path: Path, values: dict[str, Any]) -> Path:
+    """Write values as a card whose hash fits."""
+    rest = {name: value for name, value in values.items() if name != "sha256"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    sealed = {**rest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    path.write_text(json.dumps(sealed))
+    return path
+
+
+CELL = ("methods", 0, "cells", 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("extra",), 1, "extra.*not permitted"),
+        ((*CELL, "extra"), 1, "not permitted"),
+        (("methods", 0, "version"), "1", "valid integer"),
+        (("methods", 0, "version"), 1.0, "valid integer"),
+        (("methods", 0, "version"), True, "valid integer"),
+        (("methods", 0, "version"), 10**12, "less than or equal"),
+        ((*CELL, "uars", 0), 100.5, "less than or equal to 100"),
+        ((*CELL, "uars", 0), "70", "valid number"),
+        ((*CELL, "uars"), [50.0], "a UAR a seed"),
+        ((*CELL, "status"), "great", "'ok', 'failed' or 'not_applicable'"),
+        (("methods", 0, "seeds"), [1, 1], "each seed once"),
+        (("methods", 0, "seeds"), [0, 10_000], "less than 10000"),
+        (("methods", 0, "cells"), [], "a cell a pair"),
+        (("methods", 0, "method"), "sere\x1b[2J", "match pattern"),
+        (("methods", 0, "method"), "sere\u202e", "match pattern"),
+        (("methods", 0, "method"), "", "at least 1"),
+        (("methods", 0, "parameters", "c"), None, "parameters"),
+        (("methods", 0, "parameters", "c"), [1], "parameters"),
+        (("pairs", 0, "source"), "../B", "match pattern"),
+        (("pairs", 1), {"source": "B", "target": "C", "classes": [], "source_key": "",
+                        "target_key": ""}, "stands twice"),
+        (("requests", 0, "seeds"), 10**6, "less than or equal to 10000"),
+        (("requests", 0, "shots"), 0, "greater than or equal to 1"),
+        (("requests", 0, "methods"), [], "at least 1"),
+        (("requests", 0, "normalisation"), "best", "'corpus'"),
+        (("requests", 0, "features"), "x" * 5000, "at most 4096"),
+        (("requests", 0, "corpora"), "/etc", "not permitted"),
+        (("software", "commit"), "HEAD; rm", "match pattern"),
+        (("machine",), None, "machine"),
+        (("format",), 2, "is of format 2, this clser-bench reads 1"),
+    ],
+)  # fmt: skip
+def test_a_card_of_another_form_is_refused(
+    tmp_path: Path, values: dict[str, Any], place: tuple[Any, ...], value: Any, message: str
+) -> None:
+    read_card(write(tmp_path / "good.json", values))
+    *way, last = place
+    inner: Any = values
+    for step in way:
+        inner = inner[step]
+    inner[last] = value
+    with pytest.raises(SpecError, match=message):
+        read_card(write(tmp_path / "bad.json", values))
+
+
+def test_a_missing_field_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
+    del values["rules"]["prior"]
+    with pytest.raises(SpecError, match=r"rules\.prior.*required"):
+        read_card(write(tmp_path / "card.json", values))
+
+
+def test_a_damaged_card_is_refused(tmp_path: Path, store: Store) -> None:
+    run(store, {"sere": 20})
+    card = card_of(store)
+    changed = card.model_copy(update={"title": "another"})
+    path = tmp_path / "card.json"
+    path.write_text(as_text(changed))
+    with pytest.raises(SpecError, match="does not fit its own SHA-256"):
+        read_card(path)
+    path.write_text(as_text(seal(changed)))
+    assert read_card(path).title == "another"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"3", b"\xff\xfe\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1e999}',
+     b'{"a": ' + b"9" * 5000 + b"}", b"null"],
+    ids=["empty", "open", "list", "number", "bytes", "deep", "nan", "infinite", "digits", "null"],
+)  # fmt: skip
+def test_what_is_no_card_is_refused(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "card.json"
+    path.write_bytes(text)
+    with pytest.raises(SpecError, match="is not the JSON of a card"):
+        read_card(path)
+
+
+def test_a_file_that_is_too_large_or_absent_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_card(tmp_path / "absent.json")
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_card(tmp_path)
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate(33 * 2**20)
+    with pytest.raises(SpecError, match="more than 32 MiB"):
+        read_card(tmp_path / "large.json")
+
+
+def test_names_of_unknown_fields_are_written_harmlessly(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    values["\x1b[2J<script>"] = 1
+    with pytest.raises(SpecError) as caught:
+        read_card(write(tmp_path / "card.json", values))
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_pair_is_one(store: Store) -> None:
+    run(store, {"sere": 20})
+    assert card_of(store).pairs[0].pair == Pair("B", "C")

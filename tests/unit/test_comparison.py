@@ -1,0 +1,367 @@
+"""Comparisons of methods: differences, effects, wins, directions, and how they are written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import statistics
+
+import numpy as np
+import pytest
+
+from clser_bench.report.aggregate import aggregate
+from clser_bench.report.comparison import _directed, compare
+from clser_bench.report.comparison_text import as_json, layouts, markdown
+from clser_bench.report.evidence import count, weigh
+from clser_bench.report.resampling import resample, stacks
+from clser_bench.report.statistics import holm, paired_difference
+from clser_bench.report.text import terminal
+from clser_bench.store.database import Store
+from clser_bench.store.records import MethodNote
+from tests.boards import KEY, PAIRS, TWELVE, run
+from tests.records import answer_key, ok, trial
+
+HOSTILE = "<script>alert(1)</script> $x$ *b* _c_ `d` a|b\\|c &lt; [e](http://f)\n# g"
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "clser.sqlite") as opened:
+        yield opened
+
+
+def compared(store, *, resamples=300, **wanted):
+    (table,) = aggregate(store, wanted=wanted)
+    return compare(store, table, resamples=resamples)
+
+
+def contrast(comparison, method, other):
+    (found,) = [
+        item for item in comparison.contrasts if (item.method, item.other) == (method, other)
+    ]
+    return found
+
+
+def put(store, values, *, pairs=PAIRS, seeds=2):
+    """Store methods whose UAR on each pair is 0, 50 or 100 in every draw."""
+    even = KEY.y.copy()
+    even[::2] = (even[::2] + 1) % 3
+    guesses = {0: (KEY.y + 1) % 3, 50: even, 100: KEY.y}
+    trials, records = [], []
+    for method, of_pairs in values.items():
+        for (pair, uar), seed in itertools.product(zip(pairs, of_pairs, strict=True), range(seeds)):
+            trials.append(trial(method, str(pair), seed=seed))
+            records.append(ok(trials[-1], guesses[uar], KEY))
+    store.plan("bc", trials, pairs=pairs, config={})
+    store.put(records)
+
+
+def noisy(store, methods, *, pairs=TWELVE, seeds=3, **rules):
+    """Store methods by their chance of being right, which varies with speaker, pair and draw."""
+    key = answer_key([0, 1, 2] * 16, speakers="aaabbbcccddd" * 4)
+    rng = np.random.default_rng(3)
+    voices = {name: rng.normal(0, 0.05) for name in "abcd"}
+    trials, records = [], []
+    for method, chance in methods.items():
+        for pair, seed in itertools.product(pairs, range(seeds)):
+            trials.append(trial(method, str(pair), seed=seed, **rules))
+            level = chance + rng.normal(0, 0.05)
+            likely = np.array([level + voices[name] for name in key.speakers])
+            wrong = rng.random(len(key.y)) > likely
+            records.append(ok(trials[-1], (key.y + wrong) % 3, key))
+    store.plan("bc", trials, pairs=pairs, config={})
+    store.put(records)
+
+
+def test_differences_are_those_of_the_bootstrap_after_holm(store):
+    noisy(store, {"a": 0.7, "b": 0.6, "c": 0.55})
+    found = compared(store)
+    keys = list(itertools.permutations([line.method for line in found.lines], 2))
+    assert [(item.method, item.other) for item in found.contrasts] == keys
+    counts = count(store, found.table, found.table.lines)
+    half = list(itertools.combinations([line.method for line in found.lines], 2))
+    intervals = [paired_difference(counts[m], counts[o], resamples=300) for m, o in half]
+    corrected = holm([interval.p for interval in intervals])
+    for key, interval, p in zip(half, intervals, corrected, strict=True):
+        item = contrast(found, *key)
+        assert item.interval.estimate == pytest.approx(interval.estimate)
+        assert (item.interval.low, item.interval.high) == pytest.approx(
+            (interval.low, interval.high)
+        )
+        assert (item.p, item.n) == (pytest.approx(p), 3)
+
+
+def test_ranks_of_the_table_follow_from_the_differences(store):
+    noisy(store, {"a": 0.8, "b": 0.78, "c": 0.6, "d": 0.58, "e": 0.4})
+    found = compared(store)
+    table = weigh(store, found.table, resamples=300)
+    ranks = {line.method: line.rank for line in table.lines}
+    better = [item.other for item in found.contrasts if item.p < 0.05 and item.interval.low > 0]
+    assert ranks == {name: 1 + better.count(name) for name in ranks}
+    assert (min(ranks.values()), max(ranks.values())) == (1, 5)
+    assert len(set(ranks.values())) < 5
+
+
+def test_the_other_way_round_is_the_mirror(store):
+    noisy(store, {"a": 0.7, "b": 0.6})
+    found = compared(store)
+    there, back = contrast(found, "a", "b"), contrast(found, "b", "a")
+    assert back.interval.estimate == -there.interval.estimate
+    assert (back.interval.low, back.interval.high) == (-there.interval.high, -there.interval.low)
+    assert (back.p, back.effect, back.n) == (there.p, -there.effect, there.n)
+    assert (back.wins, back.ties, back.losses) == (there.losses, there.ties, there.wins)
+    assert back.mirrored == there
+
+
+def test_effect_by_hand(store):
+    # gains of 100 and 50 points: mean 75, sample deviation √1250
+    put(store, {"a": (100, 50), "b": (0, 0)})
+    found = contrast(compared(store), "a", "b")
+    assert found.interval.estimate == pytest.approx(75)
+    assert found.effect == pytest.approx(75 / statistics.stdev([100, 50]))
+
+
+def test_there_is_no_effect_where_pairs_do_not_vary(store):
+    put(store, {"a": (100, 100), "b": (0, 0), "c": (0, 0)})
+    found = compared(store)
+    assert contrast(found, "a", "b").effect is None
+    same = contrast(found, "b", "c")
+    assert (same.effect, same.interval.estimate, same.p) == (None, 0, 1)
+    assert (same.wins, same.ties, same.losses) == (0, 2, 0)
+    gain = contrast(found, "a", "b")
+    assert (gain.wins, gain.ties, gain.losses) == (2, 0, 0)
+
+
+def test_a_single_pair_has_no_effect(store):
+    put(store, {"a": (50,), "b": (0,)}, pairs=PAIRS[:1])
+    found = compared(store)
+    assert contrast(found, "a", "b").effect is None
+    assert (found.directions, found.ranking.friedman) == ((), None)
+    assert "d_z" in markdown(found)
+
+
+def test_wins_are_cells_whose_own_interval_excludes_zero(store):
+    noisy(store, {"a": 0.8, "b": 0.65, "c": 0.6})
+    found = compared(store)
+    counts = count(store, found.table, found.table.lines)
+    outcomes = set()
+    for item in found.contrasts:
+        cells = [
+            paired_difference([one], [other], resamples=300)
+            for one, other in zip(counts[item.method], counts[item.other], strict=True)
+        ]
+        wins = sum(cell.low > 0 for cell in cells)
+        losses = sum(cell.high < 0 for cell in cells)
+        assert (item.wins, item.losses) == (wins, losses)
+        assert item.wins + item.ties + item.losses == 12
+        gains = [cell.estimate for cell in cells]
+        assert item.effect == pytest.approx(statistics.mean(gains) / statistics.stdev(gains))
+        outcomes |= {(wins > 0, losses > 0, item.ties > 0)}
+    assert len(outcomes) > 1
+
+
+def test_directions_are_differences_on_the_same_resamples(store):
+    noisy(store, {"a": 0.8, "b": 0.6}, pairs=PAIRS)
+    found = compared(store)
+    counts = count(store, found.table, found.table.lines)
+    (direction,) = found.directions
+    assert (direction.pair, direction.n) == (PAIRS[0], 3)
+    spread = _directed({name: tuple(items) for name, items in counts.items()}, 300)
+    for place, line in enumerate(found.lines):
+        made = [resample(next(stacks([item])), 300) for item in counts[line.method]]
+        apart = made[0].crossed[0] - made[1].crossed[0]
+        assert spread.crossed[place, place] == pytest.approx(np.var(apart, ddof=1))
+        parts = [
+            np.var(getattr(part, what)[0], ddof=1)
+            for part in made
+            for what in ("speakers", "draws")
+        ]
+        assert sorted(spread.parts[:, place, place]) == pytest.approx(sorted(parts))
+        there, back = (cell.mean for cell in line.cells)
+        assert direction.methods[place].estimate == pytest.approx(there - back)
+        low, high = direction.methods[place].low, direction.methods[place].high
+        assert (low + high) / 2 == pytest.approx(there - back)
+    estimates = [interval.estimate for interval in direction.methods]
+    assert direction.mean.estimate == pytest.approx(statistics.mean(estimates))
+
+
+def test_the_mean_direction_of_two_like_methods_is_that_of_one(store):
+    put(store, {"a": (100, 50), "b": (100, 50)})
+    (direction,) = compared(store).directions
+    assert direction.mean == pytest.approx(direction.methods[0])
+    assert direction.mean.estimate == pytest.approx(50)
+
+
+def test_every_two_corpora_have_one_direction(store):
+    run(store, {"a": 18, "b": 12}, pairs=TWELVE)
+    names = [str(item.pair) for item in compared(store).directions]
+    assert names == ["B→C", "B→R", "B→O", "C→R", "C→O", "R→O"]
+
+
+def test_only_whole_ranked_methods_are_compared(store):
+    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+    methods = {"a": 20, "b": 12, "chance": 8, "best": 24, "holey": 16}
+    run(store, methods, notes=notes, left_out={("holey", "B→C", 0)})
+    found = compared(store)
+    assert [line.method for line in found.lines] == ["a", "b"]
+    assert len(found.ranking.average) == 2
+    assert "not compared, since a pair has no result: holey" in found.remarks
+
+
+def test_methods_are_compared_on_the_draws_that_both_have(store):
+    run(store, {"a": 20, "b": 12}, seeds=4)
+    run(store, {"c": 16}, seeds=2)
+    found = compared(store)
+    assert contrast(found, "a", "b").n == 4
+    assert contrast(found, "a", "c").n == 2
+    assert found.directions[0].n == 2
+
+
+def test_methods_without_a_common_draw_are_not_compared(store):
+    run(store, {"a": 20, "b": 12}, seeds=1)
+    late = [trial("c", str(pair), seed=7) for pair in PAIRS]
+    store.plan("bc", late, pairs=PAIRS, config={})
+    store.put([ok(of, KEY.y, KEY) for of in late])
+    found = compared(store)
+    keys = [(item.method, item.other) for item in found.contrasts]
+    assert keys == [("a", "b"), ("b", "a")]
+    assert found.directions == ()
+    assert "2 pairs of methods share no draw, so they are not compared" in found.remarks
+    assert any("holds for this one draw only" in remark for remark in found.remarks)
+    assert "Directions" not in markdown(found)
+
+
+def test_with_all_labels_one_draw_is_compared_with_many(store):
+    run(store, {"a": 20}, seeds=1, shots="all")
+    run(store, {"b": 12}, seeds=3, shots="all")
+    found = compared(store)
+    item = contrast(found, "a", "b")
+    assert item.n == 1
+    assert item.interval.low < item.interval.estimate < item.interval.high
+    assert found.directions[0].n == 1
+    assert not any("this one draw" in remark for remark in found.remarks)
+
+
+def test_a_table_without_ranked_methods_is_empty(store):
+    run(store, {"chance": 8}, notes={"chance": MethodNote(role="bound")})
+    found = compared(store)
+    assert (found.lines, found.contrasts, found.directions) == ((), (), ())
+    assert "(k = 0)" in markdown(found)
+    assert [row["row"] for row in json.loads(as_json(found))] == ["friedman"]
+
+
+def test_a_single_method_is_compared_with_none(store):
+    run(store, {"a": 20})
+    found = compared(store)
+    assert (found.ranking.average, found.ranking.critical, found.contrasts) == ((1,), None, ())
+    assert "Differences" not in markdown(found)
+
+
+def test_markdown_says_what_was_compared_and_how(store):
+    run(store, {"a": 23, "b": 20, "c": 12}, seeds=4, pairs=TWELVE, synthetic=True)
+    found = compared(store)
+    written = markdown(found)
+    assert written.startswith("### bc, 5 shots, transductive (synthetic speech): comparison")
+    for said in (
+        "suite bc · features acoustic · normalisation corpus · setting transductive",
+        "shots 5 · seeds 4",
+        "The speech is synthetic",
+        "(k = 3); bounds and oracles are not",
+        "crossed bootstrap of speakers and draws (300 resamples)",
+        "after Holm over all pairs of ranked methods",
+        "(12 pairs)",
+        "not corrected for their number",
+        "n = 4 draws",
+        "Pairs share corpora, so they are not independent",
+        "Nemenyi critical difference of average ranks at 0.05: 0.96",
+    ):
+        assert said in written
+    assert "**" not in written
+
+
+def test_only_what_is_separable_is_marked(store):
+    noisy(store, {"a": 0.8, "b": 0.79, "c": 0.6})
+    found = compared(store)
+    (table,) = [item for item in layouts(found) if item.title.startswith("Differences")]
+    marks = set()
+    for method, other, difference, *_ in table.cells:
+        item = contrast(found, method, other)
+        assert difference.endswith("*") == (item.p < 0.05)
+        marks.add(difference.endswith("*"))
+    assert marks == {True, False}
+
+
+def test_zero_has_no_sign(store):
+    put(store, {"a": (100, 50), "b": (100, 50)})
+    written = markdown(compared(store))
+    assert re.search(r"\| +0\.0 \[0\.0, 0\.0\] \|", written)
+    assert not re.search(r"[+-]0\.0", written)
+
+
+def cells_of(line):
+    """Cells of a row of a Markdown table: parted at bars without a backslash just before."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def shown(cell):
+    """What a reader sees of a cell: bars freed by the table, then escapes and entities."""
+    freed = re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", cell.replace("\\|", "|"))
+    return freed.replace("&lt;", "<").replace("&amp;", "&")
+
+
+def test_hostile_names_stay_text_in_their_cells(store):
+    run(store, {HOSTILE: 20, "b": 12}, seeds=2)
+    written = markdown(compared(store))
+    assert "<script" not in written
+    assert "](" not in re.sub(r"\\\]", "", written)
+    assert not re.search(r"(?<!\\)[$`*]", written)
+    rows = [line for line in written.splitlines() if line.startswith("| ")]
+    named = [cells_of(line) for line in rows if "script" in line]
+    assert len(named) >= 4
+    assert {shown(row[0]).removeprefix("1 ") for row in named} == {HOSTILE.replace("\n", " ")}
+    for block in re.findall(r"(?:^\|.*\n)+", written, re.MULTILINE):
+        assert len({len(cells_of(line)) for line in block.splitlines()}) == 1
+
+
+def test_json_has_flat_rows_of_every_kind(store):
+    noisy(store, {"a": 0.8, "b": 0.65, HOSTILE: 0.6})
+    found = compared(store)
+    rows = json.loads(as_json(found))
+    kinds = {kind: [row for row in rows if row["row"] == kind] for kind in
+             ("method", "difference", "direction", "friedman", "clique")}  # fmt: skip
+    assert {name: len(of) for name, of in kinds.items() if name != "clique"} == {
+        "method": 3,
+        "difference": 6,
+        "direction": 6 * 4,
+        "friedman": 1,
+    }
+    assert sum(map(len, kinds.values())) == len(rows)
+    for row in rows:
+        assert (row["suite"], row["features"], row["shots"]) == ("bc", "acoustic", 5)
+        assert row["synthetic"] is False
+    item, first = found.contrasts[0], kinds["difference"][0]
+    assert first["d_z"] == pytest.approx(item.effect, abs=1e-4)
+    assert first["p_holm"] == pytest.approx(item.p, abs=1e-4)
+    assert first["low"] <= first["difference"] <= first["high"]
+    assert (first["wins"], first["ties"], first["losses"]) == (item.wins, item.ties, item.losses)
+    means = [row for row in kinds["direction"] if row["method"] is None]
+    assert [row["pair"] for row in means] == [str(item.pair) for item in found.directions]
+    assert kinds["method"][2]["method"] == HOSTILE
+    assert kinds["friedman"][0]["critical_difference"] == pytest.approx(0.9569, abs=1e-4)
+
+
+def test_unknown_values_are_null(store):
+    put(store, {"a": (100, 100), "b": (0, 0)})
+    rows = json.loads(as_json(compared(store)))
+    assert [row["d_z"] for row in rows if row["row"] == "difference"] == [None, None]
+    (found,) = [row for row in rows if row["row"] == "friedman"]
+    assert (found["chi2"], found["p"], found["methods"]) == (None, None, 2)
+
+
+def test_a_comparison_is_the_same_every_time_and_fits_a_terminal(store):
+    run(store, {"a": 20, "b": 12}, seeds=2, pairs=TWELVE)
+    first, again = compared(store), compared(store)
+    assert (markdown(first), as_json(first)) == (markdown(again), as_json(again))
+    for layout in layouts(first):
+        assert "a " in terminal(layout, width=60, color=False)
