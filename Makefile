@@ -5,7 +5,7 @@ PYTHON ?=
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
-EXTRAS := demo,opensmile,test
+EXTRAS := demo,opensmile,optuna,test
 
 python := $(VENV)/bin/python
 # Named by the folder: console scripts hold absolute paths, so a moved checkout installs again.

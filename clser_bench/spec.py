@@ -38,7 +38,7 @@ FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
 
 Shots = int | Literal["all"]
 Normalisation = Literal["corpus", "speaker", "source", "none"]
-Setting = Literal["transductive", "inductive"]
+Setting = Literal["transductive", "inductive", "held-out"]
 Gender = Literal["female", "male", "other", ""]
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
@@ -194,7 +194,8 @@ class Protocol:
         features: name of the feature set.
         normalisation: whose statistics the z-scores use.
         setting: `transductive`, or `inductive` (half of the target's speakers adapt, the other
-            half is scored, and the other way round).
+            half is scored, and the other way round), or `held-out` (a fifth of the source's
+            labels is kept back and scored: for model selection, never in a table).
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
         fixed4: only anger, fear, happiness, sadness.
         selection: how hyper-parameters were chosen; `default` is the shipped defaults.
@@ -210,7 +211,7 @@ class Protocol:
     def __post_init__(self) -> None:
         allowed: dict[str, tuple[str, ...]] = {
             "normalisation": ("corpus", "speaker", "source", "none"),
-            "setting": ("transductive", "inductive"),
+            "setting": ("transductive", "inductive", "held-out"),
         }
         for field, names in allowed.items():
             value = getattr(self, field)

@@ -78,6 +78,28 @@ class Sere(Trained):
         "whitening": (0.25, 0.5),
         "irf_instances": (0.0, 0.5),
     }
+    spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "irf": {
+            "irf_temperature": "0.03:0.3",
+            "irf_highlight": "0.03:1",
+            "irf_steps": "0:4",
+            "irf_coupling": "0:0.9",
+            "irf_neighbours": "log:3:40",
+            "irf_sharpness": "0.5:4",
+            "irf_start_share": "0.05:1",
+            "irf_instances": "0:1",
+            "irf_transport": "0.01:0.3",
+            "irf_rounds": "0:5",
+            "irf_pull": "0:0.8",
+        },
+        "tric": {
+            "prototype_weight": "log:0.03:10",
+            "dual_weight": "log:0.03:10",
+            "ramp_start": "0:0.8",
+            "ramp_length": "0.05:1",
+            "language_decay": "log:0.01:100",
+        },
+    }
 
     learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     steps: int = hyper(50, low=1, high=100_000, about="optimiser steps (batches)")

@@ -8,7 +8,19 @@ import typer
 from typer.core import TyperGroup
 
 from clser_bench import __version__
-from clser_bench.cli import corpora, doctor, features, listing, running, tables
+from clser_bench.cli import (
+    breakdown,
+    corpora,
+    doctor,
+    exchange,
+    features,
+    figures,
+    listing,
+    reproduce,
+    running,
+    sweeping,
+    tables,
+)
 from clser_bench.cli.output import complain
 from clser_bench.errors import ClserError
 
@@ -64,7 +76,14 @@ def _options(
 
 app.command("run")(running.run)
 app.command("resume")(running.resume)
+app.command("sweep")(sweeping.sweep)
 app.command("leaderboard")(tables.leaderboard)
+app.command("breakdown")(breakdown.breakdown)
+app.command("figures")(figures.figures)
+app.command("card")(reproduce.card)
+app.command("reproduce")(reproduce.reproduce)
+app.command("export")(exchange.export)
+app.command("import")(exchange.import_)
 app.command("status")(tables.status)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)

@@ -66,6 +66,32 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", metavar="N", min=1, help="Processes; one a core where not given."),
 ]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler",
+        metavar="WHERE",
+        help="ray (processes on all cores) or local (this process).",
+    ),
+]
+RayAddress = Annotated[
+    str,
+    typer.Option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="Join a Ray cluster that runs (auto: the one of this machine), instead of starting "
+        "one; see docs/scaling.md.",
+    ),
+]
+GpusPerPack = Annotated[
+    float,
+    typer.Option(
+        "--gpus-per-pack",
+        metavar="SHARE",
+        min=0.0,
+        help="Train packs on GPUs, each with this share of one: 0.25 for four packs a GPU.",
+    ),
+]
 SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="List unreadable files, instead of stopping."),

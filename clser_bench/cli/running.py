@@ -79,11 +79,10 @@ def run(
         typer.Option(metavar="FILE", help="TOML with hyper-parameters: [METHOD] NAME = VALUE."),
     ] = None,
     results: options.Results = options.RESULTS,
-    scheduler: Annotated[
-        str,
-        typer.Option(metavar="WHERE", help="ray (processes on all cores) or local (this process)."),
-    ] = "ray",
+    scheduler: options.Scheduler = "ray",
     workers: options.Workers = None,
+    ray_address: options.RayAddress = "",
+    gpus_per_pack: options.GpusPerPack = 0.0,
     skip_bad: options.SkipBad = False,
     with_: options.With = "",
     format_: options.Format = "table",
@@ -120,6 +119,8 @@ def run(
         skip_bad=skip_bad,
         align=align,
         devices=options.words(devices),
+        ray_address=ray_address,
+        gpus_per_pack=gpus_per_pack,
     )
     _go(config, format_=format_, with_=with_)
 
@@ -143,7 +144,7 @@ def resume(
     from clser_bench.store.database import Store
 
     with Store(results, create=False) as store:
-        runs = store.runs()
+        runs = [run for run in store.runs() if "imported" not in run.config]
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
     _go(RunConfig.from_json(runs[-1].config, results=results), format_=format_, with_=with_)

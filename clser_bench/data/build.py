@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from clser_bench.data.draws import draw, labelled_rows, permuted
 from clser_bench.data.halves import halves
+from clser_bench.data.held_out import hold_out
 from clser_bench.errors import CorpusError
 from clser_bench.seeding import generator
 from clser_bench.spec import EMOTIONS, Protocol, Shots
@@ -63,7 +64,9 @@ def build(
 
     Returns:
         One fold, or the two of the inductive setting: in each, one half of the speakers is
-        adapted to and the other is scored.
+        adapted to and the other is scored. In the setting `held-out` a fifth of the labelled
+        source utterances is kept back and scored, nothing of the target: there the target's table
+        has the source's rows below its own.
 
     Raises:
         CorpusError: a class has too few utterances, or a half of the speakers has none.
@@ -72,6 +75,19 @@ def build(
     everything, _ = labelled_rows(source, classes)
     rows = target_rows(target, classes=classes, seed=seed, protocol=protocol)
     names = tuple(classes)
+    if protocol.setting == "held-out":
+        source_table, both = tables(source, target, None)
+        train, kept = hold_out(labelled, source=source.spec.code, seed=seed)
+        problem = Problem(
+            classes=names,
+            source=source_table,
+            target=both,
+            labelled=train,
+            unlabelled=np.setdiff1d(everything, train.rows),
+            adapt=rows,
+            scored=len(target.utterances) + np.sort(kept.rows),
+        )
+        return (Fold(problem=problem, key=_answers(source, np.sort(kept.rows), names)),)
     folds = []
     for adapt, scored, known in _parts(target, rows, protocol):
         source_table, target_table = tables(source, target, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ class RunConfig:
         skip_bad: leave unreadable files out and say so, instead of stopping.
         align: how feature sets of different encoders are aligned; one of `features.aligned.HOW`.
         devices: where encoders run; empty for the first GPU, else the CPU.
+        ray_address: of a Ray cluster to join; `auto` for the one of this machine; empty to start
+            one.
+        gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
     """
 
     suite: str | None = None
@@ -61,6 +65,8 @@ class RunConfig:
     skip_bad: bool = False
     align: str = DEFAULT_ALIGNMENT
     devices: tuple[str, ...] = ()
+    ray_address: str = ""
+    gpus_per_pack: float = 0.0
 
     def __post_init__(self) -> None:
         if self.scheduler not in ("ray", "local"):
@@ -73,6 +79,10 @@ class RunConfig:
         for name, value in (("seeds", self.seeds), ("workers", self.workers)):
             if value is not None and value < 1:
                 raise SpecError(f"{name} {value}: a positive number is needed")
+        if not 0 <= self.gpus_per_pack < math.inf:
+            raise SpecError(f"gpus-per-pack {self.gpus_per_pack}: 0 or more is needed")
+        if self.ray_address and self.scheduler != "ray":
+            raise SpecError(f"--ray-address {self.ray_address} needs --scheduler ray")
         check_alignment(self.align)
         if not self.methods or not self.shots:
             raise SpecError("name at least one method and one number of shots")
@@ -97,6 +107,8 @@ class RunConfig:
             "skip_bad": self.skip_bad,
             "align": self.align,
             "devices": list(self.devices),
+            "ray_address": self.ray_address,
+            "gpus_per_pack": self.gpus_per_pack,
         }
 
     @classmethod
@@ -127,6 +139,8 @@ class RunConfig:
                 skip_bad=stored["skip_bad"],
                 align=stored.get("align", DEFAULT_ALIGNMENT),
                 devices=tuple(stored.get("devices", ())),
+                ray_address=stored.get("ray_address", ""),
+                gpus_per_pack=stored.get("gpus_per_pack", 0.0),
             )
         except (KeyError, TypeError) as error:
             raise SpecError(

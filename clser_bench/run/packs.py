@@ -49,6 +49,7 @@ def cut(
     open_ids: Collection[str],
     failed_ids: Collection[str],
     grouping: Grouping,
+    mixed: bool = False,
 ) -> tuple[Pack, ...]:
     """Cut trials into packs.
 
@@ -58,6 +59,8 @@ def cut(
         open_ids: trials still to run; the others keep their place but are left out.
         failed_ids: open trials that failed once; each gets a pack of its own.
         grouping: which jobs may share a pack, and how many.
+        mixed: whether points of a method share packs as far as they differ in real values only:
+            a population of a sweep. Blocks are then cut in the order of the trials.
 
     Returns:
         Packs, the longest first.
@@ -66,13 +69,15 @@ def cut(
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         # parameters: a selection has several points of a method on the same seed and pair
-        point = [list(pair) for pair in trial.parameters]
+        point = [] if mixed else [list(pair) for pair in trial.parameters]
         key = digest([group_key(jobs[trial.id][0]), trial.method, point, trial.shots])
         groups.setdefault(key, []).append(trial)
     packs = []
     for members in groups.values():
         limit = pack_limit(jobs[members[0].id][0])
-        for block in blocks(members, folds=len(jobs[members[0].id]), limit=limit):
+        folds = len(jobs[members[0].id])
+        made = chunks if mixed else blocks
+        for block in made(members, folds=folds, limit=limit):
             left = [trial for trial in block if trial.id in open_ids]
             alone = [[trial] for trial in left if trial.id in failed_ids]
             together = [trial for trial in left if trial.id not in failed_ids]
@@ -102,6 +107,19 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
         key = (five, rest // seeds_a_block, 0) if seeds_a_block else (five, rest, place[trial.pair])
         made.setdefault(key, []).append(trial)
     return list(made.values())
+
+
+def chunks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Trial]]:
+    """Cut the trials of one group into blocks in their own order.
+
+    Args:
+        trials: of one group.
+        folds: jobs a trial.
+        limit: the most jobs that a block should hold; a trial is never divided.
+    """
+    ordered = list(trials)
+    fit = max(1, limit // folds)
+    return [ordered[start : start + fit] for start in range(0, len(ordered), fit)]
 
 
 def _pack(trials: Sequence[Trial], jobs: Mapping[str, tuple[Job, ...]], limit: int) -> Pack:

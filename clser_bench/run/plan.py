@@ -6,33 +6,26 @@ Everything that can be wrong with a request is found here, before anything runs.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.build import Fold, Tables, build
 from clser_bench.data.cache import cache_folder
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.features.aligned import written
-from clser_bench.features.languages import hear
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards, read_points
-from clser_bench.run.choice import Say, choose
+from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
-from clser_bench.run.corpora import Read, read
+from clser_bench.run.ground import Folds, Ground, prepare
 from clser_bench.run.names import expand
 from clser_bench.run.packs import Grouping, Pack, cut
-from clser_bench.run.sides import Sides
-from clser_bench.run.trials import read_facts, trials_of
+from clser_bench.run.trials import trials_of
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.seeding import seed_of
-from clser_bench.spec import Pair, Protocol, Shots
+from clser_bench.spec import Pair, Protocol
 from clser_bench.store.records import MethodNote
 from clser_bench.trial import AnswerKey, Job, Skipped, Trial
-
-Folds = Callable[[Trial], tuple[Fold, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +42,7 @@ class Plan:
         cards: of the methods, in the order asked for, a card a point.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
+        mixed: whether points of a method may share packs.
     """
 
     config: RunConfig
@@ -59,6 +53,7 @@ class Plan:
     cards: tuple[Card, ...]
     folds: Folds
     skipped: tuple[Skipped, ...] = ()
+    mixed: bool = False
 
     @property
     def packed(self) -> tuple[Trial, ...]:
@@ -114,7 +109,14 @@ class Plan:
             return ()
         trials = self.packed
         jobs = {trial.id: self.jobs(trial) for trial in trials}
-        return cut(trials, jobs, open_ids=open_ids, failed_ids=failed_ids, grouping=grouping)
+        return cut(
+            trials,
+            jobs,
+            open_ids=open_ids,
+            failed_ids=failed_ids,
+            grouping=grouping,
+            mixed=self.mixed,
+        )
 
 
 def make_plan(
@@ -143,34 +145,45 @@ def make_plan(
     place = cache_folder() if cache is None else cache
     protocol = _protocol(config, points=points)
     cards = _cards(config, protocol, cache=place)
-    choice = choose(config, cache=place, progress=progress, say=say)
-    if protocol.selection == select.OTHER_PAIRS:
-        select.check(choice.suite, choice.table, asked=config.pairs)
-    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
-    protocol = dataclasses.replace(protocol, features=written(heard, config.align))
-    have = read(choice, config, heard, cache=place, progress=progress)
-    tables = Sides(have, protocol, align=config.align)
-    facts = read_facts(choice, have, protocol, tables=tables)
-    trials = tuple(
-        trial
-        for number, card in cards
-        for trial in trials_of(card, config, facts, protocol=select.of_point(protocol, number))
-    )
+    ground = prepare(config, protocol, cache=place, progress=progress, say=say)
+    plan = plan_of(ground, cards)
     if select.several(protocol):
         methods = len({card.name for _, card in cards})
         say(
-            f"selection {protocol.selection}: {len(trials)} trials of {len(cards)} points of "
+            f"selection {protocol.selection}: {len(plan.trials)} trials of {len(cards)} points of "
             f"{methods} methods"
         )
+    return plan
+
+
+def plan_of(ground: Ground, cards: Iterable[tuple[int, Card]], *, mixed: bool = False) -> Plan:
+    """The plan that runs methods at points on prepared ground.
+
+    Args:
+        ground: corpora, features and rules.
+        cards: number of a point, and the method there.
+        mixed: whether points of a method may share packs.
+    """
+    chosen = tuple(cards)
     return Plan(
-        config=config,
-        protocol=protocol,
-        suite=choice.suite,
-        table=choice.table,
-        trials=trials,
-        cards=tuple(card for _, card in cards),
-        folds=_folds(have, protocol, tables=tables),
-        skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),
+        config=ground.config,
+        protocol=ground.protocol,
+        suite=ground.suite,
+        table=ground.table,
+        trials=tuple(
+            trial
+            for number, card in chosen
+            for trial in trials_of(
+                card,
+                ground.config,
+                ground.facts,
+                protocol=select.of_point(ground.protocol, number),
+            )
+        ),
+        cards=tuple(card for _, card in chosen),
+        folds=ground.folds,
+        skipped=ground.skipped,
+        mixed=mixed,
     )
 
 
@@ -199,19 +212,3 @@ def _protocol(config: RunConfig, *, points: bool) -> Protocol:
     if config.settings and config.protocol.selection == "default":
         return dataclasses.replace(config.protocol, selection="given")
     return config.protocol
-
-
-def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:
-    @functools.cache
-    def made(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
-        return build(
-            have.corpora[pair.source],
-            have.corpora[pair.target],
-            classes=classes,
-            shots=shots,
-            seed=seed,
-            protocol=protocol,
-            tables=tables,
-        )
-
-    return lambda trial: made(trial.pair, trial.classes, trial.shots, trial.seed)

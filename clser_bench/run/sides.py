@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clser_bench.features.aligned import aligned, refuse_alike, shares_names
+from clser_bench.features.joined import joined
 from clser_bench.features.normalise import normalised
 from clser_bench.run.corpora import Read
 from clser_bench.spec import Protocol
@@ -16,12 +17,14 @@ class Sides:
 
     Args:
         have: the corpora with their features.
-        protocol: its normalisation is used.
+        protocol: its normalisation is used; in the setting `held-out` the source's rows stand
+            below those of the target.
         align: how feature sets that differ are aligned; `none` leaves them as they are.
     """
 
     def __init__(self, have: Read, protocol: Protocol, *, align: str) -> None:
         self._have, self._how, self._align = have, protocol.normalisation, align
+        self._joins = protocol.setting == "held-out"
         self._made: dict[tuple[str, str, bytes], Table] = {}
         self._pairs: dict[tuple[str, str, bytes], tuple[Table, Table]] = {}
 
@@ -35,6 +38,12 @@ class Sides:
             target: the target.
             rows: the target's rows whose statistics may be used; None for all.
         """
+        first, second = self._sides(source, target, rows)
+        if self._joins:
+            return first, joined(second, first, cache=self._have.cache)
+        return first, second
+
+    def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
         codes = source.spec.code, target.spec.code
         first, second = (self._have.heard.sets[code] for code in codes)
         if first.key == second.key:

@@ -58,6 +58,8 @@ class Method:
         inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
         grid: values of hyper-parameters whose combinations are the points of a selection; at
             most `POINTS` combinations, the shipped defaults among them.
+        spaces: what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such
+            as `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`).
     """
 
     kind: ClassVar[Literal["fitted", "trained"]]
@@ -70,6 +72,7 @@ class Method:
     unequal_sizes: ClassVar[bool] = False
     inputs_instants: ClassVar[bool] = False
     grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {}
+    spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
         for name, span in self.ranges().items():

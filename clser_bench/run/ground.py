@@ -1,0 +1,99 @@
+"""What a run stands on before any method is named: corpora, features, rules, problems.
+
+Made once; the populations of a sweep are planned on it one after the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from clser_bench.data.build import Fold, Tables, build
+from clser_bench.data.progress import Progress
+from clser_bench.features.aligned import written
+from clser_bench.features.languages import hear
+from clser_bench.run import select
+from clser_bench.run.choice import Say, choose
+from clser_bench.run.config import RunConfig
+from clser_bench.run.corpora import Read, read
+from clser_bench.run.sides import Sides
+from clser_bench.run.trials import PairFacts, read_facts
+from clser_bench.spec import Pair, Protocol, Shots
+from clser_bench.trial import Skipped, Trial
+
+Folds = Callable[[Trial], tuple[Fold, ...]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ground:
+    """Corpora with features under some rules.
+
+    Attributes:
+        config: the request.
+        protocol: the rules, the features' name with nothing left open.
+        suite: name of the suite.
+        table: all ordered pairs of the suite.
+        facts: what the trials of each pair share.
+        folds: problems and answers of a trial, built when asked for.
+        skipped: files left out by `--skip-bad`.
+    """
+
+    config: RunConfig
+    protocol: Protocol
+    suite: str
+    table: tuple[Pair, ...]
+    facts: tuple[PairFacts, ...]
+    folds: Folds
+    skipped: tuple[Skipped, ...]
+
+
+def prepare(
+    config: RunConfig, protocol: Protocol, *, cache: Path, progress: Progress, say: Say
+) -> Ground:
+    """Read corpora and extract features; both come from the cache where they are in it.
+
+    Args:
+        config: the request.
+        protocol: the rules in force.
+        cache: the cache folder.
+        progress: told about reading and extraction.
+        say: told what was chosen, a line each.
+
+    Raises:
+        ClserError: anything that is wrong with the request or the corpora.
+    """
+    choice = choose(config, cache=cache, progress=progress, say=say)
+    if protocol.selection == select.OTHER_PAIRS:
+        select.check(choice.suite, choice.table, asked=config.pairs)
+    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
+    protocol = dataclasses.replace(protocol, features=written(heard, config.align))
+    have = read(choice, config, heard, cache=cache, progress=progress)
+    tables = Sides(have, protocol, align=config.align)
+    return Ground(
+        config=config,
+        protocol=protocol,
+        suite=choice.suite,
+        table=choice.table,
+        facts=read_facts(choice, have, protocol, tables=tables),
+        folds=_folds(have, protocol, tables=tables),
+        skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),
+    )
+
+
+def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:
+    @functools.cache
+    def made(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
+        return build(
+            have.corpora[pair.source],
+            have.corpora[pair.target],
+            classes=classes,
+            shots=shots,
+            seed=seed,
+            protocol=protocol,
+            tables=tables,
+        )
+
+    return lambda trial: made(trial.pair, trial.classes, trial.shots, trial.seed)

@@ -1,0 +1,188 @@
+"""What a sweep varies: read from the method, the command line or a TOML file.
+
+One grammar for all three, a text for each hyper-parameter:
+
+    0.1:0.9         a range; logarithmic where the method says so
+    log:0.01:1      a logarithmic range
+    linear:0.01:1   an even one
+    5,10,20         listed values
+    100             one value, which is then fixed
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clser_bench import registry
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.spec import Dimension, Range
+from clser_bench.trial import Value
+
+ALL, GRID = "all", "grid"
+"""Spaces that every method has: everything that it declares, and the values of its `grid`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """What is varied, and what is set to one value.
+
+    Attributes:
+        name: as the user wrote it.
+        dimensions: what is varied, in the order of declaration.
+        fixed: hyper-parameters with one value, sorted by name.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    fixed: tuple[tuple[str, Value], ...]
+
+
+def read_space(method: str, space: str, assignments: Iterable[str]) -> Space:
+    """The space of a sweep.
+
+    Args:
+        method: registered name.
+        space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
+            `[METHOD]`; empty for the assignments alone.
+        assignments: `name=text`, which replace or add to it.
+
+    Raises:
+        SpecError: the method, the space, a hyper-parameter or a text is unknown or wrong.
+    """
+    made = registry.create(method)
+    ranges, defaults = made.ranges(), dict(made.parameters())
+    texts = _declared(method, space)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip().removeprefix(f"{method}.")
+        if not equals or not name or not text.strip():
+            raise SpecError(
+                f"--set {assignment!r}: write NAME=LOW:HIGH, NAME=A,B,C or NAME=VALUE, such as "
+                "irf_coupling=0.1:0.9"
+            )
+        texts[name] = text.strip()
+    for name in texts:
+        if name not in ranges:
+            raise SpecError(
+                f"'{method}' has no hyper-parameter '{name}'{did_you_mean(name, ranges)}"
+            )
+    read = {
+        name: _dimension(f"{method}.{name}", texts[name], ranges[name], defaults[name])
+        for name in ranges
+        if name in texts
+    }
+    varied = tuple(item for item in read.values() if len(item.choices) != 1)
+    if not varied:
+        raise SpecError(f"space '{space}' of '{method}' varies nothing; give a range with --set")
+    fixed = {name: item.choices[0] for name, item in read.items() if len(item.choices) == 1}
+    return Space(name=space, dimensions=varied, fixed=tuple(sorted(fixed.items())))
+
+
+def spaces_of(method: str) -> dict[str, dict[str, str]]:
+    """The spaces of a method by name, each hyper-parameter with its text.
+
+    Args:
+        method: registered name.
+
+    Raises:
+        SpecError: it is unknown.
+    """
+    made = registry.create(method)
+    grid = {name: ",".join(map(_written, values)) for name, values in made.grid.items()}
+    declared = {name: dict(texts) for name, texts in made.spaces.items()}
+    everything = dict(grid)
+    for texts in declared.values():
+        everything.update(texts)
+    return {**declared, **({GRID: grid} if grid else {}), ALL: everything}
+
+
+def _declared(method: str, space: str) -> dict[str, str]:
+    known = spaces_of(method)
+    if not space:
+        return {}  # only what is assigned
+    if space in known:
+        return dict(known[space])
+    if space.endswith(".toml"):
+        return _of_file(method, Path(space))
+    raise SpecError(
+        f"'{method}' declares no space '{space}'{did_you_mean(space, known)}; a file of spaces "
+        "ends in .toml"
+    )
+
+
+def _of_file(method: str, file: Path) -> dict[str, str]:
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{file}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: not valid TOML ({error})") from error
+    table = tables.get(method)
+    if not isinstance(table, Mapping) or not table:
+        raise SpecError(f"{file}: has no table [{method}] with hyper-parameters")
+    return {name: _text(file, name, value) for name, value in table.items()}
+
+
+def _text(file: Path, name: str, value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, int | float | str) for item in value):
+        return ",".join(map(_written, value))
+    if isinstance(value, int | float | str):
+        return _written(value)
+    raise SpecError(f'{file}: {name} must be a text such as "0.1:0.9", a value or a list of values')
+
+
+def _written(value: float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _dimension(name: str, text: str, span: Range, default: Value) -> Dimension:
+    """A hyper-parameter's text as a dimension, checked against its range."""
+    short = name.partition(".")[2]
+    scale, colon, rest = text.partition(":")
+    if scale in ("log", "linear") and colon:
+        low, high = _ends(name, text, rest)
+        log = scale == "log"
+    elif colon:
+        low, high = _ends(name, text, text)
+        log = span.log
+    else:
+        values = tuple(_value(name, part.strip(), default) for part in text.split(","))
+        for value in values:
+            span.check(name, value)
+        return Dimension(name=short, choices=tuple(dict.fromkeys(values)))
+    if span.choices is not None or isinstance(default, bool | str):
+        raise SpecError(f"{name}={text}: is no number; list values, such as {name}=A,B")
+    whole = isinstance(default, int)
+    for end in (low, high):
+        span.check(name, end)
+        if whole and end != int(end):
+            raise SpecError(f"{name}={text}: integers are needed")
+    return Dimension(name=short, low=low, high=high, log=log, whole=whole)
+
+
+def _ends(name: str, text: str, pair: str) -> tuple[float, float]:
+    low, colon, high = pair.partition(":")
+    try:
+        if colon:
+            return float(low), float(high)
+    except ValueError:
+        pass
+    raise SpecError(f"{name}={text}: write LOW:HIGH with two numbers")
+
+
+def _value(name: str, text: str, default: Value) -> Value:
+    """A listed value, in the type of the shipped one."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        return float(text) if isinstance(default, float) else text
+    except (KeyError, ValueError):
+        kinds: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
+        raise SpecError(
+            f"{name}={text!r}: {kinds.get(type(default), 'a text')} is needed"
+        ) from None
