@@ -14,7 +14,7 @@ from clser_bench.cli.output import Bars, complain
 from clser_bench.spec import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
-    from clser_bench.report.swept import Swept
+    from clser_bench.swept import Swept
 
 
 @options.examples(

@@ -30,21 +30,22 @@ _OURS = {
 """No files of a trial, no checkpoint of Tune's own, and Ctrl-C reaches us."""
 
 _LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in _LIBRARIES}
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in _LIBRARIES}
 
 
 @contextlib.contextmanager
-def ray_environment(workers: int) -> Iterator[None]:
+def ray_environment(workers: int, *, joins: bool = False) -> Iterator[None]:
     """Set what Ray and its workers read from the environment, and put all back afterwards.
 
     Args:
         workers: processes that will run.
+        joins: whether a cluster is joined, which has a token of its own or none.
     """
     # Tune may have twice as many trials waiting as run, so that it never delays a start.
     own = {"TUNE_MAX_PENDING_TRIALS_PG": str(2 * workers)}
     # Without a token in the environment, Ray writes one into the user's home.
-    private = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
-    with _variables({**_SILENT, **_OURS, **_ONE_THREAD, **own, **private}):
+    private = {} if joins else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token()}
+    with _variables({**_SILENT, **_OURS, **ONE_THREAD, **own, **private}):
         yield
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clser_bench.data.progress import Progress
-from clser_bench.features.workers import cores
 from clser_bench.run import local
 from clser_bench.run.config import RunConfig
 from clser_bench.run.packs import Pack, longest_first
 from clser_bench.run.plan import Plan
 from clser_bench.run.quiet import ray_environment
+from clser_bench.run.where import where
 from clser_bench.scoring.metrics import score
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.database import Store
@@ -56,12 +57,11 @@ def left(plans: Sequence[Plan], store: Store) -> Work:
     if any(trial.id in open_ids for plan in plans for trial in plan.packed):
         from clser_bench.train.packing import group_key, pack_limit  # noqa: PLC0415 (torch)
 
+        limit = functools.partial(pack_limit, gpu=plans[0].config.gpus_per_pack > 0)
         states = store.stored(list(open_ids))
         failed = {trial for trial, status in states.items() if status == "failed"}
         for plan in plans:
-            packs += plan.packs(
-                open_ids=open_ids, failed_ids=failed, grouping=(group_key, pack_limit)
-            )
+            packs += plan.packs(open_ids=open_ids, failed_ids=failed, grouping=(group_key, limit))
     kept = [trial for plan in plans for trial in plan.kept if trial.id in open_ids]
     for trial in kept:
         by_id[trial.id][0].folds(trial)  # what is wrong with them is said before anything runs
@@ -89,14 +89,14 @@ def execute(work: Work, config: RunConfig, store: Store, *, progress: Progress) 
         store.put(records)
         progress.advance(len(records))
 
-    workers = min(config.workers or cores(), len(work.packs))
+    means = where(config, len(work.packs))
     if config.scheduler == "local":
-        local.run_packs(work.packs, done=done)
+        local.run_packs(work.packs, done=done, device=means.device)
     elif work.packs:
-        with ray_environment(workers):
-            from clser_bench.run import tune  # noqa: PLC0415 (ray: only when it has work)
+        with ray_environment(means.workers or len(work.packs), joins=bool(means.address)):
+            from clser_bench.run.ray_tune.packs import run_packs  # noqa: PLC0415 (ray is slow)
 
-            tune.run_packs(work.packs, workers=workers, done=done)
+            run_packs(work.packs, where=means, done=done)
     for trial in work.kept:
         store.put([_solved(*work.plans[trial.id])])
         progress.advance()

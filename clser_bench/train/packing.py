@@ -35,15 +35,21 @@ def group_key(job: Job) -> str:
     return digest([job.method, structure, sizes])
 
 
-def pack_limit(job: Job) -> int:
+GPU_LIMIT = 1024
+"""On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
+(`execute`)."""
+
+
+def pack_limit(job: Job, *, gpu: bool = False) -> int:
     """The most jobs that a pack of this job's group should hold.
 
     Args:
         job: any job of the group.
+        gpu: whether packs train on a GPU.
     """
     method = create(job.method, dict(job.parameters))
     if not isinstance(method, Trained):
         return FITTED_LIMIT
     if not method.packable:
         return 1
-    return TRAINED_LIMIT
+    return GPU_LIMIT if gpu else TRAINED_LIMIT

@@ -1,0 +1,138 @@
+"""A run on a Ray cluster of several nodes: one dies, and nothing is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.report.tables import leaderboard, render
+from clser_bench.run.config import RunConfig
+from clser_bench.run.main import run
+from clser_bench.run.where import where
+from clser_bench.store.database import Store
+from tests.tiny import write_corpora, write_method
+
+SEEDS = 40
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    """Eight packs of ten trials, some two seconds each."""
+    write_method(tmp_path / "methods", "slow", body="import time; time.sleep(0.2)")
+    monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
+    return RunConfig(
+        manifests=(write_corpora(tmp_path / "corpora", codes="XY"),),
+        methods=("slow", "source-only"),
+        shots=(1,),
+        seeds=SEEDS,
+        settings=(("source-only", (("steps", 3),)),),
+        results=tmp_path / "cluster.sqlite",
+    )
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A head and two nodes, one core each."""
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_RECORD_ACTOR_TASK_LOGGING"):
+        monkeypatch.setenv(name, "0")
+    from ray.cluster_utils import Cluster
+
+    small = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 100 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        yield made, [made.add_node(**small) for _ in range(2)]
+    finally:
+        made.shutdown()
+
+
+def tables(config: RunConfig) -> str:
+    with Store(config.results, create=False) as store:
+        return render(leaderboard(store), "csv")
+
+
+def local(asked: RunConfig, folder: Path) -> RunConfig:
+    return dataclasses.replace(
+        asked, results=folder / "local.sqlite", scheduler="local", ray_address="", workers=1
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of Ray's own files and processes
+def test_a_node_dies_and_the_table_is_the_same(
+    asked: RunConfig, cluster: Any, tmp_path: Path
+) -> None:
+    made, nodes = cluster
+    asked = dataclasses.replace(asked, ray_address=made.address)
+    killed: list[int] = []
+
+    def kill() -> None:
+        while not asked.results.exists():
+            time.sleep(0.1)
+        while True:
+            with Store(asked.results) as store:
+                done = sum(1 for record in store.records() if record.trial.method == "slow")
+            if done >= 10:
+                killed.append(done)
+                made.remove_node(nodes[0], allow_graceful=False)
+                return
+            time.sleep(0.2)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    summary = run(asked)
+    killer.join(timeout=10)
+    assert killed
+    assert killed[0] < 2 * SEEDS  # it died in the middle
+    assert (summary.ok, summary.failed) == (4 * SEEDS, 0)
+    plain = local(asked, tmp_path)
+    run(plain)
+    assert tables(asked) == tables(plain)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_features_travel_where_a_node_does_not_see_the_cache(
+    asked: RunConfig, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clser_bench.run.ray_tune import shipping
+
+    made, _ = cluster
+    monkeypatch.setattr(shipping, "_everywhere", lambda _: False)
+    asked = dataclasses.replace(asked, ray_address=made.address, methods=("source-only",), seeds=10)
+    summary = run(asked)
+    assert (summary.ok, summary.failed) == (20, 0)
+    plain = local(asked, tmp_path)
+    run(plain)
+    assert tables(asked) == tables(plain)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", r"127\.0\.0\.1:1: no Ray cluster can be joined there"),
+        ("ray://head:10001", r"ray://head:10001: write HOST:PORT"),
+        ("head", r"head: write HOST:PORT"),
+    ],
+)
+def test_no_cluster_there(asked: RunConfig, address: str, said: str) -> None:
+    config = dataclasses.replace(
+        asked, ray_address=address, methods=("source-only",), settings=(), seeds=2
+    )
+    with pytest.raises(SpecError, match=rf"--ray-address {said}"):
+        run(config)
+
+
+def test_no_gpu_there(asked: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SpecError, match=r"--gpus-per-pack 0\.25: torch finds no GPU"):
+        where(dataclasses.replace(asked, gpus_per_pack=0.25), 3)
+    assert where(asked, 3).device == "cpu"
