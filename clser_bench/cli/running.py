@@ -67,7 +67,10 @@ def run(
         str,
         typer.Option(
             metavar="HOW",
-            help="Hyper-parameters: default, or other-pairs (the best on pairs of other corpora).",
+            help="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
+            "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
+            "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
+            "bound, never ranked).",
         ),
     ] = "default",
     set_: Annotated[

@@ -7,6 +7,9 @@ few draws. Each tree is asked only about points that it was not fitted to (out o
 neither R2 nor an importance rewards what was learnt by heart. The importance of a
 hyper-parameter is how far that R2 falls when its values are shuffled among the points.
 
+Nothing is said where R2 is not above 0, nor where it is not above that of all of `TRIED` forests
+that were fitted to shuffled objectives: in noise, that happens once in `TRIED` + 1 times.
+
 Reference: Breiman, Random forests, Machine Learning 45 (2001). An importance speaks of the points
 that were tried: a dimension that was varied little, or that matters only together with a value that
 was seldom tried, has a small one. Its sd is over shuffles, not over other points.
@@ -28,8 +31,9 @@ from clser_bench.trial import Value
 FEWEST = 8
 """Of fewer points nothing is said."""
 
-TREES = 300
+TREES = 200
 SHUFFLES = 20
+TRIED = 19
 
 Reals = npt.NDArray[np.float64]
 
@@ -74,11 +78,8 @@ def importances(swept: Swept) -> tuple[Importance, ...]:
     columns, owners = _columns(swept.dimensions, points)
     predict = _forest(columns, y)
     r2 = _r2(y, predict(columns))
-    if r2 <= 0:
-        reason = (
-            f"a forest foretells points that it has not seen no better than their mean "
-            f"(out-of-bag R2 {r2:.2f})"
-        )
+    reason = _doubt(columns, y, r2)
+    if reason:
         return _refused(swept, len(points), reason, r2=r2)
     falls = r2 - _shuffled(columns, owners, y, predict)
     means = falls.mean(axis=1)
@@ -103,6 +104,23 @@ def _refused(
     return tuple(
         Importance(name=dimension.name, points=points, r2=r2, reason=reason)
         for dimension in swept.dimensions
+    )
+
+
+def _doubt(columns: Reals, y: Reals, r2: float) -> str:
+    """Why a forest is not to be believed; empty where it is."""
+    if r2 <= 0:
+        return (
+            "a forest foretells points that it has not seen no better than their mean "
+            f"(out-of-bag R2 {r2:.2f})"
+        )
+    rng = np.random.default_rng(1)
+    as_good = sum(_fitted(columns, rng.permutation(y)).oob_score_ >= r2 for _ in range(TRIED))
+    if not as_good:
+        return ""
+    return (
+        f"a forest foretells shuffled objectives as well in {as_good} of {TRIED} shuffles "
+        f"(out-of-bag R2 {r2:.2f})"
     )
 
 
@@ -137,12 +155,15 @@ def _coded(dimension: Dimension, values: Sequence[Value]) -> list[Reals]:
     return [np.array([float(kinds.index(value)) for value in values])]
 
 
-def _forest(columns: Reals, y: Reals) -> Callable[[Reals], Reals]:
-    """Fit a forest; gives its out-of-bag predictions for the same points with other inputs."""
+def _fitted(columns: Reals, y: Reals) -> Any:
     from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415 (slow to import)
 
-    forest: Any = RandomForestRegressor(TREES, oob_score=True, random_state=0)
-    forest.fit(columns, y)
+    return RandomForestRegressor(TREES, oob_score=True, random_state=0).fit(columns, y)
+
+
+def _forest(columns: Reals, y: Reals) -> Callable[[Reals], Reals]:
+    """Fit a forest; gives its out-of-bag predictions for the same points with other inputs."""
+    forest = _fitted(columns, y)
     outside = np.ones((TREES, len(y)))
     for row, inside in zip(outside, forest.estimators_samples_, strict=True):
         row[inside] = 0.0

@@ -59,7 +59,7 @@ def pointed(
     points: Sequence[Pointed],
     candidates: Mapping[str, Iterable[Parameters]],
 ) -> LeaderboardTable:
-    """Add to each line the point that each pair has.
+    """Add to each line the point that each pair has, or the points where draws have their own.
 
     Args:
         table: without points.
@@ -67,16 +67,17 @@ def pointed(
         candidates: for each method what its points were chosen from; only what varies among them
             is told, or all hyper-parameters where nothing was chosen.
     """
-    by_slice: dict[int, dict[Pair, Parameters]] = {}
+    by_slice: dict[int, dict[Pair, list[Parameters]]] = {}
     for item in points:
-        by_slice.setdefault(item.slice, {})[item.pair] = item.parameters
+        by_slice.setdefault(item.slice, {}).setdefault(item.pair, []).append(item.parameters)
     lines = []
     for line in table.lines:
         of_pairs = by_slice.get(line.slice, {})
-        varied = _varied([*candidates.get(line.method, ()), *of_pairs.values()])
+        every = [values for some in of_pairs.values() for values in some]
+        varied = _varied([*candidates.get(line.method, ()), *every])
         told = {
-            pair: assigned(values, varied)
-            for pair, values in of_pairs.items()
+            pair: " or ".join(dict.fromkeys(assigned(values, varied) for values in some))
+            for pair, some in of_pairs.items()
             if pair in table.pairs
         }
         lines.append(dataclasses.replace(line, points=tuple(told.items())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from clser_bench.data.progress import SILENT, Progress
+from clser_bench.errors import SpecError
 from clser_bench.run import select
 from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
 from clser_bench.run.plan import Plan, make_plan
+from clser_bench.run.sweep.objectives import OBJECTIVES, Objective, refuse_few
 from clser_bench.run.work import execute, left
 from clser_bench.store.database import Store
 from clser_bench.trial import Trial
@@ -67,13 +70,49 @@ def run(
         KeyboardInterrupt: interrupted before the first trial.
     """
     with _terminable():
+        criterion = _criterion(config)
         plan = make_plan(config, progress=progress, say=say)
+        held = None
+        if criterion is not None and criterion.looks == "source":
+            rules = dataclasses.replace(config.protocol, setting="held-out")
+            held = make_plan(
+                dataclasses.replace(config, protocol=rules), progress=progress, say=lambda _: None
+            )
+        plans = [plan] if held is None else [plan, held]
         with Store(config.results) as store:
-            found, interrupted = _run([plan], store, progress=progress)
-            if plan.protocol.selection == select.OTHER_PAIRS and not interrupted:
-                ids = [trial.id for trial in plan.trials]
-                _remember(plan, select.choose(plan.trials, store.uars(ids)), store)
+            found, interrupted = _run(plans, store, progress=progress)
+            if not interrupted:
+                _choose(plan, held, criterion, store)
             return _summary(plan, store, found=found, interrupted=interrupted)
+
+
+def _criterion(config: RunConfig) -> Objective | None:
+    """The criterion that chooses points, where one does.
+
+    Raises:
+        SpecError: it keeps labels back, and there are too few, or the setting is not the usual.
+    """
+    name = config.protocol.selection
+    if name not in OBJECTIVES:
+        return None
+    for shots in config.shots:
+        refuse_few(OBJECTIVES[name], shots)
+    if OBJECTIVES[name].looks == "source" and config.protocol.setting != "transductive":
+        raise SpecError(
+            f"--select {name} keeps labels back in the transductive setting; leave --inductive out"
+        )
+    return OBJECTIVES[name]
+
+
+def _choose(plan: Plan, held: Plan | None, criterion: Objective | None, store: Store) -> None:
+    """Store which points are taken, where the rules ask for a choice."""
+    if plan.protocol.selection == select.OTHER_PAIRS:
+        ids = [trial.id for trial in plan.trials]
+        _remember(plan, select.choose(plan.trials, store.uars(ids)), store)
+    elif criterion is not None:
+        from clser_bench.run.sweep.chosen import choose_by  # noqa: PLC0415 (imports plans)
+
+        _remember(plan, choose_by(criterion, plan, held, store), store)
 
 
 def run_points(

@@ -20,6 +20,7 @@ from clser_bench.run.config import RunConfig
 from clser_bench.run.ground import Folds, Ground, prepare
 from clser_bench.run.names import expand
 from clser_bench.run.packs import Grouping, Pack, cut
+from clser_bench.run.sweep.objectives import ORACLE
 from clser_bench.run.trials import trials_of
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.seeding import seed_of
@@ -73,7 +74,8 @@ class Plan:
             if (card.name, card.parameters) in used:
                 before = notes[card.name].assumes_prior.split("/") if card.name in notes else []
                 priors = "/".join(dict.fromkeys((*before, card.assumes_prior)))
-                note = MethodNote(assumes_prior=priors, role=card.role, note=card.note)
+                role = "oracle" if self.protocol.selection == ORACLE else card.role
+                note = MethodNote(assumes_prior=priors, role=role, note=card.note)
                 notes[card.name] = note
         return notes
 

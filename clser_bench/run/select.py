@@ -1,7 +1,9 @@
-"""The choice of hyper-parameters, `other-pairs`: for s→t the point that is best elsewhere.
+"""The choice of hyper-parameters among the points of a method, all of which run on every pair.
 
-Every point of every method runs on every pair. For s→t the point with the best mean UAR over the
-suite's pairs of other corpora is taken, so no label of s or t has a say in it.
+`other-pairs`: for s→t the point with the best mean UAR over the suite's pairs of other corpora is
+taken, so no label of s or t has a say in it. A criterion (`sweep.objectives`): for each pair and
+draw the point that it prefers, which is what a user with that draw would take. `oracle`: the point
+that is best on the pair's own labels, an upper bound.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from clser_bench.errors import SpecError
+from clser_bench.run.sweep.objectives import DEV, OBJECTIVES, ORACLE
 from clser_bench.spec import Pair, Protocol
 from clser_bench.store.records import candidate
 from clser_bench.trial import Trial
 
 OTHER_PAIRS = "other-pairs"
-SELECTIONS = ("default", OTHER_PAIRS)
+CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
+SELECTIONS = ("default", OTHER_PAIRS, *CRITERIA, ORACLE)
 """What `run --select` takes."""
 
 POINTS = "points"
@@ -28,7 +32,7 @@ Point = dict[Pair, list[Trial]]
 
 def several(protocol: Protocol) -> bool:
     """Whether the rules ask for all points of a method."""
-    return protocol.selection in (OTHER_PAIRS, POINTS)
+    return protocol.selection in (OTHER_PAIRS, *CRITERIA, ORACLE, POINTS)
 
 
 def of_point(protocol: Protocol, number: int) -> Protocol:
@@ -94,7 +98,7 @@ def choose(trials: Sequence[Trial], uars: Mapping[str, float]) -> tuple[Trial, .
         means = [{pair: mean(cell, uars) for pair, cell in point.items()} for point in points]
         for pair in points[0]:
             chosen += points[_best(means, others(pair, points[0]))][pair]
-    return tuple(_relabelled(trial) for trial in chosen)
+    return tuple(relabelled(trial, OTHER_PAIRS) for trial in chosen)
 
 
 def mean(trials: Sequence[Trial], uars: Mapping[str, float]) -> float:
@@ -108,6 +112,12 @@ def _best(means: Sequence[Mapping[Pair, float]], pairs: Sequence[Pair]) -> int:
     return max(counting, key=lambda number: (values[number], -number), default=0)
 
 
-def _relabelled(trial: Trial) -> Trial:
-    protocol = dataclasses.replace(trial.protocol, selection=OTHER_PAIRS)
+def relabelled(trial: Trial, selection: str) -> Trial:
+    """A trial under the selection that took it.
+
+    Args:
+        trial: of a point.
+        selection: its name.
+    """
+    protocol = dataclasses.replace(trial.protocol, selection=selection)
     return dataclasses.replace(trial, protocol=protocol)

@@ -229,13 +229,13 @@ def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
     asked = config(seeds=12, shots=(1, 2))
     whole = local.run_packs
 
-    def interrupted(packs: Sequence[Pack], *, done: Any) -> None:
+    def interrupted(packs: Sequence[Pack], *, done: Any, device: str) -> None:
         def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
             done(pack, outcomes)
             if pack is packs[1]:
                 signal.raise_signal(signal.SIGTERM)
 
-        whole(packs, done=stop_after_two)
+        whole(packs, done=stop_after_two, device=device)
 
     monkeypatch.setattr(local, "run_packs", interrupted)
     summary = run(asked)

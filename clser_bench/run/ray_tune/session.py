@@ -102,8 +102,8 @@ def _check(address: str) -> None:
     host, colon, port = address.rpartition(":")
     if "/" in address or not colon or not host or not port.isdecimal():
         raise SpecError(
-            f"--ray-address {address}: write HOST:PORT of the head (as `ray start` prints it), or auto; "
-            "the command must run on a node of the cluster"
+            f"--ray-address {address}: write HOST:PORT of the head (`ray start` prints it), or "
+            "auto; the command must run on a node of the cluster"
         )
     try:
         socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
