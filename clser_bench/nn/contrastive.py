@@ -94,7 +94,7 @@ def supervised_contrast(
         temperature: tau, positive.
     """
     u = functional.normalize(u, dim=-1)
-    itself = torch.eye(len(u), dtype=u.dtype)
+    itself = torch.eye(len(u), dtype=u.dtype, device=u.device)
     logit = u @ u.T / temperature
     log_share = logit - (logit + NEVER * itself).logsumexp(dim=-1, keepdim=True)
     same = (label.unsqueeze(-1) == label).to(u.dtype) * (1 - itself)
