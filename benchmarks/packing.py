@@ -1,22 +1,30 @@
-"""Trials per second of one core: packs of several sizes, the plain loop, one Ray trial per run.
+"""Trials per second: packs of several sizes, the plain loop, one Ray Tune trial per run.
 
     python benchmarks/packing.py            # minutes; --quick for a tenth of the steps
+    python benchmarks/packing.py --device cuda --packs 16,256,1024,4096
 
 Problems have the sizes of a six-class pair with eGeMAPS (32 instants of 25 values, summaries of
 88, 500 and 1000 utterances, 5 shots), made of random numbers: the time does not depend on the
-values. Everything runs on one core, so that the ratios compare ways of working and not numbers
-of cores. The last line is one JSON object {method: {loop, ray_per_trial, pack_1, ...}} in trials
-per second.
+values. First everything runs on one core, so that the ratios compare ways of working and not
+numbers of cores; the share is that of the rate at which this core multiplies batches of matrices
+of the shared backbone's shapes (158 x 128 by 128 x 128, 16 at a time). Then all cores: the loop
+with torch's own threads, against packs in one process a core. Loop and packs take turns, so that a
+machine that slows down slows both; the median of three rounds counts. The last line is one JSON
+object {method: {...}}.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 os.environ.update(
@@ -28,16 +36,24 @@ os.environ.update(
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from clser_bench import registry
+from clser_bench.features.workers import cores
 from clser_bench.seeding import generator
 from clser_bench.train.contract import Trained
 from clser_bench.train.loop import train_one
+from clser_bench.train.memory import keep_freed_memory
 from clser_bench.train.pack import train_pack
 from clser_bench.trial import Labelled, Problem, Table
 
 METHODS = ("dann", "sere")
-PACKS = (1, 16, 64, 256)
+PACKS = "1,16,64,256"
+BEST = 16
+"""Trials of a pack on a CPU (`train.packing.TRAINED_LIMIT`)."""
+
+TRIALS = 240
+ROUNDS = 3
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
@@ -89,24 +105,97 @@ def ray_rate(method: Trained, one: Problem, trials: int) -> float:
     return found
 
 
-def measure(name: str, *, share: float) -> dict[str, float]:
+def matmul_rate() -> float:
+    """Operations per second of batched matrix products of the backbone's shapes."""
+    a, b = torch.randn(BEST, 158, 128), torch.randn(BEST, 128, 128)
+    torch.bmm(a, b)
+    started = time.perf_counter()
+    for _ in range(200):
+        torch.bmm(a, b)
+    return 200 * 2 * BEST * 158 * 128 * 128 / (time.perf_counter() - started)
+
+
+def operations(method: Trained, one: Problem) -> float:
+    """Operations of the matrix products of one trial."""
+    short = registry.create(method.registered_name, {"steps": 2})
+    with FlopCounterMode(display=False) as counter:
+        train_pack([short] * 2, [one] * 2, [0, 1])
+    return float(counter.get_total_flops()) / 2 / 2 * method.steps
+
+
+def pack_of(method: Trained, problems: list[Problem], size: int, device: str = "cpu") -> None:
+    """Train a pack."""
+    chosen = [problems[i] for i in sorted(i % 4 for i in range(size))]
+    train_pack([method] * size, chosen, list(range(size)), device=device)
+
+
+def packs(name: str, steps: int, count: int) -> int:
+    """Train packs in this process, one core; how many trials."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    method, problems = registry.create(name, {"steps": steps}), [problem(i) for i in range(4)]
+    for _ in range(count):
+        pack_of(method, problems, BEST)
+    return count * BEST
+
+
+def one_core(
+    method: Trained, problems: list[Problem], sizes: list[int], device: str
+) -> dict[str, float]:
+    """Rates of one core (or one GPU)."""
+    found: dict[str, list[float]] = {}
+    for _ in range(ROUNDS):
+        loop = rate(lambda: [train_one(method, problems[i % 4], i) for i in range(4)], 4)
+        found.setdefault("loop", []).append(loop)
+        for size in sizes:
+            value = rate(partial(pack_of, method, problems, size, device), size)
+            found.setdefault(f"pack_{size}", []).append(value)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def all_cores(name: str, steps: int, problems: list[Problem]) -> dict[str, float]:
+    """The loop with torch's own threads, and packs in one process a core."""
+    method, many = registry.create(name, {"steps": steps}), cores()
+    each = -(-TRIALS // BEST // many)
+    found: dict[str, list[float]] = {"loop": [], "packs": []}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(many, mp_context=context) as pool:
+        list(pool.map(packs, [name] * many, [2] * many, [1] * many))  # started, and warm
+        for _ in range(ROUNDS):
+            torch.set_num_threads(many)
+            found["loop"].append(
+                rate(lambda: [train_one(method, problems[i % 4], i) for i in range(8)], 8)
+            )
+            torch.set_num_threads(1)
+            started = time.perf_counter()
+            done = sum(pool.map(packs, [name] * many, [steps] * many, [each] * many))
+            found["packs"].append(done / (time.perf_counter() - started))
+    return {what: statistics.median(values) for what, values in found.items()}
+
+
+def measure(name: str, *, share: float, sizes: list[int], device: str) -> dict[str, float]:
     """All rates of a method."""
     steps = max(2, round(registry.create(name).steps * share))
     method = registry.create(name, {"steps": steps})
     problems = [problem(number) for number in range(4)]
-    train_one(method, problems[0], 0)
+    pack_of(method, problems, 2, device)
     print(f"{name}: {steps} steps a trial, one core")
-    rates = {"loop": rate(lambda: [train_one(method, problems[i % 4], i) for i in range(8)], 8)}
-    print(f"  plain loop          {rates['loop']:8.3f} trials/s")
+    rates = one_core(method, problems, sizes, device)
     rates["ray_per_trial"] = ray_rate(method, problems[0], 6)
+    peak, work = matmul_rate(), operations(method, problems[0])
+    print(f"  plain loop          {rates['loop']:8.3f} trials/s")
     print(f"  one Ray Tune trial  {rates['ray_per_trial']:8.3f} trials/s")
-    for size in PACKS:
-        chosen = sorted(i % 4 for i in range(size))
-        jobs = ([method] * size, [problems[i] for i in chosen], list(range(size)))
-        found = rate(lambda jobs=jobs: train_pack(*jobs), size)
-        rates[f"pack_{size}"] = found
+    for size in sizes:
+        found = rates[f"pack_{size}"]
+        rates[f"share_{size}"] = found * work / peak
         versus = f"{found / rates['loop']:.2f} x loop, {found / rates['ray_per_trial']:.1f} x Ray"
-        print(f"  pack of {size:<4}        {found:8.3f} trials/s   {versus}", flush=True)
+        of_peak = f"{100 * found * work / peak:.0f} % of {peak / 1e9:.0f} GFLOP/s"
+        print(f"  pack of {size:<4}        {found:8.3f} trials/s   {versus}, {of_peak}", flush=True)
+    if device == "cpu":
+        both = all_cores(name, steps, problems)
+        rates["all_cores_loop"], rates["all_cores_packs"] = both["loop"], both["packs"]
+        each = f"loop {both['loop']:.3f}, packs {both['packs']:.3f} trials/s"
+        print(f"  {cores()} cores: {each}, {both['packs'] / both['loop']:.2f} x loop", flush=True)
     return rates
 
 
@@ -115,10 +204,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the steps")
     parser.add_argument("--methods", default=",".join(METHODS), help="comma-separated")
+    parser.add_argument("--packs", default=PACKS, help="sizes, comma-separated")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
+    sizes = [int(size) for size in arguments.packs.split(",")]
     share = 0.1 if arguments.quick else 1.0
-    found = {name: measure(name, share=share) for name in arguments.methods.split(",")}
+    found = {
+        name: measure(name, share=share, sizes=sizes, device=arguments.device)
+        for name in arguments.methods.split(",")
+    }
     print(json.dumps({n: {k: round(v, 4) for k, v in r.items()} for n, r in found.items()}))
 
 

@@ -48,9 +48,9 @@ def score_rows(
         Scores on the CPU.
     """
     side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
-    scored = side.describe(problem.scored, target=True)
     if type(method).read_out is Trained.read_out:
-        return scored.scores
+        return side.describe(problem.scored, target=True, embeddings=False).scores
+    scored = side.describe(problem.scored, target=True)
     same = np.array_equal(problem.scored, problem.adapt)
     labelled = side.describe(problem.labelled.rows, target=False)
     target = scored if same else side.describe(problem.adapt, target=True)
@@ -119,17 +119,15 @@ class _Side:
             device=self.device,
         )
 
-    def describe(self, rows: Rows, *, target: bool) -> Described:
+    def describe(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Described:
+        """Embeddings, of no size where nobody asks for them, and scores."""
         table = self.problem.target if target else self.problem.source
         describe = partial(self.method.describe, target=target)
-        chunks = [
-            self.call(
-                describe,
-                self.labelled,
-                self.known,
-                self._view(table, rows[i : i + CHUNK]),
-                self.carry,
-            )
-            for i in range(0, len(rows), CHUNK)
-        ]
+        chunks = []
+        for i in range(0, len(rows), CHUNK):
+            view = self._view(table, rows[i : i + CHUNK])
+            found = self.call(describe, self.labelled, self.known, view, self.carry)
+            if not embeddings:
+                found = found._replace(embedding=found.scores.new_zeros(len(found.scores), 0))
+            chunks.append(found)
         return Described(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))
