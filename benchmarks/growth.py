@@ -22,11 +22,11 @@ import functools
 import importlib
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
 import resource
-import statistics
 import sys
 import tempfile
 import threading
@@ -436,12 +436,12 @@ def told(subject: str, what: str, found: Found) -> None:
 
 
 def slope(series: Mapping[int, Found], part: str) -> float | None:
-    """The exponent with which a part grows over the three largest values that were measured."""
-    points = [(value, getattr(one, part)) for value, one in series.items() if not one.note][-3:]
+    """The exponent with which a part grows between the two largest values that were measured."""
+    points = [(value, getattr(one, part)) for value, one in series.items() if not one.note][-2:]
     if len(points) < 2 or min(y for _, y in points) < LEAST[part]:
         return None
-    x, y = np.log(np.array(points, dtype=float)).T.tolist()
-    return round(statistics.linear_regression(x, y).slope, 2)
+    (less, before), (more, after) = points
+    return round(math.log(after / before) / math.log(more / less), 2)
 
 
 def as_text(results: Results) -> str:
@@ -451,7 +451,7 @@ def as_text(results: Results) -> str:
     return "\n\n".join(
         (
             _table(cases(results), "factor value subject seconds runs peak,MiB private,MiB stages"),
-            "Exponents over the three largest values measured (1: in proportion; –: below 1 MiB):",
+            "Exponents between the two largest values measured (1: in proportion; –: below 1 MiB):",
             _table(slopes, "factor subject seconds private,MiB"),
             "Seconds of the stages with the fewest and the most utterances that were affordable:",
             _table(
@@ -542,14 +542,16 @@ def panels(figure: Figure, results: Results) -> None:
             line(axes, results[factor, subject], part, subject=subject)
         axes.set_xticks(FACTORS[factor], [thousands(value) for value in FACTORS[factor]])
         axes.minorticks_off()
-        axes.margins(x=0.2)
+        axes.margins(x=0.2, y=0.1)
         if row:
             axes.set_xlabel(LABELS[factor])
-    for axes, label in zip(grid[:, 0], ("seconds", "private memory, MiB"), strict=True):
+    for axes, label in zip(
+        grid[:, 0], ("seconds", "private memory, MiB (at least 1)"), strict=True
+    ):
         axes.set_ylabel(label)
     cross = grid[0, 0].plot([], [], "x", color="black", markersize=4)
     handles = [*grid[0, 0].get_lines()[: len(SUBJECTS)], *cross]
-    title = "Number at the end of a line: exponent over its three largest values"
+    title = "Number at the end of a line: exponent between its two largest values"
     names = (*SUBJECTS, "over budget")
     figure.legend(handles, names, loc="outside upper center", ncols=5, title=title, frameon=False)
 
@@ -570,7 +572,8 @@ def line(axes: Axes, series: Mapping[int, Found], part: str, *, subject: str) ->
     )
     found = slope(series, part)
     if found is not None:
-        axes.text(points[-1][0], points[-1][1], f"  {found:.1f}", color=colour, fontsize=5)
+        side = "right" if _over(series) else "left"  # of its last point, away from a cross
+        axes.text(*points[-1], f"  {found:.1f}  ", color=colour, fontsize=5, ha=side)
     edge = axes.get_xaxis_transform()
     for value in _over(series):
         axes.plot(value, 1.0, "x", color=colour, markersize=4, transform=edge, clip_on=False)

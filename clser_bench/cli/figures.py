@@ -168,7 +168,9 @@ def _jobs(
 ) -> Iterator[Job]:
     from functools import partial
 
-    from clser_bench.report.figures import forest, heat_map, learning_curves
+    from clser_bench.report.curve_figure import learning_curves
+    from clser_bench.report.forest_figure import forest
+    from clser_bench.report.heat_figure import heat_map
 
     groups: dict[Rules, list[LeaderboardTable]] = {}
     for table in tables:
@@ -195,7 +197,7 @@ def _ranks(table: LeaderboardTable, lines: Sequence[Line], width: float) -> Figu
     """Average ranks of the ranked methods that have a result on every pair."""
     import numpy as np
 
-    from clser_bench.report.figures import heading
+    from clser_bench.report.figure_parts import heading
     from clser_bench.report.rank_figure import rank_diagram
     from clser_bench.report.ranking import LEVEL, rank
 
@@ -217,7 +219,7 @@ def _ranks(table: LeaderboardTable, lines: Sequence[Line], width: float) -> Figu
 def _confusion(store: Store, table: LeaderboardTable, names: Sequence[str], width: float) -> Figure:
     """Confusion matrices of the methods asked for that the table has."""
     from clser_bench.report.confusion_figure import confusion, count_confusions
-    from clser_bench.report.figures import heading
+    from clser_bench.report.figure_parts import heading
 
     kinds = {line.method: line.kind for line in table.lines if line.method in names}
     matrices, classes = count_confusions(store, table, list(kinds))

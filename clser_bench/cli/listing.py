@@ -81,6 +81,21 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
             for name, span in ranges.items()
         ],
     )
+    _show_spaces(method)
+
+
+def _show_spaces(method: str) -> None:
+    from clser_bench.run.sweep.space import spaces_of
+
+    rows = [
+        (space, name, text)
+        for space, texts in spaces_of(method).items()
+        for name, text in texts.items()
+        if space != "all"
+    ]
+    if rows:
+        typer.echo("\nSpaces of `clser-bench sweep --space NAME`:")
+        print_rows(("space", "name", "values"), rows)
 
 
 def _show_routine(routine: Routine) -> None:

@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 from clser_bench import __version__
 from clser_bench.cli import (
     breakdown,
+    cards,
+    comparing,
     corpora,
     doctor,
     exchange,
@@ -78,9 +80,10 @@ app.command("run")(running.run)
 app.command("resume")(running.resume)
 app.command("sweep")(sweeping.sweep)
 app.command("leaderboard")(tables.leaderboard)
+app.command("compare")(comparing.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
-app.command("card")(reproduce.card)
+app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
 app.command("export")(exchange.export)
 app.command("import")(exchange.import_)

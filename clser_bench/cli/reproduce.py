@@ -1,4 +1,4 @@
-"""`card` and `reproduce`."""
+"""`reproduce`."""
 
 from __future__ import annotations
 
@@ -9,95 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options
+from clser_bench.cli.cards import here
 from clser_bench.cli.output import Bars, complain, print_rows
 
 if TYPE_CHECKING:
     from clser_bench.report.agreement import Agreement
-    from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.card import Card, Machine, Requested, Software
     from clser_bench.run.config import RunConfig
     from clser_bench.run.main import Summary
-    from clser_bench.store.database import Store
 
 INTERRUPTED = 130
 SOME_DIFFERENT = 1
-
-
-@options.examples(
-    "clser-bench card --suite bcro --shots 5 --out bcro-5.json",
-    "clser-bench card --results results/night.sqlite --methods sere,dann --shots 5 > sere.json",
-)
-def card(
-    *,
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
-    shots: Annotated[
-        str | None, typer.Option(metavar="K", help="Only this number of shots.")
-    ] = None,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
-    features: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
-    ] = None,
-    setting: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
-    ] = None,
-    target_prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
-    ] = None,
-    selection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Where to write; with several tables FILE-1.json, FILE-2.json and so on.",
-        ),
-    ] = None,
-    results: options.Results = options.RESULTS,
-) -> None:
-    """Write a provenance card for each table: JSON that others can check and make again.
-
-    It tells every draw's UAR, the hyper-parameters, keys of audio and features, and the command;
-    no path, host or user. Package versions and machine are those of this moment, so write the
-    card where the run was. Check one with `clser-bench reproduce`.
-    """
-    from clser_bench.errors import SpecError
-    from clser_bench.report import tables
-    from clser_bench.report.card import as_text
-    from clser_bench.store.database import Store
-
-    with Store(results, create=False) as store:
-        made = tables.leaderboard(
-            store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
-            methods=options.words(methods) or None,
-            intervals=False,
-        )
-        if not made:
-            raise SpecError(f"{results}: no table is like that; see `clser-bench leaderboard`")
-        if out is None and len(made) > 1:
-            raise SpecError(
-                f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "
-                "with --suite, --shots and the like"
-            )
-        texts = [as_text(_card(store, table)) for table in made]
-    if out is None:
-        typer.echo(texts[0], nl=False)
-        return
-    for number, (table, text) in enumerate(zip(made, texts, strict=True), start=1):
-        place = out if len(made) == 1 else out.with_stem(f"{out.stem}-{number}")
-        _write(place, text)
-        complain(f"{place}: {table.title}, {table.rules.features}, {table.rules.selection}")
 
 
 @options.examples(
@@ -140,14 +62,14 @@ def reproduce(
     different, else with 1.
     """
     from clser_bench.report.agreement import compare, other_software
-    from clser_bench.report.card import read_card
+    from clser_bench.report.card_reading import read_card
 
     told = read_card(card_file)
     _check(told, features=features)
     _check_places(told, corpora, manifest)
     place = results or Path("results") / f"reproduced-{told.sha256[:12]}.sqlite"
     _check_results(place, asked=results is not None)
-    software, machine = _here()
+    software, machine = here()
     for line in other_software(told.software, software):
         complain(line)
     configs = [
@@ -164,67 +86,6 @@ def reproduce(
     ]
     summary = _run(configs)
     _report(compare(told, _found(told, summary, software=software, machine=machine)))
-
-
-def _here() -> tuple[Software, Machine]:
-    from clser_bench.report.card import Machine, Software
-    from clser_bench.run import provenance
-
-    return (
-        Software(**dataclasses.asdict(provenance.code())),
-        Machine(**dataclasses.asdict(provenance.hardware())),
-    )
-
-
-def _card(store: Store, table: LeaderboardTable) -> Card:
-    """The card of a table with the requests and commands of the runs behind it."""
-    from clser_bench.report.agreement import make_card, runs_of
-    from clser_bench.run.config import RunConfig
-    from clser_bench.run.provenance import command, narrowed
-    from clser_bench.spec import parse_shots
-
-    requests, commands = [], []
-    for run, methods in runs_of(store, table):
-        stored = RunConfig.from_json(run.config, results=store.path)
-        config = narrowed(
-            stored,
-            suite=run.suite,
-            pairs=run.pairs,
-            features=table.rules.features,
-            methods=methods,
-            shots=parse_shots(table.rules.shots),
-        )
-        folder = stored.corpora is not None and run.suite != "demo"
-        requests.append(_requested(config, folder=folder, manifests=len(stored.manifests)))
-        commands.append(command(config, folder=folder, manifests=len(stored.manifests)))
-    software, machine = _here()
-    return make_card(
-        store, table, software=software, machine=machine, requests=requests, commands=commands
-    )
-
-
-def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
-    from pydantic import ValidationError
-
-    from clser_bench.errors import SpecError
-    from clser_bench.report.card import Requested, faults
-
-    try:
-        return Requested(
-            suite=config.suite,
-            pairs=tuple((pair.source, pair.target) for pair in config.pairs),
-            methods=config.methods,
-            shots=config.shots[0],
-            seeds=config.seeds,
-            align=config.align,
-            settings={method: dict(values) for method, values in config.settings},
-            skip_bad=config.skip_bad,
-            manifests=manifests,
-            folder=folder,
-            **dataclasses.asdict(config.protocol),
-        )
-    except ValidationError as error:
-        raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
 
 
 def _config(request: Requested, *, features: str | None) -> RunConfig:
@@ -323,7 +184,7 @@ def _run(configs: list[RunConfig]) -> Summary:
 def _found(told: Card, summary: Summary, *, software: Software, machine: Machine) -> Card:
     """The card of the table that was just made."""
     from clser_bench.errors import StoreError
-    from clser_bench.report.agreement import make_card
+    from clser_bench.report.card_making import make_card
     from clser_bench.report.tables import leaderboard
     from clser_bench.store.database import Store
 
@@ -380,13 +241,3 @@ def _report(agreement: Agreement) -> None:
     complain(f"{len(agreement.cells)} cells (means over pairs included): {', '.join(counts)}.")
     if agreement.count(DIFFERENT):
         raise typer.Exit(SOME_DIFFERENT)
-
-
-def _write(place: Path, text: str) -> None:
-    from clser_bench.errors import StoreError
-
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{place}: cannot be written ({error.strerror})") from error

@@ -27,6 +27,7 @@ SOME_FAILED = 1
     'clser-bench run --pairs "B->C" --set dann.steps=400',
     "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
     "clser-bench run --features set:heterogeneous-acoustic --align names",
+    "clser-bench run --suite bcro --corrupt noise:20,10,0 --corrupt reverb",
 )
 def run(
     *,
@@ -63,6 +64,15 @@ def run(
     fixed4: Annotated[
         bool, typer.Option("--fixed4", help="Only anger, fear, happiness, sadness.")
     ] = False,
+    corrupt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--corrupt",
+            metavar="LIST",
+            help="Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also pink, "
+            "babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.",
+        ),
+    ] = None,
     select: Annotated[
         str,
         typer.Option(
@@ -93,7 +103,8 @@ def run(
     """Run methods on a suite; print its table.
 
     What is stored is not run again: the same command goes on after an interruption, and more
-    seeds or methods add to what is there. Without corpora it runs on synthetic speech.
+    seeds or methods add to what is there. Without corpora it runs on synthetic speech. With
+    --corrupt it prints how methods stand a target that is worse than the source.
     """
     _check_output(format_, with_)
     from clser_bench.run.config import RunConfig, parse_settings
@@ -124,6 +135,7 @@ def run(
         devices=options.words(devices),
         ray_address=ray_address,
         gpus_per_pack=gpus_per_pack,
+        corruptions=tuple(corrupt or ()),
     )
     _go(config, format_=format_, with_=with_)
 
@@ -167,8 +179,14 @@ def _check_output(format_: str, with_: str) -> None:
 
 
 def _go(config: RunConfig, *, format_: str, with_: str) -> None:
+    from clser_bench.errors import SpecError
     from clser_bench.run.main import run as run_plan
 
+    if config.corruptions and with_:
+        raise SpecError(
+            f"--with {with_} belongs to leaderboards, and a run with --corrupt prints another "
+            f"table; leave it out, and see `clser-bench leaderboard --with {with_}` after the run"
+        )
     with Bars() as bars:
         summary = run_plan(config, progress=bars, say=complain)
     complain(_told(summary))
@@ -196,6 +214,9 @@ def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: s
     from clser_bench.report.tables import leaderboard, render
     from clser_bench.store.database import Store
 
+    if config.corruptions:
+        _print_robustness(config, summary, format_=format_)
+        return
     rules = config.protocol
     suite = f"{summary.suite}:fixed4" if rules.fixed4 else summary.suite
     with Store(config.results, create=False) as store:
@@ -212,3 +233,30 @@ def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: s
     asked = {str(count) for count in config.shots}
     tables = [table for table in made if table.rules.suite == suite and table.rules.shots in asked]
     typer.echo(render(tables, format_, width=columns()), nl=False)
+
+
+def _print_robustness(config: RunConfig, summary: Summary, *, format_: str) -> None:
+    """Means by condition: a leaderboard for each would hide what the run is about."""
+    from clser_bench.cli.robustness import scales
+    from clser_bench.report.robustness import render, robustness
+    from clser_bench.store.database import Store
+
+    rules = config.protocol
+    suite = f"{summary.suite}:fixed4" if rules.fixed4 else summary.suite
+    with Store(config.results, create=False) as store:
+        made = [
+            table
+            for shots in dict.fromkeys(map(str, config.shots))
+            for table in robustness(
+                store,
+                scales(),
+                suite=suite,
+                shots=shots,
+                features=summary.features,
+                normalisation=rules.normalisation,
+                setting=rules.setting,
+                prior=rules.prior,
+                selection=summary.selection,
+            )
+        ]
+    typer.echo(render(made, format_, width=columns()), nl=False)

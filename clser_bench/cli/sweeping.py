@@ -14,7 +14,10 @@ from clser_bench.cli.output import Bars, complain
 from clser_bench.spec import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clser_bench.swept import Swept
+    from clser_bench.trial import Value
 
 
 @options.examples(
@@ -47,12 +50,12 @@ def sweep(
         str,
         typer.Option(
             metavar="NAME",
-            help="What is better: mutual-information, entropy, neighbourhood-density, agreement "
+            help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
             "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
             "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
             "own labels: an upper bound).",
         ),
-    ] = "mutual-information",
+    ] = "agreement",
     search: Annotated[
         str,
         typer.Option(
@@ -158,7 +161,7 @@ def sweep(
     with Bars() as bars:
         swept = run_sweep(request, progress=bars, say=complain)
     folder = out or _folder(swept, space or ("set" if set_ else "grid"), request.command)
-    _report(swept, folder)
+    _report(swept, folder, fixed=request.space.fixed)
 
 
 def _portable(words: list[str]) -> list[str]:
@@ -184,7 +187,7 @@ def _folder(swept: Swept, space: str, command: str) -> Path:
     return Path("results/sweeps") / f"{words}-{digest(command)[:8]}"
 
 
-def _report(swept: Swept, folder: Path) -> None:
+def _report(swept: Swept, folder: Path, *, fixed: Sequence[tuple[str, Value]]) -> None:
     from clser_bench.errors import StoreError
     from clser_bench.report import sweep_text
     from clser_bench.report.drawing import render
@@ -196,7 +199,7 @@ def _report(swept: Swept, folder: Path) -> None:
         "parameters": parameter_scatter(swept),
     }
     files: dict[str, bytes] = {
-        "best.toml": sweep_text.params_toml(swept).encode(),
+        "best.toml": sweep_text.params_toml(swept, fixed=fixed).encode(),
         "points.csv": sweep_text.as_csv(swept).encode(),
         "sweep.json": sweep_text.as_json(swept).encode(),
         "sweep.md": sweep_text.markdown(swept).encode(),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import filters, options
 from clser_bench.cli.output import columns, complain, print_rows
+from clser_bench.cli.site import write_site
 
 if TYPE_CHECKING:
     from clser_bench.store.database import Store
@@ -19,29 +21,18 @@ if TYPE_CHECKING:
     "clser-bench leaderboard --suite bcro --shots 5 --against source-only",
     "clser-bench leaderboard --format csv > table.csv",
     "clser-bench leaderboard --suite bcro --shots 5 --format latex --transpose > table.tex",
+    "clser-bench leaderboard --suite bcro --html site",
 )
 def leaderboard(
     *,
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
-    shots: Annotated[
-        str | None, typer.Option(metavar="K", help="Only this number of shots.")
-    ] = None,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
-    features: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
-    ] = None,
-    setting: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
-    ] = None,
-    target_prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
-    ] = None,
-    selection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
-    ] = None,
+    suite: filters.Suite = None,
+    shots: filters.Shots = None,
+    methods: filters.Methods = "",
+    features: filters.Features = None,
+    normalise: filters.Normalise = None,
+    setting: filters.Setting = None,
+    target_prior: filters.TargetPrior = None,
+    selection: filters.Selection = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="METHOD", help="Add paired differences to this method."),
@@ -51,11 +42,21 @@ def leaderboard(
     ] = False,
     with_: options.With = "",
     format_: options.Format = "table",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Instead of printing, write a page for browsers and its numbers as CSV, with a "
+            "provenance card of each table, into this folder; --format, --transpose and --with "
+            "point have no effect then.",
+        ),
+    ] = None,
     results: options.Results = options.RESULTS,
 ) -> None:
-    """Print the tables of a results file.
+    """Print the tables of a results file, or write them as a page for browsers.
 
-    Needs neither corpora nor methods.
+    Needs neither corpora nor methods. The page works from disk, without a server, and loads
+    nothing; it holds comparisons of the methods too. Prints the files written.
     """
     from clser_bench.report import tables
     from clser_bench.store.database import Store
@@ -74,6 +75,10 @@ def leaderboard(
             with_=options.words(with_),
             against=against,
         )
+        if html is not None:
+            for path in write_site(store, made, html):
+                typer.echo(str(path))
+            return
     text = tables.render(made, format_, width=columns(), transposed=transpose)
     typer.echo(text, nl=False)
 

@@ -29,6 +29,18 @@ from clser_bench.data.corruptions import Corruption
 from clser_bench.seeding import generator
 from clser_bench.trial import Floats
 
+VERSION = 1
+"""Raised when a corruption of the same name gives other samples."""
+
+CLEAN: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("noise", "pink", "babble", "telephone"), math.inf),
+        **dict.fromkeys(("reverb", "gain", "clip"), 0.0),
+        "speed": 1.0,
+    }
+)
+"""The level at which a kind would leave speech as it is; for `telephone` but for its band."""
+
 Doubles = npt.NDArray[np.float64]
 _Apply = Callable[[Doubles, int, float, np.random.Generator], Doubles]
 

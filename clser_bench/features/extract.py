@@ -13,7 +13,7 @@ from clser_bench.errors import FeatureError
 from clser_bench.features.catalogue import feature_set
 from clser_bench.features.derived import parts_of
 from clser_bench.features.files import sweep
-from clser_bench.features.reading import unchanged
+from clser_bench.features.reading import told, unchanged
 from clser_bench.features.sets import INSTANTS, FeatureSet
 from clser_bench.features.shards import (
     Shard,
@@ -147,7 +147,7 @@ def _extract(features: FeatureSet, utterance: Utterance) -> tuple[Floats, Floats
         if len(broken):
             bad = [names[column] for column in broken]
             raise FeatureError(
-                f"{utterance.path}: feature set '{features.name}' gives values that are not "
+                f"{told(utterance)}: feature set '{features.name}' gives values that are not "
                 f"finite in {', '.join(bad[:5])}; listen to the file, and leave it out if it "
                 "is no speech"
             )

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from clser_bench.report import text
 from clser_bench.report.comparison import Comparison, Contrast, Direction
 from clser_bench.report.evidence import SIGNIFICANT
-from clser_bench.report.layout import HOLE, Layout, lay_out
+from clser_bench.report.layout import HOLE, Layout, lay_out, signed
 from clser_bench.report.ranking import LEVEL
-from clser_bench.report.rows import DIGITS
+from clser_bench.report.rows import rounded
 from clser_bench.report.statistics import Interval
 
-_MARKUP = re.compile(
-    r"<(?=[A-Za-z/!?])|&(?=[#\w])"  # HTML
-    r"|[\\`*$~]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])"  # `]` is enough to break a link
-)
-_ENTITIES = {"<": "&lt;", "&": "&amp;"}
 _COMPARED = (
     "compared: ranked methods with a result on every pair (k = {}); bounds and oracles are not."
 )
@@ -54,7 +48,7 @@ def markdown(comparison: Comparison) -> str:
     Args:
         comparison: of a table.
     """
-    return "\n".join(text.markdown(_escaped(layout)) for layout in layouts(comparison))
+    return "\n".join(text.markdown(layout) for layout in layouts(comparison))
 
 
 def layouts(comparison: Comparison) -> tuple[Layout, ...]:
@@ -213,14 +207,10 @@ def _both(found: Direction) -> str:
 
 
 def _difference(interval: Interval, p: float | None = None) -> str:
-    shown = _signed(interval.estimate)
+    shown = signed(interval.estimate)
     if interval.low is not None and interval.high is not None:
-        shown += f" [{_signed(interval.low)}, {_signed(interval.high)}]"
+        shown += f" [{signed(interval.low)}, {signed(interval.high)}]"
     return shown + ("*" if p is not None and p < SIGNIFICANT and interval.estimate else "")
-
-
-def _signed(value: float) -> str:
-    return f"{round(value, 1) + 0.0:+.1f}".replace("+0.0", "0.0")
 
 
 def _spread(mean: float | None, deviation: float | None) -> str:
@@ -232,32 +222,14 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _escaped(layout: Layout) -> Layout:
-    """The layout with all text as Markdown shows it literally; bars are left to `text`."""
-    return dataclasses.replace(
-        layout,
-        title=_literal(layout.title),
-        header=tuple(map(_literal, layout.header)),
-        names=tuple(map(_literal, layout.names)),
-        cells=tuple(tuple(map(_literal, row)) for row in layout.cells),
-        below=tuple(map(_literal, layout.below)),
-        footnotes=tuple(map(_literal, layout.footnotes)),
-    )
-
-
-def _literal(value: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
-    return _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), line)
-
-
 def _rows(comparison: Comparison) -> Iterator[Row]:
     rules = comparison.table.rules
     shots = int(rules.shots) if rules.shots.isdecimal() else rules.shots
     table = dataclasses.asdict(rules) | {"shots": shots, "synthetic": comparison.table.synthetic}
     names = [line.method for line in comparison.lines]
     for line, average in zip(comparison.lines, comparison.ranking.average, strict=True):
-        mean = {"method": line.method, "n": line.mean.n, "uar_mean": _rounded(line.mean.mean)}
-        yield {"row": "method"} | table | mean | {"average_rank": _rounded(average)}
+        mean = {"method": line.method, "n": line.mean.n, "uar_mean": rounded(line.mean.mean)}
+        yield {"row": "method"} | table | mean | {"average_rank": rounded(average)}
     for item in comparison.contrasts:
         yield {"row": "difference"} | table | _contrast(item)
     for direction in comparison.directions:
@@ -273,13 +245,13 @@ def _rows(comparison: Comparison) -> Iterator[Row]:
 def _contrast(item: Contrast) -> Row:
     named = {"method": item.method, "other": item.other, "n": item.n}
     counted = {"wins": item.wins, "ties": item.ties, "losses": item.losses}
-    measured = {"p_holm": _rounded(item.p), "d_z": _rounded(item.effect)}
+    measured = {"p_holm": rounded(item.p), "d_z": rounded(item.effect)}
     return named | _interval(item.interval) | measured | counted
 
 
 def _interval(interval: Interval) -> Row:
-    ends = {"low": _rounded(interval.low), "high": _rounded(interval.high)}
-    return {"difference": _rounded(interval.estimate)} | ends | {"p": _rounded(interval.p)}
+    ends = {"low": rounded(interval.low), "high": rounded(interval.high)}
+    return {"difference": rounded(interval.estimate)} | ends | {"p": rounded(interval.p)}
 
 
 def _friedman(comparison: Comparison) -> Row:
@@ -287,13 +259,9 @@ def _friedman(comparison: Comparison) -> Row:
     return {
         "methods": len(comparison.lines),
         "pairs": len(comparison.table.pairs),
-        "chi2": _rounded(found.chi2 if found else None),
-        "p": _rounded(found.p if found else None),
-        "f": _rounded(found.f if found else None),
-        "f_p": _rounded(found.f_p if found else None),
-        "critical_difference": _rounded(comparison.ranking.critical),
+        "chi2": rounded(found.chi2 if found else None),
+        "p": rounded(found.p if found else None),
+        "f": rounded(found.f if found else None),
+        "f_p": rounded(found.f_p if found else None),
+        "critical_difference": rounded(comparison.ranking.critical),
     }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS) + 0.0

@@ -17,6 +17,7 @@ was seldom tried, has a small one. Its sd is over shuffles, not over other point
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,14 +25,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.report.swept import Swept, SweptPoint
 from clser_bench.spec import Dimension
+from clser_bench.swept import Swept, SweptPoint
 from clser_bench.trial import Value
 
 FEWEST = 8
 """Of fewer points nothing is said."""
 
-TREES = 200
+TREES = 100
 SHUFFLES = 20
 TRIED = 19
 
@@ -62,6 +63,7 @@ class Importance:
     reason: str = ""
 
 
+@functools.lru_cache(maxsize=4)  # every format of a report asks for them
 def importances(swept: Swept) -> tuple[Importance, ...]:
     """The importance of each dimension, in the order of the dimensions.
 
@@ -70,7 +72,7 @@ def importances(swept: Swept) -> tuple[Importance, ...]:
     """
     points = [point for point in swept.points if point.draws]
     if len(points) < FEWEST:
-        reason = f"{len(points)} points with an objective; {FEWEST} are needed"
+        reason = f"points with an objective: {len(points)}; {FEWEST} are needed"
         return _refused(swept, len(points), reason)
     y = _objectives(points)
     if np.ptp(y) <= 1e-12 * max(1.0, float(np.abs(y).max())):

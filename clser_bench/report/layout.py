@@ -84,6 +84,16 @@ def transpose(layout: Layout) -> Layout:
     )
 
 
+def signed(value: float) -> str:
+    """A difference to one digit, with its sign; zero has none.
+
+    Args:
+        value: in points.
+    """
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
 class _Footnotes:
     """Texts numbered in order of their first use."""
 
@@ -190,12 +200,7 @@ def _difference(found: Difference | None) -> str:
     if found is None:
         return ""
     interval = found.interval
-    text = f"{_signed(interval.estimate)}"
+    text = signed(interval.estimate)
     if interval.low is not None and interval.high is not None:
-        text += f" [{_signed(interval.low)}, {_signed(interval.high)}]"
+        text += f" [{signed(interval.low)}, {signed(interval.high)}]"
     return text + ("*" if found.p is not None and found.p < SIGNIFICANT else "")
-
-
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text

@@ -59,6 +59,15 @@ def as_csv(tables: Iterable[LeaderboardTable]) -> str:
     return text.getvalue()
 
 
+def rounded(value: float | None) -> float | None:
+    """A figure, rounded so that the last bits of a sum never show; no negative zero.
+
+    Args:
+        value: the figure; None stays None.
+    """
+    return None if value is None else round(value, DIGITS) + 0.0
+
+
 def _row(table: LeaderboardTable, line: Line, pair: str, cell: Cell) -> Row:
     rules = table.rules
     row: Row = {
@@ -73,28 +82,23 @@ def _row(table: LeaderboardTable, line: Line, pair: str, cell: Cell) -> Row:
         "kind": line.kind,
         "pair": pair,
         "n": cell.n,
-        "uar_mean": _rounded(cell.mean),
-        "uar_std": _rounded(cell.std),
+        "uar_mean": rounded(cell.mean),
+        "uar_std": rounded(cell.std),
         "status": cell.status,
         "reason": cell.reason,
     }
-    return row | ({"seconds": _rounded(cell.seconds)} if table.time else {})
+    return row | ({"seconds": rounded(cell.seconds)} if table.time else {})
 
 
 def _difference(line: Line) -> Row:
     found = line.difference
     interval = found.interval if found else None
-    row: Row = {"difference": _rounded(interval.estimate if interval else None)}
+    row: Row = {"difference": rounded(interval.estimate if interval else None)}
     row |= {f"difference_{name}": value for name, value in _ends(interval).items()}
-    return row | {"difference_p": _rounded(found.p if found else None)}
+    return row | {"difference_p": rounded(found.p if found else None)}
 
 
 def _ends(interval: Interval | None) -> dict[str, float | None]:
     if interval is None:
         return {"low": None, "high": None}
-    return {"low": _rounded(interval.low), "high": _rounded(interval.high)}
-
-
-def _rounded(value: float | None) -> float | None:
-    """Rounded so that the last bits of a sum never show; no negative zero."""
-    return None if value is None else round(value, DIGITS) + 0.0
+    return {"low": rounded(interval.low), "high": rounded(interval.high)}

@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from clser_bench.report.spread import LEVEL
-from clser_bench.report.swept import Swept, SweptPoint
+from clser_bench.swept import Swept, SweptPoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,6 @@ def unflattered(swept: Swept) -> Unflattered | None:
     halves = [half for half in (later[0::2], later[1::2]) if half]
     if not points or swept.seeds < 2 or not halves:
         return None
-    # [points, draws]
     values = np.array([point.draws[: swept.seeds] for point in points], dtype=np.float64)
     shipped = next((row for row, point in enumerate(points) if point.number == 0), None)
     rows, read, gains = [], [], []

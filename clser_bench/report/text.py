@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
+import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -17,18 +19,48 @@ from clser_bench.report.layout import Layout
 
 _GAP = 2  # characters between columns
 
+_MARKUP = re.compile(
+    r"<(?! )|>|&(?=[#\w])"  # HTML
+    r"|[\\`$~|#]|\*(?!\s|$)|(?<![^\W_])_"  # what may open emphasis
+    r"|\](?=[(\[])|\[(?=\^)"  # link, footnote
+    r"|^\[(?=[^\]]*\]:\s*(?:<|\S*\s*$|\S+\s+[\"'(]))"  # target of a link
+)
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_ITEM = re.compile(r"^(\d*)([-+*.)])(?=[-+*\s]|$)")  # a list in a list, or a rule
+
+
+def one_line(value: str) -> str:
+    """A text without line breaks and other control characters, which a name may have.
+
+    Args:
+        value: any text.
+    """
+    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
+
+
+def literal(value: str) -> str:
+    """A text as one line that Markdown shows as it is: no HTML, formula, link, emphasis, column.
+
+    Args:
+        value: any text.
+    """
+    line = _MARKUP.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), one_line(value))
+    return _ITEM.sub(r"\1\\\2", line)
+
 
 def markdown(layout: Layout) -> str:
     """Write a table as Markdown with a heading, its header as a list, and footnotes.
 
     Args:
-        layout: the table as text cells.
+        layout: the table as text cells, which are shown literally.
     """
-    names, *rows = (
-        [text.replace("|", "\\|") for text in row] for row in (layout.names, *layout.cells)
-    )
+    layout = _mapped(layout, literal)
     body = tabulate(
-        rows, names, tablefmt="pipe", disable_numparse=True, colalign=_alignments(layout)
+        layout.cells,
+        layout.names,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=_alignments(layout),
     )
     parts = [f"### {layout.title}", "\n".join(f"- {line}" for line in layout.header), body]
     if layout.below:
@@ -48,12 +80,26 @@ def terminal(layout: Layout, *, width: int, color: bool) -> str:
         width: of the terminal, in characters.
         color: grey the rows that are set aside, by escape codes.
     """
+    layout = _mapped(layout, one_line)
     parts = [layout.title, *_wrapped(layout.header, width)]
     parts += [_block(layout, columns, color=color) for columns in _blocks(layout, width)]
     parts += _wrapped(layout.below, width)
     parts += [""] if layout.below and layout.footnotes else []
     parts += _wrapped(_numbered(layout), width)
     return "\n".join(parts) + "\n"
+
+
+def _mapped(layout: Layout, change: Callable[[str], str]) -> Layout:
+    """With every text changed."""
+    return dataclasses.replace(
+        layout,
+        title=change(layout.title),
+        header=tuple(map(change, layout.header)),
+        names=tuple(map(change, layout.names)),
+        cells=tuple(tuple(map(change, row)) for row in layout.cells),
+        below=tuple(map(change, layout.below)),
+        footnotes=tuple(map(change, layout.footnotes)),
+    )
 
 
 def _numbered(layout: Layout) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clser_bench.data import corruptions
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted
@@ -48,6 +49,8 @@ class RunConfig:
         ray_address: of a Ray cluster to join; `auto` for the one of this machine; empty to start
             one.
         gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
+        corruptions: of the target, as `data.corruptions.parse` reads them; the clean condition and
+            each of these are run.
     """
 
     suite: str | None = None
@@ -67,6 +70,7 @@ class RunConfig:
     devices: tuple[str, ...] = ()
     ray_address: str = ""
     gpus_per_pack: float = 0.0
+    corruptions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.scheduler not in ("ray", "local"):
@@ -84,6 +88,9 @@ class RunConfig:
         if self.ray_address and self.scheduler != "ray":
             raise SpecError(f"--ray-address {self.ray_address} needs --scheduler ray")
         check_alignment(self.align)
+        found = corruptions.parse(*self.corruptions)
+        # one way to write it, so that equal requests compare equal
+        object.__setattr__(self, "corruptions", tuple(item.name for item in found))
         if not self.methods or not self.shots:
             raise SpecError("name at least one method and one number of shots")
 
@@ -109,6 +116,7 @@ class RunConfig:
             "devices": list(self.devices),
             "ray_address": self.ray_address,
             "gpus_per_pack": self.gpus_per_pack,
+            "corruptions": list(self.corruptions),
         }
 
     @classmethod
@@ -141,6 +149,7 @@ class RunConfig:
                 devices=tuple(stored.get("devices", ())),
                 ray_address=stored.get("ray_address", ""),
                 gpus_per_pack=stored.get("gpus_per_pack", 0.0),
+                corruptions=tuple(stored.get("corruptions", ())),
             )
         except (KeyError, TypeError) as error:
             raise SpecError(

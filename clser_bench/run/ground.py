@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clser_bench.data.build import Fold, Tables, build
+from clser_bench.data.corruptions import Corruption
 from clser_bench.data.progress import Progress
 from clser_bench.features.aligned import written
 from clser_bench.features.languages import hear
@@ -51,7 +52,13 @@ class Ground:
 
 
 def prepare(
-    config: RunConfig, protocol: Protocol, *, cache: Path, progress: Progress, say: Say
+    config: RunConfig,
+    protocol: Protocol,
+    *,
+    cache: Path,
+    progress: Progress,
+    say: Say,
+    corruption: Corruption | None = None,
 ) -> Ground:
     """Read corpora and extract features; both come from the cache where they are in it.
 
@@ -61,6 +68,8 @@ def prepare(
         cache: the cache folder.
         progress: told about reading and extraction.
         say: told what was chosen, a line each.
+        corruption: of the target, adaptation data and scored data alike; None for none. The source
+            stays clean.
 
     Raises:
         ClserError: anything that is wrong with the request or the corpora.
@@ -69,8 +78,9 @@ def prepare(
     if protocol.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
     heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
-    protocol = dataclasses.replace(protocol, features=written(heard, config.align))
-    have = read(choice, config, heard, cache=cache, progress=progress)
+    features = written(heard, config.align, corruption=corruption)
+    protocol = dataclasses.replace(protocol, features=features)
+    have = read(choice, config, heard, cache=cache, progress=progress, corruption=corruption)
     tables = Sides(have, protocol, align=config.align)
     return Ground(
         config=config,

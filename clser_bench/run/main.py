@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from clser_bench.data.corruptions import Corruption, parse
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError
 from clser_bench.run import select
@@ -31,7 +32,7 @@ class Summary:
         results: the results file.
         suite: name of the suite.
         selection: how hyper-parameters were chosen.
-        features: the features' name, with nothing left open.
+        features: the features' name, with nothing left open; of the clean condition.
         planned: trials asked for.
         found: of them, stored before.
         ok: of them, stored with a score by now, whether by this run or before.
@@ -60,6 +61,9 @@ def run(
 ) -> Summary:
     """Do what a request asks for, as far as it is not stored already.
 
+    With corruptions, the clean condition and each of them is planned for itself, and all are run
+    together.
+
     Args:
         config: the request.
         progress: told about reading, extraction and trials.
@@ -71,19 +75,38 @@ def run(
     """
     with _terminable():
         criterion = _criterion(config)
-        plan = make_plan(config, progress=progress, say=say)
-        held = None
-        if criterion is not None and criterion.looks == "source":
-            rules = dataclasses.replace(config.protocol, setting="held-out")
-            held = make_plan(
-                dataclasses.replace(config, protocol=rules), progress=progress, say=lambda _: None
-            )
-        plans = [plan] if held is None else [plan, held]
+        asked = [_planned(config, criterion, None, progress=progress, say=say)]
+        asked += [
+            _planned(config, criterion, corruption, progress=progress)
+            for corruption in parse(*config.corruptions)
+        ]
         with Store(config.results) as store:
+            plans = [plan for both in asked for plan in both if plan is not None]
             found, interrupted = _run(plans, store, progress=progress)
-            if not interrupted:
+            for plan, held in () if interrupted else asked:
                 _choose(plan, held, criterion, store)
-            return _summary(plan, store, found=found, interrupted=interrupted)
+            return _summary(
+                [plan for plan, _ in asked], store, found=found, interrupted=interrupted
+            )
+
+
+def _planned(
+    config: RunConfig,
+    criterion: Objective | None,
+    corruption: Corruption | None,
+    *,
+    progress: Progress,
+    say: Say = lambda _: None,
+) -> tuple[Plan, Plan | None]:
+    """The plan of one condition, and that of its held-out labels where the criterion needs them."""
+    plan = make_plan(config, corruption=corruption, progress=progress, say=say)
+    if criterion is None or criterion.looks != "source":
+        return plan, None
+    rules = dataclasses.replace(config.protocol, setting="held-out")
+    held = make_plan(
+        dataclasses.replace(config, protocol=rules), corruption=corruption, progress=progress
+    )
+    return plan, held
 
 
 def _criterion(config: RunConfig) -> Objective | None:
@@ -123,7 +146,8 @@ def run_points(
 ) -> tuple[Plan, ...]:
     """Run every point of the methods that have several, under one or more sets of rules.
 
-    The workers are started once for all of it. No table shows what is stored here.
+    The workers are started once for all of it. No table shows what is stored here. Targets stay
+    clean, whatever corruptions a request names.
 
     Args:
         configs: a request for each set of rules, all with the same results file, scheduler and
@@ -175,14 +199,16 @@ def _remember(plan: Plan, trials: Sequence[Trial], store: Store) -> None:
     )
 
 
-def _summary(plan: Plan, store: Store, *, found: int, interrupted: bool) -> Summary:
-    states = list(store.stored([trial.id for trial in plan.trials]).values())
+def _summary(plans: Sequence[Plan], store: Store, *, found: int, interrupted: bool) -> Summary:
+    """How the plans of all conditions ended, the clean one first."""
+    plan, ids = plans[0], [trial.id for plan in plans for trial in plan.trials]
+    states = list(store.stored(ids).values())
     return Summary(
         results=plan.config.results,
         suite=plan.suite,
         selection=plan.protocol.selection,
         features=plan.protocol.features,
-        planned=len(plan.trials),
+        planned=len(ids),
         found=found,
         ok=states.count("ok"),
         failed=states.count("failed"),

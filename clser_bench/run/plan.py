@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clser_bench.data.cache import cache_folder
+from clser_bench.data.corruptions import Corruption
 from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.run import select
@@ -125,6 +126,7 @@ def make_plan(
     config: RunConfig,
     *,
     points: bool = False,
+    corruption: Corruption | None = None,
     cache: Path | None = None,
     progress: Progress = SILENT,
     say: Say = lambda _: None,
@@ -137,6 +139,7 @@ def make_plan(
         config: the request.
         points: run every point of the methods that have several, and no other method; the
             request's selection does not matter then.
+        corruption: of the target; one of the request's, or None for its clean condition.
         cache: the cache folder; None for the usual one.
         progress: told about reading and extraction.
         say: told what was chosen, a line each.
@@ -147,7 +150,9 @@ def make_plan(
     place = cache_folder() if cache is None else cache
     protocol = _protocol(config, points=points)
     cards = _cards(config, protocol, cache=place)
-    ground = prepare(config, protocol, cache=place, progress=progress, say=say)
+    ground = prepare(
+        config, protocol, cache=place, progress=progress, say=say, corruption=corruption
+    )
     plan = plan_of(ground, cards)
     if select.several(protocol):
         methods = len({card.name for _, card in cards})

@@ -15,6 +15,9 @@ from clser_bench.trial import Corpus, Rows, Table
 class Sides:
     """Gives the tables of a pair; each is made once, and kept in the cache.
 
+    A target that is corrupted is z-scored by its own, corrupted statistics (or the clean source's),
+    and its anchors come from corrupted speech as well.
+
     Args:
         have: the corpora with their features.
         protocol: its normalisation is used; in the setting `held-out` the source's rows stand
@@ -46,18 +49,21 @@ class Sides:
     def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
         codes = source.spec.code, target.spec.code
         first, second = (self._have.heard.sets[code] for code in codes)
+        tables, targets = self._have.tables, self._have.targets
+        own = self._normalised(tables, source, None)
         if first.key == second.key:
-            return self._table(source, source, None), self._table(target, source, rows)
+            by = tables[source.spec.code]
+            return own, self._normalised(targets, target, rows, reference=by)
         if self._align == "none" or (self._align == "names" and not shares_names(first, second)):
-            sides = self._table(source, source, None), self._table(target, target, rows)
+            sides = own, self._normalised(targets, target, rows)
             refuse_alike(sides, (first, second), self._align)
             return sides
         key = (*codes, b"" if rows is None else rows.tobytes())
         if key not in self._pairs:
             # Each with its own statistics: those of the source mean nothing to other columns.
             self._pairs[key] = aligned(
-                self._table(source, source, None),
-                self._table(target, target, rows),
+                own,
+                self._normalised(targets, target, rows),
                 sets=(first, second),
                 how=self._align,
                 rows=rows,
@@ -69,28 +75,39 @@ class Sides:
     def _anchors(
         self, source: Corpus, target: Corpus, rows: Rows | None
     ) -> tuple[Table, Table] | None:
-        if not self._have.anchors:
+        anchors = self._have.anchors
+        if not anchors:
             return None
-        return self._normalised(self._have.anchors, source, source, None), self._normalised(
-            self._have.anchors, target, source, rows
-        )
-
-    def _table(self, corpus: Corpus, source: Corpus, rows: Rows | None) -> Table:
-        return self._normalised(self._have.tables, corpus, source, rows)
+        by = anchors[source.spec.code]
+        second = self._normalised(self._have.target_anchors, target, rows, reference=by)
+        return self._normalised(anchors, source, None), second
 
     def _normalised(
-        self, tables: Mapping[str, Table], corpus: Corpus, source: Corpus, rows: Rows | None
+        self,
+        tables: Mapping[str, Table],
+        corpus: Corpus,
+        rows: Rows | None,
+        *,
+        reference: Table | None = None,
     ) -> Table:
-        by = source.spec.code if self._how == "source" else ""
+        """The z-scored table of a corpus.
+
+        Args:
+            tables: raw, by code.
+            corpus: which of them.
+            rows: whose statistics may be used; None for all.
+            reference: whose statistics the normalisation `source` uses; None for its own.
+        """
         raw = tables[corpus.spec.code]
-        key = (raw.key, by, b"" if rows is None else rows.tobytes())
+        by = (reference or raw) if self._how == "source" else None
+        key = (raw.key, by.key if by else "", b"" if rows is None else rows.tobytes())
         if key not in self._made:
             self._made[key] = normalised(
                 raw,
                 how=self._how,
                 speakers=corpus.speakers,
                 cache=self._have.cache,
-                reference=tables[by] if by else None,
+                reference=by,
                 rows=rows,
             )
         return self._made[key]

@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import main, reproduce, running
+from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
 from clser_bench.run import provenance
 from clser_bench.run.config import RunConfig
@@ -22,7 +22,7 @@ Call = Callable[..., Result]
 
 app = typer.Typer(cls=main._Guarded)
 app.command("run")(running.run)
-app.command("card")(reproduce.card)
+app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
 
 

@@ -16,7 +16,7 @@ from clser_bench.report.tables import leaderboard
 from clser_bench.run import main
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
-from clser_bench.run.sweep import objectives
+from clser_bench.run.sweep import measures
 from clser_bench.spec import Protocol
 from clser_bench.store.database import Store
 from clser_bench.trial import Value
@@ -82,7 +82,7 @@ def test_each_draw_has_the_point_that_the_criterion_prefers(config: Config) -> N
     run(asked)
     for place, weight in chosen(asked).items():
         values = {
-            w: objectives.of_target("mutual-information", record)
+            w: measures.of_target("mutual-information", record)
             for w, record in every_point(asked, "transductive")[place].items()
         }
         assert len(values) == 3
@@ -95,7 +95,7 @@ def test_labels_that_were_kept_back_choose(config: Config) -> None:
     held = every_point(asked, "held-out")
     for place, weight in chosen(asked).items():
         values = {
-            w: objectives.of_source("source-risk", record, np.zeros(0))
+            w: measures.of_source("source-risk", record, np.zeros(0))
             for w, record in held[place].items()
         }
         assert len(values) == 3

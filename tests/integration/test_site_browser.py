@@ -1,115 +1,28 @@
-"""The leaderboard's page in a real browser: no request, no error, and what users do works.
-
-Chromium is driven over the WebDriver protocol (https://www.w3.org/TR/webdriver2/), which is JSON
-over HTTP. `CLSER_CHROMEDRIVER` names the driver where it is not in the search path.
-"""
+"""The leaderboard's page in a real browser: no request, no error, and what users do works."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 
-from clser_bench.report.site.build import build_site
+from clser_bench.report.comparison import compare
+from clser_bench.report.comparison_text import layouts
+from clser_bench.report.site.build import Attached, build_site
+from clser_bench.report.site.cards import MethodText
 from clser_bench.report.tables import leaderboard
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
 from tests.boards import TWELVE, run
+from tests.chromium import open_browser
 
 HOSTILE = "<script>alert(1)</script>"
-LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 ENTER, ESCAPE, RIGHT, DOWN = "\ue007", "\ue00c", "\ue014", "\ue015"
-
-
-class Browser:
-    """A session of Chromium; commands as in the protocol."""
-
-    def __init__(self, driver, profile):
-        self._driver = subprocess.Popen(
-            [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self._url = ""
-        for line in self._driver.stdout:
-            if "started successfully on port" in line:
-                self._url = f"http://127.0.0.1:{line.split()[-1].rstrip('.')}"
-                break
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        wanted = {
-            "browserName": "chrome",
-            "goog:chromeOptions": {"args": [*arguments, f"--user-data-dir={profile}"]},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "unhandledPromptBehavior": "ignore",
-        }
-        try:
-            session = self("POST", "session", {"capabilities": {"alwaysMatch": wanted}})
-        except AssertionError:
-            self._stop()
-            raise
-        self._url += f"/session/{session['sessionId']}"
-
-    def __call__(self, verb, path, body=None):
-        content = None if verb == "GET" else json.dumps(body or {}).encode()
-        request = urllib.request.Request(f"{self._url}/{path}".rstrip("/"), content, method=verb)
-        try:
-            with LOCAL.open(request, timeout=60) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(error.read().decode()) from None
-
-    def run(self, script, *arguments):
-        """Run JavaScript in the page."""
-        return self("POST", "execute/sync", {"script": script, "args": list(arguments)})
-
-    def press(self, *keys):
-        """Press and release keys, one after another."""
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        source = {"type": "key", "id": "keys", "actions": actions}
-        self("POST", "actions", {"actions": [source]})
-
-    def log(self, kind):
-        """What was logged since it was last asked for."""
-        return self("POST", "se/log", {"type": kind})
-
-    def emulate(self, width, theme):
-        """Set the width of the window and what the system's theme is."""
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        theme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-        for command, values in (
-            ("Emulation.setDeviceMetricsOverride", metrics),
-            ("Emulation.setEmulatedMedia", theme),
-        ):
-            self("POST", "goog/cdp/execute", {"cmd": command, "params": values})
-
-    def close(self):
-        """End the browser and its driver."""
-        try:
-            self("DELETE", "")
-        finally:
-            self._stop()
-
-    def _stop(self):
-        self._driver.terminate()
-        self._driver.stdout.close()
-        self._driver.wait(timeout=30)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    driver = os.environ.get("CLSER_CHROMEDRIVER") or shutil.which("chromedriver")
-    if driver is None:
-        pytest.skip("no chromedriver: install Chromium and its driver, or set CLSER_CHROMEDRIVER")
-    try:
-        opened = Browser(driver, tmp_path_factory.mktemp("profile"))
-    except AssertionError as error:
-        if "binary" in str(error):
-            pytest.skip(f"{driver} finds no Chromium")
-        raise
+    opened = open_browser(tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()
 
@@ -124,7 +37,15 @@ def site(tmp_path_factory):
     with Store(folder / "clser.sqlite") as store:
         run(store, methods, seeds=4, pairs=TWELVE, notes=notes, left_out={("holed", "B→C", 0)})
         run(store, {"logistic": 14}, shots="all", seeds=1, pairs=TWELVE, notes=notes)
-        return build_site(store, leaderboard(store, resamples=200), folder / "out")[0]
+        tables = leaderboard(store, resamples=200)
+        return build_site(
+            store,
+            tables,
+            folder / "out",
+            comparisons=[layouts(compare(store, table, resamples=200)) for table in tables],
+            cards=[MethodText(name="weak", summary="a `b`", reference="c", departures="d")],
+            provenance=[Attached("card-0.json", "{}"), None],
+        )[0]
 
 
 @pytest.fixture
@@ -251,7 +172,8 @@ def test_a_hole_tells_its_reason(page):
 def test_every_part_has_an_address(page, site):
     shown = "return [...document.querySelectorAll('.view:not([hidden])')].map((view) => view.id)"
     current = "return document.querySelector('nav [aria-current]').textContent"
-    for place, name in ((1, "table-1"), (2, "methods"), (3, "protocol"), (0, "table-0")):
+    names = ("table-0", "table-1", "comparisons", "methods", "protocol")
+    for place, name in (*enumerate(names), (0, "table-0")):
         page.run("document.querySelectorAll('nav a')[arguments[0]].click()", place)
         page.run("window.dispatchEvent(new HashChangeEvent('hashchange'))")
         assert page.run(shown) == [name]
@@ -306,7 +228,8 @@ return bad;
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_text_can_be_read(page, theme):
     page.emulate(1400, theme)
-    for place in range(4):
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    for place in range(5):
         page.run("document.querySelectorAll('nav a')[arguments[0]].click()", place)
         page.run("window.dispatchEvent(new HashChangeEvent('hashchange'))")
         assert page.run(CONTRAST) == []
@@ -324,7 +247,8 @@ def test_all_text_can_be_read(page, theme):
 def test_only_tables_scroll_sideways(page, width):
     page.emulate(width, "light")
     wide = "return document.documentElement.scrollWidth"
-    for place in range(4):
+    page.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    for place in range(5):
         page.run("document.querySelectorAll('nav a')[arguments[0]].click()", place)
         page.run("window.dispatchEvent(new HashChangeEvent('hashchange'))")
         assert page.run(wide) <= width

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from clser_bench.errors import SpecError
@@ -10,7 +13,7 @@ from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.layout import Layout
 from clser_bench.report.rows import as_csv
 from clser_bench.report.site.cards import MethodText, method_cards
-from clser_bench.report.site.content import section, titles
+from clser_bench.report.site.content import Section, section, titles
 from clser_bench.report.site.details import details, method_versions
 from clser_bench.report.site.page import Page, write_page
 from clser_bench.store.database import Store
@@ -18,14 +21,37 @@ from clser_bench.store.database import Store
 PAGE = "index.html"
 DATA = "leaderboard.csv"
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*\.[a-z]+")
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A file that lies beside the page and is linked from it.
+
+    Attributes:
+        name: lower-case ASCII letters, digits and hyphens, and an ending.
+        text: what is in it.
+    """
+
+    name: str
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in (PAGE, DATA):
+            raise SpecError(
+                f"a file of the site cannot be called '{self.name}': use lower-case letters, "
+                f"digits and hyphens, as in card-1.json, and neither {PAGE} nor {DATA}"
+            )
+
 
 def build_site(
     store: Store,
     tables: Sequence[LeaderboardTable],
     out: Path,
     *,
-    comparison: Sequence[Layout] | Layout | None = None,
+    comparisons: Sequence[Sequence[Layout]] = (),
     cards: Sequence[MethodText] = (),
+    provenance: Sequence[Attached | None] = (),
 ) -> tuple[Path, ...]:
     """Write a folder that works from disk: a page with all it needs, and its numbers as CSV.
 
@@ -35,34 +61,50 @@ def build_site(
         store: the results that the tables were made of.
         tables: as `leaderboard` made them.
         out: the folder; made where absent.
-        comparison: further tables as text cells (`comparison_text.layouts`), shown as they are.
+        comparisons: for each table its further tables as text cells (`comparison_text.layouts`),
+            shown as they are; none at all where empty.
         cards: what methods' authors say of them, where known.
+        provenance: for each table its provenance card, where there is one; linked from the table.
 
     Returns:
         The files.
 
     Raises:
-        SpecError: there is nothing to show, or the folder cannot be written.
+        SpecError: there is nothing to show, a part does not fit the tables, or the folder cannot
+            be written.
         StoreError: stored predictions or answers are damaged.
     """
     if not tables:
         raise SpecError("there are no results to show; make some with `clser-bench run`")
+    for what, given in (("comparisons", comparisons), ("provenance cards", provenance)):
+        if given and len(given) != len(tables):
+            raise SpecError(f"{len(given)} {what} for {len(tables)} tables; give one a table")
+    attached = [item for item in provenance if item is not None]
     slices = [line.slice for table in tables for line in table.lines]
     versions = method_versions(store, slices)
     page = Page(
-        sections=tuple(
-            section(table, number, title=title)
-            for number, (table, title) in enumerate(zip(tables, titles(tables), strict=True))
-        ),
+        sections=_sections(tables, provenance),
         cards=method_cards(store, tables, versions=versions, texts=cards),
         details=details(store, tables, versions=versions),
-        comparisons=(comparison,) if isinstance(comparison, Layout) else tuple(comparison or ()),
+        comparisons=tuple(map(tuple, comparisons)),
         data=DATA,
     )
-    return _write(out, {PAGE: write_page(page), DATA: as_csv(tables)})
+    texts = {PAGE: write_page(page), DATA: as_csv(tables)}
+    return _write(out, texts | {item.name: item.text for item in attached})
 
 
-def _write(out: Path, texts: dict[str, str]) -> tuple[Path, ...]:
+def _sections(
+    tables: Sequence[LeaderboardTable], provenance: Sequence[Attached | None]
+) -> tuple[Section, ...]:
+    files = provenance or (None,) * len(tables)
+    made = zip(tables, titles(tables), files, strict=True)
+    return tuple(
+        dataclasses.replace(section(table, number, title=title), card=file.name if file else "")
+        for number, (table, title, file) in enumerate(made)
+    )
+
+
+def _write(out: Path, texts: Mapping[str, str]) -> tuple[Path, ...]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -70,6 +70,7 @@ class Section:
         time: show the time per trial.
         range: lowest and highest mean of a ranked method on a pair, that the colours are between.
         forest: picture of intervals; None without them.
+        card: name of the file beside the page that tells its provenance; empty for none.
     """
 
     number: int
@@ -85,6 +86,7 @@ class Section:
     time: bool
     range: tuple[str, str]
     forest: Forest | None
+    card: str = ""
 
 
 def section(table: LeaderboardTable, number: int, *, title: str) -> Section:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from clser_bench.report.layout import Layout
 from clser_bench.report.site.cards import MethodCard
@@ -29,14 +29,14 @@ class Page:
         sections: the tables.
         cards: the methods.
         details: what the dialogs show.
-        comparisons: further tables, as text cells.
+        comparisons: of each table further tables, as text cells; empty for none.
         data: name of the file beside the page that holds its numbers.
     """
 
     sections: tuple[Section, ...]
     cards: tuple[MethodCard, ...]
     details: Json
-    comparisons: Sequence[Layout] = ()
+    comparisons: Sequence[Sequence[Layout]] = ()
     data: str
 
     @property
@@ -94,12 +94,24 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["coded"] = _coded
     made.policies["json.dumps_kwargs"] = {
         "separators": (",", ":"),
         "ensure_ascii": False,
         "allow_nan": False,
     }
     return made
+
+
+def _coded(text: str) -> Markup:
+    """Text with what stands between backticks as code; all of it is escaped."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else part
+        for place, part in enumerate(parts)
+    )
 
 
 @functools.cache

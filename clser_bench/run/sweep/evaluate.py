@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clser_bench.run.ground import Folds
-from clser_bench.run.sweep import objectives
+from clser_bench.run.sweep import measures
 from clser_bench.run.sweep.objectives import Objective
 from clser_bench.spec import Pair
 from clser_bench.store.database import Store
@@ -61,12 +61,12 @@ def cells(
         for record in store.records(list(known), status="ok"):
             place = _place(known[record.trial.id])
             if chosen.looks == "target":
-                found[-1][place] = objectives.of_target(chosen.name, record)
+                found[-1][place] = measures.of_target(chosen.name, record)
                 continue
             if chosen.name == "embedded-validation" and place not in weights:
                 (fold,) = folds(known[record.trial.id])
-                weights[place] = objectives.importance(fold.problem, seed=place[1])
-            found[-1][place] = objectives.of_source(
+                weights[place] = measures.importance(fold.problem, seed=place[1])
+            found[-1][place] = measures.of_source(
                 chosen.name, record, weights.get(place, np.zeros(0))
             )
     return found
@@ -99,7 +99,7 @@ def _agreement(points: Sequence[Sequence[Trial]], store: Store) -> list[dict[Pla
     for place, ids in by_place.items():
         records = list(store.records(list(ids), status="ok"))
         if records:
-            agreed = objectives.of_candidates(records)
+            agreed = measures.of_candidates(records)
             for record, value in zip(records, agreed.tolist(), strict=True):
                 found[ids[record.trial.id]][place] = value
     return found

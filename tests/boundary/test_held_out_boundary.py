@@ -1,0 +1,269 @@
+"""With labels of the source kept back, a method sees neither these nor any of the target."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from fake_corpora import content_tables, memory_corpus, permuted
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench import registry
+from clser_bench.data import build as building
+from clser_bench.data.build import Fold, Tables, build
+from clser_bench.data.draws import draw
+from clser_bench.data.held_out import hold_out
+from clser_bench.features.joined import joined
+from clser_bench.spec import Protocol, Shots
+from clser_bench.train.contract import Trained
+from clser_bench.train.execute import execute
+from clser_bench.trial import AnswerKey, Corpus, Job, Labelled, Outcome, Problem, Rows, Table
+from tests.problems import random_problem
+
+CLASSES = ("anger", "fear", "sadness")
+COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
+SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
+TARGET = memory_corpus("T", {**COUNTS, "fear": 33})
+RULES = Protocol(setting="held-out")
+NAMES = sorted(registry.entries())
+SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
+    """The source's table, and the target's above the source's, as `run.sides` makes them."""
+    folder = tmp_path_factory.mktemp("tables")
+    plain = content_tables(folder)
+
+    def both(source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
+        own, other = plain(source, target, rows)
+        return own, joined(other, own, cache=folder)
+
+    return both
+
+
+def fold_of(
+    tables: Tables, source: Corpus = SOURCE, target: Corpus = TARGET, *, shots: Shots = 10
+) -> Fold:
+    [fold] = build(
+        source, target, classes=CLASSES, shots=shots, seed=0, protocol=RULES, tables=tables
+    )
+    return fold
+
+
+def seen(problem: Problem) -> list[bytes]:
+    """Every byte that a method can read; a pickle would name a folder instead of its arrays."""
+    tables = (problem.source, problem.target)
+    arrays: list[np.ndarray] = [problem.labelled.rows, problem.labelled.y, problem.unlabelled]
+    arrays += [problem.adapt, problem.scored]
+    arrays += [array for table in tables for array in (table.instants, table.summary)]
+    names = [*problem.classes, *(f"{table.key} {table.folder}" for table in tables)]
+    assert {field.name for field in fields(problem)} == set(vars(problem)), "nothing hangs on it"
+    return [array.tobytes() for array in arrays] + [n.encode() for n in names]
+
+
+def kept_rows(fold: Fold) -> np.ndarray:
+    """Rows of the source that are scored."""
+    return fold.problem.scored - len(TARGET.utterances)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_permuting_the_target_s_labels_changes_nothing_at_all(tables: Tables, seed: int) -> None:
+    before, after = fold_of(tables), fold_of(tables, target=permuted(TARGET, CLASSES, seed))
+    assert seen(before.problem) == seen(after.problem)
+    assert before.key.y.tobytes() == after.key.y.tobytes()
+    assert before.key.names == after.key.names
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(1, 10**6), shots=st.sampled_from([5, 10, 20, "all"]))
+def test_other_labels_of_the_kept_back_rows_change_the_key_only(
+    tables: Tables, seed: int, shots: Shots
+) -> None:
+    """The draw is what it was (it is stratified); the corpus says other things of these rows."""
+    before = fold_of(tables, shots=shots)
+    changed = list(SOURCE.utterances)
+    for row in kept_rows(before).tolist():
+        label = CLASSES.index(changed[row].emotion)
+        changed[row] = replace(changed[row], emotion=CLASSES[(label + 1 + seed % 2) % 3])
+    drawn = draw(SOURCE, classes=CLASSES, shots=shots, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "draw", lambda *_, **__: drawn)
+        after = fold_of(tables, replace(SOURCE, utterances=tuple(changed)), shots=shots)
+    assert seen(before.problem) == seen(after.problem)
+    assert not np.any(before.key.y == after.key.y)
+
+
+@pytest.mark.parametrize("shots", [2, 5, 10, 20, "all"])
+def test_kept_back_rows_are_not_labelled_and_all_else_of_the_draw_is(
+    tables: Tables, shots: Shots
+) -> None:
+    fold = fold_of(tables, shots=shots)
+    problem, kept = fold.problem, kept_rows(fold)
+    drawn = draw(SOURCE, classes=CLASSES, shots=shots, seed=0)
+    assert not set(kept) & set(problem.labelled.rows)
+    assert set(kept) | set(problem.labelled.rows) == set(drawn.rows)
+    assert set(kept) <= set(problem.unlabelled), "the same to a method as any without a label"
+    inside = np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))
+    assert problem.unlabelled.tolist() == sorted(set(inside) - set(problem.labelled.rows))
+    truth = [CLASSES.index(SOURCE.utterances[row].emotion) for row in problem.labelled.rows]
+    assert problem.labelled.y.tolist() == truth
+
+
+def test_nothing_tells_a_kept_back_row_from_another_without_label(tables: Tables) -> None:
+    """The numbers of scored rows are the only place where kept-back rows are named."""
+    fold = fold_of(tables)
+    hidden = replace(fold.problem, scored=np.zeros(0, np.int64))
+    kept = kept_rows(fold)
+    mentions = [
+        name
+        for name in ("unlabelled", "adapt", "scored")
+        if np.array_equal(getattr(hidden, name), kept)
+    ]
+    assert mentions == []
+    order = fold.problem.scored
+    assert order.tolist() == sorted(order.tolist()), "by row, not by class"
+
+
+def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> None:
+    seen: set[int] = set()
+    for shots in (5, 10, 15, 20):
+        fold = fold_of(tables, shots=shots)
+        rows = {*fold.problem.labelled.rows.tolist(), *kept_rows(fold).tolist()}
+        assert len(rows) == 3 * shots
+        assert seen < rows
+        assert np.bincount(fold.key.y).tolist() == [shots // 5] * 3
+        seen = rows
+
+
+def test_the_joined_table_is_the_target_s_rows_then_the_source_s(tables: Tables) -> None:
+    problem = fold_of(tables).problem
+    own, other = content_tables()(SOURCE, TARGET, None)
+    for name in ("instants", "summary"):
+        expected = np.concatenate([getattr(other, name), getattr(own, name)])
+        assert getattr(problem.target, name).tobytes() == expected.tobytes()
+        assert getattr(problem.source, name).tobytes() == getattr(own, name).tobytes()
+
+
+def test_scored_rows_are_the_right_source_utterances_with_their_answers(tables: Tables) -> None:
+    fold = fold_of(tables)
+    problem = fold.problem
+    for row, y, name, speaker in zip(
+        problem.scored, fold.key.y, fold.key.names, fold.key.speakers, strict=True
+    ):
+        utterance = SOURCE.utterances[row - len(TARGET.utterances)]
+        assert (utterance.name, utterance.speaker) == (name, speaker)
+        assert utterance.emotion == CLASSES[y]
+        np.testing.assert_array_equal(
+            problem.target.summary[row], problem.source.summary[row - len(TARGET.utterances)]
+        )
+
+
+def test_the_target_is_adapted_to_as_ever_and_not_scored(tables: Tables) -> None:
+    problem = fold_of(tables).problem
+    assert problem.adapt.tolist() == np.flatnonzero(np.isin(TARGET.emotions, CLASSES)).tolist()
+    assert problem.scored.min() >= len(TARGET.utterances)
+
+
+def test_nothing_leads_to_names_speakers_or_answers(tables: Tables) -> None:
+    secrets = {
+        word.encode()
+        for item in (*SOURCE.utterances, *TARGET.utterances)
+        for word in (item.name, item.speaker)
+    }
+    problem = fold_of(tables).problem
+    sent = pickle.dumps(problem)
+    assert not [secret for secret in secrets if secret in sent]
+    assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in vars(problem).values())
+
+
+def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
+    """The target and the method have no say in what is kept back."""
+    drawn = draw(SOURCE, classes=CLASSES, shots=10, seed=0)
+    train, kept = hold_out(drawn, source="S", seed=0)
+    for other in (memory_corpus("U", COUNTS), TARGET):
+        fold = fold_of(tables, target=other)
+        assert fold.problem.labelled.rows.tolist() == train.rows.tolist()
+        assert (fold.problem.scored - len(other.utterances)).tolist() == sorted(kept.rows)
+    assert len(train.rows) == 24
+
+
+def held_out_problem() -> Problem:
+    """Three classes; the target's table has the source's rows below its own."""
+    problem = random_problem(shots=5)
+    own, other = problem.source, problem.target
+    both = Table(
+        "both",
+        np.concatenate([other.instants, own.instants]),
+        np.concatenate([other.summary, own.summary]),
+    )
+    train, kept = hold_out(problem.labelled, source="a", seed=0)
+    return replace(
+        problem,
+        target=both,
+        labelled=Labelled(train.rows, train.y),
+        unlabelled=np.setdiff1d(np.arange(len(own)), train.rows),
+        adapt=problem.adapt[:-4],  # not all rows of the target take part
+        scored=len(other) + np.sort(np.concatenate([kept.rows, problem.unlabelled[:5]])),
+    )
+
+
+def run(name: str, problem: Problem) -> Outcome:
+    cls = registry.load(name)
+    short = SHORT if issubclass(cls, Trained) else {}
+    parameters = registry.create(name, short).parameters()
+    [outcome] = execute([Job(id="j", method=name, parameters=parameters, problem=problem, seed=3)])
+    return outcome
+
+
+def parts(problem: Problem) -> Iterator[Rows]:
+    """Some of the scored rows: the first, the last, every other, one."""
+    yield from (np.arange(3), np.arange(3, 8), np.arange(0, 8, 2), np.array([4]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_answers_or_says_why_not(name: str) -> None:
+    problem = held_out_problem()
+    before = seen(problem)
+    outcome = run(name, problem)
+    assert outcome.status in ("ok", "not_applicable"), outcome.reason
+    if outcome.status == "ok":
+        assert outcome.scores.shape == (8, 3)
+        assert np.isfinite(outcome.scores).all()
+    else:
+        assert outcome.reason
+    assert before == [
+        array.tobytes() for array in (problem.target.summary, problem.target.instants)
+    ]
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
+def test_a_row_s_scores_do_not_depend_on_the_other_scored_rows(name: str) -> None:
+    problem = held_out_problem()
+    whole = run(name, problem)
+    if whole.status != "ok":
+        pytest.skip(whole.reason)
+    for chosen in parts(problem):
+        some = run(name, replace(problem, scored=problem.scored[chosen]))
+        np.testing.assert_allclose(some.scores, whole.scores[chosen], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
+def test_what_the_source_s_rows_below_hold_is_not_adapted_to(name: str) -> None:
+    """Other features in the scored rows but one: that one's scores stay as they are."""
+    problem = held_out_problem()
+    summary, instants = np.array(problem.target.summary), np.array(problem.target.instants)
+    summary[36:] += 5
+    instants[36:] += 5
+    first = problem.scored[0]
+    summary[first], instants[first] = problem.target.summary[first], problem.target.instants[first]
+    moved = run(name, replace(problem, target=Table("moved", instants, summary)))
+    same = run(name, problem)
+    assert moved.status == same.status
+    if same.status == "ok":
+        np.testing.assert_allclose(moved.scores[0], same.scores[0], rtol=1e-4, atol=1e-4)

@@ -1,0 +1,115 @@
+"""`clser-bench compare`: its numbers are those of the comparison, in every format."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from clser_bench.cli import comparing, main
+from clser_bench.report.comparison import compare
+from clser_bench.report.tables import leaderboard
+from clser_bench.store.database import Store
+from clser_bench.store.records import MethodNote
+from tests.boards import TWELVE, run
+
+HOSTILE = "<script>alert(1)</script>|$x$"
+app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
+app.command("compare")(comparing.compare)
+app.command("leaderboard")(main.tables.leaderboard)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two tables; in that of 5 shots a bound and a method with a hole besides three others."""
+    file = tmp_path_factory.mktemp("results") / "clser.sqlite"
+    methods = {"logistic": 12, "good": 22, HOSTILE: 12, "chance": 8, "holed": 16}
+    notes = {"chance": MethodNote(role="bound")}
+    with Store(file) as store:
+        run(store, methods, pairs=TWELVE, notes=notes, left_out={("holed", "B→C", 0)})
+        run(store, {"logistic": 12, "good": 20}, shots=1)
+    return file
+
+
+def call(results, *arguments):
+    return CliRunner().invoke(app, ["compare", *arguments, "--results", str(results)])
+
+
+def rows(results, *arguments):
+    result = call(results, "--format", "json", *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_rows_are_those_of_the_comparison(results):
+    with Store(results, create=False) as store:
+        (table,) = leaderboard(store, shots=5, intervals=False)
+        found = compare(store, table)
+    told = {
+        (row["method"], row["other"]): row
+        for row in rows(results, "--shots", "5")
+        if row["row"] == "difference"
+    }
+    assert len(told) == len(found.contrasts) == 3 * 2
+    for item in found.contrasts:
+        row = told[item.method, item.other]
+        assert row["difference"] == pytest.approx(item.interval.estimate, abs=1e-4)
+        assert row["p_holm"] == pytest.approx(item.p, abs=1e-4)
+        assert (row["wins"], row["ties"], row["losses"]) == (item.wins, item.ties, item.losses)
+    assert told["good", "logistic"]["difference"] == pytest.approx(100 * 10 / 24, abs=1e-3)
+
+
+def test_the_text_holds_ranks_differences_wins_and_directions(results):
+    result = call(results, "--shots", "5")
+    assert result.exit_code == 0, result.output
+    for part in (
+        "bc, 5 shots, transductive: comparison of methods",
+        "average rank",
+        "Nemenyi critical difference",
+        "Differences of means over the pairs",
+        "+41.7",
+        "Wins/ties/losses over the pairs of corpora",
+        "Directions: UAR(s→t) - UAR(t→s)",
+        "not compared, since a pair has no result: holed",
+    ):
+        assert part in result.stdout, part
+    assert "\n\n\n" not in result.stdout
+    assert "chance" not in result.stdout
+    assert HOSTILE in result.stdout
+
+
+def test_what_is_asked_for_is_compared(results):
+    everything = rows(results)
+    assert {row["shots"] for row in everything} == {1, 5}
+    chosen = rows(results, "--shots", "5", "--methods", "good,logistic")
+    assert {row["method"] for row in chosen if row["row"] == "method"} == {"good", "logistic"}
+    assert {row["shots"] for row in chosen} == {5}
+    for name in ("suite", "features", "normalise", "setting", "target-prior", "selection"):
+        assert rows(results, f"--{name}", "other") == []
+    nothing = call(results, "--suite", "other")
+    assert (nothing.exit_code, nothing.stdout) == (0, "No results to show.\n")
+
+
+def test_markdown_and_latex_show_names_as_text(results):
+    markdown = call(results, "--shots", "5", "--format", "md").stdout
+    assert markdown.startswith("### bc, 5 shots, transductive: comparison of methods")
+    assert "<script>" not in markdown
+    latex = call(results, "--shots", "5", "--format", "latex").stdout
+    assert latex.count("\\begin{tabular}") == latex.count("\\label{") == 4
+    assert "<script>" not in latex
+    assert "\\textless{}script\\textgreater{}" in latex
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "csv"), "there is no format 'csv'"),
+        (("--methods", "good,logistik"), "no results of 'logistik'; did you mean 'logistic'?"),
+    ],
+)
+def test_what_is_wrong_is_said(results, arguments, message):
+    result = call(results, *arguments)
+    assert result.exit_code == main.MISUSED
+    assert message in result.stderr

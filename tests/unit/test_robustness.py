@@ -1,0 +1,319 @@
+"""Corrupted targets in tables and figures: means and changes by hand, holes, order, names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from clser_bench.cli.robustness import robustness as command
+from clser_bench.cli.robustness import scales
+from clser_bench.data.corrupt import CLEAN as CLEAN_LEVELS
+from clser_bench.data.corruptions import KINDS, parse
+from clser_bench.errors import ClserError, SpecError
+from clser_bench.features.aligned import written
+from clser_bench.features.languages import Heard
+from clser_bench.report import robustness as report
+from clser_bench.report.drawing import COLOURS
+from clser_bench.report.drawing import render as save
+from clser_bench.report.evidence import count
+from clser_bench.report.robustness import CLEAN, Condition, draw, read_features, render
+from clser_bench.report.statistics import paired_difference
+from clser_bench.report.tables import leaderboard
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from clser_bench.store.records import MethodNote
+from tests import boards
+
+HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    with Store(tmp_path / "r.sqlite") as made:
+        yield made
+
+
+def fill(store: Store, **conditions: dict[str, int]) -> None:
+    """Right guesses of 24 by method, under each condition: `noise_20` stands for `noise:20`."""
+    for name, methods in conditions.items():
+        told = "" if name == "clean" else f", target {name.replace('_', ':')}"
+        boards.run(store, methods, features=f"acoustic{told}")
+
+
+def made(store: Store, **options: object) -> report.Robustness:
+    (found,) = report.robustness(store, scales(), resamples=200, **options)
+    return found
+
+
+def values(found: report.Robustness) -> dict[tuple[str, str], dict[str, object]]:
+    rows = json.loads(render([found], "json"))
+    return {(row["method"], row["condition"]): row for row in rows}
+
+
+def test_means_and_changes_are_those_by_hand(store: Store) -> None:
+    fill(store, clean={"a": 18, "b": 12}, noise_20={"a": 15, "b": 12}, noise_0={"a": 9, "b": 6})
+    rows = values(made(store))
+    found = {key: (row["n"], row["uar_mean"], row["change"]) for key, row in rows.items()}
+    assert found == {
+        ("a", "clean"): (2, 75.0, None),
+        ("a", "noise:20"): (2, 62.5, -12.5),
+        ("a", "noise:0"): (2, 37.5, -37.5),
+        ("b", "clean"): (2, 50.0, None),
+        ("b", "noise:20"): (2, 50.0, 0.0),
+        ("b", "noise:0"): (2, 25.0, -25.0),
+    }
+    row = rows["a", "noise:0"]
+    assert (row["features"], row["corruption"], row["level"]) == ("acoustic", "noise", 0.0)
+    assert row["change_low"] < -37.5 < row["change_high"]
+
+
+def test_intervals_are_those_of_the_leaderboard_and_the_paired_bootstrap(store: Store) -> None:
+    fill(store, clean={"a": 18, "b": 12}, noise_0={"a": 9, "b": 6})
+    tables = leaderboard(store, resamples=200)
+    curve = made(store).curves[0]
+    counts = []
+    for table, point in zip(tables, curve.points, strict=True):
+        assert read_features(table.rules.features)[1] == point.condition
+        (line,) = [line for line in table.lines if line.method == curve.method]
+        assert (point.interval, point.cell) == (line.interval, line.mean)
+        counts.append(count(store, table, [line])[curve.method])
+    change = curve.points[1].change
+    alone = paired_difference(counts[1], counts[0], resamples=200)
+    assert change is not None
+    for name in ("estimate", "low", "high", "p"):
+        assert getattr(change, name) == pytest.approx(getattr(alone, name), abs=1e-9)
+
+
+def test_paired_changes_are_surer_than_the_means(store: Store) -> None:
+    """The same utterances are missed by both, so most of the draws' spread cancels."""
+    fill(store, clean={"a": 12}, gain_10={"a": 12})  # the same guesses: the seed is fixed
+    change = made(store).curves[0].points[1].change
+    assert change is not None
+    assert (change.estimate, change.low, change.high, change.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_conditions_stand_from_mild_to_severe_in_the_order_of_kinds(store: Store) -> None:
+    names = ("speed_1.25", "speed_0.9", "reverb_1", "reverb_0.3", "noise_-5", "noise_20", "gain_-20"
+             , "gain_10", "telephone_4", "telephone_8")  # fmt: skip
+    fill(store, **{name: {"a": 12} for name in names}, clean={"a": 12})
+    order = [item.name for item in made(store).conditions]
+    assert order == [
+        *("clean", "noise:20", "noise:-5", "reverb:0.3", "reverb:1", "telephone:8", "telephone:4"),
+        *("gain:10", "gain:-20", "speed:0.9", "speed:1.25"),
+    ]
+
+
+def test_every_kind_has_a_place_for_clean_speech_at_its_mild_end() -> None:
+    assert set(CLEAN_LEVELS) == set(KINDS)
+    for name, kind in KINDS.items():
+        severities = [scales()[name].severity(level) for level in kind.defaults]
+        assert scales()[name].severity(scales()[name].clean) < min(severities)
+        if name not in ("gain", "speed"):  # these go both ways
+            assert severities == sorted(severities)
+
+
+def test_the_name_that_a_run_writes_is_read_again() -> None:
+    every = parse(",".join(KINDS), "noise:-7.5,1e-3")
+    for clean in ("minimal", "set:[de=mel,it=mfcc], aligned by anchors", "hf:a/b@c:layer=1"):
+        heard = Heard(name=clean, sets={})
+        assert read_features(written(heard, "anchors")) == (clean, CLEAN)
+        for item in every:
+            read = read_features(written(heard, "anchors", corruption=item))
+            assert read == (clean, Condition(kind=item.kind, level=item.level))
+            assert read[1].name == item.name
+    for other in ("minimal, target noise", "minimal, target noise:x", ", target noise:1"):
+        assert read_features(other) == (other, CLEAN)
+
+
+def test_holes_say_why_and_change_nothing_else(store: Store) -> None:
+    fill(store, clean={"a": 18}, noise_0={"a": 9, "late": 9})
+    boards.run(
+        store, {"gone": 12}, features="acoustic, target noise:20", left_out=[("gone", "B→C", 1)]
+    )
+    found = made(store)
+    rows = values(found)
+    assert rows["late", "clean"]["reason"] == "not run"
+    assert rows["late", "noise:0"]["change"] is None
+    assert rows["late", "noise:0"]["uar_mean"] == 37.5
+    assert "no result for 1 of 2 pairs" in rows["gone", "noise:20"]["reason"]
+    assert rows["gone", "noise:20"]["uar_mean"] is None
+    assert rows["a", "noise:20"]["reason"] == "not run"
+    assert rows["a", "noise:0"]["change"] == -37.5
+    text = render([found], "table", width=200)
+    assert "gone, noise:20: no result for 1 of 2 pairs: B→C" in text
+
+
+def test_other_pairs_are_not_compared(store: Store) -> None:
+    fill(store, clean={"a": 18}, noise_0={"a": 9})
+    boards.run(store, {"a": 6}, features="acoustic, target noise:5", pairs=[Pair("B", "C")])
+    found = made(store)
+    rows = values(found)
+    assert rows["a", "noise:5"]["uar_mean"] == 25.0
+    assert rows["a", "noise:5"]["change"] is None
+    assert rows["a", "noise:0"]["change"] == -37.5
+    assert any(text.startswith("noise:5 is over other pairs") for text in found.remarks)
+
+
+def test_without_clean_speech_there_are_means_and_a_remark(store: Store) -> None:
+    fill(store, noise_0={"a": 9})
+    found = made(store)
+    assert values(found)["a", "noise:0"]["change"] is None
+    assert any("clean speech was not run" in text for text in found.remarks)
+
+
+def test_clean_results_alone_are_no_curve_and_rules_stay_apart(store: Store) -> None:
+    fill(store, clean={"a": 9})
+    assert report.robustness(store, scales()) == ()
+    for shots in (1, 5):
+        for told in ("", ", target noise:0"):
+            boards.run(store, {"a": 9}, features=f"mel{told}", shots=shots)
+    found = report.robustness(store, scales(), resamples=50)
+    assert [(one.table.rules.features, one.table.rules.shots) for one in found] == [
+        ("mel", "1"),
+        ("mel", "5"),
+    ]
+    assert report.robustness(store, scales(), features="acoustic") == ()
+    assert len(report.robustness(store, scales(), shots="1", resamples=50)) == 1
+    with pytest.raises(SpecError, match="no results of 'aa'; did you mean 'a'"):
+        report.robustness(store, scales(), methods=["aa"])
+
+
+def test_all_labels_have_changes_too(store: Store) -> None:
+    boards.run(store, {"a": 18}, features="acoustic", shots="all", seeds=1)
+    boards.run(store, {"a": 9}, features="acoustic, target noise:0", shots="all", seeds=1)
+    assert values(made(store))["a", "noise:0"]["change"] == -37.5
+
+
+def test_the_table_of_every_format_says_the_same(store: Store) -> None:
+    notes = {HOSTILE: MethodNote(note=HOSTILE), "chance": MethodNote(role="bound")}
+    for told, right in (("", 18), (", target noise:0", 9)):
+        features = f"acoustic{told}"
+        boards.run(store, {HOSTILE: right, "chance": 8}, features=features, notes=notes)
+    found = [made(store)]
+    plain = render(found, "table", width=200)
+    assert "noise: signal-to-noise ratio, dB" in plain
+    assert "chance (bound)" in plain
+    for text in (plain, render(found, "md"), render(found, "latex")):
+        assert " 37.5 [" in text
+        assert "-37.5 [" in text.replace("$-$", "-")
+    assert "<script" not in render(found, "md")
+    assert "\n`" not in plain
+    (table,) = [
+        line for line in render(found, "md").splitlines() if "script" in line and "37" in line
+    ]
+    assert table.startswith("| \\$x\\$ &lt;script&gt;")
+    rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
+    assert {row["method"] for row in rows} == {HOSTILE, "chance"}
+    assert render([], "table") == "No results to show.\n"
+    with pytest.raises(SpecError, match="no format 'tabel'"):
+        render(found, "tabel")
+
+
+def test_the_figure_shows_the_means_with_clean_speech_in_its_place(store: Store) -> None:
+    conditions = {"clean": 18, "noise_20": 15, "noise_0": 9, "gain_-20": 12, "gain_10": 6}
+    fill(store, **{name: {"a": right} for name, right in conditions.items()})
+    noise, gain = draw(made(store)).axes
+    (line,) = noise.lines
+    assert line.get_ydata() == pytest.approx([75.0, 62.5, 37.5])
+    assert [text.get_text() for text in noise.get_xticklabels()] == ["clean", "20", "0"]
+    assert [text.get_text() for text in gain.get_xticklabels()] == ["-20", "clean", "10"]
+    assert gain.lines[0].get_ydata() == pytest.approx([50.0, 75.0, 25.0])
+    assert noise.get_xlabel() == "noise: signal-to-noise ratio, dB"
+    points = made(store).curves[0].points
+    bars = np.sort([path[:, 1] for path in noise.collections[0].get_segments()], axis=1)
+    for (low, high), point in zip(bars, points[:3], strict=True):
+        assert (low, high) == pytest.approx((point.interval.low, point.interval.high), abs=1e-3)
+
+
+def test_the_figure_leaves_holes_out_and_greys_bounds(store: Store) -> None:
+    notes = {"chance": MethodNote(role="bound")}
+    for told, methods in (("", {"_a": 18, "chance": 8}), (", target noise:0", {"chance": 8})):
+        boards.run(store, methods, features=f"acoustic{told}", notes=notes)
+    found = made(store)
+    figure = draw(found)
+    first, second = figure.axes[0].lines
+    assert first.get_ydata()[0] == 75.0
+    assert math.isnan(first.get_ydata()[1])
+    assert first.get_color() == COLOURS[0]
+    assert second.get_color() not in COLOURS
+    labels = [text.get_text().strip() for text in figure.legends[0].get_texts()]
+    assert {"_a, n = 0–2", "chance (bound), n = 2"} <= set(labels)
+    assert len(draw(found, methods=["chance"]).axes[0].lines) == 1
+    with pytest.raises(SpecError, match="no results of 'chanc'; did you mean 'chance'"):
+        draw(found, methods=["chanc"])
+
+
+def test_a_figure_of_every_kind_and_a_hostile_name_is_drawn(store: Store) -> None:
+    corrupted = [item.name.replace(":", "_") for item in parse(",".join(KINDS))]
+    methods = {HOSTILE: 18, **{f"method-{number}": 12 for number in range(9)}}
+    fill(store, clean=methods, **dict.fromkeys(corrupted, methods))
+    found = made(store)
+    figure = draw(found)
+    assert len(figure.axes) == len(KINDS)
+    assert {len(axis.lines) for axis in figure.axes} == {report.MOST}
+    text = save(figure, "svg")
+    ET.fromstring(text)
+    assert b"<script" not in text
+    assert save(draw(found), "svg") == text
+
+
+@pytest.fixture
+def call(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(app, [*words, "--results", str(store.path)])
+
+    return run
+
+
+def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path) -> None:
+    fill(store, clean={"a": 18, "b": 12}, noise_0={"a": 9, "b": 6})
+    done = call("--suite", "bc", "--methods", "a", "--figure", "out.PNG", "--format", "csv")
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["method"], row["condition"]) for row in rows] == [("a", "clean"), ("a", "noise:0")]
+    assert (tmp_path / "out.PNG").read_bytes().startswith(b"\x89PNG")
+    assert "out.PNG" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
+        (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
+        (("--methods", "c"), "no results of 'c'"),
+        (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
+    ],
+)
+def test_the_command_says_what_is_wrong(
+    store: Store, call, words: tuple[str, ...], message: str
+) -> None:
+    fill(store, clean={"a": 18}, noise_0={"a": 9})
+    done = call(*words)
+    assert isinstance(done.exception, ClserError)
+    with pytest.raises(ClserError, match=message):
+        raise done.exception
+    assert done.stdout == ""
+
+
+def test_one_figure_is_of_one_table(store: Store, call) -> None:
+    for shots in (1, 5):
+        for told in ("", ", target noise:0"):
+            boards.run(store, {"a": 9}, features=f"mel{told}", shots=shots)
+    done = call("--figure", "x.png")
+    assert isinstance(done.exception, SpecError)
+    assert "2 were asked for" in str(done.exception)
+    assert call("--figure", "x.png", "--shots", "5").exit_code == 0

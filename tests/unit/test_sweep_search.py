@@ -1,0 +1,213 @@
+"""Searches ask within the space, without repeating themselves, and learn where they say so."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.errors import MissingExtraError, SpecError
+from clser_bench.run.sweep.main import rungs
+from clser_bench.run.sweep.search import SEARCHES, Search, Values, grid, new_search
+from clser_bench.spec import Dimension
+
+RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)
+SHARE = Dimension(name="share", low=0.1, high=0.9)
+ROUNDS = Dimension(name="rounds", low=0, high=5, whole=True)
+KIND = Dimension(name="kind", choices=("a", "b", "c"))
+FLAG = Dimension(name="flag", choices=(False, True))
+SPACE = (RATE, SHARE, ROUNDS, KIND, FLAG)
+
+dimensions = st.lists(st.sampled_from(SPACE), min_size=1, max_size=4, unique=True)
+
+
+def everything(search: Search, *, population: int = 7, value: float = 0.0) -> list[Values]:
+    points: list[Values] = []
+    while asked := search.ask(population):
+        assert len(asked) <= population
+        points += asked
+        search.tell([value] * len(asked))
+    return points
+
+
+def inside(dimension: Dimension, value: object) -> bool:
+    if dimension.choices:
+        return value in dimension.choices
+    assert isinstance(value, int | float)
+    kind = int if dimension.whole else float
+    return type(value) is kind and dimension.low <= value <= dimension.high
+
+
+@settings(max_examples=30, deadline=None)
+@given(dimensions, st.sampled_from(["sobol", "random"]), st.integers(1, 70), st.integers(0, 99))
+def test_drawn_points_lie_in_the_space_once_each(
+    space: list[Dimension], name: str, samples: int, seed: int
+) -> None:
+    points = everything(new_search(name, space, samples=samples, seed=seed))
+    assert len(points) == len(set(points)) <= samples
+    assert all(inside(d, value) for point in points for d, value in zip(space, point, strict=True))
+    if any(not d.choices and not d.whole for d in space):
+        assert len(points) == samples
+    again = everything(new_search(name, space, samples=samples, seed=seed), population=3)
+    assert again == points, "neither the clock nor the population has a say"
+
+
+@pytest.mark.parametrize("name", ["sobol", "random", "optuna"])
+def test_another_seed_gives_other_points(name: str) -> None:
+    one, other = (everything(new_search(name, SPACE, samples=8, seed=seed)) for seed in (0, 1))
+    assert not set(one) & set(other)
+
+
+def test_sobol_points_are_balanced_where_random_ones_are_not() -> None:
+    """Of 64 points of a net each quarter of each range holds 16."""
+    space = (Dimension(name="x"), Dimension(name="y"))
+    points = np.array(everything(new_search("sobol", space, samples=64, seed=5)), float)
+    for column in points.T:
+        assert np.histogram(column, bins=4, range=(0, 1))[0].tolist() == [16] * 4
+    drawn = np.array(everything(new_search("random", space, samples=64, seed=5)), float)
+    assert np.histogram(drawn[:, 0], bins=4, range=(0, 1))[0].tolist() != [16] * 4
+
+
+def test_more_points_of_sobol_go_on_where_fewer_ended() -> None:
+    few, many = (everything(new_search("sobol", SPACE, samples=n, seed=2)) for n in (5, 13))
+    assert many[:5] == few
+
+
+def test_logarithmic_ranges_are_even_in_logarithms() -> None:
+    points = everything(new_search("sobol", (RATE,), samples=64, seed=0))
+    decades = np.histogram([math.log10(float(v)) for (v,) in points], bins=3, range=(-3, 0))[0]
+    assert decades.min() >= 20
+
+
+def test_grid_levels_by_hand() -> None:
+    assert grid((SHARE,), samples=2) == [(0.1,), (0.9,)]
+    assert grid((SHARE,), samples=4) == [
+        (0.1,),
+        (pytest.approx(0.366667, abs=1e-6),),
+        (pytest.approx(0.633333, abs=1e-6),),
+        (0.9,),
+    ]
+    assert grid((RATE,), samples=4) == [(0.001,), (0.01,), (0.1,), (1.0,)]
+    assert grid((FLAG, KIND), samples=6) == [
+        (flag, kind) for flag in (False, True) for kind in ("a", "b", "c")
+    ]
+
+
+def test_a_grid_takes_as_many_levels_as_fit() -> None:
+    """Three kinds; 2, 3 or 4 levels of two ranges: 12, 27 or 48 points."""
+    for samples, size in ((12, 12), (26, 12), (27, 27), (47, 27), (48, 48)):
+        points = grid((RATE, KIND, SHARE), samples=samples)
+        assert len(points) == len(set(points)) == size
+
+
+@pytest.mark.parametrize("samples", [6, 7, 1000])
+def test_integers_have_no_more_levels_than_there_are(samples: int) -> None:
+    assert grid((ROUNDS,), samples=samples) == [(value,) for value in range(6)]
+
+
+def test_a_grid_of_integers_beside_a_range_goes_on_to_refine_the_range() -> None:
+    points = grid((ROUNDS, SHARE), samples=60)
+    assert len(points) == 6 * 10
+    assert len({share for _, share in points}) == 10
+
+
+def test_a_logarithmic_range_of_integers_has_each_once() -> None:
+    """Levels that round to the same integer are one; the grid must still come to an end."""
+    whole = Dimension(name="n", low=1, high=9, log=True, whole=True)
+    points = grid((whole,), samples=50)
+    assert len(points) == len(set(points))
+    assert points[0] == (1,)
+    assert points[-1] == (9,)
+
+
+def test_a_grid_that_does_not_fit_says_what_to_do() -> None:
+    with pytest.raises(SpecError) as error:
+        grid((RATE, SHARE, KIND), samples=11)
+    for words in ("3 hyper-parameters", "12 points", "--samples is 11", "--search sobol"):
+        assert words in str(error.value)
+
+
+def test_an_unknown_search_names_its_neighbour() -> None:
+    with pytest.raises(SpecError, match="search 'optunna' is unknown; did you mean 'optuna'"):
+        new_search("optunna", SPACE, samples=3, seed=0)
+    assert all(new_search(name, (FLAG,), samples=3, seed=0) for name in SEARCHES)
+
+
+def test_optuna_stays_within_the_space_and_stops() -> None:
+    points = everything(new_search("optuna", SPACE, samples=25, seed=1), population=10)
+    assert len(points) == 25
+    assert all(inside(d, v) for point in points for d, v in zip(SPACE, point, strict=True))
+
+
+def learnt(values: list[float]) -> Any:
+    """Studies of a space of one range that was told some values; its next points."""
+    search = new_search("optuna", (Dimension(name="x"),), samples=20 + len(values), seed=4)
+    asked = search.ask(len(values))
+    search.tell(values)
+    return asked, search.ask(20)
+
+
+def test_optuna_is_told_the_objectives_and_goes_up() -> None:
+    """The nearer to 1 the better, then the nearer to 0: the next points follow."""
+    asked, _ = learnt([0.0] * 30)
+    shares = [float(x) for (x,) in asked]
+    same, up = learnt(shares)
+    _, down = learnt([-share for share in shares])
+    assert same == asked
+    assert np.mean(up) > 0.7
+    assert np.mean(down) < 0.3
+
+
+def test_optuna_takes_a_hole_for_a_failure() -> None:
+    asked, after = learnt([math.nan] * 12)
+    assert len(asked) == 12
+    assert all(0 <= float(x) <= 1 for (x,) in after)
+
+
+def test_optuna_learns_from_the_points_without_holes() -> None:
+    asked, _ = learnt([0.0] * 30)
+    shares = [float(x) for (x,) in asked]
+    _, after = learnt([share if number % 3 else math.nan for number, share in enumerate(shares)])
+    assert np.mean(after) > 0.7
+
+
+def test_optuna_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def absent(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "optuna":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(MissingExtraError, match=r"--search optuna needs .*clser-bench\[optuna\]"):
+        new_search("optuna", SPACE, samples=3, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("draws", "halving", "expected"),
+    [
+        (5, 0, (5,)),
+        (1, 2, (1,)),
+        (8, 2, (1, 2, 4, 8)),
+        (5, 2, (1, 2, 3, 5)),
+        (10, 3, (1, 2, 4, 10)),
+        (3, 100, (1, 3)),
+    ],
+)
+def test_rungs_by_hand(draws: int, halving: int, expected: tuple[int, ...]) -> None:
+    assert rungs(draws, halving) == expected
+
+
+@given(st.integers(1, 200), st.integers(2, 20))
+def test_rungs_rise_from_one_draw_to_all(draws: int, halving: int) -> None:
+    found = rungs(draws, halving)
+    assert found[0] == 1
+    assert found[-1] == draws
+    assert all(high <= halving * low for low, high in itertools.pairwise(found))

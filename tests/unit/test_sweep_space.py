@@ -1,0 +1,272 @@
+"""The grammar of spaces: what is read is what was written, and what is wrong is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from clser_bench import registry
+from clser_bench.errors import SpecError
+from clser_bench.run.sweep.space import ALL, GRID, Space, read_space, spaces_of
+from clser_bench.spec import Dimension
+from clser_bench.trial import Value
+
+quick = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+TOY = '''"""A method with every kind of hyper-parameter."""
+from dataclasses import dataclass
+from clser_bench.registry import register
+from clser_bench.spec import hyper
+from clser_bench.train.contract import Fitted
+
+@register("toy-space", version=1)
+@dataclass(frozen=True, kw_only=True)
+class Toy(Fitted):
+    """A method with every kind of hyper-parameter."""
+    grid = {"rate": (0.1, 0.5), "kind": ("a", "b")}
+    spaces = {"some": {"share": "0.1:0.9", "rate": "log:0.01:1", "flag": "false,true"}}
+    rate: float = hyper(0.1, low=0.001, high=10.0, log=True, about="x")
+    share: float = hyper(0.5, low=0.0, high=1.0, about="x")
+    rounds: int = hyper(3, low=0, high=100, about="x")
+    kind: str = hyper("a", choices=("a", "b", "c"), about="x")
+    size: int = hyper(8, choices=(4, 8, 16), about="x")
+    flag: bool = hyper(False, choices=(False, True), about="x")
+    free: float = hyper(1.0, about="x")
+    count: int = hyper(1, about="x")
+
+    def fit_predict(self, problem, rng):
+        raise NotImplementedError
+'''
+
+
+@pytest.fixture(autouse=True)
+def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path_factory.getbasetemp() / "space-methods"
+    folder.mkdir(exist_ok=True)
+    (folder / "toy_space_for_tests.py").write_text(TOY, encoding="utf-8")
+    monkeypatch.setenv("CLSER_METHODS", str(folder))
+
+
+def read(*assignments: str, space: str = "") -> Space:
+    return read_space("toy-space", space, assignments)
+
+
+def only(*assignments: str) -> Dimension:
+    (dimension,) = read(*assignments).dimensions
+    return dimension
+
+
+ends = st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)).filter(lambda e: e[0] != e[1])
+
+
+@quick
+@given(ends, st.sampled_from(["", "log:", "linear:"]), st.sampled_from(["rate", "share"]))
+def test_ranges_round_trip(pair: tuple[float, float], scale: str, name: str) -> None:
+    low, high = sorted(pair)
+    log = name == "rate" if not scale else scale == "log:"
+    expected = Dimension(name=name, low=low, high=high, log=log)
+    assert only(f"{name}={scale}{low!r}:{high!r}") == expected
+
+
+@quick
+@given(st.integers(0, 99), st.integers(1, 50), st.booleans())
+def test_integer_ranges_round_trip(low: int, width: int, log: bool) -> None:
+    low, high = low + log, min(100, low + log + width)
+    if low == high:
+        return
+    expected = Dimension(name="rounds", low=low, high=high, log=log, whole=True)
+    found = only(f"rounds={'log:' if log else ''}{low}:{high}")
+    assert found == expected
+    assert type(found.at(0.3)) is int
+
+
+listed = st.one_of(
+    st.tuples(st.just("share"), st.lists(st.floats(0, 1), min_size=2, unique=True)),
+    st.tuples(st.just("rounds"), st.lists(st.integers(0, 100), min_size=2, unique=True)),
+    st.tuples(st.just("kind"), st.lists(st.sampled_from(["a", "b", "c"]), min_size=2, unique=True)),
+    st.tuples(st.just("size"), st.lists(st.sampled_from([4, 8, 16]), min_size=2, unique=True)),
+    st.tuples(st.just("flag"), st.permutations([False, True])),
+)
+
+
+@quick
+@given(listed, st.sampled_from([",", ", "]))
+def test_listed_values_round_trip_with_their_types(
+    item: tuple[str, list[Value]], comma: str
+) -> None:
+    name, values = item
+    text = comma.join(str(v).lower() if isinstance(v, bool) else str(v) for v in values)
+    found = only(f"{name}={text}").choices
+    assert found == tuple(values)
+    assert [type(value) for value in found] == [type(value) for value in values]
+
+
+@quick
+@given(st.floats(0, 1), st.integers(0, 100))
+def test_one_value_is_fixed(share: float, rounds: int) -> None:
+    found = read(f"share={share!r}", f"rounds={rounds}", "rate=0.1:1", "flag=TRUE")
+    assert [item.name for item in found.dimensions] == ["rate"]
+    assert found.fixed == (("flag", True), ("rounds", rounds), ("share", share))
+
+
+def test_the_scale_is_the_method_s_unless_it_is_said() -> None:
+    assert only("rate=0.1:1").log
+    assert not only("rate=linear:0.1:1").log
+    assert not only("share=0.1:0.5").log
+    assert only("share=log:0.1:0.5").log
+
+
+def test_a_value_that_stands_twice_counts_once() -> None:
+    assert only("rounds=1,2,1").choices == (1, 2)
+    assert read("rounds=4,4", "rate=0.1:1").fixed == (("rounds", 4),)
+
+
+def test_dimensions_stand_in_the_order_of_declaration() -> None:
+    found = read("rounds=1:3", "share=0:1", "rate=0.1:1")
+    assert [item.name for item in found.dimensions] == ["rate", "share", "rounds"]
+
+
+def test_assignments_add_to_a_space_and_replace_its_parts() -> None:
+    found = read("toy-space.share=0.5", "rounds=1:3", "rate=0.2,0.3", space="some")
+    assert [item.name for item in found.dimensions] == ["rate", "rounds", "flag"]
+    assert found.dimensions[0].choices == (0.2, 0.3)
+    assert found.fixed == (("share", 0.5),)
+    assert found.name == "some"
+
+
+def test_all_is_everything_that_is_declared_the_spaces_before_the_grid() -> None:
+    assert set(spaces_of("toy-space")) == {"some", GRID, ALL}
+    grid = {item.name: item.choices for item in read(space=GRID).dimensions}
+    assert grid == {"rate": (0.1, 0.5), "kind": ("a", "b")}
+    everything = {item.name: item for item in read(space=ALL).dimensions}
+    assert set(everything) == {"rate", "share", "kind", "flag"}
+    assert everything["rate"] == Dimension(name="rate", low=0.01, high=1.0, log=True)
+
+
+def test_a_file_reads_like_assignments(tmp_path: Path) -> None:
+    file = tmp_path / "spaces.toml"
+    file.write_text(
+        '[toy-space]\nrate = "log:0.01:1"\nrounds = [1, 2, 5]\nkind = "a,c"\n'
+        "flag = [true, false]\nshare = 0.25\nsize = 4\n\n[other]\nx = 1\n",
+        encoding="utf-8",
+    )
+    found = read(space=str(file))
+    texts = ("rate=log:0.01:1", "rounds=1,2,5", "kind=a,c", "flag=true,false")
+    expected = read(*texts, "share=0.25", "size=4")
+    assert found.dimensions == expected.dimensions
+    assert found.fixed == expected.fixed == (("share", 0.25), ("size", 4))
+
+
+@pytest.mark.parametrize("name", sorted(registry.entries()))
+def test_every_space_of_every_method_can_be_read(name: str) -> None:
+    method = registry.create(name)
+    for space, texts in spaces_of(name).items():
+        if not texts:
+            continue
+        found = read_space(name, space, ())
+        varied = {item.name: item for item in found.dimensions}
+        assert set(varied) | {key for key, _ in found.fixed} == set(texts)
+        for item in found.dimensions:
+            for share in (0.0, 0.3, 1.0):
+                registry.create(name, {item.name: item.at(share)})
+        if space == GRID:
+            assert {key: item.choices for key, item in varied.items()} == {
+                key: values for key, values in method.grid.items() if len(values) > 1
+            }
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("rate", ["--set 'rate'", "NAME=LOW:HIGH", "NAME=A,B,C", "such as"]),
+        ("rate=", ["--set 'rate='", "NAME=VALUE"]),
+        ("=1:2", ["--set '=1:2'", "NAME=LOW:HIGH"]),
+        ("raet=0.1:1", ["toy-space", "raet", "did you mean 'rate'"]),
+        ("rate=a:b", ["toy-space.rate=a:b", "LOW:HIGH", "numbers"]),
+        ("rate=log:1", ["toy-space.rate=log:1", "LOW:HIGH"]),
+        ("rate=1:2:3", ["toy-space.rate=1:2:3", "LOW:HIGH"]),
+        ("rate=0.1:11", ["toy-space.rate=11", "0.001 to 10.0"]),
+        ("rate=nan:1", ["toy-space.rate=nan", "0.001 to 10.0"]),
+        ("rate=0.1,11", ["toy-space.rate=11", "0.001 to 10.0"]),
+        ("rate=x,0.1", ["toy-space.rate='x'", "a number is needed"]),
+        ("rate=0.1,", ["toy-space.rate=''", "a number is needed"]),
+        ("rounds=1.5,2", ["toy-space.rounds='1.5'", "an integer is needed"]),
+        ("rounds=1:2.5", ["toy-space.rounds=1:2.5", "integers are needed"]),
+        ("flag=1,0", ["toy-space.flag='1'", "true or false is needed"]),
+        ("flag=0:1", ["toy-space.flag=0:1", "list values", "toy-space.flag=A,B"]),
+        ("kind=a,z", ["toy-space.kind='z'", "'a', 'b', 'c'"]),
+        ("kind=a:b", ["toy-space.kind=a:b"]),
+        ("size=4:16", ["toy-space.size=4:16", "list values"]),
+        ("size=4,5", ["toy-space.size=5", "4, 8, 16"]),
+        ("rate=1:0.5", ["rate=1.0:0.5", "the first must be the smaller"]),
+        ("share=log:0:1", ["share=0.0:1.0", "begins above 0"]),
+        ("rounds=5", ["toy-space", "varies nothing", "--set"]),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_mend(assignment: str, words: list[str]) -> None:
+    with pytest.raises(SpecError) as error:
+        read(assignment)
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.xfail(strict=True, reason="the ends of a range are not said to be of which method")
+@pytest.mark.parametrize("assignment", ["rate=1:0.5", "share=log:0:1"])
+def test_ends_that_are_wrong_name_the_method(assignment: str) -> None:
+    with pytest.raises(SpecError, match="toy-space"):
+        read(assignment)
+
+
+@pytest.mark.xfail(strict=True, reason="int(inf) raises OverflowError; a float range is taken")
+@pytest.mark.parametrize("assignment", ["free=0:inf", "count=0:inf"])
+def test_a_range_without_end_is_refused(assignment: str) -> None:
+    with pytest.raises(SpecError, match=re.escape("inf")):
+        read(assignment)
+
+
+def test_unknown_methods_and_spaces_are_named() -> None:
+    with pytest.raises(SpecError, match="toy-spcae"):
+        read_space("toy-spcae", ALL, ())
+    with pytest.raises(SpecError) as error:
+        read(space="smoe")
+    for word in ("'toy-space'", "'smoe'", "did you mean 'some'", ".toml"):
+        assert word in str(error.value)
+    with pytest.raises(SpecError, match="varies nothing; give a range with --set"):
+        read_space("majority", ALL, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["cannot be read"]),
+        ("[toy-space", ["not valid TOML"]),
+        ("[other]\nx = 1\n", ["no table [toy-space]"]),
+        ("[toy-space]\n", ["no table [toy-space]"]),
+        ("toy-space = 3\n", ["no table [toy-space]"]),
+        ("[toy-space]\nrate = {low = 1}\n", ["rate", '"0.1:0.9"', "list"]),
+        ("[toy-space]\nrate = [[1], 2]\n", ["rate", "list"]),
+        ("[toy-space]\nraet = 1\n", ["toy-space", "raet", "did you mean 'rate'"]),
+        ("[toy-space]\nrounds = []\n", ["toy-space.rounds", "an integer is needed"]),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str | None, words: list[str]) -> None:
+    file = tmp_path / "spaces.toml"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        read(space=str(file))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "spaces.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match=r"spaces\.toml: not valid TOML"):
+        read(space=str(file))
