@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     "clser-bench leaderboard --format csv > table.csv",
     "clser-bench leaderboard --suite bcro --shots 5 --format latex --transpose > table.tex",
     "clser-bench leaderboard --suite bcro --html site",
+    "clser-bench leaderboard --suite bcro --shots 5 --published results/published/sere.toml",
 )
 def leaderboard(
     *,
@@ -51,6 +52,14 @@ def leaderboard(
             "point have no effect then.",
         ),
     ] = None,
+    published: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML with a paper's numbers, told below the tables with what differs "
+            "(results/published/sere.toml).",
+        ),
+    ] = None,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
@@ -59,6 +68,7 @@ def leaderboard(
     nothing; it holds comparisons of the methods too. Prints the files written.
     """
     from clser_bench.report import tables
+    from clser_bench.report.published import beside, read_published
     from clser_bench.store.database import Store
 
     with Store(results, create=False) as store:
@@ -75,6 +85,8 @@ def leaderboard(
             with_=options.words(with_),
             against=against,
         )
+        if published is not None:
+            made = beside(made, read_published(published))
         if html is not None:
             for path in write_site(store, made, html):
                 typer.echo(str(path))
