@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import filters, options
 from clser_bench.cli.output import Bars, columns
 
 if TYPE_CHECKING:
     from clser_bench.cli.named import Means
     from clser_bench.report.board import LeaderboardTable
-    from clser_bench.report.breakdown import Known
+    from clser_bench.report.breakdown_rows import Known
     from clser_bench.trial import Corpus
 
 
@@ -49,26 +49,14 @@ def breakdown(
             "EMO-DB has it) read the recordings, and need --corpora."
         ),
     ] = By.emotion,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
-    shots: Annotated[
-        str | None, typer.Option(metavar="K", help="Only this number of shots.")
-    ] = None,
-    features: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
-    ] = None,
-    setting: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
-    ] = None,
-    target_prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
-    ] = None,
-    selection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
-    ] = None,
+    methods: filters.Methods = "",
+    suite: filters.Suite = None,
+    shots: filters.Shots = None,
+    features: filters.Features = None,
+    normalise: filters.Normalise = None,
+    setting: filters.Setting = None,
+    target_prior: filters.TargetPrior = None,
+    selection: filters.Selection = None,
     each_pair: Annotated[
         bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
     ] = False,
@@ -105,7 +93,7 @@ def breakdown(
             methods=named or None,
             intervals=False,
         )
-        _check_methods(named, {item.method for item in store.slices()})
+        filters.check_methods(named, {item.method for item in store.slices()})
         known = _known(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
         made = [
             break_down(store, table, by=by.value, known=known)
@@ -114,14 +102,6 @@ def breakdown(
         ]
     text = breakdown_text.render(made, format_, width=columns(), each_pair=each_pair)
     typer.echo(text, nl=False)
-
-
-def _check_methods(named: Sequence[str], known: set[str]) -> None:
-    from clser_bench.errors import SpecError, did_you_mean
-
-    for name in named:
-        if name not in known:
-            raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
 
 
 def _known(
@@ -180,7 +160,7 @@ def _has_human_rates(code: str) -> bool:
 def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Known]:
     from clser_bench.data.facts import RECOGNITION, utterance_facts
     from clser_bench.errors import CorpusError
-    from clser_bench.report.breakdown import Known
+    from clser_bench.report.breakdown_rows import Known
 
     facts = utterance_facts(corpus, cache=means.cache, workers=means.workers, progress=means.bars)
     if by is By.human and all(item.human is None for item in facts):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import filters, options
 from clser_bench.cli.output import Bars, complain, print_rows
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from clser_bench.store.exchange import Merged
+    from clser_bench.store.pooling import Merged
     from clser_bench.store.records import Metrics
     from clser_bench.store.submission import Submission
     from clser_bench.trial import AnswerKey
@@ -31,8 +31,8 @@ SUFFIX = ".parquet"
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
     *,
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
+    suite: filters.Suite = None,
+    methods: filters.Methods = "",
     scores: Annotated[
         bool,
         typer.Option("--scores", help="With the scores of all classes; a much larger file."),
@@ -48,7 +48,7 @@ def export(
     from clser_bench.cli.features import human_size
     from clser_bench.errors import SpecError
     from clser_bench.report.aggregate import one_line
-    from clser_bench.store.exchange import write
+    from clser_bench.store.exporting import write
 
     if file.suffix != SUFFIX or file.is_dir():
         raise SpecError(f"{file}: name a file that ends in {SUFFIX}, such as ours{SUFFIX}")
@@ -95,7 +95,7 @@ def import_(
     A result that is there is never overwritten. Where a file has another one both are listed
     (trial, UAR here, UAR in the file), the rest is imported, and the command ends with 1.
     """
-    from clser_bench.store.exchange import merge
+    from clser_bench.store.pooling import merge
 
     with Bars() as bars:
         found = [_read(path, bars) for path in files]
@@ -107,7 +107,7 @@ def import_(
 
 
 def _read(path: Path, bars: Bars) -> Submission:
-    from clser_bench.store.exchange import count, read
+    from clser_bench.store.importing import count, read
 
     bars.start(f"checking {path}", count(path))
     found = read(path, measure=_measure, advance=bars.advance)
@@ -162,6 +162,8 @@ def _tell(merged: Merged, results: Path) -> None:
         ],
     )
     parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]
+    if merged.scored:
+        parts.append(f"{merged.scored} of these had no scores and have them now")
     if merged.missing:
         parts.append(f"{merged.missing} planned in the files, but not run")
     if merged.conflicts:

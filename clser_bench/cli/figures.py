@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import filters, options
 from clser_bench.cli.output import Bars
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _LONGEST = 120  # characters of a file's name before its hash
 def figures(
     out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Made where it is not there.")],
     *,
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
+    suite: filters.Suite = None,
     shots: Annotated[
         str, typer.Option(metavar="K", help="Only these numbers of shots: a comma list.")
     ] = "",
@@ -43,21 +43,11 @@ def figures(
             metavar="NAMES", help="Only these: a comma list. Draws their confusion matrices too."
         ),
     ] = "",
-    features: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
-    ] = None,
-    setting: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
-    ] = None,
-    target_prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
-    ] = None,
-    selection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
-    ] = None,
+    features: filters.Features = None,
+    normalise: filters.Normalise = None,
+    setting: filters.Setting = None,
+    target_prior: filters.TargetPrior = None,
+    selection: filters.Selection = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="METHOD", help="The reference; logistic where not given."),

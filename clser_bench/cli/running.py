@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import asked, options
 from clser_bench.cli.output import Bars, columns, complain
 from clser_bench.spec import DEFAULT_FEATURES
 
@@ -31,39 +31,27 @@ SOME_FAILED = 1
 )
 def run(
     *,
-    suite: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See `list suites`; else chosen from the corpora."),
-    ] = None,
+    suite: asked.Suite = None,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    pairs: Annotated[
-        str, typer.Option(metavar="PAIRS", help="Only these: B->C,C->B (quote the >).")
-    ] = "",
+    pairs: asked.Pairs = "",
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
     ] = "chance,logistic,source-only,dann,sere",
     shots: Annotated[
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
     ] = "5",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
+    seeds: asked.Seeds = 5,
     features: options.Features = DEFAULT_FEATURES,
     align: options.Align = "anchors",
     devices: options.Devices = "",
-    normalise: Annotated[
-        str,
-        typer.Option(metavar="HOW", help="z-scores by corpus, speaker, source or none."),
-    ] = "corpus",
+    normalise: asked.Normalise = "corpus",
     inductive: Annotated[
         bool,
         typer.Option("--inductive", help="Adapt to half of the target's speakers, score the rest."),
     ] = False,
-    target_prior: Annotated[
-        str, typer.Option(metavar="PRIOR", help="natural, or dirichlet:1 for an imbalanced target.")
-    ] = "natural",
-    fixed4: Annotated[
-        bool, typer.Option("--fixed4", help="Only anger, fear, happiness, sadness.")
-    ] = False,
+    target_prior: asked.TargetPrior = "natural",
+    fixed4: asked.Fixed4 = False,
     corrupt: Annotated[
         list[str] | None,
         typer.Option(
@@ -230,15 +218,16 @@ def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: s
             selection=summary.selection,
             with_=options.words(with_),
         )
-    asked = {str(count) for count in config.shots}
-    tables = [table for table in made if table.rules.suite == suite and table.rules.shots in asked]
+    wanted = {str(count) for count in config.shots}
+    tables = [table for table in made if table.rules.suite == suite and table.rules.shots in wanted]
     typer.echo(render(tables, format_, width=columns()), nl=False)
 
 
 def _print_robustness(config: RunConfig, summary: Summary, *, format_: str) -> None:
     """Means by condition: a leaderboard for each would hide what the run is about."""
     from clser_bench.cli.robustness import scales
-    from clser_bench.report.robustness import render, robustness
+    from clser_bench.report.robustness import robustness
+    from clser_bench.report.robustness_text import render
     from clser_bench.store.database import Store
 
     rules = config.protocol

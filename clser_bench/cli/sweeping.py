@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import asked, options
 from clser_bench.cli.output import Bars, complain
 from clser_bench.spec import DEFAULT_FEATURES
 
@@ -76,31 +76,19 @@ def sweep(
         ),
     ] = 0,
     search_seed: Annotated[int, typer.Option(min=0, help="Of the random points.")] = 0,
-    suite: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="See `list suites`; else chosen from the corpora."),
-    ] = None,
+    suite: asked.Suite = None,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    pairs: Annotated[
-        str, typer.Option(metavar="PAIRS", help="Only these: B->C,C->B (quote the >).")
-    ] = "",
+    pairs: asked.Pairs = "",
     shots: Annotated[
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or all.")
     ] = "5",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws of the labelled utterances.")] = 5,
+    seeds: asked.Seeds = 5,
     features: options.Features = DEFAULT_FEATURES,
     align: options.Align = "anchors",
-    normalise: Annotated[
-        str,
-        typer.Option(metavar="HOW", help="z-scores by corpus, speaker, source or none."),
-    ] = "corpus",
-    target_prior: Annotated[
-        str, typer.Option(metavar="PRIOR", help="natural, or dirichlet:1 for an imbalanced target.")
-    ] = "natural",
-    fixed4: Annotated[
-        bool, typer.Option("--fixed4", help="Only anger, fear, happiness, sadness.")
-    ] = False,
+    normalise: asked.Normalise = "corpus",
+    target_prior: asked.TargetPrior = "natural",
+    fixed4: asked.Fixed4 = False,
     out: Annotated[
         Path | None,
         typer.Option(

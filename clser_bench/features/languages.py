@@ -20,6 +20,7 @@ from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import names as encoders
 from clser_bench.features.sets import FeatureSet
 from clser_bench.spec import CorpusSpec
+from clser_bench.toml_files import read_toml
 
 PREFIX = "set:"
 _FILE = "encoders.toml"
@@ -196,13 +197,7 @@ def _written_out(text: str) -> LanguageSet:
 
 
 def _of_file(path: Path) -> LanguageSet:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FeatureError(f"{path}: not valid TOML ({error})") from error
-    return _validated(LanguageSet, values, str(path))
+    return _validated(LanguageSet, read_toml(path, error=FeatureError), str(path))
 
 
 @functools.cache

@@ -7,7 +7,6 @@ ranked with what was measured here.
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clser_bench.errors import SpecError
 from clser_bench.report.board import LeaderboardTable
+from clser_bench.toml_files import read_toml
 
 MEAN = "mean"
 
@@ -67,13 +67,7 @@ def read_published(path: Path) -> Published:
         SpecError: it cannot be read, or is not of that form.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path}: not valid TOML ({error})") from error
-    try:
-        return Published.model_validate(values)
+        return Published.model_validate(read_toml(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))

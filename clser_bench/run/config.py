@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted
 from clser_bench.run.select import SELECTIONS
 from clser_bench.spec import Pair, Protocol, Shots
+from clser_bench.toml_files import read_toml
 from clser_bench.trial import Value
 
 Scheduler = Literal["ray", "local"]
@@ -183,12 +183,7 @@ def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Sett
 
 
 def _read_settings(file: Path) -> dict[str, dict[str, Value]]:
-    try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: not valid TOML ({error})") from error
+    tables: dict[str, dict[str, Value]] = read_toml(file)
     for method, values in tables.items():
         if not isinstance(values, dict):
             raise SpecError(f"{file}: '{method}' stands outside a table; write it below [METHOD]")

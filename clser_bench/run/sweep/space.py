@@ -11,7 +11,6 @@ One grammar for all three, a text for each hyper-parameter:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.spec import Dimension, Range
+from clser_bench.toml_files import read_toml
 from clser_bench.trial import Value
 
 ALL, GRID = "all", "grid"
@@ -114,13 +114,7 @@ def _declared(method: str, space: str) -> dict[str, str]:
 
 
 def _of_file(method: str, file: Path) -> dict[str, str]:
-    try:
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"{file}: cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: not valid TOML ({error})") from error
-    table = tables.get(method)
+    table = read_toml(file).get(method)
     if not isinstance(table, Mapping) or not table:
         raise SpecError(f"{file}: has no table [{method}] with hyper-parameters")
     return {name: _text(file, name, value) for name, value in table.items()}
