@@ -95,10 +95,12 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
         StoreError: the database is damaged.
     """
     from clser_bench.report.card_making import make_card, runs_of
+    from clser_bench.report.conditions import read_features
     from clser_bench.run.config import RunConfig
     from clser_bench.run.provenance import command, narrowed
     from clser_bench.spec import parse_shots
 
+    features, condition = read_features(table.rules.features)
     requests, commands = [], []
     for run, methods in runs_of(store, table):
         stored = RunConfig.from_json(run.config, results=store.path)
@@ -106,9 +108,10 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
             stored,
             suite=run.suite,
             pairs=run.pairs,
-            features=table.rules.features,
+            features=features,
             methods=methods,
             shots=parse_shots(table.rules.shots),
+            corruption=condition.name if condition.kind else "",
         )
         folder = stored.corpora is not None and run.suite != "demo"
         requests.append(_requested(config, folder=folder, manifests=len(stored.manifests)))
@@ -148,6 +151,7 @@ def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
             skip_bad=config.skip_bad,
             manifests=manifests,
             folder=folder,
+            corruptions=config.corruptions,
             **dataclasses.asdict(config.protocol),
         )
     except ValidationError as error:

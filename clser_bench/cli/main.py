@@ -19,6 +19,7 @@ from clser_bench.cli import (
     figures,
     listing,
     reproduce,
+    robustness,
     running,
     sweeping,
     tables,
@@ -83,6 +84,7 @@ app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(comparing.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
+app.command("robustness")(robustness.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
 app.command("export")(exchange.export)

@@ -110,6 +110,7 @@ def _config(request: Requested, *, features: str | None) -> RunConfig:
         settings=as_settings(request.settings),
         skip_bad=request.skip_bad,
         align=request.align,
+        corruptions=request.corruptions,
     )
 
 
@@ -185,16 +186,18 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
     """The card of the table that was just made."""
     from clser_bench.errors import StoreError
     from clser_bench.report.card_making import make_card
+    from clser_bench.report.conditions import read_features, with_condition
     from clser_bench.report.tables import leaderboard
     from clser_bench.store.database import Store
 
     rules = told.rules
+    _, condition = read_features(rules.features)
     with Store(summary.results, create=False) as store:
         tables = leaderboard(
             store,
             suite=summary.suite,
             shots=rules.shots,
-            features=summary.features,
+            features=with_condition(summary.features, condition),
             normalisation=rules.normalisation,
             setting=rules.setting,
             prior=rules.prior,
@@ -206,8 +209,9 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
             if table.rules.suite == rules.suite:
                 return make_card(store, table, software=software, machine=machine)
     raise StoreError(
-        f"{summary.results}: the run made no table of suite {rules.suite} and selection "
-        f"{rules.selection}, as the card has it; its requests are not those of its table"
+        f"{summary.results}: the run made no table of suite {rules.suite}, selection "
+        f"{rules.selection} and target {condition.name}, as the card has it; its requests are not "
+        "those of its table"
     )
 
 

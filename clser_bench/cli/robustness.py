@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import filters, options
 from clser_bench.cli.output import columns, complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clser_bench.report.robustness import Robustness, Scale
+    from clser_bench.report.conditions import Scale
+    from clser_bench.report.robustness import Robustness
 
 
 @options.examples(
@@ -23,26 +24,14 @@ if TYPE_CHECKING:
 )
 def robustness(
     *,
-    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
-    shots: Annotated[
-        str | None, typer.Option(metavar="K", help="Only this number of shots.")
-    ] = None,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Only these: a comma list.")] = "",
-    features: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this feature set.")
-    ] = None,
-    normalise: Annotated[
-        str | None, typer.Option(metavar="HOW", help="Only this normalisation.")
-    ] = None,
-    setting: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only transductive, or only inductive.")
-    ] = None,
-    target_prior: Annotated[
-        str | None, typer.Option(metavar="PRIOR", help="Only this prior.")
-    ] = None,
-    selection: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this choice of hyper-parameters.")
-    ] = None,
+    suite: filters.Suite = None,
+    shots: filters.Shots = None,
+    methods: filters.Methods = "",
+    features: filters.Features = None,
+    normalise: filters.Normalise = None,
+    setting: filters.Setting = None,
+    target_prior: filters.TargetPrior = None,
+    selection: filters.Selection = None,
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf."),
@@ -61,6 +50,7 @@ def robustness(
     """
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import robustness as report
+    from clser_bench.report.robustness_text import render
     from clser_bench.store.database import Store
 
     if format_ not in options.FORMATS:
@@ -87,16 +77,15 @@ def robustness(
         )
     if figure is not None:
         _write(figure, found, named, kind=kind, width=width)
-    typer.echo(report.render(found, format_, width=columns()), nl=False)
+    typer.echo(render(found, format_, width=columns()), nl=False)
 
 
 def scales() -> dict[str, Scale]:
     """What a report must know of each kind of corruption."""
-    from clser_bench.data.corrupt import CLEAN
     from clser_bench.data.corruptions import KINDS
-    from clser_bench.report.robustness import Scale
+    from clser_bench.report.conditions import Scale
 
-    return {name: Scale(unit=kind.unit, clean=CLEAN[name]) for name, kind in KINDS.items()}
+    return {name: Scale(unit=kind.unit, clean=kind.clean) for name, kind in KINDS.items()}
 
 
 def _kind(path: Path | None) -> str:
@@ -121,7 +110,7 @@ def _write(
 ) -> None:
     from clser_bench.errors import ClserError, SpecError
     from clser_bench.report.drawing import render
-    from clser_bench.report.robustness import draw
+    from clser_bench.report.robustness_figure import draw
 
     if len(found) > 1:
         rules = "; ".join(

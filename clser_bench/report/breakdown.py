@@ -8,15 +8,15 @@ group lacks is left out of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.board import Cell, LeaderboardTable, Line
-from clser_bench.report.breakdown_gaps import Gap, gaps
-from clser_bench.report.breakdown_people import Correlation, correlations
+from clser_bench.report.breakdown_gaps import Gap, gaps_of
+from clser_bench.report.breakdown_people import Correlation, correlations_of
 from clser_bench.report.breakdown_rows import GROUPS, Known, Reader, noun
 from clser_bench.report.breakdown_scores import Value, scores_of, values_of
 from clser_bench.report.statistics import RESAMPLES
@@ -163,12 +163,13 @@ class _Broken:
     def _part(
         self, line: Line, pair: Pair | None, rows: pd.DataFrame, scores: pd.DataFrame
     ) -> Part:
-        values = values_of(rows, scores)
+        values, whole = values_of(rows, scores), pair is None
+        found = gaps_of(rows, scores, values, by=self.by, whole=whole, resamples=self.resamples)
         return Part(
             method=line.method,
             kind=line.kind,
             pair=pair,
             values=values,
-            gaps=tuple(self._gaps(rows, scores, values, whole=pair is None)),
-            correlations=correlations(rows, whole=pair is None) if self.by == "human" else (),
+            gaps=tuple(found),
+            correlations=correlations_of(rows, whole=whole) if self.by == "human" else (),
         )

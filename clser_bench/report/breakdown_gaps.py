@@ -45,20 +45,37 @@ class Gap:
     of: int = 2
 
 
-def _gaps(
-    self, rows: pd.DataFrame, scores: pd.DataFrame, values: Sequence[Value], *, whole: bool
+def gaps_of(
+    rows: pd.DataFrame,
+    scores: pd.DataFrame,
+    values: Sequence[Value],
+    *,
+    by: str,
+    whole: bool,
+    resamples: int,
 ) -> Iterator[Gap]:
-    if self.by == "speaker":
-        yield from self._speaker_gaps(rows, scores, values, whole=whole)
-    elif self.by in GROUPS:
-        found = [name for name in GROUPS[self.by] if (rows.group == name).any()]
-        ends = found[:2] if self.by == "gender" else found[:: max(1, len(found) - 1)]
+    """The differences of groups of a method that a breakdown tells, if any.
+
+    Args:
+        rows: as `Reader.rows`.
+        scores: of the rows, as `scores_of`.
+        values: of the rows, as `values_of`.
+        by: the breakdown.
+        whole: whether the rows are of all pairs; only then there are intervals and shuffles.
+        resamples: of the interval.
+    """
+    if by == "speaker":
+        yield from _speaker_gaps(rows, scores, values, whole=whole)
+    elif by in GROUPS:
+        found = [name for name in GROUPS[by] if (rows.group == name).any()]
+        ends = found[:2] if by == "gender" else found[:: max(1, len(found) - 1)]
         if len(ends) == 2:
-            interval = _interval(rows, ends[0], ends[1], self.resamples) if whole else None
+            interval = _interval(rows, ends[0], ends[1], resamples) if whole else None
             yield _gap(scores, ends[0], ends[1], of=len(found), interval=interval)
 
+
 def _speaker_gaps(
-    self, rows: pd.DataFrame, scores: pd.DataFrame, values: Sequence[Value], *, whole: bool
+    rows: pd.DataFrame, scores: pd.DataFrame, values: Sequence[Value], *, whole: bool
 ) -> Iterator[Gap]:
     """One for each target, of speakers who have all emotions: a missing one may be hard."""
     for target in rows.target.unique():

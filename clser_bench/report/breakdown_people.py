@@ -32,7 +32,13 @@ class Correlation:
     within: bool
 
 
-def correlations(rows: pd.DataFrame, *, whole: bool) -> tuple[Correlation, ...]:
+def correlations_of(rows: pd.DataFrame, *, whole: bool) -> tuple[Correlation, ...]:
+    """Correlations with people, over all emotions and within them.
+
+    Args:
+        rows: as `Reader.rows`, with how many listeners recognised the emotion.
+        whole: whether the rows are of all pairs; only then there are intervals.
+    """
     keys = ["name", "speaker", "true", "human"]
     shares = rows.groupby(["pair", *keys]).right.mean().groupby(keys).mean().reset_index()
     found = []

@@ -95,7 +95,15 @@ class Reader:
         return (*self._told, *left)
 
     def rows(self, line: Line) -> pd.DataFrame:
-        """Columns pair, target, seed, name, speaker, true, predicted, right, group, human."""
+        """Columns pair, target, seed, name, speaker, true, predicted, right, group, human.
+
+        Args:
+            line: the method.
+
+        Raises:
+            SpecError: nothing is known of a target's utterances.
+            StoreError: stored predictions or answers are damaged.
+        """
         rows = [_EMPTY]
         for item in self._store.predicted([line.slice]):
             if item.pair in self._pairs:

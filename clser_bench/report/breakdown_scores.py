@@ -36,7 +36,12 @@ class Value:
 
 
 def scores_of(rows: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Percent by pair, group and predicted emotion, a column a draw; NaN where a draw has none."""
+    """Percent by pair, group and predicted emotion, a column a draw; NaN where a draw has none.
+
+    Args:
+        rows: as `Reader.rows`.
+        by: the breakdown.
+    """
     names = ["pair", *_GROUP]
     if rows.empty:
         return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []], names=names))
@@ -74,6 +79,12 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of(rows: pd.DataFrame, scores: pd.DataFrame) -> tuple[Value, ...]:
+    """The figure of each group.
+
+    Args:
+        rows: as `Reader.rows`.
+        scores: of the rows, as `scores_of`.
+    """
     found = summary(scores)
     counts = rows.groupby(_GROUP).size().to_dict()
     classes = rows.groupby("group").true.nunique().to_dict()
@@ -94,4 +105,9 @@ def values_of(rows: pd.DataFrame, scores: pd.DataFrame) -> tuple[Value, ...]:
 
 
 def known_or_none(value: float) -> float | None:
+    """A figure, None where it is NaN.
+
+    Args:
+        value: the figure.
+    """
     return None if np.isnan(value) else float(value)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import html
-import io
-import json
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.report.breakdown import SHUFFLES, Breakdown, Correlation, Gap, Part, Value
+from clser_bench.report.breakdown import Breakdown, Part
+from clser_bench.report.breakdown_gaps import SHUFFLES, Gap
+from clser_bench.report.breakdown_people import Correlation
+from clser_bench.report.breakdown_rows_text import rows
+from clser_bench.report.breakdown_scores import Value
 from clser_bench.report.latex import latex_tables
-from clser_bench.report.layout import HOLE, Layout
-from clser_bench.report.rows import DIGITS
+from clser_bench.report.layout import HOLE, Layout, signed
+from clser_bench.report.rows import csv_of, json_of
 from clser_bench.report.text import markdown, terminal
 from clser_bench.spec import EMOTIONS, Pair
 
@@ -111,16 +109,14 @@ def render(
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if format in ("csv", "json"):
         found = [row for item in breakdowns for row in rows(item)]
-        return _csv(found) if format == "csv" else _json(found)
+        return csv_of(found) if format == "csv" else json_of(found)
     if not breakdowns:
         return "No results to show.\n"
-    layouts = [
-        _one_line(layout) for item in breakdowns for layout in lay_out(item, each_pair=each_pair)
-    ]
+    layouts = [layout for item in breakdowns for layout in lay_out(item, each_pair=each_pair)]
     if format == "latex":
         return latex_tables(layouts)
     if format == "md":
-        return "\n".join(markdown(_escaped(layout)) for layout in layouts)
+        return "\n".join(markdown(layout) for layout in layouts)
     return "\n".join(terminal(layout, width=width or WIDTH, color=color) for layout in layouts)
 
 
@@ -142,79 +138,6 @@ def lay_out(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[Layout
                 yield _speakers(breakdown, parts, pair, target)
         else:
             yield _groups(breakdown, parts, pair)
-
-
-def rows(breakdown: Breakdown) -> Iterator[dict[str, Any]]:
-    """The figures of a breakdown, one row each, in order of method and pair.
-
-    `figure` is `recall`, `share`, `uar`, `gap`, `rho` or `rho_within`; `pair` is `mean` over all.
-
-    Args:
-        breakdown: the figures.
-    """
-    rules = dataclasses.asdict(breakdown.table.rules)
-    rules["shots"] = int(rules["shots"]) if rules["shots"].isdecimal() else rules["shots"]
-    for part in breakdown.parts:
-        first = {
-            **rules,
-            "by": breakdown.by,
-            "method": part.method,
-            "kind": part.kind,
-            "pair": str(part.pair or "mean"),
-            "status": part.status,
-            "reason": part.reason,
-        }
-        for row in _figures(breakdown.by, part):
-            yield first | row
-
-
-def _figures(by: str, part: Part) -> Iterator[dict[str, Any]]:
-    figure = {"emotion": "recall", "confusion": "share"}.get(by, "uar")
-    for value in part.values:
-        yield _row(figure, value.group, value.mean, value.std, n=value.n) | {
-            "predicted": value.predicted or None,
-            "count": value.count,
-            "classes": value.classes,
-        }
-    for gap in part.gaps:
-        yield _row("gap", f"{gap.high} − {gap.low}", gap.mean, gap.std, n=gap.n) | {
-            "low": _rounded(gap.interval.low if gap.interval else None),
-            "high": _rounded(gap.interval.high if gap.interval else None),
-            "shuffled": _rounded(gap.shuffled),
-        }
-    for found in part.correlations:
-        name = "rho_within" if found.within else "rho"
-        yield _row(name, None, found.rho, None, n=None) | {
-            "count": found.n,
-            "low": _rounded(found.low),
-            "high": _rounded(found.high),
-        }
-    if part.status != "ok":
-        yield _row(figure, None, None, None, n=None)
-
-
-def _row(
-    figure: str, group: str | None, mean: float | None, std: float | None, *, n: int | None
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"figure": figure, "group": group, "predicted": None, "n": n}
-    row |= {"mean": _rounded(mean), "std": _rounded(std), "count": None, "classes": None}
-    return row | {"low": None, "high": None, "shuffled": None}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS) + 0.0
-
-
-def _csv(found: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]) if found else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return text.getvalue()
-
-
-def _json(found: Sequence[dict[str, Any]]) -> str:
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _groups(breakdown: Breakdown, parts: Sequence[Part], pair: Pair | None) -> Layout:
@@ -341,11 +264,11 @@ def _value(value: Value | None, most: int = 0) -> str:
 
 
 def _gap(gap: Gap) -> str:
-    text = _spread(_signed(gap.mean), gap.std)
+    text = _spread(signed(gap.mean), gap.std)
     found = gap.interval
     if found is None or found.low is None or found.high is None:
         return text
-    return f"{_signed(gap.mean)} [{_signed(found.low)}, {_signed(found.high)}]"
+    return f"{signed(gap.mean)} [{signed(found.low)}, {signed(found.high)}]"
 
 
 def _rho(found: Correlation) -> str:
@@ -360,33 +283,5 @@ def _spread(text: str, std: float | None) -> str:
     return text if std is None else f"{text} ± {std:.1f}"
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
 def _name(group: str, target: str) -> str:
     return group.removeprefix(f"{target} ")
-
-
-def _one_line(layout: Layout) -> Layout:
-    """Without line breaks and control characters, which a name may have."""
-    return _mapped(layout, lambda text: "".join(c if c.isprintable() else " " for c in text))
-
-
-def _escaped(layout: Layout) -> Layout:
-    """With what would be HTML, a formula or code in Markdown as text; `markdown` sees to `|`."""
-    special = str.maketrans({mark: f"\\{mark}" for mark in "\\$`*_~["})
-    return _mapped(layout, lambda text: html.escape(text, quote=False).translate(special))
-
-
-def _mapped(layout: Layout, change: Callable[[str], str]) -> Layout:
-    return dataclasses.replace(
-        layout,
-        title=change(layout.title),
-        header=tuple(map(change, layout.header)),
-        names=tuple(map(change, layout.names)),
-        cells=tuple(tuple(map(change, row)) for row in layout.cells),
-        below=tuple(map(change, layout.below)),
-        footnotes=tuple(map(change, layout.footnotes)),
-    )

@@ -80,6 +80,7 @@ class Requested(_Part):
     Attributes:
         manifests: how many manifests there were.
         folder: whether there was a folder of corpora.
+        corruptions: of the target, none in cards of clean speech; those are run besides it.
     """
 
     suite: Name | None
@@ -98,6 +99,7 @@ class Requested(_Part):
     skip_bad: bool
     manifests: Annotated[int, Field(ge=0, le=1000)]
     folder: bool
+    corruptions: Annotated[tuple[Name, ...], Field(max_length=1000)] = ()
 
 
 class CardRules(_Part):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from clser_bench.report.comparison import Comparison, Contrast, Direction
 from clser_bench.report.evidence import SIGNIFICANT
 from clser_bench.report.layout import HOLE, Layout, lay_out, signed
 from clser_bench.report.ranking import LEVEL
-from clser_bench.report.rows import rounded
+from clser_bench.report.rows import json_of, rounded
 from clser_bench.report.statistics import Interval
 
 _COMPARED = (
@@ -78,8 +77,7 @@ def as_json(comparison: Comparison) -> str:
     Args:
         comparison: of a table.
     """
-    found = list(_rows(comparison))
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_of(_rows(comparison))
 
 
 def _layout(title: str, names: list[str], cells: list[list[str]], header: list[str]) -> Layout:

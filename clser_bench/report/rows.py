@@ -44,13 +44,30 @@ def rows(table: LeaderboardTable) -> Iterator[Row]:
 
 def as_json(tables: Iterable[LeaderboardTable]) -> str:
     """All rows of all tables as one JSON list."""
-    found = [row for table in tables for row in rows(table)]
-    return json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_of(row for table in tables for row in rows(table))
 
 
 def as_csv(tables: Iterable[LeaderboardTable]) -> str:
     """All rows of all tables as CSV with one header; what is null stays empty."""
-    found = [row for table in tables for row in rows(table)]
+    return csv_of(row for table in tables for row in rows(table))
+
+
+def json_of(rows: Iterable[Row]) -> str:
+    """Rows as one JSON list.
+
+    Args:
+        rows: name to value; no NaN.
+    """
+    return json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def csv_of(rows: Iterable[Row]) -> str:
+    """Rows as CSV with one header of all names; what is null or lacks a name stays empty.
+
+    Args:
+        rows: name to value.
+    """
+    found = list(rows)
     names = list(dict.fromkeys(name for row in found for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, names, lineterminator="\n")

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from clser_bench.report.drawing import render
 from clser_bench.report.importance import importances
 from clser_bench.report.sweep_text import lay_out
-from clser_bench.report.sweep_words import findings, header, one_line, warnings
+from clser_bench.report.sweep_words import findings, header, warnings
+from clser_bench.report.text import one_line
 from clser_bench.swept import Swept
 
 if TYPE_CHECKING:

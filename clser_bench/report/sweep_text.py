@@ -22,11 +22,11 @@ from clser_bench.report.sweep_words import (
     findings,
     header,
     name,
-    one_line,
     shown,
     warned,
     warnings,
 )
+from clser_bench.report.text import one_line
 from clser_bench.spec import Dimension
 from clser_bench.swept import Swept, SweptPoint
 from clser_bench.trial import Value

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from clser_bench.report.importance import Importance, importances
 from clser_bench.report.sweep_choice import Measured, Unflattered, finished, weigh
+from clser_bench.report.text import one_line
 from clser_bench.swept import Swept, SweptPoint
 from clser_bench.trial import Value
 
@@ -80,11 +81,6 @@ def shown(value: Value) -> str:
 def plural(count: int, what: str) -> str:
     """A number of things, such as `1 draw`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def one_line(value: str) -> str:
-    """A text without line breaks and other control characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
 
 
 def amount(swept: Swept, value: float, *, signed: bool = False) -> str:

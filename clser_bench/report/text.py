@@ -30,12 +30,13 @@ _ITEM = re.compile(r"^(\d*)([-+*.)])(?=[-+*\s]|$)")  # a list in a list, or a ru
 
 
 def one_line(value: str) -> str:
-    """A text without line breaks and other control characters, which a name may have.
+    """A text without line breaks, and with a mark for what cannot be printed: names may have both.
 
     Args:
         value: any text.
     """
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
+    words = " ".join(value.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
 
 
 def literal(value: str) -> str:

@@ -74,12 +74,17 @@ def records(
             )
             continue
         what = f"scores of trial {name[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
+        if rest[5] is None:
+            raise StoreError(
+                f"{what}: are not here, for this result was imported from a file without them; "
+                "import one that `clser-bench export --scores` made of the same results"
+            )
         answer = answers(connection, key, trial.classes)
         yield Record(
             trial=trial,
             status=state,
             metrics=unpack_metrics(*rest[:5]),
-            scores=unpack_array(rest[5] or b"", what),
+            scores=unpack_array(rest[5], what),
             y=answer.y,
             names=answer.names,
             speakers=answer.speakers,

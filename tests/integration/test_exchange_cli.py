@@ -81,6 +81,16 @@ def test_halves_by_method_are_pooled_by_one_command(ours: Path, call: Call) -> N
     assert pool.stdout == call("leaderboard", "--format", "csv").stdout
 
 
+def test_scores_that_come_later_are_told(ours: Path, call: Call) -> None:
+    call("export", "plain.parquet")
+    call("export", "full.parquet", "--scores")
+    call("import", "plain.parquet", "--results", "pool.sqlite")
+    done = call("import", "full.parquet", "--results", "pool.sqlite")
+    assert done.exit_code == 0
+    told = "0 results added to pool.sqlite; 12 were there before; 12 of these had no scores and"
+    assert told in done.stderr
+
+
 def test_conflicts_are_listed_and_end_with_one(ours: Path, call: Call, tmp_path: Path) -> None:
     call("export", "ours.parquet")
     other = ok(trial("sere"), [0] * 24, boards.KEY)

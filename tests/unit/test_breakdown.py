@@ -1,67 +1,24 @@
-"""Breakdowns: against stored metrics, hand-worked numbers and planted differences."""
+"""Breakdowns: against stored metrics and hand-worked numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 import statistics
-from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from fake_corpora import write_tone
-from typer.testing import CliRunner
 
-from clser_bench.cli.breakdown import breakdown
-from clser_bench.errors import ClserError, SpecError
-from clser_bench.report.breakdown import BY, Known, break_down
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.tables import leaderboard
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
-from clser_bench.store.records import MethodNote
 from tests.boards import KEY, PAIRS, run
-from tests.records import answer_key, hole, ok, trial
-
-ONE = (Pair("B", "C"),)
+from tests.breakdowns import ONE, broken, known, means, part, put
+from tests.records import answer_key, ok, trial
 
 
 @pytest.fixture
 def store(tmp_path):
     with Store(tmp_path / "clser.sqlite") as opened:
         yield opened
-
-
-def put(store, draws, key=KEY, *, pairs=ONE, method="m", keys=None):
-    """Store a method whose predictions are given draw by draw, alike on all pairs."""
-    trials, records = [], []
-    for pair in pairs:
-        for seed, predicted in enumerate(draws):
-            trials.append(trial(method, str(pair), seed=seed))
-            records.append(ok(trials[-1], predicted, keys[seed] if keys else key))
-    store.plan("bc", trials, pairs=pairs, config={})
-    store.put(records)
-
-
-def broken(store, by, **more):
-    (table,) = leaderboard(store, intervals=False)
-    return break_down(store, table, by=by, **more)
-
-
-def part(found, method="m", pair=None):
-    (one,) = [item for item in found.parts if (item.method, item.pair) == (method, pair)]
-    return one
-
-
-def means(one):
-    return {value.group: value.mean for value in one.values}
-
-
-def known(values, by):
-    return {"C": {f"{row:03d}.wav": Known(**{by: value}) for row, value in enumerate(values)}}
 
 
 def test_recalls_are_those_of_the_stored_metrics(store):
@@ -124,49 +81,6 @@ def test_a_single_group_has_the_uar_of_the_leaderboard(store):
         assert part(found, line.method).gaps == ()
 
 
-def test_speakers_by_hand(store):
-    key = answer_key([0, 0, 1, 1] * 2, speakers="aaaabbbb")
-    # a: recalls 100 and 50, then 100 and 100; b: 0 and 50, then 50 and 50
-    put(store, [[0, 0, 1, 2, 1, 1, 1, 2], [0, 0, 1, 1, 0, 1, 1, 2]], key)
-    one = part(broken(store, "speaker"))
-    assert means(one) == {"C a": 87.5, "C b": 37.5}
-    spreads = [statistics.stdev(draws) for draws in ([75, 100], [25, 50])]
-    assert [value.std for value in one.values] == pytest.approx(spreads)
-    (gap,) = one.gaps
-    assert (gap.low, gap.high, gap.mean, gap.std, gap.of) == ("C b", "C a", 50, 0, 2)
-
-
-def test_a_speaker_without_a_hard_emotion_is_not_the_best(store):
-    key = answer_key([0, 1, 0, 1, 0, 0], speakers="aabbcc")
-    put(store, [[0, 2, 1, 2, 0, 0]], key)
-    one = part(broken(store, "speaker"))
-    assert means(one) == {"C a": 50, "C b": 0, "C c": 100}
-    assert [value.classes for value in one.values] == [2, 2, 1]
-    assert [(gap.high, gap.low, gap.of) for gap in one.gaps] == [("C a", "C b", 2)]
-
-
-@pytest.mark.parametrize("planted", [False, True])
-def test_a_gap_of_speakers_is_set_against_chance(store, planted):
-    rng = np.random.default_rng(3)
-    y = np.tile([0, 1, 2], 200)
-    speakers = np.repeat(list("abcdef"), 100)
-    right = rng.random(600) < (np.where(speakers == "a", 0.9, 0.5) if planted else 0.5)
-    key = answer_key(y.tolist(), speakers=speakers.tolist())
-    put(store, [np.where(right, y, (y + 1) % 3)], key)
-    (gap,) = part(broken(store, "speaker")).gaps
-    # of six shares of 100 with deviation 5, the range is 2.53 deviations on average (Tippett)
-    assert gap.shuffled == pytest.approx(2.53 * 100 * math.sqrt(right.var() / 100), rel=0.15)
-    assert (gap.mean > 2 * gap.shuffled) == planted
-
-
-def test_utterances_are_shuffled_within_their_emotion(store):
-    # one emotion always right, the other never: every shuffle leaves every UAR at 50
-    key = answer_key([0] * 9 + [1] * 3 + [0] * 3 + [1] * 9, speakers="a" * 12 + "b" * 12)
-    put(store, [[0] * 24], key)
-    (gap,) = part(broken(store, "speaker")).gaps
-    assert (gap.mean, gap.shuffled) == (0, 0)
-
-
 def test_what_is_left_out_does_not_shift_predictions(store):
     key = answer_key([0, 0, 1, 1, 2, 2])
     put(store, [[1, 0, 1, 2, 0, 2]], key)
@@ -197,23 +111,6 @@ def test_groups_of_recognition_rates_by_hand(store):
     assert found == {"below 80 %": 1, "80 to <90 %": 2, "90 to <100 %": 2, "100 %": 1}
 
 
-def test_a_difference_of_groups_has_an_interval(store):
-    rng = np.random.default_rng(5)
-    key = answer_key([0, 1, 2] * 80, speakers="abcdefgh" * 30)
-    loud = np.arange(240) % 2 == 0
-    draws = []
-    for _ in range(4):
-        right = rng.random(240) < np.where(loud, 0.8, 0.4)
-        draws.append(np.where(right, key.y, (key.y + 1) % 3))
-    put(store, draws, key)
-    levels = np.where(loud, -10.0, -30.0)
-    (gap,) = part(broken(store, "loudness", known=known(levels.tolist(), "loudness"))).gaps
-    assert (gap.low, gap.high) == ("quiet", "middle")  # ties leave the loud third empty
-    assert gap.mean == pytest.approx(gap.interval.estimate)
-    assert 0 < gap.interval.low < gap.mean < gap.interval.high
-    assert gap.interval.high - gap.interval.low < 40
-
-
 def test_pairs_whose_target_is_unknown_are_left_out(store):
     run(store, {"m": 20})
     found = broken(store, "gender", known=known(["male", "female"] * 12, "gender"))
@@ -222,225 +119,9 @@ def test_pairs_whose_target_is_unknown_are_left_out(store):
     assert "mean over 1 pairs (B→C)" in render([found])
 
 
-def test_correlation_with_people_by_hand(store):
-    # two draws; shares right 1, 1, ½, 0 of class 0 and 0, ½, 1, 1 of class 1
-    key = answer_key([0, 0, 0, 0, 1, 1, 1, 1], speakers="abababab")
-    put(store, [[0, 0, 0, 1, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0, 1, 1]], key)
-    rates = [100, 95, 90, 80, 100, 95, 90, 80]
-    one = part(broken(store, "human", known=known([float(rate) for rate in rates], "human")))
-    over_all, within = one.correlations
-    assert (over_all.within, over_all.n, within.within) == (False, 8, True)
-    assert over_all.rho == pytest.approx(0, abs=1e-12)
-    # ranks of class 0: people 4 3 2 1, shares 3½ 3½ 2 1: 4½ / √(5 · 4½); class 1 is its mirror
-    assert within.rho == pytest.approx(0, abs=1e-12)
-    people = [float(rate) for rate in [100, 95, 90, 80, 80, 90, 95, 100]]
-    one = part(broken(store, "human", known=known(people, "human")))
-    assert one.correlations[1].rho == pytest.approx(4.5 / math.sqrt(5 * 4.5))
-
-
-def test_the_interval_of_a_correlation_leaves_speakers_out(store):
-    key = answer_key([0] * 12, speakers="aaaabbbbcccc")
-    right = [1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0]
-    put(store, [[0 if good else 1 for good in right]], key)
-    people = [100.0, 95, 90, 85, 95, 80, 100, 90, 85, 90, 80, 95]
-    found = part(broken(store, "human", known=known(people, "human"))).correlations[0]
-
-    def spearman(kept):
-        ranks = []
-        for values in (people, right):
-            chosen = [values[row] for row in kept]
-            ranks.append([
-                sum(v < value for v in chosen) + (sum(v == value for v in chosen) + 1) / 2
-                for value in chosen
-            ])  # fmt: skip
-        return statistics.correlation(*ranks)
-
-    whole = spearman(range(12))
-    left = [spearman([row for row in range(12) if row // 4 != out]) for out in range(3)]
-    error = math.sqrt(2 / 3 * sum((rho - statistics.mean(left)) ** 2 for rho in left))
-    assert found.rho == pytest.approx(whole)
-    # t of 2 degrees of freedom at 97.5 %
-    assert found.low == pytest.approx(max(-1, whole - 4.302653 * error), abs=1e-5)
-    assert found.high == pytest.approx(min(1, whole + 4.302653 * error), abs=1e-5)
-
-
-def test_no_correlation_where_nothing_varies(store):
-    put(store, [KEY.y])
-    found = part(broken(store, "human", known=known([80.0, 100.0] * 12, "human")))
-    assert [item.rho for item in found.correlations] == [None, None]
-
-
 def test_draws_may_score_different_utterances(store):
     keys = [answer_key([0, 0, 1]), answer_key([0, 1, 1, 2])]
     put(store, [[0, 1, 1], [0, 1, 0, 2]], keys=keys)
     one = part(broken(store, "emotion"))
     assert means(one) == {"anger": 75, "happiness": 75, "sadness": 100}
     assert [value.count for value in one.values] == [3, 3, 1]
-
-
-def test_holes_keep_their_reasons(store):
-    trials = run(store, {"m": 20, "other": 12}, left_out={("m", "B→C", 1)})
-    store.put([hole(trials[1], "not_applicable", "needs 10 shots")])
-    for by in ("emotion", "confusion", "speaker"):
-        found = broken(store, by)
-        cell, pooled = part(found, pair=PAIRS[0]), part(found)
-        assert (cell.values, cell.status) == ((), "not_applicable")
-        assert cell.reason == "needs 10 shots (1 of 2 draws)"
-        assert pooled.reason == "no result for 1 of 2 pairs: B→C"
-        assert part(found, pair=PAIRS[1]).values
-        text = render([found], each_pair=True)
-        assert "[1] m: not applicable: no result for 1 of 2 pairs: B→C" in text
-        assert "[1] m: not applicable: needs 10 shots (1 of 2 draws)" in text
-    table = list(csv.DictReader(io.StringIO(render([found], "csv"))))
-    assert {row["reason"] for row in table if row["status"] != "ok"} == {cell.reason, pooled.reason}
-
-
-def test_a_method_without_any_result(store):
-    run(store, {"m": 20}, left_out={("m", str(p), seed) for p in PAIRS for seed in range(2)})
-    for by in ("emotion", "confusion", "speaker"):
-        assert {one.status for one in broken(store, by).parts} == {"failed"}
-        assert "not run yet" in render([broken(store, by)], each_pair=True)
-
-
-def test_rows_have_the_figures(store):
-    run(store, {"m": 20}, pairs=ONE, shots="all", seeds=1)
-    found = broken(store, "human", known=known([80.0, 100.0] * 12, "human"))
-    rows = json.loads(render([found], "json"))
-    assert {row["figure"] for row in rows} == {"uar", "gap", "rho", "rho_within"}
-    assert {row["pair"] for row in rows} == {"B→C", "mean"}
-    assert {(row["by"], row["shots"], row["method"]) for row in rows} == {("human", "all", "m")}
-    assert len({tuple(row) for row in rows}) == 1
-    value = next(row for row in rows if row["figure"] == "uar")
-    assert (value["n"], value["std"], value["count"], value["classes"]) == (1, None, 12, 3)
-    assert render([found], "csv").splitlines()[0] == ",".join(rows[0])
-
-
-def test_oracles_and_synthetic_speech_are_marked(store):
-    run(store, {"m": 20, "best": 24}, notes={"m": MethodNote(), "best": MethodNote(role="oracle")})
-    text = render([broken(store, "emotion")])
-    assert "best (oracle)" in text
-    assert "synthetic" not in text
-    of = [trial("s", str(pair), synthetic=True) for pair in PAIRS]
-    store.plan("demo", of, pairs=PAIRS, config={})
-    store.put([ok(one, KEY.y, KEY) for one in of])
-    (table,) = leaderboard(store, suite="demo", intervals=False)
-    assert "(synthetic speech)" in render([break_down(store, table, by="emotion")], "md")
-
-
-@pytest.mark.parametrize("by", ["emotion", "confusion", "speaker"])
-def test_hostile_names_are_text(store, by):
-    name = "<script>|$x$`*\n[a](b)\x1b[2J"
-    key = answer_key([0, 1, 2, 0, 1, 2], speakers=[name] * 3 + ["b"] * 3)
-    put(store, [[0, 1, 2, 1, 1, 2]], key, method=name)
-    found = broken(store, by)
-    text = render([found], "md", each_pair=True)
-    assert "<script" not in text
-    assert "&lt;script&gt;" in text
-    assert "$x$" not in text.replace("\\$", "")
-    assert "\n[a]" not in text
-    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line[:1] == "|"}
-    assert len(widths) == 1
-    for how in ("table", "latex"):
-        made = render([found], how, each_pair=True)
-        assert "\x1b" not in made
-        assert "\n[a]" not in made
-    rows = json.loads(render([found], "json"))
-    assert rows[0]["method"] == name
-
-
-def test_what_cannot_be_broken_down(store):
-    run(store, {"m": 20}, pairs=ONE)
-    with pytest.raises(SpecError, match="no breakdown by 'speakers'; did you mean 'speaker'"):
-        broken(store, "speakers")
-    with pytest.raises(SpecError, match="the length of the utterances is not known in C"):
-        broken(store, "length")
-    other = {"C": {"elsewhere/000.wav": Known(length=1.0)}}
-    with pytest.raises(SpecError, match=r"C: the length of none of 24 .* '000.wav'.* copy of the"):
-        broken(store, "length", known=other)
-    with pytest.raises(SpecError, match="no format 'xml'"):
-        render([broken(store, "emotion")], "xml")
-    assert render([]) == "No results to show.\n"
-    assert json.loads(render([], "json")) == []
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch):
-    """The command, on results whose target is listed in a manifest."""
-    monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("CLSER_CORPORA", raising=False)
-    monkeypatch.setenv("COLUMNS", "200")
-    lines = ["path,speaker,emotion,language,corpus,gender"]
-    for row, emotion in enumerate(["anger", "happiness", "sadness"] * 4):
-        write_tone(tmp_path / f"{row:03d}.wav", seconds=0.05 * (row + 1))
-        speaker, gender = ("ada", "female") if row % 2 else ("bob", "male")
-        lines.append(f"{row:03d}.wav,{speaker},{emotion},de,mine,{gender}")
-    manifest = tmp_path / "mine.csv"
-    manifest.write_text("\n".join(lines), encoding="utf-8")
-    key = answer_key([0, 1, 2] * 4, speakers=["bob", "ada"] * 6)
-    with Store(tmp_path / "r.sqlite") as opened:
-        put(opened, [[0, 1, 2] * 2 + [0] * 6], key, pairs=(Pair("B", "mine"),))
-    app = typer.Typer()
-    app.command()(breakdown)
-    results = ["--results", str(tmp_path / "r.sqlite"), "--workers", "1"]
-
-    def invoke(*arguments, manifest=manifest):
-        more = ["--manifest", str(manifest)] if manifest else []
-        return CliRunner().invoke(app, [*results, *more, *arguments])
-
-    return invoke
-
-
-@pytest.mark.parametrize("by", [by for by in BY if by != "human"])
-def test_the_command_prints_each_breakdown(call, by):
-    result = call("--by", by)
-    assert result.exit_code == 0, result.output
-    assert "bc, 5 shots, transductive: " in result.stdout
-
-
-def test_the_command_joins_recordings_and_results(call):
-    rows = json.loads(call("--by", "length", "--format", "json").stdout)
-    found = {row["group"]: row["mean"] for row in rows if row["pair"] == "mean"}
-    # the long third, 0.45 to 0.6 s: anger right, the rest taken for anger
-    assert found["long"] == pytest.approx(100 / 3, abs=1e-4)
-    assert found["short"] == 100
-
-
-def test_the_command_says_what_is_missing(call):
-    for by in ("gender", "length", "loudness"):
-        result = call("--by", by, manifest=None)
-        assert isinstance(result.exception, SpecError)
-        assert "reads the recordings of mine: name the folder" in str(result.exception)
-        assert "--corpora DIR" in str(result.exception)
-    for arguments, told in (
-        (["--by", "human"], "known of EMO-DB (B) only, and the results have mine"),
-        (["--methods", "n"], "no results of 'n'"),
-        (["--format", "pdf"], "no format 'pdf'"),
-    ):
-        result = call(*arguments)
-        assert isinstance(result.exception, ClserError), arguments
-        assert told in str(result.exception)
-    assert call("--suite", "none").stdout == "No results to show.\n"
-
-
-@pytest.mark.real_speech
-def test_the_command_on_real_recordings(
-    tmp_path, real_corpora: Path, real_cache, read_real, monkeypatch
-):
-    monkeypatch.setenv("CLSER_CACHE", str(real_cache))
-    corpus = read_real("B")
-    classes = ("anger", "happiness", "sadness")
-    chosen = [item for item in corpus.utterances if item.emotion in classes]
-    y = np.array([classes.index(item.emotion) for item in chosen])
-    key = answer_key(y.tolist(), speakers=[item.speaker for item in chosen])
-    key = type(key)(
-        classes=classes, y=y, speakers=key.speakers, names=tuple(item.name for item in chosen)
-    )
-    with Store(tmp_path / "r.sqlite") as opened:
-        put(opened, [y], key, pairs=(Pair("C", "B"),))
-    app = typer.Typer()
-    app.command()(breakdown)
-    arguments = ["--by", "human", "--results", str(tmp_path / "r.sqlite"), "--format", "json"]
-    result = CliRunner().invoke(app, [*arguments, "--corpora", str(real_corpora)])
-    rows = [row for row in json.loads(result.stdout) if row["pair"] == "mean"]
-    assert {row["mean"] for row in rows if row["figure"] == "uar"} == {100}
-    assert sum(row["count"] for row in rows if row["figure"] == "uar") == 127 + 71 + 62

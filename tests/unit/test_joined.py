@@ -12,6 +12,7 @@ import pytest
 from clser_bench.errors import FeatureError
 from clser_bench.features import joined as module
 from clser_bench.features.joined import joined
+from clser_bench.trial import open_table
 from tests.problems import random_table
 
 FIRST, SECOND = random_table("first", n=7), random_table("second", n=5)
@@ -39,7 +40,7 @@ def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
     whole = first.summary.tobytes()
     assert first.folder
     (first.folder / "summary.npy").write_bytes(b"nothing")
-    module.existing_table.__globals__["open_table"].cache_clear()
+    open_table.cache_clear()
     assert joined(FIRST, SECOND, cache=tmp_path).summary.tobytes() == whole
 
 

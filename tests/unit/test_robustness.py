@@ -16,16 +16,17 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.robustness import robustness as command
 from clser_bench.cli.robustness import scales
-from clser_bench.data.corrupt import CLEAN as CLEAN_LEVELS
 from clser_bench.data.corruptions import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.features.aligned import written
 from clser_bench.features.languages import Heard
 from clser_bench.report import robustness as report
+from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
 from clser_bench.report.drawing import COLOURS
 from clser_bench.report.drawing import render as save
 from clser_bench.report.evidence import count
-from clser_bench.report.robustness import CLEAN, Condition, draw, read_features, render
+from clser_bench.report.robustness_figure import MOST, draw
+from clser_bench.report.robustness_text import render
 from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
 from clser_bench.spec import Pair
@@ -113,7 +114,12 @@ def test_conditions_stand_from_mild_to_severe_in_the_order_of_kinds(store: Store
 
 
 def test_every_kind_has_a_place_for_clean_speech_at_its_mild_end() -> None:
-    assert set(CLEAN_LEVELS) == set(KINDS)
+    levels = {name: scale.clean for name, scale in scales().items()}
+    assert levels == {
+        **dict.fromkeys(("noise", "pink", "babble", "telephone"), math.inf),
+        **dict.fromkeys(("reverb", "gain", "clip"), 0.0),
+        "speed": 1.0,
+    }
     for name, kind in KINDS.items():
         severities = [scales()[name].severity(level) for level in kind.defaults]
         assert scales()[name].severity(scales()[name].clean) < min(severities)
@@ -127,11 +133,14 @@ def test_the_name_that_a_run_writes_is_read_again() -> None:
         heard = Heard(name=clean, sets={})
         assert read_features(written(heard, "anchors")) == (clean, CLEAN)
         for item in every:
-            read = read_features(written(heard, "anchors", corruption=item))
+            name = written(heard, "anchors", corruption=item)
+            read = read_features(name)
             assert read == (clean, Condition(kind=item.kind, level=item.level))
             assert read[1].name == item.name
+            assert with_condition(*read) == name
     for other in ("minimal, target noise", "minimal, target noise:x", ", target noise:1"):
         assert read_features(other) == (other, CLEAN)
+        assert with_condition(other, CLEAN) == other
 
 
 def test_holes_say_why_and_change_nothing_else(store: Store) -> None:
@@ -259,7 +268,7 @@ def test_a_figure_of_every_kind_and_a_hostile_name_is_drawn(store: Store) -> Non
     found = made(store)
     figure = draw(found)
     assert len(figure.axes) == len(KINDS)
-    assert {len(axis.lines) for axis in figure.axes} == {report.MOST}
+    assert {len(axis.lines) for axis in figure.axes} == {MOST}
     text = save(figure, "svg")
     ET.fromstring(text)
     assert b"<script" not in text

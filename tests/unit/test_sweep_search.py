@@ -1,4 +1,7 @@
-"""Searches ask within the space, without repeating themselves, and learn where they say so."""
+"""Searches ask within the space, without repeating themselves, and learn where they say so.
+
+And populations of points are cut into packs in the order of their trials.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import MissingExtraError, SpecError
+from clser_bench.run.packs import Pack, chunks, cut
 from clser_bench.run.sweep.main import rungs
 from clser_bench.run.sweep.search import SEARCHES, Search, Values, grid, new_search
 from clser_bench.spec import Dimension
+from clser_bench.trial import Job, Trial
+from tests.problems import random_problem
+from tests.records import trial
 
 RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)
 SHARE = Dimension(name="share", low=0.1, high=0.9)
 ROUNDS = Dimension(name="rounds", low=0, high=5, whole=True)
+PROBLEM = random_problem()
 KIND = Dimension(name="kind", choices=("a", "b", "c"))
 FLAG = Dimension(name="flag", choices=(False, True))
 SPACE = (RATE, SHARE, ROUNDS, KIND, FLAG)
@@ -211,3 +219,74 @@ def test_rungs_rise_from_one_draw_to_all(draws: int, halving: int) -> None:
     assert found[0] == 1
     assert found[-1] == draws
     assert all(high <= halving * low for low, high in itertools.pairwise(found))
+
+
+def population(points: int, draws: int) -> list[Trial]:
+    """Points that differ in a real value, draw by draw."""
+    return [
+        trial("dann", seed=seed, parameters=(("weight", float(number)),))
+        for number in range(points)
+        for seed in range(draws)
+    ]
+
+
+def cut_mixed(trials: list[Trial], *, limit: int, **more: set[str]) -> list[list[str]]:
+    jobs = {
+        one.id: (
+            Job(
+                id=one.id,
+                method=one.method,
+                parameters=one.parameters,
+                problem=PROBLEM,
+                seed=one.seed,
+            ),
+        )
+        for one in trials
+    }
+    packs: tuple[Pack, ...] = cut(
+        trials,
+        jobs,
+        open_ids=more.get("open_ids", {one.id for one in trials}),
+        failed_ids=more.get("failed_ids", set()),
+        grouping=(lambda job: job.method, lambda _job: limit),
+        mixed=True,
+    )
+    return sorted([job.id for job in pack.jobs] for pack in packs)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 9), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2))
+def test_chunks_hold_every_trial_once_in_order(
+    points: int, draws: int, limit: int, folds: int
+) -> None:
+    trials = population(points, draws)
+    made = chunks(trials, folds=folds, limit=limit)
+    assert [one.id for block in made for one in block] == [one.id for one in trials]
+    fit = max(1, limit // folds)
+    assert all(len(block) == fit for block in made[:-1])
+    assert all(0 < len(block) <= fit for block in made)
+
+
+def test_points_of_a_population_share_packs_by_hand() -> None:
+    trials = population(3, 2)
+    ids = [one.id for one in trials]
+    assert cut_mixed(trials, limit=4) == sorted([ids[:4], ids[4:]])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 4), st.integers(1, 12), st.data())
+def test_what_is_stored_leaves_the_packs_as_they_were(
+    points: int, draws: int, limit: int, data: st.DataObject
+) -> None:
+    trials = population(points, draws)
+    packs = cut_mixed(trials, limit=limit)
+    left = data.draw(st.lists(st.sampled_from(packs), unique_by=tuple))
+    open_ids = {name for pack in left for name in pack}
+    assert cut_mixed(trials, limit=limit, open_ids=open_ids) == sorted(left)
+
+
+def test_a_point_that_failed_gets_a_pack_of_its_own() -> None:
+    trials = population(4, 1)
+    ids = [one.id for one in trials]
+    found = cut_mixed(trials, limit=8, failed_ids={ids[1]})
+    assert found == sorted([[ids[1]], [ids[0], ids[2], ids[3]]])

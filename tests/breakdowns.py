@@ -1,0 +1,45 @@
+"""Broken-down leaderboards of made-up results, for tests."""
+
+from __future__ import annotations
+
+from clser_bench.report.breakdown import break_down
+from clser_bench.report.breakdown_rows import Known
+from clser_bench.report.tables import leaderboard
+from clser_bench.spec import Pair
+from tests.boards import KEY
+from tests.records import ok, trial
+
+ONE = (Pair("B", "C"),)
+
+
+def put(store, draws, key=KEY, *, pairs=ONE, method="m", keys=None):
+    """Store a method whose predictions are given draw by draw, alike on all pairs."""
+    trials, records = [], []
+    for pair in pairs:
+        for seed, predicted in enumerate(draws):
+            trials.append(trial(method, str(pair), seed=seed))
+            records.append(ok(trials[-1], predicted, keys[seed] if keys else key))
+    store.plan("bc", trials, pairs=pairs, config={})
+    store.put(records)
+
+
+def broken(store, by, **more):
+    """The one leaderboard of a store, broken down."""
+    (table,) = leaderboard(store, intervals=False)
+    return break_down(store, table, by=by, **more)
+
+
+def part(found, method="m", pair=None):
+    """The part of a method, over all pairs or of one."""
+    (one,) = [item for item in found.parts if (item.method, item.pair) == (method, pair)]
+    return one
+
+
+def means(one):
+    """The figure of each group."""
+    return {value.group: value.mean for value in one.values}
+
+
+def known(values, by):
+    """What is known of the utterances of C, in order."""
+    return {"C": {f"{row:03d}.wav": Known(**{by: value}) for row, value in enumerate(values)}}

@@ -1,0 +1,111 @@
+"""Breakdowns in words: holes, marks, hostile names, formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.report.breakdown import break_down
+from clser_bench.report.breakdown_rows import Known
+from clser_bench.report.breakdown_text import render
+from clser_bench.report.tables import leaderboard
+from clser_bench.store.database import Store
+from clser_bench.store.records import MethodNote
+from tests.boards import KEY, PAIRS, run
+from tests.breakdowns import ONE, broken, known, part, put
+from tests.records import answer_key, hole, ok, trial
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "clser.sqlite") as opened:
+        yield opened
+
+
+def test_holes_keep_their_reasons(store):
+    trials = run(store, {"m": 20, "other": 12}, left_out={("m", "B→C", 1)})
+    store.put([hole(trials[1], "not_applicable", "needs 10 shots")])
+    for by in ("emotion", "confusion", "speaker"):
+        found = broken(store, by)
+        cell, pooled = part(found, pair=PAIRS[0]), part(found)
+        assert (cell.values, cell.status) == ((), "not_applicable")
+        assert cell.reason == "needs 10 shots (1 of 2 draws)"
+        assert pooled.reason == "no result for 1 of 2 pairs: B→C"
+        assert part(found, pair=PAIRS[1]).values
+        text = render([found], each_pair=True)
+        assert "[1] m: not applicable: no result for 1 of 2 pairs: B→C" in text
+        assert "[1] m: not applicable: needs 10 shots (1 of 2 draws)" in text
+    table = list(csv.DictReader(io.StringIO(render([found], "csv"))))
+    assert {row["reason"] for row in table if row["status"] != "ok"} == {cell.reason, pooled.reason}
+
+
+def test_a_method_without_any_result(store):
+    run(store, {"m": 20}, left_out={("m", str(p), seed) for p in PAIRS for seed in range(2)})
+    for by in ("emotion", "confusion", "speaker"):
+        assert {one.status for one in broken(store, by).parts} == {"failed"}
+        assert "not run yet" in render([broken(store, by)], each_pair=True)
+
+
+def test_rows_have_the_figures(store):
+    run(store, {"m": 20}, pairs=ONE, shots="all", seeds=1)
+    found = broken(store, "human", known=known([80.0, 100.0] * 12, "human"))
+    rows = json.loads(render([found], "json"))
+    assert {row["figure"] for row in rows} == {"uar", "gap", "rho", "rho_within"}
+    assert {row["pair"] for row in rows} == {"B→C", "mean"}
+    assert {(row["by"], row["shots"], row["method"]) for row in rows} == {("human", "all", "m")}
+    assert len({tuple(row) for row in rows}) == 1
+    value = next(row for row in rows if row["figure"] == "uar")
+    assert (value["n"], value["std"], value["count"], value["classes"]) == (1, None, 12, 3)
+    assert render([found], "csv").splitlines()[0] == ",".join(rows[0])
+
+
+def test_oracles_and_synthetic_speech_are_marked(store):
+    run(store, {"m": 20, "best": 24}, notes={"m": MethodNote(), "best": MethodNote(role="oracle")})
+    text = render([broken(store, "emotion")])
+    assert "best (oracle)" in text
+    assert "synthetic" not in text
+    of = [trial("s", str(pair), synthetic=True) for pair in PAIRS]
+    store.plan("demo", of, pairs=PAIRS, config={})
+    store.put([ok(one, KEY.y, KEY) for one in of])
+    (table,) = leaderboard(store, suite="demo", intervals=False)
+    assert "(synthetic speech)" in render([break_down(store, table, by="emotion")], "md")
+
+
+@pytest.mark.parametrize("by", ["emotion", "confusion", "speaker"])
+def test_hostile_names_are_text(store, by):
+    name = "<script>|$x$`*\n[a](b)\x1b[2J"
+    key = answer_key([0, 1, 2, 0, 1, 2], speakers=[name] * 3 + ["b"] * 3)
+    put(store, [[0, 1, 2, 1, 1, 2]], key, method=name)
+    found = broken(store, by)
+    text = render([found], "md", each_pair=True)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "$x$" not in text.replace("\\$", "")
+    assert "\n[a]" not in text
+    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if line[:1] == "|"}
+    assert len(widths) == 1
+    for how in ("table", "latex"):
+        made = render([found], how, each_pair=True)
+        assert "\x1b" not in made
+        assert "\n[a]" not in made
+    rows = json.loads(render([found], "json"))
+    assert rows[0]["method"] == name
+
+
+def test_what_cannot_be_broken_down(store):
+    run(store, {"m": 20}, pairs=ONE)
+    with pytest.raises(SpecError, match="no breakdown by 'speakers'; did you mean 'speaker'"):
+        broken(store, "speakers")
+    with pytest.raises(SpecError, match="the length of the utterances is not known in C"):
+        broken(store, "length")
+    other = {"C": {"elsewhere/000.wav": Known(length=1.0)}}
+    with pytest.raises(SpecError, match=r"C: the length of none of 24 .* '000.wav'.* copy of the"):
+        broken(store, "length", known=other)
+    with pytest.raises(SpecError, match="no format 'xml'"):
+        render([broken(store, "emotion")], "xml")
+    assert render([]) == "No results to show.\n"
+    assert json.loads(render([], "json")) == []
