@@ -5,6 +5,7 @@ PYTHON ?=
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BENCHMARKS := packing ray_share features growth
 EXTRAS := demo,opensmile,optuna,test
 
 python := $(VENV)/bin/python
@@ -41,7 +42,9 @@ lint: $(ready)
 	$(VENV)/bin/lint-imports
 
 bench: $(ready)
-	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(python) "$$script"; done
+	@set -e; for name in $(BENCHMARKS); do \
+		echo "benchmarks/$$name.py"; $(python) "benchmarks/$$name.py"; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -32,15 +32,6 @@ from clser_bench.trial import Floats
 VERSION = 1
 """Raised when a corruption of the same name gives other samples."""
 
-CLEAN: Mapping[str, float] = MappingProxyType(
-    {
-        **dict.fromkeys(("noise", "pink", "babble", "telephone"), math.inf),
-        **dict.fromkeys(("reverb", "gain", "clip"), 0.0),
-        "speed": 1.0,
-    }
-)
-"""The level at which a kind would leave speech as it is; for `telephone` but for its band."""
-
 Doubles = npt.NDArray[np.float64]
 _Apply = Callable[[Doubles, int, float, np.random.Generator], Doubles]
 
@@ -146,8 +137,7 @@ def babble(count: int, rate: int, *, random: np.random.Generator) -> Doubles:
     """Six simulated talkers [count]: noise with the spectrum of speech, each swelling on its own.
 
     After the artificial babble of Dreschler et al. (ICRA noises, Audiology 40, 2001), whose
-    modulation came from recordings; here it is the magnitude of noise up to 4 Hz, the rate of
-    syllables.
+    modulation came from recordings; here it is the magnitude of noise up to 4 Hz (syllables).
     """
     total = np.zeros(count)
     for _ in range(_TALKERS):
@@ -206,9 +196,8 @@ def by_telephone(samples: Doubles, rate: int, *, bits: int) -> Doubles:
     peak = float(np.abs(narrow).max())
     if peak == 0:
         return samples
-    heard = soxr.resample(
-        mu_law(narrow / peak, bits=bits) * peak, _TELEPHONE_RATE, rate, quality="VHQ"
-    )
+    coded = mu_law(narrow / peak, bits=bits) * peak
+    heard = soxr.resample(coded, _TELEPHONE_RATE, rate, quality="VHQ")
     return np.pad(heard[: len(samples)], (0, max(0, len(samples) - len(heard))))
 
 

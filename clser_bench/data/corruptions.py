@@ -19,6 +19,7 @@ levels of it, and a bare kind stands for its default levels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -36,6 +37,8 @@ class Kind:
         least: lowest level allowed.
         most: highest level allowed.
         whole: levels are whole numbers.
+        clean: the level that would leave speech as it is, for `telephone` but for its band;
+            infinity where higher levels are milder.
     """
 
     unit: str
@@ -43,6 +46,7 @@ class Kind:
     least: float
     most: float
     whole: bool = False
+    clean: float = math.inf
 
 
 _RATIO = Kind(unit="signal-to-noise ratio, dB", defaults=(20, 10, 0), least=-30, most=60)
@@ -52,11 +56,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "noise": _RATIO,
         "pink": _RATIO,
         "babble": _RATIO,
-        "reverb": Kind(unit="RT60, s", defaults=(0.3, 0.6, 1), least=0.05, most=5),
+        "reverb": Kind(unit="RT60, s", defaults=(0.3, 0.6, 1), least=0.05, most=5, clean=0),
         "telephone": Kind(unit="bits", defaults=(8, 6, 4), least=3, most=8, whole=True),
-        "gain": Kind(unit="gain, dB", defaults=(-10, -20, 10), least=-60, most=60),
-        "speed": Kind(unit="speed, factor", defaults=(0.9, 1.1, 0.8, 1.25), least=0.5, most=2),
-        "clip": Kind(unit="limit, dB below the peak", defaults=(3, 10, 20), least=0, most=60),
+        "gain": Kind(unit="gain, dB", defaults=(-10, -20, 10), least=-60, most=60, clean=0),
+        "speed": Kind(
+            unit="speed, factor", defaults=(0.9, 1.1, 0.8, 1.25), least=0.5, most=2, clean=1
+        ),
+        "clip": Kind(
+            unit="limit, dB below the peak", defaults=(3, 10, 20), least=0, most=60, clean=0
+        ),
     }
 )
 """Every corruption by its name."""

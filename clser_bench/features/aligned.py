@@ -51,7 +51,7 @@ def written(heard: Heard, how: str, *, corruption: Corruption | None = None) -> 
         corruption: of the target; None for none.
 
     Returns:
-        Such as `minimal`, or `minimal, target noise:10`, which `report.robustness` reads again.
+        Such as `minimal`, or `minimal, target noise:10`, which `report.conditions` reads again.
     """
     name = heard.name if heard.one else f"{heard.name}, aligned by {how}"
     return name if corruption is None else f"{name}, target {corruption.name}"

@@ -115,6 +115,7 @@ def narrowed(
     features: str,
     methods: Collection[str],
     shots: Shots,
+    corruption: str = "",
 ) -> RunConfig:
     """What a stored run asked for, for one table and without any place on this machine.
 
@@ -124,9 +125,11 @@ def narrowed(
         config: as stored.
         suite: name of the suite that it was.
         pairs: of the table of the whole suite.
-        features: the name that the table has, with nothing left open.
+        features: the name that the table has, with nothing left open, and without a corruption.
         methods: names that the table shows of it.
         shots: of the table.
+        corruption: of the table's target, `noise:10`; empty for clean speech. Of a run's
+            conditions only this one is asked for, and the clean one comes with it.
     """
     # a method that is set must be among the methods, and without it the selection had another name
     named = dict.fromkeys((*methods, *(method for method, _ in config.settings)))
@@ -148,6 +151,7 @@ def narrowed(
         settings=config.settings,
         skip_bad=config.skip_bad,
         align=config.align,
+        corruptions=(corruption,) if corruption else (),
     )
 
 
@@ -204,6 +208,7 @@ def _options(config: RunConfig, folder: bool, manifests: int) -> Iterator[str]:
     yield from ("--inductive",) if rules.setting == "inductive" else ()
     yield from ("--fixed4",) if rules.fixed4 else ()
     yield from ("--skip-bad",) if config.skip_bad else ()
+    yield from ("--corrupt", ",".join(config.corruptions)) if config.corruptions else ()
     for method, values in config.settings:
         for name, value in values:
             text = str(value).lower() if isinstance(value, bool) else str(value)

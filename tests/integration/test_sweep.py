@@ -355,6 +355,30 @@ def test_points_with_holes_drop_out_with_a_reason(
         assert swept.points[swept.best] not in broken
 
 
+def test_points_with_holes_do_not_fill_the_next_rung(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more than half are broken, fewer than half go on."""
+    monkeypatch.setenv("BREAK", "-3")
+    request = make("lean=-5:5", samples=8, halving=2, seeds=2, objective="entropy")
+    with pytest.raises(SpecError, match="no point of lean has a result"):
+        sweep(make("lean=-2:5", halving=2, results="none"))
+    swept = sweep(request)
+    broken = [point for point in swept.points if float(point.values[0]) > -3]
+    assert len(broken) > 4
+    failed = [record for record in records(request) if record.status == "failed"]
+    assert {len(point.draws) for point in broken} == {0}
+    of_others = [r for r in failed if dict(r.trial.parameters)["lean"] != 0.0]
+    assert len(of_others) == len(broken) - 1, "each broke at its first draw, and was left there"
+    assert swept.best != 0, "the shipped point is broken, too"
+
+
+def test_of_equal_points_the_earlier_is_best(make: Make) -> None:
+    swept = sweep(make("noise=0,1,2", method="fixed", search="grid"))
+    assert len({point.draws for point in swept.points}) == 1
+    assert swept.best == 0
+
+
 def test_a_sweep_in_which_nothing_runs_says_why(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
