@@ -340,6 +340,8 @@ class Dimension:
     def __post_init__(self) -> None:
         if self.choices:
             return
+        if math.isinf(self.low) or math.isinf(self.high):
+            raise SpecError(f"{self.name}={self.low}:{self.high}: both ends must be finite")
         if not self.low < self.high:
             raise SpecError(f"{self.name}={self.low}:{self.high}: the first must be the smaller")
         if self.log and self.low <= 0:

@@ -134,6 +134,13 @@ def test_a_logarithmic_range_of_integers_has_each_once() -> None:
     assert points[-1] == (9,)
 
 
+@pytest.mark.parametrize("high", [9, 40, 100])
+def test_a_logarithmic_range_of_integers_is_refined_as_far_as_fits(high: int) -> None:
+    whole = Dimension(name="n", low=1, high=high, log=True, whole=True)
+    few, many = (len(grid((whole,), samples=samples)) for samples in (5, 1000))
+    assert few < many
+
+
 def test_a_grid_that_does_not_fit_says_what_to_do() -> None:
     with pytest.raises(SpecError) as error:
         grid((RATE, SHARE, KIND), samples=11)

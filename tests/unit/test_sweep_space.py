@@ -204,8 +204,8 @@ def test_every_space_of_every_method_can_be_read(name: str) -> None:
         ("kind=a:b", ["toy-space.kind=a:b"]),
         ("size=4:16", ["toy-space.size=4:16", "list values"]),
         ("size=4,5", ["toy-space.size=5", "4, 8, 16"]),
-        ("rate=1:0.5", ["rate=1.0:0.5", "the first must be the smaller"]),
-        ("share=log:0:1", ["share=0.0:1.0", "begins above 0"]),
+        ("rate=1:0.5", ["rate=1", ":0.5", "the first must be the smaller"]),
+        ("share=log:0:1", ["share=", "begins above 0"]),
         ("rounds=5", ["toy-space", "varies nothing", "--set"]),
     ],
 )
@@ -216,14 +216,12 @@ def test_what_is_wrong_is_named_with_the_mend(assignment: str, words: list[str])
         assert word in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="the ends of a range are not said to be of which method")
 @pytest.mark.parametrize("assignment", ["rate=1:0.5", "share=log:0:1"])
 def test_ends_that_are_wrong_name_the_method(assignment: str) -> None:
     with pytest.raises(SpecError, match="toy-space"):
         read(assignment)
 
 
-@pytest.mark.xfail(strict=True, reason="int(inf) raises OverflowError; a float range is taken")
 @pytest.mark.parametrize("assignment", ["free=0:inf", "count=0:inf"])
 def test_a_range_without_end_is_refused(assignment: str) -> None:
     with pytest.raises(SpecError, match=re.escape("inf")):

@@ -104,7 +104,9 @@ def sweep(request: Request, *, progress: Progress = SILENT, say: Say = lambda _:
     )
     run = _Run(request=request, chosen=chosen, ground=ground, progress=progress)
     with Store(config.results) as store:
-        together = request.samples if request.halving else request.population
+        # A rung compares all points, but a search that learns must see a population first.
+        whole = request.halving and request.search != "optuna"
+        together = request.samples if whole else request.population
         run.population([run.shipped()], store)
         while asked := search.ask(together):
             drawn = run.population(asked, store)

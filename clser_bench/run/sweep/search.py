@@ -73,10 +73,11 @@ def grid(dimensions: Sequence[Dimension], *, samples: int) -> list[Values]:
         size = int(np.prod([len(axis) for axis in axes], dtype=np.float64))
         if size > samples:
             break
-        found = [tuple(point) for point in itertools.product(*axes)]
-        if len(found) == len(made):
-            return made  # finer levels give nothing new: all values are listed
-        made = found
+        made = [tuple(point) for point in itertools.product(*axes)]
+        if all(
+            item.choices or (item.whole and levels > item.high - item.low) for item in dimensions
+        ):
+            return made  # finer levels give nothing new
     if not made:
         raise SpecError(
             f"a grid over {len(dimensions)} hyper-parameters has {size} points at least, and "
@@ -90,7 +91,16 @@ def _levels(dimension: Dimension, count: int) -> list[Value]:
         return list(dimension.choices)
     if dimension.whole:
         count = min(count, int(dimension.high - dimension.low) + 1)
-    return list(dict.fromkeys(dimension.at(share) for share in np.linspace(0, 1, count).tolist()))
+    finer, found = count, _values(dimension, count)
+    while dimension.whole and len(found) < count:  # logarithmic: levels round to one integer
+        finer += 1
+        found = _values(dimension, finer)
+    return found
+
+
+def _values(dimension: Dimension, count: int) -> list[Value]:
+    shares = np.linspace(0, 1, count).tolist()
+    return list(dict.fromkeys(dimension.at(share) for share in shares))
 
 
 def _at(dimensions: Sequence[Dimension], shares: np.ndarray) -> list[Values]:
@@ -134,7 +144,7 @@ class _Optuna:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._space = {item.name: _distribution(optuna, item) for item in dimensions}
         self._left = samples
-        self._pruned = optuna.trial.TrialState.FAIL
+        self._failed = optuna.trial.TrialState.FAIL
         self._study = optuna.create_study(
             direction="maximize",
             # constant liar: the points of one population keep apart
@@ -153,7 +163,7 @@ class _Optuna:
     def tell(self, objectives: Sequence[float]) -> None:
         for trial, value in zip(self._asked, objectives, strict=True):
             if np.isnan(value):
-                self._study.tell(trial, state=self._pruned)
+                self._study.tell(trial, state=self._failed)
             else:
                 self._study.tell(trial, value)
 

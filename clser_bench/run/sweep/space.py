@@ -152,9 +152,12 @@ def _dimension(name: str, text: str, span: Range, default: Value) -> Dimension:
     whole = isinstance(default, int)
     for end in (low, high):
         span.check(name, end)
-        if whole and end != int(end):
+        if whole and not end.is_integer():
             raise SpecError(f"{name}={text}: integers are needed")
-    return Dimension(name=short, low=low, high=high, log=log, whole=whole)
+    try:
+        return Dimension(name=short, low=low, high=high, log=log, whole=whole)
+    except SpecError as error:
+        raise SpecError(f"{name.removesuffix(short)}{error}") from None
 
 
 def _ends(name: str, text: str, pair: str) -> tuple[float, float]:
