@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from clser_bench.errors import ClserError
+from clser_bench.paths import expanded
 
 
 def cache_folder() -> Path:
@@ -18,7 +19,7 @@ def cache_folder() -> Path:
     """
     named = os.environ.get("CLSER_CACHE")
     folder = Path(named) if named else platformdirs.user_cache_path("clser-bench", appauthor=False)
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

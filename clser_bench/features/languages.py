@@ -19,6 +19,7 @@ from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import names as encoders
 from clser_bench.features.sets import FeatureSet
+from clser_bench.paths import expanded
 from clser_bench.spec import CorpusSpec
 from clser_bench.toml_files import read_toml
 
@@ -159,12 +160,12 @@ def rooted(name: str) -> str:
     if is_set(name):
         text = name.removeprefix(PREFIX)
         if text.endswith(".toml"):
-            return f"{PREFIX}{Path(text).expanduser().absolute()}"
+            return f"{PREFIX}{expanded(text).absolute()}"
         parts = [part.partition("=") for part in text.split(",")]
         return PREFIX + ",".join(f"{key}{sign}{rooted(value)}" for key, sign, value in parts)
     if name.startswith(encoders.PREFIX) and encoders.parse(name).folder:
         folder, colon, options = name.removeprefix(encoders.PREFIX).partition(":")
-        return f"{encoders.PREFIX}{Path(folder).expanduser().absolute()}{colon}{options}"
+        return f"{encoders.PREFIX}{expanded(folder).absolute()}{colon}{options}"
     return name
 
 
@@ -173,7 +174,7 @@ def _chosen(text: str) -> tuple[str, LanguageSet]:
     if "=" in text and not text.endswith(".toml"):
         return "", _written_out(text)
     if text.endswith(".toml"):
-        return Path(text).stem, _of_file(Path(text).expanduser())
+        return Path(text).stem, _of_file(expanded(text))
     known = language_sets()
     if text not in known:
         raise FeatureError(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast, get_args
 
 from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.paths import expanded
 
 PREFIX = "hf:"
 
@@ -76,7 +76,7 @@ def parse(name: str) -> Request:
             "that you have read: @ and 40 hexadecimal digits"
         )
     return Request(
-        model=str(Path(model).expanduser()) if folder else model,
+        model=str(expanded(model)) if folder else model,
         folder=folder,
         revision=revision,
         layers=values.get("layer", "last"),
