@@ -322,6 +322,7 @@ class Outcome:
         scores: float32 [n, c] for the scored rows, larger is likelier; empty unless ok.
         reason: why not, with the traceback where there is one; empty if ok.
         seconds: time spent; a packed job's share of its pack.
+        energy: joules of the processors, a share likewise; None where it was not measured.
     """
 
     id: str
@@ -329,3 +330,4 @@ class Outcome:
     scores: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     reason: str = ""
     seconds: float = 0.0
+    energy: float | None = None

@@ -27,6 +27,7 @@ _PACKAGES = (
 _EXTRAS = (
     ("demo corpora", "espeakng_loader", "demo"),
     ("eGeMAPS features", "opensmile", "opensmile"),
+    ("joules of trials", "codecarbon", "energy"),
 )
 
 

@@ -105,7 +105,18 @@ With = Annotated[
     typer.Option(
         "--with",
         metavar="WHAT",
-        help="Extras: time (seconds a trial), point (hyper-parameters of each pair).",
+        help="Extras: time (seconds a trial), energy (joules a trial, where a run measured them), "
+        "point (hyper-parameters of each pair).",
+    ),
+]
+MeasuredWith = Annotated[
+    str,
+    typer.Option(
+        "--with",
+        metavar="WHAT",
+        help="Extras: time (seconds a trial), point (hyper-parameters of each pair), energy "
+        "(measures the joules of each trial that runs; needs the extra energy; what is stored "
+        "without them is not run again).",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SOME_FAILED = 1
+_ENERGY = "energy"
 
 
 @options.examples(
@@ -28,6 +30,7 @@ SOME_FAILED = 1
     "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
     "clser-bench run --features set:heterogeneous-acoustic --align names",
     "clser-bench run --suite bcro --corrupt noise:20,10,0 --corrupt reverb",
+    "clser-bench run --methods logistic,dann --with time,energy",
 )
 def run(
     *,
@@ -85,7 +88,7 @@ def run(
     ray_address: options.RayAddress = "",
     gpus_per_pack: options.GpusPerPack = 0.0,
     skip_bad: options.SkipBad = False,
-    with_: options.With = "",
+    with_: options.MeasuredWith = "",
     format_: options.Format = "table",
 ) -> None:
     """Run methods on a suite; print its table.
@@ -124,6 +127,7 @@ def run(
         ray_address=ray_address,
         gpus_per_pack=gpus_per_pack,
         corruptions=tuple(corrupt or ()),
+        energy=_ENERGY in options.words(with_),
     )
     _go(config, format_=format_, with_=with_)
 
@@ -134,12 +138,13 @@ def run(
 )
 def resume(
     results: options.Results = options.RESULTS,
-    with_: options.With = "",
+    with_: options.MeasuredWith = "",
     format_: options.Format = "table",
 ) -> None:
     """Go on with the last run.
 
-    Repeats its options: what is missing is run, what failed once is tried again.
+    Repeats its options: what is missing is run, what failed once is tried again. Joules are
+    measured where that run did so, or where --with energy asks for them.
     """
     _check_output(format_, with_)
     from clser_bench.errors import StoreError
@@ -150,7 +155,10 @@ def resume(
         runs = [run for run in store.runs() if "imported" not in run.config]
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
-    _go(RunConfig.from_json(runs[-1].config, results=results), format_=format_, with_=with_)
+    config = RunConfig.from_json(runs[-1].config, results=results)
+    if _ENERGY in options.words(with_):
+        config = dataclasses.replace(config, energy=True)
+    _go(config, format_=format_, with_=with_)
 
 
 def _check_output(format_: str, with_: str) -> None:
@@ -159,7 +167,7 @@ def _check_output(format_: str, with_: str) -> None:
 
     for what, value, allowed in (
         ("format", (format_,), options.FORMATS),
-        ("extra", options.words(with_), ("time", "point")),
+        ("extra", options.words(with_), ("time", _ENERGY, "point")),
     ):
         for name in value:
             if name not in allowed:
@@ -170,10 +178,11 @@ def _go(config: RunConfig, *, format_: str, with_: str) -> None:
     from clser_bench.errors import SpecError
     from clser_bench.run.main import run as run_plan
 
-    if config.corruptions and with_:
+    others = ",".join(name for name in options.words(with_) if name != _ENERGY)
+    if config.corruptions and others:
         raise SpecError(
-            f"--with {with_} belongs to leaderboards, and a run with --corrupt prints another "
-            f"table; leave it out, and see `clser-bench leaderboard --with {with_}` after the run"
+            f"--with {others} belongs to leaderboards, and a run with --corrupt prints another "
+            f"table; leave it out, and see `clser-bench leaderboard --with {others}` after the run"
         )
     with Bars() as bars:
         summary = run_plan(config, progress=bars, say=complain)

@@ -193,17 +193,24 @@ def _line(item: Slice, pairs: Sequence[Pair], trials: Iterable[Planned]) -> Line
 
 
 def _cell(trials: Sequence[Planned]) -> Cell:
-    values = [trial.uar for trial in trials if trial.uar is not None]
-    times = [
-        trial.seconds for trial in trials if trial.uar is not None and trial.seconds is not None
-    ]
-    seconds = float(np.mean(times)) if times else None
+    ok = [trial for trial in trials if trial.uar is not None]
+    values = [trial.uar for trial in ok if trial.uar is not None]
     status, reason = _hole(trials)
-    if reason:
-        return Cell(
-            n=len(values), mean=None, std=None, status=status, reason=reason, seconds=seconds
-        )
-    return Cell(n=len(values), mean=float(np.mean(values)), std=_std(values), seconds=seconds)
+    return Cell(
+        n=len(values),
+        mean=None if reason else float(np.mean(values)),
+        std=None if reason else _std(values),
+        status=status if reason else "ok",
+        reason=reason,
+        seconds=_known([trial.seconds for trial in ok]),
+        energy=_known([trial.energy for trial in ok]),
+    )
+
+
+def _known(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are known."""
+    found = [value for value in values if value is not None]
+    return float(np.mean(found)) if found else None
 
 
 def _hole(trials: Sequence[Planned]) -> tuple[str, str]:
@@ -231,8 +238,8 @@ def _mean(
     pairs: Sequence[Pair], cells: Sequence[Cell], by_pair: Mapping[Pair, Sequence[Planned]]
 ) -> Cell:
     """The mean over the pairs, its spread over the draws that all pairs share."""
-    times = [cell.seconds for cell in cells if cell.seconds is not None]
-    seconds = float(np.mean(times)) if times else None
+    seconds = _known([cell.seconds for cell in cells])
+    energy = _known([cell.energy for cell in cells])
     draws = [{trial.seed: trial.uar for trial in by_pair.get(pair, [])} for pair in pairs]
     shared = sorted(set.intersection(*map(set, draws)))
     holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
@@ -247,6 +254,7 @@ def _mean(
             status="failed" if "failed" in statuses else "not_applicable",
             reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}{more}",
             seconds=seconds,
+            energy=energy,
         )
     means = [np.mean([values[seed] for values in draws]) for seed in shared]
     return Cell(
@@ -254,4 +262,5 @@ def _mean(
         mean=float(np.mean([cell.mean for cell in cells])),
         std=_std([float(mean) for mean in means]),
         seconds=seconds,
+        energy=energy,
     )

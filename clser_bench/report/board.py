@@ -48,6 +48,7 @@ class Cell:
         status: `ok`, `failed` or `not_applicable`.
         reason: of a hole, in one line.
         seconds: mean time per trial; None where no trial is ok.
+        energy: mean joules per trial that was measured; None where none was.
     """
 
     n: int
@@ -56,6 +57,7 @@ class Cell:
     status: str = "ok"
     reason: str = ""
     seconds: float | None = None
+    energy: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +124,7 @@ class LeaderboardTable:
         baseline: the reference, where differences to it are shown.
         resamples: of the intervals; 0 where there are none.
         time: show the time per trial.
+        energy: show the joules per trial.
         point: show the hyper-parameters of each pair.
     """
 
@@ -137,6 +140,7 @@ class LeaderboardTable:
     baseline: str = ""
     resamples: int = 0
     time: bool = False
+    energy: bool = False
     point: bool = False
 
     @property

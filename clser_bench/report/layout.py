@@ -151,6 +151,8 @@ def _names(table: LeaderboardTable) -> tuple[str, ...]:
         names += [f"vs {table.baseline} [95 %]"]
     if table.time:
         names += ["s per trial"]
+    if table.energy:
+        names += ["J/trial"]
     return (*names, *map(str, table.pairs))
 
 
@@ -166,10 +168,16 @@ def _method(table: LeaderboardTable, line: Line, notes: _Footnotes) -> tuple[str
     if table.baseline:
         cells += [_difference(line.difference)]
     if table.time:
-        cells += [HOLE if line.mean.seconds is None else f"{line.mean.seconds:.2f}"]
+        cells += [_cost(line.mean.seconds)]
+    if table.energy:
+        cells += [_cost(line.mean.energy)]
     for cell in line.cells:
         cells.append(_value(cell) if cell.mean is not None else _hole(line, cell, notes))
     return tuple(cells)
+
+
+def _cost(value: float | None) -> str:
+    return HOLE if value is None else f"{value:.2f}"
 
 
 def _hole(line: Line, cell: Cell, notes: _Footnotes) -> str:

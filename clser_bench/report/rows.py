@@ -104,7 +104,11 @@ def _row(table: LeaderboardTable, line: Line, pair: str, cell: Cell) -> Row:
         "status": cell.status,
         "reason": cell.reason,
     }
-    return row | ({"seconds": rounded(cell.seconds)} if table.time else {})
+    if table.time:
+        row["seconds"] = rounded(cell.seconds)
+    if table.energy:
+        row["energy"] = rounded(cell.energy)
+    return row
 
 
 def _difference(line: Line) -> Row:

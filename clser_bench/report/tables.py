@@ -18,7 +18,7 @@ from clser_bench.spec import Shots
 from clser_bench.store.database import Store
 
 FORMATS = ("table", "md", "latex", "csv", "json")
-EXTRAS = ("time", "point")
+EXTRAS = ("time", "energy", "point")
 WIDTH = 120
 
 
@@ -50,7 +50,8 @@ def leaderboard(
         prior: only this prior of the target.
         selection: only this way of choosing hyper-parameters.
         methods: only these methods.
-        with_: extras: `time` for seconds per trial, `point` for the hyper-parameters of each pair.
+        with_: extras: `time` for seconds per trial, `energy` for joules per trial where they were
+            measured, `point` for the hyper-parameters of each pair.
         intervals: add intervals and ranks; reads predictions, not only metrics.
         against: add paired differences to this method.
         resamples: number of bootstrap resamples.
@@ -85,7 +86,8 @@ def leaderboard(
         )
     if "point" in with_:
         tables = with_points(store, tables)
-    return tuple(dataclasses.replace(table, time="time" in with_) for table in tables)
+    time, energy = "time" in with_, "energy" in with_
+    return tuple(dataclasses.replace(table, time=time, energy=energy) for table in tables)
 
 
 def render(

@@ -51,6 +51,7 @@ class RunConfig:
         gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
         corruptions: of the target, as `data.corruptions.parse` reads them; the clean condition and
             each of these are run.
+        energy: measure the joules of what is trained.
     """
 
     suite: str | None = None
@@ -71,6 +72,7 @@ class RunConfig:
     ray_address: str = ""
     gpus_per_pack: float = 0.0
     corruptions: tuple[str, ...] = ()
+    energy: bool = False
 
     def __post_init__(self) -> None:
         if self.scheduler not in ("ray", "local"):
@@ -117,6 +119,7 @@ class RunConfig:
             "ray_address": self.ray_address,
             "gpus_per_pack": self.gpus_per_pack,
             "corruptions": list(self.corruptions),
+            "energy": self.energy,
         }
 
     @classmethod
@@ -150,6 +153,7 @@ class RunConfig:
                 ray_address=stored.get("ray_address", ""),
                 gpus_per_pack=stored.get("gpus_per_pack", 0.0),
                 corruptions=tuple(stored.get("corruptions", ())),
+                energy=stored.get("energy", False),
             )
         except (KeyError, TypeError) as error:
             raise SpecError(

@@ -12,24 +12,28 @@ Done = Callable[[Pack, Sequence[Outcome]], None]
 """What is told of each finished pack."""
 
 
-def run_packs(packs: Sequence[Pack], *, done: Done, device: str = "cpu") -> None:
+def run_packs(
+    packs: Sequence[Pack], *, done: Done, device: str = "cpu", energy: bool = False
+) -> None:
     """Run packs and hand over what came of each as soon as it is finished.
 
     Args:
         packs: in the order in which they are run.
         done: called in this process after each pack.
         device: what packs train on.
+        energy: measure joules.
     """
     for pack in packs:
-        done(pack, attempt(pack.jobs, device=device))
+        done(pack, attempt(pack.jobs, device=device, energy=energy))
 
 
-def attempt(jobs: Sequence[Job], *, device: str = "cpu") -> list[Outcome]:
+def attempt(jobs: Sequence[Job], *, device: str = "cpu", energy: bool = False) -> list[Outcome]:
     """Run the jobs of a pack on one core; whatever goes wrong is an outcome.
 
     Args:
         jobs: of one pack.
         device: what it trains on.
+        energy: measure joules.
 
     Returns:
         One outcome a job, in order.
@@ -37,7 +41,7 @@ def attempt(jobs: Sequence[Job], *, device: str = "cpu") -> list[Outcome]:
     from clser_bench.train.execute import execute  # noqa: PLC0415 (torch: only when needed)
 
     try:
-        return execute(jobs, threads=1, device=device)
+        return execute(jobs, threads=1, device=device, energy=energy)
     except Exception:  # noqa: BLE001
         # The engine keeps a job's failure to that job. What escapes it must not stop the other
         # packs either: it is stored with its traceback, and the command exits with 1.

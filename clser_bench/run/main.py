@@ -21,6 +21,7 @@ from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.sweep.objectives import OBJECTIVES, Objective, refuse_few
 from clser_bench.run.work import execute, left
 from clser_bench.store.database import Store
+from clser_bench.train import energy
 from clser_bench.trial import Trial
 
 
@@ -71,8 +72,11 @@ def run(
 
     Raises:
         ClserError: anything that is wrong with the request, before any trial runs.
+        MissingExtraError: joules are asked for, and codecarbon is not installed.
         KeyboardInterrupt: interrupted before the first trial.
     """
+    if config.energy:
+        energy.require()
     with _terminable():
         criterion = _criterion(config)
         asked = [_planned(config, criterion, None, progress=progress, say=say)]

@@ -17,11 +17,13 @@ class Where:
         workers: packs at once, at most; 0 for as many as a cluster has room for.
         address: of a Ray cluster to join; empty to start Ray on this machine.
         gpus: share of a GPU for each pack; 0 to train on the CPU.
+        energy: whether packs are to measure joules.
     """
 
     workers: int
     address: str = ""
     gpus: float = 0.0
+    energy: bool = False
 
     @property
     def device(self) -> str:
@@ -53,4 +55,5 @@ def where(config: RunConfig, packs: int) -> Where:
         workers=min(workers, packs) if workers else 0,
         address=config.ray_address,
         gpus=config.gpus_per_pack,
+        energy=config.energy,
     )

@@ -73,7 +73,7 @@ def execute(work: Work, config: RunConfig, store: Store, *, progress: Progress) 
 
     Args:
         work: what is left.
-        config: its scheduler and number of workers are used.
+        config: its scheduler, number of workers and wish for joules are used.
         store: the results.
         progress: told about finished trials.
     """
@@ -91,7 +91,7 @@ def execute(work: Work, config: RunConfig, store: Store, *, progress: Progress) 
 
     means = where(config, len(work.packs))
     if config.scheduler == "local":
-        local.run_packs(work.packs, done=done, device=means.device)
+        local.run_packs(work.packs, done=done, device=means.device, energy=means.energy)
     elif work.packs:
         with ray_environment(means.workers or len(work.packs), joins=bool(means.address)):
             from clser_bench.run.ray_tune.packs import run_packs  # noqa: PLC0415 (ray is slow)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -103,25 +104,33 @@ def score(
         keys: the folds' answers, in the same order.
         pack: name of the pack.
     """
-    seconds = sum(outcome.seconds for outcome in outcomes)
+    record = functools.partial(
+        Record,
+        trial=trial,
+        seconds=sum(outcome.seconds for outcome in outcomes),
+        energy=_energy(outcomes),
+        pack=pack,
+    )
     for status in ("failed", "not_applicable"):
         for outcome in outcomes:
             if outcome.status == status:
-                reason = outcome.reason
-                return Record(trial=trial, status=status, reason=reason, seconds=seconds, pack=pack)
+                return record(status=status, reason=outcome.reason)
     try:
         scores, key = join(outcomes, keys)
         metrics = measure(scores, key)
     except MethodError as error:
-        return Record(trial=trial, status="failed", reason=str(error), seconds=seconds, pack=pack)
-    return Record(
-        trial=trial,
+        return record(status="failed", reason=str(error))
+    return record(
         status="ok",
         metrics=metrics,
         scores=scores,
         y=key.y,
         names=key.names,
         speakers=key.speakers,
-        seconds=seconds,
-        pack=pack,
     )
+
+
+def _energy(outcomes: Sequence[Outcome]) -> float | None:
+    """Joules of all folds; None unless each was measured."""
+    found = [outcome.energy for outcome in outcomes if outcome.energy is not None]
+    return sum(found) if found and len(found) == len(outcomes) else None

@@ -166,7 +166,9 @@ def _put(connection: sqlite3.Connection, entry: Entry, answers: Mapping[str, Ans
         metrics = pack_metrics(entry.metrics)
     about = (trial, entry.status, entry.reason, entry.seconds, entry.pack)
     connection.execute(
-        "INSERT OR REPLACE INTO records VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
+        """INSERT OR REPLACE INTO records (trial, status, reason, attempts, seconds, pack,
+          uar, war, macro_f1, recalls, confusion, answers)
+        VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)""",
         (*about, *metrics, entry.answers or None),
     )
     if entry.metrics is not None:

@@ -53,7 +53,7 @@ def records(
 ) -> Iterator[Record]:
     """Stored records with all that belongs to them, in order of trial id."""
     rows = connection.execute(
-        f"""SELECT r.trial, r.status, r.reason, r.attempts, r.seconds, r.pack, r.answers,
+        f"""SELECT r.trial, r.status, r.reason, r.attempts, r.seconds, r.energy, r.pack, r.answers,
           r.uar, r.war, r.macro_f1, r.recalls, r.confusion, s.scores, {_TRIAL}
         FROM records r JOIN trials t ON t.id = r.trial LEFT JOIN scores s ON s.trial = r.trial
         WHERE (?1 IS NULL OR r.trial IN (SELECT value FROM json_each(?1)))
@@ -61,7 +61,7 @@ def records(
         ORDER BY r.trial""",  # noqa: S608 (only column names are put in)
         (None if ids is None else json.dumps(list(ids)), status),
     ).fetchall()
-    for name, state, reason, attempts, seconds, pack, key, *rest in rows:
+    for name, state, reason, attempts, seconds, energy, pack, key, *rest in rows:
         trial = _trial(rest[6:])
         if key is None:
             yield Record(
@@ -70,6 +70,7 @@ def records(
                 reason=reason,
                 attempts=attempts,
                 seconds=seconds,
+                energy=energy,
                 pack=pack,
             )
             continue
@@ -89,6 +90,7 @@ def records(
             names=answer.names,
             speakers=answer.speakers,
             seconds=seconds,
+            energy=energy,
             attempts=attempts,
             pack=pack,
         )
@@ -182,7 +184,7 @@ def planned(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Plann
     rows = connection.execute(
         """SELECT p.slice, t.source, t.target, t.classes, t.seed,
           substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16), t.synthetic,
-          r.status, coalesce(r.reason, ''), r.uar, r.seconds
+          r.status, coalesce(r.reason, ''), r.uar, r.seconds, r.energy
         FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
         WHERE p.slice IN (SELECT value FROM json_each(?))
         ORDER BY p.slice, t.source, t.target, t.seed""",

@@ -68,6 +68,7 @@ class Record:
         names: of the utterances.
         speakers: of the utterances.
         seconds: time spent; a packed trial's share of its pack.
+        energy: joules of the processors, likewise; None where it was not measured.
         attempts: how often it was tried; counted by the store, so `put` ignores it.
         pack: name of the pack it ran in.
     """
@@ -81,6 +82,7 @@ class Record:
     names: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
     seconds: float = 0.0
+    energy: float | None = None
     attempts: int = 1
     pack: str = ""
 
@@ -190,6 +192,7 @@ class Planned(NamedTuple):
     reason: str
     uar: float | None
     seconds: float | None
+    energy: float | None
 
 
 class Pointed(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clser_bench.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x636C7372  # "clsr"
 
 # Metrics are columns of their own, and blobs lie in tables of their own, so that a leaderboard
@@ -31,7 +31,7 @@ CREATE TABLE records (
   status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'not_applicable')),
   reason TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL, pack TEXT NOT NULL,
   uar REAL, war REAL, macro_f1 REAL, recalls TEXT, confusion TEXT,
-  answers TEXT REFERENCES answers(hash),
+  answers TEXT REFERENCES answers(hash), energy REAL,
   CHECK ((status = 'ok') = (uar IS NOT NULL AND answers IS NOT NULL))
 );
 CREATE TABLE answers (
@@ -163,5 +163,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             for statement in filter(str.strip, _TABLES.split(";")):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        # read again: another process may have been faster
+        elif connection.execute("PRAGMA user_version").fetchone()[0] < 2:
+            connection.execute("ALTER TABLE records ADD COLUMN energy REAL")
         # written every time: shows that the place can be written, before hours of work
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -79,12 +79,12 @@ def put_record(connection: sqlite3.Connection, record: Record) -> None:
     key = _put_answers(connection, record) if ok else None
     metrics = pack_metrics(record.metrics) if record.metrics is not None else (None,) * 5
     written = connection.execute(
-        """INSERT INTO records VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
+        """INSERT INTO records VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (trial) DO UPDATE SET
           status = excluded.status, reason = excluded.reason, attempts = attempts + 1,
           seconds = excluded.seconds, pack = excluded.pack, uar = excluded.uar,
           war = excluded.war, macro_f1 = excluded.macro_f1, recalls = excluded.recalls,
-          confusion = excluded.confusion, answers = excluded.answers
+          confusion = excluded.confusion, answers = excluded.answers, energy = excluded.energy
         WHERE status <> 'ok'""",
         (
             record.trial.id,
@@ -94,6 +94,7 @@ def put_record(connection: sqlite3.Connection, record: Record) -> None:
             record.pack,
             *metrics,
             key,
+            record.energy,
         ),
     )
     if ok and written.rowcount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import traceback
 from collections.abc import Sequence
@@ -15,13 +16,16 @@ from clser_bench.errors import NotApplicableError
 from clser_bench.registry import create
 from clser_bench.seeding import generator
 from clser_bench.train.contract import Fitted, Method, Trained
+from clser_bench.train.energy import metered
 from clser_bench.train.loop import train_one
 from clser_bench.train.memory import keep_freed_memory
 from clser_bench.train.pack import Result, train_pack
 from clser_bench.trial import Job, Outcome
 
 
-def execute(jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu") -> list[Outcome]:
+def execute(
+    jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu", energy: bool = False
+) -> list[Outcome]:
     """Run the jobs of one pack.
 
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
@@ -30,6 +34,7 @@ def execute(jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu") -> li
         jobs: of one method and one group (`packing.group_key`).
         threads: cores that this process may use.
         device: where packs are trained; what cannot be packed stays on the CPU.
+        energy: measure joules; jobs that run one by one share theirs by their time.
 
     Returns:
         One outcome a job, in order.
@@ -44,35 +49,70 @@ def execute(jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu") -> li
             outcomes[index] = Outcome(id=job.id, status="not_applicable", reason=reason)
     open_ones = [index for index in range(len(jobs)) if index not in outcomes]
     with threadpool_limits(limits=threads):
-        outcomes.update(_run(open_ones, jobs, methods, device))
+        outcomes.update(_run(open_ones, jobs, methods, device, energy=energy))
     return [outcomes[index] for index in range(len(jobs))]
 
 
 def _run(
-    indices: Sequence[int], jobs: Sequence[Job], methods: Sequence[Method], device: str
+    indices: Sequence[int],
+    jobs: Sequence[Job],
+    methods: Sequence[Method],
+    device: str,
+    *,
+    energy: bool,
 ) -> list[tuple[int, Outcome]]:
     packable = [m for i in indices if isinstance(m := methods[i], Trained) and m.packable]
     if len(indices) < 2 or len(packable) < len(indices):
-        return [(i, _alone(jobs[i], methods[i])) for i in indices]
-    started = time.perf_counter()
+        return _one_by_one(indices, jobs, methods, energy=energy)
     try:
-        results = train_pack(
-            packable,
-            [jobs[i].problem for i in indices],
-            [jobs[i].seed for i in indices],
-            device=device,
-        )
+        with metered(energy, gpu=device != "cpu") as used:
+            started = time.perf_counter()
+            results = train_pack(
+                packable,
+                [jobs[i].problem for i in indices],
+                [jobs[i].seed for i in indices],
+                device=device,
+            )
+            share = (time.perf_counter() - started) / len(indices)
     except torch.OutOfMemoryError:
         half = len(indices) // 2
         parts = (indices[:half], indices[half:])
-        return [found for part in parts for found in _run(part, jobs, methods, device)]
+        return [
+            found for part in parts for found in _run(part, jobs, methods, device, energy=energy)
+        ]
     except Exception:  # noqa: BLE001
         # One trial can break the whole pack (a decomposition that does not converge); each
         # is then run alone, so that only the one at fault fails, with its own traceback.
-        return [(i, _alone(jobs[i], methods[i])) for i in indices]
-    share = (time.perf_counter() - started) / len(indices)
+        return _one_by_one(indices, jobs, methods, energy=energy)
+    outcomes = [
+        _outcome(jobs[i], result, share) for i, result in zip(indices, results, strict=True)
+    ]
+    return list(zip(indices, _charged(outcomes, used.joules, [share] * len(outcomes)), strict=True))
+
+
+def _one_by_one(
+    indices: Sequence[int], jobs: Sequence[Job], methods: Sequence[Method], *, energy: bool
+) -> list[tuple[int, Outcome]]:
+    # Metered together: many a fit is shorter than what a meter can tell.
+    outcomes, times = [], []
+    with metered(energy and len(indices) > 0) as used:
+        for i in indices:
+            started = time.perf_counter()
+            outcomes.append(_alone(jobs[i], methods[i]))
+            times.append(time.perf_counter() - started)
+    return list(zip(indices, _charged(outcomes, used.joules, times), strict=True))
+
+
+def _charged(
+    outcomes: Sequence[Outcome], joules: float | None, times: Sequence[float]
+) -> list[Outcome]:
+    """Outcomes with their shares of what they used together, by their times in seconds."""
+    if joules is None:
+        return list(outcomes)
+    whole = sum(times)
     return [
-        (i, _outcome(jobs[i], result, share)) for i, result in zip(indices, results, strict=True)
+        dataclasses.replace(outcome, energy=joules * seconds / whole)
+        for outcome, seconds in zip(outcomes, times, strict=True)
     ]
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clser_bench.errors import ClserError, CorpusError, SpecError
+from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run import local, main
 from clser_bench.run.config import RunConfig, parse_settings
@@ -22,6 +24,9 @@ from clser_bench.run.plan import make_plan
 from clser_bench.spec import Pair, Protocol
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.train import energy
+from clser_bench.train import execute as engine
+from clser_bench.train.energy import Used
 from clser_bench.trial import Outcome
 from tests.tiny import write_corpora, write_method
 
@@ -99,6 +104,37 @@ def test_what_is_stored_is_not_run_again(config: Config, monkeypatch: pytest.Mon
     monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
     again = run(config())
     assert (again.found, again.ok) == (first.planned, first.planned)
+
+
+def test_joules_are_stored_where_they_are_asked_for(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def metered(wanted: bool, *, gpu: bool = False) -> Iterator[Used]:
+        yield Used(joules=12.0 if wanted else None)
+
+    monkeypatch.setattr(engine, "metered", metered)
+    monkeypatch.setattr(energy, "require", lambda: None)
+    asked = config(pairs=(Pair("X", "Y"),), seeds=2)
+    run(asked)
+    assert [r.energy for r in records(asked)] == [None, None]
+    more = dataclasses.replace(asked, seeds=3, energy=True)
+    assert run(more).found == 2  # what is there without joules is not run again
+    found = {r.trial.seed: r.energy for r in records(asked)}
+    assert found == {0: None, 1: None, 2: pytest.approx(12.0)}
+    with Store(asked.results) as store:
+        stored = [RunConfig.from_json(r.config, results=asked.results) for r in store.runs()]
+    assert [item.energy for item in stored] == [False, True]
+
+
+def test_joules_without_codecarbon_are_refused_before_anything_runs(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    asked = config(energy=True)
+    with pytest.raises(MissingExtraError, match=r"clser-bench\[energy\]"):
+        run(asked)
+    assert not asked.results.exists()
 
 
 def test_more_seeds_add_to_what_is_there(config: Config) -> None:
@@ -229,13 +265,13 @@ def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
     asked = config(seeds=12, shots=(1, 2))
     whole = local.run_packs
 
-    def interrupted(packs: Sequence[Pack], *, done: Any, device: str) -> None:
+    def interrupted(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
         def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
             done(pack, outcomes)
             if pack is packs[1]:
                 signal.raise_signal(signal.SIGTERM)
 
-        whole(packs, done=stop_after_two, device=device)
+        whole(packs, done=stop_after_two, **rest)
 
     monkeypatch.setattr(local, "run_packs", interrupted)
     summary = run(asked)

@@ -132,13 +132,13 @@ def test_an_interrupted_selection_goes_on(
     asked = config(shots=(1, 2))
     whole = local.run_packs
 
-    def interrupted(packs: Sequence[Pack], *, done: Any, device: str) -> None:
+    def interrupted(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
         def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
             done(pack, outcomes)
             if pack is packs[1]:
                 signal.raise_signal(signal.SIGTERM)
 
-        whole(packs, done=stop_after_two, device=device)
+        whole(packs, done=stop_after_two, **rest)
 
     monkeypatch.setattr(local, "run_packs", interrupted)
     summary = run(asked)

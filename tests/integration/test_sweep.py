@@ -198,14 +198,14 @@ class Stopped:
         self.left = after
         self.whole = local.run_packs
 
-    def __call__(self, packs: Sequence[Pack], *, done: Any, device: str) -> None:
+    def __call__(self, packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
         def stop(pack: Pack, outcomes: Sequence[Outcome]) -> None:
             done(pack, outcomes)
             self.left -= 1
             if not self.left:
                 raise KeyboardInterrupt
 
-        self.whole(packs, done=stop, device=device)
+        self.whole(packs, done=stop, **rest)
 
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -272,9 +272,9 @@ def packs_of(monkeypatch: pytest.MonkeyPatch) -> list[Pack]:
     seen: list[Pack] = []
     whole = local.run_packs
 
-    def run_packs(packs: Sequence[Pack], *, done: Any, device: str) -> None:
+    def run_packs(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
         seen.extend(packs)
-        whole(packs, done=done, device=device)
+        whole(packs, done=done, **rest)
 
     monkeypatch.setattr(local, "run_packs", run_packs)
     return seen

@@ -31,9 +31,16 @@ def test_options_survive_json(tmp_path: Path) -> None:
         scheduler="local",
         workers=2,
         skip_bad=True,
+        energy=True,
     )
     stored = json.loads(json.dumps(config.as_json()))
     assert RunConfig.from_json(stored, results=results) == config
+
+
+def test_options_from_before_joules_were_measured_ask_for_none() -> None:
+    stored = RunConfig().as_json()
+    del stored["energy"]
+    assert RunConfig.from_json(stored, results=RunConfig().results) == RunConfig()
 
 
 def test_options_of_another_version_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -265,6 +266,72 @@ def test_a_newer_database_is_refused(path):
     connection.close()
     with pytest.raises(StoreError, match=r"newer clser-bench.*upgrade"):
         Store(path)
+
+
+_RECORDS_OF_VERSION_1 = """
+CREATE TABLE records (
+  trial TEXT PRIMARY KEY REFERENCES trials(id),
+  status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'not_applicable')),
+  reason TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL, pack TEXT NOT NULL,
+  uar REAL, war REAL, macro_f1 REAL, recalls TEXT, confusion TEXT,
+  answers TEXT REFERENCES answers(hash),
+  CHECK ((status = 'ok') = (uar IS NOT NULL AND answers IS NOT NULL))
+)"""
+
+
+def make_old(path, record):
+    """A file of schema 1 that holds a record."""
+    columns = "trial, status, reason, attempts, seconds, pack, uar, war, macro_f1, recalls, "
+    columns += "confusion, answers"
+    with Store(path) as store:
+        store.plan("s", [record.trial], pairs=PAIRS, config={})
+        store.put([record])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA legacy_alter_table = ON")
+    connection.execute("ALTER TABLE records RENAME TO new")
+    connection.execute(_RECORDS_OF_VERSION_1)
+    connection.execute(f"INSERT INTO records SELECT {columns} FROM new")
+    connection.execute("DROP TABLE new")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+
+
+def columns_of(path):
+    with sqlite3.connect(path) as connection:
+        found = [name for _, name, *_ in connection.execute("PRAGMA table_info(records)")]
+    connection.close()
+    return found
+
+
+def test_a_file_of_schema_1_keeps_its_results_and_takes_joules(path):
+    before = ok(trial(), [0, 1, 1, 1, 0], KEY)
+    make_old(path, before)
+    assert columns_of(path)[-1] == "answers"
+    for _ in range(2):  # the second time it is a file of today
+        with Store(path, create=False) as store:
+            (found,) = store.records()
+        assert (found.metrics, found.seconds, found.energy) == (before.metrics, 0.5, None)
+        assert np.array_equal(found.scores, before.scores)
+    assert columns_of(path)[-1] == "energy"
+    with Store(path, create=False) as store:
+        store.put([dataclasses.replace(ok(trial(seed=1), [0, 0, 1, 1, 2], KEY), energy=2.5)])
+        assert {record.energy for record in store.records()} == {None, 2.5}
+        assert [item.energy for item in store.planned([1])] == [None]
+
+
+def test_a_file_of_schema_1_and_one_of_today_have_the_same_columns(path, tmp_path):
+    make_old(path, hole(trial()))
+    Store(path).close()
+    Store(tmp_path / "new.sqlite").close()
+    assert columns_of(path) == columns_of(tmp_path / "new.sqlite")
+
+
+def test_joules_of_another_attempt_replace_those_of_the_failed_one(path):
+    with Store(path) as store:
+        store.put([dataclasses.replace(hole(trial()), energy=1.0)])
+        store.put([dataclasses.replace(ok(trial(), [0, 0, 1, 1, 2], KEY), energy=3.0)])
+        store.put([dataclasses.replace(ok(trial(), [0, 0, 1, 1, 2], KEY), energy=9.0)])
+        assert [record.energy for record in store.records()] == [3.0]
 
 
 def test_an_empty_file_becomes_a_database(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import statistics
 
@@ -51,6 +52,42 @@ def test_rows_have_the_documented_fields(store):
     assert {item["shots"] for item in rows} == {"all"}
     assert list(rows_of(leaderboard(store, intervals=False))[-1]) == keys
     assert rows_of(leaderboard(store, with_=("time",)))[0]["seconds"] == 0.5
+
+
+def test_joules_are_means_over_the_trials_that_have_them(store):
+    # B→C: 1 and 4 J; C→B: 8 J and one that was not measured; the mean of pairs is (2.5 + 8) / 2
+    joules = {("B→C", 0): 1.0, ("B→C", 1): 4.0, ("C→B", 0): 8.0, ("C→B", 1): None}
+    trials = [trial("m", pair, seed=seed) for pair, seed in joules]
+    trials += [trial("plain", pair, seed=seed) for pair, seed in joules]
+    store.plan("bc", trials, pairs=PAIRS, config={})
+    measured = [*joules.values(), *[None] * 4]
+    pairs = zip(trials, measured, strict=True)
+    store.put([dataclasses.replace(ok(of, KEY.y, KEY), energy=value) for of, value in pairs])
+    tables = leaderboard(store, intervals=False, with_=("time", "energy"))
+    rows = rows_of(tables)
+    found = {(item["method"], item["pair"]): item["energy"] for item in rows}
+    assert found == {
+        ("m", "B→C"): 2.5,
+        ("m", "C→B"): 8.0,
+        ("m", "mean"): 5.25,
+        ("plain", "B→C"): None,
+        ("plain", "C→B"): None,
+        ("plain", "mean"): None,
+    }
+    text = render(tables)
+    assert re.search(r"s per trial +J/trial", text)
+    assert re.search(r"^m .* 0\.50 +5\.25 ", text, re.MULTILINE)
+    assert re.search(r"^plain .* 0\.50 +– ", text, re.MULTILINE)
+    assert "energy" not in render(leaderboard(store, with_=("time",)), "csv")
+
+
+def test_the_joules_of_a_failed_trial_do_not_count(store):
+    trials = [trial("m", "B→C", seed=seed) for seed in range(2)]
+    store.plan("bc", trials, pairs=PAIRS[:1], config={})
+    store.put([dataclasses.replace(ok(trials[0], KEY.y, KEY), energy=3.0)])
+    store.put([dataclasses.replace(hole(trials[1]), energy=100.0)])
+    rows = rows_of(leaderboard(store, intervals=False, with_=("energy",)))
+    assert [item["energy"] for item in rows] == [3.0, 3.0]
 
 
 def test_one_draw_has_no_deviation(store):

@@ -31,6 +31,7 @@ class Row:
         verdict: `better`, `worse`, `not separable` or empty.
         draws: how many.
         seconds: mean time per trial.
+        energy: mean joules per trial.
         prior: what the method assumes of the target's class prior.
         pairs: a cell per pair.
     """
@@ -48,6 +49,7 @@ class Row:
     verdict: str = ""
     draws: Value = NOTHING
     seconds: Value = NOTHING
+    energy: Value = NOTHING
     prior: str = ""
     pairs: tuple[Shown, ...]
 
@@ -68,6 +70,7 @@ class Section:
         remarks: on the whole table.
         synthetic: the speech is.
         time: show the time per trial.
+        energy: show the joules per trial.
         range: lowest and highest mean of a ranked method on a pair, that the colours are between.
         forest: picture of intervals; None without them.
         card: name of the file beside the page that tells its provenance; empty for none.
@@ -84,6 +87,7 @@ class Section:
     remarks: tuple[str, ...]
     synthetic: bool
     time: bool
+    energy: bool
     range: tuple[str, str]
     forest: Forest | None
     card: str = ""
@@ -116,6 +120,7 @@ def section(table: LeaderboardTable, number: int, *, title: str) -> Section:
         remarks=table.remarks,
         synthetic=table.synthetic,
         time=table.time,
+        energy=table.energy,
         range=(f"{scale[0]:.0f}", f"{scale[1]:.0f}"),
         forest=forest(table),
     )
@@ -183,7 +188,8 @@ def _row(
         difference_interval=_ends(interval.low, interval.high, sign=True) if interval else "",
         verdict=line.verdict,
         draws=Value(str(line.mean.n), line.mean.n),
-        seconds=_seconds(line.mean.seconds),
+        seconds=_cost(line.mean.seconds),
+        energy=_cost(line.mean.energy),
         prior=line.assumes_prior,
         pairs=tuple(
             shown(cell, scale, other.mean if usual and usual is not line else None)
@@ -223,8 +229,8 @@ def status_text(status: str) -> str:
     return status.replace("_", " ")
 
 
-def _seconds(seconds: float | None) -> Value:
-    return Value(HOLE) if seconds is None else Value(f"{seconds:.2f}", seconds)
+def _cost(value: float | None) -> Value:
+    return Value(HOLE) if value is None else Value(f"{value:.2f}", value)
 
 
 def _ends(low: float | None, high: float | None, *, sign: bool = False) -> str:

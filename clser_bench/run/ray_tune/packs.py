@@ -40,6 +40,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
         cargo: Cargo | None = None,
         device: str = "cpu",
         versions: tuple[str, int] = _VERSIONS,
+        energy: bool = False,
     ) -> None:
         """Take the first pack.
 
@@ -48,6 +49,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
             cargo: all packs.
             device: what packs train on.
             versions: of the code that asks; a node with others would give other numbers.
+            energy: measure joules.
         """
         if versions != _VERSIONS:
             node = ray.util.get_node_ip_address()
@@ -59,6 +61,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
             raise ValueError("an actor needs packs")
         self._unloader = Unloader(cargo)
         self._device = device
+        self._energy = energy
         self._number: int = config["pack"]
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
@@ -69,7 +72,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Run the pack; one step is the whole of it."""
         jobs = self._unloader.jobs(self._number)
-        return {"outcomes": attempt(jobs, device=self._device), "done": True}
+        return {"outcomes": attempt(jobs, device=self._device, energy=self._energy), "done": True}
 
 
 class _Relay(tune.Callback):  # type: ignore[misc]
@@ -126,7 +129,11 @@ def run_packs(packs: Sequence[Pack], *, where: Where, done: Done) -> None:
         try:
             tune.run(
                 tune.with_parameters(
-                    PackActor, cargo=cargo, device=where.device, versions=_VERSIONS
+                    PackActor,
+                    cargo=cargo,
+                    device=where.device,
+                    versions=_VERSIONS,
+                    energy=where.energy,
                 ),
                 name="packs",
                 config={"pack": tune.grid_search(list(range(len(packs))))},
