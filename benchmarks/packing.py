@@ -116,11 +116,16 @@ def matmul_rate() -> float:
 
 
 def operations(method: Trained, one: Problem) -> float:
-    """Operations of the matrix products of one trial."""
-    short = registry.create(method.registered_name, {"steps": 2})
-    with FlopCounterMode(display=False) as counter:
-        train_pack([short] * 2, [one] * 2, [0, 1])
-    return float(counter.get_total_flops()) / 2 / 2 * method.steps
+    """Operations of the matrix products of one trial: all steps, and the scores once."""
+
+    def counted(steps: int) -> float:
+        short = registry.create(method.registered_name, {"steps": steps})
+        with FlopCounterMode(display=False) as counter:
+            train_pack([short] * 2, [one] * 2, [0, 1])
+        return float(counter.get_total_flops()) / 2
+
+    few, more = counted(2), counted(3)
+    return few + (more - few) * (method.steps - 2)
 
 
 def pack_of(method: Trained, problems: list[Problem], size: int, device: str = "cpu") -> None:
