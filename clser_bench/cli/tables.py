@@ -13,6 +13,10 @@ from clser_bench.cli.output import columns, complain, print_rows
 from clser_bench.cli.site import write_site
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clser_bench.report.board import LeaderboardTable
+    from clser_bench.report.layout import Layout
     from clser_bench.store.database import Store
 
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     "clser-bench leaderboard --format csv > table.csv",
     "clser-bench leaderboard --suite bcro --shots 5 --format latex --transpose > table.tex",
     "clser-bench leaderboard --suite bcro --html site",
+    "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --shots 5 --published results/published/sere.toml",
 )
 def leaderboard(
@@ -60,6 +65,14 @@ def leaderboard(
             "(results/published/sere.toml).",
         ),
     ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="Instead of pairs: family (of languages), source, target; or one table over all "
+            "shots or all features. With --format table, md or latex.",
+        ),
+    ] = "",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
@@ -91,8 +104,28 @@ def leaderboard(
             for path in write_site(store, made, html):
                 typer.echo(str(path))
             return
+    if by:
+        layouts = _pivoted(made, by)
+        typer.echo(
+            tables.render_layouts(layouts, format_, width=columns(), transposed=transpose), nl=False
+        )
+        return
     text = tables.render(made, format_, width=columns(), transposed=transpose)
     typer.echo(text, nl=False)
+
+
+def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
+    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.data.families import family
+    from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.report import pivot
+
+    if by not in pivot.BY:
+        raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, pivot.BY)}")
+    if by in pivot.ACROSS:
+        return list(pivot.across(made, by))
+    families = {code: family(spec.language) for code, spec in corpus_specs().items()}
+    return [pivot.by_pairs(table, pivot.groups_of(table, by, families), what=by) for table in made]
 
 
 @options.examples(

@@ -10,7 +10,7 @@ from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.evidence import weigh
 from clser_bench.report.latex import latex_tables
-from clser_bench.report.layout import lay_out, transpose
+from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
 from clser_bench.report.statistics import RESAMPLES
 from clser_bench.report.text import markdown, terminal
@@ -120,13 +120,31 @@ def render(
         return as_json(tables)
     if format not in FORMATS:
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
-    if not tables:
-        return "No results to show.\n"
     layouts = [lay_out(table) for table in tables]
-    if transposed:
-        layouts = [transpose(layout) for layout in layouts]
+    return render_layouts(layouts, format, width=width, color=color, transposed=transposed)
+
+
+def render_layouts(
+    layouts: Sequence[Layout],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+    transposed: bool = False,
+) -> str:
+    """Write laid-out tables as text; arguments as of `render`, but for csv and json.
+
+    Raises:
+        SpecError: the format is none of `table`, `md` and `latex`.
+    """
+    allowed = ("table", "md", "latex")
+    if format not in allowed:
+        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, allowed)}")
+    if not layouts:
+        return "No results to show.\n"
+    shown = [transpose(layout) for layout in layouts] if transposed else list(layouts)
     if format == "latex":
-        return latex_tables(layouts)
+        return latex_tables(shown)
     if format == "md":
-        return "\n".join(markdown(layout) for layout in layouts)
-    return "\n".join(terminal(layout, width=width or WIDTH, color=color) for layout in layouts)
+        return "\n".join(markdown(layout) for layout in shown)
+    return "\n".join(terminal(layout, width=width or WIDTH, color=color) for layout in shown)
