@@ -20,6 +20,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clser_bench.report.comparison import compare
+from clser_bench.report.comparison_text import markdown
+from clser_bench.report.site.build import build_site
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.seeding import generator
 from clser_bench.spec import Pair
@@ -109,7 +112,10 @@ def write(folder: Path) -> dict[str, str]:
     with Store(folder / "clser.sqlite") as store:
         fill(store, given)
         tables = leaderboard(store, against="logistic", resamples=400)
-        return {name: render(tables, how, **rest) for name, (how, rest) in WRITTEN.items()}
+        texts = {name: render(tables, how, **rest) for name, (how, rest) in WRITTEN.items()}
+        compared = "\n".join(markdown(compare(store, table, resamples=400)) for table in tables)
+        page = build_site(store, tables, folder / "site")[0].read_text(encoding="utf-8")
+    return {**texts, "comparison.md": compared, "page.html": page}
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +128,7 @@ def test_the_records_are_those_that_the_function_invents():
     assert json.loads(text) == json.loads(json.dumps(invent()))
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", [*WRITTEN, "comparison.md", "page.html"])
 def test_table_is_what_it_was(written, name):
     assert written[name] == (FOLDER / name).read_text(encoding="utf-8")
 
