@@ -261,6 +261,10 @@ class Sere(Trained):
         u, _ = self._parted(scored)
         return irf.cosine(u, field.prototypes) / self.irf_temperature + field.offsets
 
+    def shown(self, embedding: Tensor) -> Tensor:
+        """u, without the summaries that `describe` joins to it."""
+        return embedding[:, : self.embedding]
+
     def _parted(self, described: Described) -> tuple[Tensor, Tensor]:
         """Embeddings u [n, e] and summaries [n, f], as `describe` joined them."""
         embedding = described.embedding

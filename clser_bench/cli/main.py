@@ -14,6 +14,7 @@ from clser_bench.cli import (
     comparing,
     corpora,
     doctor,
+    embedding_plot,
     exchange,
     features,
     figures,
@@ -84,6 +85,7 @@ app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(comparing.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
+app.command("embeddings")(embedding_plot.embeddings)
 app.command("robustness")(robustness.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)

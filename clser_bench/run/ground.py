@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from clser_bench.run.corpora import Read, read
 from clser_bench.run.sides import Sides
 from clser_bench.run.trials import PairFacts, read_facts
 from clser_bench.spec import Pair, Protocol, Shots
-from clser_bench.trial import Skipped, Trial
+from clser_bench.trial import Corpus, Skipped, Trial
 
 Folds = Callable[[Trial], tuple[Fold, ...]]
 
@@ -37,6 +37,7 @@ class Ground:
         protocol: the rules, the features' name with nothing left open.
         suite: name of the suite.
         table: all ordered pairs of the suite.
+        corpora: by code.
         facts: what the trials of each pair share.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
@@ -46,6 +47,7 @@ class Ground:
     protocol: Protocol
     suite: str
     table: tuple[Pair, ...]
+    corpora: Mapping[str, Corpus]
     facts: tuple[PairFacts, ...]
     folds: Folds
     skipped: tuple[Skipped, ...]
@@ -87,6 +89,7 @@ def prepare(
         protocol=protocol,
         suite=choice.suite,
         table=choice.table,
+        corpora=have.corpora,
         facts=read_facts(choice, have, protocol, tables=tables),
         folds=_folds(have, protocol, tables=tables),
         skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),

@@ -284,6 +284,14 @@ class Trained(Method):
         """
         return scored.scores
 
+    def shown(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
+        """What of an embedding a picture shows; all of it.
+
+        Args:
+            embedding: as `describe` gave it.
+        """
+        return embedding
+
     def noise_size(self, shape: Shape) -> int:
         """How many normal numbers `batch.noise` shall hold."""
         return 0

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from clser_bench.errors import MethodError
 from clser_bench.train.adamw import BETAS, EPS, rate_scale
 from clser_bench.train.batches import Feeder, seen, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
 from clser_bench.train.pack import Result, failed, finished
 from clser_bench.train.stack import new_network
-from clser_bench.train.whole import refreshed, score_rows
+from clser_bench.train.whole import embeddings, refreshed, score_rows
 from clser_bench.trial import Problem
 
 
@@ -36,6 +37,33 @@ def train_one(
         if reason:
             return failed(reason)
     return finished(loop.scores())
+
+
+Embedded = tuple[torch.Tensor, torch.Tensor]
+"""Embeddings of source and target."""
+
+
+def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embedded, Embedded]:
+    """Embeddings of a trial before and after its training.
+
+    Args:
+        method: with its hyper-parameters.
+        problem: the problem.
+        seed: of the trial.
+
+    Returns:
+        Before, and after; of each the whole source, by row, and the rows to adapt to.
+
+    Raises:
+        MethodError: the loss was not finite.
+    """
+    loop = _Loop(method, problem, seed, torch.float32)
+    before = loop.embeddings()
+    for step in range(method.steps):
+        reason = loop.step(step)
+        if reason:
+            raise MethodError(reason)
+    return before, loop.embeddings()
 
 
 class _Loop:
@@ -119,6 +147,10 @@ class _Loop:
 
     def _call(self, function: Any, *arguments: Any) -> Any:
         return function(self.network, *arguments)
+
+    def embeddings(self) -> Embedded:
+        """Embeddings of source and target as they are now."""
+        return embeddings(self.method, self._call, self.problem, carry=self.carry, dtype=self.dtype)
 
     def scores(self) -> torch.Tensor:
         """Scores of the problem's scored rows."""

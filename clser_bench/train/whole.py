@@ -91,6 +91,28 @@ def refreshed(
     return method.refresh(labelled, side.y, target, step / method.steps, rng)
 
 
+@torch.no_grad()
+def embeddings(
+    method: Trained, call: Call, problem: Problem, *, carry: State, dtype: torch.dtype
+) -> tuple[Float[Tensor, "m e"], Float[Tensor, "n e"]]:
+    """Embeddings of the whole source and of the rows to adapt to, for pictures.
+
+    Args:
+        method: with the trial's own hyper-parameters.
+        call: runs a function of the trial's network.
+        problem: the problem.
+        carry: the trial's.
+        dtype: of the features.
+
+    Returns:
+        Of the source by row, labelled or not, and of the target.
+    """
+    side = _Side(method, call, problem, carry=carry, dtype=dtype, device="cpu")
+    rows = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
+    source = side.describe(rows, target=False).embedding
+    return method.shown(source), method.shown(side.describe(problem.adapt, target=True).embedding)
+
+
 class _Side:
     """Describes rows of one trial, in chunks; what it gives lies on the CPU."""
 

@@ -1,0 +1,91 @@
+"""Embeddings before and after adaptation are those of the trial that a run would store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from clser_bench import registry
+from clser_bench.cli.main import app
+from clser_bench.errors import SpecError
+from clser_bench.run.config import RunConfig
+from clser_bench.run.embeddings import embeddings
+from clser_bench.run.main import run
+from clser_bench.run.plan import make_plan
+from clser_bench.spec import Pair
+from clser_bench.store.database import Store
+from clser_bench.train.loop import embed
+from clser_bench.train.stack import new_network
+from tests.tiny import write_corpora
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+    monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
+    return RunConfig(
+        manifests=(write_corpora(tmp_path / "corpora", codes="XY"),),
+        methods=("source-only",),
+        pairs=(Pair("X", "Y"),),
+        shots=(1,),
+        seeds=1,
+        settings=(("source-only", (("steps", 4),)),),
+        results=tmp_path / "results.sqlite",
+        scheduler="local",
+        workers=1,
+    )
+
+
+def test_before_is_the_new_network_and_after_is_what_scored(config: RunConfig) -> None:
+    source, target = embeddings(config, 0)
+    plan = make_plan(config)
+    (job,) = plan.jobs(plan.trials[0])
+    method = registry.create("source-only", {"steps": 4})
+    network = new_network(method, job.problem, seed=job.seed, dtype=torch.float32)
+    table = job.problem.source
+    pooled = torch.from_numpy(np.array(table.instants)).mean(dim=1)[source.rows]
+    summary = torch.from_numpy(np.array(table.summary))[source.rows]
+    with torch.no_grad():
+        fresh = network.backbone(pooled, summary)
+    np.testing.assert_allclose(source.before, fresh.numpy(), rtol=1e-4, atol=1e-5)
+    assert np.abs(source.after - source.before).max() > 1e-3
+    # the trained head on the trained embedding gives the stored scores, up to the head's own map:
+    run(config)
+    with Store(config.results) as store:
+        (record,) = list(store.records())
+    after = np.column_stack([target.after, np.ones(len(target.after))])
+    fitted, *_ = np.linalg.lstsq(after, record.scores, rcond=None)
+    np.testing.assert_allclose(after @ fitted, record.scores, atol=1e-3)
+    assert [target.corpus.utterances[row].name for row in target.rows] == list(record.names)
+
+
+def test_sere_shows_its_embedding_without_the_summaries(config: RunConfig) -> None:
+    plan = make_plan(config)
+    (job,) = plan.jobs(plan.trials[0])
+    method = registry.create("sere", {"steps": 2, "embedding": 8})
+    (source, _), (after, _) = embed(method, job.problem, job.seed)
+    assert source.shape[1] == after.shape[1] == 8
+    torch.testing.assert_close(source.norm(dim=1), torch.ones(len(source)))
+
+
+def test_only_networks_have_embeddings(config: RunConfig) -> None:
+    import dataclasses
+
+    with pytest.raises(SpecError, match="'logistic' has no network"):
+        embeddings(dataclasses.replace(config, methods=("logistic",), settings=()), 0)
+    with pytest.raises(SpecError, match="of one method, got 2"):
+        embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings=()), 0)
+
+
+def test_the_command_writes_both_pictures(config: RunConfig, tmp_path: Path) -> None:
+    words = ["embeddings", "source-only", "--pair", "X->Y", "--shots", "1"]
+    places = ["--manifest", str(config.manifests[0]), "--out", str(tmp_path / "figures")]
+    done = CliRunner().invoke(app, [*words, *places])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "embeddings-source-only-X-Y-after.png",
+        "embeddings-source-only-X-Y-before.png",
+    ]
