@@ -1,24 +1,13 @@
 """The table with a row a feature set, from tables made by hand."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.statistics import Interval
 from clser_bench.spec import Pair
-
-FILE = Path(__file__).parents[2] / "tools" / "by_features.py"
+from tests import tools
 
 
 def tool():
-    spec = importlib.util.spec_from_file_location("by_features", FILE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return tools.load("by_features")
 
 
 def table(features: str, shots: str, *means: float | None) -> LeaderboardTable:

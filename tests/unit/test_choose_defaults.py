@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,22 +12,16 @@ import pytest
 from clser_bench.run.config import RunConfig, parse_settings
 from clser_bench.spec import Protocol
 from clser_bench.trial import Trial
+from tests import tools
 from tests.records import trial
 from tests.tiny import write_corpora, write_method
 
-FILE = Path(__file__).parents[2] / "tools" / "choose_defaults.py"
 TEN = np.arange(10) % 3
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("choose_defaults", FILE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return tools.load("choose_defaults")
 
 
 def points(tool: ModuleType, *draws: dict[str, np.ndarray]) -> list[object]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -20,22 +18,16 @@ from clser_bench.run.sweep.evaluate import Place
 from clser_bench.run.sweep.objectives import OBJECTIVES
 from clser_bench.spec import Pair
 from clser_bench.store.database import Store
+from tests import tools
 from tests.tiny import write_corpora, write_method
 
-FILE = Path(__file__).parents[2] / "tools" / "compare_criteria.py"
 AB, BA, CD = Pair("A", "B"), Pair("B", "A"), Pair("C", "D")
 QUALITY = np.array([10.0, 20.0, 40.0])
 
 
 @pytest.fixture(scope="module")
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_criteria", FILE)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return tools.load("compare_criteria")
 
 
 def columns(*draws: list[float]) -> np.ndarray:
