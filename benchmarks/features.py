@@ -26,9 +26,10 @@ import numpy as np
 import soundfile
 import torch
 
-from clser_bench.data.audio import content_hash, decode
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.find import find_corpora
+from clser_bench.corpora.audio import content_hash, decode
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import MissingExtraError
 from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import run
@@ -39,9 +40,8 @@ from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
-from clser_bench.seeding import generator
-from clser_bench.spec import CorpusSpec
-from clser_bench.trial import Corpus, Utterance
+from clser_bench.hashing import generator
+from clser_bench.protocol import CorpusSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 96, "num_hidden_layers": 2, "intermediate_size": 192},

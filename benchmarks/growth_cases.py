@@ -11,15 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from clser_bench import registry
-from clser_bench.data.build import Fold, build
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.hashing import generator
+from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
+from clser_bench.protocol import CorpusSpec, Pair, Protocol, Shots
 from clser_bench.run.config import RunConfig
 from clser_bench.run.local import run_packs
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan
-from clser_bench.seeding import generator
-from clser_bench.spec import CorpusSpec, Pair, Protocol, Shots
-from clser_bench.trial import AnswerKey, Corpus, Labelled, Outcome, Problem, Table, Trial, Utterance
+from clser_bench.splits import Fold, build
 
 PLANNING = "planning"
 SUBJECTS = (PLANNING, "logistic", "dann", "sere")

@@ -21,11 +21,11 @@ import packing
 import torch
 
 from clser_bench import registry
+from clser_bench.problem import Job
 from clser_bench.run import local
 from clser_bench.run.packs import Pack
 from clser_bench.run.quiet import ray_environment
 from clser_bench.run.where import Where
-from clser_bench.trial import Job
 
 METHOD = "dann"
 

@@ -1,4 +1,4 @@
-"""One way to hash a value: canonical JSON, all bytes, SHA-256."""
+"""Hashes of values (canonical JSON, all bytes, SHA-256) and seeds as hashes of their purpose."""
 
 from __future__ import annotations
 
@@ -48,3 +48,24 @@ def digest_array(array: npt.NDArray[np.generic]) -> str:
     state = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode("ascii"))
     state.update(little.data.cast("B") if little.size else b"")
     return state.hexdigest()
+
+
+def seed_of(*purpose: Hashable) -> int:
+    """Turn a purpose into a seed.
+
+    Args:
+        purpose: what the random numbers are for, e.g. `("draw", "B", "anger", 3)`.
+
+    Returns:
+        An integer of 63 bits, the same on every machine.
+    """
+    return int(digest(list(purpose))[:16], 16) >> 1
+
+
+def generator(*purpose: Hashable) -> np.random.Generator:
+    """Make the random generator of a purpose (PCG64).
+
+    Args:
+        purpose: as for `seed_of`.
+    """
+    return np.random.Generator(np.random.PCG64(seed_of(*purpose)))

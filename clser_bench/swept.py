@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clser_bench.spec import Dimension
-from clser_bench.trial import Value
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 
 
 @dataclass(frozen=True, kw_only=True)

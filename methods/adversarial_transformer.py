@@ -26,13 +26,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.attention import EncoderLayer, spans
 from clser_bench.nn.gradient import reverse_gradient
 from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Shape, State, Trained, View
-from clser_bench.trial import Value
 
 WIDTH = 64
 HEADS = 4

@@ -25,12 +25,12 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.uncertainty import common_norm_loss, stepwise_norm_loss
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, State, Trained
-from clser_bench.trial import Value
 
 
 @register("afn", version=1, presets={"afn-hard": {"hard": True, "norm_weight": 0.05}})

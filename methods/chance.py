@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from clser_bench.problem import Problem
 from clser_bench.registry import register
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem
 
 
 @register("chance", version=1)

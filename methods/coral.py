@@ -17,13 +17,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import recolouring
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 
 @register("coral", version=1)

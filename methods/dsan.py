@@ -24,13 +24,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import local_mmd
 from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, State, Trained
-from clser_bench.trial import Value
 
 
 @register("dsan", version=1)

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.contrastive import (
     concentration,
@@ -38,10 +39,9 @@ from clser_bench.nn.contrastive import (
     neighbourhood,
     supervised_contrast,
 )
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
-from clser_bench.trial import Value
 
 
 @register("ecan", version=1)

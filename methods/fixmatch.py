@@ -21,12 +21,12 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import thresholded_loss
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Phase, State, Trained
-from clser_bench.trial import Value
 
 
 @register("fixmatch", version=1)

@@ -20,13 +20,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import STRENGTH, logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import covariance, mean_gaps, transfer_components
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 
 @register("jda", version=1)

@@ -31,11 +31,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.regression import joint_adaptive_regression
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 
 @register("jdar", version=1)

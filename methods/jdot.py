@@ -22,13 +22,13 @@ import numpy as np
 import ot
 from jaxtyping import Float, Int
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import Sides, sides_of
 from clser_bench.shallow.transport import balanced_masses, scaled_distances
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted, Prior
-from clser_bench.trial import Problem, Value
 
 PIVOTS = 10_000_000
 """Most steps of the network simplex; a thousand rows need some ten thousand."""

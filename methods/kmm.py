@@ -21,13 +21,13 @@ from typing import ClassVar
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.transport import matching_weights
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 LEAST = 1e-3
 

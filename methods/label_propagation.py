@@ -23,10 +23,10 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 ITERATIONS = 10_000
 TOLERANCE = 1e-6

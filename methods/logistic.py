@@ -16,6 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import (
     ITERATIONS,
@@ -23,9 +25,7 @@ from clser_bench.shallow.classifier import (
     balanced_scores,
     logistic_scores,
 )
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted, Prior
-from clser_bench.trial import Problem, Value
 
 
 @register("logistic", version=2, presets={"logistic-balanced": {"balanced": True}})

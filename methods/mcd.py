@@ -24,12 +24,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.uncertainty import classifier_discrepancy
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Phase, Shape, State, Trained
-from clser_bench.trial import Value
 
 
 class TwoClassifiers(SharedClassifier):

@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import gaussian_ramp, squared_consistency
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, State, Trained, View
-from clser_bench.trial import Value
 
 STEP = "step"
 """The entry of the carry that counts; the others are the teacher's parameters."""

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.gradient import reverse_gradient
 from clser_bench.nn.information import cosine_logits
 from clser_bench.nn.uncertainty import mean_entropy
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained, View
-from clser_bench.trial import Value
 
 
 class Prototypes(SharedClassifier):

@@ -22,11 +22,11 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.classifier import balanced_scores, logistic_scores
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted, Prior
-from clser_bench.trial import Problem, Value
 
 
 @register("self-training", version=1)

@@ -28,15 +28,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn import resonance as irf
 from clser_bench.nn.alignment import principal_axes
 from clser_bench.nn.resonator import Resonator
+from clser_bench.problem import Problem, Table, Value
 from clser_bench.registry import register
 from clser_bench.shallow.transport import transported_classes
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained, View
 from clser_bench.train.gather import rows_view
-from clser_bench.trial import Problem, Table, Value
 
 
 class Anchor(NamedTuple):

@@ -24,12 +24,12 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.information import centroid_labels, information_loss, smoothed_cross_entropy
+from clser_bench.problem import Value
 from clser_bench.registry import register
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
-from clser_bench.trial import Value
 
 
 @register("shot", version=1)

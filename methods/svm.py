@@ -16,11 +16,11 @@ from typing import ClassVar
 import numpy as np
 from sklearn.svm import SVC
 
+from clser_bench.hyperparameters import hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.registry import register
 from clser_bench.shallow.sides import sides_of
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Problem, Value
 
 
 @register("svm", version=1)

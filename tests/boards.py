@@ -7,8 +7,8 @@ import json
 
 import numpy as np
 
+from clser_bench.protocol import Pair
 from clser_bench.report.tables import render
-from clser_bench.spec import Pair
 from tests.records import answer_key, ok, trial
 
 KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="aabbcc" * 4)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import break_down
 from clser_bench.report.breakdown_rows import Known
 from clser_bench.report.tables import leaderboard
-from clser_bench.spec import Pair
 from tests.boards import KEY
 from tests.records import ok, trial
 

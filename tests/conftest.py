@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clser_bench.data.corpus import read_corpus
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.find import find_corpora
-from clser_bench.trial import Corpus
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.model import Corpus
 
 
 def pytest_configure() -> None:

@@ -8,13 +8,13 @@ import sqlite3
 import numpy as np
 from pyarrow import parquet
 
+from clser_bench.problem import SkippedFile
 from clser_bench.report.aggregate import one_line
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.scoring.metrics import measure
 from clser_bench.store import exporting, importing, pooling
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
-from clser_bench.trial import Skipped
 from tests import boards
 from tests.records import answer_key, hole, ok, trial
 
@@ -83,7 +83,7 @@ def export(path):
         store.plan("bc", trials, pairs=boards.PAIRS, config={"corpora": "/home/me"})
         holes = [hole(failed, reason=TRACE), hole(bad, "not_applicable", "needs \x1b[31m 9 shots")]
         store.put([*holes, *sure])
-        store.put_skipped([Skipped(corpus="B", name="a.wav", reason="silent")])
+        store.put_skipped([SkippedFile(corpus="B", name="a.wav", reason="silent")])
     exporting.write(path, path.with_suffix(".parquet"), shorten=one_line)
 
 

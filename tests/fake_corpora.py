@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from clser_bench.hashing import digest
-from clser_bench.seeding import generator
-from clser_bench.spec import EMOTIONS, CorpusSpec
-from clser_bench.trial import Corpus, Table, Utterance
+from clser_bench.corpora.model import Corpus, Utterance
+from clser_bench.hashing import digest, generator
+from clser_bench.problem import Table
+from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 
 def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.05) -> Path:

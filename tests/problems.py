@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from clser_bench.seeding import generator
-from clser_bench.trial import Labelled, Problem, Table
+from clser_bench.hashing import generator
+from clser_bench.problem import Labelled, Problem, Table
 
 
 def random_table(name: str, *, n: int, t: int = 4, d: int = 3, f: int = 5, c: int = 3) -> Table:

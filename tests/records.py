@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from clser_bench.problem import AnswerKey, Outcome, Trial
+from clser_bench.protocol import Pair, Protocol, Shots
 from clser_bench.scoring.metrics import score
-from clser_bench.spec import Pair, Protocol, Shots
 from clser_bench.store.records import Record
-from clser_bench.trial import AnswerKey, Outcome, Trial
 
 CLASSES = ("anger", "happiness", "sadness")
 

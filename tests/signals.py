@@ -16,9 +16,10 @@ import numpy as np
 import soundfile
 from fake_corpora import toy_spec
 
-from clser_bench.data.corpus import read_corpus
-from clser_bench.data.progress import Progress
-from clser_bench.trial import Corpus, Table
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.model import Corpus
+from clser_bench.problem import Table
+from clser_bench.progress import Progress
 
 RATE = 16_000
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from clser_bench.hashing import digest
-from clser_bench.seeding import generator
+from clser_bench.hashing import digest, generator
 
 EMOTIONS = ("anger", "sadness")
 
@@ -19,7 +18,7 @@ import os, time
 from dataclasses import dataclass
 import numpy as np
 from clser_bench.registry import register
-from clser_bench.spec import hyper
+from clser_bench.protocol import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)

@@ -27,11 +27,11 @@ import numpy as np
 
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
+from clser_bench.problem import Trial, Value
+from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
-from clser_bench.spec import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
 from clser_bench.store.database import Store
-from clser_bench.trial import Trial, Value
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("corpus", "speaker")
 ALL = "all"

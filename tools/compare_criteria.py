@@ -33,17 +33,17 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from clser_bench.cli.output import Bars, complain
-from clser_bench.data.held_out import LEAST_SHOTS
 from clser_bench.errors import ClserError
+from clser_bench.problem import Trial
+from clser_bench.protocol import DEFAULT_FEATURES, Pair, Protocol, Shots, parse_shots
 from clser_bench.run import select
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
 from clser_bench.run.plan import Plan
 from clser_bench.run.sweep.evaluate import Place, cells
 from clser_bench.run.sweep.objectives import OBJECTIVES
-from clser_bench.spec import DEFAULT_FEATURES, Pair, Protocol, Shots, parse_shots
+from clser_bench.splits import LEAST_SHOTS
 from clser_bench.store.database import Store
-from clser_bench.trial import Trial
 
 CRITERIA = tuple(item for item in OBJECTIVES.values() if item.looks != "labels")
 SHIPPED, RANDOM, OTHERS = "shipped point", "random point", select.OTHER_PAIRS

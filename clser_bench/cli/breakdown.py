@@ -14,9 +14,9 @@ from clser_bench.cli.output import Bars, columns
 
 if TYPE_CHECKING:
     from clser_bench.cli.named import Means
+    from clser_bench.corpora.model import Corpus
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.breakdown_rows import Known
-    from clser_bench.trial import Corpus
 
 
 class By(enum.StrEnum):
@@ -113,7 +113,7 @@ def _known(
 ) -> dict[str, dict[str, Known]]:
     """What is known of the utterances of the tables' targets."""
     from clser_bench.cli.named import Means, read_named
-    from clser_bench.data.cache import cache_folder
+    from clser_bench.files import cache_folder
 
     targets = dict.fromkeys(pair.target for table in tables for pair in table.pairs)
     wanted = [code for code in targets if by is not By.human or _has_human_rates(code)]
@@ -132,7 +132,7 @@ def _check_wanted(
     folder: Path | None,
     manifests: Sequence[Path],
 ) -> None:
-    from clser_bench.data.definitions import suites
+    from clser_bench.corpora.definitions import suites
     from clser_bench.errors import SpecError
 
     if targets and not wanted:
@@ -150,15 +150,15 @@ def _check_wanted(
 
 
 def _has_human_rates(code: str) -> bool:
-    from clser_bench.data.definitions import corpus_specs
-    from clser_bench.data.facts import RECOGNITION
+    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.facts import RECOGNITION
 
     specs = corpus_specs()
     return code in specs and specs[code].name in RECOGNITION
 
 
 def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Known]:
-    from clser_bench.data.facts import RECOGNITION, utterance_facts
+    from clser_bench.corpora.facts import RECOGNITION, utterance_facts
     from clser_bench.errors import CorpusError
     from clser_bench.report.breakdown_rows import Known
 

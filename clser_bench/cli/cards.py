@@ -94,11 +94,11 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
         SpecError: a card cannot hold it.
         StoreError: the database is damaged.
     """
+    from clser_bench.protocol import parse_shots
     from clser_bench.report.card_making import make_card, runs_of
     from clser_bench.report.conditions import read_features
     from clser_bench.run.config import RunConfig
     from clser_bench.run.provenance import command, narrowed
-    from clser_bench.spec import parse_shots
 
     features, condition = read_features(table.rules.features)
     requests, commands = [], []

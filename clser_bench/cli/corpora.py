@@ -14,7 +14,7 @@ from clser_bench.cli.reading import read_place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clser_bench.data.check import Check
+    from clser_bench.corpora.check import Check
 
 BAD_FILES = 1
 _SHOWN = 5
@@ -42,7 +42,7 @@ def check(
 
     Counts, durations, and what is odd. Ends with 1 if a file cannot be used.
     """
-    from clser_bench.data.check import check as look_over
+    from clser_bench.corpora.check import check as look_over
 
     bad = False
     with Bars() as bars:

@@ -79,7 +79,7 @@ def _gpu() -> str:
 def _torchaudio() -> str:
     from clser_bench.errors import ClserError
     from clser_bench.features.catalogue import feature_set
-    from clser_bench.spec import DEFAULT_FEATURES
+    from clser_bench.protocol import DEFAULT_FEATURES
 
     try:
         feature_set(DEFAULT_FEATURES).check()
@@ -99,8 +99,8 @@ def _extra(module: str, extra: str) -> str:
 
 
 def _corpora(folder: Path | None) -> str:
-    from clser_bench.data.definitions import corpus_specs
-    from clser_bench.data.find import find_corpora
+    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.find import find_corpora
     from clser_bench.errors import ClserError
 
     if folder is None:
@@ -115,9 +115,9 @@ def _corpora(folder: Path | None) -> str:
 
 
 def _cache() -> str:
-    from clser_bench.data.cache import cache_folder
     from clser_bench.errors import ClserError
     from clser_bench.features.files import cache_size
+    from clser_bench.files import cache_folder
 
     try:
         folder = cache_folder()

@@ -10,7 +10,7 @@ import typer
 
 from clser_bench.cli import asked, options
 from clser_bench.cli.output import Bars, complain
-from clser_bench.spec import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from clser_bench.report.drawing import Speech
@@ -57,10 +57,10 @@ def embeddings(
     of the target colour the points; the training does not see them.
     """
     from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.protocol import Protocol
     from clser_bench.report import drawing
     from clser_bench.run.config import RunConfig
     from clser_bench.run.embeddings import embeddings as run_embeddings
-    from clser_bench.spec import Protocol
 
     kinds = options.words(formats)
     for kind in kinds:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from clser_bench.problem import AnswerKey
     from clser_bench.store.pooling import Merged
     from clser_bench.store.records import Metrics
     from clser_bench.store.submission import Submission
-    from clser_bench.trial import AnswerKey
 
 CONFLICT = 1
 SUFFIX = ".parquet"
@@ -126,7 +126,7 @@ def _measure(predicted: npt.NDArray[np.uint8], key: AnswerKey) -> Metrics:
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
-    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.corpora.definitions import corpus_specs
     from clser_bench.scoring.routines import ROUTINES
     from clser_bench.store.submission import FaultyError
 

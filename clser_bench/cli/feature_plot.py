@@ -12,16 +12,17 @@ import typer
 from clser_bench.cli import options
 from clser_bench.cli.named import Means, read_named
 from clser_bench.cli.output import Bars
-from clser_bench.spec import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from clser_bench.corpora.model import Corpus
     from clser_bench.features.projection import Projection
     from clser_bench.features.sets import FeatureSet
+    from clser_bench.problem import Table
     from clser_bench.report.drawing import Speech
-    from clser_bench.trial import Corpus, Table
 
     Doubles = npt.NDArray[np.float64]
 
@@ -96,9 +97,9 @@ def plot(
     rate in each emotion (of `acoustic`, before normalisation). Prints the files written. What
     t-SNE and UMAP show is neighbours: how far groups lie apart means nothing there.
     """
-    from clser_bench.data.cache import cache_folder
     from clser_bench.features.languages import find_set
     from clser_bench.features.projection import check
+    from clser_bench.files import cache_folder
 
     check(projection.value)
     feature_set = find_set(features)

@@ -16,7 +16,7 @@ from clser_bench.cli import options
 from clser_bench.cli.feature_plot import plot
 from clser_bench.cli.output import Bars, complain, print_rows
 from clser_bench.cli.reading import read_place
-from clser_bench.spec import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,10 +66,10 @@ def extract(
     A later run then starts at once. Of an encoder, layer=all keeps every layer, and any of them can
     be asked for later without the encoder.
     """
-    from clser_bench.data.cache import cache_folder
     from clser_bench.errors import SpecError
     from clser_bench.features.extract import feature_table
     from clser_bench.features.languages import find_set, hear, is_set
+    from clser_bench.files import cache_folder
 
     if not is_set(features):
         find_set(features).check()  # what is missing is told before corpora are read
@@ -264,9 +264,9 @@ def human_size(count: int) -> str:
 
 
 def _look() -> tuple[Path, Inventory]:
-    from clser_bench.data.cache import cache_folder
     from clser_bench.features.catalogue import FEATURE_SETS, feature_set
     from clser_bench.features.inventory import take_inventory
+    from clser_bench.files import cache_folder
 
     cache = cache_folder()
     found = take_inventory(cache, {feature_set(name).key: name for name in FEATURE_SETS})

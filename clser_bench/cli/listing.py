@@ -11,8 +11,8 @@ from clser_bench.cli import options
 from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
+    from clser_bench.hyperparameters import Range
     from clser_bench.scoring.routines import Routine
-    from clser_bench.spec import Range
 
 
 class Kind(enum.StrEnum):
@@ -131,7 +131,7 @@ def _methods() -> None:
 
 
 def _corpora() -> None:
-    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.corpora.definitions import corpus_specs
 
     print_rows(
         ("code", "name", "title", "language", "emotions", "licence"),
@@ -143,7 +143,7 @@ def _corpora() -> None:
 
 
 def _suites() -> None:
-    from clser_bench.data.definitions import suites
+    from clser_bench.corpora.definitions import suites
 
     print_rows(
         ("suite", "corpora", "pairs", "use"),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clser_bench.cli.output import Bars
-    from clser_bench.spec import CorpusSpec
-    from clser_bench.trial import Corpus
+    from clser_bench.corpora.model import Corpus
+    from clser_bench.protocol import CorpusSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ def read_named(
         CorpusError: it is not there, or cannot be read.
         MissingExtraError: demo corpora must be made and espeak-ng is not installed.
     """
-    from clser_bench.data.corpus import read_corpus
-    from clser_bench.data.definitions import corpus_specs
+    from clser_bench.corpora.corpus import read_corpus
+    from clser_bench.corpora.definitions import corpus_specs
 
     listed = _listed(manifests, means)
     specs = {**corpus_specs(), **{code: corpus.spec for code, corpus in listed.items()}}
@@ -69,7 +69,7 @@ def read_named(
 
 
 def _listed(manifests: Iterable[Path], means: Means) -> dict[str, Corpus]:
-    from clser_bench.data.manifest import read_manifest
+    from clser_bench.corpora.manifest import read_manifest
     from clser_bench.errors import CorpusError
 
     listed: dict[str, Corpus] = {}
@@ -103,9 +103,9 @@ def _code(name: str, specs: Mapping[str, CorpusSpec]) -> str:
 
 def _folders(codes: Sequence[str], folder: Path | None, means: Means) -> dict[str, Path]:
     """Where corpora with a definition lie; the demo corpora are made where they are not there."""
-    from clser_bench.data.definitions import corpus_specs, suites
-    from clser_bench.data.demo import demo_corpora
-    from clser_bench.data.find import find_corpora
+    from clser_bench.corpora.definitions import corpus_specs, suites
+    from clser_bench.corpora.find import find_corpora
+    from clser_bench.demo import demo_corpora
     from clser_bench.errors import CorpusError
 
     specs = corpus_specs()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from clser_bench.spec import Pair, Shots, parse_shots
+from clser_bench.protocol import Pair, Shots, parse_shots
 
 F = TypeVar("F", bound=Callable[..., Any])
 

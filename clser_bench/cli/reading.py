@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clser_bench.cli.output import Bars
-    from clser_bench.trial import Corpus
+    from clser_bench.corpora.model import Corpus
 
 
 def read_place(
@@ -26,12 +26,12 @@ def read_place(
     Raises:
         CorpusError: no corpus is recognised, or one cannot be read.
     """
-    from clser_bench.data.cache import cache_folder
-    from clser_bench.data.corpus import read_corpus
-    from clser_bench.data.definitions import corpus_specs
-    from clser_bench.data.find import find_corpora
-    from clser_bench.data.manifest import read_manifest
+    from clser_bench.corpora.corpus import read_corpus
+    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.find import find_corpora
+    from clser_bench.corpora.manifest import read_manifest
     from clser_bench.errors import CorpusError
+    from clser_bench.files import cache_folder
 
     cache = cache_folder()
     if place.is_file():

@@ -90,8 +90,8 @@ def reproduce(
 
 def _config(request: Requested, *, features: str | None) -> RunConfig:
     """The request as `run` takes it, still without places."""
+    from clser_bench.protocol import Pair, Protocol
     from clser_bench.run.config import RunConfig, as_settings
-    from clser_bench.spec import Pair, Protocol
 
     return RunConfig(
         suite=request.suite,
@@ -117,8 +117,8 @@ def _config(request: Requested, *, features: str | None) -> RunConfig:
 def _check(told: Card, *, features: str | None) -> None:
     """Refuse a card whose run would be another one here, or would run what came with it."""
     from clser_bench.errors import SpecError
+    from clser_bench.protocol import PROTOCOL_VERSION
     from clser_bench.run.provenance import is_local
-    from clser_bench.spec import PROTOCOL_VERSION
 
     if told.protocol_version != PROTOCOL_VERSION:
         raise SpecError(

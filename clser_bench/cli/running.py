@@ -10,7 +10,7 @@ import typer
 
 from clser_bench.cli import asked, options
 from clser_bench.cli.output import Bars, columns, complain
-from clser_bench.spec import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from clser_bench.run.config import RunConfig
@@ -98,8 +98,8 @@ def run(
     --corrupt it prints how methods stand a target that is worse than the source.
     """
     _check_output(format_, with_)
+    from clser_bench.protocol import Protocol
     from clser_bench.run.config import RunConfig, parse_settings
-    from clser_bench.spec import Protocol
 
     config = RunConfig(
         suite=suite,

@@ -11,13 +11,13 @@ import typer
 
 from clser_bench.cli import asked, options
 from clser_bench.cli.output import Bars, complain
-from clser_bench.spec import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clser_bench.problem import Value
     from clser_bench.swept import Swept
-    from clser_bench.trial import Value
 
 
 @options.examples(
@@ -108,11 +108,11 @@ def sweep(
     Trials are stored like those of `run`: the same command goes on after an interruption. No label
     of a target is looked at unless the objective is dev or oracle.
     """
+    from clser_bench.protocol import Protocol
     from clser_bench.run.config import RunConfig
     from clser_bench.run.sweep.main import Request
     from clser_bench.run.sweep.main import sweep as run_sweep
     from clser_bench.run.sweep.space import read_space
-    from clser_bench.spec import Protocol
 
     request = Request(
         config=RunConfig(

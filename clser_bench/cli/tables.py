@@ -115,9 +115,9 @@ def leaderboard(
 
 
 def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
-    from clser_bench.data.definitions import corpus_specs
-    from clser_bench.data.families import family
+    from clser_bench.corpora.definitions import corpus_specs
     from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.protocol import family
     from clser_bench.report import pivot
 
     if by not in pivot.BY:

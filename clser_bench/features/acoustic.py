@@ -17,7 +17,7 @@ from clser_bench.features.sets import INSTANTS
 from clser_bench.features.spectrum import FRAME, level, mel_columns, power, shape_columns
 from clser_bench.features.summaries import Flags, active, summarise
 from clser_bench.features.torchaudio_import import load_torchaudio
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 
 def check() -> None:

@@ -30,7 +30,7 @@ pitch over voiced frames only):
 
 from __future__ import annotations
 
-from clser_bench.trial import Value
+from clser_bench.problem import Value
 
 VERSION = 1
 

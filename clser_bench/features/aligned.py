@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.data.corruptions import Corruption
+from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.alignment import ALIGNMENTS, Affine, align, shared_names
 from clser_bench.features.languages import Heard
 from clser_bench.features.sets import FeatureSet
 from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.hashing import digest, digest_array
-from clser_bench.trial import Floats, Rows, Table
+from clser_bench.problem import Floats, Rows, Table
 
 VERSION = 1
 SIZE = 32

@@ -15,7 +15,7 @@ import numpy as np
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.equivalents import meaning
 from clser_bench.features.rotations import Doubles, Side, by_anchors, by_coupling, by_moments
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 ALIGNMENTS = ("anchors", "moments", "gromov", "names")
 

@@ -9,7 +9,7 @@ from clser_bench.features import acoustic_names, compare16_names, egemaps_names,
 from clser_bench.features.encoders.models import Encoder, find_encoder
 from clser_bench.features.encoders.names import PREFIX, Precision, layer_numbers, parse
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS, FeatureSet, Layer
-from clser_bench.trial import Value
+from clser_bench.problem import Value
 
 ENCODER_VERSION = 1
 """Raised when the features of encoders change though no model does."""

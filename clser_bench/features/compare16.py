@@ -11,7 +11,7 @@ from clser_bench.features.compare16_names import INSTANT_NAMES, PARAMETERS, SUMM
 from clser_bench.features.opensmile_run import Configuration, require, run
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 _CONFIGURATION = Configuration(
     file="compare/ComParE_2016.conf",

@@ -49,7 +49,7 @@ A summary: 6373 functionals of these contours (`_sma`) and of their deltas (`_sm
 
 from __future__ import annotations
 
-from clser_bench.trial import Value
+from clser_bench.problem import Value
 
 VERSION = 1
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from clser_bench.features.sets import FeatureSet
 from clser_bench.features.tables import Part
-from clser_bench.trial import Floats, Table
+from clser_bench.problem import Floats, Table
 
 _ROWS = 1024
 

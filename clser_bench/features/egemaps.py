@@ -6,7 +6,7 @@ from clser_bench.features.egemaps_names import INSTANT_NAMES, PARAMETERS, SUMMAR
 from clser_bench.features.opensmile_run import Configuration, require, run
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 _CONFIGURATION = Configuration(
     file="egemaps/v02/eGeMAPSv02.conf",

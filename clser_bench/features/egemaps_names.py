@@ -6,7 +6,7 @@ research and affective computing", IEEE Transactions on Affective Computing 7(2)
 
 from __future__ import annotations
 
-from clser_bench.trial import Value
+from clser_bench.problem import Value
 
 VERSION = 1
 

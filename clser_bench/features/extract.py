@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import FeatureError
 from clser_bench.features.catalogue import feature_set
 from clser_bench.features.derived import parts_of
@@ -27,7 +27,8 @@ from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.features.turns import turn
 from clser_bench.features.workers import run_tasks
 from clser_bench.hashing import digest
-from clser_bench.trial import Corpus, Floats, Table, Utterance
+from clser_bench.problem import Floats, Table
+from clser_bench.progress import SILENT, Progress
 
 Task = tuple[FeatureSet, Path, tuple[Utterance, ...]]
 """What a worker is sent: the feature set, the shard's file, its utterances."""

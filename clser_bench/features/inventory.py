@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import FeatureError
 from clser_bench.features.files import drop_folder, sweep, told_plainly
 from clser_bench.features.shards import ABOUT, check_shard
-from clser_bench.trial import open_table
+from clser_bench.problem import open_table
+from clser_bench.progress import SILENT, Progress
 
 UNKNOWN = "unknown"
 """Name of a set that nothing names."""

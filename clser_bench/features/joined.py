@@ -9,7 +9,7 @@ import numpy as np
 from clser_bench.errors import FeatureError
 from clser_bench.features.tables import existing_table, new_table
 from clser_bench.hashing import digest
-from clser_bench.trial import Table
+from clser_bench.problem import Table
 
 
 def joined(first: Table, second: Table, *, cache: Path) -> Table:

@@ -19,9 +19,8 @@ from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.catalogue import FEATURE_SETS, feature_set
 from clser_bench.features.encoders import names as encoders
 from clser_bench.features.sets import FeatureSet
-from clser_bench.paths import expanded
-from clser_bench.spec import CorpusSpec
-from clser_bench.toml_files import read_toml
+from clser_bench.files import expanded, read_toml
+from clser_bench.protocol import CorpusSpec
 
 PREFIX = "set:"
 _FILE = "encoders.toml"

@@ -13,7 +13,7 @@ from clser_bench.features.pooling import pool
 from clser_bench.features.quality import quality_columns
 from clser_bench.features.sets import INSTANTS
 from clser_bench.features.summaries import summarise
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 _LONG = [ALL_INSTANTS.index(name) for name in INSTANT_NAMES if name not in QUALITY]
 _SHORT = [ALL_SUMMARY.index(name) for name in SUMMARY_NAMES if name in ALL_SUMMARY]

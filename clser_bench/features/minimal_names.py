@@ -19,7 +19,7 @@ A summary has the columns of `acoustic` that are made of these, and
 from __future__ import annotations
 
 from clser_bench.features import acoustic_names
-from clser_bench.trial import Value
+from clser_bench.problem import Value
 
 VERSION = 1
 

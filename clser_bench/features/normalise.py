@@ -17,8 +17,8 @@ import numpy.typing as npt
 from clser_bench.errors import FeatureError
 from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.hashing import digest, digest_array
-from clser_bench.spec import Normalisation
-from clser_bench.trial import Floats, Rows, Table
+from clser_bench.problem import Floats, Rows, Table
+from clser_bench.protocol import Normalisation
 
 VERSION = 1
 EPSILON = 1e-6

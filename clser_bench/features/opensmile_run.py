@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 BITS = 16
 """Of the samples that openSMILE is given; `opensmile.Smile` gives it the same."""

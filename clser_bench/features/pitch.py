@@ -20,7 +20,7 @@ from torch import Tensor
 
 from clser_bench.features.acoustic_names import PARAMETERS, RATE
 from clser_bench.features.spectrum import FRAME, HOP
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 WINDOW = round(RATE * float(PARAMETERS["pitch_window_seconds"]))
 SIZE = 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 
 def pool(frames: Floats, spans: int) -> Floats:

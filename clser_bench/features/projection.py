@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.seeding import seed_of
+from clser_bench.hashing import seed_of
 
 PROJECTIONS = ("pca", "tsne", "umap")
 """The projections there are."""

@@ -14,7 +14,7 @@ from clser_bench.features.acoustic_names import RATE
 from clser_bench.features.minimal_names import PARAMETERS
 from clser_bench.features.pitch import Pitch
 from clser_bench.features.spectrum import FRAME, HOP
-from clser_bench.trial import Floats, Rows
+from clser_bench.problem import Floats, Rows
 
 WINDOW = round(RATE * float(PARAMETERS["harmonic_window_seconds"]))
 """Longer than a frame: the harmonics of a low voice lie 80 Hz apart."""

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from clser_bench.data.audio import Audio, content_hash, decode
-from clser_bench.data.corruptions import Corruption
+from clser_bench.corpora.audio import Audio, content_hash, decode
+from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.hashing import digest
-from clser_bench.trial import Corpus, Utterance
 
 CORRUPTED_RATE = 16_000
 """Speech is resampled to this rate in Hz before it is corrupted."""
@@ -90,7 +90,7 @@ def told(utterance: Utterance) -> str:
 
 
 def _corrupted(utterance: Utterance, corruption: Corruption) -> Corrupted:
-    from clser_bench.data.corrupt import VERSION  # noqa: PLC0415 (scipy.signal is slow)
+    from clser_bench.corpora.corrupt import VERSION  # noqa: PLC0415 (scipy.signal is slow)
 
     content = digest(
         {
@@ -107,7 +107,7 @@ def _corrupted(utterance: Utterance, corruption: Corruption) -> Corrupted:
 
 
 def _worse(audio: Audio, utterance: Corrupted) -> Audio:
-    from clser_bench.data.corrupt import corrupted  # noqa: PLC0415 (scipy.signal is slow)
+    from clser_bench.corpora.corrupt import corrupted  # noqa: PLC0415 (scipy.signal is slow)
 
     samples = corrupted(audio.samples, audio.rate, utterance.corruption, content=utterance.original)
     peak = np.abs(samples).max()

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import scipy.linalg
 from scipy.optimize import linear_sum_assignment, quadratic_assignment
 
-from clser_bench.hashing import digest_array
-from clser_bench.seeding import generator
+from clser_bench.hashing import digest_array, generator
 
 Doubles = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.models import Encoder
 from clser_bench.features.encoders.names import Precision
 from clser_bench.hashing import digest
-from clser_bench.trial import Floats, Value
+from clser_bench.problem import Floats, Value
 
 INSTANTS = 32
 """t: how many spans an utterance is pooled to."""

@@ -22,7 +22,7 @@ from clser_bench.errors import FeatureError
 from clser_bench.features.files import write_file
 from clser_bench.features.sets import INSTANTS, FeatureSet
 from clser_bench.hashing import digest, digest_array
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 ROWS = 32
 """About how many utterances a shard has: what a killed run loses, per process."""

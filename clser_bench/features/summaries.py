@@ -13,7 +13,7 @@ from clser_bench.features.acoustic_names import (
     PROSODY,
     SHAPE,
 )
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ import numpy as np
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.files import drop_folder, sweep, write_folder
-from clser_bench.trial import Floats, Rows, Table, open_table
+from clser_bench.problem import Floats, Rows, Table, open_table
 
 _log = logging.getLogger(__name__)
 

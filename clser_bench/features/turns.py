@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from clser_bench.data.progress import Progress
 from clser_bench.features.files import told_plainly
+from clser_bench.progress import Progress
 
 
 @contextmanager

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
+from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.points import Parameters, budget, pointed
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import Planned, Pointed, Slice
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr
 
+from clser_bench.problem import Value
 from clser_bench.report.card import (
     Card,
     CardCell,
@@ -31,7 +32,6 @@ from clser_bench.report.card import (
 )
 from clser_bench.report.evidence import SIGNIFICANT
 from clser_bench.report.statistics import holm
-from clser_bench.trial import Value
 
 IDENTICAL, NOISE, DIFFERENT = "identical", "within noise", "different"
 MEAN = "mean"

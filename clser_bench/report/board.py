@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from clser_bench.protocol import Pair
 from clser_bench.report.statistics import Interval
-from clser_bench.spec import Pair
 
 
 @dataclass(frozen=True, kw_only=True)

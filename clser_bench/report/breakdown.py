@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import EMOTIONS, Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line
 from clser_bench.report.breakdown_gaps import Gap, gaps_of
 from clser_bench.report.breakdown_people import Correlation, correlations_of
 from clser_bench.report.breakdown_rows import GROUPS, Known, Reader, noun
 from clser_bench.report.breakdown_scores import Value, scores_of, values_of
 from clser_bench.report.statistics import RESAMPLES
-from clser_bench.spec import EMOTIONS, Pair
 from clser_bench.store.database import Store
 
 BY = ("emotion", "confusion", "speaker", *GROUPS)

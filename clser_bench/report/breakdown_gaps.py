@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from clser_bench.hashing import generator
+from clser_bench.protocol import Pair
 from clser_bench.report.breakdown_rows import GROUPS
 from clser_bench.report.breakdown_scores import Value, known_or_none, summary
 from clser_bench.report.resampling import Counts
 from clser_bench.report.statistics import Interval, crossed_bootstrap
-from clser_bench.seeding import generator
-from clser_bench.spec import Pair
 
 SHUFFLES = 100
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 
 GROUPS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from clser_bench.spec import EMOTIONS
+from clser_bench.protocol import EMOTIONS
 
 _GROUP = ["group", "predicted"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import EMOTIONS, Pair
 from clser_bench.report.breakdown import Breakdown, Part
 from clser_bench.report.breakdown_gaps import SHUFFLES, Gap
 from clser_bench.report.breakdown_people import Correlation
@@ -14,7 +15,6 @@ from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import HOLE, Layout, signed
 from clser_bench.report.rows import csv_of, json_of
 from clser_bench.report.text import markdown, terminal
-from clser_bench.spec import EMOTIONS, Pair
 
 FORMATS = ("table", "md", "latex", "csv", "json")
 WIDTH = 120

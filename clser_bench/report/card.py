@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from clser_bench.hashing import digest
-from clser_bench.spec import Normalisation, Pair, Setting
+from clser_bench.protocol import Normalisation, Pair, Setting
 
 FORMAT = 1
 _MANY = 10_000

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pydantic import ValidationError
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import Trial, Value
+from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line
 from clser_bench.report.card import (
     Card,
@@ -21,10 +23,8 @@ from clser_bench.report.card import (
     faults,
     seal,
 )
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import Planned, Run
-from clser_bench.trial import Trial, Value
 
 _CHUNK = 512  # records read at once: each brings its scores along
 

@@ -18,9 +18,9 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Patch, Rectangle
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import EMOTIONS
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.drawing import COLUMN, in_style, new_figure, plain
-from clser_bench.spec import EMOTIONS
 from clser_bench.store.database import Store
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.spec import Dimension
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 from clser_bench.swept import Swept, SweptPoint
-from clser_bench.trial import Value
 
 FEWEST = 8
 """Of fewer points nothing is said."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from matplotlib.lines import Line2D
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import EMOTIONS
 from clser_bench.report.drawing import (
     COLOURS,
     COLUMN,
@@ -26,7 +27,6 @@ from clser_bench.report.drawing import (
     new_figure,
     plain,
 )
-from clser_bench.spec import EMOTIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

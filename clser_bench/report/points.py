@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from clser_bench.problem import Value
+from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.spec import Pair
 from clser_bench.store.records import Pointed
-from clser_bench.trial import Value
 
 Parameters = tuple[tuple[str, Value], ...]
 

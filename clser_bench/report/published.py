@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clser_bench.errors import SpecError
+from clser_bench.files import read_toml
 from clser_bench.report.board import LeaderboardTable
-from clser_bench.toml_files import read_toml
 
 MEAN = "mean"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.seeding import generator
-from clser_bench.spec import Pair
+from clser_bench.hashing import generator
+from clser_bench.protocol import Pair
 
 Reals = npt.NDArray[np.float64]
 Component = tuple[str, str]

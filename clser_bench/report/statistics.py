@@ -27,9 +27,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from clser_bench.protocol import Pair
 from clser_bench.report.resampling import Counts, Reals, components, resample, stacks
 from clser_bench.report.spread import LEVEL, Interval, Spread
-from clser_bench.spec import Pair
 
 __all__ = ["Interval", "Spread", "crossed_bootstrap", "holm", "mean_interval", "paired_difference"]
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 from clser_bench.report.drawing import plain
 from clser_bench.report.sweep_words import plural, shown
-from clser_bench.spec import Dimension
 from clser_bench.swept import Swept
-from clser_bench.trial import Value
 
 LONGEST = 12
 """Characters of a tick label that are left."""

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from clser_bench.errors import SpecError
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 from clser_bench.report import text
 from clser_bench.report.importance import importances
 from clser_bench.report.layout import HOLE, Layout
@@ -27,9 +29,7 @@ from clser_bench.report.sweep_words import (
     warnings,
 )
 from clser_bench.report.text import one_line
-from clser_bench.spec import Dimension
 from clser_bench.swept import Swept, SweptPoint
-from clser_bench.trial import Value
 
 UNSEEN = "not looked at by the choice"
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import Shots
 from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.evidence import weigh
@@ -14,7 +15,6 @@ from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
 from clser_bench.report.statistics import RESAMPLES
 from clser_bench.report.text import markdown, terminal
-from clser_bench.spec import Shots
 from clser_bench.store.database import Store
 
 FORMATS = ("table", "md", "latex", "csv", "json")

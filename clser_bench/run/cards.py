@@ -12,9 +12,9 @@ from pathlib import Path
 from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hashing import digest
+from clser_bench.problem import Value
 from clser_bench.scoring.routines import ROUTINES, Routine
 from clser_bench.train.version import ENGINE_VERSION
-from clser_bench.trial import Value
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""

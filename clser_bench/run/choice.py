@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.definitions import corpus_specs, suites
-from clser_bench.data.demo import demo_corpora
-from clser_bench.data.find import find_corpora
-from clser_bench.data.manifest import read_manifest
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.definitions import corpus_specs, suites
+from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.manifest import read_manifest
+from clser_bench.corpora.model import Corpus
+from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
+from clser_bench.progress import Progress
+from clser_bench.protocol import CorpusSpec, Pair, Suite, classes_of
 from clser_bench.run.config import RunConfig
-from clser_bench.spec import CorpusSpec, Pair, Suite, classes_of
-from clser_bench.trial import Corpus
 
 CUSTOM = "custom"
 """Name of the suite that is made of whatever corpora the user has."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from clser_bench.data import corruptions
+from clser_bench.corpora import corruptions
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted
+from clser_bench.files import read_toml
+from clser_bench.problem import Value
+from clser_bench.protocol import Pair, Protocol, Shots
 from clser_bench.run.select import SELECTIONS
-from clser_bench.spec import Pair, Protocol, Shots
-from clser_bench.toml_files import read_toml
-from clser_bench.trial import Value
 
 Scheduler = Literal["ray", "local"]
 Settings = tuple[tuple[str, tuple[tuple[str, Value], ...]], ...]

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.corpus import read_corpus
-from clser_bench.data.corruptions import Corruption
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.model import Corpus
 from clser_bench.features.aligned import ANCHORS
 from clser_bench.features.extract import feature_table
 from clser_bench.features.languages import Heard, find_set
 from clser_bench.features.reading import corrupted_corpus
 from clser_bench.features.sets import FeatureSet
+from clser_bench.problem import Table
+from clser_bench.progress import Progress
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
-from clser_bench.trial import Corpus, Table
 
 
 @dataclass(frozen=True, kw_only=True)

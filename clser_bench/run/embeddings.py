@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench import registry
-from clser_bench.data.cache import cache_folder
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import SpecError
+from clser_bench.files import cache_folder
+from clser_bench.progress import SILENT, Progress
 from clser_bench.run.cards import read_cards
 from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
 from clser_bench.run.ground import prepare
 from clser_bench.run.plan import plan_of
-from clser_bench.trial import Corpus
 
 Doubles = npt.NDArray[np.float64]
 

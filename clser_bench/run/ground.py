@@ -11,19 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.build import Fold, Tables, build
-from clser_bench.data.corruptions import Corruption
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.model import Corpus
 from clser_bench.features.aligned import written
 from clser_bench.features.languages import hear
+from clser_bench.problem import SkippedFile, Trial
+from clser_bench.progress import Progress
+from clser_bench.protocol import Pair, Protocol, Shots
 from clser_bench.run import select
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read, read
 from clser_bench.run.sides import Sides
 from clser_bench.run.trials import PairFacts, read_facts
-from clser_bench.spec import Pair, Protocol, Shots
-from clser_bench.trial import Corpus, Skipped, Trial
+from clser_bench.splits import Fold, Tables, build
 
 Folds = Callable[[Trial], tuple[Fold, ...]]
 
@@ -50,7 +51,7 @@ class Ground:
     corpora: Mapping[str, Corpus]
     facts: tuple[PairFacts, ...]
     folds: Folds
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
 
 
 def prepare(

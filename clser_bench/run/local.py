@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 
+from clser_bench.problem import Job, Outcome
 from clser_bench.run.packs import Pack
-from clser_bench.trial import Job, Outcome
 
 Done = Callable[[Pack, Sequence[Outcome]], None]
 """What is told of each finished pack."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from clser_bench.data.corruptions import Corruption, parse
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.corruptions import Corruption, parse
 from clser_bench.errors import SpecError
+from clser_bench.problem import Trial
+from clser_bench.progress import SILENT, Progress
 from clser_bench.run import select
 from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
@@ -22,7 +23,6 @@ from clser_bench.run.sweep.objectives import OBJECTIVES, Objective, refuse_few
 from clser_bench.run.work import execute, left
 from clser_bench.store.database import Store
 from clser_bench.train import energy
-from clser_bench.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from clser_bench.hashing import digest
-from clser_bench.trial import Job, Trial
+from clser_bench.problem import Job, Trial
 
 FIVE = 5
 """Seeds of the default run: the largest block."""

@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.data.cache import cache_folder
-from clser_bench.data.corruptions import Corruption
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.files import cache_folder
+from clser_bench.hashing import seed_of
+from clser_bench.problem import AnswerKey, Job, SkippedFile, Trial
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards, read_points
 from clser_bench.run.choice import Say
@@ -24,10 +27,7 @@ from clser_bench.run.packs import Grouping, Pack, cut
 from clser_bench.run.sweep.objectives import ORACLE
 from clser_bench.run.trials import trials_of
 from clser_bench.scoring.routines import ROUTINES
-from clser_bench.seeding import seed_of
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.records import MethodNote
-from clser_bench.trial import AnswerKey, Job, Skipped, Trial
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -54,7 +54,7 @@ class Plan:
     trials: tuple[Trial, ...]
     cards: tuple[Card, ...]
     folds: Folds
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()
     mixed: bool = False
 
     @property

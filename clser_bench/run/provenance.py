@@ -18,10 +18,10 @@ from clser_bench.features.encoders.names import PREFIX as ENCODER
 from clser_bench.features.languages import PREFIX as LANGUAGES
 from clser_bench.features.languages import is_set
 from clser_bench.features.workers import cores
+from clser_bench.protocol import Pair, Shots
 from clser_bench.run.choice import CUSTOM
 from clser_bench.run.config import RunConfig
 from clser_bench.run.select import OTHER_PAIRS
-from clser_bench.spec import Pair, Shots
 
 PACKAGES = (
     "POT",

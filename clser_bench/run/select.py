@@ -13,10 +13,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import Trial
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run.sweep.objectives import DEV, OBJECTIVES, ORACLE
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.records import candidate
-from clser_bench.trial import Trial
 
 OTHER_PAIRS = "other-pairs"
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))

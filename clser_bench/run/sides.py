@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from clser_bench.corpora.model import Corpus
 from clser_bench.features.aligned import aligned, refuse_alike, shares_names
 from clser_bench.features.joined import joined
 from clser_bench.features.normalise import normalised
+from clser_bench.problem import Rows, Table
+from clser_bench.protocol import Protocol
 from clser_bench.run.corpora import Read
-from clser_bench.spec import Protocol
-from clser_bench.trial import Corpus, Rows, Table
 
 
 class Sides:

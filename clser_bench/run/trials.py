@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from clser_bench.data.build import Tables
+from clser_bench.corpora.model import Corpus
 from clser_bench.hashing import digest
+from clser_bench.problem import Table, Trial
+from clser_bench.protocol import Pair, Protocol, Shots, classes_of
 from clser_bench.run.cards import Card
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read
-from clser_bench.spec import Pair, Protocol, Shots, classes_of
-from clser_bench.trial import Corpus, Table, Trial
+from clser_bench.splits import Tables
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clser_bench.data.progress import Progress
+from clser_bench.problem import Outcome, Trial
+from clser_bench.progress import Progress
 from clser_bench.run import local
 from clser_bench.run.config import RunConfig
 from clser_bench.run.packs import Pack, longest_first
@@ -18,7 +19,6 @@ from clser_bench.scoring.metrics import score
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from clser_bench.trial import Outcome, Trial
 
 ATTEMPTS = 2
 """A failed trial is tried once more by the next run."""

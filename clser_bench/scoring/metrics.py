@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from clser_bench.errors import MethodError
+from clser_bench.problem import AnswerKey, Floats, Outcome, Trial, read_only
 from clser_bench.store.records import Metrics, Record, predictions
-from clser_bench.trial import AnswerKey, Floats, Outcome, Trial, read_only
 
 __all__ = ["Metrics", "join", "measure", "score"]
 

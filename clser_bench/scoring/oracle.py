@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from clser_bench.data.build import Fold
 from clser_bench.hashing import digest
+from clser_bench.problem import Outcome, Rows
 from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.trial import Outcome, Rows
+from clser_bench.splits import Fold
 
 GROUPS = 10
 """The most models a fold: leave-one-speaker-out up to so many speakers."""

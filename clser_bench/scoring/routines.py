@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clser_bench.trial import Outcome
+from clser_bench.problem import Outcome
 
 if TYPE_CHECKING:
-    from clser_bench.data.build import Fold
+    from clser_bench.splits import Fold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clser_bench.errors import MethodError
-from clser_bench.trial import Problem
+from clser_bench.problem import Problem
 
 LARGEST = 1e6
 """Beyond this, squares and exponentials lose their digits; z-scores do not exceed 5."""

@@ -17,11 +17,11 @@ import numpy as np
 
 from clser_bench.errors import ClserError
 from clser_bench.hashing import digest, digest_array
-from clser_bench.spec import EMOTIONS, PROTOCOL_VERSION, Pair, Protocol, parse_shots
+from clser_bench.problem import AnswerKey, Trial, Value
+from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Pair, Protocol, parse_shots
 from clser_bench.store.heading import FORMAT, Heading, Part, Sheet
 from clser_bench.store.records import STATUSES, predictions
 from clser_bench.store.submission import CONTROL, Entry, FaultyError, Measure
-from clser_bench.trial import AnswerKey, Trial, Value
 
 _CLOSE = 1e-6
 _MEASURED = ("uar", "war", "macro_f1")

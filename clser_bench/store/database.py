@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from clser_bench.hashing import digest
-from clser_bench.spec import Pair
+from clser_bench.problem import AnswerKey, SkippedFile, Trial
+from clser_bench.protocol import Pair
 from clser_bench.store import queries, schema, writing
 from clser_bench.store.blobs import pack_options
 from clser_bench.store.records import (
@@ -25,7 +26,6 @@ from clser_bench.store.records import (
     Slice,
     Tally,
 )
-from clser_bench.trial import AnswerKey, Skipped, Trial
 
 
 class Store:
@@ -122,7 +122,7 @@ class Store:
             for record in records:
                 writing.put_record(self._connection, record)
 
-    def put_skipped(self, skipped: Sequence[Skipped]) -> None:
+    def put_skipped(self, skipped: Sequence[SkippedFile]) -> None:
         """Store the files that `--skip-bad` left out."""
         rows = [(item.corpus, item.name, item.reason) for item in skipped]
         with schema.guarded(self.path), schema.transaction(self._connection):
@@ -191,13 +191,13 @@ class Store:
         with schema.guarded(self.path):
             return queries.tally(self._connection, run)
 
-    def skipped(self) -> tuple[Skipped, ...]:
+    def skipped(self) -> tuple[SkippedFile, ...]:
         """Files that `--skip-bad` left out."""
         with schema.guarded(self.path):
             rows = self._connection.execute(
                 "SELECT * FROM skipped ORDER BY corpus, name"
             ).fetchall()
-        return tuple(Skipped(corpus=code, name=name, reason=why) for code, name, why in rows)
+        return tuple(SkippedFile(corpus=code, name=name, reason=why) for code, name, why in rows)
 
     def slices(self) -> tuple[Slice, ...]:
         """Each method under each set of rules, as the latest plan that asked for it had it."""

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clser_bench.errors import SpecError, StoreError, did_you_mean
-from clser_bench.spec import PROTOCOL_VERSION
+from clser_bench.problem import AnswerKey
+from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.store import exchange, queries, schema
 from clser_bench.store.blobs import unpack_array
 from clser_bench.store.checking import check_heading
 from clser_bench.store.heading import FORMAT, Heading, Left, Sheet, part_of
 from clser_bench.store.records import Slice
 from clser_bench.store.submission import CONTROL
-from clser_bench.trial import AnswerKey
 
 Advance = Callable[[int], object]
 """Told a number of trials."""

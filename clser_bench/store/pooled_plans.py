@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from clser_bench.hashing import digest
-from clser_bench.spec import PROTOCOL_VERSION
+from clser_bench.problem import Trial
+from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.store import queries, writing
 from clser_bench.store.blobs import pack_options
 from clser_bench.store.heading import Part, part_of
 from clser_bench.store.records import MethodNote
 from clser_bench.store.submission import Submission
-from clser_bench.trial import Trial
 
 _Lineage = tuple[Any, ...]
 """Version, engine, classes, hyper-parameters, keys of both tables."""

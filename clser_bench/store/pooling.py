@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clser_bench.problem import AnswerKey, Trial
 from clser_bench.store import queries, schema, writing
 from clser_bench.store.blobs import pack_array, pack_metrics, unpack_array
 from clser_bench.store.heading import Part
 from clser_bench.store.pooled_plans import pool
 from clser_bench.store.submission import Entry, FaultyError, Submission
-from clser_bench.trial import AnswerKey, Trial
 
 
 class Conflict(NamedTuple):

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from clser_bench.errors import StoreError
-from clser_bench.spec import Pair, Protocol
+from clser_bench.problem import AnswerKey, Trial, Value
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.store.blobs import unpack_array, unpack_metrics
 from clser_bench.store.records import (
     MethodNote,
@@ -21,7 +22,6 @@ from clser_bench.store.records import (
     Slice,
     Tally,
 )
-from clser_bench.trial import AnswerKey, Trial, Value
 
 _TRIAL = """t.source, t.target, t.classes, t.shots, t.seed, t.method, t.version, t.parameters,
   t.features, t.normalisation, t.setting, t.prior, t.fixed4, t.source_key, t.target_key,

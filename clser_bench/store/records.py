@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.spec import Pair
-from clser_bench.trial import Floats, Rows, Trial, Value
+from clser_bench.problem import Floats, Rows, Trial, Value
+from clser_bench.protocol import Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
 ROLES = ("ranked", "bound", "oracle")

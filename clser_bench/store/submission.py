@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench.errors import StoreError
+from clser_bench.problem import AnswerKey, Floats, Trial
 from clser_bench.store.heading import Heading
 from clser_bench.store.records import Metrics
-from clser_bench.trial import AnswerKey, Floats, Trial
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What steers a terminal, or turns the direction of what is read."""

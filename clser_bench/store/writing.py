@@ -9,9 +9,9 @@ from typing import Any
 
 from clser_bench.errors import StoreError
 from clser_bench.hashing import digest, digest_array
+from clser_bench.problem import Trial
 from clser_bench.store.blobs import pack_array, pack_metrics
 from clser_bench.store.records import MethodNote, Record, predictions
-from clser_bench.trial import Trial
 
 
 def put_run(connection: sqlite3.Connection, row: tuple[str, str, str, str]) -> tuple[int, bool]:

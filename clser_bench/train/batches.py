@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
+from clser_bench.problem import Problem, Rows, Table
 from clser_bench.train.contract import Batch, Part, Shape, State, Trained, View
 from clser_bench.train.gather import gather, no_rows
 from clser_bench.train.sampling import Draws, draws
-from clser_bench.trial import Problem, Rows, Table
 
 NOISE_BANK = 1 << 20
 WEAK_NOISE = 0.1

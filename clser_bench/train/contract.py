@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
+from clser_bench.hyperparameters import Range, hyper
 from clser_bench.nn.backbone import SharedClassifier
-from clser_bench.spec import Range, hyper
+from clser_bench.problem import Problem, Value
 from clser_bench.train.parts import Batch, Described, Part, Phase, Shape, State, View
-from clser_bench.trial import Problem, Value
 
 __all__ = [
     "POINTS",

@@ -13,14 +13,14 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from clser_bench.errors import NotApplicableError
+from clser_bench.hashing import generator
+from clser_bench.problem import Job, Outcome
 from clser_bench.registry import create
-from clser_bench.seeding import generator
 from clser_bench.train.contract import Fitted, Method, Trained
 from clser_bench.train.energy import metered
 from clser_bench.train.loop import train_one
 from clser_bench.train.memory import keep_freed_memory
 from clser_bench.train.pack import Result, train_pack
-from clser_bench.trial import Job, Outcome
 
 
 def execute(

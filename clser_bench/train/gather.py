@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clser_bench.problem import Rows, Table
 from clser_bench.train.contract import View
-from clser_bench.trial import Rows, Table
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from clser_bench.errors import MethodError
+from clser_bench.problem import Problem
 from clser_bench.train.adamw import BETAS, EPS, rate_scale
 from clser_bench.train.batches import Feeder, seen, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
 from clser_bench.train.pack import Result, failed, finished
 from clser_bench.train.stack import new_network
 from clser_bench.train.whole import embeddings, refreshed, score_rows
-from clser_bench.trial import Problem
 
 
 def train_one(

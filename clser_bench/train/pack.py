@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from clser_bench.problem import Problem
 from clser_bench.train.adamw import StackedAdamW, rate_scale
 from clser_bench.train.batches import Feeder, seen
 from clser_bench.train.contract import Batch, Phase, State, Trained, bind, check_phases
 from clser_bench.train.stack import Stack, new_network, stack_states
 from clser_bench.train.whole import Call, refreshed, score_rows
-from clser_bench.trial import Problem
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from clser_bench.hashing import digest
+from clser_bench.problem import Job
 from clser_bench.registry import create
 from clser_bench.train.contract import Shape, Trained
 from clser_bench.train.sampling import per_class
-from clser_bench.trial import Job
 
 FITTED_LIMIT = 64
 """Fitted jobs run one after the other; a pack of them only saves messages."""

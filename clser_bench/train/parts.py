@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from clser_bench.trial import Problem
+from clser_bench.problem import Problem
 
 Part = Literal["labelled", "source", "target"]
 State = dict[str, Tensor]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clser_bench.seeding import generator, seed_of
+from clser_bench.hashing import generator, seed_of
+from clser_bench.problem import Problem, Rows
 from clser_bench.train.contract import Trained
-from clser_bench.trial import Problem, Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from clser_bench.problem import Problem
 from clser_bench.train.contract import Shape, State, Trained
 from clser_bench.train.sampling import initial_seed
-from clser_bench.trial import Problem
 
 
 def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dtype) -> nn.Module:

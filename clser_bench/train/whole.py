@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
+from clser_bench.problem import Problem, Rows, Table
 from clser_bench.train.contract import Described, State, Trained, View
 from clser_bench.train.gather import rows_view
-from clser_bench.trial import Problem, Rows, Table
 
 CHUNK = 1024
 

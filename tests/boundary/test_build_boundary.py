@@ -12,9 +12,10 @@ from fake_corpora import content_tables, memory_corpus, permuted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.data.build import Fold, build
-from clser_bench.spec import Protocol, classes_of
-from clser_bench.trial import AnswerKey, Corpus, Problem
+from clser_bench.corpora.model import Corpus
+from clser_bench.problem import AnswerKey, Problem
+from clser_bench.protocol import Protocol, classes_of
+from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}

@@ -13,15 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench import registry
-from clser_bench.data import build as building
-from clser_bench.data.build import Fold, Tables, build
-from clser_bench.data.draws import draw
-from clser_bench.data.held_out import hold_out
+from clser_bench.corpora import build as building
+from clser_bench.corpora.model import Corpus
 from clser_bench.features.joined import joined
-from clser_bench.spec import Protocol, Shots
+from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
+from clser_bench.protocol import Protocol, Shots
+from clser_bench.splits import Fold, Tables, build, draw, hold_out
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
-from clser_bench.trial import AnswerKey, Corpus, Job, Labelled, Outcome, Problem, Rows, Table
 from tests.problems import random_problem
 
 CLASSES = ("anger", "fear", "sadness")

@@ -13,8 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from clser_bench.errors import SpecError
+from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
-from clser_bench.spec import hyper
 from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained
 from clser_bench.train.loop import train_one
 from clser_bench.train.pack import train_pack

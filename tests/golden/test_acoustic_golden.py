@@ -11,7 +11,7 @@ import pytest
 
 from clser_bench.features.catalogue import feature_set, layer_set
 from clser_bench.features.encoders.models import Encoder
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
 
 RATE = 16_000
 

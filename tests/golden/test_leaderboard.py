@@ -20,15 +20,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clser_bench.hashing import generator
+from clser_bench.problem import SkippedFile
+from clser_bench.protocol import Pair
 from clser_bench.report.comparison import compare
 from clser_bench.report.comparison_text import markdown
 from clser_bench.report.site.build import build_site
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.seeding import generator
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
-from clser_bench.trial import Skipped
 from tests.records import CLASSES, answer_key, hole, ok, trial
 
 FOLDER = Path(__file__).parent / "leaderboard"
@@ -103,7 +103,7 @@ def fill(store: Store, given: dict[str, dict[str, str]]) -> None:
             records.append(ok(of, [int(digit) for digit in predicted], key))
     store.plan("bco", trials, pairs=PAIRS, config={}, methods=NOTES)
     store.put(records)
-    store.put_skipped([Skipped(corpus="O", name="x.wav", reason="empty")])
+    store.put_skipped([SkippedFile(corpus="O", name="x.wav", reason="empty")])
 
 
 def write(folder: Path) -> dict[str, str]:

@@ -10,14 +10,14 @@ import pytest
 import soundfile
 from tiny_encoders import save_tiny
 
-from clser_bench.data.audio import Audio, content_hash, decode
-from clser_bench.data.corrupt import corrupted
-from clser_bench.data.corruptions import Corruption
-from clser_bench.data.manifest import read_manifest
+from clser_bench.corpora.audio import Audio, content_hash, decode
+from clser_bench.corpora.corrupt import corrupted
+from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.manifest import read_manifest
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.extract import feature_table
 from clser_bench.features.reading import CORRUPTED_RATE, Corrupted, corrupted_corpus, unchanged
-from clser_bench.trial import Corpus
 from tests.tiny import write_corpora
 
 

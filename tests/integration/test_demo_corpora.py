@@ -16,23 +16,23 @@ from scipy import signal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 
-from clser_bench.data.corpus import read_corpus
-from clser_bench.data.definitions import corpus_specs, suites
-from clser_bench.data.demo import demo_corpora
-from clser_bench.data.demo.takes import takes
-from clser_bench.data.find import find_corpora
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.definitions import corpus_specs, suites
+from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.model import Corpus
+from clser_bench.demo import demo_corpora
+from clser_bench.demo.takes import takes
 from clser_bench.features.catalogue import feature_set
-from clser_bench.spec import classes_of
-from clser_bench.trial import Corpus
+from clser_bench.protocol import classes_of
 
 CODES = suites()["demo"].corpora
 
 AGAIN = """
 import hashlib, io, sys, soundfile
-from clser_bench.data.demo.espeak import synthesise
-from clser_bench.data.demo.languages import LANGUAGES
-from clser_bench.data.demo.sound import RATE, record
-from clser_bench.data.demo.takes import takes
+from clser_bench.demo.espeak import synthesise
+from clser_bench.demo.languages import LANGUAGES
+from clser_bench.demo.sound import RATE, record
+from clser_bench.demo.takes import takes
 for language in reversed(LANGUAGES):
     wanted = takes()[language.code][::-11]
     for take, spoken in zip(wanted, synthesise([take.request for take in wanted])):

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from clser_bench import registry
 from clser_bench.cli.main import app
 from clser_bench.errors import SpecError
+from clser_bench.protocol import Pair
 from clser_bench.run.config import RunConfig
 from clser_bench.run.embeddings import embeddings
 from clser_bench.run.main import run
 from clser_bench.run.plan import make_plan
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.train.loop import embed
 from clser_bench.train.stack import new_network

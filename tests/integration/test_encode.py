@@ -10,7 +10,7 @@ import soundfile
 from signals import RATE, Counting, read_tones
 from tiny_encoders import save_tiny
 
-from clser_bench.data.audio import decode
+from clser_bench.corpora.audio import decode
 from clser_bench.errors import FeatureError
 from clser_bench.features.catalogue import feature_set
 from clser_bench.features.encoders import run

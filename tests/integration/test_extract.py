@@ -16,7 +16,7 @@ from clser_bench.features import acoustic, extract
 from clser_bench.features.catalogue import feature_set
 from clser_bench.features.extract import feature_table, table_key
 from clser_bench.features.sets import INSTANTS
-from clser_bench.trial import open_table
+from clser_bench.problem import open_table
 
 PITCH = feature_set("acoustic").summary.index("mean_pitch")
 TONES = tuple(90 + 4.0 * number for number in range(100))

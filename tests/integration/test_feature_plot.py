@@ -38,7 +38,7 @@ def plot(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_two_figures_are_written_and_named(suffix: str, plot, manifest: Path, tmp_path: Path):
-    from clser_bench.data.manifest import read_manifest
+    from clser_bench.corpora.manifest import read_manifest
 
     (corpus,) = read_manifest(manifest, cache=tmp_path / "other")
     result = plot(corpus.spec.code, "--by", "speaker", "--out", f"x.{suffix}")

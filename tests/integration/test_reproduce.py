@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run import provenance
 from clser_bench.run.config import RunConfig
-from clser_bench.spec import Pair, Protocol
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]

@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 
 from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
+from clser_bench.problem import Outcome
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run import local, main
 from clser_bench.run.config import RunConfig, parse_settings
 from clser_bench.run.main import Summary, run
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import make_plan
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
 from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.energy import Used
-from clser_bench.trial import Outcome
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]

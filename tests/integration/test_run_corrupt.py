@@ -17,11 +17,13 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import running
 from clser_bench.cli.robustness import scales
-from clser_bench.data.corruptions import Corruption
+from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.features.aligned import aligned
 from clser_bench.features.languages import hear
 from clser_bench.features.normalise import normalised
+from clser_bench.problem import Outcome
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.report.robustness import robustness
 from clser_bench.run import local
 from clser_bench.run.choice import choose
@@ -31,9 +33,7 @@ from clser_bench.run.main import run
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.sides import Sides
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.database import Store
-from clser_bench.trial import Outcome
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]

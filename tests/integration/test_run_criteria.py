@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import Value
+from clser_bench.protocol import Protocol
 from clser_bench.report.tables import leaderboard
 from clser_bench.run import main
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
 from clser_bench.run.sweep import measures
-from clser_bench.spec import Protocol
 from clser_bench.store.database import Store
-from clser_bench.trial import Value
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]

@@ -10,11 +10,11 @@ from signals import voice
 from tiny_encoders import save_tiny
 
 from clser_bench.errors import FeatureError
+from clser_bench.protocol import Protocol
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
 from clser_bench.run.plan import make_plan
-from clser_bench.spec import Protocol
 from clser_bench.store.database import Store
 
 Config = Callable[..., RunConfig]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import CorpusError, SpecError
+from clser_bench.problem import Outcome
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run import local, main, select
@@ -21,10 +23,8 @@ from clser_bench.run.main import run, run_points
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import make_plan
 from clser_bench.run.work import left
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from clser_bench.trial import Outcome
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import Outcome
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run import local, work
 from clser_bench.run.config import RunConfig, parse_settings
 from clser_bench.run.main import run
@@ -24,11 +26,9 @@ from clser_bench.run.sweep.objectives import OBJECTIVES
 from clser_bench.run.sweep.search import new_search
 from clser_bench.run.sweep.space import read_space
 from clser_bench.run.work import Work
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
 from clser_bench.swept import Swept
-from clser_bench.trial import Outcome
 from tests.tiny import write_corpora
 
 LEAN = '''"""Scores that lean to a class."""
@@ -36,7 +36,7 @@ import os
 from dataclasses import dataclass
 import numpy as np
 from clser_bench.registry import register
-from clser_bench.spec import hyper
+from clser_bench.protocol import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)

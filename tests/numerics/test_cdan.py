@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from clser_bench import registry
 from clser_bench.nn import discrepancy
+from clser_bench.problem import Problem, Table
 from clser_bench.train.batches import Feeder, trial_of
 from clser_bench.train.contract import Batch, Shape, Trained
 from clser_bench.train.loop import train_one
-from clser_bench.trial import Problem, Table
 from tests.problems import random_problem
 
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from signals import RATE, sine, voice
 
-from clser_bench.data.audio import decode
+from clser_bench.corpora.audio import decode
 from clser_bench.errors import MissingExtraError
 from clser_bench.features import compare16
 from clser_bench.features.compare16_names import INSTANT_NAMES, SUMMARY_NAMES
 from clser_bench.features.egemaps import extract as extract_egemaps
 from clser_bench.features.pooling import pool
 from clser_bench.features.sets import INSTANTS
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 

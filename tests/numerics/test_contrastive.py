@@ -14,9 +14,9 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import contrastive
 from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.problem import Problem, Table
 from clser_bench.train.contract import Batch, Described, Trained, View
 from clser_bench.train.pack import train_pack
-from clser_bench.trial import Problem, Table
 from tests.problems import random_problem
 
 

@@ -7,10 +7,10 @@ import pytest
 from scipy import signal
 from signals import sine, voice
 
-from clser_bench.data import corrupt
-from clser_bench.data.corrupt import corrupted
-from clser_bench.data.corruptions import KINDS, Corruption, parse
-from clser_bench.seeding import generator
+from clser_bench.corpora import corrupt
+from clser_bench.corpora.corrupt import corrupted
+from clser_bench.corpora.corruptions import KINDS, Corruption, parse
+from clser_bench.hashing import generator
 
 RATE = 16_000
 ALL = parse(*KINDS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from clser_bench.protocol import Pair
 from clser_bench.report.resampling import Counts, _weights, resample, stacks
 from clser_bench.report.statistics import (
     crossed_bootstrap,
@@ -16,7 +17,6 @@ from clser_bench.report.statistics import (
     mean_interval,
     paired_difference,
 )
-from clser_bench.spec import Pair
 
 BC = Pair("B", "C")
 

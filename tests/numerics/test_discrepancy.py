@@ -14,8 +14,8 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import discrepancy
 from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.problem import Problem, Table
 from clser_bench.train.loop import train_one
-from clser_bench.trial import Problem, Table
 from tests.problems import random_problem
 
 Loss = Callable[..., Tensor]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from signals import RATE, sine, voice
 
-from clser_bench.data.audio import decode
+from clser_bench.corpora.audio import decode
 from clser_bench.features.catalogue import feature_set
 from clser_bench.features.egemaps_names import INSTANT_NAMES, SUMMARY_NAMES
 from clser_bench.features.pooling import pool

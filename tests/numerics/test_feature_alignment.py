@@ -11,7 +11,7 @@ from clser_bench.features.alignment import ALIGNMENTS, align
 from clser_bench.features.egemaps_names import SUMMARY_NAMES as EGEMAPS
 from clser_bench.features.equivalents import MEANING
 from clser_bench.features.rotations import Side, by_anchors
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
 
 LATENT, A, B = 6, 20, 30
 

@@ -15,10 +15,10 @@ import pytest
 from scipy.stats import binom
 from scipy.stats import t as student
 
+from clser_bench.protocol import Pair
 from clser_bench.report.comparison import _averaged, _directed
 from clser_bench.report.resampling import Counts
 from clser_bench.report.statistics import crossed_bootstrap, mean_interval
-from clser_bench.spec import Pair
 
 CLASSES, SIZE = 5, 14
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))

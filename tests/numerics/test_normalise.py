@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from clser_bench.errors import FeatureError
 from clser_bench.features import normalise
 from clser_bench.features.normalise import normalised
-from clser_bench.trial import Table
+from clser_bench.problem import Table
 
 SPEAKERS = np.array(["ada", "bob", "ada", "bob", "cy"])
 

@@ -61,7 +61,7 @@ def test_pauses_between_tones_are_unvoiced():
 @pytest.mark.filterwarnings("default")
 def test_agrees_with_opensmile_on_speech(real_corpora):
     pytest.importorskip("opensmile")
-    from clser_bench.data.audio import decode
+    from clser_bench.corpora.audio import decode
     from clser_bench.features.egemaps import _process
     from clser_bench.features.egemaps_names import INSTANT_NAMES
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.projection import check, project, standardised
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from signals import RATE, voice
 
-from clser_bench.data.audio import decode
+from clser_bench.corpora.audio import decode
 from clser_bench.features import acoustic, egemaps, minimal
 from clser_bench.features.acoustic_names import INSTANT_NAMES as ACOUSTIC
 from clser_bench.features.acoustic_names import SUMMARY_NAMES as ACOUSTIC_SUMMARY
@@ -18,7 +18,7 @@ from clser_bench.features.quality import (
     harmonic_spectrum,
     quality_columns,
 )
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
 
 
 def columns(samples: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from clser_bench import registry
 from clser_bench.nn.balance import balance
+from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import class_offsets
-from clser_bench.trial import Labelled, Problem, Table
 from tests.problems import random_problem
 
 MODULE = importlib.import_module("clser_bench.methods.self_training")

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn import consistency
+from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.train.contract import Shape, Trained, View
 from clser_bench.train.loop import train_one
-from clser_bench.trial import Labelled, Problem, Table
 from tests.problems import random_problem
 
 PROPAGATION = importlib.import_module("clser_bench.methods.label_propagation")

@@ -11,10 +11,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from clser_bench import registry
 from clser_bench.errors import MethodError
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
+from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow import subspaces
 from clser_bench.shallow.sides import sides_of
-from clser_bench.trial import Labelled, Problem, Table
 from tests.problems import random_problem
 
 

@@ -19,8 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from clser_bench import registry
-from clser_bench.seeding import generator
-from clser_bench.trial import Labelled, Problem, Table
+from clser_bench.hashing import generator
+from clser_bench.problem import Labelled, Problem, Table
 from tests.problems import random_problem
 
 STRENGTH = 0.05

@@ -12,10 +12,10 @@ import pytest
 from scipy.optimize import LinearConstraint, minimize
 
 from clser_bench import registry
-from clser_bench.seeding import generator
+from clser_bench.hashing import generator
+from clser_bench.problem import Problem, Table
 from clser_bench.shallow import transport
 from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.trial import Problem, Table
 from tests.problems import random_problem
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn.backbone import SharedClassifier
+from clser_bench.problem import Problem, Table, Value
 from clser_bench.train.contract import Batch, Described, Trained, View
 from clser_bench.train.pack import train_pack
-from clser_bench.trial import Problem, Table, Value
 from tests.problems import random_problem
 
 

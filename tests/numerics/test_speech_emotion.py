@@ -11,10 +11,10 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import MultiTaskLasso
 
 from clser_bench import registry
+from clser_bench.problem import Table
 from clser_bench.shallow import regression
 from clser_bench.shallow.regression import joint_adaptive_regression
 from clser_bench.train.contract import Fitted
-from clser_bench.trial import Table
 from tests.problems import random_problem
 
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from fake_corpora import write_tone
 
-from clser_bench.data.audio import Audio, content_hash, decode
+from clser_bench.corpora.audio import Audio, content_hash, decode
 from clser_bench.errors import AudioError
 
 

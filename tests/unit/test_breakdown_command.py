@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from clser_bench.cli.breakdown import breakdown
 from clser_bench.errors import ClserError, SpecError
+from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import BY
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from tests.breakdowns import put
 from tests.records import answer_key

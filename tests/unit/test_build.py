@@ -12,13 +12,11 @@ from fake_corpora import content_tables, memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.data.build import Fold, build, target_rows
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.draws import labelled_rows
-from clser_bench.data.halves import halves
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
-from clser_bench.spec import Protocol, classes_of
-from clser_bench.trial import Corpus
+from clser_bench.protocol import Protocol, classes_of
+from clser_bench.splits import Fold, build, halves, labelled_rows, target_rows
 
 CLASSES = ("anger", "fear", "sadness")
 SOURCE = memory_corpus("S", {"anger": 9, "boredom": 8, "fear": 7, "sadness": 11})

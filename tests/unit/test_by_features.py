@@ -1,8 +1,8 @@
 """The table with a row a feature set, from tables made by hand."""
 
+from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.statistics import Interval
-from clser_bench.spec import Pair
 from tests import tools
 
 

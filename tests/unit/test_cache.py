@@ -7,8 +7,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from clser_bench.data.cache import cache_folder
 from clser_bench.errors import ClserError
+from clser_bench.files import cache_folder
 
 
 def test_named_by_the_environment(own_cache: Path) -> None:

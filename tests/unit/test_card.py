@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.card import Card, Machine, Requested, Software, as_text, seal
 from clser_bench.report.card_making import make_card, runs_of
 from clser_bench.report.card_reading import read_card
 from clser_bench.report.tables import leaderboard
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from tests.boards import KEY, PAIRS, run
 from tests.records import hole, ok, trial

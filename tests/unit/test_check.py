@@ -11,10 +11,10 @@ import pytest
 import soundfile
 from fake_corpora import toy_spec, write_tone, write_toy
 
-from clser_bench.data.check import Check, check
-from clser_bench.data.corpus import read_corpus
+from clser_bench.corpora.check import Check, check
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError
-from clser_bench.trial import Corpus
 
 SPEC = toy_spec("X", counts={"anger": 4, "boredom": 5, "fear": 1}, speakers=3)
 

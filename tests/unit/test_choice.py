@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.progress import SILENT
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError, SpecError
+from clser_bench.progress import SILENT
+from clser_bench.protocol import CorpusSpec, Pair, Protocol
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
-from clser_bench.spec import CorpusSpec, Pair, Protocol
-from clser_bench.trial import Corpus
 
 Choose = Callable[..., Choice]
 

@@ -9,9 +9,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from clser_bench.problem import Trial
+from clser_bench.protocol import Protocol
 from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.spec import Protocol
-from clser_bench.trial import Trial
 from tests import tools
 from tests.records import trial
 from tests.tiny import write_corpora, write_method

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from fake_corpora import toy_spec, write_tone, write_toy
 
-from clser_bench.data.corpus import list_corpus, read_corpus
-from clser_bench.data.definitions import corpus_specs
+from clser_bench.corpora.corpus import list_corpus, read_corpus
+from clser_bench.corpora.definitions import corpus_specs
 from clser_bench.errors import CorpusError, SpecError
 
 SPEC = toy_spec("X", genders={"ada": "female", "bob": "male"})

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clser_bench.data import corruptions
-from clser_bench.data.corruptions import KINDS, Corruption, parse
+from clser_bench.corpora import corruptions
+from clser_bench.corpora.corruptions import KINDS, Corruption, parse
 from clser_bench.errors import SpecError
 
 

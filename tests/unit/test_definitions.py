@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clser_bench.data import definitions
-from clser_bench.data.definitions import corpus_specs, suites
+from clser_bench.corpora import definitions
+from clser_bench.corpora.definitions import corpus_specs, suites
 from clser_bench.errors import SpecError
 
 REAL = ("B", "C", "E", "N", "O", "R", "T", "U")

@@ -10,14 +10,14 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from clser_bench.data.definitions import corpus_specs, suites
-from clser_bench.data.demo import demo_corpora, espeak, write
-from clser_bench.data.demo.languages import LANGUAGES
-from clser_bench.data.demo.rules import PARAMETERS, RULES, changes
-from clser_bench.data.demo.sound import RATE, record
-from clser_bench.data.demo.takes import recipe, takes
+from clser_bench.corpora.definitions import corpus_specs, suites
+from clser_bench.demo import demo_corpora, espeak, write
+from clser_bench.demo.languages import LANGUAGES
+from clser_bench.demo.rules import PARAMETERS, RULES, changes
+from clser_bench.demo.sound import RATE, record
+from clser_bench.demo.takes import recipe, takes
 from clser_bench.errors import CorpusError, MissingExtraError
-from clser_bench.spec import EMOTIONS, classes_of
+from clser_bench.protocol import EMOTIONS, classes_of
 
 FEW = MappingProxyType({"DE": takes()["DE"][:2]})
 

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import SpecError
-from clser_bench.spec import Dimension
+from clser_bench.hyperparameters import Dimension
 
 quick = settings(max_examples=80, deadline=None)
 shares = st.floats(0, 1)

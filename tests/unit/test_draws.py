@@ -8,9 +8,9 @@ from fake_corpora import memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.data.draws import draw, labelled_rows
 from clser_bench.errors import CorpusError
-from clser_bench.spec import EMOTIONS
+from clser_bench.protocol import EMOTIONS
+from clser_bench.splits import draw, labelled_rows
 
 COUNTS = {"anger": 20, "disgust": 12, "fear": 20, "neutral": 30, "sadness": 13}
 CORPUS = memory_corpus("X", COUNTS)

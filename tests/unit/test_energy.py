@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import MissingExtraError
+from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
 from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.execute import execute
 from clser_bench.train.pack import Result
-from clser_bench.trial import Job, Outcome
 from tests.problems import random_problem
 from tests.records import answer_key, trial
 

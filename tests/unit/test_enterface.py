@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fake_corpora import write_tone
 
-from clser_bench.data.check import check
-from clser_bench.data.corpus import list_corpus, read_corpus
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.find import find_corpora
+from clser_bench.corpora.check import check
+from clser_bench.corpora.corpus import list_corpus, read_corpus
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.find import find_corpora
 from clser_bench.errors import CorpusError
 
 SPEC = corpus_specs()["E"]

@@ -10,8 +10,8 @@ import pytest
 from pyarrow import parquet
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.report.aggregate import one_line
-from clser_bench.spec import PROTOCOL_VERSION
 from clser_bench.store import exporting
 from clser_bench.store.database import Store
 from tests import boards

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from clser_bench import registry
+from clser_bench.problem import Job, Outcome
 from clser_bench.train import execute as module
 from clser_bench.train import memory
 from clser_bench.train.execute import execute
 from clser_bench.train.loop import train_one
 from clser_bench.train.pack import Result, train_pack
-from clser_bench.trial import Job, Outcome
 from tests.problems import random_problem
 
 PROBLEM = random_problem()

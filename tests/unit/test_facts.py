@@ -9,11 +9,11 @@ import pytest
 import soundfile
 from fake_corpora import toy_spec, write_toy
 
-from clser_bench.data import index
-from clser_bench.data.corpus import read_corpus
-from clser_bench.data.facts import level, recognition_rates, utterance_facts
+from clser_bench.corpora import index
+from clser_bench.corpora.corpus import read_corpus
+from clser_bench.corpora.facts import level, recognition_rates, utterance_facts
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError, CorpusError
-from clser_bench.trial import Corpus
 
 HEADER = "Nr.\tSatz\terkannt\tnatuerlich\n"
 SPACE = "\xa0"

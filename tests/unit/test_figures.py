@@ -11,6 +11,7 @@ import pytest
 from matplotlib.text import Text
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import EMOTIONS, Pair
 from clser_bench.report.confusion_figure import confusion
 from clser_bench.report.curve_figure import learning_curves
 from clser_bench.report.drawing import render
@@ -18,7 +19,6 @@ from clser_bench.report.figure_parts import heading
 from clser_bench.report.forest_figure import forest
 from clser_bench.report.heat_figure import heat_map
 from clser_bench.report.rank_figure import rank_diagram
-from clser_bench.spec import EMOTIONS, Pair
 from tests.boards import PAIRS
 from tests.drawn import HOLE, HOSTILE, board, line, many, texts
 

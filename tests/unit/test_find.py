@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fake_corpora import toy_spec, write_tone, write_toy
 
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.find import find_corpora
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.find import find_corpora
 from clser_bench.errors import CorpusError
 
 SPECS = {"X": toy_spec("X")}

@@ -7,11 +7,11 @@ import itertools
 import pytest
 from matplotlib.colors import Normalize
 
+from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell
 from clser_bench.report.confusion_figure import draw_cell, luminance
 from clser_bench.report.drawing import render
 from clser_bench.report.heat_figure import heat_map
-from clser_bench.spec import Pair
 from tests.boards import TWELVE
 from tests.drawn import HOLE, board, labels, line
 

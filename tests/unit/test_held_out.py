@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.data.held_out import hold_out
-from clser_bench.trial import Labelled
+from clser_bench.problem import Labelled
+from clser_bench.splits import hold_out
 
 quick = settings(max_examples=60, deadline=None)
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from clser_bench.errors import StoreError
 from clser_bench.hashing import digest, digest_array
-from clser_bench.spec import PROTOCOL_VERSION
+from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.store import exchange, exporting
 from clser_bench.store.checking import check_result, check_trial
 from clser_bench.store.database import Store

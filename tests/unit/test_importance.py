@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
+from clser_bench.hyperparameters import Dimension
 from clser_bench.report.importance import FEWEST, TREES, TRIED, importances
-from clser_bench.spec import Dimension
 from clser_bench.swept import Swept, SweptPoint
 
 UNIT = tuple(Dimension(name=name) for name in "abc")

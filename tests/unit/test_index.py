@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from fake_corpora import write_tone
 
-from clser_bench.data import index
-from clser_bench.data.audio import Audio
-from clser_bench.data.index import Sound, figures, measure
+from clser_bench.corpora import index
+from clser_bench.corpora.audio import Audio
+from clser_bench.corpora.index import Sound, figures, measure
 from clser_bench.errors import AudioError
 
 

@@ -12,7 +12,7 @@ import pytest
 from clser_bench.errors import FeatureError
 from clser_bench.features import joined as module
 from clser_bench.features.joined import joined
-from clser_bench.trial import open_table
+from clser_bench.problem import open_table
 from tests.problems import random_table
 
 FIRST, SECOND = random_table("first", n=7), random_table("second", n=5)

@@ -10,7 +10,7 @@ import pytest
 from fake_corpora import write_tone
 from pyarrow import parquet
 
-from clser_bench.data.manifest import read_manifest
+from clser_bench.corpora.manifest import read_manifest
 from clser_bench.errors import CorpusError
 
 Row = dict[str, str]

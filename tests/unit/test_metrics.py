@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as hnp
 from sklearn import metrics as oracle
 
 from clser_bench.errors import MethodError
+from clser_bench.problem import Outcome
 from clser_bench.scoring.metrics import join, measure, score
-from clser_bench.trial import Outcome
 from tests.records import answer_key, trial
 
 

@@ -12,15 +12,15 @@ import pytest
 from scipy.stats import entropy
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
+from clser_bench.protocol import Pair
 from clser_bench.run.sweep import measures
 from clser_bench.run.sweep.evaluate import Drawn, by_draw, cells
 from clser_bench.run.sweep.objectives import OBJECTIVES, objective, refuse_few
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from clser_bench.trial import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from tests.problems import random_problem
 from tests.records import answer_key, hole, trial
 

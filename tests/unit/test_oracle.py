@@ -11,13 +11,13 @@ from fake_corpora import content_tables, memory_corpus
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut
 
-from clser_bench.data.build import Fold, build
+from clser_bench.corpora.model import Corpus
+from clser_bench.protocol import Protocol
 from clser_bench.run import names
 from clser_bench.scoring import oracle
 from clser_bench.scoring.oracle import speaker_groups, target_oracle
 from clser_bench.scoring.routines import ROUTINES
-from clser_bench.spec import Protocol
-from clser_bench.trial import Corpus
+from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 20, "fear": 16, "sadness": 12}

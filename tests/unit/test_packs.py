@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clser_bench.problem import Job, Trial
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run.packs import FIVE, Pack, blocks, cut
-from clser_bench.spec import Pair, Protocol
-from clser_bench.trial import Job, Trial
 from tests.problems import random_problem
 
 PROBLEM = random_problem()

@@ -21,10 +21,10 @@ from typer.testing import CliRunner, Result
 from clser_bench.cli.feature_plot import MEASURES, plot
 from clser_bench.errors import ClserError, CorpusError, FeatureError, SpecError
 from clser_bench.features.acoustic_names import SUMMARY_NAMES
+from clser_bench.hashing import generator
+from clser_bench.protocol import EMOTIONS
 from clser_bench.report.drawing import COLOURS, EMOTION_COLOURS, Speech, plain, render
 from clser_bench.report.pictures import draw_distributions, draw_projection
-from clser_bench.seeding import generator
-from clser_bench.spec import EMOTIONS
 from tests.tiny import write_corpora
 
 HOSTILE = "$\\frac{1}{0}$ <script>alert(1)</script>\n&amp; $x"

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clser_bench.data.families import FAMILIES, family
 from clser_bench.errors import SpecError
+from clser_bench.protocol import FAMILIES, family
 from clser_bench.report import pivot
 from clser_bench.report.tables import leaderboard, render_layouts
 from clser_bench.store.database import Store

@@ -16,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.robustness import robustness as command
 from clser_bench.cli.robustness import scales
-from clser_bench.data.corruptions import KINDS, parse
+from clser_bench.corpora.corruptions import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.features.aligned import written
 from clser_bench.features.languages import Heard
+from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
 from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
 from clser_bench.report.drawing import COLOURS
@@ -29,7 +30,6 @@ from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
 from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
 from tests import boards

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from clser_bench.errors import SpecError
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.spec import Pair, Protocol
 
 
 def test_options_survive_json(tmp_path: Path) -> None:

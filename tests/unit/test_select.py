@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import SpecError
+from clser_bench.problem import Trial
+from clser_bench.protocol import Pair, Protocol
 from clser_bench.run.select import check, choose, of_point, others
-from clser_bench.spec import Pair, Protocol
 from clser_bench.store.records import candidate
-from clser_bench.trial import Trial
 from tests.records import trial
 
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))

@@ -165,7 +165,7 @@ def test_a_table_that_is_there_stays(tmp_path: Path):
 @pytest.mark.parametrize("name", ["instants.npy", "summary.npy"])
 @pytest.mark.parametrize("kept", [0, 50, 150])
 def test_a_cut_table_is_removed_and_told(tmp_path: Path, caplog, name: str, kept: int):
-    from clser_bench.trial import open_table
+    from clser_bench.problem import open_table
 
     make_table(tmp_path)
     open_table.cache_clear()

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from clser_bench.errors import StoreError
-from clser_bench.spec import Pair
+from clser_bench.problem import SkippedFile
+from clser_bench.protocol import Pair
 from clser_bench.store import schema
 from clser_bench.store.blobs import pack_array, unpack_array
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote, Record
-from clser_bench.trial import Skipped
 from tests.records import answer_key, hole, ok, trial
 
 KEY = answer_key([0, 0, 1, 1, 2])
@@ -180,7 +180,7 @@ def test_options_must_be_json(path):
 
 
 def test_skipped_files_are_kept(path):
-    items = (Skipped(corpus="B", name="a.wav", reason="no header"),)
+    items = (SkippedFile(corpus="B", name="a.wav", reason="no header"),)
     with Store(path) as store:
         store.put_skipped(items)
         store.put_skipped(items)

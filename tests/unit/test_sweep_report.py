@@ -24,6 +24,7 @@ from matplotlib.text import Text
 from scipy import stats
 
 from clser_bench.errors import SpecError
+from clser_bench.hyperparameters import Dimension
 from clser_bench.report.drawing import render
 from clser_bench.report.sweep_axes import axes_of
 from clser_bench.report.sweep_choice import finished, measured, unflattered, weigh
@@ -31,7 +32,6 @@ from clser_bench.report.sweep_figures import ENOUGH, parallel_coordinates, param
 from clser_bench.report.sweep_page import page
 from clser_bench.report.sweep_text import as_csv, as_json, markdown, params_toml, summary
 from clser_bench.run.config import parse_settings
-from clser_bench.spec import Dimension
 from clser_bench.swept import Swept, SweptPoint
 
 HOSTILE = '<script>alert(1)</script> | $x_1$ "q"\n# [x](y) & \\'

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import MissingExtraError, SpecError
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Job, Trial
 from clser_bench.run.packs import Pack, chunks, cut
 from clser_bench.run.sweep.main import rungs
 from clser_bench.run.sweep.search import SEARCHES, Search, Values, grid, new_search
-from clser_bench.spec import Dimension
-from clser_bench.trial import Job, Trial
 from tests.problems import random_problem
 from tests.records import trial
 

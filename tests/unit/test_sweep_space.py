@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.errors import SpecError
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 from clser_bench.run.sweep.space import ALL, GRID, Space, read_space, spaces_of
-from clser_bench.spec import Dimension
-from clser_bench.trial import Value
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -22,7 +22,7 @@ quick = settings(
 TOY = '''"""A method with every kind of hyper-parameter."""
 from dataclasses import dataclass
 from clser_bench.registry import register
-from clser_bench.spec import hyper
+from clser_bench.protocol import hyper
 from clser_bench.train.contract import Fitted
 
 @register("toy-space", version=1)

@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pytest
 
+from clser_bench.problem import SkippedFile
 from clser_bench.report.aggregate import one_line
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
-from clser_bench.trial import Skipped
 from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run
 from tests.records import ok, trial
 
@@ -48,7 +48,7 @@ def test_header_names_every_rule(store):
 def test_notes_and_skipped_files_are_footnotes(store):
     note = "equations reconstructed from the abstract"
     run(store, {"sere": 20}, notes={"sere": MethodNote(assumes_prior="uniform", note=note)})
-    store.put_skipped([Skipped(corpus="C", name="x.wav", reason="empty")])
+    store.put_skipped([SkippedFile(corpus="C", name="x.wav", reason="empty")])
     text = render(leaderboard(store))
     assert f"[1] sere: {note}" in text
     assert "[2] 1 file(s) of C could not be read" in text

@@ -19,7 +19,7 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Precision
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
 from clser_bench.features.torchaudio_import import load_torchaudio
-from clser_bench.trial import Floats
+from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
 """Weights that features do not need."""

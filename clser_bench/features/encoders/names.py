@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.paths import expanded
+from clser_bench.files import expanded
 
 PREFIX = "hf:"
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from clser_bench.corpora.model import Utterance
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.batches import plan
 from clser_bench.features.encoders.forward import Loaded
@@ -23,7 +24,7 @@ from clser_bench.features.reading import unchanged
 from clser_bench.features.sets import INSTANTS, LONGEST_SECONDS, FeatureSet
 from clser_bench.features.shards import Shard, write_shard
 from clser_bench.features.workers import cores, run_tasks
-from clser_bench.trial import Floats, Utterance
+from clser_bench.problem import Floats
 
 CPU_SECONDS = 12
 """Seconds of speech in a batch on a CPU; larger ones leave its caches (benchmarks/features.py)."""

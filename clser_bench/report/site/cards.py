@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.points import Parameters, assigned
-from clser_bench.spec import Pair
 from clser_bench.store.database import Store
 
 _KINDS = {

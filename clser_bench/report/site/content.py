@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line
 from clser_bench.report.layout import HOLE, lay_out
 from clser_bench.report.site.forest import Forest, forest
 from clser_bench.report.site.heat import NOTHING, Shown, Value, mean_of, scale_of, shown, spread_of
-from clser_bench.spec import Pair
 
 _KINDS = {"bound": "bound", "oracle": "oracle", "ranked": ""}
 

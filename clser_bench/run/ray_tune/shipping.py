@@ -17,8 +17,8 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from clser_bench.problem import Job, Problem, Table, Value
 from clser_bench.run.packs import Pack
-from clser_bench.trial import Job, Problem, Table, Value
 
 _EMPTY = Table("", np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from clser_bench.problem import Trial
 from clser_bench.run.plan import Plan
 from clser_bench.run.select import relabelled
 from clser_bench.run.sweep.evaluate import Place, cells
 from clser_bench.run.sweep.objectives import Objective
 from clser_bench.store.database import Store
-from clser_bench.trial import Trial
 
 Group = tuple[str, str]
 """A method and a number of shots."""

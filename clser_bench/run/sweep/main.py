@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from clser_bench.data.cache import cache_folder
-from clser_bench.data.progress import SILENT, Progress
 from clser_bench.errors import SpecError
+from clser_bench.files import cache_folder
+from clser_bench.problem import Trial, Value
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Protocol, Setting
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards
 from clser_bench.run.choice import Say
@@ -28,10 +30,8 @@ from clser_bench.run.sweep.objectives import DEV, ORACLE, Objective, objective, 
 from clser_bench.run.sweep.search import SEARCHES, Values, new_search
 from clser_bench.run.sweep.space import Space
 from clser_bench.run.work import execute, left
-from clser_bench.spec import Protocol, Setting
 from clser_bench.store.database import Store
 from clser_bench.swept import Swept, SweptPoint
-from clser_bench.trial import Trial, Value
 
 POPULATION = 32
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from clser_bench.hashing import generator
+from clser_bench.problem import Problem
 from clser_bench.scoring import criteria
-from clser_bench.seeding import generator
 from clser_bench.store.records import Record
-from clser_bench.trial import Problem
 
 
 def of_target(name: str, record: Record) -> float:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from clser_bench.data.held_out import LEAST_SHOTS
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.spec import Shots
+from clser_bench.protocol import Shots
+from clser_bench.splits import LEAST_SHOTS
 
 Looks = Literal["target", "candidates", "source", "labels"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.stats import qmc
 
 from clser_bench.errors import MissingExtraError, SpecError, did_you_mean
-from clser_bench.seeding import generator, seed_of
-from clser_bench.spec import Dimension
-from clser_bench.trial import Value
+from clser_bench.hashing import generator, seed_of
+from clser_bench.hyperparameters import Dimension
+from clser_bench.problem import Value
 
 Values = tuple[Value, ...]
 """A value for each dimension."""

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.spec import Dimension, Range
-from clser_bench.toml_files import read_toml
-from clser_bench.trial import Value
+from clser_bench.files import read_toml
+from clser_bench.hyperparameters import Dimension, Range
+from clser_bench.problem import Value
 
 ALL, GRID = "all", "grid"
 """Spaces that every method has: everything that it declares, and the values of its `grid`."""

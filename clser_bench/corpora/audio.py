@@ -13,7 +13,7 @@ import soundfile
 import soxr
 
 from clser_bench.errors import AudioError
-from clser_bench.trial import Floats, read_only
+from clser_bench.problem import Floats, read_only
 
 _BLOCK = 1 << 20
 _OPEN_ENDED = 0x7FFFFF00  # writers that do not know the length yet put in a size from here up

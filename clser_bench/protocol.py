@@ -5,11 +5,10 @@ Nothing here reads a file or touches an array.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -253,137 +252,29 @@ def parse_shots(text: str) -> Shots:
     return int(text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """What a hyper-parameter may be, and how a search draws it.
-
-    Attributes:
-        low: smallest value, included.
-        high: largest value, included.
-        log: search on a logarithmic scale.
-        choices: the allowed values, where they are listed.
-        about: one line for `clser-bench show`.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] | None = None
-    about: str = ""
-
-    def check(self, name: str, value: object) -> None:
-        """Raise unless the value is allowed.
-
-        Raises:
-            SpecError: naming the hyper-parameter, the value and what is allowed.
-        """
-        if self.choices is not None:
-            if value not in self.choices:
-                raise SpecError(
-                    f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}"
-                )
-            return
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SpecError(f"{name}={value!r}: a number is needed")
-        low = -math.inf if self.low is None else self.low
-        high = math.inf if self.high is None else self.high
-        if not low <= value <= high:
-            raise SpecError(f"{name}={value!r}: allowed is {low} to {high}")
+FAMILIES = {
+    "Germanic": ("da", "de", "en", "is", "nb", "nl", "nn", "no", "sv"),
+    "Romance": ("ca", "es", "fr", "gl", "it", "pt", "ro"),
+    "Slavic": ("bg", "bs", "cs", "hr", "mk", "pl", "ru", "sk", "sl", "sr", "uk"),
+    "Indo-Iranian": ("bn", "fa", "gu", "hi", "mr", "ne", "pa", "ps", "ur"),
+    "Sinitic": ("cmn", "hak", "nan", "wuu", "yue", "zh"),
+    "Turkic": ("az", "kk", "ky", "tr", "ug", "uz"),
+    "Uralic": ("et", "fi", "hu"),
+    "Semitic": ("am", "ar", "he", "mt"),
+    "Dravidian": ("kn", "ml", "ta", "te"),
+    "Japonic": ("ja",),
+    "Koreanic": ("ko",),
+}
 
 
-def hyper(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    log: bool = False,
-    choices: tuple[Any, ...] | None = None,
-    about: str = "",
-) -> Any:
-    """Declare a hyper-parameter as a dataclass field with a range and a default.
-
-    A float default makes it a real value that may differ between trials of one pack; an
-    integer, boolean or string default makes it structure, which splits packs.
+def family(language: str) -> str:
+    """The family of a language; the language itself where none is listed.
 
     Args:
-        default: the shipped value.
-        low: smallest value allowed.
-        high: largest value allowed.
-        log: whether a search draws it on a logarithmic scale.
-        choices: the allowed values, instead of a range.
-        about: one line of explanation.
+        language: BCP 47 tag, such as `de` or `pt-BR`.
     """
-    span = Range(low=low, high=high, log=log, choices=choices, about=about)
-    return dataclasses.field(default=default, metadata={"range": span})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dimension:
-    """A hyper-parameter that a sweep varies, and over what.
-
-    Attributes:
-        name: of the hyper-parameter.
-        low: smallest value; unused where values are listed.
-        high: largest value.
-        log: even on a logarithmic scale.
-        whole: integers only.
-        choices: the values, where they are listed; empty for a range.
-    """
-
-    name: str
-    low: float = 0.0
-    high: float = 1.0
-    log: bool = False
-    whole: bool = False
-    choices: tuple[int | float | bool | str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.choices:
-            return
-        if math.isinf(self.low) or math.isinf(self.high):
-            raise SpecError(f"{self.name}={self.low}:{self.high}: both ends must be finite")
-        if not self.low < self.high:
-            raise SpecError(f"{self.name}={self.low}:{self.high}: the first must be the smaller")
-        if self.log and self.low <= 0:
-            raise SpecError(
-                f"{self.name}={self.low}:{self.high}: a logarithmic range begins above 0"
-            )
-
-    def at(self, share: float) -> int | float | bool | str:
-        """The value at a place of the dimension.
-
-        Args:
-            share: 0 to 1; listed values have equal parts of it.
-        """
-        if self.choices:
-            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
-        if self.whole:
-            # each integer has an equal part, the ends too
-            low, high = self.low - 0.5, self.high + 0.5
-            value = _between(max(low, 0.5) if self.log else low, high, share, log=self.log)
-            return int(min(max(round(value), math.ceil(self.low)), math.floor(self.high)))
-        value = _between(self.low, self.high, share, log=self.log)
-        return float(min(max(float(f"{value:.6g}"), self.low), self.high))
-
-    def place(self, value: float | bool | str) -> float:
-        """Where a value lies, 0 to 1; the middle of its part where values are listed.
-
-        Raises:
-            SpecError: it is none of the listed values.
-        """
-        if self.choices:
-            if value not in self.choices:
-                raise SpecError(f"{self.name}={value!r}: is none of {self.choices}")
-            return (self.choices.index(value) + 0.5) / len(self.choices)
-        number = float(value)
-        if self.log:
-            return (math.log(max(number, self.low)) - math.log(self.low)) / (
-                math.log(self.high) - math.log(self.low)
-            )
-        return (number - self.low) / (self.high - self.low)
-
-
-def _between(low: float, high: float, share: float, *, log: bool) -> float:
-    if log:
-        return math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
-    return low + share * (high - low)
+    base = language.partition("-")[0].lower()
+    for name, members in FAMILIES.items():
+        if base in members:
+            return name
+    return language

@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.data.demo import speak
+from clser_bench.demo import speak
 from clser_bench.errors import CorpusError, MissingExtraError
 
 RATE = speak.RATE

@@ -11,6 +11,6 @@ with all source labels, a UAR of 43.8 (DE→IT) to 66.7 (ZH→DE), 56.0 in the m
 with 5 shots 47.0. On eGeMAPS: 40.3 to 75.0, mean 54.2; with 5 shots 45.3. Chance is 16.7 or 20.
 """
 
-from clser_bench.data.demo.write import demo_corpora
+from clser_bench.demo.write import demo_corpora
 
 __all__ = ["demo_corpora"]

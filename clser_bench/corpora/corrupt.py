@@ -25,9 +25,9 @@ import scipy.fft
 import soxr
 from scipy import signal
 
-from clser_bench.data.corruptions import Corruption
-from clser_bench.seeding import generator
-from clser_bench.trial import Floats
+from clser_bench.corpora.corruptions import Corruption
+from clser_bench.hashing import generator
+from clser_bench.problem import Floats
 
 VERSION = 1
 """Raised when a corruption of the same name gives other samples."""

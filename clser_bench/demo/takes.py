@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.demo.espeak import Request
-from clser_bench.data.demo.languages import LANGUAGES, Language, Voice
-from clser_bench.data.demo.rules import PARAMETERS, RULES, changes
-from clser_bench.hashing import digest
-from clser_bench.seeding import generator, seed_of
-from clser_bench.spec import CorpusSpec
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.demo.espeak import Request
+from clser_bench.demo.languages import LANGUAGES, Language, Voice
+from clser_bench.demo.rules import PARAMETERS, RULES, changes
+from clser_bench.hashing import digest, generator, seed_of
+from clser_bench.protocol import CorpusSpec
 
 VERSION = 1
 """Raised when the demo corpora come out differently: they get a new folder."""

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from clser_bench.data.cache import cache_folder
-from clser_bench.data.corpus import list_corpus
-from clser_bench.data.index import Sound, measure
+from clser_bench.corpora.corpus import list_corpus
+from clser_bench.corpora.index import Sound, measure
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError
-from clser_bench.spec import EMOTIONS
-from clser_bench.trial import Corpus, Skipped
+from clser_bench.files import cache_folder
+from clser_bench.problem import SkippedFile
+from clser_bench.protocol import EMOTIONS
 
 _K = TypeVar("_K", str, int)
 
@@ -63,7 +64,7 @@ class Check:
     silent: tuple[str, ...]
     clipped: tuple[str, ...]
     left_out: tuple[tuple[str, int], ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedFile, ...]
     differences: tuple[str, ...]
 
 

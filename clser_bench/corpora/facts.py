@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from clser_bench.data.index import measure
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.index import measure
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError, CorpusError
-from clser_bench.trial import Corpus
+from clser_bench.progress import Progress
 
 RECOGNITION = {"emodb": "erkennung.txt"}
 """Corpora that come with the share of listeners who recognised each file: name to file."""

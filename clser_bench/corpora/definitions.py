@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import SpecError
-from clser_bench.spec import CorpusSpec, Suite
+from clser_bench.protocol import CorpusSpec, Suite
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`

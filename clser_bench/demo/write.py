@@ -9,14 +9,14 @@ from pathlib import Path
 
 import soundfile
 
-from clser_bench.data.cache import cache_folder
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.demo.espeak import synthesise
-from clser_bench.data.demo.languages import LANGUAGES, Language
-from clser_bench.data.demo.sound import RATE, record
-from clser_bench.data.demo.takes import VERSION, recipe, takes
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.demo.espeak import synthesise
+from clser_bench.demo.languages import LANGUAGES, Language
+from clser_bench.demo.sound import RATE, record
+from clser_bench.demo.takes import VERSION, recipe, takes
 from clser_bench.errors import CorpusError
+from clser_bench.files import cache_folder
+from clser_bench.progress import SILENT, Progress
 
 _MARKER = "complete.json"
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import soxr
 from scipy import signal
 
-from clser_bench.data.demo import espeak
-from clser_bench.data.demo.languages import Channel
-from clser_bench.data.demo.takes import Take
-from clser_bench.seeding import generator
+from clser_bench.demo import espeak
+from clser_bench.demo.languages import Channel
+from clser_bench.demo.takes import Take
+from clser_bench.hashing import generator
 
 RATE = 16_000
 """Sampling rate of the demo corpora in Hz."""

@@ -1,4 +1,7 @@
-"""The boundary: corpora in, problems without answers and answers without problems out."""
+"""The boundary: corpora in, problems without answers and answers without problems out.
+
+Draws of labelled utterances, speaker folds of the inductive setting, held-out source labels.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.data.draws import draw, labelled_rows, permuted
-from clser_bench.data.halves import halves
-from clser_bench.data.held_out import hold_out
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
-from clser_bench.seeding import generator
-from clser_bench.spec import EMOTIONS, Protocol, Shots
-from clser_bench.trial import AnswerKey, Corpus, Problem, Rows, Table
+from clser_bench.hashing import generator
+from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
+from clser_bench.protocol import EMOTIONS, Protocol, Shots
 
 Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
 """`tables(source, target, rows)`: the normalised tables of both sides of a pair.
@@ -191,4 +192,133 @@ def _answers(target: Corpus, scored: Rows, classes: tuple[str, ...]) -> AnswerKe
         y=np.array([classes.index(utterance.emotion) for utterance in utterances], dtype=np.int64),
         speakers=tuple(utterance.speaker for utterance in utterances),
         names=tuple(utterance.name for utterance in utterances),
+    )
+
+
+def draw(corpus: Corpus, *, classes: Sequence[str], shots: Shots, seed: int) -> Labelled:
+    """Draw the labelled utterances of a source.
+
+    For each (corpus, class, seed) there is one permutation of the class's utterances; the
+    first k are the shots. So a draw with fewer shots lies within one with more, and none
+    depends on the method, the target or the other classes.
+
+    Args:
+        corpus: the source.
+        classes: the pair's emotions, in the order of class indices.
+        shots: utterances per class, or `all`.
+        seed: number of the draw; of no effect with `all`.
+
+    Returns:
+        Class by class in the order drawn; with `all`, by row.
+
+    Raises:
+        CorpusError: a class has fewer utterances than shots, or none at all.
+    """
+    _refuse_scarce(corpus, classes, 1 if shots == "all" else shots)
+    if shots == "all":
+        rows, y = labelled_rows(corpus, classes)
+        return Labelled(rows, y)
+    drawn = [permuted(corpus, emotion, "draw", seed)[:shots] for emotion in classes]
+    return Labelled(np.concatenate(drawn), np.repeat(np.arange(len(classes)), shots))
+
+
+def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
+    """The utterances of a corpus that belong to some classes.
+
+    Args:
+        corpus: the corpus.
+        classes: emotions, in the order of class indices.
+
+    Returns:
+        Rows [m], ascending, and the class index of each [m].
+    """
+    y = np.full(len(corpus.utterances), -1, dtype=np.int64)
+    for index, emotion in enumerate(classes):
+        y[corpus.emotions == emotion] = index
+    rows = np.flatnonzero(y >= 0).astype(np.int64)
+    return rows, y[rows]
+
+
+def permuted(corpus: Corpus, emotion: str, purpose: str, seed: int) -> Rows:
+    """The one permutation of a class's rows for a purpose and a seed.
+
+    Args:
+        corpus: the corpus.
+        emotion: the class.
+        purpose: what the permutation is for.
+        seed: number of the draw.
+    """
+    rows = np.flatnonzero(corpus.emotions == emotion).astype(np.int64)
+    return generator(purpose, corpus.spec.code, emotion, seed).permutation(rows)
+
+
+def _refuse_scarce(corpus: Corpus, classes: Sequence[str], least: int) -> None:
+    counts = {emotion: int(np.sum(corpus.emotions == emotion)) for emotion in classes}
+    scarce = [f"{emotion} has {count}" for emotion, count in counts.items() if count < least]
+    if scarce:
+        raise CorpusError(
+            f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}: {least} labelled "
+            f"utterances per class are asked for, but {', '.join(scarce)}; "
+            f"{'ask for fewer shots' if min(counts.values()) else 'complete the corpus'}, "
+            "or take a pair without the class"
+        )
+
+
+def halves(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
+    """Split the speakers into two halves, each gender as evenly as it goes.
+
+    The split depends on the corpus's code and speakers only, so that all methods, sources and
+    draws share it. The speakers of each gender, in seeded order, are dealt to the halves in
+    turn, going on where the gender before stopped.
+
+    Args:
+        corpus: the target.
+
+    Returns:
+        Two sets of speakers; their sizes differ by one at most.
+
+    Raises:
+        CorpusError: there is only one speaker.
+    """
+    genders = {utterance.speaker: utterance.gender for utterance in corpus.utterances}
+    if len(genders) < 2:
+        raise CorpusError(
+            f"{corpus.spec.title} ({corpus.spec.code}) has one speaker; the inductive setting "
+            "needs at least two, use the transductive one"
+        )
+    dealt: list[str] = []
+    for gender in sorted(set(genders.values())):
+        speakers = sorted(speaker for speaker in genders if genders[speaker] == gender)
+        shuffle = generator("halves", corpus.spec.code, gender)
+        dealt += [speakers[place] for place in shuffle.permutation(len(speakers))]
+    return frozenset(dealt[0::2]), frozenset(dealt[1::2])
+
+
+SHARE = 5
+"""One label in so many is kept back."""
+
+LEAST_SHOTS = 10
+"""Below this a class would be judged by one utterance: `source-risk` and the like do not apply."""
+
+
+def hold_out(labelled: Labelled, *, source: str, seed: int) -> tuple[Labelled, Labelled]:
+    """Part labelled utterances into those to train on and those kept back.
+
+    Args:
+        labelled: of a draw.
+        source: the source's code.
+        seed: number of the draw.
+
+    Returns:
+        The rest, in its order; and a fifth of each class, rounded down but at least one of two.
+    """
+    kept = np.zeros(len(labelled.y), dtype=bool)
+    for label in np.unique(labelled.y):
+        members = np.flatnonzero(labelled.y == label)
+        count = max(len(members) // SHARE, int(len(members) > 1))
+        order = generator("held out", source, int(label), seed).permutation(members)
+        kept[order[:count]] = True
+    return (
+        Labelled(labelled.rows[~kept], labelled.y[~kept]),
+        Labelled(labelled.rows[kept], labelled.y[kept]),
     )

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from clser_bench.data.files import MediaFile, inside, media_files
-from clser_bench.data.index import Sound, measure
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.files import MediaFile, inside, media_files
+from clser_bench.corpora.index import Sound, measure
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
-from clser_bench.spec import CorpusSpec
-from clser_bench.trial import Corpus, Skipped, Utterance
+from clser_bench.problem import SkippedFile
+from clser_bench.progress import Progress
+from clser_bench.protocol import CorpusSpec
 
 _SHOWN = 20
 
@@ -30,7 +31,7 @@ class Listing:
     """
 
     utterances: tuple[Utterance, ...]
-    bad: tuple[Skipped, ...]
+    bad: tuple[SkippedFile, ...]
     left_out: tuple[tuple[str, int], ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,7 +95,7 @@ def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
     read = [reader.read(file) for file in files]
     return Listing(
         utterances=tuple(item for item in read if isinstance(item, Utterance)),
-        bad=tuple(item for item in read if isinstance(item, Skipped)),
+        bad=tuple(item for item in read if isinstance(item, SkippedFile)),
         left_out=tuple(sorted(Counter(item for item in read if isinstance(item, str)).items())),
     )
 
@@ -129,7 +130,7 @@ def assemble(
         else:
             place = listing.places.get(utterance.name)
             reason = f"{place}: {sound.reason}" if place else sound.reason
-            bad.append(Skipped(corpus=spec.code, name=utterance.name, reason=reason))
+            bad.append(SkippedFile(corpus=spec.code, name=utterance.name, reason=reason))
     return Corpus(
         spec=spec,
         root=root,
@@ -170,7 +171,7 @@ class _Reader:
     root: Path
     stems: Counter[str]
 
-    def read(self, file: MediaFile) -> Utterance | Skipped | str:
+    def read(self, file: MediaFile) -> Utterance | SkippedFile | str:
         """An utterance, a bad file, or the reason why the file is left out on purpose."""
         for expression, why in self.ignored:
             if expression.fullmatch(file.name):
@@ -186,7 +187,7 @@ class _Reader:
             return self._bad(file, "is there twice, with different extensions")
         return self._utterance(file, match)
 
-    def _utterance(self, file: MediaFile, match: re.Match[str]) -> Utterance | Skipped | str:
+    def _utterance(self, file: MediaFile, match: re.Match[str]) -> Utterance | SkippedFile | str:
         parts = match.groupdict(default="")
         label, speaker = parts["emotion"], parts["speaker"]
         if label in self.spec.excluded:
@@ -204,7 +205,7 @@ class _Reader:
             text=parts.get("text", ""),
         )
 
-    def _video(self, file: MediaFile, *, fits: bool) -> Skipped | str:
+    def _video(self, file: MediaFile, *, fits: bool) -> SkippedFile | str:
         if self.stems[file.stem] or not fits:
             return "video, not sound"
         return self._bad(
@@ -213,15 +214,15 @@ class _Reader:
             f'ffmpeg -i "{file.path.name}" -vn "{file.path.stem}.wav"',
         )
 
-    def _bad(self, file: MediaFile, reason: str) -> Skipped:
-        return Skipped(corpus=self.spec.code, name=file.name, reason=reason)
+    def _bad(self, file: MediaFile, reason: str) -> SkippedFile:
+        return SkippedFile(corpus=self.spec.code, name=file.name, reason=reason)
 
 
 def _heard(utterance: Utterance, sound: Sound) -> Utterance:
     return replace(utterance, content=sound.content, seconds=sound.seconds, rate=sound.rate)
 
 
-def _refusal(where: str, bad: Sequence[Skipped], total: int) -> str:
+def _refusal(where: str, bad: Sequence[SkippedFile], total: int) -> str:
     lines = [f"  {item.name}: {item.reason}" for item in bad[:_SHOWN]]
     if len(bad) > _SHOWN:
         lines.append(f"  and {len(bad) - _SHOWN} more")

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clser_bench.data.files import media_files
+from clser_bench.corpora.files import media_files
 from clser_bench.errors import CorpusError
-from clser_bench.spec import CorpusSpec
+from clser_bench.protocol import CorpusSpec
 
 _Parts = tuple[str, ...]
 

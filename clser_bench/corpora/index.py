@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.data.audio import Audio, content_hash, decode
-from clser_bench.data.progress import SILENT, Progress
+from clser_bench.corpora.audio import Audio, content_hash, decode
 from clser_bench.errors import AudioError
 from clser_bench.hashing import digest
+from clser_bench.progress import SILENT, Progress
 
 _FORMAT = 1
 _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold

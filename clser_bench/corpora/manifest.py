@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-from clser_bench.data.corpus import Listing, assemble, refuse_bad
-from clser_bench.data.definitions import corpus_specs
-from clser_bench.data.files import inside
-from clser_bench.data.progress import Progress
+from clser_bench.corpora.corpus import Listing, assemble, refuse_bad
+from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.files import inside
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError, did_you_mean
-from clser_bench.spec import EMOTIONS, CorpusSpec, Gender
-from clser_bench.trial import Corpus, Skipped, Utterance
+from clser_bench.problem import SkippedFile
+from clser_bench.progress import Progress
+from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender
 
 REQUIRED = ("path", "speaker", "emotion", "language")
 """Columns that a manifest must have."""
@@ -79,7 +80,7 @@ def read_manifest(
         read = [_read(row, path.parent, spec, uses) for row in groups[name]]
         listing = Listing(
             utterances=tuple(item for item in read if isinstance(item, Utterance)),
-            bad=tuple(item for item in read if isinstance(item, Skipped)),
+            bad=tuple(item for item in read if isinstance(item, SkippedFile)),
             places={row.cells["path"]: row.where for row in groups[name]},
         )
         corpora.append(
@@ -172,11 +173,11 @@ def _known(row: _Row) -> bool:
     return row.cells["emotion"] in EMOTIONS
 
 
-def _read(row: _Row, folder: Path, spec: CorpusSpec, uses: Counter[str]) -> Utterance | Skipped:
+def _read(row: _Row, folder: Path, spec: CorpusSpec, uses: Counter[str]) -> Utterance | SkippedFile:
     name = row.cells["path"]
     faults = _faults(row, folder, uses)
     if faults:
-        return Skipped(corpus=spec.code, name=name, reason=f"{row.where}: {'; '.join(faults)}")
+        return SkippedFile(corpus=spec.code, name=name, reason=f"{row.where}: {'; '.join(faults)}")
     return Utterance(
         name=PurePosixPath(name).as_posix(),
         path=folder / name,
