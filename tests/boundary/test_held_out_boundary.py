@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench import registry
-from clser_bench.corpora import build as building
+from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.joined import joined
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
