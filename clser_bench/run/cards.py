@@ -165,6 +165,6 @@ def _code(folder: Path) -> str:
     folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
     state = hashlib.sha256()
-    for file in (*files, package / "spec.py", package / "registry.py"):
+    for file in (*files, package / "hyperparameters.py", package / "registry.py"):
         state.update(hashlib.sha256(file.read_bytes()).digest())
     return state.hexdigest()
