@@ -18,7 +18,7 @@ import os, time
 from dataclasses import dataclass
 import numpy as np
 from clser_bench.registry import register
-from clser_bench.protocol import hyper
+from clser_bench.hyperparameters import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)

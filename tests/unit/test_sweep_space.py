@@ -22,7 +22,7 @@ quick = settings(
 TOY = '''"""A method with every kind of hyper-parameter."""
 from dataclasses import dataclass
 from clser_bench.registry import register
-from clser_bench.protocol import hyper
+from clser_bench.hyperparameters import hyper
 from clser_bench.train.contract import Fitted
 
 @register("toy-space", version=1)
