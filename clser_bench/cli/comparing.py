@@ -12,7 +12,7 @@ from clser_bench.cli import filters, options
 from clser_bench.cli.output import columns
 
 if TYPE_CHECKING:
-    from clser_bench.report.comparison import Comparison
+    from clser_bench.report.crossed_comparison import Comparison
 
 FORMATS = ("table", "md", "latex", "json")
 

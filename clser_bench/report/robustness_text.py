@@ -11,7 +11,7 @@ from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import HOLE, Layout, signed
 from clser_bench.report.robustness import Curve, Point, Robustness
 from clser_bench.report.rows import Row, csv_of, json_of, rounded
-from clser_bench.report.statistics import Interval
+from clser_bench.report.crossed_statistics import Interval
 from clser_bench.report.tables import FORMATS, WIDTH
 from clser_bench.report.text import markdown, terminal
 

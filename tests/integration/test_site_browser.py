@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from clser_bench.report.comparison import compare
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.comparison_text import layouts
 from clser_bench.report.site.build import Attached, build_site
 from clser_bench.report.site.cards import MethodText
