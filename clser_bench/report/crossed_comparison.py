@@ -25,11 +25,11 @@ import numpy as np
 
 from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
+from clser_bench.report.crossed_statistics import RESAMPLES, crossed_bootstrap, holm
 from clser_bench.report.evidence import SIGNIFICANT, Evidence, count
 from clser_bench.report.ranking import Ranking, rank
 from clser_bench.report.resampling import Counts
 from clser_bench.report.spread import Interval, Spread
-from clser_bench.report.crossed_statistics import RESAMPLES, crossed_bootstrap, holm
 from clser_bench.store.database import Store
 
 

@@ -29,9 +29,8 @@ are resampled then.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,6 +183,11 @@ class Spread:
         """Pointwise interval of a method's advantage over another."""
         return self._interval(self._contrasts([(method, baseline)]), level)
 
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> list[Interval]:
+        """Pointwise intervals of many differences at once: a method and its baseline, each."""
+        found = self._errors(self._contrasts(pairs))
+        return [self._pointwise(found, row, LEVEL) for row in range(len(pairs))]
+
     def _contrasts(self, pairs: Sequence[tuple[str, str]]) -> Reals:
         """Weights of the methods in differences [pairs, m]."""
         place = {name: row for row, name in enumerate(self.methods)}
@@ -194,11 +198,12 @@ class Spread:
         return weights
 
     def _interval(self, weights: Reals, level: float) -> Interval:
-        found = self._errors(weights)
-        estimate = float(found.estimate[0])
+        return self._pointwise(self._errors(weights), 0, level)
+
+    def _pointwise(self, found: _Errors, row: int, level: float) -> Interval:
         if self.reason:
-            return Interval(estimate=estimate, reason=self.reason)
-        return _pointwise(found, 0, level)
+            return Interval(estimate=float(found.estimate[row]), reason=self.reason)
+        return _pointwise(found, row, level)
 
     def _errors(self, weights: Reals) -> _Errors:
         """Estimates, standard errors and degrees of freedom of weighted sums of the methods."""
@@ -443,10 +448,7 @@ def simultaneous(
         errors = found[id(whole)]
         corrected = (1 + np.searchsorted(least, errors.p, side="right")) / (1 + len(least))
         for row, pair in enumerate(pairs):
-            if whole.reason:
-                made[pair] = Interval(estimate=float(errors.estimate[row]), reason=whole.reason)
-                continue
-            interval = _pointwise(errors, row, 1 - pointwise)
+            interval = whole._pointwise(errors, row, 1 - pointwise)  # noqa: SLF001 (same module)
             p = float(corrected[row]) if interval.error else interval.p
             made[pair] = dataclasses.replace(interval, p=p)
     return made
@@ -489,76 +491,6 @@ def rank_intervals(methods: Sequence[str], family: Family) -> dict[str, tuple[in
             low[worst] += 1
             high[best] -= 1
     return {name: (low[name], high[name]) for name in methods}
-
-
-class Evidence:
-    """Spreads of the methods of one condition, each computed when it is first asked for.
-
-    With k shots, two methods are compared on the draws that both have. With all labels each
-    method keeps all its own.
-
-    Args:
-        counts: method to counts, an entry per pair.
-        pooled: all labels were given.
-    """
-
-    def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
-        self._counts = counts
-        self._pooled = pooled
-        self._draws = {
-            method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
-            for method, items in counts.items()
-        }
-        self._spreads: dict[frozenset[int], Spread] = {}
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Methods that have a result on every pair."""
-        return tuple(self._counts)
-
-    def draws(self, *methods: str) -> int:
-        """Draws that methods share; of all labels, those of the method with fewest."""
-        if self._pooled:
-            return min(len(item.seeds) for name in methods for item in self._counts[name])
-        return len(frozenset.intersection(*(self._draws[name] for name in methods)))
-
-    def mean(self, method: str) -> Interval | None:
-        """Interval of a method's mean; None where its pairs share no draw."""
-        whole = self._spread(self._draws[method])
-        return whole.mean(method) if whole else None
-
-    def difference(self, method: str, baseline: str) -> Interval | None:
-        """Pointwise interval of a paired difference; None where the two share no draw."""
-        whole = self._spread(self._draws[method] & self._draws[baseline])
-        return whole.difference(method, baseline) if whole else None
-
-    def family(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
-        """Simultaneous intervals of differences, of those pairs that share a draw."""
-        groups: dict[frozenset[int], list[tuple[str, str]]] = {}
-        for one, other in pairs:
-            name = frozenset() if self._pooled else self._draws[one] & self._draws[other]
-            groups.setdefault(name, []).append((one, other))
-        spreads = [(self._spread(draws), members) for draws, members in groups.items()]
-        return simultaneous([(whole, members) for whole, members in spreads if whole])
-
-    def _spread(self, draws: frozenset[int]) -> Spread | None:
-        if not draws and not self._pooled:
-            return None
-        name = frozenset() if self._pooled else draws
-        if name not in self._spreads:
-            seeds = sorted(draws)
-            chosen = {
-                method: items if self._pooled else [item.at(seeds) for item in items]
-                for method, items in self._counts.items()
-                if self._pooled or self._draws[method] >= draws
-            }
-            self._spreads[name] = spread(chosen, pooled=self._pooled)
-        return self._spreads[name]
-
-
-def every_two(methods: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Every two methods once, in order."""
-    return itertools.combinations(methods, 2)
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:

@@ -23,8 +23,8 @@ import pytest
 from clser_bench.hashing import generator
 from clser_bench.problem import SkippedFile
 from clser_bench.protocol import Pair
-from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.comparison_text import markdown
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.site.build import build_site
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.store.database import Store
