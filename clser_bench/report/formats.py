@@ -40,6 +40,8 @@ class TextTable:
         title: its heading.
         names: of the columns; the first column holds the names of rows.
         cells: text by row and column.
+        summary: columns after the first that are in blocks of their own where a terminal is too
+            narrow for all; 0 for none.
         header: lines above it.
         caption: of LaTeX, two lines; title and header where empty.
         aside: rows that do not compete: shown greyed. Empty for none.
@@ -51,6 +53,7 @@ class TextTable:
     title: str
     names: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
+    summary: int = 0
     header: tuple[str, ...] = ()
     caption: str = ""
     aside: tuple[bool, ...] = ()
@@ -64,7 +67,9 @@ class TextTable:
         names = ("", *(row[0] for row in self.cells))
         places = range(1, len(self.names))
         rows = ((self.names[place], *(row[place] for row in self.cells)) for place in places)
-        return dataclasses.replace(self, names=names, cells=tuple(rows), aside=(), bold=())
+        return dataclasses.replace(
+            self, names=names, cells=tuple(rows), summary=0, aside=(), bold=()
+        )
 
 
 class Footnotes:
@@ -220,10 +225,12 @@ def _blocks(table: TextTable, width: int) -> list[list[int]]:
     """Columns of each block, without the first, as many in a block as fit."""
     columns = zip(table.names, *table.cells, strict=True)
     first, *sizes = (_GAP + max(map(len, column)) for column in columns)
+    if first + sum(sizes) <= width:
+        return [list(range(1, len(table.names)))]
     blocks: list[list[int]] = [[]]
     used = first
     for place, size in enumerate(sizes, start=1):
-        if blocks[-1] and used + size > width:
+        if blocks[-1] and (used + size > width or place == table.summary + 1):
             blocks.append([])
             used = first
         blocks[-1].append(place)
@@ -285,7 +292,7 @@ _SYMBOLS = str.maketrans(
 )
 _NEGATIVE = re.compile(r"(?<![^\s\[(])-(?=\d)")
 _MARK = re.compile(r" \[(\d+)\]$")
-_PAGE = 245  # points: a column of a two-column page is narrower than this
+_COLUMN = 240  # points that a column of a two-column page has at least
 
 
 def latex(tables: Sequence[TextTable]) -> str:
@@ -322,6 +329,12 @@ def _printable(text: str) -> str:
     return _NEGATIVE.sub("−", shown)
 
 
+def _points(text: str) -> float:
+    """About how wide a text is at 9 pt."""
+    narrow, wide = " .,[]()-*", "+−±→"
+    return sum(2.8 if c in narrow else 7.2 if c in wide else 4.5 for c in _MARK.sub("*", text))
+
+
 def _float(table: TextTable, label: str) -> str:
     aside = table.aside or (False,) * len(table.cells)
     rows = []
@@ -344,9 +357,9 @@ def _float(table: TextTable, label: str) -> str:
     # spaces that only align the source would take the place of nothing, and hide long lines
     body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
     body = re.sub(r" \[(\d+)\](?=\}? *(?:&|\\\\))", r"\\textsuperscript{\1}", body)
-    columns = list(zip(table.names, *table.cells, strict=True))
-    points = sum(4.4 * max(len(_MARK.sub("", text)) for text in c) + 6 for c in columns)
-    kind = "table" if points <= _PAGE else "table*"
+    columns = zip(table.names, *table.cells, strict=True)
+    points = sum(6 + max(map(_points, column)) for column in columns)
+    kind = "table" if points <= _COLUMN else "table*"
     caption = table.caption or " ".join([f"{table.title}.", *table.header])
     notes = [escape(line) for line in table.below]
     notes += [f"\\textsuperscript{{{n}}} {escape(t)}" for n, t in enumerate(table.footnotes, 1)]

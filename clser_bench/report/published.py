@@ -20,8 +20,8 @@ from clser_bench.report.model import Leaderboard, Line
 
 MEAN = "mean"
 _HERE = (
-    "here: in brackets ours less theirs; a mean is over the pairs of the paper's mean, and is left "
-    f"out ({MISSING}) where these are unknown or not all in our table"
+    "here: in brackets ours less theirs; a mean is over the pairs of the paper's mean, or, without "
+    f"a difference, over all of our table where these are unknown; {MISSING}: not in our table"
 )
 
 
@@ -185,12 +185,16 @@ def _own_row(
     cells = []
     for pair in (MEAN, *map(str, pairs)):
         number = numbers.get(pair)
+        if pair == MEAN and not number:
+            cells.append("")
+            continue
         asked = number or PublishedNumber(method=method, pair=pair, value=0)
         ours = _ours(line, table, asked, measure)
         if ours is None:
             cells.append(MISSING if number else "")
         else:
-            apart = f" ({signed(ours - number.value)})" if number else ""
+            known = number and (pair != MEAN or number.pairs)
+            apart = f" ({signed(ours - number.value)})" if number and known else ""
             cells.append(f"{ours:.1f}{apart}")
     shown = line.title if line else f"{method}: not in our table"
     return (shown, "here", *cells, _conditions(table, measure))
@@ -213,6 +217,8 @@ def _ours(
     if line is None:
         return None
     cells = {str(pair): cell for pair, cell in zip(table.pairs, line.cells, strict=True)}
+    if number.pair == MEAN and not number.pairs:
+        return line.mean.mean if measure == "UAR" else line.mean.war
     names = number.pairs if number.pair == MEAN else (number.pair,)
     found = [cells[name] for name in names if name in cells]
     values = [cell.mean if measure == "UAR" else cell.war for cell in found]

@@ -103,6 +103,7 @@ def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
         title=table.title,
         header=(condition_line(table), _statistics_line(table), *table.warnings),
         names=("method", *columns, *map(str, table.pairs)),
+        summary=len(columns),
         cells=tuple(body),
         aside=tuple(aside),
         below=(*configurations, *(explanation(table) if explain else ()), *table.remarks),
@@ -138,7 +139,7 @@ def _statistics_line(table: Leaderboard) -> str:
 def _family(table: Leaderboard) -> str:
     number = table.family if table.reference == REFERENCE else table.ranked
     every = "" if table.reference == REFERENCE else "every two of "
-    return f"simultaneous over {every}{number} ranked methods"
+    return f"simultaneous over {every}{number} ranked method{'s' * (number != 1)}"
 
 
 def explanation(table: Leaderboard) -> Iterator[str]:
@@ -265,7 +266,8 @@ def _configurations(table: Leaderboard) -> Iterator[str]:
 def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     """A leaderboard for a paper: mean, interval and difference, or mean and pairs.
 
-    The best ranked method is bold where it is separable from the reference.
+    The best ranked method is bold where it is separable from the reference; rows that are not
+    ranked are grey.
     """
     notes = Footnotes()
     best = next((line for line in table.lines if line.role == "ranked"), None)
@@ -277,7 +279,7 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     body = []
     for line in table.lines:
         note = f"{line.title}: {line.note}" if line.note else ""
-        cells = [f"{line.shown}{notes.mark(note)}", _mean(line.mean, line, notes)]
+        cells = [f"{line.title}{notes.mark(note)}", _mean(line.mean, line, notes)]
         if pairs:
             cells += [_mean(cell, line, notes) for cell in line.cells]
         else:
@@ -289,12 +291,13 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     about += f", prior {rules.prior}" * (rules.prior != "natural")
     about += f": mean UAR (%), {len(table.pairs)} pairs, {table.seeds} draws."
     compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
+    grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,
-        caption=f"{about} [95 % intervals].{compared}",
+        caption=f"{about} [95 % interval].{compared}{grey}",
         names=tuple(names),
         cells=tuple(body),
-        aside=tuple(line.role in ("oracle", "reference") for line in table.lines),
+        aside=tuple(line.role != "ranked" for line in table.lines),
         bold=tuple(bold),
         below=table.warnings,
         footnotes=tuple(notes.texts),
