@@ -29,8 +29,9 @@ are resampled then.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,9 @@ POWER = 0.8
 
 CLUSTERS = 3
 """Speakers that every target needs for an interval: two leave one degree of freedom."""
+
+CLASS_CLUSTERS = 2
+"""Speakers that every class needs: the recall of a class does not vary over a single speaker."""
 
 _SIMULATED = 10_000  # the error rate of a family is then known to 0.002
 _BLOCK = 32  # differences simulated at once: small enough for a processor's cache
@@ -167,13 +171,20 @@ class Spread:
 
     def mean(self, method: str, *, level: float = LEVEL) -> Interval:
         """Pointwise interval of a method's estimate, within its bounds."""
-        weights = np.zeros((1, len(self.methods)))
-        weights[0, self.methods.index(method)] = 1
-        found = self._interval(weights, level)
-        if found.low is None or found.high is None:
-            return found
-        low, high = self.bounds
-        return dataclasses.replace(found, low=max(low, found.low), high=min(high, found.high))
+        return self.means([method], level=level)[0]
+
+    def means(self, methods: Sequence[str], *, level: float = LEVEL) -> list[Interval]:
+        """The same for several methods at once."""
+        places = [self.methods.index(method) for method in methods]
+        found = self._errors(np.eye(len(self.methods))[places])
+        made = [self._pointwise(found, row, level) for row in range(len(methods))]
+        least, most = self.bounds
+        return [
+            item
+            if item.low is None or item.high is None
+            else dataclasses.replace(item, low=max(least, item.low), high=min(most, item.high))
+            for item in made
+        ]
 
     def average(self, *, level: float = LEVEL) -> Interval:
         """Pointwise interval of the mean over the methods."""
@@ -223,7 +234,7 @@ class Spread:
         return _Errors(estimate, error, np.where(still, math.inf, freedom))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Errors:
     """Estimates, standard errors and degrees of freedom, all [q]; an error of 0 is exact."""
 
@@ -231,7 +242,7 @@ class _Errors:
     error: Reals
     freedom: Reals
 
-    @property
+    @functools.cached_property
     def p(self) -> Reals:
         """Two-sided pointwise p values."""
         exact = np.where(np.abs(self.estimate) < 1e-9, 1.0, 0.0)
@@ -302,7 +313,7 @@ def spread(
     several = [np.stack(list(found.values()), axis=1) for found in draws.values() if len(found) > 1]
     blocks += [_centred(b) * math.sqrt(b.shape[1] / (b.shape[1] - 1)) for b in several]
     freedom += [block.shape[1] - 1.0 for block in several]
-    few = {t: block.shape[1] for t, block in speakers.items() if block.shape[1] < CLUSTERS}
+    few = too_few_speakers(next(iter(methods.values())))
     bounded = all(share >= 0 for share in shares)
     return Spread(
         methods=tuple(methods),
@@ -312,18 +323,22 @@ def spread(
         freedom=np.array(freedom),
         residual=residual,
         bounds=(0.0, 100.0) if bounded else (-100.0, 100.0),
-        reason=no_interval(few),
+        reason="; ".join(f"{target} has {reason}" for target, reason in few.items()),
     )
 
 
-def no_interval(few: Mapping[str, int]) -> str:
-    """Why there is no interval: corpora with too few speakers; empty where there is none.
-
-    Args:
-        few: corpus code to its number of speakers, below `CLUSTERS`.
-    """
-    named = ", ".join(f"{code} has {n} speaker{'s' * (n != 1)}" for code, n in few.items())
-    return f"{named}; an interval needs at least {CLUSTERS} speakers in every target" * bool(few)
+def too_few_speakers(counts: Iterable[Counts]) -> dict[str, str]:
+    """Why there is no interval, by target that has too few speakers; empty where there is one."""
+    found: dict[str, str] = {}
+    for item in counts:
+        speakers = len(item.speakers)
+        of_classes = (item.total > 0).any(axis=2).sum(axis=0)
+        least = int(of_classes[of_classes > 0].min(initial=speakers))
+        if speakers < CLUSTERS:
+            found[item.pair.target] = f"{speakers} speaker{'s' * (speakers != 1)}"
+        elif least < CLASS_CLUSTERS:
+            found.setdefault(item.pair.target, "a class of one speaker alone")
+    return dict(sorted(found.items()))
 
 
 def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[Pair, ...]:
@@ -405,9 +420,6 @@ def _effective(load: Reals) -> float:
     return max(float((load**2).sum()) ** 2 / fourth - 1, 1.0) if fourth else 1.0
 
 
-Family = Mapping[tuple[str, str], Interval]
-
-
 def simultaneous(
     groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], *, level: float = LEVEL
 ) -> dict[tuple[str, str], Interval]:
@@ -471,26 +483,6 @@ def _largest(groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], freedom
             block = np.abs(normal @ directions[:, start : start + _BLOCK])
             np.maximum(found, block.max(axis=1), out=found)
     return np.asarray(found / np.sqrt(rng.chisquare(freedom, _SIMULATED) / freedom))
-
-
-def rank_intervals(methods: Sequence[str], family: Family) -> dict[str, tuple[int, int]]:
-    """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
-
-    Args:
-        methods: their names.
-        family: simultaneous differences of every two of them, either way round.
-
-    Returns:
-        Method to 1 + the number of methods that are better, and their number less those that are
-        worse.
-    """
-    low, high = dict.fromkeys(methods, 1), dict.fromkeys(methods, len(methods))
-    for (one, other), interval in family.items():
-        if interval.verdict in ("better", "worse"):
-            best, worst = (one, other) if interval.verdict == "better" else (other, one)
-            low[worst] += 1
-            high[best] -= 1
-    return {name: (low[name], high[name]) for name in methods}
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:
