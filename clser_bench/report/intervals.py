@@ -147,7 +147,8 @@ def add_intervals(
     evidence = evidence_of(store, table, rows)
     ranked = ranked_of(table, evidence)
     every, verdicts = families(evidence, ranked)
-    ranks, means = rank_intervals(ranked, every), evidence.means()
+    ranks = {} if evidence.few_speakers() else rank_intervals(ranked, every)
+    means = evidence.means()
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
     family = differences_to(evidence, reference, verdicts) if reference else {}

@@ -168,7 +168,7 @@ def test_methods_that_saw_different_features_are_marked(store):
 def test_every_set_of_rules_has_its_own_table(store):
     for shots, rules in ((1, {}), ("all", {}), (10, {}), (5, {"normalisation": "speaker"})):
         run(store, {"m": 20}, shots=shots, **rules)
-    run(store, {"m": 20}, classes="fixed4")
+    run(store, {"m": 20}, fixed4=True)
     run(store, {"m": 20}, suite="other")
     rules = [table.condition for table in tables_of(store)]
     found = [(r.suite, r.classes, r.normalisation, r.shots) for r in rules]
@@ -284,7 +284,8 @@ def test_a_target_with_two_speakers_has_no_interval_but_a_reason(store):
     assert tables[0].line("m").difference.verdict == ""
     text = render(tables)
     assert "No intervals: C has 2 speakers; every target needs 3 speakers" in text
-    assert text.index("No intervals") < text.index("method")
+    assert text.index("No intervals") < text.index("\nmethod")
+    assert {line.ranks for line in tables[0].lines} == {None}
 
 
 def test_marks_say_what_a_method_uses(store):
