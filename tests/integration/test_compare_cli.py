@@ -12,7 +12,7 @@ from clser_bench.cli import main, tables
 from clser_bench.report.comparison import compare
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
-from tests.boards import TWELVE, run
+from tests.boards import TWELVE, run, tables_of
 
 HOSTILE = "<script>alert(1)</script>|$x$"
 app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
