@@ -13,8 +13,8 @@ from pathlib import Path
 
 from clser_bench.corpora.corruptions import Corruption
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.aligned import written
-from clser_bench.features.languages import hear
+from clser_bench.features.align import features_label
+from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.problem import SkippedFile, Trial
 from clser_bench.progress import Progress
 from clser_bench.protocol import Pair, Protocol, Shots
@@ -80,8 +80,10 @@ def prepare(
     choice = choose(config, cache=cache, progress=progress, say=say)
     if protocol.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
-    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
-    features = written(heard, config.align, corruption=corruption)
+    heard = resolve_feature_sets(
+        config.protocol.features, {code: choice.spec(code) for code in choice.known}
+    )
+    features = features_label(heard, config.align, corruption=corruption)
     protocol = dataclasses.replace(protocol, features=features)
     have = read(choice, config, heard, cache=cache, progress=progress, corruption=corruption)
     tables = Sides(have, protocol, align=config.align)

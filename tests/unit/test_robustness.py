@@ -18,8 +18,8 @@ from clser_bench.cli.robustness import robustness as command
 from clser_bench.cli.robustness import scales
 from clser_bench.corpora.corruptions import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.features.aligned import written
-from clser_bench.features.languages import Heard
+from clser_bench.features.align import features_label
+from clser_bench.features.languages import FeatureAssignment
 from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
 from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
@@ -130,10 +130,10 @@ def test_every_kind_has_a_place_for_clean_speech_at_its_mild_end() -> None:
 def test_the_name_that_a_run_writes_is_read_again() -> None:
     every = parse(",".join(KINDS), "noise:-7.5,1e-3")
     for clean in ("minimal", "set:[de=mel,it=mfcc], aligned by anchors", "hf:a/b@c:layer=1"):
-        heard = Heard(name=clean, sets={})
-        assert read_features(written(heard, "anchors")) == (clean, CLEAN)
+        heard = FeatureAssignment(name=clean, sets={})
+        assert read_features(features_label(heard, "anchors")) == (clean, CLEAN)
         for item in every:
-            name = written(heard, "anchors", corruption=item)
+            name = features_label(heard, "anchors", corruption=item)
             read = read_features(name)
             assert read == (clean, Condition(kind=item.kind, level=item.level))
             assert read[1].name == item.name
@@ -302,7 +302,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
         (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
-        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be features_label .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
     ],
