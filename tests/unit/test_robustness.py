@@ -300,7 +300,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
         (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
-        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be features_label .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
     ],
