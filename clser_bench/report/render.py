@@ -315,7 +315,7 @@ def rows(table: Leaderboard) -> Iterator[Row]:
     """The cells of a table, one flat row each, every method's mean after its pairs.
 
     Rows of a mean carry intervals, ranks, `reference`, `verdict` and the simultaneous difference
-    where the table has them; `pointwise_low` and `pointwise_high` are of the difference alone.
+    where the table has them; `pointwise_low` and `pointwise_high` are of that difference alone.
     """
     rules = condition_row(table.condition)
     for line in table.lines:
@@ -361,7 +361,8 @@ def _cell_row(table: Leaderboard, cell: Cell) -> Row:
 def _difference_row(found: Interval | None) -> Row:
     row: Row = {"difference": rounded(found.estimate if found else None)}
     row |= _ends("difference", found) | {"difference_p": rounded(found.p if found else None)}
-    return row | {"difference_error": rounded(found.error if found else None)}
+    low, high = (found.pointwise if found else None) or (None, None)
+    return row | {"pointwise_low": rounded(low), "pointwise_high": rounded(high)}
 
 
 def _ends(name: str, interval: Interval | None) -> Row:

@@ -133,6 +133,14 @@ class Interval:
         return "better" if self.estimate > 0 else "worse"
 
     @property
+    def pointwise(self) -> tuple[float, float] | None:
+        """The 95 % ends of this estimate alone, uncorrected; None where there is no interval."""
+        if self.error is None:
+            return None
+        half = self.error * float(stdtrit(self.freedom or 1.0, 0.5 + LEVEL / 2))
+        return self.estimate - half, self.estimate + half
+
+    @property
     def mirrored(self) -> Interval:
         """Of the opposite difference."""
         low, high = self.low, self.high
@@ -169,15 +177,15 @@ class Spread:
     bounds: tuple[float, float] = (0.0, 100.0)
     reason: str = ""
 
-    def mean(self, method: str, *, level: float = LEVEL) -> Interval:
+    def mean(self, method: str) -> Interval:
         """Pointwise interval of a method's estimate, within its bounds."""
-        return self.means([method], level=level)[0]
+        return self.means([method])[0]
 
-    def means(self, methods: Sequence[str], *, level: float = LEVEL) -> list[Interval]:
+    def means(self, methods: Sequence[str]) -> list[Interval]:
         """The same for several methods at once."""
         places = [self.methods.index(method) for method in methods]
         found = self._errors(np.eye(len(self.methods))[places])
-        made = [self._pointwise(found, row, level) for row in range(len(methods))]
+        made = [self._pointwise(found, row) for row in range(len(methods))]
         least, most = self.bounds
         return [
             item
@@ -186,18 +194,18 @@ class Spread:
             for item in made
         ]
 
-    def average(self, *, level: float = LEVEL) -> Interval:
+    def average(self) -> Interval:
         """Pointwise interval of the mean over the methods."""
-        return self._interval(np.full((1, len(self.methods)), 1 / len(self.methods)), level)
+        return self._interval(np.full((1, len(self.methods)), 1 / len(self.methods)))
 
-    def difference(self, method: str, baseline: str, *, level: float = LEVEL) -> Interval:
+    def difference(self, method: str, baseline: str) -> Interval:
         """Pointwise interval of a method's advantage over another."""
-        return self._interval(self._contrasts([(method, baseline)]), level)
+        return self._interval(self._contrasts([(method, baseline)]))
 
     def differences(self, pairs: Sequence[tuple[str, str]]) -> list[Interval]:
         """Pointwise intervals of many differences at once: a method and its baseline, each."""
         found = self._errors(self._contrasts(pairs))
-        return [self._pointwise(found, row, LEVEL) for row in range(len(pairs))]
+        return [self._pointwise(found, row) for row in range(len(pairs))]
 
     def _contrasts(self, pairs: Sequence[tuple[str, str]]) -> Reals:
         """Weights of the methods in differences [pairs, m]."""
@@ -208,10 +216,10 @@ class Spread:
             weights[row, place[other]] -= 1
         return weights
 
-    def _interval(self, weights: Reals, level: float) -> Interval:
-        return self._pointwise(self._errors(weights), 0, level)
+    def _interval(self, weights: Reals) -> Interval:
+        return self._pointwise(self._errors(weights), 0)
 
-    def _pointwise(self, found: _Errors, row: int, level: float) -> Interval:
+    def _pointwise(self, found: _Errors, row: int, level: float = LEVEL) -> Interval:
         if self.reason:
             return Interval(estimate=float(found.estimate[row]), reason=self.reason)
         return _pointwise(found, row, level)
@@ -420,44 +428,33 @@ def _effective(load: Reals) -> float:
     return max(float((load**2).sum()) ** 2 / fourth - 1, 1.0) if fourth else 1.0
 
 
-def simultaneous(
-    groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], *, level: float = LEVEL
-) -> dict[tuple[str, str], Interval]:
-    """Simultaneous intervals and corrected p values of a family of differences (single-step max-t).
+Group = tuple[Spread, Sequence[tuple[str, str]]]
+"""A spread and some of its differences: a method and what it is compared with, each."""
+
+
+def simultaneous(groups: Sequence[Group]) -> dict[tuple[str, str], Interval]:
+    """Simultaneous 95 % intervals and p values of a family of differences (single-step max-t).
 
     The largest |t| of the family is simulated from a multivariate t distribution with the
     estimated covariance (Hothorn, Bretz and Westfall 2008); its freedom is the median of the
     family's. Each difference keeps its own degrees of freedom: the level of the largest |t| is
     turned into one pointwise level for all, so an interval excludes zero exactly where p is
-    below 1 - level. Groups, of methods that were not run on the same draws, are taken as
-    independent, which makes the intervals wider.
-
-    Args:
-        groups: spreads, each with its differences: a method and what it is compared with.
-        level: coverage of all intervals at once.
+    below 0.05. Groups, of methods that were not run on the same draws, are taken as independent,
+    which makes the intervals wider.
 
     Returns:
         Intervals by difference, without ends where there is no interval.
     """
-    found = {
-        id(whole): whole._errors(whole._contrasts(pairs))  # noqa: SLF001 (same module)
-        for whole, pairs in groups
-    }
-    freedoms = [
-        freedom
-        for whole, _ in groups
-        if not whole.reason
-        for freedom, error in zip(found[id(whole)].freedom, found[id(whole)].error, strict=True)
-        if error > 0
-    ]
-    common = float(np.median(freedoms)) if freedoms else 1.0
-    largest = _largest([(w, p) for w, p in groups if not w.reason], common)
+    found = [(*group, group[0]._errors(group[0]._contrasts(group[1]))) for group in groups]  # noqa: SLF001 (same module)
+    known = [(whole, pairs, errors) for whole, pairs, errors in found if not whole.reason]
+    freedoms = np.concatenate([[], *(e.freedom[e.error > 0] for _, _, e in known)])
+    common = float(np.median(freedoms)) if len(freedoms) else 1.0
+    largest = _largest([(whole, pairs) for whole, pairs, _ in known], common)
     least = np.sort(2 * stdtr(common, -largest))
-    # p < pointwise exactly where the corrected p is below 1 - level
-    pointwise = float(least[math.floor((1 - level) * (1 + len(least))) - 1])
+    # p < pointwise exactly where the corrected p is below 0.05
+    pointwise = float(least[math.floor((1 - LEVEL) * (1 + len(least))) - 1])
     made: dict[tuple[str, str], Interval] = {}
-    for whole, pairs in groups:
-        errors = found[id(whole)]
+    for whole, pairs, errors in found:
         corrected = (1 + np.searchsorted(least, errors.p, side="right")) / (1 + len(least))
         for row, pair in enumerate(pairs):
             interval = whole._pointwise(errors, row, 1 - pointwise)  # noqa: SLF001 (same module)
@@ -466,7 +463,7 @@ def simultaneous(
     return made
 
 
-def _largest(groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], freedom: float) -> Reals:
+def _largest(groups: Sequence[Group], freedom: float) -> Reals:
     """The largest |t| of all differences in each simulation [simulations]."""
     rng = generator("simultaneous intervals", _SIMULATED)
     found = np.zeros(_SIMULATED)

@@ -93,7 +93,7 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
     """The rows of a frame that a table is made of, of all its methods."""
     own = table.condition
     for rows in _by_condition(frame):
-        found = condition_of(rows.iloc[0])
+        found = condition_of(rows.iloc[0].to_dict())
         if found.replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
@@ -105,7 +105,7 @@ def one_line(reason: str) -> str:
     return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
 
 
-def condition_of(row: Mapping[str, Any]) -> Condition:
+def condition_of(row: Mapping[Any, Any]) -> Condition:
     """The condition of a row of a frame."""
     values = {field.name: row[field.name] for field in dataclasses.fields(Condition)}
     shots = values["shots"]
@@ -141,9 +141,10 @@ def _table(
         heard: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
-    condition = condition_of(rows.iloc[0])
-    texts = rows.drop_duplicates("pair").set_index("pair")
-    used = {Pair.parse(name): len(row.emotions) for name, row in texts.iterrows()}
+    condition = condition_of(rows.iloc[0].to_dict())
+    first = rows.drop_duplicates("pair")
+    sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
+    used = {Pair.parse(name): len(emotions) for name, emotions in sizes}
     order = {pair: place for place, pair in enumerate(store.pairs(condition.suite))}
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
@@ -229,7 +230,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         )
 
 
-def _uses(row: Mapping[str, Any], condition: Condition) -> tuple[str, ...]:
+def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
     found = list(filter(None, row["uses"].split("+")))
     if condition.normalisation == "speaker":
         found.append("speakers")
@@ -239,7 +240,7 @@ def _uses(row: Mapping[str, Any], condition: Condition) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _cell(found: Mapping[str, float], status: str, reason: str) -> Cell:
+def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
     values = {name: _known(found.get(name)) for name in ("uar", "std", "war", "seconds", "energy")}
     return Cell(
         n=int(found.get("size", 0)),
@@ -270,11 +271,10 @@ def _share(number: int, of: int) -> str:
     return f" ({number} of {of} draws)" if number < of else ""
 
 
-def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, float]) -> Cell:
+def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
     """The mean over the pairs."""
-    costs = {
-        name: _average([getattr(cell, name) for cell in cells]) for name in ("seconds", "energy")
-    }
+    seconds = _average([cell.seconds for cell in cells])
+    energy = _average([cell.energy for cell in cells])
     holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
     if holes:
         statuses = {cell.status for _, cell in holes}
@@ -286,14 +286,16 @@ def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, flo
             status="failed" if "failed" in statuses else "not_applicable",
             reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}"
             f"{', …' if len(holes) > 3 else ''}",
-            **costs,
+            seconds=seconds,
+            energy=energy,
         )
     return Cell(
         n=int(shared.get("size", 0)),
         mean=_average([cell.mean for cell in cells]),
         std=_known(shared.get("std")),
         war=_average([cell.war for cell in cells]),
-        **costs,
+        seconds=seconds,
+        energy=energy,
     )
 
 
@@ -308,9 +310,9 @@ def _budget(rows: pd.DataFrame) -> str:
     found: dict[tuple[Any, ...], list[str]] = {}
     every = zip(rows.method.to_list(), rows.parameters.to_list(), strict=True)
     for method, parameters in sorted(set(every), key=str):
-        values = dict(parameters)
-        if set(_BUDGET) <= set(values):
-            members = found.setdefault(tuple(values[name] for name in _BUDGET), [])
+        own = dict(parameters)
+        if set(_BUDGET) <= set(own):
+            members = found.setdefault(tuple(own[name] for name in _BUDGET), [])
             members += [] if method in members else [method]
     if not found:
         return ""
