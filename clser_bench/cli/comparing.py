@@ -44,12 +44,12 @@ def compare(
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import comparison
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, FORMATS)}")
     named = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         options.check_methods(named, {item.method for item in store.slices()})
         tables = leaderboard(
             store,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.layout import Layout
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
 
 @options.examples(
@@ -77,9 +77,9 @@ def leaderboard(
     """
     from clser_bench.report import tables
     from clser_bench.report.published import beside, read_published
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         made = tables.leaderboard(
             store,
             wanted=wanted,
@@ -126,9 +126,9 @@ def status(results: options.Results = options.RESULTS) -> None:
 
     Per suite; and why trials failed or do not apply.
     """
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         rows = _progress(store)
         reasons = _reasons(store)
         skipped = store.skipped()

@@ -29,8 +29,8 @@ from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
 from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
