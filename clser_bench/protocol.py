@@ -211,8 +211,6 @@ class Condition:
 
     Attributes:
         suite: name of the suite; empty where it is not chosen yet.
-        classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
-            fear, happiness, sadness).
         features: feature set, or the sets of the languages; nothing else is part of the name.
         alignment: how sets that differ by language are aligned; empty where all corpora share one.
         corruption: of the target, `noise:10`; empty for clean speech.
@@ -221,6 +219,8 @@ class Condition:
             half is scored, and the other way round), or `held-out` (a fifth of the source's
             labels is scored instead: for model selection, never in a table).
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
+        classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
+            fear, happiness, sadness).
         unlabelled: codes of further corpora whose speech is used without labels.
         selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
         shots: labelled utterances of each class.
@@ -228,13 +228,13 @@ class Condition:
     """
 
     suite: str = ""
-    classes: Classes = "shared"
     features: str = DEFAULT_FEATURES
     alignment: str = ""
     corruption: str = ""
     normalisation: Normalisation = "corpus"
     setting: Setting = "transductive"
     prior: str = "natural"
+    classes: Classes = "shared"
     unlabelled: tuple[str, ...] = ()
     selection: str = "default"
     shots: Shots = 5
@@ -267,11 +267,11 @@ class Condition:
         return f"{self.features}{aligned}{target}"
 
     def order(self) -> tuple[Any, ...]:
-        """Sort key of tables: field by field, shots by number with `all` last."""
+        """Sort key of tables: suite, classes, then field by field; shots by number, `all` last."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["classes"] = self.classes != "shared"
         values["shots"] = 1 << 62 if self.shots == "all" else self.shots
-        return tuple(values.values())
+        first = values.pop("suite"), values.pop("classes") != "shared"
+        return (*first, *values.values())
 
     def replace(self, **changes: Any) -> Condition:
         """The same condition with some fields changed."""

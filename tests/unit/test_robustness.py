@@ -22,12 +22,12 @@ from clser_bench.protocol import Condition as Rules
 from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
 from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
+from clser_bench.report.crossed_statistics import paired_difference
 from clser_bench.report.drawing import COLOURS
 from clser_bench.report.drawing import render as save
 from clser_bench.report.evidence import count
 from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
-from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
