@@ -126,7 +126,7 @@ def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import corpus_specs
     from clser_bench.scoring.routines import ROUTINES
-    from clser_bench.store.parquet import FaultyError
+    from clser_bench.store.exported import FaultyError
 
     specs = corpus_specs()
     for number, (trial, note, _) in enumerate(found.entries, 1):

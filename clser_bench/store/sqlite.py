@@ -172,9 +172,11 @@ class Store(Slices):
 
     def put_skipped(self, skipped: Iterable[SkippedFile]) -> None:
         """Store the files that `--skip-bad` left out."""
-        left_out = [(item.corpus, item.name, item.reason) for item in skipped]
         with self.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", left_out)
+            connection.executemany(
+                "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                [(item.corpus, item.name, item.reason) for item in skipped],
+            )
 
     def stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Status of those trials that something is stored of."""
@@ -186,8 +188,7 @@ class Store(Slices):
 
     def attempts(self, ids: Sequence[str]) -> dict[str, int]:
         """How often each trial was tried; 0 where nothing is stored."""
-        found = self._states(ids)
-        return {trial: found[trial][1] if trial in found else 0 for trial in ids}
+        return dict.fromkeys(ids, 0) | {t: tried for t, (_, tried, _) in self._states(ids).items()}
 
     def unfinished(self, ids: Sequence[str], *, attempts: int = 2) -> tuple[str, ...]:
         """Trials still to run: nothing is stored, or failed and tried less often than allowed.
@@ -286,19 +287,16 @@ class Store(Slices):
             line: its number, as `lines` has it.
         """
         (found,) = [item for item in self.lines() if item.id == line]
-        suite, selection = found.condition.suite, found.condition.selection
+        own = {"suite": found.condition.suite, "selection": found.condition.selection}
         stored = self.query(
             f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
             FROM planned p JOIN trials t ON t.id = p.trial
             WHERE p.line = ? ORDER BY p.position""",  # noqa: S608 (only column names are put in)
             (line,),
         )
-        trials = map(rows.trial_of, stored)
         return tuple(
-            dataclasses.replace(
-                trial, condition=trial.condition.replace(suite=suite, selection=selection)
-            )
-            for trial in trials
+            dataclasses.replace(trial, condition=trial.condition.replace(**own))
+            for trial in map(rows.trial_of, stored)
         )
 
     def progress(self, run: int | None = None) -> Tally:
@@ -316,8 +314,8 @@ class Store(Slices):
 
     def skipped(self) -> tuple[SkippedFile, ...]:
         """Files that `--skip-bad` left out."""
-        stored = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
-        return tuple(SkippedFile(corpus=code, name=name, reason=why) for code, name, why in stored)
+        found = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
+        return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
@@ -358,8 +356,8 @@ class Store(Slices):
         `pair` ("B→C"), `emotions` (tuple of classes), `seed`, `status` (`ok`, `failed`,
         `not_applicable`, or empty where nothing is stored), `reason`, `uar`, `war`, `macro_f1`
         (percent; NaN unless ok), `seconds`, `energy` (joules), `parameters` (tuple of pairs),
-        `tables` (hex digits of both feature tables), `synthetic`, `trial` (id), `answers` (hash of
-        the answer key), `candidate` and `configuration` (its number; 0 for the default).
+        `tables` (hex digits of both feature tables), `synthetic`, `trial` (id), `answers` (hash),
+        `candidate` and `configuration` (its number; 0 for the default).
 
         Args:
             wanted: values that a condition must have, as `Condition.matches` takes them.
@@ -461,11 +459,8 @@ class Store(Slices):
         """How often each method was evaluated on the targets of a condition.
 
         An evaluation is a setting of the hyper-parameters with a result on some pair, whatever way
-        it was chosen.
-
-        Returns:
-            Columns: the fields of `Condition` but `selection`, `method`, `version` and
-            `evaluations`; a row per condition, method and version.
+        it was chosen. Columns: the fields of `Condition` but `selection`, `method`, `version` and
+        `evaluations`; a row per condition, method and version.
         """
         from clser_bench.store import frames  # noqa: PLC0415
 
