@@ -70,12 +70,12 @@ def breakdown(
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
     named = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         tables = leaderboard(
             store,
             wanted=wanted,

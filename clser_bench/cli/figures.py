@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from clser_bench.report.board import LeaderboardTable, Line, Rules
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     Job = tuple[str, Callable[[], Figure]]
     """Name of a file without its ending, and what draws the figure."""
@@ -69,11 +69,11 @@ def figures(
     shots. Prints the files written. Needs neither corpora nor methods.
     """
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     kinds, names = _kinds(formats), options.words(methods)
     asked = [{"shots": str(number)} for number in dict.fromkeys(options.shots(shots))]
-    with Store(results, create=False) as store, Bars() as bars:
+    with Store(results, create=False, read_only=True) as store, Bars() as bars:
         bars.start("intervals", max(1, len(asked)))
         tables: list[LeaderboardTable] = []
         for number in asked or [{}]:

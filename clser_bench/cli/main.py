@@ -14,13 +14,13 @@ from clser_bench.cli import (
     corpora,
     doctor,
     embedding_plot,
-    exchange,
     features,
     figures,
     listing,
     reproduce,
     robustness,
     running,
+    share,
     sweeping,
     tables,
 )
@@ -88,9 +88,10 @@ app.command("embeddings")(embedding_plot.embeddings)
 app.command("robustness")(robustness.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
-app.command("export")(exchange.export)
-app.command("import")(exchange.import_)
+app.command("export")(share.export)
+app.command("import")(share.import_)
 app.command("status")(tables.status)
+app.add_typer(share.results_app, name="results")
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")

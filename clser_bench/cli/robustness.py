@@ -46,13 +46,13 @@ def robustness(
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import robustness as report
     from clser_bench.report.robustness_text import render
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
     kind = _kind(figure)
     named = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         found = report.robustness(
             store,
             scales(),

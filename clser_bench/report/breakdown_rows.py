@@ -11,7 +11,7 @@ import pandas as pd
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 GROUPS = {
     "gender": ("male", "female", "other"),

@@ -21,7 +21,7 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import EMOTIONS
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.drawing import COLUMN, in_style, new_figure, plain
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,7 +25,7 @@ from clser_bench.report.statistics import (
     spread,
     too_few_speakers,
 )
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 REFERENCE = "logistic"
 """No adaptation at all: the method that every other has to beat, fixed beforehand."""

@@ -17,7 +17,7 @@ from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.conditions import CLEAN, Condition, Scale, Scales, read_features
 from clser_bench.report.crossed_statistics import RESAMPLES, Interval
 from clser_bench.report.evidence import Evidence, count
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from clser_bench.cli import main, tables
 from clser_bench.report.comparison import compare
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run, tables_of
 
 HOSTILE = "<script>alert(1)</script>|$x$"

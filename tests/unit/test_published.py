@@ -9,7 +9,7 @@ import pytest
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report.published import published_rows, published_tables, read_published
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import run, tables_of
 
 FOLDER = Path(__file__).parents[2] / "results" / "published"

@@ -29,8 +29,8 @@ from clser_bench.report.evidence import count
 from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
@@ -300,7 +300,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
         (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
-        (("--figure", "a/b.png"), r"a/b\.png: cannot be features_label .* choose another --figure"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
     ],
