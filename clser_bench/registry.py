@@ -17,9 +17,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, dataclass_transform
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.hyperparameters import hyper
 
 T = TypeVar("T", bound=type)
 
@@ -51,6 +52,7 @@ class Entry:
     ablation: bool = False
 
 
+@dataclass_transform(field_specifiers=(hyper,), kw_only_default=True, frozen_default=True)
 def register(
     name: str,
     *,
@@ -58,7 +60,10 @@ def register(
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     ablations: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[T], T]:
-    """Register a method class under a literal name.
+    """Register a method class under a literal name and make it a frozen dataclass.
+
+    A class may change the default of an inherited hyper-parameter alone, as in
+    `learning_rate: float = 3e-4`; range, grid and explanation stay.
 
     Args:
         name: what users write on the command line; a literal, since `list` reads it unexecuted.
@@ -69,9 +74,17 @@ def register(
     """
 
     def mark(cls: T) -> T:
-        cls.registered_name = name  # type: ignore[attr-defined]
-        cls.version = version  # type: ignore[attr-defined]
-        cls.presets = {**(presets or {}), **(ablations or {})}  # type: ignore[attr-defined]
+        inherited = getattr(cls, "__dataclass_fields__", {})
+        for key in inherited.keys() & vars(cls).get("__annotations__", {}).keys():
+            value = vars(cls).get(key, dataclasses.MISSING)
+            if value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field):
+                setattr(
+                    cls, key, dataclasses.field(default=value, metadata=inherited[key].metadata)
+                )
+        made: Any = dataclass(frozen=True, kw_only=True)(cls)
+        made.registered_name = name
+        made.version = version
+        made.presets = {**(presets or {}), **(ablations or {})}
         return cls
 
     return mark

@@ -18,43 +18,28 @@ The weight of `afn` was chosen on the suite `dev` (results/selection), which kep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.uncertainty import common_norm_loss, stepwise_norm_loss
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("afn", version=1, presets={"afn-hard": {"hard": True, "norm_weight": 0.05}})
-@dataclass(frozen=True, kw_only=True)
 class Afn(Trained):
     """Cross-entropy of emotions plus a loss on the length of embeddings."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "norm_weight": (0.01, 0.05, 0.2, 1.0),
-    }
-
-    norm_weight: float = hyper(1.0, low=0.0, high=100.0, about="factor of the norm losses")
+    norm_weight: float = hyper(
+        1.0, low=0.0, high=100.0, grid=(0.01, 0.05, 0.2, 1.0), about="factor of the norm losses"
+    )
     step: float = hyper(1.0, low=0.0, high=100.0, about="Delta r, growth asked for (stepwise)")
     radius: float = hyper(25.0, low=0.1, high=1000.0, about="mean norm asked for (hard)")
     hard: bool = hyper(
         False, choices=(False, True), about="one radius for all instead of a step for each"
     )
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """Cross-entropy of the labelled batch plus the norm losses of source and target."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+        emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         if self.hard:
             norms = common_norm_loss(source, self.radius) + common_norm_loss(target, self.radius)

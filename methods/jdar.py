@@ -25,32 +25,27 @@ challenges' sets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.regression import joint_adaptive_regression
-from clser_bench.train.contract import Fitted
 
 
 @register("jdar", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Jdar(Fitted):
     """Joint distribution adaptive regression."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "alignment": (0.1, 1.0, 10.0),
-        "sparsity": (0.003, 0.01, 0.03, 0.1),
-    }
-
-    alignment: float = hyper(1.0, low=0.0, high=1e6, about="lambda, weight of the mean gaps")
-    sparsity: float = hyper(0.003, low=0.0, high=1e6, about="mu, weight of the rows' lengths")
+    alignment: float = hyper(
+        1.0, low=0.0, high=1e6, grid=(0.1, 1.0, 10.0), about="lambda, weight of the mean gaps"
+    )
+    sparsity: float = hyper(
+        0.003,
+        low=0.0,
+        high=1e6,
+        grid=(0.003, 0.01, 0.03, 0.1),
+        about="mu, weight of the rows' lengths",
+    )
     rounds: int = hyper(10, low=0, high=1000, about="most rounds with predicted emotions")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

@@ -15,40 +15,45 @@ the paper) and that the rest of the source is in the graph were chosen on the su
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, Part, Problem, hyper, register
 
 ITERATIONS = 10_000
 TOLERANCE = 1e-6
 
 
 @register("label-propagation", version=1)
-@dataclass(frozen=True, kw_only=True)
 class LabelPropagation(Fitted):
     """scikit-learn's LabelSpreading on summaries of the labelled source and the target."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "alpha": (0.2, 0.9, 0.99),
-        "neighbours": (7, 20),
-        "unlabelled_source": (False, True),
-    }
-
-    alpha: float = hyper(0.9, low=0.01, high=0.99, about="share that comes from the neighbours")
-    neighbours: int = hyper(7, low=1, high=10_000, about="of an utterance in the graph")
-    unlabelled_source: bool = hyper(
-        True, choices=(False, True), about="whether the rest of the source is in the graph"
+    alpha: float = hyper(
+        0.9,
+        low=0.01,
+        high=0.99,
+        grid=(0.2, 0.9, 0.99),
+        about="share that comes from the neighbours",
     )
+    neighbours: int = hyper(
+        7, low=1, high=10_000, grid=(7, 20), about="of an utterance in the graph"
+    )
+    unlabelled_source: bool = hyper(
+        True,
+        choices=(False, True),
+        grid=(False, True),
+        about="whether the rest of the source is in the graph",
+    )
+
+    @property
+    def uses(self) -> tuple[Part, ...]:
+        """The rest of the source where it is in the graph."""
+        rest: tuple[Part, ...] = ("source",) if self.unlabelled_source else ()
+        return ("labelled", *rest, "target")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Spread the labels, return the share of each class [n, c]."""

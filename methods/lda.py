@@ -10,32 +10,26 @@ leaves the nearest class mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from clser_bench.errors import NotApplicableError
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, NotApplicableError, Problem, hyper, register
 from clser_bench.shallow.sides import sides_of
-from clser_bench.train.contract import Fitted
 
 
 @register("lda", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Lda(Fitted):
     """scikit-learn's LinearDiscriminantAnalysis on z-scored summaries."""
 
+    uses = ("labelled",)
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "shrinkage": (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    }
-
-    shrinkage: float = hyper(1.0, low=0.0, high=1.0, about="s, toward a multiple of the identity")
+    shrinkage: float = hyper(
+        1.0,
+        low=0.0,
+        high=1.0,
+        grid=(0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        about="s, toward a multiple of the identity",
+    )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Fit on the labelled rows, return the discriminants [n, c].

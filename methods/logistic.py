@@ -10,36 +10,29 @@ does not use, and the row that a method which balances its assignments has to be
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Part, Prior, Problem, hyper, register
 from clser_bench.shallow.classifier import (
     ITERATIONS,
     STRENGTH,
     balanced_scores,
     logistic_scores,
 )
-from clser_bench.train.contract import Fitted, Prior
 
 
 @register("logistic", version=2, presets={"logistic-balanced": {"balanced": True}})
-@dataclass(frozen=True, kw_only=True)
 class Logistic(Fitted):
     """scikit-learn's LogisticRegression on z-scored summaries."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "strength": (3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0),
-    }
-
     strength: float = hyper(
-        STRENGTH, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty"
+        STRENGTH,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0),
+        about="C, inverse of the L2 penalty",
     )
     iterations: int = hyper(ITERATIONS, low=1, high=100_000, about="most iterations of L-BFGS")
     balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")
@@ -57,6 +50,11 @@ class Logistic(Fitted):
         )
         scored, adapted = np.split(scores, [len(problem.scored)])
         return balanced_scores(scored, adapted) if self.balanced else scored
+
+    @property
+    def uses(self) -> tuple[Part, ...]:
+        """The target too where the scores are balanced."""
+        return ("labelled", "target") if self.balanced else ("labelled",)
 
     @property
     def assumes_prior(self) -> Prior:

@@ -7,24 +7,19 @@ Departures: none. In a k-shot draw all classes are equally frequent: the first o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
-
 import numpy as np
 
-from clser_bench.problem import Problem
-from clser_bench.registry import register
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, Problem, register
 
 
 @register("majority", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Majority(Fitted):
     """The same scores for every utterance."""
 
+    uses = ("labelled",)
     deterministic = True
-    role: ClassVar[Literal["ranked", "bound"]] = "bound"
-    unequal_sizes: ClassVar[bool] = True  # no feature is looked at
+    role = "bound"
+    unequal_sizes = True  # no feature is looked at
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Scores [n, c]: one for the most frequent class, of equal ones the first; zero else."""

@@ -15,46 +15,40 @@ and the weight of pseudo-labels (1 in the paper) were chosen on the suite `dev` 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import balanced_scores, logistic_scores
-from clser_bench.train.contract import Fitted, Prior
 
 
 @register("self-training", version=1)
-@dataclass(frozen=True, kw_only=True)
 class SelfTraining(Fitted):
     """Rounds of balanced pseudo-labels and logistic regression."""
 
+    uses = ("labelled", "target")
+    assumes_prior = "uniform"
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "strength": (2e-3, 0.01, 0.05, 0.2),
-        "pseudo_weight": (0.1, 0.3, 1.0),
-    }
-
     strength: float = hyper(
-        2e-3, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty"
+        2e-3,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(2e-3, 0.01, 0.05, 0.2),
+        about="C, inverse of the L2 penalty",
     )
     pseudo_weight: float = hyper(
-        0.1, low=0.0, high=100.0, about="of an utterance with a pseudo-label, a labelled one's is 1"
+        0.1,
+        low=0.0,
+        high=100.0,
+        grid=(0.1, 0.3, 1.0),
+        about="of an utterance with a pseudo-label, a labelled one's is 1",
     )
     rounds: int = hyper(5, low=0, high=100, about="times that pseudo-labels are made")
     last_share: float = hyper(
         1.0, low=0.0, high=1.0, about="share of each class's pseudo-labels in the last round"
     )
-
-    @property
-    def assumes_prior(self) -> Prior:
-        """The scores are balanced over the classes."""
-        return "uniform"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Run the rounds, return balanced log-probabilities [n, c]."""

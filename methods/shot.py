@@ -16,43 +16,41 @@ The pseudo-labels' factor and the learning rate were chosen on the suite `dev` (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.information import centroid_labels, information_loss, smoothed_cross_entropy
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
+from clser_bench.plugin import (
+    Batch,
+    Phase,
+    SharedClassifier,
+    Snapshot,
+    State,
+    Trained,
+    cross_entropy,
+    hyper,
+    register,
+)
 
 
 @register("shot", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Shot(Trained):
     """Source hypothesis transfer."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "pseudo_weight": (0.0, 0.1, 0.3, 1.0),
-    }
+    uses = ("labelled", "target")
+    assumes_prior = "uniform"
 
-    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    pseudo_weight: float = hyper(0.1, low=0.0, high=10.0, about="factor of the pseudo-labels' loss")
+    learning_rate: float = 3e-3
+    pseudo_weight: float = hyper(
+        0.1,
+        low=0.0,
+        high=10.0,
+        grid=(0.0, 0.1, 0.3, 1.0),
+        about="factor of the pseudo-labels' loss",
+    )
     smoothing: float = hyper(0.1, low=0.0, high=0.9, about="of the source's labels")
     rounds: int = hyper(2, low=1, high=100, about="assignments to centroids")
     source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")
     label_every: int = hyper(20, low=1, high=100_000, about="steps between two looks at the target")
-
-    @property
-    def assumes_prior(self) -> Prior:
-        """Uniform: information maximisation balances the predictions."""
-        return "uniform"
 
     @property
     def refresh_every(self) -> int:
@@ -63,37 +61,27 @@ class Shot(Trained):
         """First the source without the target, then the target without the source."""
         change = self.source_percent / 100
         return (
-            Phase(loss="source_loss", stop=change, sees=("labelled",)),
+            Phase(loss="source_loss", stop=change, uses=("labelled",)),
             Phase(
                 loss="target_loss",
                 trains=("backbone",),
                 start=change,
                 reset_optimiser=True,
-                sees=("target",),
+                uses=("target",),
             ),
         )
 
-    def source_loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
+    def source_loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """Cross-entropy to the smoothed labels of the labelled batch."""
         return smoothed_cross_entropy(network(batch.labelled), batch.y, self.smoothing)
 
-    def target_loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
+    def target_loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """Information maximisation plus cross-entropy to the pseudo-labels."""
         logits = network(batch.target)
-        pseudo = functional.cross_entropy(logits, batch.state["label"])
+        pseudo = cross_entropy(logits, batch.state["label"])
         return information_loss(logits) + self.pseudo_weight * pseudo
 
-    def refresh(
-        self,
-        labelled: Described,
-        y: Tensor,
-        target: Described,
-        progress: float,
-        rng: np.random.Generator,
-    ) -> State:
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
         """Pseudo-labels by centroids of the whole target."""
-        return {"label": centroid_labels(target.embedding, target.scores, rounds=self.rounds)}
+        embedding, scores = snapshot.target
+        return {"label": centroid_labels(embedding, scores, rounds=self.rounds)}

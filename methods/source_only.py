@@ -7,27 +7,21 @@ Departures: none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.nn.backbone import SharedClassifier
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Phase, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("source-only", version=1)
-@dataclass(frozen=True, kw_only=True)
 class SourceOnly(Trained):
     """Cross-entropy on the labelled source."""
 
-    def phases(self) -> tuple[Phase, ...]:
-        """One, on the labelled source."""
-        return (Phase(sees=("labelled",)),)
+    uses = ("labelled",)
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
+    weight_decay: float = hyper(
+        0.1, low=0.0, high=10.0, grid=(0.01, 0.1, 1.0, 3.0), about="AdamW, decoupled"
+    )
+
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """Cross-entropy of the labelled batch."""
-        return functional.cross_entropy(network(batch.labelled), batch.y)
+        return cross_entropy(network(batch.labelled), batch.y)

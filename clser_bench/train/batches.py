@@ -6,6 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ class Feeder:
         seeds: k seeds.
         dtype: of the features.
         device: where batches lie.
-        states: what `refresh` last returned for each trial, [n, ...] per name.
+        states: what `update_pseudo_labels` last returned for each trial, [n, ...] per name.
     """
 
     method: Trained
@@ -59,7 +60,7 @@ class Feeder:
     states: list[State] = field(default_factory=list)
     _draws: list[Draws] = field(init=False)
     _labels: list[Rows] = field(init=False)
-    _seen: frozenset[Part] = field(init=False)
+    _used: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
         self._draws = [
@@ -67,23 +68,24 @@ class Feeder:
             for problem, seed in zip(self.problems, self.seeds, strict=True)
         ]
         self._labels = [np.array(p.labelled.y) for p in self.problems]
-        self._seen = frozenset(part for phase in self.method.phases() for part in phase.sees)
+        self._used = frozenset(self.method.uses)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, carry: State) -> Batch:
         """The stacked batch [k, ...] of a step.
 
         Args:
             step: 0 to `steps` - 1.
+            carry: of the k trials.
         """
         sources = [problem.source for problem in self.problems]
         targets = [problem.target for problem in self.problems]
         labelled = [draw.labelled[step] for draw in self._draws]
         source = [draw.source[step] for draw in self._draws]
         at = [draw.target[step] for draw in self._draws]
-        # Parts that no phase sees are not gathered: a batch costs as much as a small network.
-        if "source" not in self._seen:
+        # Unused parts are not gathered: a batch costs as much as a small network.
+        if "source" not in self._used:
             source = [rows[:0] for rows in source]
-        if "target" not in self._seen:
+        if "target" not in self._used:
             at = [rows[:0] for rows in at]
         rows = [p.labelled.rows[i] for p, i in zip(self.problems, labelled, strict=True)]
         target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
@@ -99,6 +101,8 @@ class Feeder:
             strong=strong,
             state=self._state(at),
             noise=self._noise(step, 2, self.method.noise_size(Shape.of(self.problems[0]))),
+            progress=step / self.method.steps,
+            carry=carry,
         )
 
     def _gather(self, tables: Sequence[Table], rows: Sequence[Rows]) -> View:
@@ -140,18 +144,18 @@ class Feeder:
         )
 
 
-def seen(batch: Batch, sees: Sequence[Part]) -> Batch:
-    """The batch without the parts that a phase does not see.
+def part_of(batch: Batch, uses: Sequence[Part]) -> Batch:
+    """The batch without the parts that a phase does not use.
 
     Args:
         batch: stacked, [k, ...].
-        sees: the parts to keep.
+        uses: the parts to keep.
     """
-    if "labelled" not in sees:
+    if "labelled" not in uses:
         batch = batch._replace(labelled=no_rows(batch.labelled), y=batch.y[:, :0])
-    if "source" not in sees:
+    if "source" not in uses:
         batch = batch._replace(source=no_rows(batch.source))
-    if "target" not in sees:
+    if "target" not in uses:
         empty = {name: value[:, :0] for name, value in batch.state.items()}
         batch = batch._replace(
             target=no_rows(batch.target),
@@ -169,12 +173,15 @@ def trial_of(batch: Batch, index: int) -> Batch:
         batch: [k, ...].
         index: which.
     """
-    views = {
+    views: dict[str, Any] = {
         name: View(*(part[index] for part in getattr(batch, name)))
         for name in ("labelled", "source", "target", "weak", "strong")
     }
     state = {name: value[index] for name, value in batch.state.items()}
-    return batch._replace(y=batch.y[index], state=state, noise=batch.noise[index], **views)
+    carry = {name: value[index] for name, value in batch.carry.items()}
+    return batch._replace(
+        y=batch.y[index], state=state, noise=batch.noise[index], carry=carry, **views
+    )
 
 
 def _size(view: View) -> int:

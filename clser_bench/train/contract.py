@@ -13,26 +13,38 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Range, hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Value
-from clser_bench.train.parts import Batch, Described, Part, Phase, Shape, State, View
+from clser_bench.train.parts import (
+    Batch,
+    Embedded,
+    Part,
+    Phase,
+    Shape,
+    Snapshot,
+    State,
+    Support,
+    View,
+)
 
 __all__ = [
     "POINTS",
     "Batch",
-    "Described",
+    "Embedded",
     "Fitted",
     "Method",
     "Part",
     "Phase",
     "Prior",
     "Shape",
+    "Snapshot",
     "State",
+    "Support",
     "Trained",
     "View",
     "bind",
@@ -47,7 +59,9 @@ Prior = Literal["none", "uniform", "estimated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What every method declares. Fields are hyper-parameters, made with `spec.hyper`.
+    """The declarations of a method. Fields are hyper-parameters, made with `hyper`.
+
+    `uses` and `assumes_prior` are class attributes, or properties where they depend on fields.
 
     Attributes:
         kind: `fitted` or `trained`.
@@ -56,13 +70,15 @@ class Method:
         note: printed under every table the method stands in.
         unequal_sizes: whether source and target features may differ in size.
         inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
-        grid: values of hyper-parameters whose combinations are the points of a selection; at
-            most `POINTS` combinations, the shipped defaults among them.
+        title: its name in tables where that is not the registered one.
+        keeps: what of the paper is kept, in one sentence, where that is less than the method.
         spaces: what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such
             as `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`).
     """
 
     kind: ClassVar[Literal["fitted", "trained"]]
+    title: ClassVar[str] = ""
+    keeps: ClassVar[str] = ""
     registered_name: ClassVar[str]
     version: ClassVar[int]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -71,7 +87,6 @@ class Method:
     note: ClassVar[str] = ""
     unequal_sizes: ClassVar[bool] = False
     inputs_instants: ClassVar[bool] = False
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {}
     spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
@@ -79,8 +94,13 @@ class Method:
             span.check(f"{type(self).__name__}.{name}", getattr(self, name))
 
     @property
+    def uses(self) -> tuple[Part, ...]:
+        """The data it uses: labelled source, unlabelled source, unlabelled target."""
+        return ("labelled", "source", "target")
+
+    @property
     def assumes_prior(self) -> Prior:
-        """What this instance assumes about the target's class shares."""
+        """The assumption about the target's class shares."""
         return "none"
 
     @classmethod
@@ -92,6 +112,15 @@ class Method:
     def real(cls) -> tuple[str, ...]:
         """Names of the real-valued hyper-parameters, which may differ within a pack."""
         return tuple(f.name for f in dataclasses.fields(cls) if isinstance(f.default, float))
+
+    @classmethod
+    def grid(cls) -> dict[str, tuple[Value, ...]]:
+        """The values that a selection tries; at most `POINTS` combinations.
+
+        Returns:
+            Values by hyper-parameter, the default among them.
+        """
+        return {name: span.grid for name, span in cls.ranges().items() if span.grid}
 
     def parameters(self) -> tuple[tuple[str, Value], ...]:
         """Hyper-parameters sorted by name; real ones as floats."""
@@ -114,10 +143,10 @@ class Method:
         """
         shipped = {
             name: (preset or {}).get(name, getattr(cls, name))
-            for name in cls.grid
+            for name in cls.grid()
             if name not in fixed
         }
-        values = itertools.product(*(cls.grid[name] for name in shipped))
+        values = itertools.product(*(cls.grid()[name] for name in shipped))
         points = [dict(zip(shipped, chosen, strict=True)) for chosen in values]
         return ({}, *(point for point in points if point != shipped))
 
@@ -160,13 +189,11 @@ class Trained(Method):
     kind: ClassVar[Literal["fitted", "trained"]] = "trained"
     packable: ClassVar[bool] = True
     views: ClassVar[bool] = False
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "weight_decay": (0.01, 0.1, 1.0, 3.0),
-    }
 
     steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
-    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    learning_rate: float = hyper(
+        1e-3, low=1e-6, high=1.0, log=True, grid=(3e-4, 1e-3, 3e-3), about="AdamW, at the start"
+    )
     weight_decay: float = hyper(0.1, low=0.0, high=10.0, about="AdamW, decoupled")
     decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
     labelled_batch: int = hyper(8, low=1, high=4096, about="labelled utterances per class, at most")
@@ -175,7 +202,7 @@ class Trained(Method):
 
     @property
     def refresh_every(self) -> int:
-        """Steps between two calls of `refresh`; 0 for never."""
+        """Steps between two calls of `update_pseudo_labels`; 0 for never."""
         return 0
 
     def network(self, shape: Shape) -> nn.Module:
@@ -197,14 +224,12 @@ class Trained(Method):
         """The optimiser steps of a training step, in order."""
         return (Phase(),)
 
-    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Float[Tensor, ""]:
+    def loss(self, network: Any, batch: Batch) -> Float[Tensor, ""]:
         """The loss of one trial on one batch.
 
         Args:
             network: what `network` built, with the trial's parameters.
-            batch: the step's utterances.
-            carry: what `initial_carry` and `update_carry` returned.
-            progress: share of training done, 0 to below 1.
+            batch: the step's utterances, progress and carry.
         """
         raise NotImplementedError
 
@@ -212,83 +237,48 @@ class Trained(Method):
         """Tensors kept between steps outside the optimiser (moving averages, teachers)."""
         return {}
 
-    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:
+    def update_carry(self, network: Any, batch: Batch) -> State:
         """The carry after a step; pure."""
-        return carry
+        return batch.carry
 
-    def refresh(
-        self,
-        labelled: Described,
-        y: Int[Tensor, " m"],
-        target: Described,
-        progress: float,
-        rng: np.random.Generator,
-    ) -> State:
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
         """Row-indexed tensors [n, ...] from the whole target, every `refresh_every` steps.
 
         Called per trial, outside vmap; later batches get the rows they need as `batch.state`.
-
-        Args:
-            labelled: every labelled row as the network sees it now.
-            y: the classes of these.
-            target: every row to adapt to, likewise.
-            progress: share of training done.
-            rng: the trial's own generator.
         """
         return {}
 
-    def describe(
-        self,
-        network: Any,
-        labelled: View,
-        y: Int[Tensor, " m"],
-        view: View,
-        carry: State,
-        *,
-        target: bool,
-    ) -> Described:
+    def embed(self, network: Any, view: View, support: Support, *, target: bool) -> Embedded:
         """Embeddings and scores of some utterances; the scores of the target are the result.
 
         Default: the network's `embed` and the network itself.
 
         Args:
             network: with the trial's parameters.
-            labelled: every labelled utterance.
-            y: their classes.
             view: a chunk of one side.
-            carry: as in `loss`.
+            support: every labelled utterance, and the carry.
             target: which side, for networks that treat them differently.
         """
-        return Described(network.embed(view), network(view))
+        return Embedded(network.embed(view), network(view))
 
-    def read_out(
-        self,
-        labelled: Described,
-        y: Int[Tensor, " m"],
-        target: Described,
-        scored: Described,
-        rng: np.random.Generator,
-    ) -> Float[Tensor, "n c"]:
-        """Scores from a last look at the whole target; called once per trial, outside vmap.
+    def predict(self, scored: Embedded, snapshot: Snapshot) -> Float[Tensor, "n c"]:
+        """Scores from all of the target after training; called once per trial, outside vmap.
 
-        Default: the scores that `describe` gave. A method that overrides this may use the rows to
+        Default: the scores that `embed` gave. A method that overrides this may use the rows to
         adapt to together; of `scored` it must treat each row by itself, for in the inductive
         setting these are other rows.
 
         Args:
-            labelled: every labelled row as the trained network sees it.
-            y: the classes of these.
-            target: every row to adapt to, likewise.
-            scored: the rows to score; the same as `target` in the transductive setting.
-            rng: the trial's own generator.
+            scored: the rows to score; the same as `snapshot.target` in the transductive setting.
+            snapshot: every labelled row and every row to adapt to.
         """
         return scored.scores
 
-    def shown(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
-        """What of an embedding a picture shows; all of it.
+    def plot_embedding(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
+        """The columns of an embedding that a picture shows; all of them.
 
         Args:
-            embedding: as `describe` gave it.
+            embedding: as `embed` gave it.
         """
         return embedding
 
@@ -311,10 +301,11 @@ def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
 
 
 def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
-    """The method's phases, after a check of their names.
+    """The method's phases, after a check of their names, each with the parts that it uses.
 
     Raises:
-        SpecError: a phase names a loss or a part that does not exist.
+        SpecError: a phase names a loss or a part that does not exist, or uses what the method
+            does not.
     """
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     for phase in method.phases():
@@ -326,4 +317,10 @@ def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
             if part not in parts:
                 what = f"phase trains '{part}', but the network has {sorted(parts)}"
                 raise SpecError(f"{type(method).__name__}: {what}")
-    return method.phases()
+        if not set(phase.uses) <= set(method.uses):
+            raise SpecError(
+                f"{type(method).__name__}: phase uses {phase.uses}, the method {method.uses}"
+            )
+    return tuple(
+        dataclasses.replace(phase, uses=phase.uses or method.uses) for phase in method.phases()
+    )

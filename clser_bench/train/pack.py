@@ -20,7 +20,7 @@ from torch.func import vmap
 
 from clser_bench.problem import Problem
 from clser_bench.train.adamw import StackedAdamW, rate_scale
-from clser_bench.train.batches import Feeder, seen
+from clser_bench.train.batches import Feeder, part_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, bind, check_phases
 from clser_bench.train.stack import Stack, new_network, stack_states
 from clser_bench.train.whole import Call, refreshed, score_rows
@@ -65,6 +65,10 @@ def train_pack(
     return pack.results()
 
 
+_TRIALS = Batch(*(0 for _ in Batch._fields))._replace(progress=None)  # type: ignore[arg-type]
+"""The axis of trials in each field of a stacked batch; progress is the same for all."""
+
+
 class _Pack:
     def __init__(
         self,
@@ -104,23 +108,22 @@ class _Pack:
         every = self.method.refresh_every
         if every and step % every == 0:
             self.feeder.states = [self._refresh(i, step) for i in range(len(self.seeds))]
-        batch = self.feeder.batch(step)
-        progress = step / self.method.steps
+        batch = self.feeder.batch(step, self.carry)
         for phase in self.phases:
             if phase.active(step, self.method.steps):
-                self._run(phase, seen(batch, phase.sees), step, progress)
+                self._run(phase, part_of(batch, phase.uses), step)
         if self.carry:
             self.carry = self._update_carry(batch)
 
-    def _run(self, phase: Phase, batch: Batch, step: int, progress: float) -> None:
+    def _run(self, phase: Phase, batch: Batch, step: int) -> None:
         parts = phase.trains or tuple(self.stack.flat)
         if phase.reset_optimiser and step == phase.first(self.method.steps):
             for part in parts:
                 self.optimisers[part].reset()
-        scale = rate_scale(self.method.decay, progress)
+        scale = rate_scale(self.method.decay, batch.progress)
         for _ in range(phase.repeat):
             trained = [self.stack.flat[part].requires_grad_() for part in parts]
-            losses = self._losses(phase.loss, batch, progress)
+            losses = self._losses(phase.loss, batch)
             gradients = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)
             for flat in trained:
                 flat.requires_grad_(False)
@@ -128,20 +131,22 @@ class _Pack:
             for part, gradient in zip(parts, gradients, strict=True):
                 self.optimisers[part].step(gradient, scale)
 
-    def _losses(self, name: str, batch: Batch, progress: float) -> Tensor:
-        def one(parameters: dict[str, Tensor], real: State, carry: State, batch: Batch) -> Any:
-            loss = getattr(bind(self.method, real), name)
-            return self.stack.call(loss, parameters, batch, carry, progress)
-
-        losses: Tensor = vmap(one)(self.stack.parameters(), self.real, self.carry, batch)
+    def _losses(self, name: str, batch: Batch) -> Tensor:
+        losses: Tensor = self._each(name, batch)
         return losses
+
+    def _each(self, name: str, batch: Batch) -> Any:
+        """A function of the method `(network, batch)`, for every trial."""
+
+        def one(parameters: dict[str, Tensor], real: State, batch: Batch) -> Any:
+            function = getattr(bind(self.method, real), name)
+            return self.stack.call(function, parameters, batch)
+
+        return vmap(one, in_dims=(0, 0, _TRIALS))(self.stack.parameters(), self.real, batch)
 
     @torch.no_grad()
     def _update_carry(self, batch: Batch) -> State:
-        def one(parameters: dict[str, Tensor], real: State, carry: State, batch: Batch) -> Any:
-            return self.stack.call(bind(self.method, real).update_carry, parameters, carry, batch)
-
-        carry: State = vmap(one)(self.stack.parameters(), self.real, self.carry, batch)
+        carry: State = self._each("update_carry", batch)
         return carry
 
     def _watch(self, losses: Tensor, step: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from clser_bench.problem import Problem
@@ -66,10 +68,15 @@ class View(NamedTuple):
     summary: Tensor
 
 
-class Batch(NamedTuple):
-    """What one step of one trial sees. Parts that a phase does not see have no rows.
+def join(*views: View) -> View:
+    """Views of one trial as one, so that a network is called once for all of them."""
+    return View(*map(torch.cat, zip(*views, strict=True)))
 
-    `update_carry` is given the parts that any phase sees.
+
+class Batch(NamedTuple):
+    """The data of one step of one trial. Parts that a phase does not use have no rows.
+
+    `update_carry` is given the parts that the method uses.
 
     Attributes:
         labelled: class-balanced labelled source utterances.
@@ -78,8 +85,10 @@ class Batch(NamedTuple):
         target: target utterances.
         weak: the same with a little noise; no rows unless the method asks for views.
         strong: the same with much noise and erased spans; likewise.
-        state: what `refresh` returned, at the rows of `target`.
+        state: what `update_pseudo_labels` returned, at the rows of `target`.
         noise: [s] standard normal numbers, s as `noise_size` asked.
+        progress: share of training done, 0 to below 1.
+        carry: what `initial_carry` and `update_carry` returned.
     """
 
     labelled: View
@@ -90,10 +99,26 @@ class Batch(NamedTuple):
     strong: View
     state: State
     noise: Tensor
+    progress: float = 0.0
+    carry: State = {}  # noqa: RUF012 (never written to)
 
 
-class Described(NamedTuple):
-    """Some utterances as the network sees them.
+class Support(NamedTuple):
+    """The labelled utterances of a trial, which an embedding may depend on, and the carry.
+
+    Attributes:
+        view: every labelled utterance.
+        y: [m], their classes.
+        carry: as in a batch.
+    """
+
+    view: View
+    y: Tensor
+    carry: State
+
+
+class Embedded(NamedTuple):
+    """Embeddings and scores of some utterances.
 
     Attributes:
         embedding: [n, e].
@@ -104,19 +129,37 @@ class Described(NamedTuple):
     scores: Tensor
 
 
+class Snapshot(NamedTuple):
+    """All labelled and all target utterances as the network embeds them at one step.
+
+    Attributes:
+        labelled: every labelled row.
+        y: [m], their classes.
+        target: every row to adapt to.
+        progress: share of training done; 1 at the end.
+        rng: the trial's own generator.
+    """
+
+    labelled: Embedded
+    y: Tensor
+    target: Embedded
+    progress: float
+    rng: np.random.Generator
+
+
 @dataclass(frozen=True)
 class Phase:
     """One optimiser step that is repeated over a stretch of training.
 
     Attributes:
-        loss: name of the method's function `(network, batch, carry, progress) -> scalar`.
+        loss: name of the method's function `(network, batch) -> scalar`.
         trains: the network's top-level parts (child modules or parameters) that are stepped;
             empty for all. Each part has its own step counter.
         repeat: how many times in a row on the same batch.
         start: share of training at which it begins.
         stop: share of training at which it ends.
         reset_optimiser: forget the moments of its parts when it begins.
-        sees: the parts of the batch that it is given.
+        uses: the parts of the batch that it is given; empty for all that the method uses.
     """
 
     loss: str = "loss"
@@ -125,7 +168,7 @@ class Phase:
     start: float = 0.0
     stop: float = 1.0
     reset_optimiser: bool = False
-    sees: tuple[Part, ...] = ("labelled", "source", "target")
+    uses: tuple[Part, ...] = ()
 
     def active(self, step: int, steps: int) -> bool:
         """Whether it runs at a step."""

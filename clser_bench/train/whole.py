@@ -1,4 +1,4 @@
-"""Looking at a whole side of one trial: final scores, and what `refresh` is given."""
+"""Looking at a whole side of one trial: final scores, and what `update_pseudo_labels` is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Rows, Table
-from clser_bench.train.contract import Described, State, Trained, View
+from clser_bench.train.contract import Embedded, Snapshot, State, Support, Trained, View
 from clser_bench.train.gather import rows_view
 
 CHUNK = 1024
@@ -48,13 +48,14 @@ def score_rows(
         Scores on the CPU.
     """
     side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
-    if type(method).read_out is Trained.read_out:
-        return side.describe(problem.scored, target=True, embeddings=False).scores
-    scored = side.describe(problem.scored, target=True)
+    if type(method).predict is Trained.predict:
+        return side.embed(problem.scored, target=True, embeddings=False).scores
+    scored = side.embed(problem.scored, target=True)
     same = np.array_equal(problem.scored, problem.adapt)
-    labelled = side.describe(problem.labelled.rows, target=False)
-    target = scored if same else side.describe(problem.adapt, target=True)
-    return method.read_out(labelled, side.y, target, scored, generator(seed, "read out"))
+    labelled = side.embed(problem.labelled.rows, target=False)
+    target = scored if same else side.embed(problem.adapt, target=True)
+    rng = generator(seed, "read out")
+    return method.predict(scored, Snapshot(labelled, side.support.y.cpu(), target, 1.0, rng))
 
 
 @torch.no_grad()
@@ -69,7 +70,7 @@ def refreshed(
     dtype: torch.dtype,
     device: str = "cpu",
 ) -> State:
-    """Call the method's `refresh` for one trial.
+    """Call the method's `update_pseudo_labels` for one trial.
 
     Args:
         method: with the trial's own hyper-parameters.
@@ -79,16 +80,18 @@ def refreshed(
         step: the step before which this happens.
         seed: of the trial.
         dtype: of the features.
-        device: where the network lies; a method's `refresh` is given tensors on the CPU.
+        device: where the network lies; `update_pseudo_labels` is given tensors on the CPU.
 
     Returns:
         Tensors on the CPU, whose first axis runs over `problem.adapt`.
     """
     side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
-    labelled = side.describe(problem.labelled.rows, target=False)
-    target = side.describe(problem.adapt, target=True)
+    labelled = side.embed(problem.labelled.rows, target=False)
+    target = side.embed(problem.adapt, target=True)
     rng = generator(seed, "refresh", step)
-    return method.refresh(labelled, side.y, target, step / method.steps, rng)
+    return method.update_pseudo_labels(
+        Snapshot(labelled, side.support.y.cpu(), target, step / method.steps, rng)
+    )
 
 
 @torch.no_grad()
@@ -109,12 +112,13 @@ def embeddings(
     """
     side = _Side(method, call, problem, carry=carry, dtype=dtype, device="cpu")
     rows = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
-    source = side.describe(rows, target=False).embedding
-    return method.shown(source), method.shown(side.describe(problem.adapt, target=True).embedding)
+    source = side.embed(rows, target=False).embedding
+    target = side.embed(problem.adapt, target=True).embedding
+    return method.plot_embedding(source), method.plot_embedding(target)
 
 
 class _Side:
-    """Describes rows of one trial, in chunks; what it gives lies on the CPU."""
+    """Embeds rows of one trial, in chunks, and returns them on the CPU."""
 
     def __init__(
         self,
@@ -126,11 +130,10 @@ class _Side:
         dtype: torch.dtype,
         device: str,
     ) -> None:
-        self.method, self.call, self.problem, self.carry = method, call, problem, carry
+        self.method, self.call, self.problem = method, call, problem
         self.dtype, self.device = dtype, device
-        self.y = torch.from_numpy(np.array(problem.labelled.y))
-        self.known = self.y.to(device)
-        self.labelled = self._view(problem.source, problem.labelled.rows)
+        y = torch.from_numpy(np.array(problem.labelled.y)).to(device)
+        self.support = Support(self._view(problem.source, problem.labelled.rows), y, carry)
 
     def _view(self, table: Table, rows: Rows) -> View:
         return rows_view(
@@ -141,15 +144,15 @@ class _Side:
             device=self.device,
         )
 
-    def describe(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Described:
+    def embed(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Embedded:
         """Embeddings, of no size where nobody asks for them, and scores."""
         table = self.problem.target if target else self.problem.source
-        describe = partial(self.method.describe, target=target)
+        embed = partial(self.method.embed, target=target)
         chunks = []
         for i in range(0, len(rows), CHUNK):
             view = self._view(table, rows[i : i + CHUNK])
-            found = self.call(describe, self.labelled, self.known, view, self.carry)
+            found = self.call(embed, view, self.support)
             if not embeddings:
                 found = found._replace(embedding=found.scores.new_zeros(len(found.scores), 0))
             chunks.append(found)
-        return Described(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))
+        return Embedded(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))

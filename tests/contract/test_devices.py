@@ -57,7 +57,7 @@ def test_a_step_stays_on_its_device(name: str) -> None:
 
 def test_a_loss_that_leaves_the_device_is_found() -> None:
     class Leaves(type(registry.create("source-only"))):  # type: ignore[misc]
-        def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        def loss(self, network: Any, batch: Batch) -> Tensor:
             weight = torch.ones(len(batch.y))
             losses = functional.cross_entropy(network(batch.labelled), batch.y, reduction="none")
             return (losses * weight).mean()

@@ -205,8 +205,8 @@ def test_points_of_a_selection_are_few_and_start_with_the_shipped_one(name: str)
     assert len(points) <= POINTS
     made = [registry.create(name, point).parameters() for point in points]
     assert len(set(made)) == len(points), "a point stands twice, or the grid lacks the defaults"
-    assert len(points) == math.prod(map(len, cls.grid.values()))
-    assert cls.points(overrides, fixed=cls.grid) == ({},)
+    assert len(points) == math.prod(map(len, cls.grid().values()))
+    assert cls.points(overrides, fixed=cls.grid()) == ({},)
 
 
 @pytest.mark.parametrize("name", NAMES)

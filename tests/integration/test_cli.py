@@ -28,9 +28,7 @@ Call = Callable[..., Result]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_corpora(folder / "corpora", codes="XY")
-    write_method(
-        folder / "methods", "near", about="Nearest centroids.", grid={"weight": (1.0, 10.0)}
-    )
+    write_method(folder / "methods", "near", about="Nearest centroids.", grid=(1.0, 10.0))
     write_method(folder / "methods", "bad", body="raise RuntimeError('told to')")
     return folder
 

@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_corpora(folder / "corpora", codes="XY")
     write_corpora(folder / "four", codes="VWXY", takes=2)
-    write_method(folder / "methods", "near", grid={"weight": (1.0, 10.0)})
+    write_method(folder / "methods", "near", grid=(1.0, 10.0))
     write_method(
         folder / "methods", "far", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
     )

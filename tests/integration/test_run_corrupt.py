@@ -260,7 +260,7 @@ def test_options_of_older_files_have_no_corruption(config: Config) -> None:
 
 def test_points_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:
     write_corpora(tmp_path / "four", codes="WXYZ", takes=2)
-    write_method(tmp_path / "methods", "tuned", grid={"weight": (1.0, 10.0)})
+    write_method(tmp_path / "methods", "tuned", grid=(1.0, 10.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
         asked = config(

@@ -30,7 +30,7 @@ Chosen = dict[tuple[str, int], Value]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("criteria")
     write_corpora(folder / "corpora", codes="WX", takes=12)
-    write_method(folder / "methods", "near", grid={"weight": (0.0, 1.0, 10.0)})
+    write_method(folder / "methods", "near", grid=(0.0, 1.0, 10.0))
     return folder
 
 

@@ -29,7 +29,7 @@ from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]
 OTHER_PAIRS = Protocol(selection="other-pairs")
-GRID = {"weight": (0.0, 1.0, 10.0)}
+GRID = (0.0, 1.0, 10.0)
 FAILS = "if self.weight == 10.0 and os.environ.get('FAIL'): raise RuntimeError('told to')"
 
 

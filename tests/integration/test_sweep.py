@@ -40,7 +40,6 @@ from clser_bench.hyperparameters import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Lean(Fitted):
     """Scores that lean to a class."""
     deterministic = {deterministic}

@@ -73,7 +73,7 @@ def test_domain_loss_with_equal_weights_is_the_mean_cross_entropy() -> None:
 
 
 def first_batch(method: Trained, problem: Problem) -> Batch:
-    return trial_of(Feeder(method, [problem], [5], torch.float64).batch(0), 0)
+    return trial_of(Feeder(method, [problem], [5], torch.float64).batch(0, {}), 0)
 
 
 def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Tensor:
@@ -99,7 +99,7 @@ def test_loss_and_gradient_without_reversal(name: str) -> None:
     network = method.network(Shape.of(problem)).double()
     batch = first_batch(method, problem)
     names, values = zip(*network.named_parameters(), strict=True)
-    loss = method.loss(network, batch, {}, 0.3)
+    loss = method.loss(network, batch._replace(progress=0.3))
     found = torch.autograd.grad(loss, values)
 
     emotion = nn.functional.cross_entropy(network(batch.labelled), batch.y)

@@ -14,7 +14,7 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import consistency
 from clser_bench.problem import Labelled, Problem, Table
-from clser_bench.train.contract import Shape, Trained, View
+from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
 from tests.problems import random_problem
 
@@ -121,7 +121,9 @@ def teacher_after(updates: list[float], averaging: float) -> float:
         carry = method.initial_carry(network)
         for value in updates:
             bias.fill_(value)
-            carry = method.update_carry(network, carry, None)
+            none = View(*[torch.zeros(0, 0)] * 3)
+            batch = Batch(none, torch.zeros(0), none, none, none, none, {}, torch.zeros(0))
+            carry = method.update_carry(network, batch._replace(carry=carry))
     return float(carry["head.bias"][0])
 
 
@@ -139,7 +141,7 @@ def test_the_teacher_gives_the_scores() -> None:
     student, teacher = (method.network(Shape.of(random_problem())) for _ in range(2))
     view = View(torch.zeros(4, 0, 3), torch.randn(4, 3), torch.randn(4, 5))
     carry = method.initial_carry(teacher)
-    found = method.describe(student, view, torch.zeros(4), view, carry, target=True)
+    found = method.embed(student, view, Support(view, torch.zeros(4), carry), target=True)
     torch.testing.assert_close(found.scores, teacher(view))
     torch.testing.assert_close(found.embedding, teacher.embed(view))
     assert not torch.allclose(found.scores, student(view))

@@ -14,7 +14,7 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table, Value
-from clser_bench.train.contract import Batch, Described, Trained, View
+from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.pack import train_pack
 from tests.problems import random_problem
 
@@ -29,9 +29,11 @@ def network_and_target() -> tuple[SharedClassifier, View]:
 
 
 def labels_of(method: Trained, network: SharedClassifier, whole: View) -> Tensor:
-    described = Described(network.embed(whole).detach(), network(whole).detach())
+    described = Embedded(network.embed(whole).detach(), network(whole).detach())
     rng = np.random.default_rng(0)
-    return method.refresh(described, torch.arange(0), described, 0.5, rng)["label"]
+    return method.update_pseudo_labels(Snapshot(described, torch.arange(0), described, 0.5, rng))[
+        "label"
+    ]
 
 
 def test_shot_loss_of_the_target_by_loops() -> None:
@@ -46,7 +48,7 @@ def test_shot_loss_of_the_target_by_loops() -> None:
     expected = float((mean * np.log(mean)).sum())
     for row, k in zip(p, label.tolist(), strict=True):
         expected += (-sum(v * math.log(v) for v in row) - 0.7 * math.log(row[k])) / len(rows)
-    assert float(method.target_loss(network, batch, {}, 0.5).detach()) == pytest.approx(expected)
+    assert float(method.target_loss(network, batch).detach()) == pytest.approx(expected)
 
 
 def test_shot_loss_of_the_source_equals_torch() -> None:
@@ -55,14 +57,14 @@ def test_shot_loss_of_the_source_equals_torch() -> None:
     none, y = View(*(part[:0] for part in whole)), torch.arange(10) % 3
     batch = Batch(whole, y, none, none, none, none, {}, torch.zeros(0))
     expected = torch.nn.functional.cross_entropy(network(whole), y, label_smoothing=0.3)
-    torch.testing.assert_close(method.source_loss(network, batch, {}, 0.0), expected)
+    torch.testing.assert_close(method.source_loss(network, batch), expected)
 
 
 def test_shot_adapts_features_without_the_source() -> None:
     method = registry.create("shot")
     assert isinstance(method, Trained)
     first, second = method.phases()
-    assert (first.sees, second.sees) == (("labelled",), ("target",))
+    assert (first.uses, second.uses) == (("labelled",), ("target",))
     assert second.start == first.stop
     assert second.trains == ("backbone",)
 

@@ -91,7 +91,7 @@ def spaces_of(method: str) -> dict[str, dict[str, str]]:
         SpecError: it is unknown.
     """
     made = registry.create(method)
-    grid = {name: ",".join(map(_written, values)) for name, values in made.grid.items()}
+    grid = {name: ",".join(map(_written, values)) for name, values in made.grid().items()}
     declared = {name: dict(texts) for name, texts in made.spaces.items()}
     everything = dict(grid)
     for texts in declared.values():
