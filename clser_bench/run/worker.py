@@ -12,15 +12,16 @@ arrays, since unpickling executes code.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
+import importlib
 import json
 import os
 import pickle
 import select
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -29,9 +30,17 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, Self
 
 from clser_bench import registry
-from clser_bench.errors import ClserError, SpecError
+from clser_bench.errors import ClserError, SpecError, WorkerError
 from clser_bench.problem import Job, Outcome, Value
-from clser_bench.run.wire import pack_outcomes, receive, send, unpack_outcomes
+from clser_bench.run.process import (
+    ChildProcess,
+    channel,
+    exit_in_words,
+    pack_outcomes,
+    receive,
+    send,
+    unpack_outcomes,
+)
 
 PATIENCE = 3600.0
 """Seconds that a trial may take: the slowest method takes minutes on one core."""
@@ -58,19 +67,11 @@ class Means:
 class Worker:
     """A worker process, from the side of the process that starts it; a context manager.
 
-    Args:
-        means: what its packs are run with.
+    It starts when it is first asked, and anew where it ended or was interrupted.
     """
 
-    def __init__(self, means: Means | None = None) -> None:
-        self.means = means or Means()
-        # -P: no module of the folder that the command runs in is taken for one of ours
-        self._process = subprocess.Popen(  # noqa: S603 (our own module)
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **ONE_THREAD},
-        )
+    def __init__(self) -> None:
+        self._child: ChildProcess | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -80,60 +81,72 @@ class Worker:
 
     def close(self) -> None:
         """End the process and whatever it is running."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            self._process.wait(timeout=5)  # it ends when its input does
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._child is not None:
+            self._child.close()
+        self._child = None
 
     def run(
-        self, jobs: Sequence[Job], *, waiting: Callable[[float], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        means: Means | None = None,
+        *,
+        waiting: Callable[[float], None] | None = None,
     ) -> list[Outcome]:
         """Run the jobs of a pack; whatever goes wrong is an outcome.
 
         Args:
             jobs: of one method and one group.
+            means: what they are run with.
             waiting: called about once a minute with the seconds so far.
 
         Returns:
             One outcome a job, in order.
+
+        Raises:
+            WorkerError: the worker itself ended, which is no fault of a method.
         """
-        asked = ("run", tuple(jobs), self.means)
-        found: list[Outcome] = self._ask(asked, waiting=waiting)
-        return found
+        message = ("run", tuple(jobs), means or Means())
+        outcomes: list[Outcome] = self._ask(message, waiting=waiting)
+        return outcomes
 
     def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
         """What methods declare, each with some hyper-parameters set; see `describe`.
 
         Raises:
             SpecError: a method or a hyper-parameter is unknown, or a value is out of its range.
+            WorkerError: as for `run`.
         """
-        found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), self.means))
+        found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), Means()))
         if isinstance(found, str):
             raise SpecError(found)
         return found
 
-    def _ask(self, message: Any, *, waiting: Callable[[float], None] | None = None) -> Any:
-        asked, answers = self._process.stdin, self._process.stdout
-        if asked is None or answers is None:
-            raise ClserError("the worker process has no pipes")
-        environment = os.environ.get("CLSER_METHODS", "")
+    def _ask(self, message: object, *, waiting: Callable[[float], None] | None = None) -> Any:
+        if self._child is None:
+            self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
+        started = time.monotonic()
         try:
-            send(asked, pickle.dumps((environment, message)))
-            started = time.monotonic()
-            while waiting and not select.select([answers], [], [], 60.0)[0]:
-                waiting(time.monotonic() - started)
-            return pickle.loads(receive(answers))  # noqa: S301 (of our own process)
-        except (OSError, EOFError) as error:
-            code = self._process.wait()
-            raise ClserError(
-                f"the worker process could not go on ({_ended(code)}); the same command goes on "
-                "where it stopped"
+            self._child.send((os.environ.get("CLSER_METHODS", ""), message))
+            while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
+                if waiting:
+                    waiting(time.monotonic() - started)
+        except EOFError as error:
+            self.close()
+            raise WorkerError(
+                f"a worker process ended ({error}); the same command goes on where it stopped"
             ) from error
+        except BaseException:
+            self.close()  # its answer would be taken for that of the next question
+            raise
+        return answer
+
+
+@functools.cache
+def own_worker() -> Worker:
+    """The worker of this process, which ends with it."""
+    worker = Worker()
+    atexit.register(worker.close)
+    return worker
 
 
 def failures(jobs: Sequence[Job], reason: str) -> list[Outcome]:
@@ -165,13 +178,14 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
         "deterministic": method.deterministic,
         "engine_version": ENGINE_VERSION if trained else 0,
         "packable": trained and method.packable,
-        "real": method.real(),
         "assumes_prior": method.assumes_prior,
         "role": method.role,
         "note": method.note,
+        "title": method.title,
+        "uses": method.uses,
         "configurations": tuple(tuple(sorted(values.items())) for values in others),
         "ranges": {key: dataclasses.asdict(span) for key, span in method.ranges().items()},
-        "grid": dict(method.grid),
+        "grid": method.grid(),
         "spaces": {key: dict(texts) for key, texts in method.spaces.items()},
     }
 
@@ -181,19 +195,17 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer requests until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, who ends this process
-    source, sink = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what methods print is no answer
     import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
 
-    while True:
-        try:
-            environment, (what, asked, means) = pickle.loads(receive(source))  # noqa: S301
-        except EOFError:
-            return
-        os.environ["CLSER_METHODS"] = environment
-        answer = _described(asked, source) if what == "describe" else _run(asked, means, source)
-        send(sink, pickle.dumps(answer))
+    with channel() as (source, sink):
+        while True:
+            try:
+                environment, (what, asked, means) = pickle.loads(receive(source))  # noqa: S301
+            except EOFError:
+                return
+            os.environ["CLSER_METHODS"] = environment
+            answer = _described(asked, source) if what == "describe" else _run(asked, means, source)
+            send(sink, pickle.dumps(answer))
 
 
 def _described(
@@ -221,7 +233,7 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     """The outcomes of a pack. Where a fork dies, another goes on with what it had not begun."""
     outcomes: dict[str, Outcome] = {}
     remaining, alone = list(jobs), False
-    _import_built_in(jobs[0].method)
+    _import_before_fork(jobs[0].method)
     while remaining:
         fork = _Fork(functools.partial(_execute, remaining, means, alone), source)
         begun: list[Job] = []
@@ -251,11 +263,17 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     return [outcomes[job.id] for job in jobs]
 
 
-def _import_built_in(name: str) -> None:
-    """Import a method of this package before the fork; a plugin of the user's, only in it."""
+def _import_before_fork(name: str) -> None:
+    """Import what the forks of a method would each import for themselves.
+
+    A method of this package, but no plugin of the user's; and what `torch.func` imports when it is
+    first used, more than a second.
+    """
     with contextlib.suppress(ClserError):  # the fork meets the same error, and reports it
-        if registry.entry(name).module.startswith("clser_bench.methods."):
-            registry.load(name)
+        built_in = registry.entry(name).module.startswith("clser_bench.methods.")
+        if built_in and registry.load(name).kind == "fitted":
+            return
+    importlib.import_module("torch._dynamo")
 
 
 def _execute(jobs: Sequence[Job], means: Means, alone: bool, send: Callable[[bytes], None]) -> None:
@@ -340,7 +358,7 @@ class _Fork:
                 os.killpg(self._pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if not self.late:
-            self.reason = f"died: {_ended(code)}"
+            self.reason = f"died: {exit_in_words(code)}"
         self._pid = 0
         self._stream.close()
 
@@ -369,20 +387,6 @@ def _is_over(pid: int) -> bool:
             return True
         time.sleep(0.01)
     return False
-
-
-def _ended(code: int) -> str:
-    """How a process ended, in words.
-
-    Args:
-        code: its exit code, negative where a signal ended it.
-    """
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 if __name__ == "__main__":
