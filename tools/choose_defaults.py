@@ -28,9 +28,9 @@ import numpy as np
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial, Value
-from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run_points
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Normalisation, parse_shots
+from clser_bench.run.execute import run_configurations
+from clser_bench.run.request import Request
 from clser_bench.store.database import Store
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("corpus", "speaker")
@@ -72,7 +72,7 @@ def points_of(trials: Iterable[Trial], uars: Mapping[str, float]) -> dict[str, l
     """
     found: dict[str, dict[tuple[tuple[str, Value], ...], dict[str, list[Trial]]]] = {}
     for trial in trials:
-        rules = trial.protocol
+        rules = trial.condition
         condition = f"{rules.features} {rules.normalisation} {trial.shots}"
         point = found.setdefault(trial.method, {}).setdefault(trial.parameters, {})
         point.setdefault(condition, []).append(trial)
@@ -212,16 +212,16 @@ def as_toml(found: Mapping[str, Sequence[Point]]) -> str:
     return "\n".join(parts)
 
 
-def configs(arguments: argparse.Namespace) -> list[RunConfig]:
+def configs(arguments: argparse.Namespace) -> list[Request]:
     """A request for each feature set and normalisation."""
     return [
-        RunConfig(
+        Request(
             suite="dev",
             corpora=arguments.corpora,
             methods=tuple(arguments.methods.split(",")),
             shots=tuple(parse_shots(text) for text in arguments.shots.split(",")),
             seeds=arguments.seeds,
-            protocol=Protocol(features=features, normalisation=normalisation),
+            condition=Condition(features=features, normalisation=normalisation),
             results=arguments.records,
             workers=arguments.workers,
         )
@@ -230,10 +230,10 @@ def configs(arguments: argparse.Namespace) -> list[RunConfig]:
     ]
 
 
-def write(asked: Sequence[RunConfig], folder: Path, *, command: str) -> str:
+def write(asked: Sequence[Request], folder: Path, *, command: str) -> str:
     """Run what is missing, write the three files, and return the last one's text."""
     with Bars() as bars:
-        plans = run_points(asked, progress=bars, say=complain)
+        plans = run_configurations(asked, progress=bars, say=complain)
     trials = [trial for plan in plans for trial in plan.trials]
     with Store(asked[0].results) as store:
         uars = store.uars([trial.id for trial in trials])

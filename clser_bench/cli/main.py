@@ -14,15 +14,13 @@ from clser_bench.cli import (
     comparing,
     corpora,
     doctor,
-    embedding_plot,
     exchange,
     features,
     figures,
     listing,
     reproduce,
     robustness,
-    running,
-    sweeping,
+    run,
     tables,
 )
 from clser_bench.cli.output import complain
@@ -78,14 +76,14 @@ def _options(
     pass
 
 
-app.command("run")(running.run)
-app.command("resume")(running.resume)
-app.command("sweep")(sweeping.sweep)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("sweep")(run.sweep)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(comparing.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
-app.command("embeddings")(embedding_plot.embeddings)
+app.command("embeddings")(run.embeddings)
 app.command("robustness")(robustness.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)

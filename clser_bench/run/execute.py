@@ -10,6 +10,7 @@ process, where the answers are, and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -33,8 +34,8 @@ from clser_bench.run.request import Request
 from clser_bench.run.worker import Means, failures, own_worker
 from clser_bench.scoring.metrics import score
 from clser_bench.scoring.routines import ROUTINES
-from clser_bench.store.records import Record
-from clser_bench.store.sqlite import Store
+from clser_bench.store.database import Store
+from clser_bench.store.records import Record, candidate
 from clser_bench.train import energy
 
 ATTEMPTS = 2
@@ -355,13 +356,22 @@ def _remember(
     made: Plan, trials: Sequence[Trial], store: Store, *, candidates: bool = False
 ) -> None:
     """Store what is asked for, so that tables know their missing cells and `resume` the request."""
-    several = candidates and selection.several(made.condition.selection)
+    if candidates and selection.several(made.condition.selection):
+        trials = [
+            dataclasses.replace(
+                trial,
+                condition=trial.condition.replace(
+                    selection=candidate(trial.condition.selection, made.numbers[trial.id])
+                ),
+            )
+            for trial in trials
+        ]
     store.plan(
-        made.request.json,
+        made.condition.suite,
         trials,
         pairs=made.prepared.table,
+        config=made.request.json,
         methods=made.notes(trials),
-        candidates=made.numbers if several else None,
     )
 
 

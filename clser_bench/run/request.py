@@ -29,7 +29,7 @@ from clser_bench.features.languages import is_set, rooted
 from clser_bench.features.workers import cores
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
-from clser_bench.protocol import Condition, Pair, Shots
+from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
 from clser_bench.run.choice import CUSTOM
 from clser_bench.run.selection import OTHER_PAIRS, SELECTIONS
 from clser_bench.run.worker import PATIENCE, Means
@@ -133,9 +133,15 @@ class Request:
             raise SpecError(f"--ray-address {self.ray_address} needs --scheduler ray")
         if not self.methods or not self.shots:
             raise SpecError("name at least one method and one number of shots")
-        check_alignment(self.condition.alignment)
         # One way to write a request, so that equal ones compare equal.
-        plain = self.condition.replace(shots=self.shots[0], corruption="")
+        alignment = self.condition.alignment or DEFAULT_ALIGNMENT
+        check_alignment(alignment)
+        plain = self.condition.replace(
+            alignment=alignment,
+            shots=self.shots[0],
+            corruption="",
+            protocol_version=PROTOCOL_VERSION,
+        )
         names = tuple(item.name for item in corruptions.parse(*self.corruptions))
         settings = {method: dict(sorted(own.items())) for method, own in self.settings.items()}
         object.__setattr__(self, "condition", plain)

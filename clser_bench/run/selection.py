@@ -27,8 +27,8 @@ from clser_bench.splits import LEAST_SHOTS
 if TYPE_CHECKING:
     from clser_bench.problem import Problem, Trial
     from clser_bench.run.prepare import Folds
+    from clser_bench.store.database import Store
     from clser_bench.store.records import Record
-    from clser_bench.store.sqlite import Store
 
 DEV, ORACLE, OTHER_PAIRS = "dev", "oracle", "other-pairs"
 

@@ -40,7 +40,7 @@ from clser_bench.run.selection import (
     cells,
     objective,
 )
-from clser_bench.store.sqlite import Store
+from clser_bench.store.database import Store
 from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult
 
 SEARCHES = ("sobol", "random", "grid", "tpe")

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from clser_bench.protocol import Pair
-from clser_bench.run.config import RunConfig
-from clser_bench.run.sweep.evaluate import Place
-from clser_bench.run.sweep.objectives import OBJECTIVES
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OBJECTIVES, Place
 from clser_bench.store.database import Store
 from tests import tools
 from tests.tiny import write_corpora, write_method
@@ -166,12 +165,12 @@ def test_labels_are_kept_back_only_where_there_are_enough(
     tool: ModuleType, shots: tuple[Any, ...], held: tuple[Any, ...] | None
 ) -> None:
     usual, *more = tool.configs(namespace(), shots)
-    assert (usual.shots, usual.protocol.setting) == (shots, "transductive")
+    assert (usual.shots, usual.condition.setting) == (shots, "transductive")
     assert usual.methods == ("near", "fixed")
     assert [config.shots for config in more] == ([held] if held else [])
     for config in more:
-        assert dataclasses.replace(config, shots=shots, protocol=usual.protocol) == usual
-        assert config.protocol.setting == "held-out"
+        assert dataclasses.replace(config, shots=shots, condition=usual.condition) == usual
+        assert config.condition.setting == "held-out"
 
 
 def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
@@ -180,7 +179,7 @@ def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
     with Store(results, create=False) as store:
         for record in store.records(status="ok"):
             trial = record.trial
-            if trial.shots != shots or trial.protocol.setting != "transductive":
+            if trial.shots != shots or trial.condition.setting != "transductive":
                 continue
             assert record.metrics
             weight = float(dict(trial.parameters)["weight"])
@@ -198,7 +197,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     manifest = write_corpora(tmp_path / "corpora", codes="WXYZ", takes=5)
     real = tool.configs
 
-    def local(*arguments: Any) -> list[RunConfig]:
+    def local(*arguments: Any) -> list[Request]:
         changes = {"suite": None, "manifests": (manifest,), "scheduler": "local"}
         return [dataclasses.replace(config, **changes) for config in real(*arguments)]
 
@@ -226,6 +225,6 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr("clser_bench.run.main.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first
