@@ -46,8 +46,10 @@ _PlainPair = Annotated[
     PlainSerializer(lambda pair: f"{pair.source}->{pair.target}"),
 ]
 
-_HERE = ("results", "scheduler", "workers", "devices", "ray_address", "gpus_per_pack", "energy")
-_HERE += ("patience", "corpora", "manifests")
+_HERE = (
+    *("results", "scheduler", "workers", "devices", "ray_address", "gpus_per_pack", "energy"),
+    *("patience", "corpora", "manifests"),
+)
 """Fields that belong to a machine and not to what is measured."""
 
 DEFAULT = Condition(alignment=DEFAULT_ALIGNMENT)
@@ -122,9 +124,9 @@ class Request:
         ):
             if value not in known:
                 raise SpecError(f"{what} '{value}' is unknown{did_you_mean(value, known)}")
-        for name, value in (("seeds", self.seeds), ("workers", self.workers)):
-            if value is not None and value < 1:
-                raise SpecError(f"{name} {value}: a positive number is needed")
+        for name, count in (("seeds", self.seeds), ("workers", self.workers)):
+            if count is not None and count < 1:
+                raise SpecError(f"{name} {count}: a positive number is needed")
         if not 0 <= self.gpus_per_pack < math.inf:
             raise SpecError(f"gpus-per-pack {self.gpus_per_pack}: 0 or more is needed")
         if not 0 < self.patience < math.inf:

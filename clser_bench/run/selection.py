@@ -37,6 +37,9 @@ DEFAULT = "agreement"
 better there than the defaults."""
 
 
+Requires = Literal["target", "candidates", "source", "labels"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """A way to say which of several configurations is better.
@@ -50,7 +53,7 @@ class Objective:
     """
 
     name: str
-    requires: Literal["target", "candidates", "source", "labels"]
+    requires: Requires
     unit: str
     about: str
 
@@ -67,19 +70,21 @@ class Objective:
             )
 
 
+_OBJECTIVES: tuple[tuple[str, Requires, str, str], ...] = (
+    ("mutual-information", "target", "nats", "certain answers, classes evenly used"),
+    ("entropy", "target", "nats", "certain answers"),
+    ("neighbourhood-density", "target", "nats", "answers that lie close together"),
+    ("agreement", "candidates", "share", "answers as of all configurations together"),
+    ("source-risk", "source", "nats", "likelihood of held-out source labels"),
+    ("source-accuracy", "source", "share", "UAR on held-out source labels"),
+    ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
+    (DEV, "labels", "points of UAR", "UAR on the suite dev"),
+    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: an upper bound, no result"),
+)
+
 OBJECTIVES: Mapping[str, Objective] = {
     name: Objective(name=name, requires=requires, unit=unit, about=about)
-    for name, requires, unit, about in (
-        ("mutual-information", "target", "nats", "certain answers, classes evenly used"),
-        ("entropy", "target", "nats", "certain answers"),
-        ("neighbourhood-density", "target", "nats", "answers that lie close together"),
-        ("agreement", "candidates", "share", "answers as of all configurations together"),
-        ("source-risk", "source", "nats", "likelihood of held-out source labels"),
-        ("source-accuracy", "source", "share", "UAR on held-out source labels"),
-        ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
-        (DEV, "labels", "points of UAR", "UAR on the suite dev"),
-        (ORACLE, "labels", "points of UAR", "UAR on the suite itself: an upper bound, no result"),
-    )
+    for name, requires, unit, about in _OBJECTIVES
 }
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
@@ -202,7 +207,7 @@ def choose_by_other_pairs(
         ]
         for pair in by_pair[0]:
             looked_at = others(pair, by_pair[0])
-            values = [np.mean([own[other] for other in looked_at]) for own in means]
+            values = [float(np.mean([own[pair] for pair in looked_at])) for own in means]
             chosen += by_pair[_first_best(values)][pair]
     return tuple(chosen)
 
