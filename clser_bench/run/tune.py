@@ -518,6 +518,6 @@ def _slots(task: Task) -> int:
 
 if __name__ == "__main__":
     # under its own name: Ray copies what is defined in `__main__` into every message
-    from clser_bench.run import tune as own
+    from clser_bench.run import tune as own  # noqa: PLW0406
 
     own.main()
