@@ -126,11 +126,11 @@ def _measure(predicted: npt.NDArray[np.uint8], key: AnswerKey) -> Metrics:
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.scoring.routines import ROUTINES
     from clser_bench.store.submission import FaultyError
 
-    specs = corpus_specs()
+    specs = definitions().corpora
     for part in found.heading.parts:
         if part.method in ROUTINES and part.role != "oracle":
             raise FaultyError(found.path, part.method, f"role '{part.role}': it is an oracle")

@@ -15,7 +15,6 @@ import typer
 from clser_bench.cli import options
 from clser_bench.cli.feature_plot import plot
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.cli.reading import read_place
 from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
@@ -66,6 +65,7 @@ def extract(
     A later run then starts at once. Of an encoder, layer=all keeps every layer, and any of them can
     be asked for later without the encoder.
     """
+    from clser_bench.corpora.locate import load_corpora
     from clser_bench.errors import SpecError
     from clser_bench.features.extract import feature_table
     from clser_bench.features.languages import find_set, hear, is_set
@@ -79,7 +79,13 @@ def extract(
     rows = []
     with Bars() as bars:
         for place in places:
-            for corpus in read_place(place, workers=workers, bars=bars, skip_bad=skip_bad):
+            for corpus in load_corpora(
+                place if place.is_dir() else None,
+                () if place.is_dir() else (place,),
+                skip_bad=skip_bad,
+                workers=workers,
+                progress=bars,
+            ).values():
                 chosen = hear(features, {corpus.spec.code: corpus.spec}).sets[corpus.spec.code]
                 table = feature_table(
                     corpus,

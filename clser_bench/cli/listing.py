@@ -131,23 +131,26 @@ def _methods() -> None:
 
 
 def _corpora() -> None:
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
 
     print_rows(
         ("code", "name", "title", "language", "emotions", "licence"),
         [
             (s.code, s.name, s.title, s.language, " ".join(e[:3] for e in s.emotions), s.licence)
-            for s in corpus_specs().values()
+            for s in definitions().corpora.values()
         ],
     )
 
 
 def _suites() -> None:
-    from clser_bench.corpora.definitions import suites
+    from clser_bench.corpora.definitions import definitions
 
     print_rows(
         ("suite", "corpora", "pairs", "use"),
-        [(s.name, " ".join(s.corpora), len(s.pairs()), s.use) for s in suites().values()],
+        [
+            (s.name, " ".join(s.corpora), len(s.pairs()), s.use)
+            for s in definitions().suites.values()
+        ],
     )
 
 

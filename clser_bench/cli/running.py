@@ -37,6 +37,7 @@ def run(
     suite: asked.Suite = None,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     pairs: asked.Pairs = "",
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")

@@ -115,7 +115,7 @@ def leaderboard(
 
 
 def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.protocol import family
     from clser_bench.report import pivot
@@ -124,7 +124,7 @@ def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
         raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, pivot.BY)}")
     if by in pivot.ACROSS:
         return list(pivot.across(made, by))
-    families = {code: family(spec.language) for code, spec in corpus_specs().items()}
+    families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
     return [pivot.by_pairs(table, pivot.groups_of(table, by, families), what=by) for table in made]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.alignment import ALIGNMENTS, Affine, align, shared_names
 from clser_bench.features.languages import Heard

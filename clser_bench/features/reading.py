@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from clser_bench.corpora.audio import Audio, content_hash, decode
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.hashing import digest

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from clser_bench.corpora import corruptions
+from clser_bench.corpora import corrupt as corruptions
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.assemble import shared_recordings
+from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.aligned import ANCHORS
 from clser_bench.features.extract import feature_table
@@ -17,7 +18,7 @@ from clser_bench.features.reading import corrupted_corpus
 from clser_bench.features.sets import FeatureSet
 from clser_bench.problem import Table
 from clser_bench.progress import Progress
-from clser_bench.run.choice import Choice
+from clser_bench.run.choice import Choice, Say
 from clser_bench.run.config import RunConfig
 
 
@@ -51,6 +52,7 @@ def read(
     *,
     cache: Path,
     progress: Progress,
+    say: Say = lambda _: None,
     corruption: Corruption | None = None,
 ) -> Read:
     """Read the corpora of a choice and extract their features, both from the cache where there.
@@ -61,25 +63,24 @@ def read(
         heard: the feature set of each corpus.
         cache: the cache folder.
         progress: told about reading and extraction.
+        say: takes the sentence of each finding.
         corruption: of the corpora where they are the target of a pair; None for none.
 
     Raises:
         ClserError: a corpus or a file is not what it should be.
     """
-    corpora = {}
-    for code in choice.codes:
-        corpora[code] = (
-            choice.manifests[code]
-            if code in choice.manifests
-            else read_corpus(
-                choice.spec(code),
-                choice.folders[code],
-                cache=cache,
-                skip_bad=config.skip_bad,
-                workers=config.workers,
-                progress=progress,
-            )
-        )
+    corpora = load_corpora(
+        codes=choice.codes,
+        located=choice.located,
+        cache=cache,
+        skip_bad=config.skip_bad,
+        workers=config.workers,
+        progress=progress,
+        say=say,
+    )
+    for pair in choice.pairs:
+        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
+            say(finding.sentence)
     extracted = functools.partial(_extracted, heard, config, cache=cache, progress=progress)
     tables, anchors = extracted(corpora)
     targets, target_anchors = tables, anchors

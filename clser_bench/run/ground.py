@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.aligned import written
 from clser_bench.features.languages import hear
@@ -80,10 +80,14 @@ def prepare(
     choice = choose(config, cache=cache, progress=progress, say=say)
     if protocol.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
-    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
+    heard = hear(
+        config.protocol.features, {code: choice.located.spec(code) for code in choice.known}
+    )
     features = written(heard, config.align, corruption=corruption)
     protocol = dataclasses.replace(protocol, features=features)
-    have = read(choice, config, heard, cache=cache, progress=progress, corruption=corruption)
+    have = read(
+        choice, config, heard, cache=cache, progress=progress, say=say, corruption=corruption
+    )
     tables = Sides(have, protocol, align=config.align)
     return Ground(
         config=config,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from clser_bench.corpora.corruptions import Corruption, parse
+from clser_bench.corpora.corrupt import Corruption, parse
 from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
 from clser_bench.progress import SILENT, Progress

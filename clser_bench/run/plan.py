@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.hashing import seed_of

@@ -19,7 +19,7 @@ from clser_bench.features.languages import PREFIX as LANGUAGES
 from clser_bench.features.languages import is_set
 from clser_bench.features.workers import cores
 from clser_bench.protocol import Pair, Shots
-from clser_bench.run.choice import CUSTOM
+from clser_bench.run.choice import is_custom
 from clser_bench.run.config import RunConfig
 from clser_bench.run.select import OTHER_PAIRS
 
@@ -133,12 +133,12 @@ def narrowed(
     """
     # a method that is set must be among the methods, and without it the selection had another name
     named = dict.fromkeys((*methods, *(method for method, _ in config.settings)))
-    if suite == CUSTOM and not config.pairs and config.protocol.selection != OTHER_PAIRS:
+    if is_custom(suite) and not config.pairs and config.protocol.selection != OTHER_PAIRS:
         asked = pairs  # others may have more corpora than these
     else:
         asked = config.pairs
     # manifests stand alone where no suite is named, even if a folder of corpora is known
-    alone = suite == CUSTOM and config.suite is None and bool(config.manifests)
+    alone = is_custom(suite) and config.suite is None and bool(config.manifests)
     stored = config.protocol.features
     written = portable(stored) if is_set(stored) or is_local(stored) else features
     return RunConfig(

@@ -54,8 +54,8 @@ def read_facts(
             PairFacts(
                 pair=pair,
                 classes=classes_of(source.spec, target.spec, fixed4=protocol.fixed4),
-                source_key=_side_key(source, source_table),
-                target_key=_side_key(target, target_table),
+                source_key=_side_key(source, source_table, protocol),
+                target_key=_side_key(target, target_table, protocol),
                 synthetic=source.spec.synthetic or target.spec.synthetic,
             )
         )
@@ -99,6 +99,9 @@ def _once(card: Card, shots: Shots, protocol: Protocol) -> bool:
     return shots == "all" and card.deterministic
 
 
-def _side_key(corpus: Corpus, table: Table) -> str:
-    """Key of a side: its features, and the labels and speakers that shots and scores come from."""
-    return digest([table.key, corpus.emotions.tolist(), corpus.speakers.tolist()])
+def _side_key(corpus: Corpus, table: Table, protocol: Protocol) -> str:
+    """Key of a side: its features, and the facts that shots, folds and scores come from."""
+    facts = [table.key, corpus.emotions.tolist(), corpus.speakers.tolist()]
+    if protocol.setting == "inductive":
+        facts.append(corpus.genders.tolist())  # they decide the halves of the speakers
+    return digest(facts)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import running
 from clser_bench.cli.robustness import scales
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.features.aligned import aligned
 from clser_bench.features.languages import hear
@@ -154,7 +154,8 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config: Config) -> N
 def read_all(config: RunConfig, cache: Path, corruption: Corruption | None) -> Read:
     told = Told()
     choice = choose(config, cache=cache, progress=told)
-    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
+    specs = {code: choice.located.spec(code) for code in choice.known}
+    heard = hear(config.protocol.features, specs)
     return read(choice, config, heard, cache=cache, progress=told, corruption=corruption)
 
 
