@@ -289,115 +289,21 @@ FAMILIES = {
 }
 
 
-# ISO 639-2 and 639-3 codes of languages that have a code of two letters, and of the standard
+# Two-letter codes, each with the ISO 639-2 and 639-3 codes of the same language, or of the standard
 # variety of a macrolanguage: fra and fre are fr, cmn is zh.
-_TWO_LETTERS = {
-    long: short
-    for short, longs in (
-        entry.split(":")
-        for entry in [
-            "af:afr",
-            "am:amh",
-            "ar:ara,arb",
-            "as:asm",
-            "az:aze,azj",
-            "be:bel",
-            "bg:bul",
-            "bn:ben",
-            "bo:bod,tib",
-            "bs:bos",
-            "ca:cat",
-            "cs:ces,cze",
-            "cy:cym,wel",
-            "da:dan",
-            "de:deu,ger",
-            "el:ell,gre",
-            "en:eng",
-            "eo:epo",
-            "es:spa",
-            "et:est,ekk",
-            "eu:eus,baq",
-            "fa:fas,per,pes,prs",
-            "fi:fin",
-            "fr:fra,fre",
-            "ga:gle",
-            "gl:glg",
-            "gu:guj",
-            "ha:hau",
-            "he:heb",
-            "hi:hin",
-            "hr:hrv",
-            "hu:hun",
-            "hy:hye,arm",
-            "id:ind",
-            "ig:ibo",
-            "is:isl,ice",
-            "it:ita",
-            "ja:jpn",
-            "jv:jav",
-            "ka:kat,geo",
-            "kk:kaz",
-            "km:khm",
-            "kn:kan",
-            "ko:kor",
-            "ky:kir",
-            "lb:ltz",
-            "lo:lao",
-            "lt:lit",
-            "lv:lav,lvs",
-            "mk:mkd,mac",
-            "ml:mal",
-            "mn:mon,khk",
-            "mr:mar",
-            "ms:msa,may,zsm",
-            "mt:mlt",
-            "my:mya,bur",
-            "nb:nob",
-            "ne:nep,npi",
-            "nl:nld,dut",
-            "nn:nno",
-            "no:nor",
-            "or:ori,ory",
-            "pa:pan",
-            "pl:pol",
-            "ps:pus",
-            "pt:por",
-            "qu:que",
-            "ro:ron,rum",
-            "ru:rus",
-            "rw:kin",
-            "sd:snd",
-            "si:sin",
-            "sk:slk,slo",
-            "sl:slv",
-            "so:som",
-            "sq:sqi,alb,als",
-            "sr:srp",
-            "sv:swe",
-            "sw:swa,swh",
-            "ta:tam",
-            "te:tel",
-            "tg:tgk",
-            "th:tha",
-            "tk:tuk",
-            "tl:tgl",
-            "tr:tur",
-            "tt:tat",
-            "ug:uig",
-            "uk:ukr",
-            "ur:urd",
-            "uz:uzb,uzn",
-            "vi:vie",
-            "wo:wol",
-            "xh:xho",
-            "yi:yid,ydd",
-            "yo:yor",
-            "zh:zho,chi,cmn",
-            "zu:zul",
-        ]
-    )
-    for long in longs.split(",")
-}
+_CODES = (
+    "af:afr am:amh ar:ara,arb as:asm az:aze,azj be:bel bg:bul bn:ben bo:bod,tib bs:bos ca:cat "
+    "cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng eo:epo es:spa et:est,ekk eu:eus,baq "
+    "fa:fas,per,pes,prs fi:fin fr:fra,fre ga:gle gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv hu:hun "
+    "hy:hye,arm id:ind ig:ibo is:isl,ice it:ita ja:jpn jv:jav ka:kat,geo kk:kaz km:khm kn:kan "
+    "ko:kor ky:kir lb:ltz lo:lao lt:lit lv:lav,lvs mk:mkd,mac ml:mal mn:mon,khk mr:mar "
+    "ms:msa,may,zsm mt:mlt my:mya,bur nb:nob ne:nep,npi nl:nld,dut nn:nno no:nor or:ori,ory pa:pan "
+    "pl:pol ps:pus pt:por qu:que ro:ron,rum ru:rus rw:kin sd:snd si:sin sk:slk,slo sl:slv so:som "
+    "sq:sqi,alb,als sr:srp sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur "
+    "tt:tat ug:uig uk:ukr ur:urd uz:uzb,uzn vi:vie wo:wol xh:xho yi:yid,ydd yo:yor zh:zho,chi,cmn "
+    "zu:zul"
+)
+_TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:].split(",")}
 
 
 def canonical_language(tag: str) -> str:

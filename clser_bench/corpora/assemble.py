@@ -103,12 +103,12 @@ def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> No
     if bad and not skip_bad:
         total = len(bad) + sum(len(corpus.utterances) for corpus in corpora)
         titles = " and ".join(f"{corpus.spec.title} ({corpus.spec.code})" for corpus in corpora)
-        lines = (
+        refusal = (
             f"{titles} in {origin}: {len(bad)} of {total} files cannot be used:",
             *reasons(bad),
             "Mend or remove them, or go on without them by --skip-bad.",
         )
-        raise CorpusError("\n".join(lines))
+        raise CorpusError("\n".join(refusal))
     for corpus in corpora:
         if not corpus.utterances:
             spec = corpus.spec

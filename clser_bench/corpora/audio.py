@@ -244,10 +244,10 @@ def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
             raise AudioError(path, f"is truncated: {promised} frames promised, {got} are there")
     if file.format == "NIST":
         with path.open("rb") as stream:
-            match = re.search(rb"sample_count -i (\d+)", stream.read(1024))
-        if match and file.frames < int(match[1]):
+            counted = re.search(rb"sample_count -i (\d+)", stream.read(1024))
+        if counted and file.frames < int(counted[1]):
             raise AudioError(
-                path, f"is truncated: {int(match[1])} frames promised, {file.frames} are there"
+                path, f"is truncated: {int(counted[1])} frames promised, {file.frames} are there"
             )
     if file.format == "OGG" and not _ogg_ends(path):
         raise AudioError(path, "is truncated: its stream does not end")

@@ -142,6 +142,6 @@ def _check_layout(spec: CorpusSpec, where: str) -> None:
             re.compile(expression)
     except re.error as error:
         raise SpecError(f"{where}: {error.pattern!r} is no regular expression ({error})") from error
-    missing = {"emotion", "speaker"} - set(groups)
-    if missing:
-        raise SpecError(f"{where}: pattern has no group named {' or '.join(sorted(missing))}")
+    absent = {"emotion", "speaker"} - set(groups)
+    if absent:
+        raise SpecError(f"{where}: pattern has no group named {' or '.join(sorted(absent))}")

@@ -165,8 +165,9 @@ def load_corpora(
     """
     if located is None:
         if folder is not None and outside.recognised(folder):
-            folder, manifests = None, (folder, *manifests)
-        located = locate(folder, manifests)
+            located = locate(None, (folder, *manifests))
+        else:
+            located = locate(folder, manifests)
     if codes is None:
         if not located.listings:
             located.require(located.conflicts)

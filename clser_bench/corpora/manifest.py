@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -64,8 +64,9 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
     codes: dict[str, str] = {}
     listings = []
     for name, rows in groups.items():
-        spec = _spec(path, name, rows, codes)
-        listings.append(_Reader(spec=spec, origin=path, folder=data.folder).read(rows))
+        spec = data.spec or _spec(path, name, rows, codes)
+        listing = _Reader(spec=spec, origin=path, folder=data.folder).read(rows)
+        listings.append(replace(listing, left_out=tuple(sorted(data.left_out.items()))))
     return tuple(sorted(listings, key=lambda listing: listing.spec.code))
 
 
@@ -111,7 +112,6 @@ class _Reader:
     spec: CorpusSpec
     origin: Path
     folder: Path
-    _seen: dict[str, bool] = field(default_factory=dict)
 
     def read(self, rows: list[Row]) -> Listing:
         places = {row.where: self._place(row.cells.get("path", "")) for row in rows}

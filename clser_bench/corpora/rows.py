@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clser_bench.errors import CorpusError
 from clser_bench.files import regular_size
@@ -85,7 +85,7 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def parquet_schema(path: Path):  # noqa: ANN201 (pyarrow has no types)
+def parquet_schema(path: Path) -> Any:
     """The schema of a Parquet file whose rows are within the limit.
 
     Raises:
@@ -145,7 +145,7 @@ def _no_table(path: Path) -> Iterator[None]:
 
 
 def _csv(path: Path, columns: Mapping[str, str]) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     with path.open(encoding="utf-8-sig", newline="") as file, _no_table(path):
         reader = csv.reader(file, strict=True)
         names = [name.strip() for name in next(reader, [])]

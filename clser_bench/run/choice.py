@@ -235,12 +235,15 @@ def _report_left_out(
 
 
 def _fingerprint(codes: Iterable[str], located: Located) -> str:
-    """Six hexadecimal digits of a set of corpora: of those in manifests, what is listed."""
+    """Six hexadecimal digits of a set of corpora: of those in manifests, the files listed.
+
+    Labels do not enter: a mended label makes new trials, not another suite.
+    """
     parts = []
     for code in sorted(codes):
         listing = located.listings[code]
-        rows = sorted([item.name, item.speaker, item.emotion] for item in listing.utterances)
-        parts.append([code, listing.spec.language, rows if code in located.listed else []])
+        names = sorted(item.name for item in listing.utterances)
+        parts.append([code, listing.spec.language, names if code in located.listed else []])
     return digest(parts)[:6]
 
 

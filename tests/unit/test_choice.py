@@ -21,7 +21,7 @@ Choose = Callable[..., Choice]
 
 def listing(spec: CorpusSpec, speaker: str = "ada") -> Listing:
     items = [
-        Utterance(name=emotion, path=Path(emotion), emotion=emotion, speaker=speaker)
+        Utterance(name=f"{speaker}-{emotion}", path=Path(), emotion=emotion, speaker=speaker)
         for emotion in spec.emotions
     ]
     return Listing(spec=spec, root=Path(), origin=Path(), utterances=tuple(items))
