@@ -292,8 +292,22 @@ class _Search:
         """Code to folder, in the order of the definitions; and code to why it cannot be read."""
         places: dict[str, Path] = {}
         conflicts: dict[str, str] = {}
+        found = {
+            code: layout.folders(self.root, self.total) for code, layout in self.layouts.items()
+        }
+        # what lies in a folder that bears a corpus's name is of that corpus
+        named = [
+            folder
+            for code, layout in self.layouts.items()
+            for folder in found[code]
+            if layout.spec.in_folder
+        ]
         for code, layout in self.layouts.items():
-            folders = layout.folders(self.root, self.total)
+            folders = [
+                folder
+                for folder in found[code]
+                if not any(folder != other and folder[: len(other)] == other for other in named)
+            ]
             if len(folders) > 1:
                 conflicts[code] = self._conflict(layout, folders)
             elif folders:
