@@ -276,7 +276,7 @@ def _refuse_scarce(corpus: Corpus, classes: Sequence[str], least: int, without: 
         raise CorpusError(
             f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}: {least} labelled "
             f"utterances per class are asked for, but {', '.join(scarce)}"
-            f"{' (recordings that the target has too are left out)' if len(without) else ''}; "
+            f"{' once those that the target has too are left out' if len(without) else ''}; "
             f"{'ask for fewer shots' if min(counts.values()) else 'complete the corpus'}, "
             "or take a pair without the class"
         )

@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from clser_bench.corpora.index import Sound, measure
 from clser_bench.corpora.model import Corpus, Listing, Utterance
@@ -79,6 +79,7 @@ def assemble(
         findings=(
             *listing.findings,
             *copies,
+            *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_odd_sounds(spec, sounds),
             *_differences(spec, good),
@@ -199,6 +200,24 @@ def _without_copies(
     files = tuple(name for pair in copies for name in pair)
     found = Finding(kind="copies", corpus=spec.code, files=files, sentence=sentence)
     return kept, bad, [found]
+
+
+def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
+    """Recordings of one speaker, emotion, text and file name in two folders: one may be a copy."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for item in utterances:
+        stem = PurePosixPath(item.name).stem
+        groups[item.speaker, item.emotion, item.text, stem].append(item.name)
+    twice = [names for names in groups.values() if len(names) > 1]
+    if twice:
+        yield Finding(
+            kind="namesakes",
+            corpus=spec.code,
+            files=tuple(name for names in twice for name in names),
+            sentence=f"{spec.title} ({spec.code}): {len(twice)} file name(s) are there in two "
+            f"folders with the same speaker and emotion, such as {' and '.join(twice[0][:2])}; "
+            "if one is a copy of the other, move it away",
+        )
 
 
 def _contradiction(listing: Listing, item: Utterance, other: Utterance) -> SkippedFile:

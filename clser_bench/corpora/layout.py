@@ -129,17 +129,18 @@ def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
         utterances=utterances,
         bad=tuple(item for item in read if isinstance(item, SkippedFile)),
         left_out=tuple(sorted(Counter(item for item in read if isinstance(item, str)).items())),
-        findings=(*unread_findings(spec.code, unread, files), *_namesakes(spec, utterances)),
+        findings=tuple(unread_findings(f"{spec.title} ({spec.code})", spec.code, unread, files)),
     )
 
 
 def unread_findings(
-    corpus: str, unread: list[MediaFile], files: list[MediaFile]
+    where: str, corpus: str, unread: list[MediaFile], files: list[MediaFile]
 ) -> Iterator[Finding]:
     """Name recordings of formats that are not read, but those that are there as WAV or FLAC too.
 
     Args:
-        corpus: a code, or another word for the place.
+        where: the corpus or the folder, for the sentence.
+        corpus: code of the corpus; empty where they belong to none.
         unread: what is not read.
         files: all recordings of the place.
     """
@@ -153,7 +154,7 @@ def unread_findings(
             kind="stray",
             corpus=corpus,
             files=tuple(names),
-            sentence=f"{corpus}: {len(names)} {suffix} file(s), such as {names[0]}, are of a "
+            sentence=f"{where}: {len(names)} {suffix} file(s), such as {names[0]}, are of a "
             "format that is not read; convert them to WAV or FLAC, or list them in a manifest",
         )
 
@@ -278,24 +279,6 @@ def _list_table(spec: CorpusSpec, root: Path) -> Listing:
         left_out=tuple(sorted(left_out.items())),
         places=places,
     )
-
-
-def _namesakes(spec: CorpusSpec, utterances: tuple[Utterance, ...]) -> Iterator[Finding]:
-    """Recordings of one speaker, emotion, text and file name in two folders: one may be a copy."""
-    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for item in utterances:
-        stem = PurePosixPath(item.name).stem
-        groups[item.speaker, item.emotion, item.text, stem].append(item.name)
-    twice = [names for names in groups.values() if len(names) > 1]
-    if twice:
-        yield Finding(
-            kind="namesakes",
-            corpus=spec.code,
-            files=tuple(name for names in twice for name in names),
-            sentence=f"{spec.title} ({spec.code}): {len(twice)} file name(s) are there in two "
-            f"folders with the same speaker and emotion, such as {' and '.join(twice[0][:2])}; "
-            "if one is a copy of the other, move it away",
-        )
 
 
 def inside(path: Path, folder: Path) -> bool:

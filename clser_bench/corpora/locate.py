@@ -356,7 +356,7 @@ class _Search:
                 return
             unread = [file for file in files if file.kind == "unread"]
             others = [file for file in files if file.kind != "unread"]
-            yield from unread_findings(place, unread, self.files)
+            yield from unread_findings(place, "", unread, self.files)
             if others:
                 yield Finding(
                     kind="stray",

@@ -71,7 +71,7 @@ def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
         FeatureError: the file changed since the corpus was read.
         AudioError: it cannot be decoded, or is too short to resample.
     """
-    audio = decode(utterance.path)
+    audio = decode(utterance.path, start=utterance.start, end=utterance.end)
     known = utterance.original if isinstance(utterance, Corrupted) else utterance.content
     if content_hash(audio) != known:
         raise FeatureError(

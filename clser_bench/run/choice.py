@@ -276,5 +276,6 @@ def _too_few(codes: tuple[str, ...], config: RunConfig, located: Located) -> str
         head,
         *located.conflicts.values(),
         *(finding.sentence for finding in located.findings),
+        *(found.sentence for code in codes for found in located.listings[code].findings),
     ]
     return "\n".join(lines)

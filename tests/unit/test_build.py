@@ -173,12 +173,13 @@ TABLE = [
     ("B", "C", (5, 408, 1000)),
     ("B", "O", (6, 454, 504)),
     ("C", "O", (6, 1200, 504)),
-    ("B", "R", (6, 454, 1056)),
-    ("C", "R", (6, 1200, 1056)),
-    ("O", "R", (7, 588, 1248)),
+    ("B", "R", (6, 454, 1055)),
+    ("C", "R", (6, 1200, 1055)),
+    ("O", "R", (7, 588, 1247)),
 ]
 
 
+# One of the sad recordings of RAVDESS is a copy of another (192 by the definition).
 @pytest.mark.real_speech
 @pytest.mark.parametrize(("one", "other", "counts"), TABLE)
 def test_counts_per_pair(

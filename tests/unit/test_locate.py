@@ -131,7 +131,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "y" / "b.ogg", samples, rate)
     located = locate(tmp_path)
     [inside] = located.listings["X"].findings
-    assert "X: 1 .mp3 file(s), such as ada/anger_7.mp3" in inside.sentence
+    assert "Toy X (X): 1 .mp3 file(s), such as ada/anger_7.mp3" in inside.sentence
     [outside] = sentences(located)
     assert "1 .ogg file(s), such as y/b.ogg, are of a format that is not read" in outside
 
