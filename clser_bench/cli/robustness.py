@@ -71,7 +71,7 @@ def robustness(
 
 def scales() -> dict[str, Scale]:
     """What a report must know of each kind of corruption."""
-    from clser_bench.corpora.corruptions import KINDS
+    from clser_bench.corpora.corrupt import KINDS
     from clser_bench.report.conditions import Scale
 
     return {name: Scale(unit=kind.unit, clean=kind.clean) for name, kind in KINDS.items()}

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.robustness import robustness as command
 from clser_bench.cli.robustness import scales
-from clser_bench.corpora.corruptions import KINDS, parse
+from clser_bench.corpora.corrupt import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Condition as Rules
 from clser_bench.protocol import Pair
