@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean
@@ -197,15 +198,22 @@ def _remarks(
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
     good = rows[rows.status == "ok"]
-    found = good.groupby(["method", "pair"])
-    values = found[["uar", "war", "seconds", "energy"]].mean()
-    cells = values.join(found.uar.agg(["size", "std"])).to_dict("index")
+    # numpy adds up in the order of the draws; groupby means differ from that in the last bit
+    columns = {name: good[name].to_numpy(float) for name in ("uar", "war", "seconds", "energy")}
+    cells = {
+        key: {name: _mean_of(values[places]) for name, values in columns.items()}
+        | {"size": len(places), "std": _std_of(columns["uar"][places])}
+        for key, places in good.groupby(["method", "pair"]).indices.items()
+    }
     planned = rows.groupby(["method", "pair"]).size().to_dict()
     whole = good.pivot(index=["method", "seed"], columns="pair", values="uar")
-    whole = whole.reindex(columns=list(map(str, pairs)))
     # the spread of a mean is over the draws that all pairs share
-    shared = whole.mean(axis=1, skipna=False).dropna().groupby("method").agg(["size", "std"])
-    spreads = shared.to_dict("index")
+    whole = whole.reindex(columns=list(map(str, pairs))).dropna()
+    means = np.ascontiguousarray(whole.to_numpy(float)).mean(axis=1)
+    spreads = {
+        method: {"size": len(places), "std": _std_of(means[places])}
+        for method, places in whole.groupby("method").indices.items()
+    }
     for first in rows.drop_duplicates("method").to_dict("records"):
         method = first["method"]
         own = []
@@ -230,6 +238,16 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         )
 
 
+def _mean_of(values: npt.NDArray[np.float64]) -> float | None:
+    """The mean of those that are known."""
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else None
+
+
+def _std_of(values: npt.NDArray[np.float64]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
 def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
     found = list(filter(None, row["uses"].split("+")))
     if condition.normalisation == "speaker":
@@ -241,21 +259,16 @@ def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
 
 
 def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
-    values = {name: _known(found.get(name)) for name in ("uar", "std", "war", "seconds", "energy")}
     return Cell(
-        n=int(found.get("size", 0)),
-        mean=None if reason else values["uar"],
-        std=None if reason else values["std"],
+        n=found.get("size", 0),
+        mean=None if reason else found.get("uar"),
+        std=None if reason else found.get("std"),
         status=status or "ok",
         reason=reason,
-        war=None if reason else values["war"],
-        seconds=values["seconds"],
-        energy=values["energy"],
+        war=None if reason else found.get("war"),
+        seconds=found.get("seconds"),
+        energy=found.get("energy"),
     )
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or np.isnan(value) else float(value)
 
 
 def _missing(planned: pd.DataFrame) -> tuple[str, str]:
@@ -273,8 +286,8 @@ def _share(number: int, of: int) -> str:
 
 def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
     """The mean over the pairs."""
-    seconds = _average([cell.seconds for cell in cells])
-    energy = _average([cell.energy for cell in cells])
+    seconds = _mean_of(np.array([cell.seconds for cell in cells], dtype=np.float64))
+    energy = _mean_of(np.array([cell.energy for cell in cells], dtype=np.float64))
     holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
     if holes:
         statuses = {cell.status for _, cell in holes}
@@ -290,19 +303,13 @@ def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any
             energy=energy,
         )
     return Cell(
-        n=int(shared.get("size", 0)),
-        mean=_average([cell.mean for cell in cells]),
-        std=_known(shared.get("std")),
-        war=_average([cell.war for cell in cells]),
+        n=shared.get("size", 0),
+        mean=_mean_of(np.array([cell.mean for cell in cells], dtype=np.float64)),
+        std=shared.get("std"),
+        war=_mean_of(np.array([cell.war for cell in cells], dtype=np.float64)),
         seconds=seconds,
         energy=energy,
     )
-
-
-def _average(values: Sequence[float | None]) -> float | None:
-    """The mean of those that are known."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _budget(rows: pd.DataFrame) -> str:

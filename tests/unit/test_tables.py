@@ -423,5 +423,5 @@ def test_unknown_wishes_are_named(store):
 def test_a_uar_that_is_not_that_of_its_predictions_is_refused(store):
     trials = run(store, {"m": 20})
     store._connection.execute("UPDATE records SET uar = 99 WHERE trial = ?", (trials[0].id,))
-    with pytest.raises(StoreError, match=r"m, B→C, seed 0: the stored UAR 99.0000 is not"):
+    with pytest.raises(StoreError, match=r"m, B→C, seed 0\): its UAR is stored as 99.0000"):
         tables_of(store)
