@@ -11,8 +11,6 @@ one number for all pairs, chosen on the suite `dev` (results/selection), where 0
 the six that the authors used on Office-31, was worse.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.discrepancy import coral
@@ -28,6 +26,5 @@ class DeepCoral(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the CORAL loss."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.coral_weight * coral(network(batch.source), network(batch.target))

@@ -13,8 +13,6 @@ with an adversary, is left out. The weight (1 in the paper) and the learning rat
 the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.discrepancy import joint_mmd
@@ -36,7 +34,6 @@ class Jan(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the ramped JMMD."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         p, q = network.head(source).softmax(dim=-1), network.head(target).softmax(dim=-1)

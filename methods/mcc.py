@@ -11,8 +11,6 @@ source is not used. The weight and the learning rate were chosen on the suite `d
 (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.uncertainty import class_confusion
@@ -34,7 +32,6 @@ class Mcc(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the target's class confusion."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         confusion = class_confusion(network(batch.target), self.temperature)
         return emotion + self.confusion_weight * confusion

@@ -5,8 +5,6 @@ Reference: cross-entropy, no adaptation.
 Departures: none.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
@@ -23,5 +21,4 @@ class SourceOnly(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch."""
         return cross_entropy(network(batch.labelled), batch.y)
