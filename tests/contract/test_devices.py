@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
-from clser_bench.train.adamw import StackedAdamW
 from clser_bench.train.contract import Batch, State, Trained
-from clser_bench.train.pack import _Pack
+from clser_bench.train.engine import StackedAdamW, _Pack
 from tests.problems import random_problem
 
 

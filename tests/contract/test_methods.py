@@ -18,10 +18,9 @@ from clser_bench.problem import Job, Labelled, Outcome, Problem, Table
 from clser_bench.protocol import Protocol, Setting
 from clser_bench.splits import build
 from clser_bench.train.contract import POINTS, Fitted, Trained
-from clser_bench.train.execute import execute
+from clser_bench.train.engine import train_pack
+from clser_bench.train.execute import execute, group_key, pack_limit
 from clser_bench.train.loop import train_one
-from clser_bench.train.pack import train_pack
-from clser_bench.train.packing import group_key, pack_limit
 from tests.problems import random_problem
 
 COUNTS = {"anger": 14, "disgust": 5, "fear": 12, "sadness": 10}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clser_bench.train.adamw import StackedAdamW, rate_scale
+from clser_bench.train.engine import StackedAdamW, rate_scale
 
 
 def test_equals_torch_for_each_trial() -> None:
