@@ -26,7 +26,7 @@ class Draws:
         labelled: int64 [steps, m], positions in the problem's labelled rows, class by class.
         source: int64 [steps, b], rows of the source table.
         target: int64 [steps, b], positions in the problem's `adapt` rows.
-        offsets: int64 [steps, 3], where in the noise bank a step's numbers start.
+        offsets: int64 [steps, 4], where in the noise bank a step's numbers start.
     """
 
     labelled: Rows
@@ -64,7 +64,7 @@ def draws(method: Trained, problem: Problem, seed: int, *, bank: int) -> Draws:
     target = batches(
         generator(seed, "target"), len(problem.adapt), size=method.target_batch, steps=method.steps
     )
-    offsets = generator(seed, "noise").integers(0, bank, size=(method.steps, 3))
+    offsets = generator(seed, "noise").integers(0, bank, size=(method.steps, STREAMS))
     return Draws(np.concatenate(parts, axis=1), everything[source], target, offsets)
 
 
@@ -207,6 +207,8 @@ def _shared(array: np.ndarray) -> Tensor:
 
 
 NOISE_BANK = 1 << 20
+STREAMS = 4
+"""Of noise, of a step: weak views, strong views, the method's own, input dropout."""
 WEAK_NOISE = 0.1
 STRONG_NOISE = 0.5
 ERASED_SHARE = 0.25
@@ -227,12 +229,24 @@ def noise_bank(device: str = "cpu") -> Tensor:
     return torch.from_numpy(np.concatenate([half, half]))
 
 
+@functools.lru_cache(maxsize=4)
+def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
+    """Dropout masks made of the noise bank: 0 for a share of its numbers, 1 / (1 - rate) else.
+
+    Args:
+        rate: the share, 0 to below 1.
+        device: where they shall lie.
+    """
+    kept = noise_bank(device) > NormalDist().inv_cdf(rate)
+    return kept.to(torch.float32) / (1 - rate)
+
+
 @dataclass(eq=False)
 class Feeder:
     """Makes the batches of k trials of one pack.
 
     Attributes:
-        method: the template; batch sizes and needs are read from it.
+        methods: k methods that differ in real hyper-parameters only.
         problems: k problems of one shape.
         seeds: k seeds.
         dtype: of the features.
@@ -240,17 +254,19 @@ class Feeder:
         states: what `update_pseudo_labels` last returned for each trial, [n, ...] per name.
     """
 
-    method: Trained
+    methods: Sequence[Trained]
     problems: Sequence[Problem]
     seeds: Sequence[int]
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     states: list[State] = field(default_factory=list)
+    method: Trained = field(init=False)
     _draws: list[Draws] = field(init=False)
     _labels: list[Rows] = field(init=False)
     _used: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.method = self.methods[0]
         self._draws = [
             draws(self.method, problem, seed, bank=NOISE_BANK)
             for problem, seed in zip(self.problems, self.seeds, strict=True)
@@ -278,12 +294,14 @@ class Feeder:
         rows = [p.labelled.rows[i] for p, i in zip(self.problems, labelled, strict=True)]
         target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
         weak, strong = self._views(target, step)
+        known, rest = self._gather(sources, rows), self._gather(sources, source)
+        self._drop(step, (known, rest, target))
         return Batch(
-            labelled=self._gather(sources, rows),
+            labelled=known,
             y=torch.from_numpy(
                 np.stack([y[i] for y, i in zip(self._labels, labelled, strict=True)])
             ).to(self.device),
-            source=self._gather(sources, source),
+            source=rest,
             target=target,
             weak=weak,
             strong=strong,
@@ -322,6 +340,23 @@ class Feeder:
             for o in offsets
         ]
         return torch.stack(parts).to(self.dtype)
+
+    def _drop(self, step: int, views: Sequence[View]) -> None:
+        """Input dropout, in place: on summaries and pooled instants, not on the instants."""
+        parts = [part for view in views for part in (view.pooled, view.summary)]
+        for i, (method, draw) in enumerate(zip(self.methods, self._draws, strict=True)):
+            if not method.input_dropout:
+                continue
+            bank, start = (
+                dropout_bank(method.input_dropout, self.device),
+                int(draw.offsets[step, 3]),
+            )
+            for part in parts:
+                size = part[i].numel()
+                # A part larger than the bank uses the masks of its first rows again.
+                for values in part[i].view(-1).split(NOISE_BANK):
+                    values.mul_(bank[start : start + len(values)])
+                start = (start + size) % NOISE_BANK
 
     def _views(self, target: View, step: int) -> tuple[View, View]:
         if not self.method.views:

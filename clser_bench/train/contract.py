@@ -350,9 +350,10 @@ class Trained(Method):
 
     steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
     learning_rate: float = hyper(
-        1e-3, low=1e-6, high=1.0, log=True, grid=(3e-4, 1e-3, 3e-3), about="AdamW, at the start"
+        1e-3, low=1e-6, high=1.0, log=True, grid=(3e-4, 1e-3, 3e-3), about="of Adam, at the start"
     )
-    weight_decay: float = hyper(0.1, low=0.0, high=10.0, about="AdamW, decoupled")
+    weight_decay: float = hyper(0.03, low=0.0, high=10.0, about="L2 penalty, in the gradient")
+    input_dropout: float = hyper(0.5, low=0.0, high=0.95, about="share of inputs set to zero")
     decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
     labelled_batch: int = hyper(8, low=1, high=4096, about="labelled utterances per class, at most")
     source_batch: int = hyper(64, low=1, high=65536, about="source utterances without labels")

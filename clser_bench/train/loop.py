@@ -73,13 +73,13 @@ class _Loop:
         for name, value in self.network.named_parameters():
             self.parts.setdefault(name.partition(".")[0], []).append(value)
         self.optimisers = {part: self._optimiser(part) for part in self.parts}
-        self.feeder = Feeder(method, [problem], [seed], dtype)
+        self.feeder = Feeder([method], [problem], [seed], dtype)
         self.carry: State = {
             k: v.detach().clone() for k, v in method.initial_carry(self.network).items()
         }
 
-    def _optimiser(self, part: str) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
+    def _optimiser(self, part: str) -> torch.optim.Adam:
+        return torch.optim.Adam(
             self.parts[part],
             lr=self.method.learning_rate,
             weight_decay=self.method.weight_decay,
