@@ -46,6 +46,7 @@ from clser_bench.plugin import (
 class Ecan(Trained):
     """Emotion-aware contrastive adaptation network."""
 
+    control = {"source_percent": 99}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
     note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"

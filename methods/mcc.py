@@ -21,6 +21,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Mcc(Trained):
     """Cross-entropy of emotions plus the class confusion of the target."""
 
+    control = {"confusion_weight": 0.0}
     uses = ("labelled", "target")
 
     learning_rate: float = 3e-4

@@ -51,6 +51,7 @@ class Prototypes(SharedClassifier):
 class Mme(Trained):
     """Minimax entropy."""
 
+    control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
 
     entropy_weight: float = hyper(

@@ -23,6 +23,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class PseudoLabel(Trained):
     """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
 
+    control = {"pseudo_weight": 0.0}
     uses = ("labelled", "target")
 
     learning_rate: float = 3e-3

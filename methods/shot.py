@@ -34,6 +34,7 @@ from clser_bench.plugin import (
 class Shot(Trained):
     """Source hypothesis transfer."""
 
+    control = {"source_percent": 99}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
 
