@@ -185,7 +185,7 @@ class Result:
         failure: why it failed; empty where it did not.
     """
 
-    scores: npt.NDArray[np.floating]
+    scores: npt.NDArray[Any]
     failure: str = ""
 
 

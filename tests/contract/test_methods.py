@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from fake_corpora import content_tables, memory_corpus, permuted
@@ -67,61 +68,9 @@ def test_show_prints_the_card(name: str) -> None:
         assert text in shown.output
 
 
-FITTED = '''
-"""Nearest class mean.
-
-Reference: none.
-
-Departures: none.
-"""
-
-import numpy as np
-
-from clser_bench.plugin import Fitted, hyper, register
-
-SEEN = []
-
-
-@register("stranger", version=1)
-class Stranger(Fitted):
-    """Nearest class mean."""
-
-    uses = ("labelled",)
-    deterministic = True
-    sharpness: float = hyper(1.0, low=0.1, high=10.0, grid=(0.5, 1.0), about="factor")
-
-    def fit_predict(self, problem, rng):
-        x, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        means = np.stack([x[y == k].mean(axis=0) for k in range(len(problem.classes))])
-        target = problem.target.summary[problem.scored]
-        scores = -self.sharpness * np.linalg.norm(target[:, None] - means, axis=-1)
-        # here
-        return scores
-'''
-
-TRAINED = '''
-"""A network.
-
-Reference: none.
-
-Departures: none.
-"""
-
-from clser_bench.plugin import Trained, cross_entropy, hyper, register
-
-
-@register("stranger", version=1)
-class Stranger(Trained):
-    """Cross-entropy plus a term that is zero."""
-
-    uses = ("labelled", "target")
-    control = {"weight": 0.0}
-    weight: float = hyper(1.0, low=0.0, high=10.0, about="of the term")
-
-    def loss(self, network, batch):
-        # here
-        return cross_entropy(network(batch.labelled), batch.y)
-'''
+FITTED = registry.template("stranger", "fitted").replace("return ", "scores = ").rstrip()
+FITTED += "\n        # here\n        return scores\n"
+STILL = registry.template("stranger", "trained").replace("emotion - self", "emotion - 0 * self")
 
 
 @pytest.fixture
@@ -139,8 +88,16 @@ def findings(path: Path, text: str, line: str = "") -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("plugins")
-def test_a_good_file_has_no_finding_and_can_be_run(tmp_path: Path) -> None:
-    assert findings(tmp_path, FITTED) == {}
+@pytest.mark.parametrize("kind", ["fitted", "trained"])
+def test_a_template_has_no_finding(tmp_path: Path, kind: Literal["fitted", "trained"]) -> None:
+    assert findings(tmp_path, registry.template("stranger", kind)) == {}
+
+
+@pytest.mark.usefixtures("plugins")
+def test_an_added_file_can_be_run(tmp_path: Path) -> None:
+    findings(tmp_path, FITTED)
+    with pytest.raises(SpecError, match="is registered by"):
+        registry.template("stranger", "fitted")
     assert registry.create("stranger", {"sharpness": 2.0}).sharpness == 2.0
 
 
@@ -172,10 +129,10 @@ def test_a_broken_contract_is_named(tmp_path: Path, line: str, check: str, words
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (TRAINED, "the adaptation term moves no answer on a shifted target"),
-        (TRAINED.replace('control = {"weight": 0.0}', "pass"), "declares control"),
+        (STILL, "the adaptation term moves no answer on a shifted target"),
+        (STILL.replace('control = {"entropy_weight": 0.0}', "pass"), "declares control"),
         (
-            TRAINED.replace('"weight": 0.0', '"wait": 0.0'),
+            STILL.replace('"entropy_weight": 0.0', '"wait": 0.0'),
             "control names ['wait']",
         ),
     ],
