@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from clser_bench import registry
 from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.joined import joined
+from clser_bench.features.cache import concatenated
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
 from clser_bench.protocol import Condition, Shots
 from clser_bench.splits import Fold, Tables, build, draw, hold_out
@@ -40,7 +40,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
     def both(source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
         own, other = plain(source, target, rows)
-        return own, joined(other, own, cache=folder)
+        return own, concatenated(other, own, cache=folder)
 
     return both
 
