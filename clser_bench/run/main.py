@@ -23,7 +23,7 @@ from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.sweep.objectives import OBJECTIVES, Objective, refuse_few
 from clser_bench.run.work import execute, left
 from clser_bench.store.database import Store
-from clser_bench.train import execute as energy
+from clser_bench.train import energy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from clser_bench.problem import Floats, Job, Outcome
 from clser_bench.registry import create
 from clser_bench.train.batches import per_class
 from clser_bench.train.contract import Fitted, Method, Shape, Trained
+from clser_bench.train.energy import metered
 from clser_bench.train.engine import Result, train_pack
-from clser_bench.train.execute import metered
 from clser_bench.train.loop import train_one
 
 _TRIM_THRESHOLD = -1

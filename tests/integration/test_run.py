@@ -25,9 +25,9 @@ from clser_bench.run.packs import Pack
 from clser_bench.run.plan import make_plan
 from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from clser_bench.train import execute as energy
+from clser_bench.train import energy
 from clser_bench.train import execute as engine
-from clser_bench.train.execute import Used
+from clser_bench.train.energy import Used
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]

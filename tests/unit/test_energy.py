@@ -14,7 +14,7 @@ import pytest
 from clser_bench.errors import MissingExtraError
 from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
-from clser_bench.train import execute as energy
+from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.check import example_problem
 from clser_bench.train.engine import Result
