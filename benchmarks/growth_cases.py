@@ -205,7 +205,7 @@ def plan_of(case: Case, folds: Folds) -> Plan:
 
 def work(case: Case, folds: Folds) -> str:
     """Plan and, but for planning, run a case; why it failed, or an empty string."""
-    from clser_bench.train.packing import group_key, pack_limit
+    from clser_bench.train.execute import group_key, pack_limit
 
     plan = plan_of(case, folds)
     ids = [trial.id for trial in plan.trials]

@@ -74,6 +74,8 @@ def hyper(
         grid: values that a selection tries, the default among them.
         about: one line of explanation.
     """
+    if isinstance(default, bool):
+        choices = choices or (False, True)
     span = Range(low=low, high=high, log=log, choices=choices, grid=grid, about=about)
     return dataclasses.field(default=default, metadata={"range": span})
 

@@ -16,8 +16,6 @@ steps and half the batch of utterances without labels, likewise. The weight of t
 the learning rate were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,6 +66,7 @@ class AdversarialNetwork(nn.Module):
 class AdversarialTransformer(Trained):
     """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
 
+    control = {"adversary_weight": 0.0}
     inputs_instants = True
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     source_batch: int = hyper(32, low=1, high=65536, about="source utterances without labels")
@@ -75,20 +74,14 @@ class AdversarialTransformer(Trained):
     span: int = hyper(4, low=1, high=1024, about="instants that are joined to one position")
     learning_rate: float = 3e-3
     adversary_weight: float = hyper(
-        0.1,
-        low=0.0,
-        high=10.0,
-        grid=(0.03, 0.1, 0.3, 1.0),
-        about="factor of the domain loss on the features",
+        0.1, low=0.0, high=10.0, grid=(0.03, 0.1, 0.3, 1.0), about="factor of the domain loss"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the adversary's ramp")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The transformer with an emotion head and a domain classifier."""
         return AdversarialNetwork(shape, self.span)
 
     def loss(self, network: AdversarialNetwork, batch: Batch) -> Tensor:
-        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
         embedding = network.embed(join(batch.labelled, batch.source, batch.target))
         known, both = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = cross_entropy(network.head(known), batch.y)

@@ -16,8 +16,6 @@ authors' code of HAFN first trains on the source alone, norm loss included; `afn
 The weight of `afn` was chosen on the suite `dev` (results/selection), which kept `afn-hard`'s.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.uncertainty import common_norm_loss, stepwise_norm_loss
@@ -28,17 +26,16 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Afn(Trained):
     """Cross-entropy of emotions plus a loss on the length of embeddings."""
 
+    control = {"norm_weight": 0.0}
+
     norm_weight: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.01, 0.05, 0.2, 1.0), about="factor of the norm losses"
     )
     step: float = hyper(1.0, low=0.0, high=100.0, about="Delta r, growth asked for (stepwise)")
     radius: float = hyper(25.0, low=0.1, high=1000.0, about="mean norm asked for (hard)")
-    hard: bool = hyper(
-        False, choices=(False, True), about="one radius for all instead of a step for each"
-    )
+    hard: bool = hyper(False, about="one radius for all instead of a step for each")
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the norm losses of source and target."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         if self.hard:

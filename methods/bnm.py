@@ -12,8 +12,6 @@ and number of classes: close to the batch size for its 36 rows and 31 or 65 clas
 would be about 13 times ours for 64 rows and 5 classes, which is more than the grid reaches.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.uncertainty import batch_nuclear_norm
@@ -24,18 +22,14 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Bnm(Trained):
     """Cross-entropy of emotions minus the nuclear norm of the target's predictions."""
 
+    control = {"norm_weight": 0.0}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
 
     norm_weight: float = hyper(
-        1.0,
-        low=0.0,
-        high=100.0,
-        grid=(0.1, 0.3, 1.0, 3.0),
-        about="lambda, factor of the nuclear norm per utterance",
+        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of the norm"
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch minus the target's nuclear norm."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion - self.norm_weight * batch_nuclear_norm(network(batch.target))

@@ -14,8 +14,6 @@ learning rate follows the shared schedule; it and the weight of the adversary (1
 chosen on the suite `dev` (results/selection), for each of the two forms.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -51,25 +49,19 @@ class ConditionalAdversary(SharedClassifier):
 class Cdan(Trained):
     """Conditional domain-adversarial network."""
 
+    control = {"adversary_weight": 0.0}
+
     learning_rate: float = 3e-4
     adversary_weight: float = hyper(
-        0.3,
-        low=0.0,
-        high=10.0,
-        grid=(0.1, 0.3, 1.0, 3.0),
-        about="factor of the domain loss on the features",
+        0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the ramp")
-    entropy_weights: bool = hyper(
-        False, choices=(False, True), about="certain utterances weigh more in the domain loss"
-    )
+    entropy_weights: bool = hyper(False, about="certain utterances weigh more in the domain loss")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with an emotion head and a conditional domain classifier."""
         return ConditionalAdversary(shape.d, shape.f, shape.c)
 
     def loss(self, network: ConditionalAdversary, batch: Batch) -> Tensor:
-        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
         embedding = network.embed(join(batch.labelled, batch.source, batch.target))
         logits = network.head(embedding)
         emotion = cross_entropy(logits[: len(batch.y)], batch.y)

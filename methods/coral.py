@@ -9,8 +9,6 @@ rows instead of a support vector machine. The ridge (1 in the paper) and C were 
 `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -37,7 +35,6 @@ class Coral(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Recolour the labelled rows, fit, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         colour = recolouring(sides.source, sides.target, self.ridge)
         moved = (sides.known - sides.source.mean(axis=0)) @ colour + sides.target.mean(axis=0)

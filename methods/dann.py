@@ -9,8 +9,6 @@ follows the shared schedule; the domain classifier sees the whole source, labell
 The weight of the adversary (1 in the paper) was chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,21 +40,17 @@ class DomainAdversary(SharedClassifier):
 class Dann(Trained):
     """Domain-adversarial neural network."""
 
+    control = {"adversary_weight": 0.0}
+
     adversary_weight: float = hyper(
-        0.1,
-        low=0.0,
-        high=10.0,
-        grid=(0.1, 0.3, 1.0, 3.0),
-        about="factor of the domain loss on the features",
+        0.1, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the paper's ramp")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with an emotion head and a domain classifier."""
         return DomainAdversary(shape.d, shape.f, shape.c)
 
     def loss(self, network: DomainAdversary, batch: Batch) -> Tensor:
-        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
         embedding = network.embed(join(batch.labelled, batch.source, batch.target))
         known, both = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = cross_entropy(network.head(known), batch.y)

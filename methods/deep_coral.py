@@ -11,8 +11,6 @@ one number for all pairs, chosen on the suite `dev` (results/selection), where 0
 the six that the authors used on Office-31, was worse.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.discrepancy import coral
@@ -23,11 +21,12 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class DeepCoral(Trained):
     """Cross-entropy of emotions plus the CORAL loss of the class scores."""
 
+    control = {"coral_weight": 0.0}
+
     coral_weight: float = hyper(
         0.2, low=0.0, high=1e4, grid=(0.03, 0.2, 0.8, 3.0), about="lambda, factor of the CORAL loss"
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the CORAL loss."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.coral_weight * coral(network(batch.source), network(batch.target))

@@ -14,8 +14,6 @@ The weight (0.5 in the authors' code) and the learning rate were chosen on the s
 (results/selection).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -29,18 +27,15 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Dsan(Trained):
     """Cross-entropy of emotions plus LMMD of the embedding."""
 
+    control = {"lmmd_weight": 0.0}
+
     learning_rate: float = 3e-3
     lmmd_weight: float = hyper(
-        0.15,
-        low=0.0,
-        high=100.0,
-        grid=(0.05, 0.15, 0.5, 1.5),
-        about="factor of LMMD after the ramp",
+        0.15, low=0.0, high=100.0, grid=(0.05, 0.15, 0.5, 1.5), about="of LMMD after the ramp"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the authors' ramp")
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the ramped LMMD."""
         known, rest = network.embed(batch.labelled), network.embed(batch.source)
         target = network.embed(batch.target)
         scores = network.head(known)

@@ -20,8 +20,6 @@ the bank's entries of the batch, not all of the bank. The shared backbone, optim
 its schedule; the source model sees the labelled utterances only.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -48,6 +46,7 @@ from clser_bench.plugin import (
 class Ecan(Trained):
     """Emotion-aware contrastive adaptation network."""
 
+    control = {"source_percent": 99}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
     note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
@@ -65,11 +64,9 @@ class Ecan(Trained):
 
     @property
     def refresh_every(self) -> int:
-        """The banks are renewed."""
         return self.bank_every
 
     def phases(self) -> tuple[Phase, ...]:
-        """First the source without the target, then the target without the source."""
         change = self.source_percent / 100
         return (
             Phase(loss="source_loss", stop=change, uses=("labelled",)),

@@ -7,8 +7,6 @@ Departures: the shared backbone, optimiser and budget; the unlabelled utterances
 of another language than the labelled ones; lambda does not rise during training.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.uncertainty import mean_entropy
@@ -19,6 +17,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class EntropyMin(Trained):
     """Cross-entropy of emotions plus the entropy of the target's predictions."""
 
+    control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
 
     entropy_weight: float = hyper(
@@ -26,6 +25,5 @@ class EntropyMin(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus lambda times the target's mean entropy."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.entropy_weight * mean_entropy(network(batch.target))

@@ -12,8 +12,6 @@ those of a moving average. The threshold 0.95 and the weight 1 are the paper's, 
 learning rate was chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.consistency import thresholded_loss
@@ -24,22 +22,18 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class FixMatch(Trained):
     """Pseudo-labels of weak views above a threshold, cross-entropy on strong views."""
 
+    control = {"unlabelled_weight": 0.0}
     uses = ("labelled", "target")
     views = True
     learning_rate: float = 3e-4
     threshold: float = hyper(
-        0.95,
-        low=0.0,
-        high=1.0,
-        grid=(0.5, 0.7, 0.85, 0.95),
-        about="tau, least probability of a label",
+        0.95, low=0.0, high=1.0, grid=(0.5, 0.7, 0.85, 0.95), about="tau, least probability"
     )
     unlabelled_weight: float = hyper(
         1.0, low=0.0, high=100.0, about="lambda_u, factor of the target's loss"
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus that of the strong views."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         weak, strong = network(batch.weak), network(batch.strong)
         return emotion + self.unlabelled_weight * thresholded_loss(weak, strong, self.threshold)

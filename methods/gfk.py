@@ -9,8 +9,6 @@ classifier is the benchmark's logistic regression on x G^(1/2) instead of neares
 chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -32,7 +30,6 @@ class Gfk(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Build the kernel, fit on the labelled rows, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         half = max(1, sides.source.shape[1] // 2)
         count = min(self.dimension, half, len(sides.source) - 1, len(sides.target) - 1)

@@ -13,8 +13,6 @@ with an adversary, is left out. The weight (1 in the paper) and the learning rat
 the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.discrepancy import joint_mmd
@@ -26,6 +24,8 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Jan(Trained):
     """Cross-entropy of emotions plus JMMD of embedding and class probabilities."""
 
+    control = {"jmmd_weight": 0.0}
+
     learning_rate: float = 3e-4
     jmmd_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of JMMD after the ramp"
@@ -36,7 +36,6 @@ class Jan(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the ramped JMMD."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         p, q = network.head(source).softmax(dim=-1), network.head(target).softmax(dim=-1)

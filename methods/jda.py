@@ -12,8 +12,6 @@ classifier is the benchmark's logistic regression instead of nearest neighbour. 
 chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -35,7 +33,6 @@ class Jda(Fitted):
     rounds: int = hyper(10, low=0, high=1000, about="times that pseudo-labels are made, at most")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Alternate components and pseudo-labels, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         scatter = covariance(np.concatenate([sides.source, sides.target]))
         mean = sides.source.mean(axis=0)

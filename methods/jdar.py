@@ -23,8 +23,6 @@ whole source. The features are the benchmark's z-scored summaries instead of the
 challenges' sets.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -40,16 +38,11 @@ class Jdar(Fitted):
         1.0, low=0.0, high=1e6, grid=(0.1, 1.0, 10.0), about="lambda, weight of the mean gaps"
     )
     sparsity: float = hyper(
-        0.003,
-        low=0.0,
-        high=1e6,
-        grid=(0.003, 0.01, 0.03, 0.1),
-        about="mu, weight of the rows' lengths",
+        0.003, low=0.0, high=1e6, grid=(0.003, 0.01, 0.03, 0.1), about="mu, of the rows' lengths"
     )
     rounds: int = hyper(10, low=0, high=1000, about="most rounds with predicted emotions")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Fit P in rounds, return P'x [n, c]."""
         source = problem.source.summary.astype(np.float64)
         target = problem.target.summary.astype(np.float64)
         everything = np.concatenate([problem.labelled.rows, problem.unlabelled])

@@ -12,8 +12,6 @@ distances alone, as in skada's `solve_jdot_classification`; few rounds. alpha (1
 paper) and C were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 import ot
 from jaxtyping import Float, Int
@@ -50,7 +48,6 @@ class Jdot(Fitted):
     rounds: int = hyper(5, low=1, high=1000, about="alternations of plan and classifier, at most")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Alternate plan and classifier, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         rows = np.concatenate([sides.target, sides.scored])
         cost = self.alpha * scaled_distances(sides.known, sides.target)

@@ -12,8 +12,6 @@ benchmark's logistic regression, whose class weights undo a change of the emotio
 width and C were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial.distance import cdist
 
@@ -32,12 +30,7 @@ class Kmm(Fitted):
     uses = ("labelled", "target")
     deterministic = True
     width: float = hyper(
-        0.3,
-        low=1e-3,
-        high=1e3,
-        log=True,
-        grid=(0.3, 0.5, 1.0, 2.0),
-        about="of the kernel, in median distances",
+        0.3, low=1e-3, high=1e3, log=True, grid=(0.3, 0.5, 1.0, 2.0), about="in median distances"
     )
     bound: float = hyper(1000.0, low=1.0, high=1e9, log=True, about="largest weight of a row")
     strength: float = hyper(
@@ -45,7 +38,6 @@ class Kmm(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Weight the labelled rows, fit, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         within = cdist(sides.known, sides.known, "sqeuclidean")
         across = cdist(sides.known, sides.target, "sqeuclidean")

@@ -12,8 +12,6 @@ the paper) and that the rest of the source is in the graph were chosen on the su
 (results/selection).
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 
@@ -33,11 +31,7 @@ class LabelPropagation(Fitted):
 
     deterministic = True
     alpha: float = hyper(
-        0.9,
-        low=0.01,
-        high=0.99,
-        grid=(0.2, 0.9, 0.99),
-        about="share that comes from the neighbours",
+        0.9, low=0.01, high=0.99, grid=(0.2, 0.9, 0.99), about="the neighbours' share"
     )
     neighbours: int = hyper(
         7, low=1, high=10_000, grid=(7, 20), about="of an utterance in the graph"
@@ -51,12 +45,10 @@ class LabelPropagation(Fitted):
 
     @property
     def uses(self) -> tuple[Part, ...]:
-        """The rest of the source where it is in the graph."""
         rest: tuple[Part, ...] = ("source",) if self.unlabelled_source else ()
         return ("labelled", *rest, "target")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Spread the labels, return the share of each class [n, c]."""
         known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
         target = problem.target.summary[problem.adapt]
         parts = [known, target]

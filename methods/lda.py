@@ -8,8 +8,6 @@ balanced class weights of `logistic` have it. The suite `dev` (results/selection
 leaves the nearest class mean.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 

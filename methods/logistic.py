@@ -8,8 +8,6 @@ the rows to adapt to are uniform (Sinkhorn steps): knowledge about the target th
 does not use, and the row that a method which balances its assignments has to beat.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Part, Prior, Problem, hyper, register
@@ -35,10 +33,9 @@ class Logistic(Fitted):
         about="C, inverse of the L2 penalty",
     )
     iterations: int = hyper(ITERATIONS, low=1, high=100_000, about="most iterations of L-BFGS")
-    balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")
+    balanced: bool = hyper(False, about="balance the target's scores")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Fit on the labelled rows, return log-probabilities [n, c]."""
         rows = np.concatenate([problem.scored, problem.adapt])
         scores = logistic_scores(
             problem.source.summary[problem.labelled.rows],
@@ -53,10 +50,8 @@ class Logistic(Fitted):
 
     @property
     def uses(self) -> tuple[Part, ...]:
-        """The target too where the scores are balanced."""
         return ("labelled", "target") if self.balanced else ("labelled",)
 
     @property
     def assumes_prior(self) -> Prior:
-        """Uniform where the scores are balanced."""
         return "uniform" if self.balanced else "none"

@@ -5,8 +5,6 @@ Reference: none; its UAR is 100 / c on any target that holds every class.
 Departures: none. In a k-shot draw all classes are equally frequent: the first one is taken.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, register
@@ -22,7 +20,6 @@ class Majority(Fitted):
     unequal_sizes = True  # no feature is looked at
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Scores [n, c]: one for the most frequent class, of equal ones the first; zero else."""
         counts = np.bincount(problem.labelled.y, minlength=len(problem.classes))
         scores = np.zeros((len(problem.scored), len(problem.classes)))
         scores[:, counts.argmax()] = 1.0

@@ -11,8 +11,6 @@ source is not used. The weight and the learning rate were chosen on the suite `d
 (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.uncertainty import class_confusion
@@ -23,6 +21,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Mcc(Trained):
     """Cross-entropy of emotions plus the class confusion of the target."""
 
+    control = {"confusion_weight": 0.0}
     uses = ("labelled", "target")
 
     learning_rate: float = 3e-4
@@ -34,7 +33,6 @@ class Mcc(Trained):
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the target's class confusion."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         confusion = class_confusion(network(batch.target), self.temperature)
         return emotion + self.confusion_weight * confusion

@@ -18,8 +18,6 @@ too (40,000 of 150,000 or 180,000 steps). The weight was chosen on the suite `de
 (results/selection).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.func import functional_call
@@ -47,14 +45,11 @@ STEP = "step"
 class MeanTeacher(Trained):
     """Squared difference of the student's and the teacher's probabilities; the teacher scores."""
 
+    control = {"consistency_weight": 0.0}
     uses = ("labelled", "target")
     views = True
     consistency_weight: float = hyper(
-        10.0,
-        low=0.0,
-        high=1e4,
-        grid=(1.0, 10.0, 30.0, 100.0),
-        about="factor of the consistency cost after the ramp",
+        10.0, low=0.0, high=1e4, grid=(1.0, 10.0, 30.0, 100.0), about="after the ramp"
     )
     ramp_length: float = hyper(0.25, low=1e-3, high=1.0, about="of the ramp, share of training")
     averaging: float = hyper(0.99, low=0.0, high=0.9999, about="alpha of the teacher's average")
@@ -75,7 +70,6 @@ class MeanTeacher(Trained):
         return {STEP: step, **teacher}
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus the consistency cost of the target."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         taught = functional_call(network, _teacher(batch.carry), (batch.weak,))
         ramp = gaussian_ramp(batch.progress, self.ramp_length, dtype=emotion.dtype)

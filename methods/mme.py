@@ -13,8 +13,6 @@ and schedule; one learning rate for backbone and classifier, the paper's differ.
 here their sum is one step.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from clser_bench.nn.gradient import reverse_gradient
@@ -53,6 +51,7 @@ class Prototypes(SharedClassifier):
 class Mme(Trained):
     """Minimax entropy."""
 
+    control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
 
     entropy_weight: float = hyper(
@@ -61,11 +60,9 @@ class Mme(Trained):
     temperature: float = hyper(0.05, low=1e-3, high=10.0, log=True, about="T of the classifier")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with prototypes."""
         return Prototypes(shape.d, shape.f, shape.c)
 
     def loss(self, network: Prototypes, batch: Batch) -> Tensor:
-        """Cross-entropy of the source minus the target's entropy behind a reversed gradient."""
         embedding = network.embed(join(batch.labelled, batch.target))
         known, target = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = cross_entropy(network.classify(known, self.temperature), batch.y)

@@ -12,8 +12,6 @@ the suite `dev` (results/selection), where the paper validates them per problem;
 the benchmark's logistic regression instead of nearest neighbour.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -45,7 +43,6 @@ class Transported(Fitted):
     iterations: int = hyper(100, low=1, high=1_000_000, about="most Sinkhorn steps of a round")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Transport the labelled rows, fit, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         plan = class_regularised_plan(
             scaled_distances(sides.known, sides.target),

@@ -13,8 +13,6 @@ tenths). alpha_f (3 in the paper) and the learning rate were chosen on the suite
 (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.consistency import linear_ramp, pseudo_label_loss
@@ -25,21 +23,17 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class PseudoLabel(Trained):
     """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
 
+    control = {"pseudo_weight": 0.0}
     uses = ("labelled", "target")
 
     learning_rate: float = 3e-3
     pseudo_weight: float = hyper(
-        1.0,
-        low=0.0,
-        high=100.0,
-        grid=(0.1, 0.3, 1.0, 3.0),
-        about="alpha_f, factor of the pseudo-labels' loss in the end",
+        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )
     ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
     ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch plus alpha(t) times that of the pseudo-labels."""
         emotion = cross_entropy(network(batch.labelled), batch.y)
         ramp = linear_ramp(batch.progress, self.ramp_start, self.ramp_length, dtype=emotion.dtype)
         return emotion + self.pseudo_weight * ramp * pseudo_label_loss(network(batch.target))

@@ -12,8 +12,6 @@ are made anew every round, as in the paper, and the classifier is fitted from sc
 and the weight of pseudo-labels (1 in the paper) were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -39,11 +37,7 @@ class SelfTraining(Fitted):
         about="C, inverse of the L2 penalty",
     )
     pseudo_weight: float = hyper(
-        0.1,
-        low=0.0,
-        high=100.0,
-        grid=(0.1, 0.3, 1.0),
-        about="of an utterance with a pseudo-label, a labelled one's is 1",
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="of a pseudo-label"
     )
     rounds: int = hyper(5, low=0, high=100, about="times that pseudo-labels are made")
     last_share: float = hyper(
@@ -51,7 +45,6 @@ class SelfTraining(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Run the rounds, return balanced log-probabilities [n, c]."""
         known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
         target = problem.target.summary[problem.adapt]
         # In an order of their own, so that the order of the table does not matter to the last

@@ -16,8 +16,6 @@ answer is read from the organised field (balanced, pulled prototypes), not from 
 prototypes alone.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import ClassVar, NamedTuple
 
@@ -107,20 +105,22 @@ class Sere(Trained):
     }
 
     learning_rate: float = hyper(
-        3e-4, low=1e-6, high=1.0, log=True, grid=(1e-4, 3e-4, 1e-3), about="AdamW, at the start"
+        3e-4, low=1e-6, high=1.0, log=True, grid=(1e-4, 3e-4, 1e-3), about="of Adam, at the start"
     )
+    weight_decay: float = 0.0
+    input_dropout: float = 0.0
     steps: int = hyper(50, low=1, high=100_000, about="optimiser steps (batches)")
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
-    principal_start: bool = hyper(True, choices=(False, True), about="start from principal axes")
+    principal_start: bool = hyper(True, about="start from principal axes")
     whitening: float = hyper(
         0.5, low=0.0, high=1.0, grid=(0.25, 0.5), about="power w of the axes' variances"
     )
     dynamic: float = hyper(0.3, low=0.0, high=10.0, about="weight of the instants at the start")
     gain: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="factor inside tanh")
-    heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
-    adaptive: bool = hyper(False, choices=(False, True), about="learn the temperatures")
-    field: bool = hyper(True, choices=(False, True), about="IRF; else mean pooling and q = p")
+    heterogeneous: bool = hyper(True, about="a map of each language")
+    adaptive: bool = hyper(False, about="learn the temperatures")
+    field: bool = hyper(True, about="IRF; else mean pooling and q = p")
     language_decay: float = hyper(1.0, low=0.0, high=1e4, about="L2 of the language-specific maps")
     irf_temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau")
     irf_highlight: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau_h")
@@ -128,7 +128,7 @@ class Sere(Trained):
     irf_coupling: float = hyper(0.3, low=0.0, high=1.0, about="kappa")
     irf_neighbours: int = hyper(10, low=1, high=10_000, about="n")
     irf_sharpness: float = hyper(1.0, low=0.1, high=10.0, log=True, about="power of q")
-    averaged: bool = hyper(False, choices=(False, True), about="average prototypes over steps")
+    averaged: bool = hyper(False, about="average prototypes over steps")
     irf_momentum: float = hyper(0.9, low=0.0, high=0.999, about="of that average")
     irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
     irf_every: int = hyper(25, low=1, high=100_000, about="steps between organising the target")

@@ -14,8 +14,6 @@ weights, as there is no pretrained network, so that the features learn as fast a
 The pseudo-labels' factor and the learning rate were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from clser_bench.nn.information import centroid_labels, information_loss, smoothed_cross_entropy
@@ -36,16 +34,13 @@ from clser_bench.plugin import (
 class Shot(Trained):
     """Source hypothesis transfer."""
 
+    control = {"source_percent": 99}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
 
     learning_rate: float = 3e-3
     pseudo_weight: float = hyper(
-        0.1,
-        low=0.0,
-        high=10.0,
-        grid=(0.0, 0.1, 0.3, 1.0),
-        about="factor of the pseudo-labels' loss",
+        0.1, low=0.0, high=10.0, grid=(0.0, 0.1, 0.3, 1.0), about="of pseudo-labels"
     )
     smoothing: float = hyper(0.1, low=0.0, high=0.9, about="of the source's labels")
     rounds: int = hyper(2, low=1, high=100, about="assignments to centroids")
@@ -54,11 +49,9 @@ class Shot(Trained):
 
     @property
     def refresh_every(self) -> int:
-        """The pseudo-labels are renewed."""
         return self.label_every
 
     def phases(self) -> tuple[Phase, ...]:
-        """First the source without the target, then the target without the source."""
         change = self.source_percent / 100
         return (
             Phase(loss="source_loss", stop=change, uses=("labelled",)),

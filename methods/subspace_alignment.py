@@ -9,8 +9,6 @@ regression instead of nearest neighbour or a support vector machine. The number 
 chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -32,7 +30,6 @@ class SubspaceAlignment(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Align, fit on the labelled rows, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         count = min(self.dimension, len(sides.source) - 1, len(sides.target) - 1)
         source = principal_basis(sides.source, count)

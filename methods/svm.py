@@ -7,8 +7,6 @@ weights are the recipe of the figures at the end of docs/protocol.md.
 Departures: none.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.svm import SVC
 
@@ -32,7 +30,6 @@ class Svm(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Fit on the labelled rows, return votes with confidences [n, c]."""
         sides = sides_of(problem)
         present = np.unique(sides.y)
         scores = np.zeros((len(sides.scored), sides.classes))

@@ -9,8 +9,6 @@ variance; the classifier is the benchmark's logistic regression. mu was chosen o
 (results/selection).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
@@ -31,7 +29,6 @@ class Tca(Fitted):
     strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Find the components, fit on the labelled rows, return log-probabilities [n, c]."""
         sides = sides_of(problem)
         gaps = mean_gaps(sides.source.mean(axis=0), sides.target, sides.known, sides.y, None)
         components = transfer_components(

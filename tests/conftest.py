@@ -9,9 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
+
+# A busy machine is no failure: examples have no deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:

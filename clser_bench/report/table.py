@@ -223,7 +223,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
             missing = "", ""
             if key not in planned:
                 missing = "failed", "not part of the latest run of this method"
-            elif cell.get("size", 0) < planned[key]:
+            elif (cell.get("size") or 0) < planned[key]:
                 missing = _missing(rows[(rows.method == method) & (rows.pair == str(pair))])
             own.append(_cell(cell, *missing))
         yield Line(

@@ -25,7 +25,7 @@ from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess, private_folder
 from clser_bench.run.request import Request
 from clser_bench.run.worker import ONE_THREAD, Means
-from clser_bench.train.version import ENGINE_VERSION
+from clser_bench.train import ENGINE_VERSION
 
 VERSIONS = (__version__, ENGINE_VERSION)
 

@@ -164,7 +164,7 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.
     """
-    from clser_bench.train.version import ENGINE_VERSION  # noqa: PLC0415 (beside torch)
+    from clser_bench.train import ENGINE_VERSION  # noqa: PLC0415 (beside torch)
 
     method = registry.create(name, settings)
     entry = registry.entry(name)

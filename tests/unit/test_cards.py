@@ -9,7 +9,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.run import methods as cards
 from clser_bench.run.methods import MethodInfo, read_methods, read_points
-from clser_bench.train.version import ENGINE_VERSION
+from clser_bench.train import ENGINE_VERSION
 from tests.tiny import write_method
 
 
