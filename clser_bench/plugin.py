@@ -26,6 +26,7 @@ from clser_bench.train.parts import (
     View,
     join,
 )
+from clser_bench.train.source_free import SourceFree
 
 __all__ = [
     "HIDDEN",
@@ -43,6 +44,7 @@ __all__ = [
     "Shape",
     "SharedClassifier",
     "Snapshot",
+    "SourceFree",
     "State",
     "Support",
     "Table",

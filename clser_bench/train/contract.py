@@ -192,9 +192,7 @@ class Trained(Method):
     views: ClassVar[bool] = False
 
     steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
-    learning_rate: float = hyper(
-        1e-3, low=1e-6, high=1.0, log=True, grid=(3e-4, 1e-3, 3e-3), about="AdamW, at the start"
-    )
+    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     weight_decay: float = hyper(0.1, low=0.0, high=10.0, about="AdamW, decoupled")
     decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
     labelled_batch: int = hyper(8, low=1, high=4096, about="labelled utterances per class, at most")
