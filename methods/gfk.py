@@ -17,11 +17,12 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import geodesic_flow_kernel, power, principal_basis
 
 
-@register("gfk", version=1)
+@register("gfk", version=2)
 class Gfk(Fitted):
     """Geodesic flow kernel on summaries."""
 
     deterministic = True
+    front = "axes"
     dimension: int = hyper(
         20, low=1, high=10_000, grid=(5, 10, 20, 40), about="axes of each side, at most f / 2"
     )
@@ -30,7 +31,7 @@ class Gfk(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         half = max(1, sides.source.shape[1] // 2)
         count = min(self.dimension, half, len(sides.source) - 1, len(sides.target) - 1)
         kernel = geodesic_flow_kernel(

@@ -34,6 +34,7 @@ class Sides(NamedTuple):
         target: the rows to adapt to [a, f].
         scored: the rows to score [s, f].
         classes: c.
+        unlabelled: positions of the other rows in `source`.
     """
 
     known: Float[np.ndarray, "m f"]
@@ -42,6 +43,7 @@ class Sides(NamedTuple):
     target: Float[np.ndarray, "a f"]
     scored: Float[np.ndarray, "s f"]
     classes: int
+    unlabelled: Int[np.ndarray, " u"]
 
 
 def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
@@ -73,6 +75,7 @@ def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
         whole.target,
         scored,
         len(problem.classes),
+        np.searchsorted(everything, problem.unlabelled),
     )
 
 
