@@ -66,6 +66,7 @@ class AdversarialNetwork(nn.Module):
 class AdversarialTransformer(Trained):
     """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
 
+    keeps = "of ADoGT the transformer and the adversary alone; not ranked as that method"
     inputs_instants = True
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     source_batch: int = hyper(32, low=1, high=65536, about="source utterances without labels")

@@ -45,6 +45,7 @@ class Ecan(SourceFree):
     """Emotion-aware contrastive adaptation network."""
 
     assumes_prior = "uniform"
+    keeps = "the sum of three losses and the two banks; each formula is a reconstruction"
     note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
     learning_rate: float = 3e-4
     neighbour_weight: float = hyper(

@@ -50,6 +50,7 @@ class Mcd(Trained):
     """Maximum classifier discrepancy."""
 
     uses = ("labelled", "target")
+    keeps = "the three training steps and the discrepancy; one hidden layer a head, no dropout"
 
     discrepancy_weight: float = hyper(
         0.3, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="of steps B and C"

@@ -1,4 +1,4 @@
-"""CosineClassifier move to where the target is unsure, and the features gather around them.
+"""Prototypes move to where the target is unsure, and the features gather around them.
 
 Reference: Saito, Kim, Sclaroff, Darrell & Saenko, Semi-supervised Domain Adaptation via Minimax
 Entropy, ICCV 2019 (MME): the classifier minimises the labelled loss minus lambda H, the features
@@ -37,6 +37,7 @@ class Mme(Trained):
     """Minimax entropy."""
 
     uses = ("labelled", "target")
+    keeps = "the minimax game; no labelled target utterance pulls the prototypes"
 
     entropy_weight: float = hyper(
         0.1, low=0.0, high=10.0, grid=(0.03, 0.1, 0.3, 1.0), about="lambda, factor of the entropy"

@@ -4,8 +4,9 @@ Reference: Martin et al., Towards Practical Few-Shot Query Sets: Transductive Mi
 Length Inference, NeurIPS 2022 (PADDLE): equations 4 to 9 and algorithm 1, 20 rounds.
 
 Departures: no network is trained, the rows are the benchmark's summaries behind the common front,
-centred and brought to unit length, with a temperature, where the paper scales each column to
-[0, 1] and has none; lambda is given per target row.
+centred and brought to unit length, with a temperature, where the paper scales each column to [0, 1]
+and has none; lambda is given per target row. The target's rows in a prototype weigh `mass` together
+where the labelled ones weigh 1: the paper has 75 unlabelled rows, a corpus has a thousand.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ Learning, ICANN 2021 (PT-MAP): algorithm 1 with equations 4 to 6, lambda = 10, a
 rounds of the authors' code.
 
 Departures: no network is trained, the rows are the benchmark's summaries behind the common front,
-centred and brought to unit length; no power transform, which is for features that are not
-negative; a scored row gets the assignment that the last prototypes and balance give it alone.
+centred and brought to unit length; no power transform, which is for features that are not negative;
+a scored row gets the assignment that the last prototypes and balance give it alone. The target's
+rows in a prototype weigh `mass` together where the labelled ones weigh 1: the paper has 75
+unlabelled rows, a corpus has a thousand.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-ITERATIONS = 1000
-TOLERANCE = 1e-6
+ITERATIONS = 2000
+TOLERANCE = 1e-7
 
 
 def row_sparse_regression(
