@@ -43,9 +43,9 @@ from clser_bench.features.workers import cores
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.train.contract import Trained
+from clser_bench.train.engine import train_pack
+from clser_bench.train.execute import keep_freed_memory
 from clser_bench.train.loop import train_one
-from clser_bench.train.memory import keep_freed_memory
-from clser_bench.train.pack import train_pack
 
 METHODS = ("dann", "sere")
 PACKS = "1,16,64,256"

@@ -12,17 +12,19 @@ from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.problem import Floats, Problem, Rows, Table
 from clser_bench.registry import register
-from clser_bench.train.contract import Fitted, Prior, Trained
-from clser_bench.train.gather import rows_view
-from clser_bench.train.parts import (
+from clser_bench.train.batches import rows_view
+from clser_bench.train.contract import (
     Batch,
     Embedded,
+    Fitted,
     Part,
     Phase,
+    Prior,
     Shape,
     Snapshot,
     State,
     Support,
+    Trained,
     View,
     join,
 )

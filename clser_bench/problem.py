@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from clser_bench.errors import FeatureError
 from clser_bench.hashing import digest
-from clser_bench.protocol import PROTOCOL_VERSION, Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -180,57 +180,60 @@ class Trial:
     Attributes:
         pair: source and target codes.
         classes: the pair's emotions.
-        shots: labelled utterances per class, or `all`.
         seed: number of the draw.
         method: registered name.
         version: the method's integer version.
         parameters: its hyper-parameters, sorted by name.
-        protocol: the shared rules; its `selection` does not enter the hash (the same point is
-            the same result whoever chose it).
+        condition: the shared rules; its `suite` and `selection` do not enter the hash (the same
+            configuration is the same result whoever chose it, and for whichever table).
         source_key: key of the source's normalised feature table (audio content, feature code,
             normalisation).
         target_key: the target's.
         engine_version: of the training engine; 0 for fitted methods.
-        protocol_version: of the rules.
         synthetic: whether a corpus is synthetic.
     """
 
     pair: Pair
     classes: tuple[str, ...]
-    shots: Shots
     seed: int
     method: str
     version: int
     parameters: tuple[tuple[str, Value], ...]
-    protocol: Protocol
+    condition: Condition
     source_key: str
     target_key: str
     engine_version: int = 0
-    protocol_version: int = PROTOCOL_VERSION
     synthetic: bool = False
+
+    @property
+    def shots(self) -> Shots:
+        """Labelled utterances of each class."""
+        return self.condition.shots
 
     @functools.cached_property
     def id(self) -> str:
         """64 hexadecimal digits."""
-        return digest(
-            {
-                "pair": [self.pair.source, self.pair.target],
-                "classes": list(self.classes),
-                "shots": self.shots,
-                "seed": self.seed,
-                "method": self.method,
-                "version": self.version,
-                "parameters": [[name, value] for name, value in self.parameters],
-                "features": self.protocol.features,
-                "normalisation": self.protocol.normalisation,
-                "setting": self.protocol.setting,
-                "prior": self.protocol.prior,
-                "source": self.source_key,
-                "target": self.target_key,
-                "engine": self.engine_version,
-                "protocol": self.protocol_version,
-            }
-        )
+        condition = self.condition
+        values = {
+            "pair": [self.pair.source, self.pair.target],
+            "classes": list(self.classes),
+            "shots": condition.shots,
+            "seed": self.seed,
+            "method": self.method,
+            "version": self.version,
+            "parameters": [[name, value] for name, value in self.parameters],
+            "features": condition.features_label,
+            "normalisation": condition.normalisation,
+            "setting": condition.setting,
+            "prior": condition.prior,
+            "source": self.source_key,
+            "target": self.target_key,
+            "engine": self.engine_version,
+            "protocol": condition.protocol_version,
+        }
+        if condition.unlabelled:
+            values["unlabelled"] = list(condition.unlabelled)
+        return digest(values)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

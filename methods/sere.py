@@ -105,8 +105,10 @@ class Sere(Trained):
     }
 
     learning_rate: float = hyper(
-        3e-4, low=1e-6, high=1.0, log=True, grid=(1e-4, 3e-4, 1e-3), about="AdamW, at the start"
+        3e-4, low=1e-6, high=1.0, log=True, grid=(1e-4, 3e-4, 1e-3), about="of Adam, at the start"
     )
+    weight_decay: float = 0.0
+    input_dropout: float = 0.0
     steps: int = hyper(50, low=1, high=100_000, about="optimiser steps (batches)")
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")

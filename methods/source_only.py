@@ -17,7 +17,11 @@ class SourceOnly(Trained):
     uses = ("labelled",)
 
     weight_decay: float = hyper(
-        0.1, low=0.0, high=10.0, grid=(0.01, 0.1, 1.0, 3.0), about="AdamW, decoupled"
+        0.03,
+        low=0.0,
+        high=10.0,
+        grid=(0.003, 0.01, 0.03, 0.1),
+        about="L2 penalty, in the gradient",
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import columns
 
 if TYPE_CHECKING:
@@ -22,16 +22,11 @@ FORMATS = ("table", "md", "latex", "json")
     "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
     "clser-bench compare --shots 5 --format json > comparison.json",
 )
+@options.condition_options()
 def compare(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="table, md, latex or json.")
     ] = "table",
@@ -55,16 +50,10 @@ def compare(
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, FORMATS)}")
     named = options.words(methods)
     with Store(results, create=False) as store:
-        filters.check_methods(named, {item.method for item in store.slices()})
+        options.check_methods(named, {item.method for item in store.slices()})
         tables = leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=named or None,
             intervals=False,
         )

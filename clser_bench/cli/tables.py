@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import columns, complain, print_rows
 from clser_bench.cli.site import write_site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.layout import Layout
@@ -29,16 +29,11 @@ if TYPE_CHECKING:
     "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --shots 5 --published results/published/sere.toml",
 )
+@options.condition_options()
 def leaderboard(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     against: Annotated[
         str | None,
         typer.Option(metavar="METHOD", help="Add paired differences to this method."),
@@ -87,13 +82,7 @@ def leaderboard(
     with Store(results, create=False) as store:
         made = tables.leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=options.words(methods) or None,
             with_=options.words(with_),
             against=against,

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.alignment import ALIGNMENTS, Affine, align, shared_names
-from clser_bench.features.languages import Heard
 from clser_bench.features.sets import FeatureSet
 from clser_bench.features.tables import Part, existing_table, new_table
 from clser_bench.hashing import digest, digest_array
@@ -40,21 +38,6 @@ def check_alignment(how: str) -> None:
     """
     if how not in HOW:
         raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, HOW)}")
-
-
-def written(heard: Heard, how: str, *, corruption: Corruption | None = None) -> str:
-    """The name of the features for records and tables: with the alignment and the corruption.
-
-    Args:
-        heard: which set each corpus is heard by.
-        how: one of `HOW`; told where an alignment is made.
-        corruption: of the target; None for none.
-
-    Returns:
-        Such as `minimal`, or `minimal, target noise:10`, which `report.conditions` reads again.
-    """
-    name = heard.name if heard.one else f"{heard.name}, aligned by {how}"
-    return name if corruption is None else f"{name}, target {corruption.name}"
 
 
 def aligned(

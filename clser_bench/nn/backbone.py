@@ -20,12 +20,7 @@ class Backbone(nn.Module):
     def __init__(self, d: int, f: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(d + f, HIDDEN),
-            nn.LayerNorm(HIDDEN),
-            nn.ReLU(),
-            nn.Linear(HIDDEN, HIDDEN),
-            nn.LayerNorm(HIDDEN),
-            nn.ReLU(),
+            nn.Linear(d + f, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
         )
 
     def forward(

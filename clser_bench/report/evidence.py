@@ -191,7 +191,7 @@ def count(store: Store, table: LeaderboardTable, lines: Sequence[Line]) -> dict[
     """
     methods = {line.slice: line.method for line in lines}
     cells: dict[tuple[int, Pair], list[Predicted]] = {}
-    for item in store.predicted(list(methods)):
+    for item in store.predicted_of(list(methods)):
         cells.setdefault((item.slice, item.pair), []).append(item)
     sheets = _Sheets(store, [item for items in cells.values() for item in items])
     sizes = dict(zip(table.pairs, table.classes, strict=True))

@@ -14,7 +14,7 @@ from clser_bench.errors import SpecError
 from clser_bench.hashing import digest
 from clser_bench.problem import Value
 from clser_bench.scoring.routines import ROUTINES, Routine
-from clser_bench.train.version import ENGINE_VERSION
+from clser_bench.train import ENGINE_VERSION
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""

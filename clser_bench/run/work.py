@@ -55,7 +55,7 @@ def left(plans: Sequence[Plan], store: Store) -> Work:
     open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
     packs: list[Pack] = []
     if any(trial.id in open_ids for plan in plans for trial in plan.packed):
-        from clser_bench.train.packing import group_key, pack_limit  # noqa: PLC0415 (torch)
+        from clser_bench.train.execute import group_key, pack_limit  # noqa: PLC0415 (torch)
 
         limit = functools.partial(pack_limit, gpu=plans[0].config.gpus_per_pack > 0)
         states = store.stored(list(open_ids))

@@ -12,12 +12,10 @@ from torch import nn
 
 from clser_bench.errors import MethodError
 from clser_bench.problem import Problem
-from clser_bench.train.adamw import BETAS, EPS, rate_scale
 from clser_bench.train.batches import Feeder, part_of, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
-from clser_bench.train.pack import Result, failed, finished
-from clser_bench.train.stack import new_network
-from clser_bench.train.whole import embeddings, refreshed, score_rows
+from clser_bench.train.engine import BETAS, EPS, Result, failed, finished, new_network, rate_scale
+from clser_bench.train.inference import embeddings, refreshed, score_rows
 
 
 def train_one(
@@ -75,13 +73,13 @@ class _Loop:
         for name, value in self.network.named_parameters():
             self.parts.setdefault(name.partition(".")[0], []).append(value)
         self.optimisers = {part: self._optimiser(part) for part in self.parts}
-        self.feeder = Feeder(method, [problem], [seed], dtype)
+        self.feeder = Feeder([method], [problem], [seed], dtype)
         self.carry: State = {
             k: v.detach().clone() for k, v in method.initial_carry(self.network).items()
         }
 
-    def _optimiser(self, part: str) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
+    def _optimiser(self, part: str) -> torch.optim.Adam:
+        return torch.optim.Adam(
             self.parts[part],
             lr=self.method.learning_rate,
             weight_decay=self.method.weight_decay,

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
-from clser_bench.train.adamw import StackedAdamW
 from clser_bench.train.contract import Batch, State, Trained
-from clser_bench.train.pack import _Pack
+from clser_bench.train.engine import StackedAdam, _Pack
 from tests.problems import random_problem
 
 
@@ -31,7 +30,7 @@ def methods() -> list[str]:
 @pytest.fixture(autouse=True)
 def _on_the_cpu_what_needs_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optimiser and the looks at the whole target are torch's and the CPU's business."""
-    monkeypatch.setattr(StackedAdamW, "step", lambda *_: None)
+    monkeypatch.setattr(StackedAdam, "step", lambda *_: None)
     refresh = _Pack._refresh
 
     def on_cpu(self: Any, index: int, step: int) -> State:
@@ -46,7 +45,7 @@ def step_on_meta(method: Trained) -> None:
     pack = _Pack([method] * 2, [problem] * 2, [0, 1], torch.float32, "meta")
     for step in (0, method.steps // 2, method.steps - 1):
         pack.step(step)
-    assert {part.device.type for part in pack.stack.flat.values()} == {"meta"}
+    assert {part.device.type for part in pack.stack.values.values()} == {"meta"}
     assert {value.device.type for value in pack.carry.values()} <= {"meta"}
 
 

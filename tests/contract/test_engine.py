@@ -16,8 +16,8 @@ from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
+from clser_bench.train.engine import train_pack
 from clser_bench.train.loop import train_one
-from clser_bench.train.pack import train_pack
 from tests.problems import random_problem
 
 

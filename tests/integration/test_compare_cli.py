@@ -45,7 +45,7 @@ def rows(results, *arguments):
 
 def test_the_rows_are_those_of_the_comparison(results):
     with Store(results, create=False) as store:
-        (table,) = leaderboard(store, shots=5, intervals=False)
+        (table,) = leaderboard(store, wanted={"shots": "5"}, intervals=False)
         found = compare(store, table)
     told = {
         (row["method"], row["other"]): row

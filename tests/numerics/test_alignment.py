@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 
 from clser_bench import registry
 from clser_bench.nn.alignment import principal_axes
-from clser_bench.train.stack import new_network
+from clser_bench.train.engine import new_network
 from tests.problems import random_problem
 
 

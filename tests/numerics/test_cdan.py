@@ -73,7 +73,7 @@ def test_domain_loss_with_equal_weights_is_the_mean_cross_entropy() -> None:
 
 
 def first_batch(method: Trained, problem: Problem) -> Batch:
-    return trial_of(Feeder(method, [problem], [5], torch.float64).batch(0, {}), 0)
+    return trial_of(Feeder([method], [problem], [5], torch.float64).batch(0, {}), 0)
 
 
 def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Tensor:

@@ -16,7 +16,7 @@ from clser_bench.nn import contrastive
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
-from clser_bench.train.pack import train_pack
+from clser_bench.train.engine import train_pack
 from tests.problems import random_problem
 
 

@@ -9,7 +9,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.run import cards
 from clser_bench.run.cards import Card, read_cards, read_points
-from clser_bench.train.version import ENGINE_VERSION
+from clser_bench.train import ENGINE_VERSION
 from tests.tiny import write_method
 
 

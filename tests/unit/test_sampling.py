@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.hashing import generator
-from clser_bench.train.sampling import batches, draws
+from clser_bench.train.batches import batches, draws
 from tests.problems import random_problem
 
 

@@ -23,7 +23,7 @@ from clser_bench.run.packs import Pack
 from clser_bench.run.ray_tune.session import folder, session, silence
 from clser_bench.run.ray_tune.shipping import Cargo, Unloader, load
 from clser_bench.run.where import Where
-from clser_bench.train.version import ENGINE_VERSION
+from clser_bench.train import ENGINE_VERSION
 
 _RETRIES = 3
 """How often a pack is begun again on a cluster when its node or process dies."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from clser_bench.train.adamw import StackedAdamW, rate_scale
+from clser_bench.train.engine import StackedAdam, rate_scale
 
 
 def test_equals_torch_for_each_trial() -> None:
@@ -13,16 +13,16 @@ def test_equals_torch_for_each_trial() -> None:
     rates = torch.tensor([1e-3, 1e-2, 1e-2, 0.5, 1e-2], dtype=torch.float64)
     decays = torch.tensor([0.0, 0.1, 0.1, 1.0, 0.1], dtype=torch.float64)
     flat = start.clone()
-    ours = StackedAdamW(flat, rates.tolist(), decays.tolist())
+    ours = StackedAdam([flat], rates.tolist(), decays.tolist())
     theirs = [torch.nn.Parameter(row.clone()) for row in start]
     optimisers = [
-        torch.optim.AdamW([p], lr=float(lr), weight_decay=float(wd))
+        torch.optim.Adam([p], lr=float(lr), weight_decay=float(wd))
         for p, lr, wd in zip(theirs, rates, decays, strict=True)
     ]
     for step in range(25):
         gradient = torch.randn(5, 7, generator=generator, dtype=torch.float64)
         scale = rate_scale("cosine", step / 25)
-        ours.step(gradient, scale)
+        ours.step([gradient], scale)
         for parameter, optimiser, row, rate in zip(
             theirs, optimisers, gradient, rates, strict=True
         ):
@@ -35,13 +35,13 @@ def test_equals_torch_for_each_trial() -> None:
 
 def test_reset_forgets_moments() -> None:
     flat = torch.zeros(1, 2, dtype=torch.float64)
-    optimiser = StackedAdamW(flat, [0.1], [0.0])
-    optimiser.step(torch.ones(1, 2, dtype=torch.float64), 1.0)
+    optimiser = StackedAdam([flat], [0.1], [0.0])
+    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
     first = flat.clone()
-    optimiser.step(torch.full((1, 2), -3.0, dtype=torch.float64), 1.0)
+    optimiser.step([torch.full((1, 2), -3.0, dtype=torch.float64)], 1.0)
     optimiser.reset()
     before = flat.clone()
-    optimiser.step(torch.ones(1, 2, dtype=torch.float64), 1.0)
+    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
     torch.testing.assert_close(flat - before, first)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Rows, Table
+from clser_bench.train.batches import rows_view
 from clser_bench.train.contract import Embedded, Snapshot, State, Support, Trained, View
-from clser_bench.train.gather import rows_view
 
 CHUNK = 1024
 
