@@ -6,7 +6,7 @@ maximisation and self-supervised pseudo-labels; the latter's details (1 appended
 centroids renewed once, classes that nobody is given left out) and the factors 0.1 (smoothing), 1
 (information) and 0.3 (pseudo-labels) as in the authors' code.
 
-Departures: the shared backbone (with LayerNorm, no bottleneck with BatchNorm), a linear head
+Departures: the shared backbone (no bottleneck with BatchNorm), a linear head
 without weight normalisation, the shared optimiser, budget and schedule, which runs on through both
 stages. The source model sees the few labelled utterances only and is not chosen on held-out source.
 Pseudo-labels are renewed every `update_every` steps, not once an epoch; training starts from random

@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from clser_bench.hyperparameters import hyper
-from clser_bench.train.contract import Part, Trained
-from clser_bench.train.parts import Batch, Phase
+from clser_bench.train.contract import Batch, Part, Phase, Trained
 
 
 @dataclass(frozen=True, kw_only=True)
