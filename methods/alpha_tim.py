@@ -26,11 +26,13 @@ class AlphaTim(Fitted):
     front = "axes"
 
     temperature: float = hyper(
-        15.0, low=0.01, high=1e4, log=True, grid=(5.0, 15.0), about="tau, of the logits"
+        60.0, low=0.01, high=1e4, log=True, grid=(15.0, 30.0, 60.0), about="tau, of the logits"
     )
-    alpha: float = hyper(2.0, low=1.01, high=100.0, grid=(2.0, 5.0, 7.0), about="of both entropies")
+    alpha: float = hyper(2.0, low=1.01, high=100.0, grid=(2.0, 7.0), about="of both entropies")
     supervised: float = hyper(1.0, low=0.0, high=1e4, about="weight of the labelled rows")
-    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="of Adam")
+    learning_rate: float = hyper(
+        1e-3, low=1e-6, high=1.0, log=True, grid=(1e-4, 1e-3), about="of Adam"
+    )
     iterations: int = hyper(200, low=0, high=100_000, about="steps")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

@@ -27,10 +27,14 @@ class BdCspn(Fitted):
     deterministic = True
     front = "axes"
 
-    scale: float = hyper(
-        10.0, low=0.0, high=1e4, grid=(3.0, 10.0, 30.0), about="epsilon, factor of the cosines"
+    scale: float = hyper(10.0, low=0.0, high=1e4, about="epsilon, factor of the cosines")
+    mass: float = hyper(
+        1.0,
+        low=0.0,
+        high=1e4,
+        grid=(0.1, 0.3, 1.0, 3.0),
+        about="of the target rows, in labelled rows",
     )
-    mass: float = hyper(1.0, low=0.0, high=1e4, about="of the target rows, in labelled rows")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Rectify, return scaled cosines [n, c]."""

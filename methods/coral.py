@@ -24,14 +24,14 @@ class Coral(Fitted):
     deterministic = True
     front = "axes"
     ridge: float = hyper(
-        10.0, low=1e-6, high=1e6, log=True, grid=(0.1, 1.0, 10.0), about="added to the variances"
+        10.0, low=1e-6, high=1e6, log=True, grid=(1.0, 10.0, 100.0), about="added to the variances"
     )
     strength: float = hyper(
-        2e-3,
+        0.01,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(2e-3, 0.01, 0.05, 0.2),
+        grid=(2e-3, 0.01, 0.05),
         about="C of the classifier",
     )
 

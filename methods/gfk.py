@@ -24,10 +24,10 @@ class Gfk(Fitted):
     deterministic = True
     front = "axes"
     dimension: int = hyper(
-        20, low=1, high=10_000, grid=(5, 10, 20, 40), about="axes of each side, at most f / 2"
+        40, low=1, high=10_000, grid=(10, 20, 40, 60), about="axes of each side, at most f / 2"
     )
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

@@ -41,7 +41,7 @@ class Jdar(Fitted):
         1.0, low=0.0, high=1e6, grid=(0.1, 1.0, 10.0), about="lambda, weight of the mean gaps"
     )
     sparsity: float = hyper(
-        3.0, low=0.0, high=1e6, grid=(1.0, 3.0, 10.0, 30.0), about="mu, of the rows' lengths"
+        10.0, low=0.0, high=1e6, grid=(3.0, 6.0, 10.0, 30.0), about="mu, of the rows' lengths"
     )
     rounds: int = hyper(10, low=0, high=1000, about="most rounds with predicted emotions")
 

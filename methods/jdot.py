@@ -36,15 +36,15 @@ class Jdot(Fitted):
     deterministic = True
     front = "axes"
     alpha: float = hyper(
-        1000.0,
+        10.0,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(1.0, 10.0, 100.0, 1000.0),
+        grid=(1.0, 10.0, 100.0),
         about="weight of distances, the largest being one",
     )
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(2e-3, 0.01, 0.05), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
     rounds: int = hyper(5, low=1, high=1000, about="alternations of plan and classifier, at most")
 

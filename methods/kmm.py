@@ -35,7 +35,7 @@ class Kmm(Fitted):
     )
     bound: float = hyper(1000.0, low=1.0, high=1e9, log=True, about="largest weight of a row")
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

@@ -23,7 +23,7 @@ class Knn(Fitted):
     deterministic = True
 
     neighbours: int = hyper(
-        7, low=1, high=100_000, grid=(1, 3, 7, 15, 31), about="that vote, at most all"
+        31, low=1, high=100_000, grid=(1, 3, 7, 15, 31), about="that vote, at most all"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

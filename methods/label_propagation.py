@@ -8,8 +8,8 @@ Departures: W joins each utterance with its nearest neighbours (weight one, made
 instead of all by a Gaussian, whose width says little in some hundred dimensions and which costs
 a dense matrix; rows of F are normalised to sum to one; utterances that were not in the graph get
 the mean of their nearest neighbours' rows (scikit-learn's way; the paper has none). alpha (0.99 in
-the paper) and that the rest of the source is in the graph were chosen on the suite `dev`
-(results/selection).
+the paper), the number of neighbours and that the rest of the source is not in the graph were chosen
+on the suite `wide` (results/selection/defaults.md).
 """
 
 import functools
@@ -33,16 +33,13 @@ class LabelPropagation(Fitted):
     deterministic = True
     front = "axes"
     alpha: float = hyper(
-        0.9, low=0.01, high=0.99, grid=(0.2, 0.9, 0.99), about="the neighbours' share"
+        0.2, low=0.01, high=0.99, grid=(0.2, 0.5, 0.9), about="the neighbours' share"
     )
     neighbours: int = hyper(
-        7, low=1, high=10_000, grid=(7, 20), about="of an utterance in the graph"
+        100, low=1, high=10_000, grid=(20, 100), about="of an utterance in the graph"
     )
     unlabelled_source: bool = hyper(
-        True,
-        choices=(False, True),
-        grid=(False, True),
-        about="whether the rest of the source is in the graph",
+        False, grid=(False, True), about="whether the rest of the source is in the graph"
     )
 
     @property

@@ -28,7 +28,7 @@ class Lda(Fitted):
         0.8,
         low=0.0,
         high=1.0,
-        grid=(0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+        grid=(0.1, 0.3, 0.6, 0.8, 0.9, 0.95, 1.0),
         about="s, toward a multiple of the identity",
     )
     balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")

@@ -28,10 +28,10 @@ class Paddle(Fitted):
     front = "axes"
 
     temperature: float = hyper(
-        30.0, low=0.01, high=1e4, log=True, grid=(10.0, 30.0, 100.0), about="factor of distances"
+        5.0, low=0.01, high=1e4, log=True, grid=(3.0, 5.0, 10.0), about="factor of distances"
     )
     complexity: float = hyper(
-        0.5, low=0.0, high=100.0, grid=(0.1, 0.5, 1.0), about="lambda per target row"
+        0.1, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3), about="lambda per target row"
     )
     iterations: int = hyper(20, low=0, high=10_000, about="most rounds")
     mass: float = hyper(1.0, low=0.0, high=1e4, about="of the target rows, in labelled rows")

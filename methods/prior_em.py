@@ -38,7 +38,7 @@ class PriorEm(Fitted):
         STRENGTH, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
     prior_rows: float = hyper(
-        10.0, low=0.0, high=1e6, grid=(0.0, 10.0, 100.0), about="imagined rows of a class"
+        100.0, low=0.0, high=1e6, grid=(30.0, 100.0, 300.0), about="imagined rows of a class"
     )
     iterations: int = hyper(100, low=0, high=100_000, about="most steps of the EM")
 

@@ -37,11 +37,15 @@ class PtMap(Fitted):
         grid=(3.0, 10.0, 30.0),
         about="lambda, factor of distances",
     )
-    rate: float = hyper(
-        0.2, low=0.0, high=1.0, grid=(0.05, 0.2), about="alpha, step toward the new means"
-    )
+    rate: float = hyper(0.2, low=0.0, high=1.0, about="alpha, step toward the new means")
     rounds: int = hyper(20, low=0, high=10_000, about="of assignments and means")
-    mass: float = hyper(1.0, low=0.0, high=1e4, about="of the target rows, in labelled rows")
+    mass: float = hyper(
+        0.1,
+        low=0.0,
+        high=1e4,
+        grid=(0.03, 0.1, 0.3, 1.0),
+        about="of the target rows, in labelled rows",
+    )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Assign and average, return logits [n, c]."""

@@ -23,11 +23,11 @@ class Ridge(Fitted):
     deterministic = True
 
     penalty: float = hyper(
-        100.0,
+        1000.0,
         low=1e-6,
         high=1e9,
         log=True,
-        grid=(1.0, 10.0, 100.0, 1000.0, 10_000.0),
+        grid=(10.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0),
         about="alpha, of the weights",
     )
 

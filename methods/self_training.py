@@ -30,15 +30,15 @@ class SelfTraining(Fitted):
     deterministic = True
     front = "axes"
     strength: float = hyper(
-        2e-3,
+        0.01,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(2e-3, 0.01, 0.05, 0.2),
+        grid=(2e-3, 0.01, 0.05),
         about="C, inverse of the L2 penalty",
     )
     pseudo_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="of a pseudo-label"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.03, 0.1, 0.3), about="of a pseudo-label"
     )
     rounds: int = hyper(5, low=0, high=100, about="times that pseudo-labels are made")
     last_share: float = hyper(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import STRENGTH, adjusted_templates, logistic_model
+from clser_bench.shallow.classifier import adjusted_templates, logistic_model
 from clser_bench.shallow.sides import present_scores, sides_of
 
 
@@ -26,14 +26,14 @@ class T3a(Fitted):
     front = "axes"
 
     members: int = hyper(
-        20,
+        100,
         low=1,
         high=100_000,
-        grid=(1, 5, 20, 100),
+        grid=(1, 20, 100, 300),
         about="M, target rows of a support set, at most",
     )
     strength: float = hyper(
-        STRENGTH, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:

@@ -23,9 +23,14 @@ class Tca(Fitted):
 
     deterministic = True
     front = "axes"
-    dimension: int = hyper(20, low=1, high=10_000, grid=(10, 20, 40), about="components, at most")
+    dimension: int = hyper(100, low=1, high=10_000, grid=(20, 40, 100), about="components, at most")
     regularisation: float = hyper(
-        10.0, low=1e-6, high=1e6, log=True, grid=(0.01, 0.1, 1.0, 10.0), about="mu of the paper"
+        100.0,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(0.1, 10.0, 100.0, 1000.0),
+        about="mu of the paper",
     )
     strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
 

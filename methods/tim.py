@@ -30,7 +30,7 @@ class Tim(Fitted):
         15.0, low=0.01, high=1e4, log=True, grid=(5.0, 15.0, 30.0), about="tau, of the logits"
     )
     supervised: float = hyper(
-        0.1, low=0.0, high=1e4, grid=(0.1, 1.0, 10.0), about="lambda, weight of the labelled rows"
+        1.0, low=0.0, high=1e4, grid=(0.3, 1.0, 3.0), about="lambda, weight of the labelled rows"
     )
     conditional: float = hyper(0.1, low=0.0, high=100.0, about="alpha, of the rows' own entropy")
     iterations: int = hyper(150, low=0, high=100_000, about="most steps")
