@@ -12,7 +12,7 @@ import numpy as np
 
 from clser_bench import registry
 from clser_bench.corpora.model import Corpus, Utterance
-from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Condition, CorpusSpec, Pair

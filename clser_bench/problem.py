@@ -10,6 +10,8 @@ from one to the other. It guards against mistakes, not against malice.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,19 +85,43 @@ class Table:
         return Table, (self.key, np.array(self.instants), np.array(self.summary), None)
 
 
+ARRAYS = ("instants.npy", "summary.npy")
+CHECKSUMS = "sha256.json"
+"""Beside the arrays of a table: the SHA-256 of each."""
+
+
+def array_checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the files of a table's arrays, by name."""
+    sums = {}
+    for name in ARRAYS:
+        with (folder / name).open("rb") as file:
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
+
+
 @functools.lru_cache(maxsize=64)
 def open_table(key: str, folder: Path) -> Table:
-    """Memory-map the table that lies in a folder as `instants.npy` and `summary.npy`.
+    """Memory-map the table that lies in a folder, once its checksums are found to fit.
 
     Args:
         key: its key; the folder is named by it.
         folder: where it lies.
 
     Raises:
-        FeatureError: a file is missing or is not an array.
+        FeatureError: a file is missing, is not an array, or is damaged.
     """
     arrays = []
-    for name in ("instants.npy", "summary.npy"):
+    try:
+        stored = json.loads((folder / CHECKSUMS).read_text(encoding="ascii"))
+        found = array_checksums(folder)
+    except (OSError, ValueError, RecursionError) as error:
+        raise FeatureError(f"{folder}: its checksums cannot be read ({error})") from error
+    wrong = [
+        name for name in ARRAYS if not isinstance(stored, dict) or stored.get(name) != found[name]
+    ]
+    if wrong:
+        raise FeatureError(f"{folder / wrong[0]}: the checksum does not fit")
+    for name in ARRAYS:
         try:
             arrays.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:

@@ -19,6 +19,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Snapshot, SourceFree, St
 class Aad(SourceFree):
     """Attracting and dispersing."""
 
+    control = {"source_percent": 99}
     keeps = "both terms and the decay of the second; the head is not trained on the target"
 
     dispersion: float = hyper(

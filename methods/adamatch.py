@@ -28,6 +28,7 @@ class AdaMatch(Trained):
     uses = ("labelled", "target")
     assumes_prior = "uniform"
     views = True
+    control = {"unlabelled_weight": 0.0}
     keeps = "distribution alignment, relative threshold and warm-up; not the logit interpolation"
 
     threshold: float = hyper(

@@ -66,6 +66,7 @@ class AdversarialNetwork(nn.Module):
 class AdversarialTransformer(Trained):
     """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
 
+    control = {"adversary_weight": 0.0}
     keeps = "of ADoGT the transformer and the adversary alone; not ranked as that method"
     inputs_instants = True
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")

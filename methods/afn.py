@@ -23,6 +23,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Afn(Trained):
     """Cross-entropy of emotions plus a loss on the length of embeddings."""
 
+    control = {"norm_weight": 0.0}
     keeps = "both norm losses; the network is not pretrained, so norms carry less of the domain gap"
     norm_weight: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.01, 0.05, 0.2, 1.0), about="factor of the norm losses"

@@ -22,6 +22,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Bnm(Trained):
     """Cross-entropy of emotions minus the nuclear norm of the target's predictions."""
 
+    control = {"norm_weight": 0.0}
     uses = ("labelled", "target")
     assumes_prior = "uniform"
 

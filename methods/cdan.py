@@ -49,7 +49,8 @@ class ConditionalAdversary(SharedClassifier):
 class Cdan(Trained):
     """Conditional domain-adversarial network."""
 
-    learning_rate: float = 3e-4
+    control = {"adversary_weight": 0.0}
+
     adversary_weight: float = hyper(
         0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )

@@ -31,6 +31,7 @@ from clser_bench.plugin import (
 class Cds(Trained):
     """Cross-domain self-supervision."""
 
+    control = {"instance_weight": 0.0, "matching_weight": 0.0}
     keeps = "both self-supervised losses, in one stage with the labels and within a batch"
 
     instance_weight: float = hyper(

@@ -25,7 +25,8 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Dan(Trained):
     """Cross-entropy of emotions plus MK-MMD of the embedding and of the class scores."""
 
-    learning_rate: float = 3e-4
+    control = {"mmd_weight": 0.0}
+
     mmd_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of each MMD"
     )

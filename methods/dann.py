@@ -40,6 +40,8 @@ class DomainAdversary(SharedClassifier):
 class Dann(Trained):
     """Domain-adversarial neural network."""
 
+    control = {"adversary_weight": 0.0}
+
     adversary_weight: float = hyper(
         0.1, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )

@@ -21,6 +21,8 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class DeepCoral(Trained):
     """Cross-entropy of emotions plus the CORAL loss of the class scores."""
 
+    control = {"coral_weight": 0.0}
+
     coral_weight: float = hyper(
         0.2, low=0.0, high=1e4, grid=(0.03, 0.2, 0.8, 3.0), about="lambda, factor of the CORAL loss"
     )

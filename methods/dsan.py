@@ -27,7 +27,8 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Dsan(Trained):
     """Cross-entropy of emotions plus LMMD of the embedding."""
 
-    learning_rate: float = 3e-3
+    control = {"lmmd_weight": 0.0}
+
     lmmd_weight: float = hyper(
         0.15, low=0.0, high=100.0, grid=(0.05, 0.15, 0.5, 1.5), about="of LMMD after the ramp"
     )

@@ -44,10 +44,10 @@ from clser_bench.plugin import (
 class Ecan(SourceFree):
     """Emotion-aware contrastive adaptation network."""
 
+    control = {"source_percent": 99}
     assumes_prior = "uniform"
     keeps = "the sum of three losses and the two banks; each formula is a reconstruction"
     note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
-    learning_rate: float = 3e-4
     neighbour_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 1.0), about="lambda, factor of L_ncl"
     )

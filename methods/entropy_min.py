@@ -17,6 +17,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class EntropyMin(Trained):
     """Cross-entropy of emotions plus the entropy of the target's predictions."""
 
+    control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
 
     entropy_weight: float = hyper(

@@ -22,6 +22,7 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class FixMatch(Trained):
     """Pseudo-labels of weak views above a threshold, cross-entropy on strong views."""
 
+    control = {"unlabelled_weight": 0.0}
     uses = ("labelled", "target")
     views = True
     threshold: float = hyper(

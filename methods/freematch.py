@@ -30,6 +30,7 @@ class FreeMatch(Trained):
 
     uses = ("labelled", "target")
     views = True
+    control = {"unlabelled_weight": 0.0, "fairness_weight": 0.0}
     keeps = "both self-adaptive thresholds and the fairness term"
 
     unlabelled_weight: float = hyper(

@@ -24,7 +24,8 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class Jan(Trained):
     """Cross-entropy of emotions plus JMMD of embedding and class probabilities."""
 
-    learning_rate: float = 3e-4
+    control = {"jmmd_weight": 0.0}
+
     jmmd_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of JMMD after the ramp"
     )

@@ -32,6 +32,7 @@ class Jumbot(Trained):
 
     uses = ("labelled", "target")
     assumes_prior = "uniform"
+    control = {"transport_weight": 0.0}
     keeps = "the joint cost and the unbalanced plan of each batch"
 
     feature_weight: float = hyper(

@@ -49,6 +49,7 @@ class TwoClassifiers(SharedClassifier):
 class Mcd(Trained):
     """Maximum classifier discrepancy."""
 
+    control = {"discrepancy_weight": 0.0}
     uses = ("labelled", "target")
     keeps = "the three training steps and the discrepancy; one hidden layer a head, no dropout"
 

@@ -45,6 +45,7 @@ STEP = "step"
 class MeanTeacher(Trained):
     """Squared difference of the student's and the teacher's probabilities; the teacher scores."""
 
+    control = {"consistency_weight": 0.0}
     uses = ("labelled", "target")
     views = True
     consistency_weight: float = hyper(

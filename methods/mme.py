@@ -36,6 +36,7 @@ from clser_bench.plugin import (
 class Mme(Trained):
     """Minimax entropy."""
 
+    control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
     keeps = "the minimax game; no labelled target utterance pulls the prototypes"
 

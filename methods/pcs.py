@@ -38,6 +38,7 @@ class Pcs(Trained):
     """Prototypical cross-domain self-supervision."""
 
     assumes_prior = "uniform"
+    control = {"inside_weight": 0.0, "across_weight": 0.0, "information_weight": 0.0}
     keeps = "the four losses; prototypes follow batches instead of a clustering of each epoch"
 
     inside_weight: float = hyper(

@@ -23,9 +23,9 @@ from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, 
 class PseudoLabel(Trained):
     """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
 
+    control = {"pseudo_weight": 0.0}
     uses = ("labelled", "target")
 
-    learning_rate: float = 3e-3
     pseudo_weight: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )

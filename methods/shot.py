@@ -33,9 +33,9 @@ from clser_bench.plugin import (
 class Shot(SourceFree):
     """Source hypothesis transfer."""
 
+    control = {"source_percent": 99}
     assumes_prior = "uniform"
 
-    learning_rate: float = 3e-3
     pseudo_weight: float = hyper(
         0.1, low=0.0, high=10.0, grid=(0.0, 0.1, 0.3, 1.0), about="of pseudo-labels"
     )

@@ -9,11 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from clser_bench.corpora.corpus import read_corpus
 from clser_bench.corpora.definitions import corpus_specs
 from clser_bench.corpora.find import find_corpora
 from clser_bench.corpora.model import Corpus
+
+# A busy machine is no failure: examples have no deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:

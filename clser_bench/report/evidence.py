@@ -12,8 +12,8 @@ import numpy as np
 from clser_bench.problem import Rows
 from clser_bench.protocol import Pair
 from clser_bench.report.board import Difference, LeaderboardTable, Line
+from clser_bench.report.crossed_statistics import Interval, Spread, crossed_bootstrap, holm
 from clser_bench.report.resampling import Counts, Reals
-from clser_bench.report.statistics import Interval, Spread, crossed_bootstrap, holm
 from clser_bench.store.database import Store
 from clser_bench.store.records import Predicted
 

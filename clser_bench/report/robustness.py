@@ -15,8 +15,8 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.aggregate import aggregate
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.conditions import CLEAN, Condition, Scale, Scales, read_features
+from clser_bench.report.crossed_statistics import RESAMPLES, Interval
 from clser_bench.report.evidence import Evidence, count
-from clser_bench.report.statistics import RESAMPLES, Interval
 from clser_bench.store.database import Store
 
 

@@ -8,11 +8,11 @@ from collections.abc import Collection, Mapping, Sequence
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
+from clser_bench.report.crossed_statistics import RESAMPLES
 from clser_bench.report.evidence import weigh
 from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
-from clser_bench.report.statistics import RESAMPLES
 from clser_bench.report.text import markdown, terminal
 from clser_bench.store.database import Store
 

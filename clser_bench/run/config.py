@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from clser_bench.corpora import corruptions
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
+from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted
 from clser_bench.files import read_toml
 from clser_bench.problem import Value

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clser_bench.corpora.corruptions import Corruption
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.languages import hear
+from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.problem import SkippedFile, Trial
 from clser_bench.progress import Progress
 from clser_bench.protocol import Condition, Pair, Shots
@@ -78,7 +78,9 @@ def prepare(
     choice = choose(config, cache=cache, progress=progress, say=say)
     if condition.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
-    heard = hear(config.condition.features, {code: choice.spec(code) for code in choice.known})
+    heard = resolve_feature_sets(
+        config.condition.features, {code: choice.spec(code) for code in choice.known}
+    )
     condition = condition.replace(
         suite=choice.suite,
         features=heard.name,

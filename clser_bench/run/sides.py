@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.aligned import aligned, refuse_alike, shares_names
-from clser_bench.features.joined import joined
+from clser_bench.features.align import aligned, refuse_alike, shares_names
+from clser_bench.features.cache import concatenated
 from clser_bench.features.normalise import normalised
 from clser_bench.problem import Rows, Table
 from clser_bench.protocol import Condition
@@ -44,7 +44,7 @@ class Sides:
         """
         first, second = self._sides(source, target, rows)
         if self._joins:
-            return first, joined(second, first, cache=self._have.cache)
+            return first, concatenated(second, first, cache=self._have.cache)
         return first, second
 
     def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:

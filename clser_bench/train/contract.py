@@ -343,13 +343,20 @@ class Trained(Method):
     """A method trained by gradient steps.
 
     Its fields here are the budget that all trained methods share.
+
+    Attributes:
+        packable: whether `vmap` can run its losses; otherwise its trials are trained one by one.
+        views: whether batches hold noisy views of the target.
+        control: values of hyper-parameters that switch the adaptation off, such as
+            `{"adversary_weight": 0.0}`: the method itself without what it adds to the source.
     """
 
     kind: ClassVar[Literal["fitted", "trained"]] = "trained"
     packable: ClassVar[bool] = True
+    control: ClassVar[Mapping[str, Value]] = {}
     views: ClassVar[bool] = False
 
-    steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
+    steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="of Adam, at the start")
     weight_decay: float = hyper(0.03, low=0.0, high=10.0, about="L2 penalty, in the gradient")
     input_dropout: float = hyper(0.5, low=0.0, high=0.95, about="share of inputs set to zero")

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -185,7 +184,7 @@ class Result:
         failure: why it failed; empty where it did not.
     """
 
-    scores: npt.NDArray[np.floating]
+    scores: npt.NDArray[Any]
     failure: str = ""
 
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from clser_bench import registry
 from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.joined import joined
+from clser_bench.features.cache import concatenated
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
 from clser_bench.protocol import Condition, Shots
 from clser_bench.splits import Fold, Tables, build, draw, hold_out
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
-from tests.problems import random_problem
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
@@ -40,7 +40,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
     def both(source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
         own, other = plain(source, target, rows)
-        return own, joined(other, own, cache=folder)
+        return own, concatenated(other, own, cache=folder)
 
     return both
 
@@ -194,7 +194,7 @@ def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
 
 def held_out_problem() -> Problem:
     """Three classes; the target's table has the source's rows below its own."""
-    problem = random_problem(shots=5)
+    problem = example_problem(shots=5)
     own, other = problem.source, problem.target
     both = Table(
         "both",

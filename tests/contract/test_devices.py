@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, State, Trained
 from clser_bench.train.engine import StackedAdam, _Pack
-from tests.problems import random_problem
 
 
 def methods() -> list[str]:
@@ -41,7 +41,7 @@ def _on_the_cpu_what_needs_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def step_on_meta(method: Trained) -> None:
-    problem = random_problem()
+    problem = example_problem()
     pack = _Pack([method] * 2, [problem] * 2, [0, 1], torch.float32, "meta")
     for step in (0, method.steps // 2, method.steps - 1):
         pack.step(step)

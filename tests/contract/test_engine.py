@@ -15,10 +15,10 @@ from torch.nn import functional
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
 from clser_bench.train.engine import train_pack
 from clser_bench.train.loop import train_one
-from tests.problems import random_problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class Curriculum(Plain):
 
 
 ALL = [Plain, Phased, Teacher, Curriculum]
-PROBLEMS = [random_problem("a"), random_problem("b"), random_problem("b"), random_problem("a")]
+PROBLEMS = [example_problem("a"), example_problem("b"), example_problem("b"), example_problem("a")]
 
 
 def several(kind: type[Plain]) -> list[Plain]:
@@ -159,7 +159,7 @@ def test_a_trial_does_not_depend_on_its_neighbours(kind: type[Plain]) -> None:
 
 
 def test_training_moves_the_scores_and_seeds_differ() -> None:
-    problem = random_problem("a")
+    problem = example_problem("a")
     one = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
     other = train_one(Plain(steps=30, learning_rate=1e-2), problem, 2)
     again = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
@@ -174,7 +174,7 @@ def test_training_moves_the_scores_and_seeds_differ() -> None:
 
 def test_a_diverging_trial_fails_alone() -> None:
     methods = [Plain(), Plain(weight=1e300, learning_rate=1.0), Plain()]
-    problems = [random_problem("a")] * 3
+    problems = [example_problem("a")] * 3
     # 1e300 is finite in float64 and overflows in float32.
     found = train_pack(methods, problems, [1, 2, 1])
     assert "not finite at step 0" in found[1].failure
@@ -192,10 +192,10 @@ def test_phases_are_checked() -> None:
     with pytest.raises(
         SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"
     ):
-        train_one(Wrong(), random_problem(), 1)
+        train_one(Wrong(), example_problem(), 1)
 
 
 def test_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
-    train_pack([Plain(steps=1)] * 2, [random_problem()] * 2, [1, 2])
+    train_pack([Plain(steps=1)] * 2, [example_problem()] * 2, [1, 2])
     assert torch.equal(before, torch.get_rng_state())

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from clser_bench.cli import comparing, main
-from clser_bench.report.comparison import compare
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.tables import leaderboard
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote

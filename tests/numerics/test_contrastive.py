@@ -15,9 +15,9 @@ from clser_bench import registry
 from clser_bench.nn import contrastive
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.engine import train_pack
-from tests.problems import random_problem
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -135,7 +135,7 @@ def test_concentration_by_hand_and_its_gradient() -> None:
 
 def noisy_problem(name: str) -> Problem:
     """Five shots of five classes that overlap, in 30 values, normalised side by side."""
-    problem = random_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
+    problem = example_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
     rng = np.random.default_rng(0)
 
     def blurred(table: Table) -> Table:

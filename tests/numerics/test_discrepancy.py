@@ -15,8 +15,8 @@ from clser_bench import registry
 from clser_bench.nn import discrepancy
 from clser_bench.nn.ramps import sigmoid_ramp
 from clser_bench.problem import Problem, Table
+from clser_bench.train.check import example_problem
 from clser_bench.train.loop import train_one
-from tests.problems import random_problem
 
 Loss = Callable[..., Tensor]
 
@@ -266,7 +266,7 @@ def test_rows_that_are_all_the_same_give_no_gradient(rows: int) -> None:
 
 def shifted(name: str) -> Problem:
     """A target whose every value is two deviations too large."""
-    problem = random_problem(name, n_source=150, n_target=150, shots=5)
+    problem = example_problem(name, n_source=150, n_target=150, shots=5)
     table = problem.target
     moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
     return replace(problem, target=moved)

@@ -27,7 +27,7 @@ from clser_bench.shallow.classifier import (
     logistic_scores,
 )
 from clser_bench.shallow.sides import places, sides_of, target_neighbours, unit_rows
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
 RNG = generator("few-shot tests")
 CENTRES = 1.5 * RNG.standard_normal((3, 5))
@@ -229,7 +229,7 @@ def test_offsets_of_confident_scores_equal_those_on_the_logarithms() -> None:
 
 
 def test_the_front_keeps_distances_up_to_one_scale() -> None:
-    problem = random_problem(f=6)
+    problem = example_problem(f=6)
     plain, front = sides_of(problem), sides_of(problem, front="axes")
     before = cdist(plain.known, plain.target)
     ratio = cdist(front.known, front.target) / before
@@ -241,7 +241,7 @@ def test_the_front_keeps_distances_up_to_one_scale() -> None:
 
 
 def test_the_front_treats_scored_rows_as_it_does_those_adapted_to() -> None:
-    problem = random_problem(f=6)
+    problem = example_problem(f=6)
     whole = sides_of(problem, front="axes").scored
     fewer = replace(problem, scored=problem.scored[[3, 30]])
     np.testing.assert_allclose(sides_of(fewer, front="axes").scored, whole[[3, 30]], atol=1e-12)
@@ -252,7 +252,7 @@ def test_the_front_treats_scored_rows_as_it_does_those_adapted_to() -> None:
 @pytest.mark.parametrize("scored", [np.arange(36), np.array([35, 2, 30])])
 def test_neighbours_by_loops(scored: np.ndarray) -> None:
     adapt = np.random.default_rng(1).permutation(36)[:33]
-    problem = replace(random_problem(), adapt=adapt, scored=scored)
+    problem = replace(example_problem(), adapt=adapt, scored=scored)
     place = places(problem)
     assert [adapt[at] if at >= 0 else -1 for at in place] == [
         row if row in adapt else -1 for row in scored
@@ -272,7 +272,7 @@ def test_neighbours_by_loops(scored: np.ndarray) -> None:
 @pytest.mark.parametrize("name", ["bd-cspn", "tim", "alpha-tim", "pt-map", "paddle"])
 def test_the_target_moves_the_answers(name: str) -> None:
     """Without its target a method would be the nearest prototype."""
-    problem = random_problem(f=6, shots=2)
+    problem = example_problem(f=6, shots=2)
     alone = replace(problem, adapt=problem.adapt[:3], scored=problem.scored)
     method = registry.create(name, {})
     moved = method.fit_predict(problem, generator("a")) - method.fit_predict(alone, generator("a"))

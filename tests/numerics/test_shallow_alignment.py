@@ -15,7 +15,7 @@ from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow import subspaces
 from clser_bench.shallow.sides import sides_of
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
 
 def draw(name: str, n: int, f: int) -> np.ndarray:
@@ -186,13 +186,13 @@ def accuracy(name: str, problem: Problem, **values: float) -> float:
     [("coral", {"ridge": 1.0, "strength": 0.05}), ("subspace-alignment", {}), ("gfk", {})],
 )
 def test_centring_alignments_undo_a_shift(name: str, values: dict[str, float]) -> None:
-    problem = tilted(random_problem(n_source=90, n_target=90, shots=10))
+    problem = tilted(example_problem(n_source=90, n_target=90, shots=10))
     assert accuracy(name, problem, **values) > accuracy("logistic", problem) + 0.05
 
 
 def test_lda_equals_the_discriminant_by_hand() -> None:
     """Class means m_k and the shrunken within-class covariance S: x'S^-1 m_k - m_k'S^-1 m_k / 2."""
-    problem = random_problem(shots=6)
+    problem = example_problem(shots=6)
     x, y = problem.source.summary[problem.labelled.rows].astype(float), problem.labelled.y
     means = np.stack([x[y == k].mean(axis=0) for k in range(3)])
     within = sum((x[i] - means[y[i]])[:, None] * (x[i] - means[y[i]]) for i in range(18)) / 18
@@ -208,7 +208,7 @@ def test_lda_equals_the_discriminant_by_hand() -> None:
 
 
 def test_sides_take_their_own_rows() -> None:
-    problem = random_problem()
+    problem = example_problem()
     part = Problem(
         classes=problem.classes,
         source=problem.source,
@@ -226,7 +226,7 @@ def test_sides_take_their_own_rows() -> None:
 
 
 def test_values_beyond_second_moments_are_refused() -> None:
-    problem = random_problem()
+    problem = example_problem()
     huge = Table("x", np.array(problem.target.instants), np.array(problem.target.summary) * 1e9)
     with pytest.raises(MethodError, match="normalise them"):
         sides_of(Problem(**{**problem.__dict__, "target": huge}))

@@ -22,14 +22,14 @@ from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.sides import sides_of
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
 STRENGTH = 0.05
 
 
 def uneven(*, c: int = 3) -> Problem:
     """Class 0 has two labelled rows, the others six; 30 rows to adapt to, 18 to score."""
-    problem = random_problem(c=c, shots=6, f=6, n_source=60, n_target=48)
+    problem = example_problem(c=c, shots=6, f=6, n_source=60, n_target=48)
     stretch = np.array([1, 2, 1, 0.5, 1, 3], dtype=np.float32)
     summary = np.array(problem.target.summary) * stretch + np.float32(1)
     rows, y = problem.labelled.rows, problem.labelled.y
@@ -209,7 +209,7 @@ def test_ot_from_problem_to_scores() -> None:
 
 
 def test_ot_of_even_classes_equals_pot_s_transport() -> None:
-    problem = random_problem(shots=5, f=6)
+    problem = example_problem(shots=5, f=6)
     x = problem.source.summary[problem.labelled.rows].astype(np.float64)
     target = problem.target.summary.astype(np.float64)
     model = ot.da.SinkhornLpl1Transport(

@@ -14,9 +14,9 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table, Value
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.engine import train_pack
-from tests.problems import random_problem
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -83,7 +83,7 @@ def test_shot_pseudo_labels_follow_their_rows() -> None:
 
 def shifted_problem(name: str) -> Problem:
     """Five shots of five classes; the target's values are moved, as in another language."""
-    problem = random_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
+    problem = example_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
     rng = np.random.default_rng(0)
 
     def blurred(table: Table, shift: float) -> Table:

@@ -14,8 +14,8 @@ from clser_bench import registry
 from clser_bench.problem import Table
 from clser_bench.shallow import regression
 from clser_bench.shallow.regression import joint_adaptive_regression
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Fitted
-from tests.problems import random_problem
 
 
 def data(n: int = 30, f: int = 8, c: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -188,7 +188,7 @@ def test_jdar_has_no_gap_for_a_class_that_is_never_predicted() -> None:
 
 
 def test_jdar_does_not_adapt_to_other_rows_that_it_scores() -> None:
-    problem = random_problem()
+    problem = example_problem()
     problem = replace(problem, adapt=problem.adapt[:20], scored=problem.scored[20:])
     changed = np.array(problem.target.summary)
     changed[20] += 5

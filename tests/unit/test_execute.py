@@ -15,12 +15,12 @@ from clser_bench import registry
 from clser_bench.problem import Job, Outcome
 from clser_bench.train import execute as memory
 from clser_bench.train import execute as module
+from clser_bench.train.check import example_problem
 from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.execute import execute
 from clser_bench.train.loop import train_one
-from tests.problems import random_problem
 
-PROBLEM = random_problem()
+PROBLEM = example_problem()
 ONE_HOT = np.eye(3)[np.arange(36) % 3]
 
 
@@ -141,7 +141,7 @@ def test_a_trial_that_diverges_is_a_failure_with_its_reason(
 def test_what_does_not_apply_stays_out_of_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Memory(8)
     monkeypatch.setattr(module, "train_pack", held)
-    wider = random_problem(d=4, f=7)
+    wider = example_problem(d=4, f=7)
     mixed = jobs(3)
     mixed[1] = replace(mixed[1], problem=replace(PROBLEM, target=wider.target))
     found = execute(mixed)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from clser_bench.problem import Job, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.packs import FIVE, Pack, blocks, cut
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
-PROBLEM = random_problem()
+PROBLEM = example_problem()
 quick = settings(max_examples=40, deadline=None)
 CODES = "BCEOR"
 

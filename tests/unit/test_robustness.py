@@ -22,12 +22,12 @@ from clser_bench.protocol import Condition as Rules
 from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
 from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
+from clser_bench.report.crossed_statistics import paired_difference
 from clser_bench.report.drawing import COLOURS
 from clser_bench.report.drawing import render as save
 from clser_bench.report.evidence import count
 from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
-from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
@@ -300,7 +300,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
         (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
-        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be features_label .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
     ],

@@ -1,9 +1,9 @@
-"""The feature set `acoustic`: its parameters, and the name and unit of each column.
+"""The columns of the acoustic feature sets, their units, and the parameters behind them.
 
-An instant (the mean over the frames of a span):
+`acoustic`, an instant (the mean over the frames of a span):
     mel01 … mel26: power in a mel band, dB re full scale.
     mfcc00 … mfcc12: orthonormal cosine transform of the 26 bands, dB.
-    pitch: octaves above 160 Hz, drawn straight through unvoiced frames; 0 where none is voiced.
+    pitch: octaves above 160 Hz, interpolated over unvoiced frames; 0 where none is voiced.
     voicing: height of the highest peak of the normalised autocorrelation, 0 to 1.
     level: root mean square, dB re full scale.
     loudness: sum over the mel bands of power to the 0.3 (Stevens' law), no unit.
@@ -14,7 +14,7 @@ An instant (the mean over the frames of a span):
     flux: distance to the spectrum of the frame before, both of length one, 0 to 1.4.
     flatness: geometric over arithmetic mean of the power spectrum, dB.
 
-A summary (over the frames from the first to the last that is within 40 dB of the loudest;
+`acoustic`, a summary (over the frames from the first to the last within 40 dB of the loudest;
 pitch over voiced frames only):
     mean_X, sd_X: of every column X above, in its unit.
     p20_X, p50_X, p80_X: percentiles of the columns from pitch to flatness.
@@ -26,19 +26,38 @@ pitch over voiced frames only):
     voiced_share, pause_share: share of frames voiced; share 25 dB or more below the loudest.
     voiced_seconds, unvoiced_seconds: mean length of a voiced and of an unvoiced stretch.
     voiced_rate, peak_rate: voiced stretches, and peaks of smoothed loudness, per second.
+
+`minimal`, in the spirit of the Geneva Minimalistic Acoustic Parameter Set (Eyben et al. 2016) but
+without openSMILE, has mfcc00 … mfcc04, pitch, voicing, level, loudness and the nine columns of the
+spectrum's shape, with their statistics, and the mean and deviation over voiced frames (over all
+where none is voiced) of
+    hnr: harmonics-to-noise ratio, dB, -30 to 30: 10 log10(r / (1 - r)) of the height r of the
+        highest peak of the normalised autocorrelation (Boersma 1993, eq. 4).
+    h1_h2: the first harmonic over the second, dB.
+    h1_a3: the first harmonic over the highest bin in 2–3.6 kHz, about where the third formant
+        lies, dB. (GeMAPS takes the harmonic nearest to the third formant itself.) Both in
+        windows of 40 ms.
+
+The columns of openSMILE's sets are listed in `opensmile_columns/`, under openSMILE's own names.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.resources
+
 from clser_bench.problem import Value
 
-VERSION = 1
+Names = tuple[str, ...]
+
+INSTANTS = 32
+"""t: how many spans an utterance is pooled to."""
 
 RATE = 16_000
 BANDS = 26
 CEPSTRA = 13
 
-PARAMETERS: dict[str, Value] = {
+ACOUSTIC_PARAMETERS: dict[str, Value] = {
     "rate": RATE,
     "frame_seconds": 0.025,
     "hop_seconds": 0.01,
@@ -65,6 +84,15 @@ PARAMETERS: dict[str, Value] = {
     "rolloff_share": 0.85,
 }
 
+MINIMAL_PARAMETERS: dict[str, Value] = {
+    **ACOUSTIC_PARAMETERS,
+    "least_periodic": 0.001,
+    "harmonic_window_seconds": 0.04,
+    "harmonic_reach": 0.25,
+    "third_low_hz": 2000.0,
+    "third_high_hz": 3600.0,
+}
+
 MEL = tuple(f"mel{band:02d}" for band in range(1, BANDS + 1))
 MFCC = tuple(f"mfcc{order:02d}" for order in range(CEPSTRA))
 PROSODY = ("pitch", "voicing", "level", "loudness")
@@ -88,12 +116,13 @@ TIMING = (
     "voiced_rate",
     "peak_rate",
 )
+QUALITY = ("hnr", "h1_h2", "h1_a3")
 
-INSTANT_NAMES = (*MEL, *MFCC, *PROSODY, *SHAPE)
+ACOUSTIC_INSTANTS: Names = (*MEL, *MFCC, *PROSODY, *SHAPE)
 
-SUMMARY_NAMES = (
-    *(f"mean_{name}" for name in INSTANT_NAMES),
-    *(f"sd_{name}" for name in INSTANT_NAMES),
+ACOUSTIC_SUMMARY: Names = (
+    *(f"mean_{name}" for name in ACOUSTIC_INSTANTS),
+    *(f"sd_{name}" for name in ACOUSTIC_INSTANTS),
     *(f"p{percent}_{name}" for percent in (20, 50, 80) for name in (*PROSODY, *SHAPE)),
     *(f"voiced_{name}" for name in (*MFCC, *SHAPE)),
     *(f"delta_{name}" for name in MFCC),
@@ -103,3 +132,26 @@ SUMMARY_NAMES = (
     "fall_level",
     *TIMING,
 )
+
+_OF_ACOUSTIC = (*MFCC[:5], *PROSODY, *SHAPE)
+
+MINIMAL_INSTANTS: Names = (*_OF_ACOUSTIC, *QUALITY)
+
+MINIMAL_SUMMARY: Names = (
+    *(
+        name
+        for name in ACOUSTIC_SUMMARY
+        if name in TIMING or name.partition("_")[2] in _OF_ACOUSTIC
+    ),
+    *(f"mean_{name}" for name in QUALITY),
+    *(f"sd_{name}" for name in QUALITY),
+)
+
+
+@functools.cache
+def opensmile_columns(name: str) -> tuple[Names, Names]:
+    """The columns of `egemaps` or `compare16`: of an instant, and of a summary."""
+    folder = importlib.resources.files("clser_bench.features") / "opensmile_columns"
+    texts = [(folder / f"{name}_{kind}.txt").read_text("ascii") for kind in ("instants", "summary")]
+    instants, summary = (tuple(text.split("\n")[:-1]) for text in texts)
+    return instants, summary
