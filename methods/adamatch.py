@@ -35,7 +35,7 @@ class AdaMatch(Trained):
         0.9, low=0.0, high=2.0, grid=(0.5, 0.7, 0.9), about="tau, of the mean confidence"
     )
     unlabelled_weight: float = hyper(
-        1.0, low=0.0, high=100.0, grid=(0.3, 1.0, 3.0), about="factor of the target's loss"
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="factor of the target's loss"
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:

@@ -26,10 +26,14 @@ class FixMatch(Trained):
     uses = ("labelled", "target")
     views = True
     threshold: float = hyper(
-        0.95, low=0.0, high=2.0, grid=(0.5, 0.7, 0.85, 0.95), about="tau, of the mean confidence"
+        0.95, low=0.0, high=2.0, grid=(0.7, 0.95), about="tau, of the mean confidence"
     )
     unlabelled_weight: float = hyper(
-        1.0, low=0.0, high=100.0, about="lambda_u, factor of the target's loss"
+        0.1,
+        low=0.0,
+        high=100.0,
+        grid=(0.03, 0.1, 0.3),
+        about="lambda_u, factor of the target's loss",
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:

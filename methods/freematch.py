@@ -34,7 +34,7 @@ class FreeMatch(Trained):
     keeps = "both self-adaptive thresholds and the fairness term"
 
     unlabelled_weight: float = hyper(
-        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="factor of the target's loss"
+        0.03, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3, 1.0), about="factor of the target's loss"
     )
     fairness_weight: float = hyper(
         0.01, low=0.0, high=10.0, grid=(0.0, 0.01, 0.1), about="factor of the fairness term"

@@ -31,7 +31,6 @@ LEAST = 1e-6
 class Jdot(Fitted):
     """JDOT with logistic regression on summaries."""
 
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
     deterministic = True
     front = "axes"

@@ -27,7 +27,6 @@ LEAST = 1e-3
 class Kmm(Fitted):
     """Kernel mean matching of summaries."""
 
-    uses = ("labelled", "target")
     deterministic = True
     front = "axes"
     width: float = hyper(

@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
-from clser_bench.plugin import Fitted, Part, Problem, hyper, register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.sides import places, sides_of
 
 ITERATIONS = 10_000
@@ -41,11 +41,6 @@ class LabelPropagation(Fitted):
     unlabelled_source: bool = hyper(
         False, grid=(False, True), about="whether the rest of the source is in the graph"
     )
-
-    @property
-    def uses(self) -> tuple[Part, ...]:
-        rest: tuple[Part, ...] = ("source",) if self.unlabelled_source else ()
-        return ("labelled", *rest, "target")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         sides = sides_of(problem, front=self.front)

@@ -24,7 +24,6 @@ from clser_bench.shallow.transport import barycentres, class_regularised_plan, s
 class Transported(Fitted):
     """Class-regularised entropic optimal transport on summaries."""
 
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
     deterministic = True
     front = "axes"
