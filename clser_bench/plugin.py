@@ -28,6 +28,7 @@ from clser_bench.train.contract import (
     View,
     join,
 )
+from clser_bench.train.source_free import SourceFree
 
 __all__ = [
     "HIDDEN",
@@ -45,6 +46,7 @@ __all__ = [
     "Shape",
     "SharedClassifier",
     "Snapshot",
+    "SourceFree",
     "State",
     "Support",
     "Table",

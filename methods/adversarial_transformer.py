@@ -67,6 +67,7 @@ class AdversarialTransformer(Trained):
     """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
 
     control = {"adversary_weight": 0.0}
+    keeps = "of ADoGT the transformer and the adversary alone; not ranked as that method"
     inputs_instants = True
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     source_batch: int = hyper(32, low=1, high=65536, about="source utterances without labels")

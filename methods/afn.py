@@ -6,14 +6,11 @@ length by Delta r = 1, and hard (`afn-hard`; HAFN in the paper), the mean norms 
 target pushed to a common radius of 25; the loss has the weight 0.05.
 
 Departures: the shared backbone, optimiser and budget instead of a pre-trained network with a
-bottleneck. This backbone ends in LayerNorm and ReLU, so the norms are nearly the same for all
-utterances from the start, about sqrt(128 / 2) = 8: they grow through the LayerNorm's gains and
-offsets, whose growth weight decay opposes, rather than through what distinguishes utterances.
-Hence little of the gap in norms that the paper closes exists here, and the radius of 25 is three
-times the starting norm. There is no dropout, so no correction for it. The norms are those of the
-whole source batch, labelled or not, and of the target; no entropy term (the paper's +ENT). The
-authors' code of HAFN first trains on the source alone, norm loss included; `afn-hard` does not.
-The weight of `afn` was chosen on the suite `dev` (results/selection), which kept `afn-hard`'s.
+bottleneck: its norms differ between the sides only as far as z-scored features do, so that there
+is less of the gap in norms that the paper closes. Dropout acts on the inputs, so there is no
+correction of norms for it. The norms are those of the whole source batch, labelled or not, and of
+the target; no entropy term (the paper's +ENT). The authors' code of HAFN first trains on the
+source alone, norm loss included; `afn-hard` does not.
 """
 
 from torch import Tensor
@@ -27,7 +24,7 @@ class Afn(Trained):
     """Cross-entropy of emotions plus a loss on the length of embeddings."""
 
     control = {"norm_weight": 0.0}
-
+    keeps = "both norm losses; the network is not pretrained, so norms carry less of the domain gap"
     norm_weight: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.01, 0.05, 0.2, 1.0), about="factor of the norm losses"
     )

@@ -51,7 +51,6 @@ class Cdan(Trained):
 
     control = {"adversary_weight": 0.0}
 
-    learning_rate: float = 3e-4
     adversary_weight: float = hyper(
         0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )

@@ -17,25 +17,26 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import recolouring
 
 
-@register("coral", version=1)
+@register("coral", version=2)
 class Coral(Fitted):
     """CORAL on summaries."""
 
     deterministic = True
+    front = "axes"
     ridge: float = hyper(
-        10.0, low=1e-6, high=1e6, log=True, grid=(0.1, 1.0, 10.0), about="added to the variances"
+        10.0, low=1e-6, high=1e6, log=True, grid=(1.0, 10.0, 100.0), about="added to the variances"
     )
     strength: float = hyper(
-        2e-3,
+        0.01,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(2e-3, 0.01, 0.05, 0.2),
+        grid=(2e-3, 0.01, 0.05),
         about="C of the classifier",
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         colour = recolouring(sides.source, sides.target, self.ridge)
         moved = (sides.known - sides.source.mean(axis=0)) @ colour + sides.target.mean(axis=0)
         return logistic_scores(

@@ -27,7 +27,6 @@ class Dan(Trained):
 
     control = {"mmd_weight": 0.0}
 
-    learning_rate: float = 3e-4
     mmd_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of each MMD"
     )

@@ -29,7 +29,6 @@ class Dsan(Trained):
 
     control = {"lmmd_weight": 0.0}
 
-    learning_rate: float = 3e-3
     lmmd_weight: float = hyper(
         0.15, low=0.0, high=100.0, grid=(0.05, 0.15, 0.5, 1.5), about="of LMMD after the ramp"
     )

@@ -15,7 +15,7 @@ prediction). Reconstructed likewise: the pseudo-label of an utterance is the lik
 the mean score of itself and its neighbours; the head stays as the source left it, only features
 are adapted. Lambda and beta were chosen on the suite `dev`
 (results/selection), the temperature and the number of neighbours here. The
-banks are renewed every `bank_every` steps instead of at each; utterances to keep away from are
+banks are renewed every `update_every` steps instead of at each; utterances to keep away from are
 the bank's entries of the batch, not all of the bank. The shared backbone, optimiser, budget and
 its schedule; the source model sees the labelled utterances only.
 """
@@ -31,26 +31,23 @@ from clser_bench.nn.contrastive import (
 )
 from clser_bench.plugin import (
     Batch,
-    Phase,
     SharedClassifier,
     Snapshot,
+    SourceFree,
     State,
-    Trained,
-    cross_entropy,
     hyper,
     register,
 )
 
 
-@register("ecan", version=1)
-class Ecan(Trained):
+@register("ecan", version=2)
+class Ecan(SourceFree):
     """Emotion-aware contrastive adaptation network."""
 
     control = {"source_percent": 99}
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
+    keeps = "the sum of three losses and the two banks; each formula is a reconstruction"
     note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
-    learning_rate: float = 3e-4
     neighbour_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 1.0), about="lambda, factor of L_ncl"
     )
@@ -59,29 +56,6 @@ class Ecan(Trained):
     )
     temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau of both contrasts")
     neighbours: int = hyper(5, low=1, high=1000, about="nearest target utterances")
-    source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")
-    bank_every: int = hyper(20, low=1, high=100_000, about="steps between two looks at the target")
-
-    @property
-    def refresh_every(self) -> int:
-        return self.bank_every
-
-    def phases(self) -> tuple[Phase, ...]:
-        change = self.source_percent / 100
-        return (
-            Phase(loss="source_loss", stop=change, uses=("labelled",)),
-            Phase(
-                loss="target_loss",
-                trains=("backbone",),
-                start=change,
-                reset_optimiser=True,
-                uses=("target",),
-            ),
-        )
-
-    def source_loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        """Cross-entropy of the labelled batch."""
-        return cross_entropy(network(batch.labelled), batch.y)
 
     def target_loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """L_div + lambda L_ncl + beta L_scl."""

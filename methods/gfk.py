@@ -17,20 +17,21 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import geodesic_flow_kernel, power, principal_basis
 
 
-@register("gfk", version=1)
+@register("gfk", version=2)
 class Gfk(Fitted):
     """Geodesic flow kernel on summaries."""
 
     deterministic = True
+    front = "axes"
     dimension: int = hyper(
-        20, low=1, high=10_000, grid=(5, 10, 20, 40), about="axes of each side, at most f / 2"
+        40, low=1, high=10_000, grid=(10, 20, 40, 60), about="axes of each side, at most f / 2"
     )
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         half = max(1, sides.source.shape[1] // 2)
         count = min(self.dimension, half, len(sides.source) - 1, len(sides.target) - 1)
         kernel = geodesic_flow_kernel(

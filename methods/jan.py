@@ -26,7 +26,6 @@ class Jan(Trained):
 
     control = {"jmmd_weight": 0.0}
 
-    learning_rate: float = 3e-4
     jmmd_weight: float = hyper(
         0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of JMMD after the ramp"
     )

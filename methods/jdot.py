@@ -27,28 +27,28 @@ LEAST = 1e-6
 """Shares of a label below this are left out of the fit."""
 
 
-@register("jdot", version=1)
+@register("jdot", version=2)
 class Jdot(Fitted):
     """JDOT with logistic regression on summaries."""
 
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
     deterministic = True
+    front = "axes"
     alpha: float = hyper(
-        1000.0,
+        10.0,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(1.0, 10.0, 100.0, 1000.0),
+        grid=(1.0, 10.0, 100.0),
         about="weight of distances, the largest being one",
     )
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(2e-3, 0.01, 0.05), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
     rounds: int = hyper(5, low=1, high=1000, about="alternations of plan and classifier, at most")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         rows = np.concatenate([sides.target, sides.scored])
         cost = self.alpha * scaled_distances(sides.known, sides.target)
         # Nothing is predicted yet: the first plan follows the distances alone.

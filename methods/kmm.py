@@ -23,22 +23,22 @@ from clser_bench.shallow.transport import matching_weights
 LEAST = 1e-3
 
 
-@register("kmm", version=1)
+@register("kmm", version=2)
 class Kmm(Fitted):
     """Kernel mean matching of summaries."""
 
-    uses = ("labelled", "target")
     deterministic = True
+    front = "axes"
     width: float = hyper(
         0.3, low=1e-3, high=1e3, log=True, grid=(0.3, 0.5, 1.0, 2.0), about="in median distances"
     )
     bound: float = hyper(1000.0, low=1.0, high=1e9, log=True, about="largest weight of a row")
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         within = cdist(sides.known, sides.known, "sqeuclidean")
         across = cdist(sides.known, sides.target, "sqeuclidean")
         median = float(np.median(across))

@@ -24,7 +24,6 @@ class Mcc(Trained):
     control = {"confusion_weight": 0.0}
     uses = ("labelled", "target")
 
-    learning_rate: float = 3e-4
     confusion_weight: float = hyper(
         3.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the confusion"
     )

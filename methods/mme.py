@@ -16,14 +16,12 @@ here their sum is one step.
 from torch import Tensor, nn
 
 from clser_bench.nn.gradient import reverse_gradient
-from clser_bench.nn.information import cosine_logits
+from clser_bench.nn.heads import CosineClassifier
 from clser_bench.nn.uncertainty import mean_entropy
 from clser_bench.plugin import (
-    HIDDEN,
     Batch,
     Embedded,
     Shape,
-    SharedClassifier,
     Support,
     Trained,
     View,
@@ -34,25 +32,13 @@ from clser_bench.plugin import (
 )
 
 
-class Prototypes(SharedClassifier):
-    """The shared backbone with a prototype per class; the method divides by its temperature."""
-
-    def __init__(self, d: int, f: int, c: int) -> None:
-        super().__init__(d, f, c)
-        self.head = nn.Linear(HIDDEN, c, bias=False)
-        nn.init.xavier_normal_(self.head.weight)
-
-    def classify(self, embedding: Tensor, temperature: Tensor | float) -> Tensor:
-        """Class scores of embeddings."""
-        return cosine_logits(embedding, self.head.weight, temperature)
-
-
 @register("mme", version=1)
 class Mme(Trained):
     """Minimax entropy."""
 
     control = {"entropy_weight": 0.0}
     uses = ("labelled", "target")
+    keeps = "the minimax game; no labelled target utterance pulls the prototypes"
 
     entropy_weight: float = hyper(
         0.1, low=0.0, high=10.0, grid=(0.03, 0.1, 0.3, 1.0), about="lambda, factor of the entropy"
@@ -60,16 +46,18 @@ class Mme(Trained):
     temperature: float = hyper(0.05, low=1e-3, high=10.0, log=True, about="T of the classifier")
 
     def network(self, shape: Shape) -> nn.Module:
-        return Prototypes(shape.d, shape.f, shape.c)
+        return CosineClassifier(shape.d, shape.f, shape.c)
 
-    def loss(self, network: Prototypes, batch: Batch) -> Tensor:
+    def loss(self, network: CosineClassifier, batch: Batch) -> Tensor:
         embedding = network.embed(join(batch.labelled, batch.target))
         known, target = embedding[: len(batch.y)], embedding[len(batch.y) :]
         emotion = cross_entropy(network.classify(known, self.temperature), batch.y)
         unsure = mean_entropy(network.classify(reverse_gradient(target, 1.0), self.temperature))
         return emotion - self.entropy_weight * unsure
 
-    def embed(self, network: Prototypes, view: View, support: Support, *, target: bool) -> Embedded:
+    def embed(
+        self, network: CosineClassifier, view: View, support: Support, *, target: bool
+    ) -> Embedded:
         """Embeddings and the scores at the method's temperature."""
         embedding = network.embed(view)
         return Embedded(embedding, network.classify(embedding, self.temperature))

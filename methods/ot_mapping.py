@@ -20,13 +20,13 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.transport import barycentres, class_regularised_plan, scaled_distances
 
 
-@register("ot", version=1)
+@register("ot", version=2)
 class Transported(Fitted):
     """Class-regularised entropic optimal transport on summaries."""
 
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
     deterministic = True
+    front = "axes"
     entropy: float = hyper(
         0.03,
         low=1e-3,
@@ -43,7 +43,7 @@ class Transported(Fitted):
     iterations: int = hyper(100, low=1, high=1_000_000, about="most Sinkhorn steps of a round")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         plan = class_regularised_plan(
             scaled_distances(sides.known, sides.target),
             sides.y,

@@ -26,7 +26,6 @@ class PseudoLabel(Trained):
     control = {"pseudo_weight": 0.0}
     uses = ("labelled", "target")
 
-    learning_rate: float = 3e-3
     pseudo_weight: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )

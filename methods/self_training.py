@@ -19,25 +19,26 @@ from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import balanced_scores, logistic_scores
+from clser_bench.shallow.sides import sides_of
 
 
-@register("self-training", version=1)
+@register("self-training", version=2)
 class SelfTraining(Fitted):
     """Rounds of balanced pseudo-labels and logistic regression."""
 
-    uses = ("labelled", "target")
     assumes_prior = "uniform"
     deterministic = True
+    front = "axes"
     strength: float = hyper(
-        2e-3,
+        0.01,
         low=1e-6,
         high=1e6,
         log=True,
-        grid=(2e-3, 0.01, 0.05, 0.2),
+        grid=(2e-3, 0.01, 0.05),
         about="C, inverse of the L2 penalty",
     )
     pseudo_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="of a pseudo-label"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.03, 0.1, 0.3), about="of a pseudo-label"
     )
     rounds: int = hyper(5, low=0, high=100, about="times that pseudo-labels are made")
     last_share: float = hyper(
@@ -45,11 +46,11 @@ class SelfTraining(Fitted):
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        target = problem.target.summary[problem.adapt]
+        sides = sides_of(problem, front=self.front)
+        known, y = sides.known, sides.y
         # In an order of their own, so that the order of the table does not matter to the last
         # digits of a fit, nor to ties between equally sure utterances.
-        target = target[np.lexsort(target.T)]
+        target = sides.target[np.lexsort(sides.target.T)]
         x, labels, weights = known, y, np.ones(len(y))
         for number in range(1, self.rounds + 1):
             scores = self._scores(x, labels, weights, target, len(problem.classes))
@@ -59,7 +60,7 @@ class SelfTraining(Fitted):
             x = np.concatenate([known, target[chosen]])
             labels = np.concatenate([y, label[chosen]])
             weights = np.concatenate([np.ones(len(y)), np.full(len(chosen), self.pseudo_weight)])
-        both = np.concatenate([target, problem.target.summary[problem.scored]])
+        both = np.concatenate([target, sides.scored])
         scores = self._scores(x, labels, weights, both, len(problem.classes))
         # Balanced over the rows to adapt to: scored rows may be others.
         return balanced_scores(scores[len(target) :], scores[: len(target)])

@@ -17,20 +17,21 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import principal_basis
 
 
-@register("subspace-alignment", version=1)
+@register("subspace-alignment", version=2)
 class SubspaceAlignment(Fitted):
     """Subspace alignment on summaries."""
 
     deterministic = True
+    front = "axes"
     dimension: int = hyper(
-        10, low=1, high=10_000, grid=(10, 20, 40, 80), about="principal axes of each side, at most"
+        60, low=1, high=10_000, grid=(20, 40, 60, 80), about="principal axes of each side, at most"
     )
     strength: float = hyper(
-        0.01, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         count = min(self.dimension, len(sides.source) - 1, len(sides.target) - 1)
         source = principal_basis(sides.source, count)
         target = principal_basis(sides.target, count)

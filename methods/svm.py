@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.svm import SVC
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.sides import sides_of
+from clser_bench.shallow.sides import present_scores, sides_of
 
 
 @register("svm", version=1)
@@ -32,12 +32,10 @@ class Svm(Fitted):
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         sides = sides_of(problem)
         present = np.unique(sides.y)
-        scores = np.zeros((len(sides.scored), sides.classes))
-        if len(present) > 1:
-            model = SVC(C=self.strength, kernel="linear", class_weight="balanced")
-            found = model.fit(sides.known, sides.y).decision_function(sides.scored)
-            if len(present) == 2:
-                found = np.stack([-found, found], axis=1)
-            scores[:] = found.min() - 1
-            scores[:, present] = found
-        return scores
+        if len(present) < 2:
+            return present_scores(np.zeros((len(sides.scored), 1)), present, sides.classes)
+        model = SVC(C=self.strength, kernel="linear", class_weight="balanced")
+        found = model.fit(sides.known, sides.y).decision_function(sides.scored)
+        if len(present) == 2:
+            found = np.stack([-found, found], axis=1)
+        return present_scores(found, present, sides.classes)

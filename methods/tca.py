@@ -17,19 +17,25 @@ from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import covariance, mean_gaps, transfer_components
 
 
-@register("tca", version=1)
+@register("tca", version=2)
 class Tca(Fitted):
     """TCA with a linear kernel on summaries."""
 
     deterministic = True
-    dimension: int = hyper(20, low=1, high=10_000, grid=(10, 20, 40), about="components, at most")
+    front = "axes"
+    dimension: int = hyper(100, low=1, high=10_000, grid=(20, 40, 100), about="components, at most")
     regularisation: float = hyper(
-        10.0, low=1e-6, high=1e6, log=True, grid=(0.01, 0.1, 1.0, 10.0), about="mu of the paper"
+        100.0,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(0.1, 10.0, 100.0, 1000.0),
+        about="mu of the paper",
     )
     strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         gaps = mean_gaps(sides.source.mean(axis=0), sides.target, sides.known, sides.y, None)
         components = transfer_components(
             gaps,

@@ -323,6 +323,7 @@ class Fitted(Method):
     """A method in closed form or from a library."""
 
     kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
+    front: ClassVar[Literal["none", "axes"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
         """Score the problem's `scored` rows.
@@ -356,9 +357,7 @@ class Trained(Method):
     views: ClassVar[bool] = False
 
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
-    learning_rate: float = hyper(
-        1e-3, low=1e-6, high=1.0, log=True, grid=(3e-4, 1e-3, 3e-3), about="of Adam, at the start"
-    )
+    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="of Adam, at the start")
     weight_decay: float = hyper(0.03, low=0.0, high=10.0, about="L2 penalty, in the gradient")
     input_dropout: float = hyper(0.5, low=0.0, high=0.95, about="share of inputs set to zero")
     decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
