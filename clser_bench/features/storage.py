@@ -182,7 +182,7 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
     folder = cache / "locks"
     with as_feature_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        held = FileLock(folder / f"{key}.lock", mode=0o666)  # less the umask, as other files
+        held = FileLock(folder / f"{key}.lock", mode=0o666)  # for other users too
         try:
             held.acquire(timeout=0)
         except PermissionError:

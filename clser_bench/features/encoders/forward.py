@@ -24,6 +24,12 @@ from clser_bench.problem import Floats
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
 """Weights that features do not need."""
 
+_CONFIGURATION_FAULTS = (
+    *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
+    *(ArithmeticError, AssertionError, ImportError, MemoryError),
+)
+"""The library's own errors where a configuration is contradictory: it checks little of it."""
+
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -207,6 +213,7 @@ def _with_length(spectrum: Floats, samples: int) -> Floats:
 def _load(encoder: Encoder) -> tuple[Any, Any]:
     """The feature extractor and the model, from the folder alone: the network is not asked."""
     load_torchaudio()  # transformers imports it too, and would meet its compiled part
+    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
     from transformers import AutoFeatureExtractor, AutoModel  # noqa: PLC0415 (seconds to import)
 
     logging: Any = importlib.import_module("transformers.utils.logging")
@@ -225,13 +232,15 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
             output_loading_info=True,
             **options,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise FeatureError(f"{encoder.folder}: cannot be loaded as an encoder ({error})") from error
+    except (*_CONFIGURATION_FAULTS, StrictDataclassError) as error:
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise FeatureError(f"{encoder.folder}: cannot be loaded as an encoder ({why})") from error
     finally:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
     _refuse_random(encoder, report["missing_keys"])
+    _refuse_broken(encoder, model)
     return inputs, model
 
 
@@ -243,6 +252,16 @@ def _refuse_random(encoder: Encoder, missing: Iterable[str]) -> None:
             f"{encoder.folder}: {len(random)} weights of the encoder are not in its files, such as "
             f"{random[0]}; it is the checkpoint of another model, or incomplete"
         )
+
+
+def _refuse_broken(encoder: Encoder, model: nn.Module) -> None:
+    """NaN in the weights would be blamed on the recordings."""
+    for name, values in model.named_parameters():
+        if not name.startswith(_UNUSED) and not bool(torch.isfinite(values).all()):
+            raise FeatureError(
+                f"{encoder.folder}: the weight {name} is not finite (NaN or infinite); fetch the "
+                "model again"
+            )
 
 
 class MaskedGroupNorm(nn.Module):

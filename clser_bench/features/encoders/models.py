@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
 import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,13 @@ from clser_bench.features.encoders.names import Request
 from clser_bench.hashing import digest
 
 _BLOCK = 1 << 22
+_LONGEST_JSON = 1 << 24
+_LONGEST_HEADER = 100 << 20  # as safetensors itself allows
+_LARGEST = 10**8  # of a number in a configuration: models are smaller in every respect
+_MOST_LAYERS = 1000  # above that, missing ones are not listed
+_RATE = 16_000  # of every architecture in FAMILIES
+_MAY_BE_NEGATIVE = ("pad_token_id", "bos_token_id", "eos_token_id", "mask_feature_length")
+_LAYER = re.compile(r"(?:^|\.)encoder\.layers\.(\d+)\.")
 _FILES = ("config.json", "preprocessor_config.json")
 _PATTERNS = ("*.json", "*.safetensors")
 
@@ -85,8 +96,10 @@ def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> 
             f"{folder}: there is no such folder; it must hold an encoder as `save_pretrained` "
             "writes it (config.json, preprocessor_config.json, model.safetensors)"
         )
-    config = _json(folder / "config.json")
+    config, inputs = (_json(folder / name) for name in _FILES)
     family = str(config.get("model_type", ""))
+    if not remote_code:
+        _refuse_code(folder, (config, inputs))
     if family not in FAMILIES and not remote_code:
         raise FeatureError(
             f"{folder}: architecture '{family}' is not among those whose features are known to be "
@@ -100,40 +113,150 @@ def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> 
             f"import AutoModel; AutoModel.from_pretrained('{name}').save_pretrained('FOLDER')\", "
             "copy preprocessor_config.json beside, and use --features hf:./FOLDER"
         )
+    layers = _number(config, ("encoder_layers", "num_hidden_layers"), folder)
+    size = _number(config, ("d_model", "hidden_size"), folder)
+    shapes = {name: shape for path in weights for name, shape in read_shapes(path).items()}
+    if family in FAMILIES:
+        _check_shapes(folder, shapes, layers=layers, size=size)
+        _check_inputs(folder, family, config, inputs)
     content = _content(folder, weights)
     return Encoder(
         name=name,
         revision=revision or content[:16],
         content=content,
         family=family,
-        layers=_number(config, ("encoder_layers", "num_hidden_layers"), folder),
-        size=_number(config, ("d_model", "hidden_size"), folder),
-        rate=_number(_json(folder / "preprocessor_config.json"), ("sampling_rate",), folder),
+        layers=layers,
+        size=size,
+        rate=_number(inputs, ("sampling_rate",), folder),
         folder=folder,
         remote_code=remote_code,
     )
 
 
+def _refuse_code(folder: Path, settings: Sequence[Mapping[str, Any]]) -> None:
+    """Code that comes with a model is never run unasked, nor silently passed over."""
+    if any("auto_map" in values for values in settings):
+        raise FeatureError(
+            f"{folder}: brings code of its own ('auto_map' in its configuration), which is not "
+            "run. Where you have read and trust it, add :remote-code; if the architecture is one "
+            "of the library's, take 'auto_map' out"
+        )
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights in a safetensors file, by name; only its header is read.
+
+    Raises:
+        FeatureError: it is not a whole safetensors file.
+    """
+    try:
+        size = _regular(path)
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise FeatureError(
+            f"{path}: is no whole safetensors file ({error}); fetch it again"
+        ) from error
+    if end != size - 8 - length:
+        raise FeatureError(
+            f"{path}: is no whole safetensors file ({end} bytes of weights promised, "
+            f"{size - 8 - length} are there); fetch it again"
+        )
+    return shapes
+
+
+def _check_shapes(
+    folder: Path, shapes: Mapping[str, tuple[int, ...]], *, layers: int, size: int
+) -> None:
+    """Compare the layers in the weights with those that the configuration promises."""
+    found = {int(match[1]): name for name in shapes if (match := _LAYER.search(name)) is not None}
+    if sorted(found) != list(range(len(found))) or len(found) != layers:
+        missing = sorted(set(range(layers)) - set(found))[:3] if layers < _MOST_LAYERS else []
+        more = sorted(set(found) - set(range(layers)))[:3]
+        which = [f"layer {number} is missing" for number in missing]
+        which += [f"{found[number]} is not expected" for number in more]
+        raise FeatureError(
+            f"{folder}: its configuration has {layers} layers and its weights {len(found)}"
+            + (f" ({'; '.join(which)})" if which else "")
+        )
+    norm = next((n for n in sorted(shapes) if _LAYER.search(n) and n.endswith("norm.weight")), None)
+    if norm is not None and shapes[norm] != (size,):
+        raise FeatureError(
+            f"{folder}: its configuration has {size} values in a hidden state, and {norm} has "
+            f"{shapes[norm]}"
+        )
+
+
+def _check_inputs(
+    folder: Path, family: str, config: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> None:
+    """Compare what the encoder is fed with what its architecture was trained on."""
+    expected: dict[str, object] = {"sampling_rate": _RATE}
+    if family == "whisper":
+        bands = config.get("num_mel_bins", 80)
+        expected |= {"feature_size": bands, "hop_length": 160, "n_fft": 400, "chunk_length": 30}
+    given = {"hop_length": 160, "n_fft": 400, "chunk_length": 30, "feature_size": 80, **inputs}
+    for key, value in expected.items():
+        if given.get(key) != value:
+            raise FeatureError(
+                f"{folder / _FILES[1]}: {key} is {given.get(key)!r}, and an encoder of the "
+                f"architecture '{family}' needs {value!r}"
+            )
+    for key in ("do_normalize", "return_attention_mask"):
+        if key in inputs and not isinstance(inputs[key], bool):
+            raise FeatureError(f"{folder / _FILES[1]}: {key} must be true or false")
+
+
+def _regular(path: Path) -> int:
+    """The size of a file.
+
+    Raises:
+        OSError: there is none, or it is no regular file: a pipe would be waited for.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "is no regular file")
+    return status.st_size
+
+
 def _json(path: Path) -> dict[str, Any]:
     try:
+        if _regular(path) > _LONGEST_JSON:
+            raise FeatureError(f"{path}: has more than {_LONGEST_JSON} bytes")
         read = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FeatureError(
             f"{path}: cannot be read ({error.strerror}); the encoder needs it"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FeatureError(f"{path}: not JSON ({error})") from error
     if not isinstance(read, dict):
         raise FeatureError(f"{path}: holds no settings")
+    absurd = [
+        f"{key} = {value}"[:60]
+        for key, value in read.items()
+        if isinstance(value, int)
+        and not 0 <= value <= _LARGEST
+        and not isinstance(value, bool)
+        and key not in _MAY_BE_NEGATIVE
+    ]
+    if absurd:
+        raise FeatureError(f"{path}: {absurd[0]} is no sensible setting")
     return read
 
 
 def _number(config: dict[str, Any], keys: tuple[str, ...], folder: Path) -> int:
     for key in keys:
         value = config.get(key)
-        if isinstance(value, int) and value > 0:
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
-    raise FeatureError(f"{folder}: its configuration does not tell '{keys[-1]}'")
+    raise FeatureError(f"{folder}: its configuration has no '{keys[-1]}' above 0")
 
 
 def _content(folder: Path, weights: list[Path]) -> str:
@@ -176,7 +299,7 @@ def _how_to_fetch(request: Request, error: Exception) -> str:
     at = f" --revision {request.revision}" if request.revision else ""
     folder = request.model.rpartition("/")[2]
     why = str(error).strip().partition("\n")[0][:200]
-    layers = "" if request.layers == "last" else f":layer={request.layers}"
+    layers = f":layer={request.layers}" if request.layers else ""
     home = os.environ.get("HF_HOME", "~/.cache/huggingface")
     return (
         f"encoder '{request.model}' is neither on this machine (in {home}) nor to be fetched "

@@ -1,13 +1,15 @@
 """Whisper's encoder on an utterance's own frames, without the work on 30 s of padding.
 
 Whisper was trained on windows of 30 s, and the frames of the padding are attended to. Their states
-hardly depend on the utterance: they depend on the level that the padding has after the log-mel
-scaling (the maximum minus 8, one number an utterance). With the context `padded`, the encoder runs
-once on 30 s of constant mel at each level that occurs (about ten), and the keys and values of every
-layer are kept. An utterance's own frames, and `EXTRA` frames of its padding, then attend to
-themselves and to the kept keys and values of the positions behind them; feed-forward layers see own
-frames only. With the context `own` they attend to themselves alone. `30s` (in `forward`) is the
-whole window as Whisper was trained.
+depend mostly on the level that the padding has after the log-mel scaling (the maximum minus 8, one
+number an utterance), and a little, smoothly over time, on the utterance. With the context `padded`,
+the encoder runs once on 30 s of constant mel at each level that occurs (about ten), and the keys
+and values of every layer are kept. Of an utterance, its own frames are computed, `EXTRA` frames of
+the padding behind them (`DEEP_EXTRA` for the upper half of the layers), and `SAMPLED` ones further
+away. In each layer the kept keys and values are corrected by the differences of the sampled frames
+from the kept ones, interpolated over time, and all computed frames attend to these and to the own
+ones. With the context `own` frames attend to own frames alone. `30s` (in `forward`) is the whole
+window as Whisper was trained.
 
 The frames of a batch are packed one utterance after another, so nothing is masked and nothing is
 padded: a row depends on its own utterance alone.
@@ -15,8 +17,10 @@ padded: a row depends on its own utterance alone.
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +30,12 @@ from torch import Tensor
 
 from clser_bench.problem import Floats
 
-EXTRA = 10
-"""Frames of the padding that are computed for the utterance itself."""
+EXTRA, DEEP_EXTRA = 10, 200
+"""Frames of the padding right behind the utterance that are computed with it: for the layers up to
+the middle one, and for those above it, whose padding follows the utterance more."""
+
+SAMPLED = 24
+"""Further frames of the padding that are computed with it, the denser the nearer."""
 
 LEVEL_STEP = 0.1
 """Levels of the padding are rounded to this: 4 dB."""
@@ -39,8 +47,18 @@ _HOP, _WINDOW = 160, 400  # samples at 16 kHz
 _POSITIONS = 1500  # frames of 20 ms in 30 s
 _SAMPLES = 2 * _HOP  # of a frame
 
-Kept = list[tuple[Tensor, Tensor]]
-"""Keys and values [1500, d] of each layer."""
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Padding:
+    """The states of 30 s of padding at a level.
+
+    Attributes:
+        entering: what enters the first layer [1500, d].
+        layers: keys and values [1500, d] of each layer.
+    """
+
+    entering: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
 
 
 class OwnFrames:
@@ -62,7 +80,7 @@ class OwnFrames:
         self._filters = torch.from_numpy(np.ascontiguousarray(filters.T, np.float32))
         self._window = torch.hann_window(_WINDOW)
         self._heads = network.config.encoder_attention_heads
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[int, Padding] = {}
         self._bytes = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
@@ -76,7 +94,8 @@ class OwnFrames:
             float32 [2 f + 3, bands]: the columns of f frames, two more of the padding, and the
             number of samples.
         """
-        frames = min(own_frames(len(piece)) + EXTRA, _POSITIONS)
+        extra = DEEP_EXTRA if self._layers[-1] > self._count // 2 else EXTRA
+        frames = min(own_frames(len(piece)) + extra, _POSITIONS)
         columns = 2 * frames + 2
         wave = torch.zeros(columns * _HOP + _WINDOW)
         wave[: len(piece)] = torch.from_numpy(piece)
@@ -97,28 +116,47 @@ class OwnFrames:
         Returns:
             For each piece, for each wanted layer, float32 [frames, d].
         """
-        # By level, the shorter first: each overwrites the keys of the one before it.
-        levels = [round(float(piece[-2, 0]) / LEVEL_STEP) for piece in pieces]
-        order = sorted(range(len(pieces)), key=lambda n: (levels[n], len(pieces[n])))
-        spectra = [torch.from_numpy(pieces[n][:-1].T).to(device) for n in order]
-        sizes = [(spectrum.shape[1] - 2) // 2 for spectrum in spectra]
-        hidden = torch.cat([self._convolved(spectrum) for spectrum in spectra])
-        keys = [levels[n] if self._padded else None for n in order]
-        states = {0: hidden} if 0 in self._layers else {}
-        for number in range(max(1, self._layers[-1])):
-            hidden = self._layer(number, hidden, sizes, keys)
-            if number + 1 in self._layers:
+        middle = self._count // 2
+        states: dict[int, list[Floats]] = {}
+        # In two passes, so that the states of a layer do not depend on which others are wanted.
+        for extra, layers in (
+            (EXTRA, [layer for layer in self._layers if layer <= middle]),
+            (DEEP_EXTRA, [layer for layer in self._layers if layer > middle]),
+        ):
+            if layers:
+                states |= self._pass(pieces, device, extra, layers)
+        return [[states[layer][n] for layer in self._layers] for n in range(len(pieces))]
+
+    def _pass(
+        self, pieces: Sequence[Floats], device: torch.device, extra: int, layers: Sequence[int]
+    ) -> dict[int, list[Floats]]:
+        """Own frames of each piece at some layers, with so many further frames."""
+        entering, rows, paddings = [], [], []
+        counts = [own_frames(int(piece[-1, 0])) for piece in pieces]
+        for piece, count in zip(pieces, counts, strict=True):
+            columns = piece[: 2 * min(count + extra, _POSITIONS) + 2]
+            hidden = self._convolved(torch.from_numpy(columns.T).to(device))
+            own, padding = len(hidden), None
+            if self._padded and own < _POSITIONS:
+                padding = self._of_level(round(float(piece[-2, 0]) / LEVEL_STEP), hidden)
+                hidden = torch.cat([hidden, padding.entering[sampled_positions(own)]])
+            entering.append(hidden)
+            rows.append((own, len(hidden)))
+            paddings.append(padding)
+        hidden = torch.cat(entering)
+        states = {0: hidden} if 0 in layers else {}
+        for number in range(layers[-1]):
+            hidden = self._layer(number, hidden, rows, paddings)
+            if number + 1 in layers:
                 states[number + 1] = hidden
         if self._count in states:
             states[self._count] = self._network.layer_norm(states[self._count])
-        arrays = [states[layer].float().cpu().numpy() for layer in self._layers]
-        starts = np.cumsum([0, *sizes])
-        found: list[list[Floats]] = [[] for _ in pieces]
-        for place, n in enumerate(order):
-            start = starts[place]
-            end = start + min(own_frames(int(pieces[n][-1, 0])), _POSITIONS)
-            found[n] = [array[start:end] for array in arrays]
-        return found
+        starts = np.cumsum([0, *(total for _, total in rows)])
+        arrays = {layer: values.float().cpu().numpy() for layer, values in states.items()}
+        return {
+            layer: [array[a : a + n] for a, n in zip(starts, counts, strict=False)]
+            for layer, array in arrays.items()
+        }
 
     def _convolved(self, spectrum: Tensor) -> Tensor:
         """What enters the first layer [f, d], of the columns of f + 1 frames [bands, 2 f + 2]."""
@@ -131,33 +169,36 @@ class OwnFrames:
         return hidden + positions
 
     def _layer(
-        self, number: int, hidden: Tensor, sizes: Sequence[int], levels: Sequence[int | None]
+        self,
+        number: int,
+        hidden: Tensor,
+        rows: Sequence[tuple[int, int]],
+        paddings: Sequence[Padding | None],
     ) -> Tensor:
-        """One layer over packed frames [s, d], utterances of one level next to each other."""
+        """One layer over packed frames [s, d].
+
+        Args:
+            number: of the layer.
+            hidden: of each utterance its own frames, then the sampled ones of its padding.
+            rows: how many of each utterance are its own, and how many there are.
+            paddings: of each utterance; None where frames attend to own frames alone.
+        """
         layer = self._network.layers[number]
         attention = layer.self_attn
         normed = layer.self_attn_layer_norm(hidden)
         query, key, value = (
-            attention.q_proj(normed),
-            attention.k_proj(normed),
-            attention.v_proj(normed),
+            project(normed) for project in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         attended = torch.empty_like(query)
         start = 0
-        for place, (size, level) in enumerate(zip(sizes, levels, strict=True)):
-            rows = slice(start, start + size)
-            start += size
-            if level is None:
-                attended[rows] = self._attend(query[rows], key[rows], value[rows])
-                continue
-            kept_key, kept_value = self._of_level(level, query)[number]
-            if not place or level != levels[place - 1]:
-                longest = max(s for s, other in zip(sizes, levels, strict=True) if other == level)
-                saved = kept_key[:longest].clone(), kept_value[:longest].clone()
-            kept_key[:size], kept_value[:size] = key[rows], value[rows]
-            attended[rows] = self._attend(query[rows], kept_key, kept_value)
-            if place + 1 == len(levels) or level != levels[place + 1]:
-                kept_key[:longest], kept_value[:longest] = saved
+        for (own, total), padding in zip(rows, paddings, strict=True):
+            part = slice(start, start + total)
+            start += total
+            pair = key[part], value[part]
+            if padding is not None:
+                kept = padding.layers[number]
+                pair = _corrected(pair[0], kept[0], own), _corrected(pair[1], kept[1], own)
+            attended[part] = self._attend(query[part], *pair)
         hidden = hidden + attention.out_proj(attended)
         wide = layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden)))
         return hidden + layer.fc2(wide)  # type: ignore[no-any-return]
@@ -168,21 +209,22 @@ class OwnFrames:
         attended = torch.nn.functional.scaled_dot_product_attention(split[0], split[1], split[2])
         return attended[0].transpose(0, 1).flatten(1)
 
-    def _of_level(self, level: int, like: Tensor) -> Kept:
+    def _of_level(self, level: int, like: Tensor) -> Padding:
         """Keys and values of every layer for 30 s of padding at a level."""
         if level in self._kept:
             return self._kept[level]
         bands = self._filters.shape[0]
         columns = torch.full((bands, 2 * _POSITIONS + 2), level * LEVEL_STEP, device=like.device)
-        hidden, kept = self._convolved(columns), []
-        for number in range(max(1, self._layers[-1])):
+        entering = hidden = self._convolved(columns)
+        kept = []
+        for number in range(self._layers[-1]):
             layer = self._network.layers[number]
             normed = layer.self_attn_layer_norm(hidden)
             pair = layer.self_attn.k_proj(normed), layer.self_attn.v_proj(normed)
             kept.append(self._keep(pair, f"{level}-{number}"))
-            hidden = self._layer(number, hidden, [_POSITIONS], [None])
-        self._kept[level] = kept
-        return kept
+            hidden = self._layer(number, hidden, [(_POSITIONS, _POSITIONS)], [None])
+        self._kept[level] = Padding(entering=entering, layers=tuple(kept))
+        return self._kept[level]
 
     def _keep(self, pair: tuple[Tensor, Tensor], name: str) -> tuple[Tensor, Tensor]:
         """The same pair, in a file where memory has its share already."""
@@ -202,6 +244,39 @@ class OwnFrames:
 def own_frames(samples: int) -> int:
     """Frames of 20 ms that so many samples at 16 kHz make."""
     return max(1, -(-samples // _SAMPLES))
+
+
+@functools.lru_cache(maxsize=_POSITIONS)
+def sampled_positions(own: int) -> Tensor:
+    """The positions of the sampled frames behind `own` frames, ascending to the last [m]."""
+    left = _POSITIONS - own
+    steps = np.unique(np.geomspace(1, left, min(SAMPLED, left)).round().astype(np.int64))
+    return torch.from_numpy(own + steps - 1)
+
+
+@functools.lru_cache(maxsize=_POSITIONS)
+def _interpolation(own: int) -> Tensor:
+    """Weights [1500 - own, m] that draw the sampled frames' values straight over the padding."""
+    sampled = sampled_positions(own).numpy()
+    places = np.arange(own, _POSITIONS)
+    weights = [np.interp(places, sampled, one) for one in np.eye(len(sampled))]
+    return torch.from_numpy(np.stack(weights, axis=1).astype(np.float32))
+
+
+def _corrected(computed: Tensor, kept: Tensor, own: int) -> Tensor:
+    """Keys or values of 30 s [1500, d].
+
+    Args:
+        computed: of own frames, then of the sampled ones.
+        kept: of the padding at every position.
+        own: how many frames are own ones.
+    """
+    weights = _interpolation(own).to(kept)
+    difference = computed[own:] - kept[sampled_positions(own)]
+    whole = torch.empty_like(kept)
+    whole[:own] = computed[:own]
+    whole[own:] = torch.addmm(kept[own:], weights, difference)
+    return whole
 
 
 def _mapped(values: Tensor, path: Path) -> Tensor:

@@ -1,0 +1,181 @@
+"""Encoder folders that are broken, contradictory or hostile: one clear error each, nothing run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from tiny_encoders import save_tiny
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.encoders.forward import Loaded
+from clser_bench.features.encoders.models import find_encoder
+from clser_bench.features.encoders.names import parse
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("encoders")
+    return {kind: save_tiny(kind, folder) for kind in ("hubert-base", "whisper")}
+
+
+def setting(name: str, **values: Any) -> Callable[[Path], None]:
+    """Change a file of settings; None takes a setting out."""
+
+    def change(place: Path) -> None:
+        file = place / name
+        read = {**json.loads(file.read_text()), **values}
+        file.write_text(json.dumps({k: v for k, v in read.items() if v is not None}))
+
+    return change
+
+
+def weights(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], None]:
+    def write(place: Path) -> None:
+        file = place / "model.safetensors"
+        arrays = load_file(file)
+        change(arrays)
+        save_file(arrays, file)
+
+    return write
+
+
+def first(arrays: dict[str, np.ndarray], part: str) -> str:
+    return next(name for name in sorted(arrays) if part in name)
+
+
+def drop(part: str) -> Callable[[Path], None]:
+    return weights(lambda arrays: [arrays.pop(n) for n in list(arrays) if part in n])
+
+
+def extra_layer(arrays: dict[str, np.ndarray]) -> None:
+    for name in [name for name in arrays if "layers.2." in name]:
+        arrays[name.replace("layers.2.", "layers.3.")] = arrays[name]
+
+
+def fill(value: float) -> Callable[[Path], None]:
+    def change(arrays: dict[str, np.ndarray]) -> None:
+        name = first(arrays, "encoder.layers.1.")
+        arrays[name] = np.full_like(arrays[name], value)
+
+    return weights(change)
+
+
+def misshape(arrays: dict[str, np.ndarray]) -> None:
+    name = first(arrays, "k_proj.weight")
+    arrays[name] = np.zeros((7, 5), np.float32)
+
+
+def cut(count: int) -> Callable[[Path], None]:
+    def change(place: Path) -> None:
+        file = place / "model.safetensors"
+        file.write_bytes(file.read_bytes()[:count])
+
+    return change
+
+
+def replaced(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda place: (place / name).write_bytes(content)  # type: ignore[return-value]
+
+
+def pipe(name: str) -> Callable[[Path], None]:
+    def change(place: Path) -> None:
+        (place / name).unlink()
+        os.mkfifo(place / name)
+
+    return change
+
+
+CONFIG, INPUTS, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+
+FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "no weights": ("hubert-base", lambda p: (p / WEIGHTS).unlink(), "no weights in safetensors"),
+    "missing layer": ("hubert-base", drop("encoder.layers.1."), "has 3 layers and its weights 2"),
+    "missing weight": ("hubert-base", drop("layers.1.attention.k_proj.weight"), "not in its files"),
+    "extra layer": ("hubert-base", weights(extra_layer), r"weights 4 .*layers.3.* is not expected"),
+    "fewer layers in the config": (
+        "hubert-base",
+        setting(CONFIG, num_hidden_layers=2),
+        "has 2 layers and its weights 3",
+    ),
+    "misshapen": ("hubert-base", weights(misshape), "cannot be loaded as an encoder"),
+    "NaN": ("hubert-base", fill(np.nan), r"the weight .*layers\.1\..* is not finite"),
+    "infinite": ("whisper", fill(np.inf), r"the weight .*layers\.1\..* is not finite"),
+    "another width": ("hubert-base", setting(CONFIG, hidden_size=64), "64 values in a hidden"),
+    "absurd layers": ("hubert-base", setting(CONFIG, num_hidden_layers=10**7), "10000000 layers"),
+    "absurd size": ("hubert-base", setting(CONFIG, intermediate_size=10**15), "no sensible"),
+    "negative": ("hubert-base", setting(CONFIG, intermediate_size=-1), "no sensible setting"),
+    "text for a number": ("hubert-base", setting(CONFIG, hidden_size="32"), "'hidden_size'"),
+    "heads that do not divide": ("hubert-base", setting(CONFIG, num_attention_heads=5), "loaded"),
+    "no heads": ("hubert-base", setting(CONFIG, num_attention_heads=0), "cannot be loaded"),
+    "unknown activation": ("hubert-base", setting(CONFIG, hidden_act="boom"), "cannot be loaded"),
+    "convolutions": ("hubert-base", setting(CONFIG, conv_stride=[5]), "cannot be loaded"),
+    "unknown architecture": ("hubert-base", setting(CONFIG, model_type="evil"), "architecture"),
+    "deep JSON": ("hubert-base", replaced(CONFIG, b"[" * 100_000), "not JSON"),
+    "huge JSON": ("hubert-base", replaced(CONFIG, b" " * (1 << 24) + b"{}"), "more than"),
+    "truncated": ("hubert-base", cut(-100), "no whole safetensors file"),
+    "header only": ("hubert-base", cut(200), "no whole safetensors file"),
+    "empty": ("hubert-base", cut(0), "no whole safetensors file"),
+    "false length": ("hubert-base", replaced(WEIGHTS, b"\xff" * 64), "no whole safetensors file"),
+    "FIFO weights": ("hubert-base", pipe(WEIGHTS), "is no regular file"),
+    "FIFO config": ("hubert-base", pipe(CONFIG), "is no regular file"),
+    "FIFO inputs": ("hubert-base", pipe(INPUTS), "is no regular file"),
+    "rate": ("hubert-base", setting(INPUTS, sampling_rate=8000), "sampling_rate is 8000"),
+    "no rate": ("hubert-base", setting(INPUTS, sampling_rate=None), "sampling_rate is None"),
+    "bands": ("whisper", setting(INPUTS, feature_size=128), "feature_size is 128"),
+    "hop": ("whisper", setting(INPUTS, hop_length=80), "hop_length is 80"),
+    "normalise as text": ("hubert-base", setting(INPUTS, do_normalize="no"), "true or false"),
+    "code": (
+        "hubert-base",
+        setting(CONFIG, auto_map={"AutoModel": "evil.Model"}),
+        "brings code of its own",
+    ),
+    "code for inputs": (
+        "hubert-base",
+        setting(INPUTS, auto_map={"AutoFeatureExtractor": "evil.Inputs"}),
+        "brings code of its own",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_clear_error(fault: str, sound: dict[str, Path], tmp_path: Path) -> None:
+    kind, change, message = FAULTS[fault]
+    place = tmp_path / kind
+    shutil.copytree(sound[kind], place)
+    bomb = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
+    (place / "evil.py").write_text(bomb)
+    change(place)
+    with pytest.raises(FeatureError, match=message) as caught:
+        Loaded(find_encoder(parse(f"hf:{place}")), (3,))
+    assert str(place) in str(caught.value)
+    assert not list(tmp_path.rglob("ran"))
+
+
+class Bomb:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+def test_pickled_weights_are_never_read(name: str, sound: dict[str, Path], tmp_path: Path) -> None:
+    place = tmp_path / "hubert"
+    shutil.copytree(sound["hubert-base"], place)
+    (place / WEIGHTS).unlink()
+    (place / name).write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
+    with pytest.raises(FeatureError, match="safetensors"):
+        find_encoder(parse(f"hf:{place}"))
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,163 @@
+"""A user's own features: rows find their utterance, and every fault is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from signals import read_tones, write_tones
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.extract import feature_table
+from clser_bench.features.languages import rooted
+from clser_bench.features.sets import feature_set, split_joined
+
+
+@pytest.fixture
+def corpus(tmp_path: Path):
+    return read_tones(write_tones(tmp_path / "tones", (100, 200, 300)), tmp_path / "cache")
+
+
+def values(corpus, columns: int = 2) -> np.ndarray:
+    """A value that follows from the number in the file's name."""
+    numbers = [int(Path(one.name).stem.rpartition("_")[2]) for one in corpus.utterances]
+    return np.array([[n + 10 * c for c in range(columns)] for n in numbers], np.float32)
+
+
+def write(path: Path, corpus, **columns) -> Path:
+    frame = pd.DataFrame({"path": [one.name for one in corpus.utterances], **columns})
+    frame.sample(frac=1, random_state=0).to_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("longer", ["", "some/where/tones/"])
+def test_a_row_finds_its_utterance_by_its_path(corpus, tmp_path: Path, longer: str):
+    wanted = values(corpus)
+    path = tmp_path / "faces.parquet"
+    frame = pd.DataFrame({"smile": wanted[:, 0], "frown": wanted[:, 1]})
+    frame["path"] = [longer + one.name for one in corpus.utterances]
+    frame.iloc[::-1].to_parquet(path)
+    table = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
+    np.testing.assert_array_equal(table.summary, wanted)
+    np.testing.assert_array_equal(table.instants, np.repeat(wanted[:, None], INSTANTS, axis=1))
+    assert feature_set(f"table:{path}").summary == ("smile", "frown")
+
+
+def test_lists_content_hashes_and_npz_give_the_same(corpus, tmp_path: Path):
+    wanted, contents = values(corpus), [one.content for one in corpus.utterances]
+    listed, packed = tmp_path / "a.parquet", tmp_path / "a.npz"
+    pd.DataFrame({"content": contents, "features": list(wanted)}).to_parquet(listed)
+    np.savez(packed, content=np.array(contents), features=wanted)
+    for path in (listed, packed):
+        table = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
+        np.testing.assert_array_equal(table.summary, wanted)
+
+
+def test_frames_are_pooled_in_their_order(corpus, tmp_path: Path):
+    counts = [40, 3, 7]
+    rows = [
+        {"path": one.name, "frame": frame, "x": float(100 * place + frame)}
+        for place, (one, count) in enumerate(zip(corpus.utterances, counts, strict=True))
+        for frame in range(count)
+    ]
+    path, packed = tmp_path / "frames.parquet", tmp_path / "frames.npz"
+    pd.DataFrame(rows).sample(frac=1, random_state=1).to_parquet(path)
+    np.savez(
+        packed,
+        path=np.array([one.name for one in corpus.utterances]),
+        features=np.array([[row["x"]] for row in rows]),
+        frames=np.array(counts),
+    )
+    for file in (path, packed):
+        table = feature_table(corpus, f"table:{file}:pool=mean+sd", cache=tmp_path / "cache")
+        for place, count in enumerate(counts):
+            frames = 100 * place + np.arange(count)
+            assert table.summary[place] == pytest.approx([frames.mean(), frames.std()], rel=1e-6)
+        assert (np.diff(table.instants[:, :, 0], axis=1) >= 0).all()
+
+
+def test_the_key_is_that_of_the_bytes(corpus, tmp_path: Path):
+    first = write(tmp_path / "x.parquet", corpus, v=[1.0, 2.0, 3.0])
+    (tmp_path / "other").mkdir()
+    same = write(tmp_path / "other" / "y.parquet", corpus, v=[1.0, 2.0, 3.0])
+    one, other = feature_set(f"table:{first}"), feature_set(f"table:{same}")
+    assert one.key == other.key
+    assert str(tmp_path) not in one.name
+    write(first, corpus, v=[1.0, 2.0, 4.0])
+    assert feature_set(f"table:{first}").key != one.key
+
+
+def test_sets_are_joined_side_by_side(corpus, tmp_path: Path):
+    path = write(tmp_path / "faces.parquet", corpus, smile=[1.0, 2.0, 3.0])
+    name = f"minimal+table:{path}"
+    table = feature_table(corpus, name, cache=tmp_path / "cache", workers=1)
+    alone = feature_table(corpus, "minimal", cache=tmp_path / "cache", workers=1)
+    faces = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
+    np.testing.assert_array_equal(table.summary, np.hstack([alone.summary, faces.summary]))
+    np.testing.assert_array_equal(
+        table.instants, np.concatenate([alone.instants, faces.instants], axis=2)
+    )
+    features = feature_set(name)
+    assert len(set(features.summary)) == len(features.summary) == table.summary.shape[1]
+
+
+def test_a_plus_within_a_name_does_not_divide_it(tmp_path: Path, monkeypatch):
+    assert split_joined("hf:a/b:layer=6+9:pool=mean+sd+minimal") == [
+        "hf:a/b:layer=6+9:pool=mean+sd",
+        "minimal",
+    ]
+    assert split_joined("egemaps+hubert-large:layer=3+4+table:a+b.npz") == [
+        "egemaps",
+        "hubert-large:layer=3+4",
+        "table:a+b.npz",
+    ]
+    monkeypatch.chdir(tmp_path)
+    assert rooted("minimal+table:x.npz") == f"minimal+table:{tmp_path}/x.npz"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="path"), "neither a column 'path' nor 'content'"),
+        (lambda f: f.iloc[:2], r"1 utterances without a row \(by path\): \w/anger_\d.wav"),
+        (lambda f: pd.concat([f, f.iloc[:1]]), "1 twice in the file: "),
+        (lambda f: f.assign(v=[1, np.nan, 3]), "1 with values that are not finite: "),
+        (lambda f: f.assign(v=[1, np.inf, np.nan]), "2 with values that are not finite: "),
+        (lambda f: f.assign(v=["a", "b", "c"]), "lists hold something else than numbers|numbers"),
+        (lambda f: f.assign(v=[[1.0], [1.0, 2.0], [3.0]]), "1 of another size than"),
+        (lambda f: f.assign(v=[[1.0], [2.0], [3.0]], w=["x", "y", "z"]), "no numbers"),
+        (lambda f: f[["path"]], "0 columns of features"),
+        (lambda f: f.iloc[:0], "has 0 utterances"),
+        (lambda f: f.assign(path=[None, *f.path[1:]]), "1 without 'path': row 0"),
+    ],
+)
+def test_every_fault_is_named(corpus, tmp_path: Path, change, message: str):
+    path = tmp_path / "x.parquet"
+    frame = pd.DataFrame({"path": [one.name for one in corpus.utterances], "v": [1.0, 2.0, 3.0]})
+    change(frame).to_parquet(path)
+    with pytest.raises(FeatureError, match=message):
+        feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
+
+
+def test_files_that_are_no_tables(corpus, tmp_path: Path):
+    import os
+
+    (tmp_path / "x.csv").write_text("a,b")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
+    (tmp_path / "x.npz").write_bytes(b"PK no")
+    os.mkfifo(tmp_path / "pipe.npz")
+    np.savez(tmp_path / "objects.npz", path=np.array(["a"]), features=np.array([{}], object))
+    np.savez(tmp_path / "sizes.npz", path=np.array(["a", "b"]), features=np.ones((3, 2)))
+    for name, message in (
+        ("x.csv", "one of .parquet, .npz"),
+        ("none.npz", "cannot be read"),
+        ("x.parquet", "cannot be read as Parquet"),
+        ("x.npz", "cannot be read as npz"),
+        ("pipe.npz", "is no regular file"),
+        ("objects.npz", "cannot be read as npz"),
+        ("sizes.npz", "3 rows of features, 2 expected"),
+        ("sizes.npz:pool=max", "pool 'max' is unknown"),
+    ):
+        with pytest.raises(FeatureError, match=message):
+            feature_set(f"table:{tmp_path / name}")
