@@ -291,9 +291,10 @@ def count(
             predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
-    answers = {key: store.answers(key) for key in sorted(set(wanted.answers))}
+    uses = set(zip(wanted.answers.to_list(), wanted.target.to_list(), strict=True))
+    answers = {key: store.answers(key) for key in sorted({key for key, _ in uses})}
     voices: dict[str, set[str]] = {}
-    for key, target in sorted(set(zip(wanted.answers, wanted.target, strict=True))):
+    for key, target in sorted(uses):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
     texts = {str(pair): pair for pair in table.pairs}

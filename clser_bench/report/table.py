@@ -200,7 +200,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
     good = rows[rows.status == "ok"]
     # numpy adds up in the order of the draws; groupby means differ from that in the last bit
     columns = {name: good[name].to_numpy(float) for name in ("uar", "war", "seconds", "energy")}
-    cells = {
+    cells: dict[Any, dict[str, Any]] = {
         key: {name: _mean_of(values[places]) for name, values in columns.items()}
         | {"size": len(places), "std": _std_of(columns["uar"][places])}
         for key, places in good.groupby(["method", "pair"]).indices.items()
