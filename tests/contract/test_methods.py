@@ -33,7 +33,6 @@ NAMES = sorted(registry.entries())
 
 EXCEPTIONS = {
     ("fixmatch", "adaptation_moves"): "few confidences pass the threshold of the paper",
-    ("mcd", "adaptation_moves"): "linear heads from one embedding hardly differ on the target",
     ("sere", "adaptation_moves"): "version 3 names no control: its answer is read from the field",
     ("sere", "declared_data"): "version 3 starts from axes of the whole source, against its uses",
 }
