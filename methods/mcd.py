@@ -36,7 +36,9 @@ class TwoClassifiers(SharedClassifier):
 
     def __init__(self, d: int, f: int, c: int) -> None:
         super().__init__(d, f, c)
-        self.head, self.other = two_layers(c), two_layers(c)
+        # two layers in place of the one of the shared backbone
+        self.head = two_layers(c)  # type: ignore[assignment]
+        self.other = two_layers(c)
 
     def forward(self, view: object) -> Float[Tensor, "b c"]:
         """The sum of both heads' class scores."""

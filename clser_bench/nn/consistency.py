@@ -130,12 +130,12 @@ class Thresholds(NamedTuple):
     Attributes:
         overall: mean confidence [].
         share: mean probability of each class [c].
-        count: share of the rows whose likeliest class it is [c].
+        chosen: share of the rows whose likeliest class it is [c].
     """
 
     overall: Float[Tensor, ""]
     share: Float[Tensor, " c"]
-    count: Float[Tensor, " c"]
+    chosen: Float[Tensor, " c"]
 
     def moved(self, weak: Float[Tensor, "n c"], keep: Tensor | float) -> Thresholds:
         """The averages after a batch (equations 5 and 6 of the paper).
@@ -181,7 +181,7 @@ def fairness_loss(
     share = (sure.unsqueeze(-1) * p).sum(dim=0) / total
     member = functional.one_hot(p.detach().argmax(dim=-1), p.shape[-1]).to(p.dtype)
     count = (sure.unsqueeze(-1) * member).sum(dim=0) / total
-    a, b = _spread(kept.share, kept.count), _spread(share, count)
+    a, b = _spread(kept.share, kept.chosen), _spread(share, count)
     return (a.detach() * b.clamp_min(SMALLEST).log()).sum() * (sure.sum() > 0)
 
 
