@@ -31,15 +31,15 @@ from clser_bench.corpora.definitions import corpus_specs
 from clser_bench.corpora.find import find_corpora
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import MissingExtraError
-from clser_bench.features.catalogue import FEATURE_SETS, feature_set
+from clser_bench.features.columns import INSTANTS
 from clser_bench.features.encoders import run
-from clser_bench.features.encoders.batches import padding_share
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.run import padding_share
 from clser_bench.features.extract import feature_table
-from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features.sets import FEATURE_SETS, feature_set
+from clser_bench.features.summaries import pool
 from clser_bench.hashing import generator
 from clser_bench.protocol import CorpusSpec
 

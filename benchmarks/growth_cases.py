@@ -12,10 +12,10 @@ import numpy as np
 
 from clser_bench import registry
 from clser_bench.corpora.model import Corpus, Utterance
-from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
-from clser_bench.protocol import CorpusSpec, Pair, Protocol, Shots
+from clser_bench.protocol import Condition, CorpusSpec, Pair
 from clser_bench.run.config import RunConfig
 from clser_bench.run.local import run_packs
 from clser_bench.run.packs import Pack
@@ -151,7 +151,7 @@ class Folds:
             classes=CLASSES,
             shots=5,
             seed=trial.seed,
-            protocol=trial.protocol,
+            condition=trial.condition,
             tables=lambda *_: sides,
         )
 
@@ -177,17 +177,15 @@ def plan_of(case: Case, folds: Folds) -> Plan:
     method = registry.create(name)
     if method.kind == "trained":
         method = registry.create(name, {"steps": case.steps})
-    shots: Shots = 5
     trials = tuple(
         Trial(
             pair=pair,
             classes=CLASSES,
-            shots=shots,
             seed=seed,
             method=name,
             version=method.version,
             parameters=method.parameters(),
-            protocol=Protocol(),
+            condition=Condition(),
             source_key=pair.source,
             target_key=pair.target,
         )
@@ -197,7 +195,7 @@ def plan_of(case: Case, folds: Folds) -> Plan:
     config = RunConfig(scheduler="local")
     return Plan(
         config=config,
-        protocol=config.protocol,
+        condition=config.condition,
         suite="benchmark",
         table=PAIRS,
         trials=trials,

@@ -10,6 +10,8 @@ from one to the other. It guards against mistakes, not against malice.
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy.typing as npt
 
 from clser_bench.errors import FeatureError
 from clser_bench.hashing import digest
-from clser_bench.protocol import PROTOCOL_VERSION, Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -83,19 +85,43 @@ class Table:
         return Table, (self.key, np.array(self.instants), np.array(self.summary), None)
 
 
+ARRAYS = ("instants.npy", "summary.npy")
+CHECKSUMS = "sha256.json"
+"""Beside the arrays of a table: the SHA-256 of each."""
+
+
+def array_checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of the files of a table's arrays, by name."""
+    sums = {}
+    for name in ARRAYS:
+        with (folder / name).open("rb") as file:
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
+
+
 @functools.lru_cache(maxsize=64)
 def open_table(key: str, folder: Path) -> Table:
-    """Memory-map the table that lies in a folder as `instants.npy` and `summary.npy`.
+    """Memory-map the table that lies in a folder, once its checksums are found to fit.
 
     Args:
         key: its key; the folder is named by it.
         folder: where it lies.
 
     Raises:
-        FeatureError: a file is missing or is not an array.
+        FeatureError: a file is missing, is not an array, or is damaged.
     """
     arrays = []
-    for name in ("instants.npy", "summary.npy"):
+    try:
+        stored = json.loads((folder / CHECKSUMS).read_text(encoding="ascii"))
+        found = array_checksums(folder)
+    except (OSError, ValueError, RecursionError) as error:
+        raise FeatureError(f"{folder}: its checksums cannot be read ({error})") from error
+    wrong = [
+        name for name in ARRAYS if not isinstance(stored, dict) or stored.get(name) != found[name]
+    ]
+    if wrong:
+        raise FeatureError(f"{folder / wrong[0]}: the checksum does not fit")
+    for name in ARRAYS:
         try:
             arrays.append(np.load(folder / name, mmap_mode="r", allow_pickle=False))
         except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
@@ -180,57 +206,60 @@ class Trial:
     Attributes:
         pair: source and target codes.
         classes: the pair's emotions.
-        shots: labelled utterances per class, or `all`.
         seed: number of the draw.
         method: registered name.
         version: the method's integer version.
         parameters: its hyper-parameters, sorted by name.
-        protocol: the shared rules; its `selection` does not enter the hash (the same point is
-            the same result whoever chose it).
+        condition: the shared rules; its `suite` and `selection` do not enter the hash (the same
+            configuration is the same result whoever chose it, and for whichever table).
         source_key: key of the source's normalised feature table (audio content, feature code,
             normalisation).
         target_key: the target's.
         engine_version: of the training engine; 0 for fitted methods.
-        protocol_version: of the rules.
         synthetic: whether a corpus is synthetic.
     """
 
     pair: Pair
     classes: tuple[str, ...]
-    shots: Shots
     seed: int
     method: str
     version: int
     parameters: tuple[tuple[str, Value], ...]
-    protocol: Protocol
+    condition: Condition
     source_key: str
     target_key: str
     engine_version: int = 0
-    protocol_version: int = PROTOCOL_VERSION
     synthetic: bool = False
+
+    @property
+    def shots(self) -> Shots:
+        """Labelled utterances of each class."""
+        return self.condition.shots
 
     @functools.cached_property
     def id(self) -> str:
         """64 hexadecimal digits."""
-        return digest(
-            {
-                "pair": [self.pair.source, self.pair.target],
-                "classes": list(self.classes),
-                "shots": self.shots,
-                "seed": self.seed,
-                "method": self.method,
-                "version": self.version,
-                "parameters": [[name, value] for name, value in self.parameters],
-                "features": self.protocol.features,
-                "normalisation": self.protocol.normalisation,
-                "setting": self.protocol.setting,
-                "prior": self.protocol.prior,
-                "source": self.source_key,
-                "target": self.target_key,
-                "engine": self.engine_version,
-                "protocol": self.protocol_version,
-            }
-        )
+        condition = self.condition
+        values = {
+            "pair": [self.pair.source, self.pair.target],
+            "classes": list(self.classes),
+            "shots": condition.shots,
+            "seed": self.seed,
+            "method": self.method,
+            "version": self.version,
+            "parameters": [[name, value] for name, value in self.parameters],
+            "features": condition.features_label,
+            "normalisation": condition.normalisation,
+            "setting": condition.setting,
+            "prior": condition.prior,
+            "source": self.source_key,
+            "target": self.target_key,
+            "engine": self.engine_version,
+            "protocol": condition.protocol_version,
+        }
+        if condition.unlabelled:
+            values["unlabelled"] = list(condition.unlabelled)
+        return digest(values)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,14 +1,16 @@
-"""Declarative definitions: emotions, corpora, pairs, suites, the protocol, hyper-parameters.
+"""Declarative definitions: emotions, corpora, pairs, suites, conditions.
 
 Nothing here reads a file or touches an array.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -33,11 +35,15 @@ DEFAULT_FEATURES = "minimal"
 """The built-in feature set that the suite `dev` prefers (results/leaderboards/features.md)."""
 
 FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
-"""The classes of the option `fixed4`."""
+"""The classes of `Condition.classes` "fixed4"."""
+
+CLEAN = "clean"
+"""The text of a target that is not corrupted."""
 
 Shots = int | Literal["all"]
-Normalisation = Literal["corpus", "speaker", "source", "none"]
+Normalisation = Literal["corpus", "speaker", "source", "none", "estimated-speakers"]
 Setting = Literal["transductive", "inductive", "held-out"]
+Classes = Literal["shared", "fixed4"]
 Gender = Literal["female", "male", "other", ""]
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
@@ -136,38 +142,50 @@ class Pair:
 
 
 class Suite(_Definition):
-    """A named set of pairs: all ordered pairs of some corpora.
+    """A named set of pairs: all ordered pairs of some corpora, or those to some targets.
 
     Attributes:
         name: `bcro`.
         corpora: corpus codes, in the order of the table.
-        use: what the suite is for.
+        targets: codes of the corpora that are targets; empty for all.
+        use: the purpose of the suite.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
 
     name: str
     corpora: tuple[str, ...]
+    targets: tuple[str, ...] = ()
     use: str
     not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _targets_are_corpora(self) -> Self:
+        for code in self.targets:
+            if code not in self.corpora:
+                raise ValueError(f"target {code!r} is not among the corpora of suite {self.name}")
+        return self
+
     def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
-        """All ordered pairs, source by source.
+        """All ordered pairs whose target is among `targets`, source by source.
 
         Args:
             normalisation: corpora listed in `not_under` for it are left out.
         """
         out = self.not_under.get(normalisation, ())
         codes = [code for code in self.corpora if code not in out]
-        return tuple(Pair(s, t) for s in codes for t in codes if s != t)
+        targets = [code for code in codes if not self.targets or code in self.targets]
+        return tuple(Pair(s, t) for s in codes for t in targets if s != t)
 
 
-def classes_of(source: CorpusSpec, target: CorpusSpec, *, fixed4: bool = False) -> tuple[str, ...]:
-    """The classes of a pair: the emotions that both corpora have.
+def classes_of(
+    source: CorpusSpec, target: CorpusSpec, *, classes: Classes = "shared"
+) -> tuple[str, ...]:
+    """The classes of a pair, the same both ways.
 
     Args:
         source: one corpus.
-        target: the other; the result is the same both ways.
-        fixed4: keep only anger, fear, happiness, sadness.
+        target: the other.
+        classes: as in `Condition`.
 
     Returns:
         Emotions in the order of `EMOTIONS`.
@@ -176,47 +194,113 @@ def classes_of(source: CorpusSpec, target: CorpusSpec, *, fixed4: bool = False) 
         SpecError: fewer than two are left.
     """
     shared = [emotion for emotion in source.emotions if emotion in target.emotions]
-    classes = tuple(e for e in shared if not fixed4 or e in FIXED_FOUR)
-    if len(classes) < 2:
+    found = tuple(e for e in shared if classes == "shared" or e in FIXED_FOUR)
+    if len(found) < 2:
         raise SpecError(
-            f"{source.code} and {target.code} share {len(classes)} emotion(s) {list(classes)}; "
+            f"{source.code} and {target.code} share {len(found)} emotion(s) {list(found)}; "
             "a pair needs at least two"
         )
-    return classes
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """The rules that all methods of one table share (docs/protocol.md).
+class Condition:
+    """The rules that all rows of one table share (docs/protocol.md).
+
+    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
 
     Attributes:
-        features: name of the feature set.
+        suite: name of the suite; empty where it is not chosen yet.
+        features: feature set, or the sets of the languages; nothing else is part of the name.
+        alignment: how sets that differ by language are aligned; empty where all corpora share one.
+        corruption: of the target, `noise:10`; empty for clean speech.
         normalisation: whose statistics the z-scores use.
         setting: `transductive`, or `inductive` (half of the target's speakers adapt, the other
             half is scored, and the other way round), or `held-out` (a fifth of the source's
-            labels is kept back and scored: for model selection, never in a table).
+            labels is scored instead: for model selection, never in a table).
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
-        fixed4: only anger, fear, happiness, sadness.
-        selection: how hyper-parameters were chosen; `default` is the shipped defaults.
+        classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
+            fear, happiness, sadness).
+        unlabelled: codes of further corpora whose speech is used without labels.
+        selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
+        shots: labelled utterances of each class.
+        protocol_version: of the rules of docs/protocol.md.
     """
 
+    suite: str = ""
     features: str = DEFAULT_FEATURES
+    alignment: str = ""
+    corruption: str = ""
     normalisation: Normalisation = "corpus"
     setting: Setting = "transductive"
     prior: str = "natural"
-    fixed4: bool = False
+    classes: Classes = "shared"
+    unlabelled: tuple[str, ...] = ()
     selection: str = "default"
+    shots: Shots = 5
+    protocol_version: int = PROTOCOL_VERSION
 
     def __post_init__(self) -> None:
         allowed: dict[str, tuple[str, ...]] = {
-            "normalisation": ("corpus", "speaker", "source", "none"),
-            "setting": ("transductive", "inductive", "held-out"),
+            "normalisation": get_args(Normalisation),
+            "setting": get_args(Setting),
+            "classes": get_args(Classes),
         }
         for field, names in allowed.items():
             value = getattr(self, field)
             if value not in names:
                 raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
         self.concentration()
+
+    @property
+    def title(self) -> str:
+        """Suite, shots and setting, as in the heading of a table."""
+        suite = self.suite if self.classes == "shared" else f"{self.suite}:{self.classes}"
+        shots = "1 shot" if self.shots == 1 else f"{self.shots} shots"
+        return f"{suite}, {shots}, {self.setting}"
+
+    @property
+    def features_label(self) -> str:
+        """Features, alignment and corruption in one text, which enters the ids of trials."""
+        aligned = f", aligned by {self.alignment}" if self.alignment else ""
+        target = f", target {self.corruption}" if self.corruption else ""
+        return f"{self.features}{aligned}{target}"
+
+    def order(self) -> tuple[str | int | tuple[str, ...], ...]:
+        """Sort key of tables: shots by number, `all` last."""
+        return (
+            self.suite,
+            self.classes != "shared",
+            self.features,
+            self.alignment,
+            self.corruption,
+            self.normalisation,
+            self.setting,
+            self.prior,
+            self.unlabelled,
+            self.selection,
+            1 << 62 if self.shots == "all" else self.shots,
+            self.protocol_version,
+        )
+
+    def replace(self, **changes: Any) -> Condition:
+        """The same condition with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def texts(self) -> dict[str, str]:
+        """Every field as text, by its name: codes joined by `+`, clean speech as `clean`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values |= {"unlabelled": "+".join(self.unlabelled), "corruption": self.corruption or CLEAN}
+        return {name: str(value) for name, value in values.items()}
+
+    def matches(self, wanted: Mapping[str, str]) -> bool:
+        """Whether the condition has the values that a user asks for.
+
+        Args:
+            wanted: name of a field to its value in the form of `texts`.
+        """
+        own = self.texts()
+        return all(own[name] == value for name, value in wanted.items())
 
     def concentration(self) -> float | None:
         """The Dirichlet concentration of the target prior; None where it is natural.

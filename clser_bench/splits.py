@@ -15,7 +15,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
-from clser_bench.protocol import EMOTIONS, Protocol, Shots
+from clser_bench.protocol import EMOTIONS, Condition, Shots
 
 Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
 """`tables(source, target, rows)`: the normalised tables of both sides of a pair.
@@ -46,7 +46,7 @@ def build(
     classes: Sequence[str],
     shots: Shots,
     seed: int,
-    protocol: Protocol,
+    condition: Condition,
     tables: Tables,
 ) -> tuple[Fold, ...]:
     """Make the problem of a pair and a draw, and its answer key.
@@ -60,7 +60,7 @@ def build(
         classes: the pair's emotions, in the order of class indices.
         shots: labelled utterances per class, or `all`.
         seed: number of the draw.
-        protocol: its setting and target prior are honoured here, its normalisation by `tables`.
+        condition: its setting and target prior are honoured here, its normalisation by `tables`.
         tables: gives the normalised feature tables.
 
     Returns:
@@ -74,9 +74,9 @@ def build(
     """
     labelled = draw(source, classes=classes, shots=shots, seed=seed)
     everything, _ = labelled_rows(source, classes)
-    rows = target_rows(target, classes=classes, seed=seed, protocol=protocol)
+    rows = target_rows(target, classes=classes, seed=seed, condition=condition)
     names = tuple(classes)
-    if protocol.setting == "held-out":
+    if condition.setting == "held-out":
         source_table, both = tables(source, target, None)
         train, kept = hold_out(labelled, source=source.spec.code, seed=seed)
         problem = Problem(
@@ -90,7 +90,7 @@ def build(
         )
         return (Fold(problem=problem, key=_answers(source, np.sort(kept.rows), names)),)
     folds = []
-    for adapt, scored, known in _parts(target, rows, protocol):
+    for adapt, scored, known in _parts(target, rows, condition):
         source_table, target_table = tables(source, target, known)
         problem = Problem(
             classes=names,
@@ -105,7 +105,7 @@ def build(
     return tuple(folds)
 
 
-def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: Protocol) -> Rows:
+def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, condition: Condition) -> Rows:
     """The rows of a target that take part in a pair.
 
     With the prior `dirichlet:A`, class shares are drawn from a symmetric Dirichlet distribution
@@ -119,7 +119,7 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: 
         target: the corpus.
         classes: the pair's emotions.
         seed: number of the draw; of no effect where the prior is natural.
-        protocol: its prior is honoured.
+        condition: its prior is honoured.
 
     Returns:
         Ascending rows [m].
@@ -135,7 +135,7 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: 
             f"{target.spec.title} ({target.spec.code}) in {target.root} has no utterance of "
             f"{', '.join(absent)}; complete the corpus or leave it out"
         )
-    concentration = protocol.concentration()
+    concentration = condition.concentration()
     if concentration is None:
         return rows
     kept = _thinned(counts, _weights(target.spec.code, classes, seed, concentration))
@@ -168,9 +168,11 @@ def _thinned(counts: Rows, shares: npt.NDArray[np.float64]) -> Rows:
     return kept
 
 
-def _parts(target: Corpus, rows: Rows, protocol: Protocol) -> list[tuple[Rows, Rows, Rows | None]]:
+def _parts(
+    target: Corpus, rows: Rows, condition: Condition
+) -> list[tuple[Rows, Rows, Rows | None]]:
     """For each fold: rows to adapt to, rows to score, rows whose statistics may be used."""
-    if protocol.setting == "transductive":
+    if condition.setting == "transductive":
         return [(rows, rows, None)]
     first, second = (np.isin(target.speakers, sorted(half)) for half in halves(target))
     parts: list[tuple[Rows, Rows, Rows | None]] = []

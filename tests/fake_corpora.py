@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import soundfile
 
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.hashing import digest, generator
-from clser_bench.problem import Table
+from clser_bench.problem import CHECKSUMS, Table, array_checksums
 from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 
@@ -116,6 +117,7 @@ def content_tables(folder: Path | None = None):
         place.mkdir(parents=True, exist_ok=True)
         np.save(place / "instants.npy", instants)
         np.save(place / "summary.npy", summary)
+        (place / CHECKSUMS).write_text(json.dumps(array_checksums(place)))
         return Table(key, instants, summary, place)
 
     return tables

@@ -28,7 +28,7 @@ import numpy as np
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial, Value
-from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Normalisation, parse_shots
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
 from clser_bench.store.database import Store
@@ -72,7 +72,7 @@ def points_of(trials: Iterable[Trial], uars: Mapping[str, float]) -> dict[str, l
     """
     found: dict[str, dict[tuple[tuple[str, Value], ...], dict[str, list[Trial]]]] = {}
     for trial in trials:
-        rules = trial.protocol
+        rules = trial.condition
         condition = f"{rules.features} {rules.normalisation} {trial.shots}"
         point = found.setdefault(trial.method, {}).setdefault(trial.parameters, {})
         point.setdefault(condition, []).append(trial)
@@ -221,7 +221,7 @@ def configs(arguments: argparse.Namespace) -> list[RunConfig]:
             methods=tuple(arguments.methods.split(",")),
             shots=tuple(parse_shots(text) for text in arguments.shots.split(",")),
             seeds=arguments.seeds,
-            protocol=Protocol(features=features, normalisation=normalisation),
+            condition=Condition(features=features, normalisation=normalisation),
             results=arguments.records,
             workers=arguments.workers,
         )

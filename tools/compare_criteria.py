@@ -35,7 +35,7 @@ from scipy.stats import spearmanr
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial
-from clser_bench.protocol import DEFAULT_FEATURES, Pair, Protocol, Shots, parse_shots
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
 from clser_bench.run import select
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
@@ -228,15 +228,15 @@ def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[RunCo
         methods=tuple(arguments.methods.split(",")),
         shots=tuple(shots),
         seeds=arguments.seeds,
-        protocol=Protocol(features=arguments.features, normalisation=arguments.normalise),
+        condition=Condition(features=arguments.features, normalisation=arguments.normalise),
         results=arguments.records,
         workers=arguments.workers,
     )
     enough = tuple(k for k in shots if k == "all" or k >= LEAST_SHOTS)
     if not enough:
         return [usual]
-    rules = dataclasses.replace(usual.protocol, setting="held-out")
-    return [usual, dataclasses.replace(usual, shots=enough, protocol=rules)]
+    rules = dataclasses.replace(usual.condition, setting="held-out")
+    return [usual, dataclasses.replace(usual, shots=enough, condition=rules)]
 
 
 def write(arguments: argparse.Namespace, *, command: str) -> str:
@@ -252,7 +252,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
             )
             for k in shots
         }
-    rules = plans[0].protocol
+    rules = plans[0].condition
     head = (
         f"# Criteria without target labels on the suite `{plans[0].suite}`\n\n`{command}`\n\n"
         f"{rules.features} features, {rules.normalisation} normalisation, {arguments.seeds} draws, "

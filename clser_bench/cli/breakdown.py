@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, columns
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _RECORDED = (By.gender, By.length, By.loudness, By.human)
     "clser-bench breakdown --by speaker --shots 5 --format csv > speakers.csv",
     "clser-bench breakdown --by human --shots 5 --corpora ~/corpora",
 )
+@options.condition_options()
 def breakdown(
     *,
     by: Annotated[
@@ -49,14 +50,8 @@ def breakdown(
             "EMO-DB has it) read the recordings, and need --corpora."
         ),
     ] = By.emotion,
-    methods: filters.Methods = "",
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     each_pair: Annotated[
         bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
     ] = False,
@@ -83,17 +78,11 @@ def breakdown(
     with Store(results, create=False) as store:
         tables = leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=named or None,
             intervals=False,
         )
-        filters.check_methods(named, {item.method for item in store.slices()})
+        options.check_methods(named, {item.method for item in store.slices()})
         known = _known(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
         made = [
             break_down(store, table, by=by.value, known=known)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import complain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.card import Card, Machine, Requested, Software
     from clser_bench.run.config import RunConfig
@@ -22,16 +24,11 @@ if TYPE_CHECKING:
     "clser-bench card --suite bcro --shots 5 --out bcro-5.json",
     "clser-bench card --results results/night.sqlite --methods sere,dann --shots 5 > sere.json",
 )
+@options.condition_options()
 def card(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -56,13 +53,7 @@ def card(
     with Store(results, create=False) as store:
         made = tables.leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=options.words(methods) or None,
             intervals=False,
         )
@@ -152,7 +143,12 @@ def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
             manifests=manifests,
             folder=folder,
             corruptions=config.corruptions,
-            **dataclasses.asdict(config.protocol),
+            features=config.condition.features,
+            normalisation=config.condition.normalisation,
+            setting=config.condition.setting,
+            prior=config.condition.prior,
+            fixed4=config.condition.classes == "fixed4",
+            selection=config.condition.selection,
         )
     except ValidationError as error:
         raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error

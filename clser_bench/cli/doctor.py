@@ -78,7 +78,7 @@ def _gpu() -> str:
 
 def _torchaudio() -> str:
     from clser_bench.errors import ClserError
-    from clser_bench.features.catalogue import feature_set
+    from clser_bench.features.sets import feature_set
     from clser_bench.protocol import DEFAULT_FEATURES
 
     try:
@@ -116,7 +116,7 @@ def _corpora(folder: Path | None) -> str:
 
 def _cache() -> str:
     from clser_bench.errors import ClserError
-    from clser_bench.features.files import cache_size
+    from clser_bench.features.storage import cache_size
     from clser_bench.files import cache_folder
 
     try:

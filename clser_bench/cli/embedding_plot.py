@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import asked, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain
-from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
+    from clser_bench.protocol import Condition
     from clser_bench.report.drawing import Speech
     from clser_bench.run.embeddings import Seen
 
@@ -29,22 +29,20 @@ class How(StrEnum):
     'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
     'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
 )
+@options.condition_arguments("suite", "features", "alignment", "normalisation")
 def embeddings(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A trained method.")],
     *,
     pair: Annotated[
         str, typer.Option(metavar="PAIR", help="Source and target: B->C (quote the >).")
     ],
-    suite: asked.Suite = None,
+    condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     shots: Annotated[
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or all.")
     ] = "5",
     seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
-    features: options.Features = DEFAULT_FEATURES,
-    align: options.Align = "anchors",
-    normalise: asked.Normalise = "corpus",
     projection: Annotated[How, typer.Option(help="How the plane is found.")] = How.pca,
     formats: Annotated[
         str, typer.Option(metavar="LIST", help="png, svg, pdf: a comma list.")
@@ -57,7 +55,6 @@ def embeddings(
     of the target colour the points; the training does not see them.
     """
     from clser_bench.errors import SpecError, did_you_mean
-    from clser_bench.protocol import Protocol
     from clser_bench.report import drawing
     from clser_bench.run.config import RunConfig
     from clser_bench.run.embeddings import embeddings as run_embeddings
@@ -67,14 +64,14 @@ def embeddings(
         if kind not in drawing.FORMATS:
             raise SpecError(f"--formats '{kind}'{did_you_mean(kind, drawing.FORMATS)}")
     config = RunConfig(
-        suite=suite,
+        suite=condition.suite or None,
         pairs=options.pairs(pair),
         corpora=corpora,
         manifests=tuple(manifest or ()),
         methods=(method,),
         shots=options.shots(shots),
-        protocol=Protocol(features=features, normalisation=normalise),  # type: ignore[arg-type]
-        align=align,
+        condition=condition.replace(suite="", alignment=""),
+        align=condition.alignment,
     )
     with Bars() as bars:
         sides = run_embeddings(config, seed, progress=bars, say=complain)

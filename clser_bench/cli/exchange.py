@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain, print_rows
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ SUFFIX = ".parquet"
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
     *,
-    suite: filters.Suite = None,
-    methods: filters.Methods = "",
+    suite: Annotated[
+        str | None, typer.Option("--suite", metavar="NAME", help="Only this suite.")
+    ] = None,
+    methods: options.Methods = "",
     scores: Annotated[
         bool,
         typer.Option("--scores", help="With the scores of all classes; a much larger file."),
@@ -154,7 +156,7 @@ def _tell(merged: Merged, results: Path) -> None:
                 item.trial.pair,
                 item.trial.shots,
                 item.trial.seed,
-                item.trial.protocol.features,
+                item.trial.condition.features_label,
                 f"{item.here:.2f}",
                 f"{item.there:.2f}",
             )

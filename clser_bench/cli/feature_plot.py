@@ -97,19 +97,19 @@ def plot(
     rate in each emotion (of `acoustic`, before normalisation). Prints the files written. What
     t-SNE and UMAP show is neighbours: how far groups lie apart means nothing there.
     """
-    from clser_bench.features.languages import find_set
     from clser_bench.features.projection import check
+    from clser_bench.features.sets import feature_set
     from clser_bench.files import cache_folder
 
     check(projection.value)
-    feature_set = find_set(features)
-    feature_set.check()
+    chosen_set = feature_set(features)
+    chosen_set.check()
     if out is not None:
         _check_out(out)
     with Bars() as bars:
         means = Means(cache=cache_folder(), workers=workers, skip_bad=skip_bad, bars=bars)
         found = read_named(chosen, corpora, manifest or (), means)
-        made = _project(found, feature_set, normalise, projection, means)
+        made = _project(found, chosen_set, normalise, projection, means)
         measured = _measure(found, means)
     codes = "-".join(corpus.spec.code for corpus in found)
     whose = "over all" if normalise is Normalise.none else f"by {normalise.value}"
@@ -119,7 +119,7 @@ def plot(
         measured,
         by=by,
         # the name last: that of an encoder is long, and a title is cut at its end
-        about=(_TITLES[projection], f"z-scores {whose}", feature_set.name),
+        about=(_TITLES[projection], f"z-scores {whose}", chosen_set.name),
         out=out or Path(f"features-{codes}-{by.value}.png"),
     )
 
@@ -171,7 +171,7 @@ def _measure(found: Sequence[Corpus], means: Means) -> list[Doubles]:
     """For each corpus the columns of `MEASURES`, in their own units [n, m]."""
     import numpy as np
 
-    from clser_bench.features.catalogue import feature_set
+    from clser_bench.features.sets import feature_set
 
     features = feature_set("acoustic")
     columns = [features.summary.index(name) for name in MEASURES]

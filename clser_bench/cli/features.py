@@ -1,4 +1,4 @@
-"""`features extract`, `features list`, `features verify` and `features prune`."""
+"""`features extract`, `list`, `verify`, `prune`, `probe` and `plot`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from clser_bench.protocol import DEFAULT_FEATURES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clser_bench.features.inventory import Inventory, Item, Shelf
+    from clser_bench.features.inventory import Inventory, Item, StoredSet
+    from clser_bench.problem import SkippedFile
 
 DAMAGED = 1
 _DAY_SECONDS = 86400
@@ -67,38 +68,38 @@ def extract(
     be asked for later without the encoder.
     """
     from clser_bench.errors import SpecError
-    from clser_bench.features.extract import feature_table
-    from clser_bench.features.languages import find_set, hear, is_set
+    from clser_bench.features.extract import extract_tables
+    from clser_bench.features.languages import is_set, resolve_feature_sets
+    from clser_bench.features.sets import feature_set
     from clser_bench.files import cache_folder
 
     if not is_set(features):
-        find_set(features).check()  # what is missing is told before corpora are read
+        feature_set(features).check()  # before corpora are read
     places = [*([corpora] if corpora else []), *(manifest or [])]
     if not places:
         raise SpecError("name a folder with --corpora (or CLSER_CORPORA), or a --manifest")
-    rows = []
+    rows: list[tuple[object, ...]] = []
+    skipped: list[SkippedFile] = []
     with Bars() as bars:
         for place in places:
             for corpus in read_place(place, workers=workers, bars=bars, skip_bad=skip_bad):
-                chosen = hear(features, {corpus.spec.code: corpus.spec}).sets[corpus.spec.code]
-                table = feature_table(
+                code, title = corpus.spec.code, corpus.spec.title
+                chosen = resolve_feature_sets(features, {code: corpus.spec}).sets[code]
+                extracted = extract_tables(
                     corpus,
-                    chosen,
+                    (chosen,),
                     cache=cache_folder(),
+                    skip_bad=skip_bad,
                     workers=workers,
                     devices=options.words(devices),
                     progress=bars,
                 )
-                rows.append(
-                    (
-                        corpus.spec.code,
-                        corpus.spec.title,
-                        len(table),
-                        table.key[:12],
-                        chosen.name,
-                    )
-                )
+                skipped += extracted.corpus.skipped[len(corpus.skipped) :]
+                table = extracted.tables[0]
+                rows.append((code, title, len(table), table.key[:12], chosen.name))
     print_rows(("code", "corpus", "utterances", "key", "features"), rows)
+    for item in skipped:
+        complain(f"{item.corpus} {item.name} is left out: {item.reason}")
 
 
 features_app.command("plot")(plot)
@@ -110,7 +111,7 @@ features_app.command("plot")(plot)
     "clser-bench features list | cut -f 1,6",
 )
 def list_() -> None:
-    """Tell what the cache holds of features.
+    """List the features in the cache.
 
     A line for each feature set: how many shards (files of some utterances each) and utterances,
     d features of an instant, f of a summary, size, when it was last written, and the start of its
@@ -120,15 +121,15 @@ def list_() -> None:
     cache, found = _look()
     rows = [
         (
-            shelf.name,
-            len(shelf.shards),
-            shelf.utterances,
-            *(shelf.columns or ("-", "-")),
-            _size(shelf.shards),
-            _written(shelf.shards),
-            shelf.key[:12],
+            stored.name,
+            len(stored.shards),
+            stored.utterances,
+            *(stored.columns or ("-", "-")),
+            _size(stored.shards),
+            _written(stored.shards),
+            stored.key[:12],
         )
-        for shelf in found.shelves
+        for stored in found.sets
     ]
     rows += [
         (name, "-", "-", "-", "-", _size(items), _written(items), "-")
@@ -136,10 +137,10 @@ def list_() -> None:
     ]
     names = "features", "shards", "utterances", "d", "f", "size", "last written", "key"
     print_rows(names, rows)
-    size = human_size(_bytes([*_shards(found.shelves), *found.tables, *found.indices]))
-    sets = _counted(len(found.shelves), "feature set")
+    size = human_size(_bytes([*_shards(found.sets), *found.tables, *found.indices]))
+    sets = _counted(len(found.sets), "feature set")
     complain(f"{size} in {cache}: {sets}, {_counted(len(found.tables), 'table')}.")
-    bad = sum(shelf.unreadable for shelf in found.shelves)
+    bad = sum(stored.unreadable for stored in found.sets)
     if bad:
         shards = _counted(bad, "shard")
         complain(f"{shards} cannot be used: `clser-bench features verify` names each.")
@@ -154,27 +155,26 @@ def verify(
     features: Cached = None,
     remove: Annotated[
         bool,
-        typer.Option("--remove", help="Delete what is damaged; the next run makes it anew."),
+        typer.Option("--remove", help="Delete damaged files; the next run makes them again."),
     ] = False,
 ) -> None:
-    """Read the cache and name what is damaged.
+    """Check the cache and name damaged files.
 
-    Every shard is read wholly and compared with its checksum. Of tables, which have none, it is
-    checked that they open and that their rows match (with --features only shards are looked at).
-    A line for each damaged file: the file, a tab, what is wrong. Ends with 1 if there is any.
+    Every shard and table is read wholly and compared with its checksum (with --features only
+    shards). A line for each damaged file: the file, a tab, the fault. Ends with 1 if there is any.
     """
     from clser_bench.features.inventory import find_damage
     from clser_bench.features.inventory import remove as remove_from
 
     cache, found = _look()
-    shards = _shards(found.shelves if features is None else _choose(cache, found, features))
+    shards = _shards(found.sets if features is None else _choose(cache, found, features))
     tables = found.tables if features is None else ()
     damaged, removed = [], 0
     with Bars() as bars:
         for damage in find_damage([*shards, *tables], bars):
             damaged.append(damage)
             if remove and damage.broken:
-                # At once: later, a file that another process has made anew might lie there.
+                # At once: later, a file that another process has made again might lie there.
                 remove_from(cache, [damage.path])
                 removed += 1
     for damage in damaged:
@@ -183,8 +183,8 @@ def verify(
     if not damaged:
         complain(f"{checked}: none is damaged.")
         return
-    told = f"{removed} removed" if remove else "--remove deletes them"
-    complain(f"{checked}: {len(damaged)} damaged; {told}, and the next run makes them anew.")
+    fate = f"{removed} removed" if remove else "--remove deletes them"
+    complain(f"{checked}: {len(damaged)} damaged; {fate}, and the next run makes them again.")
     if not all(damage.broken for damage in damaged):
         complain("What could not be read at all is kept: see to its permissions, or to the disk.")
     raise typer.Exit(DAMAGED)
@@ -229,10 +229,10 @@ def prune(
         )
     cache, found = _look()
     everything = features is None and not tables
-    shelves = _choose(cache, found, features) if features is not None else found.shelves
+    sets = _choose(cache, found, features) if features is not None else found.sets
     heaps = [
-        (f"{shelf.name} {shelf.key[:12]}", _older(shelf.shards, older_than))
-        for shelf in (shelves if everything or features is not None else ())
+        (f"{stored.name} {stored.key[:12]}", _older(stored.shards, older_than))
+        for stored in (sets if everything or features is not None else ())
     ]
     if tables or everything:
         heaps.append((_TABLES, _older(found.tables, older_than)))
@@ -264,8 +264,8 @@ def human_size(count: int) -> str:
 
 
 def _look() -> tuple[Path, Inventory]:
-    from clser_bench.features.catalogue import FEATURE_SETS, feature_set
     from clser_bench.features.inventory import take_inventory
+    from clser_bench.features.sets import FEATURE_SETS, feature_set
     from clser_bench.files import cache_folder
 
     cache = cache_folder()
@@ -275,17 +275,17 @@ def _look() -> tuple[Path, Inventory]:
     return cache, found
 
 
-def _choose(cache: Path, found: Inventory, wanted: str) -> tuple[Shelf, ...]:
+def _choose(cache: Path, found: Inventory, wanted: str) -> tuple[StoredSet, ...]:
     from clser_bench.errors import FeatureError, did_you_mean
 
     start = wanted if re.fullmatch("[0-9a-f]{8,64}", wanted) else None
     chosen = tuple(
-        shelf
-        for shelf in found.shelves
-        if fnmatch.fnmatchcase(shelf.name, wanted) or (start and shelf.key.startswith(start))
+        stored
+        for stored in found.sets
+        if fnmatch.fnmatchcase(stored.name, wanted) or (start and stored.key.startswith(start))
     )
     if not chosen:
-        known = {shelf.name for shelf in found.shelves}
+        known = {stored.name for stored in found.sets}
         raise FeatureError(
             f"{cache / 'shards'}: there are no shards of feature set '{wanted}' (a set made of "
             f"others, such as mel of acoustic, has only tables){did_you_mean(wanted, known)}"
@@ -300,8 +300,8 @@ def _older(items: Sequence[Item], days: float | None) -> list[Item]:
     return [item for item in items if item.written < latest]
 
 
-def _shards(shelves: Iterable[Shelf]) -> list[Item]:
-    return [item for shelf in shelves for item in shelf.shards]
+def _shards(sets: Iterable[StoredSet]) -> list[Item]:
+    return [item for stored in sets for item in stored.shards]
 
 
 def _bytes(items: Iterable[Item]) -> int:

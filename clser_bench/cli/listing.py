@@ -152,14 +152,18 @@ def _suites() -> None:
 
 
 def _features() -> None:
-    from clser_bench.features.catalogue import FEATURE_SETS, feature_set
-    from clser_bench.features.languages import language_sets, presets
+    from clser_bench.features.encoders.known import known_encoders
+    from clser_bench.features.languages import language_sets
+    from clser_bench.features.sets import FEATURE_SETS, feature_set
 
     acoustic = [
         (s.name, s.version, len(s.instants), len(s.summary), s.about)
         for s in map(feature_set, FEATURE_SETS)
     ]
     # Sizes of encoders stand in their files, which need not be here.
-    encoders = [(name, "", "", "", what) for name, what in presets().items()]
+    encoders = [
+        (name, "", "", "", f"hf:{one.model}, layer {one.layer} ({one.layer_source})")
+        for name, one in known_encoders().items()
+    ]
     sets = [(f"set:{name}", "", "", "", one.about) for name, one in language_sets().items()]
     print_rows(("features", "version", "d", "f", "about"), [*acoustic, *encoders, *sets])

@@ -11,7 +11,6 @@ from clser_bench import __version__
 from clser_bench.cli import (
     breakdown,
     cards,
-    comparing,
     corpora,
     doctor,
     embedding_plot,
@@ -82,7 +81,7 @@ app.command("run")(running.run)
 app.command("resume")(running.resume)
 app.command("sweep")(sweeping.sweep)
 app.command("leaderboard")(tables.leaderboard)
-app.command("compare")(comparing.compare)
+app.command("compare")(tables.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
 app.command("embeddings")(embedding_plot.embeddings)

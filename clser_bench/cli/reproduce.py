@@ -90,7 +90,7 @@ def reproduce(
 
 def _config(request: Requested, *, features: str | None) -> RunConfig:
     """The request as `run` takes it, still without places."""
-    from clser_bench.protocol import Pair, Protocol
+    from clser_bench.protocol import Condition, Pair
     from clser_bench.run.config import RunConfig, as_settings
 
     return RunConfig(
@@ -99,12 +99,12 @@ def _config(request: Requested, *, features: str | None) -> RunConfig:
         methods=request.methods,
         shots=(request.shots,),
         seeds=request.seeds,
-        protocol=Protocol(
+        condition=Condition(
             features=features or request.features,
             normalisation=request.normalisation,
             setting=request.setting,
             prior=request.prior,
-            fixed4=request.fixed4,
+            classes="fixed4" if request.fixed4 else "shared",
             selection=request.selection,
         ),
         settings=as_settings(request.settings),
@@ -186,7 +186,7 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
     """The card of the table that was just made."""
     from clser_bench.errors import StoreError
     from clser_bench.report.card_making import make_card
-    from clser_bench.report.conditions import read_features, with_condition
+    from clser_bench.report.conditions import read_features
     from clser_bench.report.tables import leaderboard
     from clser_bench.store.database import Store
 
@@ -195,13 +195,7 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
     with Store(summary.results, create=False) as store:
         tables = leaderboard(
             store,
-            suite=summary.suite,
-            shots=rules.shots,
-            features=with_condition(summary.features, condition),
-            normalisation=rules.normalisation,
-            setting=rules.setting,
-            prior=rules.prior,
-            selection=summary.selection,
+            wanted=summary.condition.texts() | {"shots": rules.shots, "corruption": condition.name},
             methods=[method.method for method in told.methods],
             intervals=False,
         )

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import columns, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clser_bench.report.conditions import Scale
     from clser_bench.report.robustness import Robustness
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
     "clser-bench robustness --suite bcro --shots 5 --figure robustness.png",
     "clser-bench robustness --format csv > robustness.csv",
 )
+@options.condition_options()
 def robustness(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf."),
@@ -61,14 +56,8 @@ def robustness(
         found = report.robustness(
             store,
             scales(),
-            features=features,
+            wanted=wanted,
             methods=named or None,
-            suite=suite,
-            shots=shots,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
         )
     if not found:
         raise SpecError(

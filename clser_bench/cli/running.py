@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import asked, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, columns, complain
-from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
+    from clser_bench.protocol import Condition
     from clser_bench.run.config import RunConfig
     from clser_bench.run.main import Summary
 
@@ -32,29 +32,21 @@ _ENERGY = "energy"
     "clser-bench run --suite bcro --corrupt noise:20,10,0 --corrupt reverb",
     "clser-bench run --methods logistic,dann --with time,energy",
 )
+@options.condition_arguments()
 def run(
     *,
-    suite: asked.Suite = None,
+    condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    pairs: asked.Pairs = "",
+    pairs: options.Pairs = "",
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
     ] = "chance,logistic,source-only,dann,sere",
     shots: Annotated[
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
     ] = "5",
-    seeds: asked.Seeds = 5,
-    features: options.Features = DEFAULT_FEATURES,
-    align: options.Align = "anchors",
+    seeds: options.Seeds = 5,
     devices: options.Devices = "",
-    normalise: asked.Normalise = "corpus",
-    inductive: Annotated[
-        bool,
-        typer.Option("--inductive", help="Adapt to half of the target's speakers, score the rest."),
-    ] = False,
-    target_prior: asked.TargetPrior = "natural",
-    fixed4: asked.Fixed4 = False,
     corrupt: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,16 +56,6 @@ def run(
             "babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.",
         ),
     ] = None,
-    select: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            help="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
-            "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
-            "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
-            "bound, never ranked).",
-        ),
-    ] = "default",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter; repeatable."),
@@ -98,31 +80,23 @@ def run(
     --corrupt it prints how methods stand a target that is worse than the source.
     """
     _check_output(format_, with_)
-    from clser_bench.protocol import Protocol
     from clser_bench.run.config import RunConfig, parse_settings
 
     config = RunConfig(
-        suite=suite,
+        suite=condition.suite or None,
         pairs=options.pairs(pairs),
         corpora=corpora,
         manifests=tuple(manifest or ()),
         methods=options.words(methods),
         shots=options.shots(shots),
         seeds=seeds,
-        protocol=Protocol(
-            features=features,
-            normalisation=normalise,  # type: ignore[arg-type]  # checked by Protocol
-            setting="inductive" if inductive else "transductive",
-            prior=target_prior,
-            fixed4=fixed4,
-            selection=select,
-        ),
+        condition=condition.replace(suite="", alignment=""),
         settings=parse_settings(set_ or (), params),
         results=results,
         scheduler=scheduler,  # type: ignore[arg-type]  # checked by RunConfig
         workers=workers,
         skip_bad=skip_bad,
-        align=align,
+        align=condition.alignment,
         devices=options.words(devices),
         ray_address=ray_address,
         gpus_per_pack=gpus_per_pack,
@@ -214,22 +188,18 @@ def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: s
     if config.corruptions:
         _print_robustness(config, summary, format_=format_)
         return
-    rules = config.protocol
-    suite = f"{summary.suite}:fixed4" if rules.fixed4 else summary.suite
+    wanted = _wanted(summary)
     with Store(config.results, create=False) as store:
-        made = leaderboard(
-            store,
-            suite=summary.suite,
-            features=summary.features,
-            normalisation=rules.normalisation,
-            setting=rules.setting,
-            prior=rules.prior,
-            selection=summary.selection,
-            with_=options.words(with_),
-        )
-    wanted = {str(count) for count in config.shots}
-    tables = [table for table in made if table.rules.suite == suite and table.rules.shots in wanted]
+        made = leaderboard(store, wanted=wanted, with_=options.words(with_))
+    shots = {str(count) for count in config.shots}
+    tables = [table for table in made if table.rules.shots in shots]
     typer.echo(render(tables, format_, width=columns()), nl=False)
+
+
+def _wanted(summary: Summary) -> dict[str, str]:
+    """The tables of a run, of any number of shots."""
+    texts = summary.condition.texts()
+    return {name: texts[name] for name in texts if name not in ("shots", "protocol_version")}
 
 
 def _print_robustness(config: RunConfig, summary: Summary, *, format_: str) -> None:
@@ -239,22 +209,12 @@ def _print_robustness(config: RunConfig, summary: Summary, *, format_: str) -> N
     from clser_bench.report.robustness_text import render
     from clser_bench.store.database import Store
 
-    rules = config.protocol
-    suite = f"{summary.suite}:fixed4" if rules.fixed4 else summary.suite
+    wanted = _wanted(summary)
+    del wanted["corruption"]
     with Store(config.results, create=False) as store:
         made = [
             table
             for shots in dict.fromkeys(map(str, config.shots))
-            for table in robustness(
-                store,
-                scales(),
-                suite=suite,
-                shots=shots,
-                features=summary.features,
-                normalisation=rules.normalisation,
-                setting=rules.setting,
-                prior=rules.prior,
-                selection=summary.selection,
-            )
+            for table in robustness(store, scales(), wanted={**wanted, "shots": shots})
         ]
     typer.echo(render(made, format_, width=columns()), nl=False)

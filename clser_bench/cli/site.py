@@ -32,8 +32,8 @@ def write_site(store: Store, tables: Sequence[LeaderboardTable], out: Path) -> t
         SpecError: there is nothing to show, or the folder cannot be written.
         StoreError: the database is damaged.
     """
-    from clser_bench.report.comparison import compare
     from clser_bench.report.comparison_text import layouts
+    from clser_bench.report.crossed_comparison import compare
     from clser_bench.report.site.build import build_site
 
     shown = {line.method for table in tables for line in table.lines}

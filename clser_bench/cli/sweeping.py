@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import asked, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain
-from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clser_bench.problem import Value
+    from clser_bench.protocol import Condition
     from clser_bench.swept import Swept
 
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     "clser-bench sweep --method sere --space tric --suite bcro --shots 5 --seeds 9 --halving 3",
     "clser-bench run --suite bcro --methods sere --params results/sweeps/NAME/best.toml",
 )
+@options.condition_arguments("suite", "features", "alignment", "normalisation", "prior", "classes")
 def sweep(
     *,
     method: Annotated[str, typer.Option(metavar="NAME", help="One method: see `list methods`.")],
@@ -76,19 +77,14 @@ def sweep(
         ),
     ] = 0,
     search_seed: Annotated[int, typer.Option(min=0, help="Of the random points.")] = 0,
-    suite: asked.Suite = None,
+    condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    pairs: asked.Pairs = "",
+    pairs: options.Pairs = "",
     shots: Annotated[
         str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or all.")
     ] = "5",
-    seeds: asked.Seeds = 5,
-    features: options.Features = DEFAULT_FEATURES,
-    align: options.Align = "anchors",
-    normalise: asked.Normalise = "corpus",
-    target_prior: asked.TargetPrior = "natural",
-    fixed4: asked.Fixed4 = False,
+    seeds: options.Seeds = 5,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +104,6 @@ def sweep(
     Trials are stored like those of `run`: the same command goes on after an interruption. No label
     of a target is looked at unless the objective is dev or oracle.
     """
-    from clser_bench.protocol import Protocol
     from clser_bench.run.config import RunConfig
     from clser_bench.run.sweep.main import Request
     from clser_bench.run.sweep.main import sweep as run_sweep
@@ -116,24 +111,19 @@ def sweep(
 
     request = Request(
         config=RunConfig(
-            suite=suite,
+            suite=condition.suite or None,
             pairs=options.pairs(pairs),
             corpora=corpora,
             manifests=tuple(manifest or ()),
             methods=(method,),
             shots=options.shots(shots),
             seeds=seeds,
-            protocol=Protocol(
-                features=features,
-                normalisation=normalise,  # type: ignore[arg-type]  # checked by Protocol
-                prior=target_prior,
-                fixed4=fixed4,
-            ),
+            condition=condition.replace(suite="", alignment=""),
             results=results,
             scheduler=scheduler,  # type: ignore[arg-type]  # checked by RunConfig
             workers=workers,
             skip_bad=skip_bad,
-            align=align,
+            align=condition.alignment,
             ray_address=ray_address,
             gpus_per_pack=gpus_per_pack,
         ),

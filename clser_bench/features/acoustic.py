@@ -1,4 +1,7 @@
-"""The feature set `acoustic`: samples to frames, instants and a summary."""
+"""The feature sets `acoustic` and `minimal`: samples to frames, instants and a summary.
+
+Their columns are described in `columns`.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,37 @@ import numpy as np
 import soxr
 import torch
 
-from clser_bench.features.acoustic_names import PARAMETERS, RATE
+from clser_bench.features.columns import (
+    ACOUSTIC_INSTANTS,
+    ACOUSTIC_PARAMETERS,
+    ACOUSTIC_SUMMARY,
+    INSTANTS,
+    MINIMAL_INSTANTS,
+    MINIMAL_SUMMARY,
+    QUALITY,
+    RATE,
+)
 from clser_bench.features.pitch import Pitch, pitch
-from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features.quality import quality_columns
 from clser_bench.features.spectrum import FRAME, level, mel_columns, power, shape_columns
-from clser_bench.features.summaries import Flags, active, summarise
+from clser_bench.features.summaries import Flags, active, pool, summarise
 from clser_bench.features.torchaudio_import import load_torchaudio
 from clser_bench.problem import Floats
 
+_LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]
+_SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
 
-def check() -> None:
-    """Raise unless torchaudio can be imported.
 
-    Raises:
-        FeatureError: it cannot.
-    """
+def check(_: str) -> None:
+    """Raise `FeatureError` unless torchaudio can be imported."""
     load_torchaudio()
 
 
-def extract(samples: Floats, rate: int) -> tuple[Floats, Floats]:
-    """Compute instants and summary; see `acoustic_names` for the columns.
+def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
+    """Compute instants and summary.
 
     Args:
+        name: `acoustic` or `minimal`.
         samples: float32 mono [samples], full scale 1; resampled to 16 kHz. Clips shorter than
             a frame are padded with zeros on both sides.
         rate: in Hz.
@@ -41,18 +52,28 @@ def extract(samples: Floats, rate: int) -> tuple[Floats, Floats]:
         Instants float32 [32, d] over the active stretch, and summary float32 [f].
     """
     with one_thread(), torch.inference_mode():
-        columns, voiced = frames(samples, rate)
-    return pool(columns, INSTANTS), summarise(columns, voiced)
+        speech = analyse(samples, rate)
+        if name == "acoustic":
+            columns, voiced = speech.active()
+            return pool(columns, INSTANTS), summarise(columns, voiced)
+        quality = quality_columns(speech.signal, speech.contour)[speech.kept]
+    columns, voiced = speech.active()
+    spoken = (quality[voiced] if voiced.any() else quality).astype(np.float64)
+    summary = np.concatenate(
+        [summarise(columns, voiced)[_SHORT], spoken.mean(axis=0), spoken.std(axis=0)]
+    )
+    instants = np.concatenate([columns[:, _LONG], quality], axis=1)
+    return pool(instants, INSTANTS), summary.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Heard:
-    """An utterance frame by frame, silence around it included.
+class Speech:
+    """An utterance as frames, silence around it included.
 
     Attributes:
         signal: float32 [samples] at 16 kHz, mean removed.
         contour: its pitch.
-        columns: float32 [m, d], the columns `INSTANT_NAMES`.
+        columns: float32 [m, d], the columns `ACOUSTIC_INSTANTS`.
         kept: the active stretch of the frames.
     """
 
@@ -61,8 +82,12 @@ class Heard:
     columns: Floats
     kept: slice
 
+    def active(self) -> tuple[Floats, Flags]:
+        """The frames of the active stretch [m, d], and whether each is voiced [m]."""
+        return self.columns[self.kept], (self.contour.hertz > 0)[self.kept]
 
-def hear(samples: Floats, rate: int) -> Heard:
+
+def analyse(samples: Floats, rate: int) -> Speech:
     """Compute the frames of an utterance.
 
     Args:
@@ -83,26 +108,12 @@ def hear(samples: Floats, rate: int) -> Heard:
         loudness.numpy(),
         shape_columns(spectrum).numpy(),
     )
-    return Heard(
+    return Speech(
         signal=signal,
         contour=contour,
         columns=np.concatenate(columns, axis=1),
         kept=active(loud.numpy()[:, 0]),
     )
-
-
-def frames(samples: Floats, rate: int) -> tuple[Floats, Flags]:
-    """Compute the frames of the active stretch.
-
-    Args:
-        samples: as for `extract`.
-        rate: in Hz.
-
-    Returns:
-        The columns `INSTANT_NAMES`, float32 [m, d], and whether each frame is voiced [m].
-    """
-    heard = hear(samples, rate)
-    return heard.columns[heard.kept], (heard.contour.hertz > 0)[heard.kept]
 
 
 @contextmanager
@@ -135,6 +146,6 @@ def _octaves(contour: Pitch) -> Floats:
     (voiced,) = np.nonzero(contour.hertz > 0)
     if not len(voiced):
         return np.zeros_like(contour.hertz)
-    octaves = np.log2(contour.hertz[voiced] / float(PARAMETERS["pitch_reference_hz"]))
+    octaves = np.log2(contour.hertz[voiced] / float(ACOUSTIC_PARAMETERS["pitch_reference_hz"]))
     filled = np.interp(np.arange(len(contour.hertz)), voiced, octaves)
     return np.asarray(filled, np.float32)

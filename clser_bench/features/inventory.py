@@ -1,7 +1,7 @@
-"""What the cache of features holds, what of it is damaged, and how to make room.
+"""The contents of the cache of features: listing, finding damage, making room.
 
-Nothing here follows a symbolic link, and only what is named by a key is looked at: what
-clser-bench did not write itself is neither counted nor removed.
+Nothing here follows a symbolic link, and only files that are named by a key are looked at:
+files that clser-bench did not write itself are neither counted nor removed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.files import drop_folder, sweep, told_plainly
-from clser_bench.features.shards import ABOUT, check_shard
+from clser_bench.features.cache import ABOUT, check_shard
+from clser_bench.features.storage import as_feature_errors, drop_folder, remove_partial_files
 from clser_bench.problem import open_table
 from clser_bench.progress import SILENT, Progress
 
@@ -35,7 +35,7 @@ _LONGEST = 1 << 24  # bytes of a header or an about.json
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A shard, a table or an index: what is removed as a whole.
+    """A shard, a table or an index, which is removed as a whole.
 
     Attributes:
         path: the file, or the folder of a table.
@@ -49,7 +49,7 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shelf:
+class StoredSet:
     """The shards of a feature set.
 
     Attributes:
@@ -58,7 +58,7 @@ class Shelf:
         shards: sorted by path.
         unreadable: how many of them have no usable header.
         utterances: distinct ones in the others.
-        columns: d of an instant and f of a summary; None where no header tells.
+        columns: d of an instant and f of a summary; None where no header can be read.
     """
 
     key: str
@@ -71,16 +71,16 @@ class Shelf:
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """What the cache holds of features.
+    """The contents of the cache.
 
     Attributes:
-        shelves: the feature sets that have shards, sorted by name and key.
+        sets: the feature sets that have shards, sorted by name and key.
         tables: the tables.
         indices: of audio.
         links: symbolic links, which were not followed.
     """
 
-    shelves: tuple[Shelf, ...]
+    sets: tuple[StoredSet, ...]
     tables: tuple[Item, ...]
     indices: tuple[Item, ...]
     links: tuple[Path, ...]
@@ -112,10 +112,10 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
         FeatureError: a folder or a shard may not be read.
     """
     links: list[Path] = []
-    shelves = [_shelf(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
+    sets = [_stored_set(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
     tables = [_table(folder, links) for folder in _keyed_folders(cache / "tables", links)]
     return Inventory(
-        shelves=tuple(sorted((s for s in shelves if s.shards), key=lambda s: (s.name, s.key))),
+        sets=tuple(sorted((s for s in sets if s.shards), key=lambda s: (s.name, s.key))),
         tables=tuple(tables),
         indices=tuple(_files(cache / "audio", ".json", links)),
         links=tuple(links),
@@ -123,16 +123,14 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 
 
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
-    """Read shards wholly and open tables.
-
-    The values of a table have no checksum; of a table only its form is checked.
+    """Read shards and tables wholly and compare them with their checksums.
 
     Args:
         items: shards and tables of an inventory.
-        progress: told of each.
+        progress: counts them.
 
     Yields:
-        What is damaged, when it is found.
+        Each damaged one, when it is found.
     """
     progress.start("checking shards and tables", len(items))
     try:
@@ -159,7 +157,7 @@ def remove(cache: Path, paths: Sequence[Path]) -> None:
     """
     for path in paths:
         _check_inside(cache, path)
-        with told_plainly(path.parent):
+        with as_feature_errors(path.parent):
             if path.is_dir():
                 drop_folder(path)
             else:
@@ -179,8 +177,8 @@ def _check_inside(cache: Path, path: Path) -> None:
 
 def _drop_if_empty(folder: Path) -> None:
     """Remove the folder of a set without shards; one that is just being filled stays."""
-    with told_plainly(folder.parent):
-        sweep(folder)
+    with as_feature_errors(folder.parent):
+        remove_partial_files(folder)
         try:
             if {entry.name for entry in folder.iterdir()} <= {ABOUT}:
                 (folder / ABOUT).unlink(missing_ok=True)
@@ -210,10 +208,10 @@ def _check(path: Path) -> Damage | None:
     return Damage(path=path, why=line.removeprefix(str(path)).lstrip("/: "), broken=broken)
 
 
-def _shelf(folder: Path, names: Mapping[str, str], links: list[Path]) -> Shelf:
+def _stored_set(folder: Path, names: Mapping[str, str], links: list[Path]) -> StoredSet:
     shards = [one for one in _files(folder, ".safetensors", links) if _KEY.fullmatch(one.path.stem)]
     headers = [header for header in map(_read_header, shards) if header is not None]
-    return Shelf(
+    return StoredSet(
         key=folder.name,
         name=names.get(folder.name) or _read_name(folder / ABOUT),
         shards=tuple(shards),
@@ -258,7 +256,7 @@ def _read_name(path: Path) -> str:
 
 
 def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    """What lies in a folder, sorted by name; symbolic links are told of instead."""
+    """What lies in a folder, sorted by name; symbolic links are listed apart."""
     if folder.is_symlink():
         links.append(folder)
         return []
@@ -293,6 +291,6 @@ def _files(folder: Path, suffix: str, links: list[Path]) -> list[Item]:
 
 
 def _table(folder: Path, links: list[Path]) -> Item:
-    files = _files(folder, ".npy", links)
+    files = [*_files(folder, ".npy", links), *_files(folder, ".json", links)]
     written = max((one.written for one in files), default=0.0)
     return Item(path=folder, size=sum(one.size for one in files), written=written)

@@ -1,4 +1,4 @@
-"""Sets of encoders: which feature set hears which corpus.
+"""Sets by language: the feature set of each corpus.
 
 `set:NAME` (of `tasks/encoders.toml`), `set:./FILE.toml`, or written out: `set:de=egemaps,zh=mel`.
 """
@@ -6,26 +6,22 @@
 from __future__ import annotations
 
 import functools
-import importlib.resources
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features.catalogue import FEATURE_SETS, feature_set
+from clser_bench.features import user_table
 from clser_bench.features.encoders import names as encoders
-from clser_bench.features.sets import FeatureSet
+from clser_bench.features.encoders.known import tasks_table
+from clser_bench.features.sets import FeatureSet, feature_set, split_joined
 from clser_bench.files import expanded, read_toml
 from clser_bench.protocol import CorpusSpec
 
 PREFIX = "set:"
-_FILE = "encoders.toml"
 _ANY = "*"
-_M = TypeVar("_M", bound=BaseModel)
 
 
 class LanguageSet(BaseModel):
@@ -61,16 +57,9 @@ class LanguageSet(BaseModel):
         return self.default
 
 
-class _Presets(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoders: dict[str, str] = Field(default_factory=dict)
-    set: dict[str, LanguageSet] = Field(default_factory=dict)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Heard:
-    """Which feature set each corpus is heard by.
+class FeatureAssignment:
+    """The feature set of each corpus.
 
     Attributes:
         name: what is written into records and tables: nothing in it is left open.
@@ -91,45 +80,17 @@ def is_set(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
-def presets() -> dict[str, str]:
-    """Short names of encoders, each with what it stands for."""
-    return dict(_presets().encoders)
-
-
+@functools.cache
 def language_sets() -> dict[str, LanguageSet]:
-    """The encoder sets that have a name."""
-    return dict(_presets().set)
+    """The sets by language of `tasks/encoders.toml`, by name."""
+    return {
+        name: _validated(values, f"encoders.toml: set.{name}")
+        for name, values in tasks_table("set").items()
+    }
 
 
-def find_set(name: str) -> FeatureSet:
-    """Find a feature set for one corpus by any name but that of an encoder set.
-
-    Args:
-        name: of an acoustic set, a preset, or an encoder.
-
-    Raises:
-        FeatureError: there is none of this name.
-    """
-    if is_set(name):
-        raise FeatureError(
-            f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
-        )
-    known = known_names()
-    if name not in known and not name.startswith(encoders.PREFIX) and "+" not in name:
-        raise FeatureError(
-            f"feature set '{name}' is unknown{did_you_mean(name, known)}; mel, mfcc and prosody "
-            "can be joined (mfcc+prosody), other encoders are named hf:REPOSITORY or hf:./FOLDER"
-        )
-    return feature_set(known.get(name, name))
-
-
-def known_names() -> dict[str, str]:
-    """Every name for one corpus, with the name that it stands for."""
-    return {**{name: name for name in FEATURE_SETS}, **presets()}
-
-
-def hear(name: str, specs: Mapping[str, CorpusSpec]) -> Heard:
-    """Decide which feature set each corpus is heard by.
+def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureAssignment:
+    """Find the feature set of each corpus.
 
     Args:
         name: as `--features` takes it.
@@ -139,15 +100,15 @@ def hear(name: str, specs: Mapping[str, CorpusSpec]) -> Heard:
         FeatureError: a name is unknown, an encoder cannot be found, a corpus has none.
     """
     if not is_set(name):
-        features = find_set(name)
-        return Heard(name=features.name, sets=dict.fromkeys(specs, features))
+        features = feature_set(name)
+        return FeatureAssignment(name=features.name, sets=dict.fromkeys(specs, features))
     title, chosen = _chosen(name.removeprefix(PREFIX))
-    sets = {code: find_set(chosen.name_for(spec)) for code, spec in specs.items()}
+    sets = {code: feature_set(chosen.name_for(spec)) for code, spec in specs.items()}
     pairs = {(specs[code].language, features.name) for code, features in sets.items()}
     if len({language for language, _ in pairs}) < len(pairs):  # two corpora of one language differ
         pairs = {(code, features.name) for code, features in sets.items()}
     listed = ",".join(f"{key}={value}" for key, value in sorted(pairs))
-    return Heard(name=f"{PREFIX}{title}[{listed}]", sets=sets)
+    return FeatureAssignment(name=f"{PREFIX}{title}[{listed}]", sets=sets)
 
 
 def rooted(name: str) -> str:
@@ -162,6 +123,12 @@ def rooted(name: str) -> str:
             return f"{PREFIX}{expanded(text).absolute()}"
         parts = [part.partition("=") for part in text.split(",")]
         return PREFIX + ",".join(f"{key}{sign}{rooted(value)}" for key, sign, value in parts)
+    names = split_joined(name)
+    if len(names) > 1:
+        return "+".join(map(rooted, names))
+    if name.startswith(user_table.PREFIX):
+        file, pool = user_table.split_name(name)
+        return f"{user_table.PREFIX}{file.absolute()}" + ("" if pool == "mean" else f":pool={pool}")
     if name.startswith(encoders.PREFIX) and encoders.parse(name).folder:
         folder, colon, options = name.removeprefix(encoders.PREFIX).partition(":")
         return f"{encoders.PREFIX}{expanded(folder).absolute()}{colon}{options}"
@@ -197,18 +164,12 @@ def _written_out(text: str) -> LanguageSet:
 
 
 def _of_file(path: Path) -> LanguageSet:
-    return _validated(LanguageSet, read_toml(path, error=FeatureError), str(path))
+    return _validated(read_toml(path, error=FeatureError), str(path))
 
 
-@functools.cache
-def _presets() -> _Presets:
-    file = importlib.resources.files("clser_bench.tasks").joinpath(_FILE)
-    return _validated(_Presets, tomllib.loads(file.read_text(encoding="utf-8")), _FILE)
-
-
-def _validated(model: type[_M], values: object, where: str) -> _M:
+def _validated(values: object, where: str) -> LanguageSet:
     try:
-        return model.model_validate(values)
+        return LanguageSet.model_validate(values)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"

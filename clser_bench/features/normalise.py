@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.tables import Part, existing_table, new_table
+from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import Floats, Rows, Table
 from clser_bench.protocol import Normalisation

@@ -18,25 +18,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clser_bench.features.acoustic_names import PARAMETERS, RATE
+from clser_bench.features.columns import ACOUSTIC_PARAMETERS, RATE
 from clser_bench.features.spectrum import FRAME, HOP
 from clser_bench.problem import Floats
 
-WINDOW = round(RATE * float(PARAMETERS["pitch_window_seconds"]))
+WINDOW = round(RATE * float(ACOUSTIC_PARAMETERS["pitch_window_seconds"]))
 SIZE = 1024
 """Points of the Fourier transform: a window and the longest lag fit without wrapping."""
 
-BAND = round(SIZE * float(PARAMETERS["pitch_band_hz"]) / RATE)
+BAND = round(SIZE * float(ACOUSTIC_PARAMETERS["pitch_band_hz"]) / RATE)
 """Bins from here up are left out: a narrower band makes rounder peaks."""
 
-SHORTEST = int(RATE / float(PARAMETERS["pitch_high_hz"]))
-LONGEST = int(RATE / float(PARAMETERS["pitch_low_hz"])) + 1
-CANDIDATES = int(PARAMETERS["pitch_candidates"])
-VOICING_THRESHOLD = float(PARAMETERS["voicing_threshold"])
-SILENCE_THRESHOLD = float(PARAMETERS["silence_threshold"])
-OCTAVE_COST = float(PARAMETERS["octave_cost"])
-JUMP_COST = float(PARAMETERS["octave_jump_cost"])
-CHANGE_COST = float(PARAMETERS["voicing_change_cost"])
+SHORTEST = int(RATE / float(ACOUSTIC_PARAMETERS["pitch_high_hz"]))
+LONGEST = int(RATE / float(ACOUSTIC_PARAMETERS["pitch_low_hz"])) + 1
+CANDIDATES = int(ACOUSTIC_PARAMETERS["pitch_candidates"])
+VOICING_THRESHOLD = float(ACOUSTIC_PARAMETERS["voicing_threshold"])
+SILENCE_THRESHOLD = float(ACOUSTIC_PARAMETERS["silence_threshold"])
+OCTAVE_COST = float(ACOUSTIC_PARAMETERS["octave_cost"])
+JUMP_COST = float(ACOUSTIC_PARAMETERS["octave_jump_cost"])
+CHANGE_COST = float(ACOUSTIC_PARAMETERS["voicing_change_cost"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def _candidates(correlation: Tensor) -> tuple[Floats, Floats, Floats]:
     height = middle - slope.square() / (2 * curvature)
     # A peak above 1 comes of the correction by the window; it is reflected as in the paper.
     height = torch.where(height > 1, 1 / height, height)
-    cost = OCTAVE_COST * torch.log2(float(PARAMETERS["pitch_high_hz"]) / hertz.abs())
+    cost = OCTAVE_COST * torch.log2(float(ACOUSTIC_PARAMETERS["pitch_high_hz"]) / hertz.abs())
     strength, place = torch.where(is_peak, height - cost, -torch.inf).topk(CANDIDATES, dim=1)
     found = torch.where(torch.isfinite(strength), hertz.gather(1, place), 0.0)
     highest = torch.where(is_peak, height, 0.0).amax(1)

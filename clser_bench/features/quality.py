@@ -10,21 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clser_bench.features.acoustic_names import RATE
-from clser_bench.features.minimal_names import PARAMETERS
+from clser_bench.features.columns import MINIMAL_PARAMETERS, RATE
 from clser_bench.features.pitch import Pitch
 from clser_bench.features.spectrum import FRAME, HOP
 from clser_bench.problem import Floats, Rows
 
-WINDOW = round(RATE * float(PARAMETERS["harmonic_window_seconds"]))
+WINDOW = round(RATE * float(MINIMAL_PARAMETERS["harmonic_window_seconds"]))
 """Longer than a frame: the harmonics of a low voice lie 80 Hz apart."""
 
 SIZE = 2048
 """Points of the Fourier transform: bins of 8 Hz, so that a harmonic's peak is not missed."""
 
-_LEAST = float(PARAMETERS["least_periodic"])
-_REACH = float(PARAMETERS["harmonic_reach"])
-_LOW, _HIGH = float(PARAMETERS["third_low_hz"]), float(PARAMETERS["third_high_hz"])
+_LEAST = float(MINIMAL_PARAMETERS["least_periodic"])
+_REACH = float(MINIMAL_PARAMETERS["harmonic_reach"])
+_LOW, _HIGH = float(MINIMAL_PARAMETERS["third_low_hz"]), float(MINIMAL_PARAMETERS["third_high_hz"])
 _FLOOR = 1e-12
 
 

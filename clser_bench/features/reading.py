@@ -1,4 +1,4 @@
-"""The audio of an utterance: as it was when its corpus was read, or made worse on purpose."""
+"""The audio of an utterance: as it was when its corpus was read, or corrupted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CORRUPTED_RATE = 16_000
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted(Utterance):
-    """An utterance that is heard through a corruption.
+    """An utterance under a corruption.
 
     Attributes:
         original: content hash of the recording; `content` hashes it together with the corruption,
@@ -34,7 +34,7 @@ class Corrupted(Utterance):
 
 
 def corrupted_corpus(corpus: Corpus, corruption: Corruption) -> Corpus:
-    """The same corpus, to be heard through a corruption.
+    """The same corpus under a corruption.
 
     Args:
         corpus: as read from disk.
@@ -78,12 +78,12 @@ def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
             f"{utterance.path}: changed since the corpus was read; run the command again"
         )
     if isinstance(utterance, Corrupted):
-        audio = _worse(_resampled(audio, CORRUPTED_RATE, utterance.path), utterance)
+        audio = _under_corruption(_resampled(audio, CORRUPTED_RATE, utterance.path), utterance)
     return audio if rate is None else _resampled(audio, rate, utterance.path)
 
 
-def told(utterance: Utterance) -> str:
-    """How an utterance is named in an error: its file, and the corruption it is heard through."""
+def described(utterance: Utterance) -> str:
+    """The file of an utterance for an error, with the corruption where there is one."""
     if isinstance(utterance, Corrupted):
         return f"{utterance.path} with {utterance.corruption.name}"
     return str(utterance.path)
@@ -106,7 +106,7 @@ def _corrupted(utterance: Utterance, corruption: Corruption) -> Corrupted:
     return Corrupted(**fields, original=utterance.content, corruption=corruption)
 
 
-def _worse(audio: Audio, utterance: Corrupted) -> Audio:
+def _under_corruption(audio: Audio, utterance: Corrupted) -> Audio:
     from clser_bench.corpora.corrupt import corrupted  # noqa: PLC0415 (scipy.signal is slow)
 
     samples = corrupted(audio.samples, audio.rate, utterance.corruption, content=utterance.original)

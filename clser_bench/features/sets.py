@@ -1,21 +1,32 @@
-"""What a feature set is, and which there are. Importing this loads no audio library."""
+"""Feature sets: ways to turn speech into instants and a summary, found by name.
+
+Importing this loads no audio library.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.models import Encoder
-from clser_bench.features.encoders.names import Precision
+from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.features import columns, user_table
+from clser_bench.features.columns import INSTANTS, opensmile_columns
+from clser_bench.features.encoders.known import known_encoders, recommended_layer
+from clser_bench.features.encoders.models import Encoder, find_encoder
+from clser_bench.features.encoders.names import (
+    PREFIX,
+    Context,
+    Precision,
+    layer_numbers,
+    parse,
+)
+from clser_bench.features.user_table import UserTable
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, Value
-
-INSTANTS = 32
-"""t: how many spans an utterance is pooled to."""
 
 DTYPE = "float32"
 """Of every table."""
@@ -26,7 +37,13 @@ LONGEST_SECONDS = 30.0
 SHORTEST_SECONDS = 0.1
 """Shorter ones are padded with zeros on both sides to this."""
 
-Extract = Callable[[Floats, int], tuple[Floats, Floats]]
+ENCODER_VERSION = 1
+"""Raised when the features of encoders change though no model does."""
+
+DEFAULT_CONTEXT: Context = "padded"
+"""Of Whisper."""
+
+Extract = Callable[[str, Floats, int], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +54,22 @@ class Layer:
         encoder: the encoder.
         number: 0 is what enters the first layer.
         precision: of the arithmetic.
+        context: what Whisper's frames attend to; empty for other encoders.
     """
 
     encoder: Encoder
     number: int
     precision: Precision
+    context: Context | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSet:
     """A way to turn samples into instants and a summary.
 
-    The values come from one of three places: a module, utterance by utterance; a layer of an
-    encoder, batch by batch; or other sets, of which the columns of these names are averaged (one
-    set gives a choice of its columns, the layers of an encoder their mean).
+    The values come from a module, utterance by utterance; from a layer of an encoder, batch by
+    batch; or from other sets: the columns of these names averaged over them (one set gives a
+    choice of its columns, the layers of an encoder their mean), or all their columns side by side.
 
     Attributes:
         name: under which it is asked for.
@@ -61,7 +80,10 @@ class FeatureSet:
         summary: names of the f features of a summary.
         module: the module whose `extract` and `check` do the work; imported when first needed.
         layer: the encoder's layer that does.
+        table: the user's own file.
         parts: the sets that this one is made of.
+        joined: whether the columns of the parts are put side by side instead of averaged.
+        identity: takes the place of the name in the key.
     """
 
     name: str
@@ -72,14 +94,18 @@ class FeatureSet:
     summary: tuple[str, ...]
     module: str = ""
     layer: Layer | None = None
+    table: UserTable | None = None
     parts: tuple[FeatureSet, ...] = ()
+    joined: bool = False
+    identity: str = ""
 
     @functools.cached_property
     def key(self) -> str:
         """Hash of everything that determines the values: 64 hexadecimal digits."""
+        name = "joined" if self.joined else self.name
         identity: dict[str, Any] = {
-            # An encoder is named by its content: the same weights may lie in any folder.
-            "name": self.name if self.layer is None else "encoder",
+            # Weights and tables are named by their content: they may lie in any folder.
+            "name": "encoder" if self.layer else "table" if self.table else self.identity or name,
             "version": self.version,
             "parameters": [[name, value] for name, value in self.parameters],
             "dtype": DTYPE,
@@ -89,16 +115,25 @@ class FeatureSet:
         }
         if self.parts:
             identity["parts"] = [part.key for part in self.parts]
+        if self.joined:
+            identity["joined"] = True
         return digest(identity)
 
+    @property
+    def sources(self) -> tuple[FeatureSet, ...]:
+        """The sets that this one is made of in the end: itself where it has no parts."""
+        if not self.parts:
+            return (self,)
+        return tuple(dict.fromkeys(one for part in self.parts for one in part.sources))
+
     def check(self) -> None:
-        """Raise unless what the set needs is installed.
+        """Raise unless the set's dependencies are installed.
 
         Raises:
             MissingExtraError: an optional dependency is absent.
         """
         if self.module:
-            importlib.import_module(self.module).check()
+            importlib.import_module(self.module).check(self.name)
         for part in self.parts:
             part.check()
 
@@ -121,4 +156,275 @@ class FeatureSet:
         if samples.ndim != 1 or not len(samples):
             raise FeatureError(f"samples must be mono [samples] and not empty, got {samples.shape}")
         extract = cast(Extract, importlib.import_module(self.module).extract)
-        return extract(samples, rate)
+        return extract(self.name, samples, rate)
+
+
+_ACOUSTIC = FeatureSet(
+    name="acoustic",
+    version=1,
+    about="log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.ACOUSTIC_PARAMETERS.items())),
+    instants=columns.ACOUSTIC_INSTANTS,
+    summary=columns.ACOUSTIC_SUMMARY,
+    module="clser_bench.features.acoustic",
+)
+_MINIMAL = FeatureSet(
+    name="minimal",
+    version=1,
+    about="prosody, five MFCC, spectral shape and voice quality at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.MINIMAL_PARAMETERS.items())),
+    instants=columns.MINIMAL_INSTANTS,
+    summary=columns.MINIMAL_SUMMARY,
+    module="clser_bench.features.acoustic",
+)
+
+
+def _of_acoustic(
+    name: str, about: str, chosen: tuple[str, ...], *, extra: tuple[str, ...] = ()
+) -> FeatureSet:
+    """Some columns of `acoustic`.
+
+    Args:
+        name: of the set.
+        about: one line.
+        chosen: instants that it has, and whose statistics it has.
+        extra: further columns of the summary.
+    """
+    summary = [c for c in _ACOUSTIC.summary if c.partition("_")[2] in chosen or c in extra]
+    return FeatureSet(
+        name=name,
+        version=1,
+        about=about,
+        parameters=(),
+        instants=chosen,
+        summary=tuple(summary),
+        parts=(_ACOUSTIC,),
+    )
+
+
+def _opensmile(name: str, configuration: str, levels: str, about: str) -> FeatureSet:
+    parameters: dict[str, Value] = {
+        "set": configuration,
+        "levels": levels,
+        "rate": "as decoded",
+        "bits": 16,
+        "shortest_seconds": 0.1,
+    }
+    instants, summary = opensmile_columns(name)
+    return FeatureSet(
+        name=name,
+        version=1,
+        about=f"openSMILE {about} (extra opensmile)",
+        parameters=tuple(sorted(parameters.items())),
+        instants=instants,
+        summary=summary,
+        module="clser_bench.features.opensmile",
+    )
+
+
+_MAKERS: dict[str, Callable[[], FeatureSet]] = {
+    "mel": lambda: _of_acoustic("mel", "log-mel bands: 26 of acoustic's columns", columns.MEL),
+    "mfcc": lambda: _of_acoustic("mfcc", "MFCC: 13 of acoustic's columns", columns.MFCC),
+    "prosody": lambda: _of_acoustic(
+        "prosody",
+        "pitch, voicing, level, loudness and timing: acoustic without any spectrum",
+        columns.PROSODY,
+        extra=columns.TIMING,
+    ),
+    "minimal": lambda: _MINIMAL,
+    "acoustic": lambda: _ACOUSTIC,
+    "egemaps": lambda: _opensmile(
+        "egemaps", "eGeMAPSv02", "lld,func", "eGeMAPSv02: 25 low-level descriptors, 88 functionals"
+    ),
+    "compare16": lambda: _opensmile(
+        "compare16",
+        "ComParE_2016",
+        "lld,lld_de,func",
+        "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
+    ),
+}
+
+FEATURE_SETS = tuple(_MAKERS)
+"""The names of the acoustic sets."""
+
+
+def known_names() -> dict[str, str]:
+    """Every name for one corpus, with the name that it is short for."""
+    encoders = {name: f"{PREFIX}{one.model}" for name, one in known_encoders().items()}
+    return {**{name: name for name in FEATURE_SETS}, **encoders}
+
+
+def feature_set(name: str) -> FeatureSet:
+    """Find a feature set by any name but that of a set by language (`languages`).
+
+    Args:
+        name: of `known_names`, an encoder's (see `encoders.names.parse`), a table's
+            (`table:FILE`, see `user_table.parse`), or several of these joined by `+`.
+
+    Raises:
+        FeatureError: there is none of this name, or an encoder or a table cannot be used.
+    """
+    if name.startswith("set:"):
+        raise FeatureError(
+            f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
+        )
+    names = list(dict.fromkeys(split_joined(name)))
+    if len(names) == 1:
+        return _single(names[0])
+    parts = tuple(map(_single, names))
+    instants = [column for part in parts for column in part.instants]
+    summary = [column for part in parts for column in part.summary]
+    whole = FeatureSet(
+        name="+".join(part.name for part in parts),
+        version=1,
+        about="together: " + ", ".join(part.name for part in parts),
+        parameters=(),
+        instants=_distinct(instants),
+        summary=_distinct(summary),
+        parts=parts,
+        joined=True,
+    )
+    if all(part.parts == (_ACOUSTIC,) for part in parts):
+        # Columns of one table: each is taken once, and nothing is put side by side.
+        return dataclasses.replace(
+            whole,
+            instants=tuple(dict.fromkeys(instants)),
+            summary=tuple(dict.fromkeys(summary)),
+            parts=(_ACOUSTIC,),
+            joined=False,
+        )
+    return whole
+
+
+def split_joined(name: str) -> list[str]:
+    """The names that are joined by `+`; a `+` within a name (`layer=6+9`) does not divide it."""
+    names: list[str] = []
+    known = known_names()
+    for part in name.split("+"):
+        begins = part.partition(":")[0] in known or part.startswith((PREFIX, user_table.PREFIX))
+        if names and not begins:
+            names[-1] += f"+{part}"
+        else:
+            names.append(part)
+    return names
+
+
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """The same names, a later one of the same name with its number before it."""
+    seen: dict[str, int] = {}
+    distinct = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        distinct.append(name if seen[name] == 1 else f"{seen[name]}.{name}")
+    return tuple(distinct)
+
+
+def _single(name: str) -> FeatureSet:
+    head, colon, options = name.partition(":")
+    if head in _MAKERS and not colon:
+        return _MAKERS[head]()
+    if head in known_encoders():
+        return _encoder_set(f"{PREFIX}{known_encoders()[head].model}{colon}{options}")
+    if name.startswith(PREFIX):
+        return _encoder_set(name)
+    if name.startswith(user_table.PREFIX):
+        return _table_set(name)
+    raise FeatureError(
+        f"feature set '{name}' is unknown{did_you_mean(name, known_names())}; sets are joined by + "
+        "(mfcc+prosody, egemaps+hubert-large); encoders without a short name are hf:REPOSITORY or "
+        "hf:./FOLDER, your own features table:FILE"
+    )
+
+
+def _table_set(name: str) -> FeatureSet:
+    found = user_table.find_table(name)
+    parameters: dict[str, Value] = {"content": found.content, "pool": found.pool}
+    return FeatureSet(
+        name=found.name,
+        version=1,
+        about=f"{found.path.name}: {len(found.columns)} columns of your own",
+        parameters=tuple(sorted(parameters.items())),
+        instants=found.columns,
+        summary=_pooled_names(found.columns, found.pool) if found.frames else found.columns,
+        table=found,
+    )
+
+
+def _encoder_set(name: str) -> FeatureSet:
+    request = parse(name)
+    encoder = find_encoder(request)
+    if request.context and encoder.family != "whisper":
+        raise FeatureError(
+            f"encoder '{name}': context is for Whisper, which was trained on 30 s; "
+            f"{encoder.family} encodes an utterance as it is"
+        )
+    layers = layer_numbers(
+        request.layers or recommended_layer(encoder.name, count=encoder.layers),
+        count=encoder.layers,
+        name=name,
+    )
+    context: Context | None = None
+    if encoder.family == "whisper":
+        context = request.context or DEFAULT_CONTEXT
+    parts = tuple(layer_set(encoder, n, request.precision, context=context) for n in layers)
+    every = len(layers) == encoder.layers + 1
+    old = _encoder_name(encoder, "all" if every else "+".join(map(str, layers)), request.precision)
+    # Tables that were made before pools and contexts had names keep their keys.
+    as_before = request.pool == "mean+sd" and context in (None, "30s")
+    layer_names = f"layer {layers[0]}" if len(layers) == 1 else f"mean of {len(layers)} layers"
+    return FeatureSet(
+        name=f"{old}:pool={request.pool}" + (f":context={context}" if context else ""),
+        version=1,
+        about=f"{layer_names} of {encoder.name}",
+        parameters=(),
+        instants=parts[0].instants,
+        summary=_pooled_names(parts[0].instants, request.pool),
+        parts=parts,
+        identity=old if as_before else "layers",
+    )
+
+
+def layer_set(
+    encoder: Encoder, layer: int, precision: Precision, *, context: Context | None = None
+) -> FeatureSet:
+    """One layer of an encoder: mean instants, mean and deviation over frames.
+
+    Args:
+        encoder: the encoder.
+        layer: 0 is what enters the first layer.
+        precision: of the arithmetic.
+        context: of Whisper.
+    """
+    names = tuple(f"hidden{column:04d}" for column in range(encoder.size))
+    parameters: dict[str, Value] = {
+        "content": encoder.content,
+        "family": encoder.family,
+        "layer": layer,
+        "precision": precision,
+        "longest_seconds": LONGEST_SECONDS,
+        "shortest_seconds": SHORTEST_SECONDS,
+    }
+    if context not in (None, "30s"):  # the values of 30s are those from before there was a choice
+        parameters["context"] = context
+    return FeatureSet(
+        name=_encoder_name(encoder, str(layer), precision)
+        + (f":context={context}" if context else ""),
+        version=ENCODER_VERSION,
+        about=f"layer {layer} of {encoder.layers} of {encoder.name}",
+        parameters=tuple(sorted(parameters.items())),
+        instants=names,
+        summary=_pooled_names(names, "mean+sd"),
+        layer=Layer(encoder=encoder, number=layer, precision=precision, context=context),
+    )
+
+
+def _pooled_names(names: tuple[str, ...], pool: str) -> tuple[str, ...]:
+    """The columns of a summary by the statistics over frames that it has."""
+    return tuple(f"{statistic}_{name}" for statistic in pool.split("+") for name in names)
+
+
+def _encoder_name(encoder: Encoder, layers: str, precision: Precision) -> str:
+    """The name with its revision and layers; no path of this machine."""
+    how = "" if precision == "float32" else f":precision={precision}"
+    code = ":remote-code" if encoder.remote_code else ""
+    return f"{PREFIX}{encoder.name}@{encoder.revision}:layer={layers}{how}{code}"

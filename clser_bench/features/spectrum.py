@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from clser_bench.features.acoustic_names import BANDS, CEPSTRA, PARAMETERS, RATE
+from clser_bench.features.columns import ACOUSTIC_PARAMETERS, BANDS, CEPSTRA, RATE
 from clser_bench.features.torchaudio_import import load_torchaudio
 
-FRAME = round(RATE * float(PARAMETERS["frame_seconds"]))
-HOP = round(RATE * float(PARAMETERS["hop_seconds"]))
+FRAME = round(RATE * float(ACOUSTIC_PARAMETERS["frame_seconds"]))
+HOP = round(RATE * float(ACOUSTIC_PARAMETERS["hop_seconds"]))
 SIZE = 512
 """Points of the Fourier transform: the next power of two above a frame."""
 
-FLOOR = 10 ** (float(PARAMETERS["floor_db"]) / 10)
-RANGE = 10 ** (-float(PARAMETERS["range_db"]) / 10)
+FLOOR = 10 ** (float(ACOUSTIC_PARAMETERS["floor_db"]) / 10)
+RANGE = 10 ** (-float(ACOUSTIC_PARAMETERS["range_db"]) / 10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +38,8 @@ def _constants() -> _Constants:
         window=torch.hann_window(FRAME),
         bands=tools.melscale_fbanks(
             bins,
-            float(PARAMETERS["band_low_hz"]),
-            float(PARAMETERS["band_high_hz"]),
+            float(ACOUSTIC_PARAMETERS["band_low_hz"]),
+            float(ACOUSTIC_PARAMETERS["band_high_hz"]),
             BANDS,
             RATE,
         ),
@@ -102,7 +102,7 @@ def mel_columns(spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     constants = _constants()
     bands = spectrum @ constants.bands
     log_mel = decibel(bands, floor=torch.clamp(bands.max() * RANGE, min=FLOOR))
-    loudness = bands.pow(float(PARAMETERS["loudness_exponent"])).sum(1, keepdim=True)
+    loudness = bands.pow(float(ACOUSTIC_PARAMETERS["loudness_exponent"])).sum(1, keepdim=True)
     return log_mel, log_mel @ constants.cosines, loudness
 
 
@@ -127,7 +127,7 @@ def shape_columns(spectrum: Tensor) -> Tensor:
     centroid = share @ kilohertz
     spread = (share * (kilohertz - centroid[:, None]).square()).sum(1).sqrt()
     # Rounding may leave the sum below the share; the last bin is then the answer.
-    below = (share.cumsum(1) < float(PARAMETERS["rolloff_share"])).sum(1)
+    below = (share.cumsum(1) < float(ACOUSTIC_PARAMETERS["rolloff_share"])).sum(1)
     rolloff = kilohertz[below.clamp(max=len(kilohertz) - 1)]
     log_power = decibel(floored, floor=FLOOR / SIZE)
     columns = [centroid, spread, rolloff, *_tilt(floored, log_power), _flux(floored)]

@@ -1,15 +1,15 @@
-"""Statistics of the frames of an utterance: the summary of the feature set `acoustic`."""
+"""Frames of an utterance pooled to instants, and the statistics that make a summary."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.features.acoustic_names import (
+from clser_bench.features.columns import (
+    ACOUSTIC_INSTANTS,
+    ACOUSTIC_PARAMETERS,
     CEPSTRA,
-    INSTANT_NAMES,
     MFCC,
-    PARAMETERS,
     PROSODY,
     SHAPE,
 )
@@ -18,14 +18,47 @@ from clser_bench.problem import Floats
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-SECONDS = float(PARAMETERS["hop_seconds"])
+SECONDS = float(ACOUSTIC_PARAMETERS["hop_seconds"])
 
-_PITCH = INSTANT_NAMES.index("pitch")
-_LEVEL = INSTANT_NAMES.index("level")
-_LOUDNESS = INSTANT_NAMES.index("loudness")
-_MFCC = slice(INSTANT_NAMES.index(MFCC[0]), INSTANT_NAMES.index(MFCC[0]) + CEPSTRA)
+_PITCH = ACOUSTIC_INSTANTS.index("pitch")
+_LEVEL = ACOUSTIC_INSTANTS.index("level")
+_LOUDNESS = ACOUSTIC_INSTANTS.index("loudness")
+_MFCC = slice(ACOUSTIC_INSTANTS.index(MFCC[0]), ACOUSTIC_INSTANTS.index(MFCC[0]) + CEPSTRA)
 _LATE = slice(_PITCH, _PITCH + len(PROSODY) + len(SHAPE))
 _SHAPE = slice(_PITCH + len(PROSODY), _LATE.stop)
+
+
+def pool(frames: Floats, spans: int) -> Floats:
+    """Average frames over spans of equal length that cover them all, in order.
+
+    A span has `ceil(m / spans)` frames. Their starts are spread evenly, so neighbours overlap
+    where `m` is no multiple of `spans`; with fewer frames than spans, frames are repeated.
+
+    Args:
+        frames: [m, d], m at least 1.
+        spans: t.
+
+    Returns:
+        float32 [t, d].
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    count = len(frames)
+    if not count:
+        raise ValueError("pool needs at least one frame")
+    length = -(-count // spans)
+    starts = np.arange(spans) * (count - length) // max(spans - 1, 1)
+    members = starts[:, None] + np.arange(length)
+    means: Floats = frames[members].mean(axis=1, dtype=np.float64).astype(np.float32)
+    return means
+
+
+def pooled(frames: Floats, pool: str) -> Floats:
+    """Statistics over frames [m, d] side by side, such as mean and deviation of `mean+sd` [f]."""
+    wide = frames.astype(np.float64)
+    statistics = {"mean": wide.mean(axis=0), "sd": wide.std(axis=0)}
+    return np.concatenate([statistics[name] for name in pool.split("+")]).astype(np.float32)
 
 
 def active(level: Floats) -> slice:
@@ -36,15 +69,15 @@ def active(level: Floats) -> slice:
     Args:
         level: [m] in dB.
     """
-    (loud,) = np.nonzero(level >= level.max() - float(PARAMETERS["trim_db"]))
+    (loud,) = np.nonzero(level >= level.max() - float(ACOUSTIC_PARAMETERS["trim_db"]))
     return slice(int(loud[0]), int(loud[-1]) + 1)
 
 
 def summarise(frames: Floats, voiced: Flags) -> Floats:
-    """Compute the columns `SUMMARY_NAMES`, in that order.
+    """Compute the columns `ACOUSTIC_SUMMARY`, in that order.
 
     Args:
-        frames: [m, d], the columns `INSTANT_NAMES`; m at least 1.
+        frames: [m, d], the columns `ACOUSTIC_INSTANTS`; m at least 1.
         voiced: [m].
 
     Returns:
@@ -99,7 +132,7 @@ def _timing(values: Doubles, voiced: Flags) -> Doubles:
         [
             np.log2(seconds),
             voiced.mean(),
-            (level <= level.max() - float(PARAMETERS["pause_db"])).mean(),
+            (level <= level.max() - float(ACOUSTIC_PARAMETERS["pause_db"])).mean(),
             _mean_length(stretches),
             _mean_length(_stretches(~voiced)),
             len(stretches) / seconds,

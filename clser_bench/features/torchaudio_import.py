@@ -33,7 +33,7 @@ def load_torchaudio() -> ModuleType:
         return importlib.import_module("torchaudio")
     except ModuleNotFoundError as error:
         raise FeatureError(
-            "torchaudio is not installed, and the feature set 'acoustic' needs it: "
+            "torchaudio is not installed, and acoustic features and encoders need it: "
             "pip install torchaudio"
         ) from error
     except (OSError, ImportError, RuntimeError) as error:

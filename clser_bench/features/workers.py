@@ -18,8 +18,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class WorkerDiedError(FeatureError):
+    """A worker process died while it worked on a task."""
+
+
 def run_tasks(
-    function: Callable[[T], R], tasks: Sequence[T], *, workers: int | None
+    function: Callable[[T], R], tasks: Sequence[T], *, workers: int | None, apart: bool = False
 ) -> Iterator[R]:
     """Run a function on each task, in processes where that pays.
 
@@ -31,20 +35,21 @@ def run_tasks(
         tasks: its arguments, picklable.
         workers: processes; None for one per core that this process may use; with 1, or for one
             task, everything runs in this process.
+        apart: never in this process: the function may kill the one that runs it.
 
     Yields:
         What the function returned, in the order in which tasks finished.
 
     Raises:
-        FeatureError: a worker ended without a word.
+        WorkerDiedError: a worker process died.
     """
     count = min(cores() if workers is None else workers, len(tasks))
-    if count < 2:
+    if count < 2 and not (apart and tasks):
         yield from map(function, tasks)
         return
     # Spawn: a fork after torch has started its threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    pool = ProcessPoolExecutor(max(count, 1), mp_context=context, initializer=_begin)
     try:
         waiting = {pool.submit(function, task) for task in tasks}
         while waiting:
@@ -52,8 +57,8 @@ def run_tasks(
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
-        raise FeatureError(
-            "a worker process ended without a word: out of memory, or killed, or started from a "
+        raise WorkerDiedError(
+            "a worker process died unexpectedly: out of memory, or killed, or started from a "
             "script without `if __name__ == '__main__':`; run again with fewer workers"
         ) from error
     finally:
@@ -74,6 +79,6 @@ def _begin() -> None:
 
 
 def _follow(sentinel: int) -> None:
-    """End this process, wherever it stands, when its parent is gone."""
+    """End this process when its parent is gone."""
     connection.wait([sentinel])
     os._exit(1)

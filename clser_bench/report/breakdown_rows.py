@@ -105,7 +105,7 @@ class Reader:
             StoreError: stored predictions or answers are damaged.
         """
         rows = [_EMPTY]
-        for item in self._store.predicted([line.slice]):
+        for item in self._store.predicted_of([line.slice]):
             if item.pair in self._pairs:
                 names = np.array(self._classes[item.pair], dtype=object)
                 sheet = self._sheet(item.answers, item.pair)

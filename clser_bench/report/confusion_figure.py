@@ -68,7 +68,7 @@ def count_confusions(
     place = {name: row for row, name in enumerate(classes)}
     sums = {number: np.zeros((len(classes), len(classes)), np.int64) for number in numbers}
     truths: dict[str, npt.NDArray[np.int64]] = {}
-    for item in store.predicted(numbers):
+    for item in store.predicted_of(numbers):
         if item.answers not in truths:
             truths[item.answers] = store.answers(item.answers).y
         rows = np.array([place[name] for name in of_pair[item.slice, item.pair]], np.int64)

@@ -156,7 +156,7 @@ def _of_suite(
     folders: Mapping[str, Path],
     manifests: Mapping[str, Corpus],
 ) -> Choice:
-    table = suite.pairs(config.protocol.normalisation)
+    table = suite.pairs(config.condition.normalisation)
     pairs = _filtered(config, suite, table)
     choice = Choice(
         suite=suite.name, pairs=pairs, table=table, folders=folders, manifests=manifests
@@ -191,7 +191,7 @@ def _custom(
     for pair in pairs:
         source, target = choice.spec(pair.source), choice.spec(pair.target)
         try:
-            classes_of(source, target, fixed4=config.protocol.fixed4)
+            classes_of(source, target, classes=config.condition.classes)
         except SpecError as error:
             reasons.append(f"{pair} is left out: {error}")
         else:
@@ -207,7 +207,7 @@ def _filtered(config: RunConfig, suite: Suite, table: tuple[Pair, ...]) -> tuple
     for pair in config.pairs:
         if pair in table:
             continue
-        normalisation = config.protocol.normalisation
+        normalisation = config.condition.normalisation
         out = suite.not_under.get(normalisation, ())
         for code in (pair.source, pair.target):
             if code in out:

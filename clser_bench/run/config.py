@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from clser_bench.corpora import corruptions
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.features.aligned import DEFAULT_ALIGNMENT, check_alignment
+from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import rooted
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
-from clser_bench.protocol import Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.run.select import SELECTIONS
 
 Scheduler = Literal["ray", "local"]
@@ -38,7 +38,7 @@ class RunConfig:
         methods: names of methods and routines; `all` for every one, but ablations.
         shots: labelled utterances per class, one or several.
         seeds: number of draws.
-        protocol: the rules that all methods share; its selection is one of `SELECTIONS`.
+        condition: the rules that all methods share; its selection is one of `SELECTIONS`.
         settings: hyper-parameters set by the user.
         results: the results file.
         scheduler: `ray` (worker processes), or `local` (this process, for debugging).
@@ -61,7 +61,7 @@ class RunConfig:
     methods: tuple[str, ...] = DEFAULT_METHODS
     shots: tuple[Shots, ...] = (5,)
     seeds: int = 5
-    protocol: Protocol = dataclasses.field(default_factory=Protocol)
+    condition: Condition = dataclasses.field(default_factory=Condition)
     settings: Settings = ()
     results: Path = DEFAULT_RESULTS
     scheduler: Scheduler = "ray"
@@ -78,7 +78,7 @@ class RunConfig:
         if self.scheduler not in ("ray", "local"):
             known = did_you_mean(self.scheduler, ("ray", "local"))
             raise SpecError(f"scheduler '{self.scheduler}' is unknown{known}")
-        selection = self.protocol.selection
+        selection = self.condition.selection
         if selection not in SELECTIONS:
             known = did_you_mean(selection, SELECTIONS)
             raise SpecError(f"selection '{selection}' is unknown{known}")
@@ -106,9 +106,10 @@ class RunConfig:
             "methods": list(self.methods),
             "shots": list(self.shots),
             "seeds": self.seeds,
-            "protocol": {
-                **dataclasses.asdict(self.protocol),
-                "features": rooted(self.protocol.features),
+            "condition": {
+                **dataclasses.asdict(self.condition),
+                "unlabelled": list(self.condition.unlabelled),
+                "features": rooted(self.condition.features),
             },
             "settings": {name: dict(values) for name, values in self.settings},
             "scheduler": self.scheduler,
@@ -142,7 +143,7 @@ class RunConfig:
                 methods=tuple(stored["methods"]),
                 shots=tuple(stored["shots"]),
                 seeds=stored["seeds"],
-                protocol=Protocol(**stored["protocol"]),
+                condition=_condition(stored),
                 settings=as_settings(stored["settings"]),
                 results=results,
                 scheduler=stored["scheduler"],
@@ -159,6 +160,15 @@ class RunConfig:
             raise SpecError(
                 f"{results}: the last run's options cannot be read ({error!r}); repeat its command"
             ) from error
+
+
+def _condition(stored: Mapping[str, Any]) -> Condition:
+    """The rules of a stored request, as this version or an earlier one wrote them."""
+    values = dict(stored["condition"] if "condition" in stored else stored["protocol"])
+    if values.pop("fixed4", False):
+        values["classes"] = "fixed4"
+    values["unlabelled"] = tuple(values.get("unlabelled", ()))
+    return Condition(**values)
 
 
 def as_settings(values: Mapping[str, Mapping[str, Value]]) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 from clser_bench.corpora.corpus import read_corpus
 from clser_bench.corpora.corruptions import Corruption
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.aligned import ANCHORS
-from clser_bench.features.extract import feature_table
-from clser_bench.features.languages import Heard, find_set
-from clser_bench.features.reading import corrupted_corpus
-from clser_bench.features.sets import FeatureSet
+from clser_bench.features.align import ANCHORS
+from clser_bench.features.extract import extract_tables
+from clser_bench.features.languages import FeatureAssignment
+from clser_bench.features.sets import feature_set
 from clser_bench.problem import Table
 from clser_bench.progress import Progress
 from clser_bench.run.choice import Choice
@@ -40,14 +38,14 @@ class Read:
     anchors: Mapping[str, Table]
     targets: Mapping[str, Table]
     target_anchors: Mapping[str, Table]
-    heard: Heard
+    heard: FeatureAssignment
     cache: Path
 
 
 def read(
     choice: Choice,
     config: RunConfig,
-    heard: Heard,
+    heard: FeatureAssignment,
     *,
     cache: Path,
     progress: Progress,
@@ -80,47 +78,29 @@ def read(
                 progress=progress,
             )
         )
-    extracted = functools.partial(_extracted, heard, config, cache=cache, progress=progress)
-    tables, anchors = extracted(corpora)
-    targets, target_anchors = tables, anchors
-    if corruption is not None:
-        codes = dict.fromkeys(pair.target for pair in choice.pairs)
-        worse = {code: corrupted_corpus(corpora[code], corruption) for code in codes}
-        targets, target_anchors = extracted(worse)
-    return Read(
-        corpora=corpora,
-        tables=tables,
-        anchors=anchors,
-        targets=targets,
-        target_anchors=target_anchors,
-        heard=heard,
-        cache=cache,
-    )
-
-
-def _extracted(
-    heard: Heard,
-    config: RunConfig,
-    corpora: Mapping[str, Corpus],
-    *,
-    cache: Path,
-    progress: Progress,
-) -> tuple[dict[str, Table], dict[str, Table]]:
-    """The tables of corpora by code, and those of their anchors where the alignment needs them."""
-
-    def table(corpus: Corpus, features: FeatureSet) -> Table:
-        return feature_table(
+    needs_anchors = config.align == "anchors" and not heard.one
+    targets = {pair.target for pair in choice.pairs}
+    extracted = {
+        code: extract_tables(
             corpus,
-            features,
+            (heard.sets[code], *([feature_set(ANCHORS)] if needs_anchors else [])),
             cache=cache,
+            corruption=corruption if code in targets else None,
+            skip_bad=config.skip_bad,
             workers=config.workers,
             devices=config.devices,
             progress=progress,
         )
-
-    needs_anchors = config.align == "anchors" and not heard.one
-    tables = {code: table(corpus, heard.sets[code]) for code, corpus in corpora.items()}
-    anchors = {
-        code: table(corpus, find_set(ANCHORS)) for code, corpus in corpora.items() if needs_anchors
+        for code, corpus in corpora.items()
     }
-    return tables, anchors
+    return Read(
+        corpora={code: one.corpus for code, one in extracted.items()},
+        tables={code: one.tables[0] for code, one in extracted.items()},
+        anchors={code: one.tables[-1] for code, one in extracted.items() if needs_anchors},
+        targets={code: one.corrupted[0] for code, one in extracted.items()},
+        target_anchors={
+            code: one.corrupted[-1] for code, one in extracted.items() if needs_anchors
+        },
+        heard=heard,
+        cache=cache,
+    )

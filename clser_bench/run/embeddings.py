@@ -74,7 +74,7 @@ def embeddings(
         raise SpecError(f"'{name}' has no network: embeddings are those of trained methods")
     config = dataclasses.replace(config, seeds=seed + 1)
     cache = cache_folder()
-    ground = prepare(config, config.protocol, cache=cache, progress=progress, say=say)
+    ground = prepare(config, config.condition, cache=cache, progress=progress, say=say)
     plan = plan_of(ground, ((0, card) for card in read_cards([name], settings, cache=cache)))
     (trial,) = [one for one in plan.trials if one.seed == seed]
     job = plan.jobs(trial)[0]

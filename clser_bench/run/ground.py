@@ -5,7 +5,6 @@ Made once; the populations of a sweep are planned on it one after the other.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ from pathlib import Path
 
 from clser_bench.corpora.corruptions import Corruption
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.aligned import written
-from clser_bench.features.languages import hear
+from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.problem import SkippedFile, Trial
 from clser_bench.progress import Progress
-from clser_bench.protocol import Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.run import select
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.config import RunConfig
@@ -35,7 +33,7 @@ class Ground:
 
     Attributes:
         config: the request.
-        protocol: the rules, the features' name with nothing left open.
+        condition: the rules, the features' name with nothing left open.
         suite: name of the suite.
         table: all ordered pairs of the suite.
         corpora: by code.
@@ -45,7 +43,7 @@ class Ground:
     """
 
     config: RunConfig
-    protocol: Protocol
+    condition: Condition
     suite: str
     table: tuple[Pair, ...]
     corpora: Mapping[str, Corpus]
@@ -56,7 +54,7 @@ class Ground:
 
 def prepare(
     config: RunConfig,
-    protocol: Protocol,
+    condition: Condition,
     *,
     cache: Path,
     progress: Progress,
@@ -67,7 +65,7 @@ def prepare(
 
     Args:
         config: the request.
-        protocol: the rules in force.
+        condition: the rules in force.
         cache: the cache folder.
         progress: told about reading and extraction.
         say: told what was chosen, a line each.
@@ -78,26 +76,32 @@ def prepare(
         ClserError: anything that is wrong with the request or the corpora.
     """
     choice = choose(config, cache=cache, progress=progress, say=say)
-    if protocol.selection == select.OTHER_PAIRS:
+    if condition.selection == select.OTHER_PAIRS:
         select.check(choice.suite, choice.table, asked=config.pairs)
-    heard = hear(config.protocol.features, {code: choice.spec(code) for code in choice.known})
-    features = written(heard, config.align, corruption=corruption)
-    protocol = dataclasses.replace(protocol, features=features)
+    heard = resolve_feature_sets(
+        config.condition.features, {code: choice.spec(code) for code in choice.known}
+    )
+    condition = condition.replace(
+        suite=choice.suite,
+        features=heard.name,
+        alignment="" if heard.one else config.align,
+        corruption="" if corruption is None else corruption.name,
+    )
     have = read(choice, config, heard, cache=cache, progress=progress, corruption=corruption)
-    tables = Sides(have, protocol, align=config.align)
+    tables = Sides(have, condition, align=config.align)
     return Ground(
         config=config,
-        protocol=protocol,
+        condition=condition,
         suite=choice.suite,
         table=choice.table,
         corpora=have.corpora,
-        facts=read_facts(choice, have, protocol, tables=tables),
-        folds=_folds(have, protocol, tables=tables),
+        facts=read_facts(choice, have, condition, tables=tables),
+        folds=_folds(have, condition, tables=tables),
         skipped=tuple(item for corpus in have.corpora.values() for item in corpus.skipped),
     )
 
 
-def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:
+def _folds(have: Read, condition: Condition, *, tables: Tables) -> Folds:
     @functools.cache
     def made(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
         return build(
@@ -106,7 +110,7 @@ def _folds(have: Read, protocol: Protocol, *, tables: Tables) -> Folds:
             classes=classes,
             shots=shots,
             seed=seed,
-            protocol=protocol,
+            condition=condition,
             tables=tables,
         )
 

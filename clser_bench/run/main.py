@@ -15,6 +15,7 @@ from clser_bench.corpora.corruptions import Corruption, parse
 from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
 from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Condition
 from clser_bench.run import select
 from clser_bench.run.choice import Say
 from clser_bench.run.config import RunConfig
@@ -32,8 +33,7 @@ class Summary:
     Attributes:
         results: the results file.
         suite: name of the suite.
-        selection: how hyper-parameters were chosen.
-        features: the features' name, with nothing left open; of the clean condition.
+        condition: of the clean target; nothing is left open in it but the number of shots.
         planned: trials asked for.
         found: of them, stored before.
         ok: of them, stored with a score by now, whether by this run or before.
@@ -44,8 +44,7 @@ class Summary:
 
     results: Path
     suite: str
-    selection: str
-    features: str
+    condition: Condition
     planned: int
     found: int
     ok: int
@@ -106,9 +105,9 @@ def _planned(
     plan = make_plan(config, corruption=corruption, progress=progress, say=say)
     if criterion is None or criterion.looks != "source":
         return plan, None
-    rules = dataclasses.replace(config.protocol, setting="held-out")
+    rules = dataclasses.replace(config.condition, setting="held-out")
     held = make_plan(
-        dataclasses.replace(config, protocol=rules), corruption=corruption, progress=progress
+        dataclasses.replace(config, condition=rules), corruption=corruption, progress=progress
     )
     return plan, held
 
@@ -119,12 +118,12 @@ def _criterion(config: RunConfig) -> Objective | None:
     Raises:
         SpecError: it keeps labels back, and there are too few, or the setting is not the usual.
     """
-    name = config.protocol.selection
+    name = config.condition.selection
     if name not in OBJECTIVES:
         return None
     for shots in config.shots:
         refuse_few(OBJECTIVES[name], shots)
-    if OBJECTIVES[name].looks == "source" and config.protocol.setting != "transductive":
+    if OBJECTIVES[name].looks == "source" and config.condition.setting != "transductive":
         raise SpecError(
             f"--select {name} keeps labels back in the transductive setting; leave --inductive out"
         )
@@ -133,7 +132,7 @@ def _criterion(config: RunConfig) -> Objective | None:
 
 def _choose(plan: Plan, held: Plan | None, criterion: Objective | None, store: Store) -> None:
     """Store which points are taken, where the rules ask for a choice."""
-    if plan.protocol.selection == select.OTHER_PAIRS:
+    if plan.condition.selection == select.OTHER_PAIRS:
         ids = [trial.id for trial in plan.trials]
         _remember(plan, select.choose(plan.trials, store.uars(ids)), store)
     elif criterion is not None:
@@ -210,8 +209,7 @@ def _summary(plans: Sequence[Plan], store: Store, *, found: int, interrupted: bo
     return Summary(
         results=plan.config.results,
         suite=plan.suite,
-        selection=plan.protocol.selection,
-        features=plan.protocol.features,
+        condition=plan.condition,
         planned=len(ids),
         found=found,
         ok=states.count("ok"),

@@ -16,7 +16,7 @@ from clser_bench.files import cache_folder
 from clser_bench.hashing import seed_of
 from clser_bench.problem import AnswerKey, Job, SkippedFile, Trial
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards, read_points
 from clser_bench.run.choice import Say
@@ -36,7 +36,7 @@ class Plan:
 
     Attributes:
         config: the request.
-        protocol: the rules; as requested, with how hyper-parameters were chosen.
+        condition: the rules; as requested, with how hyper-parameters were chosen.
         suite: name of the suite.
         table: all ordered pairs of the suite.
         trials: every trial, method by method; where a point is to be chosen, those of all points,
@@ -48,7 +48,7 @@ class Plan:
     """
 
     config: RunConfig
-    protocol: Protocol
+    condition: Condition
     suite: str
     table: tuple[Pair, ...]
     trials: tuple[Trial, ...]
@@ -75,7 +75,7 @@ class Plan:
             if (card.name, card.parameters) in used:
                 before = notes[card.name].assumes_prior.split("/") if card.name in notes else []
                 priors = "/".join(dict.fromkeys((*before, card.assumes_prior)))
-                role = "oracle" if self.protocol.selection == ORACLE else card.role
+                role = "oracle" if self.condition.selection == ORACLE else card.role
                 note = MethodNote(assumes_prior=priors, role=role, note=card.note)
                 notes[card.name] = note
         return notes
@@ -148,16 +148,16 @@ def make_plan(
         ClserError: anything that is wrong with the request, the corpora or the methods.
     """
     place = cache_folder() if cache is None else cache
-    protocol = _protocol(config, points=points)
-    cards = _cards(config, protocol, cache=place)
+    condition = _condition(config, points=points)
+    cards = _cards(config, condition, cache=place)
     ground = prepare(
-        config, protocol, cache=place, progress=progress, say=say, corruption=corruption
+        config, condition, cache=place, progress=progress, say=say, corruption=corruption
     )
     plan = plan_of(ground, cards)
-    if select.several(protocol):
+    if select.several(condition):
         methods = len({card.name for _, card in cards})
         say(
-            f"selection {protocol.selection}: {len(plan.trials)} trials of {len(cards)} points of "
+            f"selection {condition.selection}: {len(plan.trials)} trials of {len(cards)} points of "
             f"{methods} methods"
         )
     return plan
@@ -174,7 +174,7 @@ def plan_of(ground: Ground, cards: Iterable[tuple[int, Card]], *, mixed: bool = 
     chosen = tuple(cards)
     return Plan(
         config=ground.config,
-        protocol=ground.protocol,
+        condition=ground.condition,
         suite=ground.suite,
         table=ground.table,
         trials=tuple(
@@ -184,7 +184,7 @@ def plan_of(ground: Ground, cards: Iterable[tuple[int, Card]], *, mixed: bool = 
                 card,
                 ground.config,
                 ground.facts,
-                protocol=select.of_point(ground.protocol, number),
+                condition=select.of_point(ground.condition, number),
             )
         ),
         cards=tuple(card for _, card in chosen),
@@ -194,7 +194,7 @@ def plan_of(ground: Ground, cards: Iterable[tuple[int, Card]], *, mixed: bool = 
     )
 
 
-def _cards(config: RunConfig, protocol: Protocol, *, cache: Path) -> tuple[tuple[int, Card], ...]:
+def _cards(config: RunConfig, condition: Condition, *, cache: Path) -> tuple[tuple[int, Card], ...]:
     """The cards of all methods with the numbers of their points, the shipped ones 0."""
     names = expand(config.methods)
     settings = {name: dict(values) for name, values in config.settings}
@@ -205,17 +205,17 @@ def _cards(config: RunConfig, protocol: Protocol, *, cache: Path) -> tuple[tuple
                 f"run{did_you_mean(name, names)}"
             )
     shipped = read_cards(names, settings, cache=cache)
-    if not select.several(protocol):
+    if not select.several(condition):
         return tuple((0, card) for card in shipped)
-    if protocol.selection == select.POINTS:
+    if condition.selection == select.POINTS:
         shipped = tuple(card for card in shipped if card.points)
     return read_points(shipped, settings, cache=cache)
 
 
-def _protocol(config: RunConfig, *, points: bool) -> Protocol:
+def _condition(config: RunConfig, *, points: bool) -> Condition:
     """The rules; a table must not call hyper-parameters that the user set the shipped defaults."""
     if points:
-        return dataclasses.replace(config.protocol, selection=select.POINTS)
-    if config.settings and config.protocol.selection == "default":
-        return dataclasses.replace(config.protocol, selection="given")
-    return config.protocol
+        return dataclasses.replace(config.condition, selection=select.POINTS)
+    if config.settings and config.condition.selection == "default":
+        return dataclasses.replace(config.condition, selection="given")
+    return config.condition

@@ -133,13 +133,13 @@ def narrowed(
     """
     # a method that is set must be among the methods, and without it the selection had another name
     named = dict.fromkeys((*methods, *(method for method, _ in config.settings)))
-    if suite == CUSTOM and not config.pairs and config.protocol.selection != OTHER_PAIRS:
+    if suite == CUSTOM and not config.pairs and config.condition.selection != OTHER_PAIRS:
         asked = pairs  # others may have more corpora than these
     else:
         asked = config.pairs
     # manifests stand alone where no suite is named, even if a folder of corpora is known
     alone = suite == CUSTOM and config.suite is None and bool(config.manifests)
-    stored = config.protocol.features
+    stored = config.condition.features
     written = portable(stored) if is_set(stored) or is_local(stored) else features
     return RunConfig(
         suite=None if alone else suite,
@@ -147,7 +147,7 @@ def narrowed(
         methods=tuple(named),
         shots=(shots,),
         seeds=config.seeds,
-        protocol=dataclasses.replace(config.protocol, features=written),
+        condition=dataclasses.replace(config.condition, features=written),
         settings=config.settings,
         skip_bad=config.skip_bad,
         align=config.align,
@@ -194,7 +194,7 @@ def command(config: RunConfig, *, folder: bool, manifests: int) -> str:
 
 
 def _options(config: RunConfig, folder: bool, manifests: int) -> Iterator[str]:
-    rules = config.protocol
+    rules = config.condition
     yield from () if config.suite is None else ("--suite", config.suite)
     yield from ("--corpora", "DIR") if folder else ()
     yield from ("--manifest", "FILE") * manifests
@@ -206,7 +206,7 @@ def _options(config: RunConfig, folder: bool, manifests: int) -> Iterator[str]:
     yield from ("--normalise", rules.normalisation, "--target-prior", rules.prior)
     yield from ("--select", rules.selection)
     yield from ("--inductive",) if rules.setting == "inductive" else ()
-    yield from ("--fixed4",) if rules.fixed4 else ()
+    yield from ("--fixed4",) if rules.classes == "fixed4" else ()
     yield from ("--skip-bad",) if config.skip_bad else ()
     yield from ("--corrupt", ",".join(config.corruptions)) if config.corruptions else ()
     for method, values in config.settings:

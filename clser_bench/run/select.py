@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run.sweep.objectives import DEV, OBJECTIVES, ORACLE
 from clser_bench.store.records import candidate
 
@@ -30,21 +30,21 @@ Point = dict[Pair, list[Trial]]
 """The trials of one point of a method with one number of shots."""
 
 
-def several(protocol: Protocol) -> bool:
+def several(condition: Condition) -> bool:
     """Whether the rules ask for all points of a method."""
-    return protocol.selection in (OTHER_PAIRS, *CRITERIA, ORACLE, POINTS)
+    return condition.selection in (OTHER_PAIRS, *CRITERIA, ORACLE, POINTS)
 
 
-def of_point(protocol: Protocol, number: int) -> Protocol:
+def of_point(condition: Condition, number: int) -> Condition:
     """The rules under which the trials of one point are planned.
 
     Args:
-        protocol: the rules.
+        condition: the rules.
         number: of the point; of no effect where a method has but one under these rules.
     """
-    if not several(protocol):
-        return protocol
-    return dataclasses.replace(protocol, selection=candidate(protocol.selection, number))
+    if not several(condition):
+        return condition
+    return dataclasses.replace(condition, selection=candidate(condition.selection, number))
 
 
 def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
@@ -90,7 +90,7 @@ def choose(trials: Sequence[Trial], uars: Mapping[str, float]) -> tuple[Trial, .
     groups: dict[tuple[str, str], dict[str, Point]] = {}
     for trial in trials:
         group = groups.setdefault((trial.method, str(trial.shots)), {})
-        point = group.setdefault(trial.protocol.selection, {})
+        point = group.setdefault(trial.condition.selection, {})
         point.setdefault(trial.pair, []).append(trial)
     chosen = []
     for labelled in groups.values():
@@ -119,5 +119,5 @@ def relabelled(trial: Trial, selection: str) -> Trial:
         trial: of a point.
         selection: its name.
     """
-    protocol = dataclasses.replace(trial.protocol, selection=selection)
-    return dataclasses.replace(trial, protocol=protocol)
+    condition = dataclasses.replace(trial.condition, selection=selection)
+    return dataclasses.replace(trial, condition=condition)

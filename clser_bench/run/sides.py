@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.aligned import aligned, refuse_alike, shares_names
-from clser_bench.features.joined import joined
+from clser_bench.features.align import aligned, refuse_alike, shares_names
+from clser_bench.features.cache import concatenated
 from clser_bench.features.normalise import normalised
 from clser_bench.problem import Rows, Table
-from clser_bench.protocol import Protocol
+from clser_bench.protocol import Condition
 from clser_bench.run.corpora import Read
 
 
@@ -21,14 +21,14 @@ class Sides:
 
     Args:
         have: the corpora with their features.
-        protocol: its normalisation is used; in the setting `held-out` the source's rows stand
+        condition: its normalisation is used; in the setting `held-out` the source's rows stand
             below those of the target.
         align: how feature sets that differ are aligned; `none` leaves them as they are.
     """
 
-    def __init__(self, have: Read, protocol: Protocol, *, align: str) -> None:
-        self._have, self._how, self._align = have, protocol.normalisation, align
-        self._joins = protocol.setting == "held-out"
+    def __init__(self, have: Read, condition: Condition, *, align: str) -> None:
+        self._have, self._how, self._align = have, condition.normalisation, align
+        self._joins = condition.setting == "held-out"
         self._made: dict[tuple[str, str, bytes], Table] = {}
         self._pairs: dict[tuple[str, str, bytes], tuple[Table, Table]] = {}
 
@@ -44,7 +44,7 @@ class Sides:
         """
         first, second = self._sides(source, target, rows)
         if self._joins:
-            return first, joined(second, first, cache=self._have.cache)
+            return first, concatenated(second, first, cache=self._have.cache)
         return first, second
 
     def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:

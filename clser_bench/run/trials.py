@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clser_bench.corpora.model import Corpus
 from clser_bench.hashing import digest
 from clser_bench.problem import Table, Trial
-from clser_bench.protocol import Pair, Protocol, Shots, classes_of
+from clser_bench.protocol import Condition, Pair, Shots, classes_of
 from clser_bench.run.cards import Card
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
@@ -36,14 +36,14 @@ class PairFacts:
 
 
 def read_facts(
-    choice: Choice, have: Read, protocol: Protocol, *, tables: Tables
+    choice: Choice, have: Read, condition: Condition, *, tables: Tables
 ) -> tuple[PairFacts, ...]:
     """What the trials of each pair share.
 
     Args:
         choice: the pairs.
         have: their corpora.
-        protocol: the rules.
+        condition: the rules.
         tables: gives the normalised feature tables.
     """
     made = []
@@ -53,7 +53,7 @@ def read_facts(
         made.append(
             PairFacts(
                 pair=pair,
-                classes=classes_of(source.spec, target.spec, fixed4=protocol.fixed4),
+                classes=classes_of(source.spec, target.spec, classes=condition.classes),
                 source_key=_side_key(source, source_table),
                 target_key=_side_key(target, target_table),
                 synthetic=source.spec.synthetic or target.spec.synthetic,
@@ -63,7 +63,7 @@ def read_facts(
 
 
 def trials_of(
-    card: Card, config: RunConfig, facts: Iterable[PairFacts], *, protocol: Protocol
+    card: Card, config: RunConfig, facts: Iterable[PairFacts], *, condition: Condition
 ) -> Iterator[Trial]:
     """The trials of a method at one point, by shots, pair and draw.
 
@@ -71,20 +71,19 @@ def trials_of(
         card: the method.
         config: the request.
         facts: of the pairs.
-        protocol: the rules, with the selection under which the trials are planned.
+        condition: the rules, with the selection under which the trials are planned.
     """
     for shots in dict.fromkeys(config.shots):
         for fact in facts:
-            for seed in range(1 if _once(card, shots, protocol) else config.seeds):
+            for seed in range(1 if _once(card, shots, condition) else config.seeds):
                 yield Trial(
                     pair=fact.pair,
                     classes=fact.classes,
-                    shots=shots,
                     seed=seed,
                     method=card.name,
                     version=card.version,
                     parameters=card.parameters,
-                    protocol=protocol,
+                    condition=condition.replace(shots=shots),
                     source_key=fact.source_key,
                     target_key=fact.target_key,
                     engine_version=card.engine_version,
@@ -92,10 +91,10 @@ def trials_of(
                 )
 
 
-def _once(card: Card, shots: Shots, protocol: Protocol) -> bool:
+def _once(card: Card, shots: Shots, condition: Condition) -> bool:
     """Whether all draws are alike: with all labels, or where the draw is not looked at."""
     if card.role == "oracle":
-        return protocol.concentration() is None
+        return condition.concentration() is None
     return shots == "all" and card.deterministic
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from clser_bench.errors import ClserError
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import AnswerKey, Trial, Value
-from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Pair, Protocol, parse_shots
+from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Pair
 from clser_bench.store.heading import FORMAT, Heading, Part, Sheet
+from clser_bench.store.queries import condition_of
 from clser_bench.store.records import STATUSES, predictions
 from clser_bench.store.submission import CONTROL, Entry, FaultyError, Measure
 
@@ -117,23 +118,24 @@ def check_trial(path: Path, where: str, cells: Mapping[str, Any], heading: Headi
         trial = Trial(
             pair=_pair(path, where, cells["source"], cells["target"]),
             classes=classes,
-            shots=parse_shots(cells["shots"]),
             seed=cells["seed"],
             method=cells["method"],
             version=cells["version"],
             parameters=_parameters(path, where, cells["parameters"]),
-            protocol=Protocol(
-                features=cells["features"],
-                normalisation=cells["normalisation"],
-                setting=cells["setting"],
-                prior=cells["prior"],
-                fixed4=part.fixed4,
-                selection=part.selection,
+            condition=condition_of(
+                part.suite,
+                cells["features"],
+                cells["normalisation"],
+                cells["setting"],
+                cells["prior"],
+                part.fixed4,
+                part.selection,
+                cells["shots"],
+                cells["protocol_version"],
             ),
             source_key=cells["source_key"],
             target_key=cells["target_key"],
             engine_version=cells["engine_version"],
-            protocol_version=cells["protocol_version"],
             synthetic=cells["synthetic"],
         )
     except FaultyError:
@@ -144,15 +146,20 @@ def check_trial(path: Path, where: str, cells: Mapping[str, Any], heading: Headi
         raise FaultyError(path, where, f"id {cells['id']!r}: the other columns give {trial.id!r}")
     own = _rules(trial)
     for number in parts:
-        if _rules(heading.parts[number]) != own:
+        if _part_rules(heading.parts[number]) != own:
             raise FaultyError(path, where, f"part {number}: has other rules than the row")
     return trial
 
 
-def _rules(of: Trial | Part) -> tuple[str | int, ...]:
-    rules = of.protocol if isinstance(of, Trial) else of
-    shared = (rules.features, rules.normalisation, rules.setting, rules.prior)
-    return (*shared, str(of.shots), of.method, of.protocol_version)
+def _rules(trial: Trial) -> tuple[str | int, ...]:
+    own = trial.condition
+    shared = (own.features_label, own.normalisation, own.setting, own.prior)
+    return (*shared, str(own.shots), trial.method, own.protocol_version)
+
+
+def _part_rules(part: Part) -> tuple[str | int, ...]:
+    shared = (part.features, part.normalisation, part.setting, part.prior)
+    return (*shared, part.shots, part.method, part.protocol_version)
 
 
 def check_result(

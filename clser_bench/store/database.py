@@ -9,11 +9,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from clser_bench.hashing import digest
 from clser_bench.problem import AnswerKey, SkippedFile, Trial
-from clser_bench.protocol import Pair
+from clser_bench.protocol import Condition, Pair
 from clser_bench.store import queries, schema, writing
 from clser_bench.store.blobs import pack_options
 from clser_bench.store.records import (
@@ -26,6 +29,9 @@ from clser_bench.store.records import (
     Slice,
     Tally,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Store:
@@ -98,7 +104,7 @@ class Store:
                 "pairs": [str(pair) for pair in pairs],
                 "config": options,
                 "methods": [[n, m.assumes_prior, m.role, m.note] for n, m in notes.items()],
-                "trials": [[trial.id, trial.protocol.selection] for trial in trials],
+                "trials": [[trial.id, trial.condition.selection] for trial in trials],
             }
         )
         with schema.guarded(self.path), schema.transaction(self._connection):
@@ -214,14 +220,81 @@ class Store:
         with schema.guarded(self.path):
             return queries.points(self._connection, slices)
 
-    def predicted(self, slices: Sequence[int]) -> Iterator[Predicted]:
+    def predicted_of(self, slices: Sequence[int]) -> Iterator[Predicted]:
         """Predicted classes of the ok trials of slices.
 
         Raises:
             StoreError: a blob is damaged; names the trial.
         """
         with schema.guarded(self.path):
-            yield from queries.predicted(self._connection, slices)
+            yield from queries.predicted_slices(self._connection, slices)
+
+    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, str, npt.NDArray[np.uint8]]]:
+        """Predicted classes of those trials that are ok, in order of trial id.
+
+        Args:
+            ids: trial ids.
+
+        Yields:
+            Trial id, hash of the answer key, and predicted classes, uint8 [n].
+
+        Raises:
+            StoreError: a blob is damaged; names the trial.
+        """
+        with schema.guarded(self.path):
+            yield from queries.predicted_of(self._connection, ids)
+
+    def frame(
+        self, wanted: Mapping[str, str] | None = None, *, candidates: bool = False
+    ) -> pd.DataFrame:
+        """A row for each planned trial, of the latest plan of each condition and method.
+
+        Columns: every field of `Condition` (`shots` as text, `unlabelled` joined by `+`), `method`,
+        `title`, `role`, `assumes_prior`, `uses`, `note`, `kind`, `version`, `source`, `target`,
+        `pair` ("B→C"), `emotions` (tuple of classes), `seed`, `status` (`ok`, `failed`,
+        `not_applicable`, or empty where nothing is stored), `reason`, `uar`, `war`, `macro_f1`
+        (percent; NaN unless ok), `seconds`, `energy` (joules), `parameters` (tuple of pairs),
+        `tables` (hex digits of both feature tables), `synthetic`, `trial` (id), `answers` (hash of
+        the answer key), `configuration` (0 for the default).
+
+        Args:
+            wanted: values that a condition must have, as `Condition.matches` takes them.
+            candidates: whether to include the trials of configurations from which one is chosen.
+        """
+        from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
+
+        with schema.guarded(self.path):
+            return frames.frame(self._connection, wanted or {}, candidates=candidates)
+
+    def predictions(self, ids: Sequence[str]) -> pd.DataFrame:
+        """A row for each scored utterance of those trials that are ok.
+
+        Columns: `trial` (id), `utterance`, `speaker` (categories), `y` and `predicted` (uint8,
+        index into the trial's emotions).
+
+        Args:
+            ids: trial ids.
+
+        Raises:
+            StoreError: a blob is damaged; names the trial.
+        """
+        from clser_bench.store import frames  # noqa: PLC0415
+
+        with schema.guarded(self.path):
+            return frames.predictions(self._connection, ids)
+
+    def pairs(self, suite: str) -> tuple[Pair, ...]:
+        """Pairs of a suite in table order: those of its largest plan, then what others add."""
+        found: dict[Pair, None] = {}
+        for run in sorted(self.runs(), key=lambda run: (-len(run.pairs), run.pairs)):
+            if run.suite == suite:
+                found.update(dict.fromkeys(run.pairs))
+        return tuple(found)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every condition that a plan asked for, in the order of tables; no candidates."""
+        found = {item.condition for item in self.slices() if not item.candidate}
+        return tuple(sorted(found, key=Condition.order))
 
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
         """A stored answer key, by its hash.

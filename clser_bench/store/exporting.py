@@ -88,7 +88,7 @@ def _chosen(
     """The slices asked for in a fixed order, and how many of an older protocol are left out."""
     every = queries.latest_slices(connection)
     for what, asked, known in (
-        ("suite", [] if suite is None else [suite], {item.suite for item in every}),
+        ("suite", [] if suite is None else [suite], {item.condition.suite for item in every}),
         ("method", methods or (), {item.method for item in every}),
     ):
         for name in asked:
@@ -99,9 +99,9 @@ def _chosen(
     found = [
         item
         for item in every
-        if suite in (None, item.suite) and (not methods or item.method in methods)
+        if suite in (None, item.condition.suite) and (not methods or item.method in methods)
     ]
-    new = [item for item in found if item.protocol_version == PROTOCOL_VERSION]
+    new = [item for item in found if item.condition.protocol_version == PROTOCOL_VERSION]
     return sorted(new, key=lambda item: part_of(item).rules), len(found) - len(new)
 
 
@@ -125,7 +125,7 @@ def _heading(
     ids: Sequence[str],
     shorten: Callable[[str], str],
 ) -> Heading:
-    suites: dict[str, dict[tuple[str, str], None]] = {item.suite: {} for item in slices}
+    suites: dict[str, dict[tuple[str, str], None]] = {item.condition.suite: {} for item in slices}
     # as tables order pairs: those of the largest plan, then what others add
     for run in sorted(queries.runs(connection), key=lambda run: (-len(run.pairs), run.pairs)):
         if run.suite in suites:

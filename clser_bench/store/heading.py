@@ -87,6 +87,19 @@ def part_of(item: Slice) -> Part:
     Args:
         item: the slice.
     """
-    values = {name: getattr(item, name) for name in Part.model_fields if hasattr(item, name)}
-    said = {"assumes_prior": item.note.assumes_prior, "role": item.note.role}
-    return Part(**values | said | {"note": item.note.note})
+    condition = item.condition
+    return Part(
+        suite=condition.suite,
+        features=condition.features_label,
+        normalisation=condition.normalisation,
+        setting=condition.setting,
+        prior=condition.prior,
+        fixed4=condition.classes == "fixed4",
+        selection=condition.selection,
+        shots=str(condition.shots),
+        protocol_version=condition.protocol_version,
+        method=item.method,
+        assumes_prior=item.note.assumes_prior,
+        role=item.note.role,  # type: ignore[arg-type]  # checked by MethodNote
+        note=item.note.note,
+    )

@@ -42,7 +42,7 @@ def pool(connection: sqlite3.Connection, submission: Submission) -> list[Part]:
     mine = {
         part_of(item).rules: item
         for item in queries.latest_slices(connection)
-        if item.protocol_version == PROTOCOL_VERSION
+        if item.condition.protocol_version == PROTOCOL_VERSION
     }
     members: list[list[Trial]] = [[] for _ in submission.heading.parts]
     for entry in submission.entries:

@@ -188,7 +188,7 @@ def _put_scores(connection: sqlite3.Connection, entry: Entry) -> int:
 
 def _problem(trial: Trial) -> tuple[Any, ...]:
     """What two trials share that must have the same answers."""
-    rules = trial.protocol
+    rules = trial.condition
     drawn = (*trial.classes, str(trial.shots), trial.seed)
     place = (trial.pair.source, trial.pair.target, trial.target_key, rules.setting, rules.prior)
-    return (*place, trial.protocol_version, *drawn)
+    return (*place, rules.protocol_version, *drawn)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clser_bench.errors import StoreError
 from clser_bench.problem import AnswerKey, Trial, Value
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair, parse_shots
 from clser_bench.store.blobs import unpack_array, unpack_metrics
 from clser_bench.store.records import (
     MethodNote,
@@ -158,25 +161,63 @@ def latest_slices(connection: sqlite3.Connection) -> tuple[Slice, ...]:
     )
     latest: dict[tuple[object, ...], Slice] = {}
     for row in rows:
-        *rules, version, method, prior, role, note = row[2:]
-        latest[*rules, method] = Slice(
+        method, prior, role, note = row[11:]
+        latest[*row[2:10], method] = Slice(
             id=row[0],
             run=row[1],
-            suite=rules[0],
-            features=rules[1],
-            normalisation=rules[2],
-            setting=rules[3],
-            prior=rules[4],
-            fixed4=bool(rules[5]),
-            selection=rules[6],
-            shots=rules[7],
-            protocol_version=version,
+            condition=condition_of(*row[2:11]),
             method=method,
             note=MethodNote()
             if role is None
             else MethodNote(assumes_prior=prior, role=role, note=note),
         )
     return tuple(latest.values())
+
+
+_LABEL = re.compile(
+    r"(.+?)(?:, aligned by (\w+))?(?:, target ([a-z]+:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?))?", re.DOTALL
+)
+
+
+def condition_of(  # noqa: PLR0917 (columns in their order)
+    suite: str,
+    label: str,
+    normalisation: str,
+    setting: str,
+    prior: str,
+    fixed4: int,
+    selection: str,
+    shots: str,
+    version: int,
+) -> Condition:
+    """The condition of columns of schema 2, where one text holds features and what is done to them.
+
+    Args:
+        suite: its name.
+        label: as `Condition.features_label` writes it.
+        normalisation: as in `Condition`, like all that follow.
+        setting: see there.
+        prior: see there.
+        fixed4: 1 for the classes `fixed4`.
+        selection: see there.
+        shots: a number as text, or `all`.
+        version: of the protocol.
+    """
+    parts = _LABEL.fullmatch(label)
+    features, alignment, corruption = parts.groups(default="") if parts else (label, "", "")
+    return Condition(
+        suite=suite,
+        features=features,
+        alignment=alignment,
+        corruption=corruption,
+        normalisation=normalisation,  # type: ignore[arg-type]  # checked by Condition
+        setting=setting,  # type: ignore[arg-type]
+        prior=prior,
+        classes="fixed4" if fixed4 else "shared",
+        selection=selection,
+        shots=parse_shots(shots),
+        protocol_version=version,
+    )
 
 
 def planned(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Planned]:
@@ -221,7 +262,7 @@ def points(connection: sqlite3.Connection, slices: Sequence[int]) -> list[Pointe
     ]
 
 
-def predicted(connection: sqlite3.Connection, slices: Sequence[int]) -> Iterator[Predicted]:
+def predicted_slices(connection: sqlite3.Connection, slices: Sequence[int]) -> Iterator[Predicted]:
     """Predicted classes of the ok trials of slices.
 
     Raises:
@@ -238,6 +279,21 @@ def predicted(connection: sqlite3.Connection, slices: Sequence[int]) -> Iterator
     for part, source, target, seed, key, blob, method in rows:
         what = f"predictions of trial {method}, {source}→{target}, seed {seed}"
         yield Predicted(part, Pair(source, target), seed, key, unpack_array(blob, what))
+
+
+def predicted_of(
+    connection: sqlite3.Connection, ids: Sequence[str]
+) -> Iterator[tuple[str, str, npt.NDArray[np.uint8]]]:
+    """The arrays of `Store.predicted`."""
+    rows = connection.execute(
+        """SELECT r.trial, r.answers, c.classes
+        FROM records r JOIN predictions c ON c.trial = r.trial
+        WHERE r.status = 'ok' AND r.trial IN (SELECT value FROM json_each(?))
+        ORDER BY r.trial""",
+        (json.dumps(list(ids)),),
+    )
+    for trial, key, blob in rows:
+        yield trial, key, unpack_array(blob, f"predictions of trial {trial[:12]}")
 
 
 def tally(connection: sqlite3.Connection, run: int | None) -> Tally:
@@ -270,27 +326,21 @@ def _notes(connection: sqlite3.Connection, run: int) -> dict[str, MethodNote]:
     }
 
 
-def _trial(row: Sequence[object]) -> Trial:
-    (source, target, classes, shots, seed, method, version, parameters, features, normalisation,
-     setting, prior, fixed4, source_key, target_key, engine, rules, synthetic) = row  # fmt: skip
+def _trial(row: Sequence[Any]) -> Trial:
+    (source, target, classes, shots, seed, method, edition, parameters, features, normalisation,
+     setting, prior, fixed4, source_key, target_key, engine, version, synthetic) = row  # fmt: skip
     return Trial(
         pair=Pair(str(source), str(target)),
         classes=tuple(json.loads(str(classes))),
-        shots="all" if shots == "all" else int(str(shots)),
         seed=int(str(seed)),
         method=str(method),
-        version=int(str(version)),
+        version=int(str(edition)),
         parameters=_parameters(str(parameters)),
-        protocol=Protocol(
-            features=str(features),
-            normalisation=normalisation,  # type: ignore[arg-type]
-            setting=setting,  # type: ignore[arg-type]
-            prior=str(prior),
-            fixed4=bool(fixed4),
+        condition=condition_of(
+            "", features, normalisation, setting, prior, fixed4, "default", shots, version
         ),
         source_key=str(source_key),
         target_key=str(target_key),
         engine_version=int(str(engine)),
-        protocol_version=int(str(rules)),
         synthetic=bool(synthetic),
     )

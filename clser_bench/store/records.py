@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clser_bench.problem import Floats, Rows, Trial, Value
-from clser_bench.protocol import Pair
+from clser_bench.protocol import Condition, Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
 ROLES = ("ranked", "bound", "oracle")
@@ -146,37 +146,21 @@ class Slice:
     Attributes:
         id: its number.
         run: the plan's number.
-        suite: of the plan.
-        features: name of the feature set.
-        normalisation: whose statistics the z-scores use.
-        setting: transductive or inductive.
-        prior: of the target.
-        fixed4: only four classes.
-        selection: how hyper-parameters were chosen.
-        shots: labelled utterances per class; an integer or `all`.
-        protocol_version: of the rules.
+        condition: the rules.
         method: its name.
         note: what tables say of it.
     """
 
     id: int
     run: int
-    suite: str
-    features: str
-    normalisation: str
-    setting: str
-    prior: str
-    fixed4: bool
-    selection: str
-    shots: str
-    protocol_version: int
+    condition: Condition
     method: str
     note: MethodNote
 
     @property
     def candidate(self) -> bool:
         """Whether it is a point that a selection chooses from; tables leave it out."""
-        return "/" in self.selection
+        return "/" in self.condition.selection
 
 
 class Planned(NamedTuple):

@@ -119,7 +119,7 @@ def _put_answers(connection: sqlite3.Connection, record: Record) -> str:
 
 
 def _columns(trial: Trial) -> tuple[str | int, ...]:
-    rules = trial.protocol
+    rules = trial.condition
     return (
         trial.id,
         trial.pair.source,
@@ -130,15 +130,15 @@ def _columns(trial: Trial) -> tuple[str | int, ...]:
         trial.method,
         trial.version,
         json.dumps(trial.parameters),
-        rules.features,
+        rules.features_label,
         rules.normalisation,
         rules.setting,
         rules.prior,
-        rules.fixed4,
+        int(rules.classes == "fixed4"),
         trial.source_key,
         trial.target_key,
         trial.engine_version,
-        trial.protocol_version,
+        rules.protocol_version,
         trial.synthetic,
     )
 
@@ -158,16 +158,16 @@ def sliced(trials: Sequence[Trial]) -> dict[tuple[Any, ...], list[tuple[int, Tri
     slices: dict[tuple[Any, ...], list[tuple[int, Trial]]] = {}
     taken: dict[tuple[Any, ...], str] = {}
     for position, trial in enumerate(trials):
-        rules = trial.protocol
+        rules = trial.condition
         key = (
-            rules.features,
+            rules.features_label,
             rules.normalisation,
             rules.setting,
             rules.prior,
-            rules.fixed4,
+            int(rules.classes == "fixed4"),
             rules.selection,
             str(trial.shots),
-            trial.protocol_version,
+            rules.protocol_version,
             trial.method,
         )
         place = (*key, trial.pair, trial.seed)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from clser_bench import registry
 from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
-from clser_bench.features.joined import joined
+from clser_bench.features.cache import concatenated
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
-from clser_bench.protocol import Protocol, Shots
+from clser_bench.protocol import Condition, Shots
 from clser_bench.splits import Fold, Tables, build, draw, hold_out
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
@@ -27,7 +27,7 @@ CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
 TARGET = memory_corpus("T", {**COUNTS, "fear": 33})
-RULES = Protocol(setting="held-out")
+RULES = Condition(setting="held-out")
 NAMES = sorted(registry.entries())
 SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
 
@@ -40,7 +40,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 
     def both(source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
         own, other = plain(source, target, rows)
-        return own, joined(other, own, cache=folder)
+        return own, concatenated(other, own, cache=folder)
 
     return both
 
@@ -49,7 +49,7 @@ def fold_of(
     tables: Tables, source: Corpus = SOURCE, target: Corpus = TARGET, *, shots: Shots = 10
 ) -> Fold:
     [fold] = build(
-        source, target, classes=CLASSES, shots=shots, seed=0, protocol=RULES, tables=tables
+        source, target, classes=CLASSES, shots=shots, seed=0, condition=RULES, tables=tables
     )
     return fold
 

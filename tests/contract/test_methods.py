@@ -15,7 +15,7 @@ from clser_bench import registry
 from clser_bench.cli.main import app
 from clser_bench.hashing import digest_array
 from clser_bench.problem import Job, Labelled, Outcome, Problem, Table
-from clser_bench.protocol import Protocol, Setting
+from clser_bench.protocol import Condition, Setting
 from clser_bench.splits import build
 from clser_bench.train.contract import POINTS, Fitted, Trained
 from clser_bench.train.execute import execute
@@ -118,7 +118,7 @@ def test_a_poisoned_answer_key_changes_nothing(name: str, setting: Setting) -> N
             classes=("anger", "fear", "sadness"),
             shots=3,
             seed=0,
-            protocol=Protocol(setting=setting),
+            condition=Condition(setting=setting),
             tables=content_tables(),
         )
         outcomes = [run(name, fold.problem) for fold in folds]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clser_bench.features.catalogue import feature_set, layer_set
 from clser_bench.features.encoders.models import Encoder
+from clser_bench.features.sets import feature_set, layer_set
 from clser_bench.hashing import generator
 
 RATE = 16_000

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from clser_bench.cli import comparing, main
-from clser_bench.report.comparison import compare
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.tables import leaderboard
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
@@ -45,7 +45,7 @@ def rows(results, *arguments):
 
 def test_the_rows_are_those_of_the_comparison(results):
     with Store(results, create=False) as store:
-        (table,) = leaderboard(store, shots=5, intervals=False)
+        (table,) = leaderboard(store, wanted={"shots": "5"}, intervals=False)
         found = compare(store, table)
     told = {
         (row["method"], row["other"]): row

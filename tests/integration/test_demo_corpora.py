@@ -22,7 +22,7 @@ from clser_bench.corpora.find import find_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.demo import demo_corpora
 from clser_bench.demo.takes import takes
-from clser_bench.features.catalogue import feature_set
+from clser_bench.features.sets import feature_set
 from clser_bench.protocol import classes_of
 
 CODES = suites()["demo"].corpora

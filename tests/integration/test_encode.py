@@ -12,14 +12,15 @@ from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import FeatureError
-from clser_bench.features.catalogue import feature_set
+from clser_bench.features import extract
+from clser_bench.features.columns import INSTANTS
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
-from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features.sets import feature_set
+from clser_bench.features.summaries import pool
 from clser_bench.features.workers import run_tasks
 
 COUNT = 70
@@ -56,7 +57,7 @@ def no_encoder(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "wavlm-large", "data2vec-audio"])
 def test_every_row_is_its_own_utterance(kind: str, corpus, tmp_path: Path):
-    name = f"hf:{save_tiny(kind, tmp_path)}:layer=2"
+    name = f"hf:{save_tiny(kind, tmp_path)}:layer=2:pool=mean+sd"
     table = feature_table(corpus, name, cache=tmp_path / "cache")
     subject = Loaded(find_encoder(parse(name)), (2,))
     for row, utterance in enumerate(corpus.utterances):
@@ -124,7 +125,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
     name = f"hf:{hubert}:layer=3"
-    write = run.write_shard
+    write = extract.write_shard
     written: list[Path] = []
 
     def stop(path: Path, shard: object) -> None:
@@ -133,12 +134,12 @@ def test_an_unbroken_run_and_one_that_was_stopped(
         written.append(path)
         write(path, shard)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "write_shard", stop)
+    monkeypatch.setattr(extract, "write_shard", stop)
     with pytest.raises(KeyboardInterrupt):
         feature_table(corpus, name, cache=tmp_path)
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
-    monkeypatch.setattr(run, "write_shard", write)
+    monkeypatch.setattr(extract, "write_shard", write)
     progress = Counting()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT

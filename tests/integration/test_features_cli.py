@@ -13,11 +13,10 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.features import human_size
 from clser_bench.cli.main import app
-from clser_bench.features.catalogue import feature_set
-from clser_bench.features.files import write_file
-from clser_bench.features.sets import INSTANTS, FeatureSet
-from clser_bench.features.shards import Shard, describe_shards, shard_path, write_shard
-from clser_bench.features.tables import new_table
+from clser_bench.features.cache import Shard, describe_shards, new_table, shard_path, write_shard
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.sets import FeatureSet, feature_set
+from clser_bench.features.storage import write_file
 from clser_bench.hashing import digest
 
 ACOUSTIC, EGEMAPS, OLD = feature_set("acoustic"), feature_set("egemaps"), feature_set("mfcc")
@@ -135,7 +134,7 @@ def damage(cache: Path) -> dict[Path, str]:
     second.write_bytes(content)
     table = cache / "tables" / digest("t")
     np.save(table / "summary.npy", np.zeros((2, 4), np.float32))
-    return {first: "", second: "the checksum does not fit", table: "3 rows of instants, 2 of"}
+    return {first: "", second: "the checksum does not fit", table: "the checksum does not fit"}
 
 
 def test_verify_names_each_damaged_file_with_the_reason(call: Call, cache: Path) -> None:
@@ -158,7 +157,7 @@ def test_verify_removes_only_what_is_damaged_and_then_finds_nothing(
     before = snapshot(cache)
     done = call("verify", "--remove")
     assert done.exit_code == 1
-    assert "3 damaged; 3 removed, and the next run makes them anew." in done.stderr
+    assert "3 damaged; 3 removed, and the next run makes them again." in done.stderr
     gone = {cache / name for name in set(before) - set(snapshot(cache))}
     assert {path if path in expected else path.parent for path in gone} == set(expected)
     assert call("verify").exit_code == 0

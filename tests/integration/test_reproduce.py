@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
 from clser_bench.run.config import RunConfig
 from tests.tiny import write_corpora, write_method
@@ -324,14 +324,14 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
     config = provenance.narrowed(
-        RunConfig(protocol=Protocol(features=stored)),
+        RunConfig(condition=Condition(features=stored)),
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
         methods=("sere",),
         shots=5,
     )
-    assert config.protocol.features == named
+    assert config.condition.features == named
     assert provenance.is_local(named) == ("./" in named)
 
 

@@ -62,7 +62,8 @@ def made(call: Call, places: tuple[str, ...]) -> Callable[[str], dict]:
     assert done.exit_code == 0, done.output
 
     def card(features: str) -> dict:
-        written = call("card", "--features", features, "--out", "card.json")
+        corruption = features.partition(", target ")[2] or "clean"
+        written = call("card", "--corruption", corruption, "--out", "card.json")
         assert written.exit_code == 0, written.output
         return json.loads(Path("card.json").read_text())
 
@@ -83,7 +84,7 @@ def verdicts(done: Result) -> list[str]:
 
 def conditions(results: Path) -> set[str]:
     with Store(results, create=False) as store:
-        return {record.trial.protocol.features for record in store.records()}
+        return {record.trial.condition.features_label for record in store.records()}
 
 
 def draws(card: dict) -> list[list[float]]:
@@ -120,7 +121,7 @@ def test_the_command_of_the_card_makes_the_same_trials(
         with Store(results, create=False) as store:
             trials = [record.trial for record in store.records()]
         wanted = ("minimal", NOISY)
-        ids.append({trial.id for trial in trials if trial.protocol.features in wanted})
+        ids.append({trial.id for trial in trials if trial.condition.features_label in wanted})
     assert ids[0] == ids[1]
     assert len(ids[0]) == 12
 
@@ -157,7 +158,7 @@ def test_aligned_sets_are_corrupted_again(call: Call, places: tuple[str, ...]) -
     assert done.exit_code == 0, done.output
     (name,) = [name for name in conditions(ORIGINAL) if "clip" in name]
     assert name.endswith(", aligned by anchors, target clip:10")
-    assert call("card", "--features", name, "--out", "card.json").exit_code == 0
+    assert call("card", "--corruption", "clip:10", "--out", "card.json").exit_code == 0
     again = call("reproduce", "card.json", *places)
     assert again.exit_code == 0, again.output
     assert verdicts(again) == ["identical"] * 3

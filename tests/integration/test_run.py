@@ -16,7 +16,7 @@ import pytest
 
 from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.report.tables import leaderboard, render
 from clser_bench.run import local, main
 from clser_bench.run.config import RunConfig, parse_settings
@@ -83,8 +83,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     assert summary == Summary(
         results=asked.results,
         suite="custom",
-        selection="default",
-        features="minimal",
+        condition=Condition(suite="custom"),
         planned=24,
         found=0,
         ok=24,
@@ -191,7 +190,7 @@ def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
 
 
 def test_both_folds_of_the_inductive_setting_make_one_record(config: Config) -> None:
-    asked = config(protocol=Protocol(setting="inductive"), seeds=1)
+    asked = config(condition=Condition(setting="inductive"), seeds=1)
     plan = make_plan(asked)
     folds = [plan.jobs(trial) for trial in plan.trials]
     assert {len(jobs) for jobs in folds} == {2}
@@ -214,7 +213,7 @@ def test_settings_name_themselves_and_are_other_trials(config: Config) -> None:
     run(config())
     asked = config(settings=parse_settings(["near.weight=2"]))
     summary = run(asked)
-    assert (summary.selection, summary.found, summary.ok) == ("given", 0, 12)
+    assert (summary.condition.selection, summary.found, summary.ok) == ("given", 0, 12)
     with Store(asked.results) as store:
         assert {t.rules.selection for t in leaderboard(store)} == {"default", "given"}
 
@@ -244,7 +243,7 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
         ({"settings": (("near", (("weight", 11.0),)),)}, SpecError, "weight=11.0: allowed is"),
         ({"settings": (("near", (("wieght", 1.0),)),)}, SpecError, "did you mean 'weight'"),
         ({"settings": (("dann", (("steps", 1),)),)}, SpecError, "not among the methods"),
-        ({"protocol": Protocol(features="acustic")}, ClserError, "acustic"),
+        ({"condition": Condition(features="acustic")}, ClserError, "acustic"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
@@ -311,7 +310,7 @@ def test_the_demo_runs_where_no_corpora_are_named(
 
 
 def test_what_is_sent_holds_no_answer(config: Config) -> None:
-    plan = make_plan(config(methods=("near",), protocol=Protocol(setting="inductive")))
+    plan = make_plan(config(methods=("near",), condition=Condition(setting="inductive")))
     open_ids = {trial.id for trial in plan.trials}
     packs = plan.packs(
         open_ids=open_ids, failed_ids=(), grouping=(lambda job: job.method, lambda _: 64)

@@ -13,7 +13,7 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Value
-from clser_bench.protocol import Protocol
+from clser_bench.protocol import Condition
 from clser_bench.report.tables import leaderboard
 from clser_bench.run import main
 from clser_bench.run.config import RunConfig
@@ -45,7 +45,7 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
             methods=("near",),
             shots=(2,),
             seeds=2,
-            protocol=Protocol(selection=selection),
+            condition=Condition(selection=selection),
             results=tmp_path / "results.sqlite",
             scheduler="local",
             workers=1,
@@ -58,7 +58,11 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
 def chosen(config: RunConfig) -> Chosen:
     """The weight of each pair and draw in the latest plan of the selection."""
     with Store(config.results, create=False) as store:
-        (part,) = [item for item in store.slices() if item.selection == config.protocol.selection]
+        (part,) = [
+            item
+            for item in store.slices()
+            if item.condition.selection == config.condition.selection
+        ]
         (last,) = [item for item in store.runs() if item.id == part.run]
         ids = set(store.planned_ids(last.id))
         return {
@@ -71,7 +75,7 @@ def every_point(config: RunConfig, setting: str) -> dict[tuple[str, int], dict[V
     found: dict[tuple[str, int], dict[Value, Any]] = defaultdict(dict)
     with Store(config.results, create=False) as store:
         for r in store.records(status="ok"):
-            if r.trial.protocol.setting == setting:
+            if r.trial.condition.setting == setting:
                 place = (str(r.trial.pair), r.trial.seed)
                 found[place][dict(r.trial.parameters)["weight"]] = r
     return found
@@ -116,7 +120,7 @@ def test_a_target_label_has_no_say(
 
     def made(*arguments: Any, **options: Any) -> Any:
         plan = true(*arguments, **options)
-        if plan.protocol.setting == "held-out":
+        if plan.condition.setting == "held-out":
             return plan
 
         def folds(trial: Any) -> Any:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from clser_bench.report.comparison import compare
 from clser_bench.report.comparison_text import layouts
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.site.build import Attached, build_site
 from clser_bench.report.site.cards import MethodText
 from clser_bench.report.tables import leaderboard

@@ -14,7 +14,7 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run import local, work
 from clser_bench.run.config import RunConfig, parse_settings
 from clser_bench.run.main import run
@@ -89,7 +89,7 @@ def make(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         manifest: Path | None = None,
         shots: int | str = 2,
         seeds: int = 2,
-        protocol: Protocol | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Request:
         config = RunConfig(
@@ -98,7 +98,7 @@ def make(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             methods=(method,),
             shots=(shots,),  # type: ignore[arg-type]
             seeds=seeds,
-            protocol=protocol or Protocol(),
+            condition=condition or Condition(),
             results=tmp_path / f"{results}.sqlite",
             scheduler="local",
             workers=1,
@@ -435,11 +435,11 @@ def test_labels_kept_back_are_a_setting_of_their_own(make: Make) -> None:
     request = make(shots=10, objective="source-accuracy", samples=2)
     sweep(request)
     held = {record.trial.id: record for record in records(request)}
-    assert {r.trial.protocol.setting for r in held.values()} == {"held-out"}
+    assert {r.trial.condition.setting for r in held.values()} == {"held-out"}
     assert {len(r.y) for r in held.values()} == {2 * 2}
     sweep(dataclasses.replace(request, objective="entropy"))
     more = [r for r in records(request) if r.trial.id not in held]
-    assert {r.trial.protocol.setting for r in more} == {"transductive"}
+    assert {r.trial.condition.setting for r in more} == {"transductive"}
     assert {len(r.y) for r in more} == {24}
 
 
@@ -447,9 +447,11 @@ def test_labels_kept_back_are_a_setting_of_their_own(make: Make) -> None:
 def test_the_target_s_table_has_the_source_s_rows_below(make: Make, how: str) -> None:
     """As methods get them: either side as in the usual setting, one below the other."""
     config = make(shots=10, seeds=1).config
-    rules = Protocol(normalisation=how)  # type: ignore[arg-type]
+    rules = Condition(normalisation=how)  # type: ignore[arg-type]
     plain, held = (
-        make_plan(dataclasses.replace(config, protocol=dataclasses.replace(rules, setting=setting)))
+        make_plan(
+            dataclasses.replace(config, condition=dataclasses.replace(rules, setting=setting))
+        )
         for setting in ("transductive", "held-out")
     )
     (one,), (other,) = plain.folds(plain.trials[0]), held.folds(held.trials[0])
@@ -469,9 +471,9 @@ def _names(names: Sequence[str]) -> list[str]:
 
 
 def test_the_inductive_setting_is_swept_too(make: Make) -> None:
-    request = make(protocol=Protocol(setting="inductive"), samples=2)
+    request = make(condition=Condition(setting="inductive"), samples=2)
     assert len(sweep(request).points) == 3
-    assert {record.trial.protocol.setting for record in records(request)} == {"inductive"}
+    assert {record.trial.condition.setting for record in records(request)} == {"inductive"}
 
 
 def test_the_result_says_what_was_asked(make: Make) -> None:

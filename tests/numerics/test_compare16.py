@@ -9,12 +9,12 @@ from signals import RATE, sine, voice
 
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import MissingExtraError
-from clser_bench.features import compare16
-from clser_bench.features.compare16_names import INSTANT_NAMES, SUMMARY_NAMES
-from clser_bench.features.egemaps import extract as extract_egemaps
-from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features import opensmile as subject
+from clser_bench.features.columns import INSTANTS, opensmile_columns
+from clser_bench.features.summaries import pool
 from clser_bench.hashing import generator
+
+INSTANT_NAMES, SUMMARY_NAMES = opensmile_columns("compare16")
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 
@@ -45,7 +45,7 @@ def speechlike(rate: int, *, amplitude: float = 1.0) -> np.ndarray:
 
 
 def assert_equals(oracles, samples: np.ndarray, rate: int):
-    instants, summary = compare16.extract(samples, rate)
+    instants, summary = subject.extract("compare16", samples, rate)
     descriptors, deltas, functionals = (
         oracle.process_signal(samples, rate).values for oracle in oracles
     )
@@ -91,7 +91,9 @@ def test_a_clip_shorter_than_a_frame_is_padded_on_both_sides():
     clip = voice(150, 0.05)
     padded = np.pad(clip, (400, 400))
     for own, other in zip(
-        compare16.extract(clip, RATE), compare16.extract(padded, RATE), strict=True
+        subject.extract("compare16", clip, RATE),
+        subject.extract("compare16", padded, RATE),
+        strict=True,
     ):
         np.testing.assert_array_equal(own, other)
 
@@ -108,7 +110,7 @@ def test_any_clip_is_finite(count: int, kind: str):
         "clipped": 50 * noise,
         "tone": sine(200)[:count],
     }
-    instants, summary = compare16.extract(signals[kind].astype(np.float32), RATE)
+    instants, summary = subject.extract("compare16", signals[kind].astype(np.float32), RATE)
     assert instants.shape == (INSTANTS, 130)
     assert summary.shape == (6373,)
     assert instants.dtype == summary.dtype == np.float32
@@ -117,19 +119,19 @@ def test_any_clip_is_finite(count: int, kind: str):
 
 
 def test_nothing_is_left_over_from_what_ran_before():
-    first = compare16.extract(speechlike(RATE), RATE)
-    compare16.extract(sine(300, 0.02), RATE)
-    compare16.extract(voice(310, 0.6), RATE)
-    extract_egemaps(voice(200, 0.3), RATE)
-    compare16.extract(voice(310, 0.2, rate=8_000), 8_000)
-    second = compare16.extract(speechlike(RATE), RATE)
+    first = subject.extract("compare16", speechlike(RATE), RATE)
+    subject.extract("compare16", sine(300, 0.02), RATE)
+    subject.extract("compare16", voice(310, 0.6), RATE)
+    subject.extract("egemaps", voice(200, 0.3), RATE)
+    subject.extract("compare16", voice(310, 0.2, rate=8_000), 8_000)
+    second = subject.extract("compare16", speechlike(RATE), RATE)
     for one, other in zip(first, second, strict=True):
         assert one.tobytes() == other.tobytes()
 
 
 def test_its_names_load_no_audio_library():
     code = (
-        "import sys; import clser_bench.features.compare16_names;"
+        "import sys; import clser_bench.features.columns;"
         "print([m for m in ('torch', 'torchaudio', 'opensmile', 'soundfile') if m in sys.modules])"
     )
     answer = subprocess.run(
@@ -141,4 +143,4 @@ def test_its_names_load_no_audio_library():
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"'compare16'.*clser-bench\[opensmile\]"):
-        compare16.extract(sine(200), RATE)
+        subject.extract("compare16", sine(200), RATE)

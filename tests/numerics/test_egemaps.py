@@ -5,14 +5,14 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.corpora.audio import decode
-from clser_bench.features.catalogue import feature_set
-from clser_bench.features.egemaps_names import INSTANT_NAMES, SUMMARY_NAMES
-from clser_bench.features.pooling import pool
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features.columns import INSTANTS, opensmile_columns
+from clser_bench.features.sets import feature_set
+from clser_bench.features.summaries import pool
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 
 FEATURES = feature_set("egemaps")
+INSTANT_NAMES, SUMMARY_NAMES = opensmile_columns("egemaps")
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from signals import RATE
 from tiny_encoders import MAKERS, save_tiny
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.masking import MaskedGroupNorm
+from clser_bench.features.encoders.forward import Loaded, MaskedGroupNorm
 from clser_bench.features.encoders.models import ALONE, Encoder, find_encoder
 from clser_bench.features.encoders.names import parse
 

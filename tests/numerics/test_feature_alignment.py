@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.acoustic_names import SUMMARY_NAMES as ACOUSTIC
-from clser_bench.features.alignment import ALIGNMENTS, align
-from clser_bench.features.egemaps_names import SUMMARY_NAMES as EGEMAPS
-from clser_bench.features.equivalents import MEANING
+from clser_bench.features.align import ALIGNMENTS, MEANING, align
+from clser_bench.features.columns import ACOUSTIC_SUMMARY, opensmile_columns
 from clser_bench.features.rotations import Side, by_anchors
 from clser_bench.hashing import generator
 
@@ -94,9 +92,9 @@ def test_names_take_what_both_have_with_its_sign():
 
 def test_names_of_the_table_are_names_of_the_sets():
     ours = {name for name, _ in MEANING.values()}
-    short = {name for name in MEANING if name in EGEMAPS}
+    short = {name for name in MEANING if name in opensmile_columns("egemaps")[1]}
     assert len(short) == 22
-    assert {MEANING[name][0] for name in short} <= set(ACOUSTIC)
+    assert {MEANING[name][0] for name in short} <= set(ACOUSTIC_SUMMARY)
     assert len(ours) == len(MEANING)
 
 

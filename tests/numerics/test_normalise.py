@@ -141,7 +141,7 @@ def test_no_speaker_name_is_stored(own_cache: Path):
     scored = normalised(some_table(rows=6), how="speaker", speakers=names, cache=own_cache)
     assert scored.folder is not None
     stored = [path for path in own_cache.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in stored) == ["instants.npy", "summary.npy"]
+    assert sorted(path.name for path in stored) == ["instants.npy", "sha256.json", "summary.npy"]
     assert not any(b"zoe" in path.read_bytes() for path in stored)
     assert "zoe" not in scored.key
 

@@ -8,11 +8,15 @@ import torch
 from signals import RATE, voice
 
 from clser_bench.corpora.audio import decode
-from clser_bench.features import acoustic, egemaps, minimal
-from clser_bench.features.acoustic_names import INSTANT_NAMES as ACOUSTIC
-from clser_bench.features.acoustic_names import SUMMARY_NAMES as ACOUSTIC_SUMMARY
-from clser_bench.features.egemaps_names import INSTANT_NAMES as EGEMAPS
-from clser_bench.features.minimal_names import INSTANT_NAMES, QUALITY, SUMMARY_NAMES
+from clser_bench.features import acoustic, opensmile
+from clser_bench.features.columns import (
+    ACOUSTIC_INSTANTS,
+    ACOUSTIC_SUMMARY,
+    MINIMAL_INSTANTS,
+    MINIMAL_SUMMARY,
+    QUALITY,
+    opensmile_columns,
+)
 from clser_bench.features.quality import (
     harmonic_level,
     harmonic_spectrum,
@@ -23,9 +27,9 @@ from clser_bench.hashing import generator
 
 def columns(samples: np.ndarray) -> dict[str, np.ndarray]:
     """The quality of the voiced frames in the middle."""
-    heard = acoustic.hear(samples.astype(np.float32), RATE)
-    made = quality_columns(heard.signal, heard.contour)
-    middle = (heard.contour.hertz > 0) & (np.arange(len(made)) > 5)
+    speech = acoustic.analyse(samples.astype(np.float32), RATE)
+    made = quality_columns(speech.signal, speech.contour)
+    middle = (speech.contour.hertz > 0) & (np.arange(len(made)) > 5)
     middle[-6:] = False
     assert middle.sum() > 20
     return {name: made[middle, place] for place, name in enumerate(QUALITY)}
@@ -78,22 +82,24 @@ def test_odd_signals_are_finite(kind: str):
         "noise": generator("quality", "noise").standard_normal(8000),
         "short": np.ones(3),
     }[kind].astype(np.float32)
-    instants, summary = minimal.extract(samples, RATE)
+    instants, summary = acoustic.extract("minimal", samples, RATE)
     assert np.isfinite(instants).all()
     assert np.isfinite(summary).all()
     if kind == "silence":
-        assert not instants[:, [INSTANT_NAMES.index(name) for name in QUALITY[1:]]].any()
+        assert not instants[:, [MINIMAL_INSTANTS.index(name) for name in QUALITY[1:]]].any()
 
 
 def test_the_other_columns_are_acoustics_own():
     samples = voice(180, 0.8)
-    instants, summary = minimal.extract(samples, RATE)
-    whole_instants, whole = acoustic.extract(samples, RATE)
-    for place, name in enumerate(INSTANT_NAMES):
+    instants, summary = acoustic.extract("minimal", samples, RATE)
+    whole_instants, whole = acoustic.extract("acoustic", samples, RATE)
+    for place, name in enumerate(MINIMAL_INSTANTS):
         if name not in QUALITY:
-            assert np.array_equal(instants[:, place], whole_instants[:, ACOUSTIC.index(name)])
-    names = dict(zip(SUMMARY_NAMES, summary, strict=True))
-    shared = [name for name in SUMMARY_NAMES if name in ACOUSTIC_SUMMARY]
+            assert np.array_equal(
+                instants[:, place], whole_instants[:, ACOUSTIC_INSTANTS.index(name)]
+            )
+    names = dict(zip(MINIMAL_SUMMARY, summary, strict=True))
+    shared = [name for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
     assert len(shared) == 105
     for name in shared:
         assert names[name] == whole[ACOUSTIC_SUMMARY.index(name)], name
@@ -105,7 +111,7 @@ def test_threads_do_not_matter():
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            made.append(minimal.extract(voice(130), RATE)[1])
+            made.append(acoustic.extract("minimal", voice(130), RATE)[1])
     finally:
         torch.set_num_threads(before)
     assert np.array_equal(*made)
@@ -119,25 +125,29 @@ def test_agrees_with_opensmile_on_speech(real_corpora: Path):
     found: dict[str, list[np.ndarray]] = {"hnr": [], "second over third": []}
     for path in files:
         audio = decode(path)
-        theirs, _ = egemaps._process(audio.samples, audio.rate)
-        heard = acoustic.hear(audio.samples, audio.rate)
-        hnr = quality_columns(heard.signal, heard.contour)[:, 0]
+        theirs, _ = opensmile.process("egemaps", audio.samples, audio.rate)
+        speech = acoustic.analyse(audio.samples, audio.rate)
+        hnr = quality_columns(speech.signal, speech.contour)[:, 0]
         # openSMILE's frames of 60 ms start at 0, ours of 25 ms: the same centre is two later.
         count = min(len(theirs), len(hnr) - 2)
-        hertz = heard.contour.hertz[2 : 2 + count]
-        semitones = theirs[:count, EGEMAPS.index("F0semitoneFrom27.5Hz_sma3nz")]
+        hertz = speech.contour.hertz[2 : 2 + count]
+        semitones = theirs[
+            :count, opensmile_columns("egemaps")[0].index("F0semitoneFrom27.5Hz_sma3nz")
+        ]
         both = np.flatnonzero((hertz > 0) & (semitones > 0))
         both = both[np.abs(12 * np.log2(hertz[both] / 27.5) - semitones[both]) < 1]
         # What openSMILE calls H1-H2 is the second harmonic over the third: with levels of 0, 0 and
         # -5 dB it gives 5, and 15 when the second is 10 dB higher.
-        spectrum = harmonic_spectrum(heard.signal, both + 2)
+        spectrum = harmonic_spectrum(speech.signal, both + 2)
         pitch = torch.from_numpy(hertz[both])
         ratio = harmonic_level(spectrum, pitch, 2) - harmonic_level(spectrum, pitch, 3)
         for name, ours, column in (
             ("hnr", hnr[both + 2], "HNRdBACF_sma3nz"),
             ("second over third", ratio.numpy(), "logRelF0-H1-H2_sma3nz"),
         ):
-            found[name].append(np.stack([ours, theirs[both, EGEMAPS.index(column)]]))
+            found[name].append(
+                np.stack([ours, theirs[both, opensmile_columns("egemaps")[0].index(column)]])
+            )
     assert sum(values.shape[1] for values in found["hnr"]) > 1000
     likeness = {name: np.corrcoef(np.hstack(values))[0, 1] for name, values in found.items()}
     assert likeness["hnr"] > 0.75

@@ -5,7 +5,7 @@ import scipy.signal
 import torch
 from signals import RATE, sine
 
-from clser_bench.features.acoustic_names import BANDS, SHAPE
+from clser_bench.features.columns import BANDS, SHAPE
 from clser_bench.features.spectrum import (
     FLOOR,
     FRAME,

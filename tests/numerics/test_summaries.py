@@ -1,17 +1,17 @@
 import numpy as np
 import pytest
 
-from clser_bench.features.acoustic_names import INSTANT_NAMES, SUMMARY_NAMES
+from clser_bench.features.columns import ACOUSTIC_INSTANTS, ACOUSTIC_SUMMARY
 from clser_bench.features.summaries import active, summarise
 
 
 def summary_of(voiced: list[bool], **columns: list[float]) -> dict[str, float]:
-    frames = np.zeros((len(voiced), len(INSTANT_NAMES)), np.float32)
+    frames = np.zeros((len(voiced), len(ACOUSTIC_INSTANTS)), np.float32)
     for name, values in columns.items():
-        frames[:, INSTANT_NAMES.index(name)] = values
+        frames[:, ACOUSTIC_INSTANTS.index(name)] = values
     values = summarise(frames, np.array(voiced))
-    assert values.shape == (len(SUMMARY_NAMES),)
-    return dict(zip(SUMMARY_NAMES, values.tolist(), strict=True))
+    assert values.shape == (len(ACOUSTIC_SUMMARY),)
+    return dict(zip(ACOUSTIC_SUMMARY, values.tolist(), strict=True))
 
 
 def test_the_active_stretch_runs_from_the_first_to_the_last_loud_frame():

@@ -71,7 +71,7 @@ def test_oracles_and_synthetic_speech_are_marked(store):
     of = [trial("s", str(pair), synthetic=True) for pair in PAIRS]
     store.plan("demo", of, pairs=PAIRS, config={})
     store.put([ok(one, KEY.y, KEY) for one in of])
-    (table,) = leaderboard(store, suite="demo", intervals=False)
+    (table,) = leaderboard(store, wanted={"suite": "demo"}, intervals=False)
     assert "(synthetic speech)" in render([break_down(store, table, by="emotion")], "md")
 
 

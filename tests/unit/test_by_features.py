@@ -2,7 +2,7 @@
 
 from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
-from clser_bench.report.statistics import Interval
+from clser_bench.report.crossed_statistics import Interval
 from tests import tools
 
 

@@ -49,15 +49,15 @@ def store(tmp_path: Path):
         yield opened
 
 
-def table_of(store: Store, **wanted: Any) -> LeaderboardTable:
-    (table,) = leaderboard(store, intervals=False, **wanted)
+def table_of(store: Store, **options: Any) -> LeaderboardTable:
+    (table,) = leaderboard(store, intervals=False, **options)
     return table
 
 
-def card_of(store: Store, **wanted: Any) -> Card:
+def card_of(store: Store, **options: Any) -> Card:
     return make_card(
         store,
-        table_of(store, **wanted),
+        table_of(store, **options),
         software=SOFTWARE,
         machine=MACHINE,
         requests=[REQUEST],
@@ -161,7 +161,7 @@ def test_hostile_names_are_kept_or_refused(store: Store) -> None:
     assert '<script>|$x$\\"' in as_text(card_of(store))
     run(store, {"sere\x1b[2J": 20}, shots=1)
     with pytest.raises(SpecError, match="a card cannot hold it"):
-        card_of(store, shots=1)
+        card_of(store, wanted={"shots": "1"})
 
 
 def test_the_hash_is_that_of_canonical_json(store: Store) -> None:

@@ -10,7 +10,7 @@ from clser_bench.corpora.definitions import corpus_specs
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.progress import SILENT
-from clser_bench.protocol import CorpusSpec, Pair, Protocol
+from clser_bench.protocol import Condition, CorpusSpec, Pair
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice
 from clser_bench.run.config import RunConfig
@@ -98,11 +98,11 @@ def test_a_suite_needs_only_the_corpora_of_its_pairs(choose: Choose) -> None:
 
 
 def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
-    by_speaker = Protocol(normalisation="speaker")
-    made = choose("N T U", suite="dev", protocol=by_speaker)
+    by_speaker = Condition(normalisation="speaker")
+    made = choose("N T U", suite="dev", condition=by_speaker)
     assert made.table == (Pair("N", "T"), Pair("T", "N"))
     with pytest.raises(SpecError, match="U drops out of suite dev under speaker normalisation"):
-        choose("N T U", suite="dev", protocol=by_speaker, pairs=(Pair("N", "U"),))
+        choose("N T U", suite="dev", condition=by_speaker, pairs=(Pair("N", "U"),))
 
 
 def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clser_bench.problem import Trial
-from clser_bench.protocol import Protocol
+from clser_bench.protocol import Condition
 from clser_bench.run.config import RunConfig, parse_settings
 from tests import tools
 from tests.records import trial
@@ -117,7 +117,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
             methods=("near", "fixed"),
             shots=(1,),
             seeds=3,
-            protocol=Protocol(normalisation=how),
+            condition=Condition(normalisation=how),
             results=tmp_path / "records.sqlite",
             scheduler="local",
         )

@@ -166,12 +166,12 @@ def test_labels_are_kept_back_only_where_there_are_enough(
     tool: ModuleType, shots: tuple[Any, ...], held: tuple[Any, ...] | None
 ) -> None:
     usual, *more = tool.configs(namespace(), shots)
-    assert (usual.shots, usual.protocol.setting) == (shots, "transductive")
+    assert (usual.shots, usual.condition.setting) == (shots, "transductive")
     assert usual.methods == ("near", "fixed")
     assert [config.shots for config in more] == ([held] if held else [])
     for config in more:
-        assert dataclasses.replace(config, shots=shots, protocol=usual.protocol) == usual
-        assert config.protocol.setting == "held-out"
+        assert dataclasses.replace(config, shots=shots, condition=usual.condition) == usual
+        assert config.condition.setting == "held-out"
 
 
 def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
@@ -180,7 +180,7 @@ def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
     with Store(results, create=False) as store:
         for record in store.records(status="ok"):
             trial = record.trial
-            if trial.shots != shots or trial.protocol.setting != "transductive":
+            if trial.shots != shots or trial.condition.setting != "transductive":
                 continue
             assert record.metrics
             weight = float(dict(trial.parameters)["weight"])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from clser_bench.report.aggregate import aggregate
-from clser_bench.report.comparison import _directed, compare
 from clser_bench.report.comparison_text import as_json, layouts, markdown
+from clser_bench.report.crossed_comparison import _directed, compare
+from clser_bench.report.crossed_statistics import holm, paired_difference
 from clser_bench.report.evidence import count, weigh
 from clser_bench.report.resampling import resample, stacks
-from clser_bench.report.statistics import holm, paired_difference
 from clser_bench.report.text import terminal
 from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote

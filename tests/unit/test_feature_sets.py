@@ -8,8 +8,8 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.features.catalogue import FEATURE_SETS, feature_set
-from clser_bench.features.sets import INSTANTS
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.sets import FEATURE_SETS, feature_set
 
 
 def test_unknown_name_is_answered_with_the_nearest():
@@ -40,7 +40,7 @@ def test_everything_enters_the_key():
 
 def test_looking_up_sets_loads_no_audio_library():
     code = (
-        "import sys; from clser_bench.features.catalogue import feature_set;"
+        "import sys; from clser_bench.features.sets import feature_set;"
         "feature_set('egemaps');"
         "print([m for m in ('torch', 'torchaudio', 'opensmile', 'soundfile') if m in sys.modules])"
     )

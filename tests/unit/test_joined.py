@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
-from clser_bench.features import joined as module
-from clser_bench.features.joined import joined
+from clser_bench.features import cache as module
+from clser_bench.features.cache import concatenated
 from clser_bench.problem import open_table
 from tests.problems import random_table
 
@@ -19,7 +19,7 @@ FIRST, SECOND = random_table("first", n=7), random_table("second", n=5)
 
 
 def test_rows_of_the_first_then_those_of_the_second(tmp_path: Path) -> None:
-    both = joined(FIRST, SECOND, cache=tmp_path)
+    both = concatenated(FIRST, SECOND, cache=tmp_path)
     assert len(both) == 12
     for name in ("instants", "summary"):
         expected = np.concatenate([getattr(FIRST, name), getattr(SECOND, name)])
@@ -28,33 +28,33 @@ def test_rows_of_the_first_then_those_of_the_second(tmp_path: Path) -> None:
 
 
 def test_it_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = joined(FIRST, SECOND, cache=tmp_path)
+    first = concatenated(FIRST, SECOND, cache=tmp_path)
     monkeypatch.setattr(module, "new_table", lambda *_, **__: pytest.fail("made again"))
-    again = joined(FIRST, SECOND, cache=tmp_path)
+    again = concatenated(FIRST, SECOND, cache=tmp_path)
     assert again.key == first.key
     np.testing.assert_array_equal(again.summary, first.summary)
 
 
 def test_a_damaged_one_is_made_again(tmp_path: Path) -> None:
-    first = joined(FIRST, SECOND, cache=tmp_path)
+    first = concatenated(FIRST, SECOND, cache=tmp_path)
     whole = first.summary.tobytes()
     assert first.folder
     (first.folder / "summary.npy").write_bytes(b"nothing")
     open_table.cache_clear()
-    assert joined(FIRST, SECOND, cache=tmp_path).summary.tobytes() == whole
+    assert concatenated(FIRST, SECOND, cache=tmp_path).summary.tobytes() == whole
 
 
 def test_order_and_tables_are_in_the_key(tmp_path: Path) -> None:
     other = replace(SECOND, key="other")
     pairs = [(FIRST, SECOND), (SECOND, FIRST), (FIRST, other), (FIRST, FIRST)]
-    keys = {joined(*pair, cache=tmp_path).key for pair in pairs}
+    keys = {concatenated(*pair, cache=tmp_path).key for pair in pairs}
     assert len(keys) == 4
     assert not keys & {FIRST.key, SECOND.key}
 
 
 def test_it_travels_as_its_folder(tmp_path: Path) -> None:
     big = random_table("big", n=4000)
-    both = joined(big, SECOND, cache=tmp_path)
+    both = concatenated(big, SECOND, cache=tmp_path)
     sent = pickle.dumps(both)
     assert len(sent) < 1000
     assert pickle.loads(sent).summary.tobytes() == both.summary.tobytes()
@@ -64,7 +64,7 @@ def test_it_travels_as_its_folder(tmp_path: Path) -> None:
 def test_features_of_other_sizes_are_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
     other = random_table("other", n=5, **sizes)
     with pytest.raises(FeatureError) as error:
-        joined(FIRST, other, cache=tmp_path)
+        concatenated(FIRST, other, cache=tmp_path)
     for word in ("first", "other", "different sizes", "one feature set, or an alignment"):
         assert word in str(error.value)
     assert list(tmp_path.iterdir()) == []

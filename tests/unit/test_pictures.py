@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.feature_plot import MEASURES, plot
 from clser_bench.errors import ClserError, CorpusError, FeatureError, SpecError
-from clser_bench.features.acoustic_names import SUMMARY_NAMES
+from clser_bench.features.columns import ACOUSTIC_SUMMARY
 from clser_bench.hashing import generator
 from clser_bench.protocol import EMOTIONS
 from clser_bench.report.drawing import COLOURS, EMOTION_COLOURS, Speech, plain, render
@@ -336,4 +336,4 @@ def test_the_command_says_what_is_wrong(call, words, kind: type[ClserError], mes
 
 
 def test_what_is_measured_is_there() -> None:
-    assert set(MEASURES) <= set(SUMMARY_NAMES)
+    assert set(MEASURES) <= set(ACOUSTIC_SUMMARY)

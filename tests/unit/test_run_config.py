@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run.config import RunConfig, parse_settings
 
 
@@ -20,7 +20,7 @@ def test_options_survive_json(tmp_path: Path) -> None:
         methods=("dann",),
         shots=(1, "all"),
         seeds=3,
-        protocol=Protocol(
+        condition=Condition(
             normalisation="speaker",
             setting="inductive",
             prior="dirichlet:1",
@@ -92,7 +92,7 @@ def test_wrong_options_are_refused() -> None:
     with pytest.raises(
         SpecError, match="selection 'others' is unknown; did you mean 'other-pairs'"
     ):
-        RunConfig(protocol=Protocol(selection="others"))
+        RunConfig(condition=Condition(selection="others"))
     with pytest.raises(SpecError, match="seeds 0"):
         RunConfig(seeds=0)
     with pytest.raises(SpecError, match="at least one method"):

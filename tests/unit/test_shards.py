@@ -7,19 +7,27 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.catalogue import feature_set
-from clser_bench.features.files import cache_size, drop_folder, sweep, write_file, write_folder
-from clser_bench.features.sets import INSTANTS
-from clser_bench.features.shards import (
+from clser_bench.features.cache import (
     ROWS,
     Shard,
     divide,
+    existing_table,
+    new_table,
     read_shard,
     shard_key,
     shard_path,
+    table_folder,
     write_shard,
 )
-from clser_bench.features.tables import existing_table, new_table, table_folder
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.sets import feature_set
+from clser_bench.features.storage import (
+    cache_size,
+    drop_folder,
+    remove_partial_files,
+    write_file,
+    write_folder,
+)
 from clser_bench.hashing import digest
 
 FEATURES = feature_set("acoustic")
@@ -183,7 +191,7 @@ def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path: Path):
     (tmp_path / ".part-file").write_text("")
     for path in (old, tmp_path / ".part-file"):
         os.utime(path, (0, 0))
-    sweep(tmp_path)
+    remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".part-young", "table"]
 
 

@@ -135,7 +135,7 @@ def test_one_trial_may_stand_in_plans_of_different_selection(path):
     with Store(path) as store:
         trials = [trial(), trial(selection="other-pairs")]
         store.plan("s", trials, pairs=PAIRS, config={})
-        assert [item.selection for item in store.slices()] == ["default", "other-pairs"]
+        assert [item.condition.selection for item in store.slices()] == ["default", "other-pairs"]
         assert store.progress().planned == 1
 
 
@@ -221,7 +221,7 @@ def test_a_damaged_array_names_its_trial(path, table, harm):
     connection.commit()
     connection.close()
     with Store(path) as store, pytest.raises(StoreError, match=r"dann, B→C.*damaged"):
-        list(store.records() if table == "scores" else store.predicted([1]))
+        list(store.records() if table == "scores" else store.predicted_of([1]))
 
 
 @given(

@@ -77,7 +77,7 @@ def test_another_result_is_told_and_never_overwrites(ours, file, tmp_path):
         store.put([mine])
     merged = take(theirs, file)
     (conflict,) = merged.conflicts
-    assert conflict.trial == mine.trial
+    assert conflict.trial.id == mine.trial.id
     assert conflict.here == pytest.approx(100 / 3)
     with Store(ours) as store, Store(theirs) as pool:
         assert conflict.there == store.uars([mine.trial.id])[mine.trial.id]

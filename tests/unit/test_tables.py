@@ -171,10 +171,10 @@ def test_every_set_of_rules_has_its_own_table(store):
         ("bc:fixed4", "corpus", "5"),
         ("other", "corpus", "5"),
     ]
-    assert len(leaderboard(store, suite="bc")) == 5
-    assert len(leaderboard(store, suite="bc", shots=10)) == 1
-    assert len(leaderboard(store, normalisation="speaker", features="acoustic")) == 1
-    assert leaderboard(store, suite="none") == ()
+    assert len(leaderboard(store, wanted={"suite": "bc"})) == 5
+    assert len(leaderboard(store, wanted={"suite": "bc", "shots": "10"})) == 1
+    assert len(leaderboard(store, wanted={"normalisation": "speaker", "features": "acoustic"})) == 1
+    assert leaderboard(store, wanted={"suite": "none"}) == ()
     assert render(()) == "No results to show.\n"
 
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.masking import mask_group_norms
 from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
-from clser_bench.features.encoders.names import Precision
+from clser_bench.features.encoders.names import Context, Precision
+from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
 from clser_bench.features.torchaudio_import import load_torchaudio
 from clser_bench.problem import Floats
@@ -35,10 +35,8 @@ class Loaded:
         layers: wanted layers, ascending: 0 is what enters the first layer, the last number of the
             encoder is its output.
         precision: of the arithmetic; weights stay float32.
+        context: of Whisper, `30s` unless said otherwise (see `whisper`); no other encoder has one.
         device: `cpu`, `cuda:0`, ….
-
-    Attributes:
-        whisper: whether it is Whisper's encoder, which fills every utterance up to 30 s itself.
 
     Raises:
         FeatureError: its files do not make a model.
@@ -50,26 +48,39 @@ class Loaded:
         layers: Sequence[int],
         *,
         precision: Precision = "float32",
+        context: Context | None = None,
         device: str = "cpu",
     ) -> None:
         self.encoder, self.layers, self.device = encoder, tuple(layers), torch.device(device)
         self.precision = precision
         self.inputs, model = _load(encoder)
         self.whisper = encoder.family == "whisper"
+        self.context = (context or "30s") if self.whisper else None
         self.network: Any = model.get_encoder() if self.whisper else model
         self._stack = self.network.layers if self.whisper else self.network.encoder.layers
         self.network.adapter = None  # a downsampler of translation models, no layer of the encoder
         self._norms = [] if self.whisper else mask_group_norms(self.network)
         self._cut()
         self.network.eval().requires_grad_(False).to(self.device)
+        self._own = (
+            OwnFrames(
+                self.network,
+                self.inputs.mel_filters,
+                layers,
+                count=encoder.layers,
+                padded=self.context == "padded",
+            )
+            if self.context in ("padded", "own")
+            else None
+        )
         self._kept: dict[int, Tensor] = {}
-        self._listen()
+        self._add_hooks()
 
     def _cut(self) -> None:
         """Drop the layers above the highest wanted one: nobody looks at them."""
         del self._stack[max(1, self.layers[-1]) :]
 
-    def _listen(self) -> None:
+    def _add_hooks(self) -> None:
         for layer in self.layers:
             if layer == 0:
                 self._stack[0].register_forward_pre_hook(partial(_keep_input, self._kept))
@@ -82,6 +93,11 @@ class Loaded:
     def padding(self) -> bool:
         """Whether utterances of different lengths may share a batch."""
         return self.encoder.family not in ALONE
+
+    @property
+    def packed(self) -> bool:
+        """Whether the frames of a batch are packed, without padding."""
+        return self._own is not None
 
     def prepare(self, samples: Floats) -> list[Floats]:
         """Turn an utterance into what the network takes; independent of any other utterance.
@@ -98,7 +114,8 @@ class Loaded:
         padded = np.pad(samples, (missing // 2, missing - missing // 2))
         count = -(-len(padded) // round(LONGEST_SECONDS * rate))
         if self.encoder.family in SPECTRAL:
-            return [self._spectrum(piece) for piece in np.array_split(padded, count)]
+            spectrum = self._own.prepare if self._own else self._spectrum
+            return [spectrum(piece) for piece in np.array_split(padded, count)]
         values = self.inputs(padded, sampling_rate=rate, return_tensors="np")["input_values"][0]
         return list(np.array_split(values.astype(np.float32), count))
 
@@ -127,6 +144,8 @@ class Loaded:
         with self._autocast(), warnings.catch_warnings():
             # transformers' WavLM gives its mask and its position bias in different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            if self._own:
+                return self._own.run(pieces, self.device)
             hidden, frames = self._whisper(pieces) if self.whisper else self._masked(pieces)
         at = [self._kept.get(layer, hidden) for layer in self.layers]
         self._kept.clear()
@@ -224,3 +243,62 @@ def _refuse_random(encoder: Encoder, missing: Iterable[str]) -> None:
             f"{encoder.folder}: {len(random)} weights of the encoder are not in its files, such as "
             f"{random[0]}; it is the checkpoint of another model, or incomplete"
         )
+
+
+class MaskedGroupNorm(nn.Module):
+    """A group norm with one group a channel, over the valid frames of each utterance.
+
+    The first layer of wav2vec 2.0 base, HuBERT base and their kin normalises each channel over
+    time. Padded, an utterance would be normalised over its padding too, and its features would
+    depend on the batch. With the statistics of its own frames they are those of the utterance
+    alone.
+
+    Attributes:
+        frames: int64 [b], valid frames of each utterance of the coming batch; None for all.
+
+    Args:
+        norm: the layer to stand in for; its parameters are used.
+
+    Raises:
+        ValueError: it has groups of several channels.
+    """
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        if norm.num_groups != norm.num_channels:
+            raise ValueError("only a group norm with a group for each channel can be masked")
+        self.norm = norm
+        self.frames: Tensor | None = None
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Normalise [b, channels, time]; padding comes out as zero."""
+        if self.frames is None or bool((self.frames == hidden.shape[-1]).all()):
+            return self.norm(hidden)  # type: ignore[no-any-return]
+        # Row by row: the library's kernel reads the data once, masked sums many times.
+        normed = torch.zeros_like(hidden)
+        for row, count in enumerate(self.frames.tolist()):
+            normed[row, :, :count] = self.norm(hidden[row : row + 1, :, :count])[0]
+        return normed
+
+
+def mask_group_norms(network: nn.Module) -> list[MaskedGroupNorm]:
+    """Replace every group norm of a network in place.
+
+    Args:
+        network: an encoder of samples.
+
+    Returns:
+        The new layers, whose `frames` are set before each batch.
+    """
+    found = [
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.GroupNorm)
+    ]
+    masked = []
+    for parent, name, child in found:
+        layer = MaskedGroupNorm(child)
+        setattr(parent, name, layer)
+        masked.append(layer)
+    return masked

@@ -1,4 +1,4 @@
-"""The names of encoders: `hf:NAME@REVISION:layer=12`, read and checked."""
+"""The names of encoders, such as `hf:NAME@REVISION:layer=12:pool=mean`, read and checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ PREFIX = "hf:"
 
 Precision = Literal["float32", "bf16", "fp16"]
 
-_OPTIONS = ("layer", "precision", "remote-code")
+Context = Literal["padded", "own", "30s"]
+"""What Whisper's frames attend to: see `encoders.whisper`."""
+
+POOLS = ("mean", "sd", "mean+sd")
+"""Statistics over the frames that a summary may have."""
+
+_OPTIONS = ("layer", "pool", "context", "precision", "remote-code")
+_CHOICES = {"pool": POOLS, "context": get_args(Context), "precision": get_args(Precision)}
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -27,7 +34,9 @@ class Request:
         model: a repository of the hub, or a folder.
         folder: whether it is a folder.
         revision: branch, tag or commit of a repository; empty for what is on disk, else `main`.
-        layers: as written: `last`, `all`, `12`, `6-12`, `6+9`.
+        layers: as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one.
+        pool: one of `POOLS`.
+        context: of Whisper; empty for its default.
         precision: of the arithmetic.
         remote_code: whether code that comes with the model may run.
     """
@@ -35,7 +44,9 @@ class Request:
     model: str
     folder: bool
     revision: str = ""
-    layers: str = "last"
+    layers: str = ""
+    pool: str = "mean"
+    context: Context | Literal[""] = ""
     precision: Precision = "float32"
     remote_code: bool = False
 
@@ -44,11 +55,13 @@ def parse(name: str) -> Request:
     """Read the name of an encoder.
 
     Args:
-        name: `hf:MODEL[@REVISION][:layer=L][:precision=P][:remote-code]`. MODEL is a repository
-            of the hub (`facebook/hubert-large-ll60k`) or a folder (with a slash at its start, or
-            `./`, `../`, `~/`). L is `last` (the default), a number (0 is what enters the first
-            layer), a range `6-12` or a sum `6+9` (the mean of these layers), or `all` (every layer
-            is extracted; the mean is the result). P is `float32` (the default), `bf16`, `fp16`.
+        name: `hf:MODEL[@REVISION]` and options, each `:KEY=VALUE`. MODEL is a repository of the
+            hub (`facebook/hubert-large-ll60k`) or a folder (with a slash at its start, or `./`,
+            `../`, `~/`). `layer` is a number (0 is what enters the first layer), a range `6-12` or
+            a sum `6+9` (the mean of these layers), `last`, or `all` (every layer is extracted; the
+            mean is the result); without it the recommended one is taken. `pool` is one of `POOLS`
+            (default `mean`), `context` one of `Context` (Whisper only), `precision` `float32` (the
+            default), `bf16` or `fp16`; `remote-code` has no value.
 
     Raises:
         FeatureError: it is not of this form.
@@ -79,7 +92,9 @@ def parse(name: str) -> Request:
         model=str(expanded(model)) if folder else model,
         folder=folder,
         revision=revision,
-        layers=values.get("layer", "last"),
+        layers=values.get("layer", ""),
+        pool=values.get("pool", "mean"),
+        context=cast(Context, values.get("context", "")),
         precision=cast(Precision, values.get("precision", "float32")),
         remote_code=remote_code,
     )
@@ -91,10 +106,9 @@ def _option(name: str, option: str) -> tuple[str, str]:
         raise FeatureError(
             f"encoder '{name}': there is no option '{key}'{did_you_mean(key, _OPTIONS)}"
         )
-    precisions = get_args(Precision)
-    if key == "precision" and value not in precisions:
+    if key in _CHOICES and value not in _CHOICES[key]:
         raise FeatureError(
-            f"encoder '{name}': precision '{value}' is unknown{did_you_mean(value, precisions)}"
+            f"encoder '{name}': {key} '{value}' is unknown{did_you_mean(value, _CHOICES[key])}"
         )
     if key == "layer" and not re.fullmatch(r"last|all|\d{1,4}(?:-\d{1,4}|(?:\+\d{1,4})*)", value):
         raise FeatureError(

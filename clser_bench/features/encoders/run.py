@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +14,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from clser_bench.corpora.model import Utterance
-from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.batches import plan
+from clser_bench.errors import AudioError, FeatureError
+from clser_bench.features.columns import INSTANTS
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import Encoder
-from clser_bench.features.encoders.names import Precision
-from clser_bench.features.pooling import pool
+from clser_bench.features.encoders.names import Context, Precision
+from clser_bench.features.extract import Done, write_rows
 from clser_bench.features.reading import unchanged
-from clser_bench.features.sets import INSTANTS, LONGEST_SECONDS, FeatureSet
-from clser_bench.features.shards import Shard, write_shard
+from clser_bench.features.sets import LONGEST_SECONDS, FeatureSet
+from clser_bench.features.summaries import pool, pooled
 from clser_bench.features.workers import cores, run_tasks
 from clser_bench.problem import Floats
 
@@ -42,17 +42,26 @@ _AHEAD_THREADS = 2
 Pieces = list[Floats]
 
 
+PACKED = 3
+"""How many times the speech is in a batch where frames are packed without padding."""
+
+PADDING = 0.05
+"""The largest share of padding in a batch."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The utterances of one shard, and the shards that are to be made of them.
+    """The utterances of some shards.
 
     Attributes:
-        utterances: in the order of the shard's rows.
-        paths: number of the layer to the shard's file.
+        utterances: in the order of the shards' rows.
+        features: layers of one encoder whose shard is to be made.
+        cache: where.
     """
 
     utterances: tuple[Utterance, ...]
-    paths: Mapping[int, Path]
+    features: tuple[FeatureSet, ...]
+    cache: Path
 
     @property
     def seconds(self) -> float:
@@ -67,31 +76,28 @@ class Window:
     encoder: Encoder
     layers: tuple[int, ...]
     precision: Precision
+    context: Context | None
     groups: tuple[Group, ...]
     batch_seconds: float
     threads: int
 
 
-def encode(
-    features: Sequence[FeatureSet], groups: Sequence[Group], *, devices: Sequence[str] = ()
-) -> Iterator[int]:
+def encode(groups: Sequence[Group], *, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Make the shards of some layers of one encoder in one pass.
 
     Args:
-        features: sets that are layers of the same encoder.
         groups: what is missing.
         devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
             several; empty for the first GPU, else the CPU.
 
     Yields:
-        Numbers of utterances, as they are finished and written.
+        Groups, as they are finished and written, with the files that have no features.
 
     Raises:
-        FeatureError: a file changed, a device is not there, a value is not finite, a shard
-            cannot be written.
-        AudioError: a file cannot be decoded.
+        FeatureError: a file changed, a device is not there, a shard cannot be written.
     """
-    layers = [item.layer for item in features if item.layer is not None]
+    layers = {one.layer for group in groups for one in group.features if one.layer is not None}
+    first = next(iter(layers))
     places = tuple(devices) or (_device(),)
     for place in places:
         _check_device(place)
@@ -99,9 +105,10 @@ def encode(
     speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
     windows = tuple(
         Window(
-            encoder=layers[0].encoder,
+            encoder=first.encoder,
             layers=tuple(sorted(layer.number for layer in layers)),
-            precision=layers[0].precision,
+            precision=first.precision,
+            context=first.context,
             groups=members,
             batch_seconds=budget,
             threads=max(1, cores() // len(places)),
@@ -114,11 +121,11 @@ def encode(
         return
     with tempfile.TemporaryDirectory() as claims:
         tasks = [(window, places, Path(claims)) for window in windows]
-        for counts in run_tasks(_on_own_device, tasks, workers=len(places)):
-            yield from counts
+        for done in run_tasks(_on_own_device, tasks, workers=len(places)):
+            yield from done
 
 
-def _on_own_device(task: tuple[Window, tuple[str, ...], Path]) -> list[int]:
+def _on_own_device(task: tuple[Window, tuple[str, ...], Path]) -> list[Done]:
     """Encode a window on the device of this process; runs in a worker."""
     window, places, claims = task
     return list(encode_window(window, _own_device(places, claims)))
@@ -155,7 +162,7 @@ def _windows(groups: Sequence[Group], seconds: float) -> Iterator[tuple[Group, .
         yield tuple(members)
 
 
-def encode_window(window: Window, device: str) -> Iterator[int]:
+def encode_window(window: Window, device: str) -> Iterator[Done]:
     """Encode and write the groups of a window.
 
     Args:
@@ -163,12 +170,12 @@ def encode_window(window: Window, device: str) -> Iterator[int]:
         device: where.
 
     Yields:
-        How many utterances each group had, as they are written.
+        Each group, when it is written.
     """
     torch.set_num_threads(window.threads)
-    loaded = load(window.encoder, window.layers, window.precision, device)
+    loaded = load(window.encoder, window.layers, window.precision, window.context, device)
     everyone = [utterance for group in window.groups for utterance in group.utterances]
-    rows: dict[str, list[tuple[Floats, Floats]]] = {}
+    rows: dict[str, list[tuple[Floats, Floats]] | str] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
         planned = batches(everyone, loaded, window.batch_seconds)
         waiting = {
@@ -178,18 +185,34 @@ def encode_window(window: Window, device: str) -> Iterator[int]:
         }
         try:
             for batch in planned:
-                found = _encoded(loaded, [waiting.pop(place) for place in batch])
-                for place, frames in zip(batch, found, strict=True):
-                    rows[everyone[place].content] = _pooled(frames, everyone[place], window)
+                ready = {place: waiting.pop(place).result() for place in batch}
+                bad = {place: why for place, why in ready.items() if isinstance(why, str)}
+                good = {place: one for place, one in ready.items() if not isinstance(one, str)}
+                rows |= {everyone[place].content: why for place, why in bad.items()}
+                frames = _encoded(loaded, list(good.values())) if good else []
+                for place, states in zip(good, frames, strict=True):
+                    rows[everyone[place].content] = _pooled(states, window)
         finally:
             ahead.shutdown(wait=True, cancel_futures=True)
     for group in window.groups:
-        for index, layer in enumerate(window.layers):
-            if layer in group.paths:
-                _write(
-                    group, group.paths[layer], [rows[u.content][index] for u in group.utterances]
-                )
-        yield len(group.utterances)
+        yield _written(group, window.layers, rows)
+
+
+def _written(
+    group: Group, layers: Sequence[int], rows: Mapping[str, list[tuple[Floats, Floats]] | str]
+) -> Done:
+    """Write the shards of a group, without the utterances that have no features."""
+    found = {utterance.content: rows[utterance.content] for utterance in group.utterances}
+    for features in group.features:
+        if features.layer is not None:
+            number = layers.index(features.layer.number)
+            write_rows(
+                group.cache,
+                features,
+                {key: row[number] for key, row in found.items() if not isinstance(row, str)},
+            )
+    bad = tuple((key, row) for key, row in found.items() if isinstance(row, str))
+    return Done(count=len(found), bad=bad)
 
 
 def batches(
@@ -208,20 +231,26 @@ def batches(
     rate = loaded.encoder.rate
     longest = round(LONGEST_SECONDS * rate)
     lengths = [min(round(u.seconds * rate), longest) for u in utterances]
-    if loaded.whisper:
+    if loaded.context == "30s":
         lengths = [longest] * len(lengths)
-    return plan(
-        lengths, longest=round(seconds * rate), **({} if loaded.padding else {"padding": 0.0})
-    )
+    padding = PADDING if loaded.padding else 0.0
+    if loaded.packed:  # nothing is padded, and many utterances share what is loaded of a level
+        seconds, padding = seconds * PACKED, 1.0
+    return plan(lengths, longest=round(seconds * rate), padding=padding)
 
 
-def _prepared(loaded: Loaded, utterance: Utterance) -> Pieces:
-    return loaded.prepare(unchanged(utterance, rate=loaded.encoder.rate).samples)
+def _prepared(loaded: Loaded, utterance: Utterance) -> Pieces | str:
+    """The pieces of an utterance, or why there are none."""
+    try:
+        return loaded.prepare(unchanged(utterance, rate=loaded.encoder.rate).samples)
+    except AudioError as error:
+        return error.reason
+    except MemoryError:
+        return "its features need more memory than there is"
 
 
-def _encoded(loaded: Loaded, waiting: Sequence[Future[Pieces]]) -> list[list[Floats]]:
+def _encoded(loaded: Loaded, utterances: Sequence[Pieces]) -> list[list[Floats]]:
     """The frames of each utterance of a batch at each layer, pieces joined."""
-    utterances = [future.result() for future in waiting]
     together: dict[object, list[int]] = {}
     found: dict[int, list[Floats]] = {}
     for place, pieces in enumerate(utterances):
@@ -252,36 +281,29 @@ def _run(loaded: Loaded, pieces: Sequence[Floats]) -> list[list[Floats]]:
     return [*_run(loaded, pieces[:middle]), *_run(loaded, pieces[middle:])]
 
 
-def _pooled(
-    frames: Sequence[Floats], utterance: Utterance, window: Window
-) -> list[tuple[Floats, Floats]]:
-    """Instants and summary (mean and deviation over the frames) of each layer."""
-    made = []
+def _pooled(frames: Sequence[Floats], window: Window) -> list[tuple[Floats, Floats]] | str:
+    """Instants and summary (mean and deviation over frames) of each layer, or why not."""
+    rows = []
     for layer, states in zip(window.layers, frames, strict=True):
         if not np.isfinite(states).all():
-            raise FeatureError(
-                f"{utterance.path}: layer {layer} of '{window.encoder.name}' gives values that are "
-                f"not finite ({window.precision}); try precision=float32, or leave the file out"
+            return (
+                f"layer {layer} of '{window.encoder.name}' gives values that are not finite "
+                f"({window.precision}); try precision=float32, or leave the file out"
             )
-        wide = states.astype(np.float64)
-        summary = np.concatenate([wide.mean(axis=0), wide.std(axis=0)]).astype(np.float32)
-        made.append((pool(states, INSTANTS), summary))
-    return made
-
-
-def _write(group: Group, path: Path, rows: Sequence[tuple[Floats, Floats]]) -> None:
-    shard = Shard(
-        contents=tuple(utterance.content for utterance in group.utterances),
-        instants=np.stack([instants for instants, _ in rows]),
-        summary=np.stack([summary for _, summary in rows]),
-    )
-    write_shard(path, shard)
+        rows.append((pool(states, INSTANTS), pooled(states, "mean+sd")))
+    return rows
 
 
 @functools.lru_cache(maxsize=1)
-def load(encoder: Encoder, layers: tuple[int, ...], precision: Precision, device: str) -> Loaded:
+def load(
+    encoder: Encoder,
+    layers: tuple[int, ...],
+    precision: Precision,
+    context: Context | None,
+    device: str,
+) -> Loaded:
     """Load an encoder; the last one is kept. Arguments as for `Loaded`."""
-    return Loaded(encoder, layers, precision=precision, device=device)
+    return Loaded(encoder, layers, precision=precision, context=context, device=device)
 
 
 def _device() -> str:
@@ -305,3 +327,40 @@ def batch_seconds(device: str) -> float:
         return CPU_SECONDS
     memory = torch.cuda.get_device_properties(torch.device(device)).total_memory
     return max(2 * CPU_SECONDS, SECONDS_A_GIBIBYTE * memory / 2**30)
+
+
+def plan(
+    lengths: Sequence[int], *, longest: int, padding: float = PADDING
+) -> tuple[tuple[int, ...], ...]:
+    """Cut utterances into batches of like length.
+
+    Args:
+        lengths: samples of each.
+        longest: the most samples of a batch, padding included; one utterance may exceed it.
+        padding: the largest share of padding; 0 puts equal lengths together only.
+
+    Returns:
+        Positions in `lengths`, each once; the longest batches come first, so that memory that
+        does not suffice shows at once.
+    """
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    batches: list[tuple[int, ...]] = []
+    current: list[int] = []
+    total = 0
+    for place in order:
+        # The first is the longest: all others are padded to it.
+        width = lengths[current[0]] if current else lengths[place]
+        full = width * (len(current) + 1)
+        spare = full - total - lengths[place]
+        if current and (full > longest or spare > padding * full):
+            batches.append(tuple(current))
+            current, total = [], 0
+        current.append(place)
+        total += lengths[place]
+    return (*batches, tuple(current)) if current else ()
+
+
+def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
+    """The share of padding in all batches together, 0 to below 1."""
+    full = sum(max(lengths[place] for place in batch) * len(batch) for batch in batches)
+    return 1 - sum(lengths[place] for batch in batches for place in batch) / full if full else 0.0

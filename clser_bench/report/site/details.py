@@ -133,7 +133,7 @@ def _confusions(
     """Utterances by true class (rows) and predicted class [c, c], summed over the draws."""
     answers: dict[str, Rows] = {}
     found: dict[Spot, Rows] = {}
-    for item in store.predicted(slices):
+    for item in store.predicted_of(slices):
         spot = item.slice, item.pair
         count = len(trials[spot][0].classes)
         if item.answers not in answers:

@@ -51,7 +51,7 @@ def _points(plan: Plan) -> dict[Group, list[list[Trial]]]:
     made: dict[Group, dict[str, list[Trial]]] = {}
     for trial in plan.trials:
         group = made.setdefault((trial.method, str(trial.shots)), {})
-        group.setdefault(trial.protocol.selection, []).append(trial)
+        group.setdefault(trial.condition.selection, []).append(trial)
     return {group: list(points.values()) for group, points in made.items()}
 
 

@@ -18,7 +18,7 @@ from clser_bench.errors import SpecError
 from clser_bench.files import cache_folder
 from clser_bench.problem import Trial, Value
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Protocol, Setting
+from clser_bench.protocol import Condition, Setting
 from clser_bench.run import select
 from clser_bench.run.cards import Card, read_cards
 from clser_bench.run.choice import Say
@@ -185,7 +185,7 @@ class _Run:
                 self.progress.stop()
         by_point: dict[str, list[Trial]] = {}
         for trial in plan.trials:
-            by_point.setdefault(trial.protocol.selection, []).append(trial)
+            by_point.setdefault(trial.condition.selection, []).append(trial)
         for number, members in zip(numbers, by_point.values(), strict=True):
             self.trials[number] = tuple(members)
         self._weigh(numbers, draws, store)
@@ -221,7 +221,7 @@ class _Run:
                 f"{self._why(0, store) or 'see `clser-bench status`'}"
             )
         best = max(full, key=lambda i: (float(np.mean(self.drawn[i].values)), -i))
-        protocol, labels = self.ground.protocol, self.chosen.looks == "labels"
+        condition, labels = self.ground.condition, self.chosen.looks == "labels"
         return Swept(
             method=self.request.method,
             dimensions=self.request.space.dimensions,
@@ -230,8 +230,8 @@ class _Run:
             oracle=self.chosen.name == ORACLE,
             suite=self.ground.suite,
             pairs=len(self.ground.facts),
-            features=protocol.features,
-            normalisation=protocol.normalisation,
+            features=condition.features_label,
+            normalisation=condition.normalisation,
             shots=str(self.ground.config.shots[0]),
             seeds=draws,
             search=self.request.search + (" + halving" if self.request.halving else ""),
@@ -280,9 +280,9 @@ def _config(request: Request, chosen: Objective) -> RunConfig:
     return dataclasses.replace(config, settings=as_settings(fixed))
 
 
-def _rules(config: RunConfig, chosen: Objective) -> Protocol:
-    setting: Setting = "held-out" if chosen.looks == "source" else config.protocol.setting
-    return dataclasses.replace(config.protocol, selection=select.POINTS, setting=setting)
+def _rules(config: RunConfig, chosen: Objective) -> Condition:
+    setting: Setting = "held-out" if chosen.looks == "source" else config.condition.setting
+    return dataclasses.replace(config.condition, selection=select.POINTS, setting=setting)
 
 
 def _value(item: Drawn, draws: int) -> float:

@@ -1,0 +1,378 @@
+"""Features on disk: shards of some utterances, and tables of a corpus that are memory-mapped.
+
+A shard is `shards/<feature key>/<shard key>.safetensors`: its key hashes the feature key and the
+content hashes of its rows, so a shard that exists is the right one, whatever corpus, path or run
+asks for it. A table is `tables/<key>/` with `instants.npy`, `summary.npy` and their SHA-256. Both
+are checked before they are used; what is damaged is removed and made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from clser_bench.errors import FeatureError
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.sets import FeatureSet
+from clser_bench.features.storage import (
+    drop_folder,
+    remove_partial_files,
+    writable,
+    write_file,
+    write_folder,
+)
+from clser_bench.hashing import digest, digest_array
+from clser_bench.problem import CHECKSUMS, Floats, Rows, Table, array_checksums, open_table
+
+ROWS = 32
+"""About how many utterances a shard has: what a killed run loses, per process."""
+
+ABOUT = "about.json"
+"""In the folder of a set's shards: what the set is."""
+
+Part = tuple[Rows, Floats, Floats]
+"""Rows of a table, their instants and their summaries."""
+
+_ENTRY = "clser-bench"
+_DAMAGE = (safetensors.SafetensorError, ValueError, KeyError, TypeError)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shard:
+    """Features of some utterances.
+
+    Attributes:
+        contents: their content hashes, sorted.
+        instants: float32 [m, t, d].
+        summary: float32 [m, f].
+    """
+
+    contents: tuple[str, ...]
+    instants: Floats
+    summary: Floats
+
+
+def shard_key(features: FeatureSet, contents: Sequence[str]) -> str:
+    """Name a shard.
+
+    Args:
+        features: the feature set.
+        contents: content hashes, sorted.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    return digest({"features": features.key, "contents": list(contents)})
+
+
+def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Path:
+    """Where a shard lies; arguments as for `shard_key`."""
+    name = f"{shard_key(features, contents)}.safetensors"
+    return cache / "shards" / features.key / name
+
+
+def describe_shards(cache: Path, features: FeatureSet) -> None:
+    """Write beside the shards of a set what it is, for `features list`.
+
+    Args:
+        cache: the cache folder.
+        features: the set.
+
+    Raises:
+        FeatureError: the file cannot be written.
+    """
+    about = {
+        "name": features.name,
+        "parameters": dict(features.parameters),
+        "instants": len(features.instants),
+        "summary": len(features.summary),
+    }
+    path = cache / "shards" / features.key / ABOUT
+    if not path.is_file():
+        write_file(path, json.dumps(about, indent=1).encode("utf-8"))
+
+
+def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Cut content hashes into shards of about `ROWS`, by their first bits.
+
+    So a corpus with one file more shares all shards but one with the corpus before.
+
+    Args:
+        contents: hexadecimal content hashes, in any order; each counts once.
+
+    Returns:
+        The contents of each shard, sorted; no shard is empty.
+    """
+    distinct = sorted(set(contents))
+    bits = max(0, (max(len(distinct) - 1, 0) // ROWS).bit_length())
+    buckets: dict[int, list[str]] = {}
+    for content in distinct:
+        buckets.setdefault(int(content[:8], 16) >> (32 - bits), []).append(content)
+    return tuple(tuple(bucket) for _, bucket in sorted(buckets.items()))
+
+
+def write_shard(path: Path, shard: Shard) -> None:
+    """Write a shard, whole or not at all; the same shard gives the same bytes.
+
+    Raises:
+        FeatureError: the disk is full, or the file cannot be written.
+    """
+    # One entry only: safetensors writes several in no fixed order.
+    entry = json.dumps({"contents": list(shard.contents), "checksum": _checksum(shard)})
+    tensors = {"instants": shard.instants, "summary": shard.summary}
+    write_file(path, safetensors.numpy.save(tensors, metadata={_ENTRY: entry}))
+
+
+def find_shard(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
+    """Read a shard from the cache, or from the folder that stands in where it is read-only.
+
+    Arguments and errors as for `shard_path` and `read_shard`.
+    """
+    for place in dict.fromkeys((cache, writable(cache))):
+        shard = read_shard(shard_path(place, features, contents), features, contents)
+        if shard is not None:
+            return shard
+    return None
+
+
+def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
+    """Read a shard and check every byte of it.
+
+    Args:
+        path: the file.
+        features: the feature set.
+        contents: what it must hold, sorted.
+
+    Returns:
+        The shard; None where there is no file or a damaged one (a line says so).
+
+    Raises:
+        FeatureError: the file is there and may not be read.
+    """
+    try:
+        shard = _parse(path)
+    except FileNotFoundError:
+        return None
+    except _DAMAGE as error:
+        _warn_damaged(path, str(error))
+        return None
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    count = len(contents)
+    shapes = (count, INSTANTS, len(features.instants)), (count, len(features.summary))
+    if (shard.instants.shape, shard.summary.shape) != shapes or shard.contents != tuple(contents):
+        _warn_damaged(path, "it holds something else")
+        return None
+    return shard
+
+
+def check_shard(path: Path) -> str | None:
+    """Read all of a shard and say what is wrong with it.
+
+    Args:
+        path: `shards/<feature key>/<shard key>.safetensors`.
+
+    Returns:
+        What is wrong, in words; None where nothing is, or the file is gone.
+
+    Raises:
+        FeatureError: the file is there and may not be read.
+    """
+    try:
+        shard = _parse(path)
+        key = digest({"features": path.parent.name, "contents": list(shard.contents)})
+    except FileNotFoundError:
+        return None
+    except _DAMAGE as error:
+        return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    shapes = shard.instants.shape, shard.summary.shape
+    count = len(shard.contents)
+    if [shape[:-1] for shape in shapes] != [(count, INSTANTS), (count,)]:
+        return f"{shapes[0]} instants and {shapes[1]} summaries for {count} utterances"
+    return None if path.stem == key else "it holds something else than its name says"
+
+
+def _parse(path: Path) -> Shard:
+    content = path.read_bytes()
+    tensors = safetensors.numpy.load(content)
+    size = int.from_bytes(content[:8], "little")
+    entry = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_ENTRY])
+    shard = Shard(
+        contents=tuple(entry["contents"]),
+        instants=tensors["instants"],
+        summary=tensors["summary"],
+    )
+    if entry["checksum"] != _checksum(shard):
+        raise ValueError("the checksum does not fit")
+    return shard
+
+
+def _checksum(shard: Shard) -> str:
+    state = hashlib.sha256(digest(list(shard.contents)).encode("ascii"))
+    for array in (shard.instants, shard.summary):
+        state.update(digest_array(np.asarray(array)).encode("ascii"))
+    return state.hexdigest()
+
+
+def _warn_damaged(path: Path, why: str) -> None:
+    _log.warning("%s is damaged (%s) and is made again", path, why)
+
+
+def table_folder(cache: Path, key: str) -> Path:
+    """Where the table of this key lies, or would."""
+    return cache / "tables" / key
+
+
+def existing_table(cache: Path, key: str, *, rows: int) -> Table | None:
+    """Open a table if it is there.
+
+    Args:
+        cache: the cache folder.
+        key: the table's key.
+        rows: how many it must have.
+
+    Returns:
+        The table; None where there is none, or a damaged one, which is removed (a line says so).
+    """
+    for place in dict.fromkeys((cache, writable(cache))):
+        folder = table_folder(place, key)
+        if not folder.is_dir():
+            continue
+        try:
+            table = open_table(key, folder)
+            if len(table) == rows:
+                return table
+            why = f"{len(table)} rows instead of {rows}"
+        except FeatureError as error:
+            why = str(error).removeprefix(str(folder)).lstrip("/: ")
+        _warn_damaged(folder, why)
+        open_table.cache_clear()
+        if place == writable(cache):
+            drop_folder(folder)
+    return None
+
+
+def new_table(
+    cache: Path,
+    key: str,
+    *,
+    instants: tuple[int, int, int],
+    summary: tuple[int, int],
+    parts: Iterable[Part],
+) -> Table:
+    """Write a table part by part with its checksums, whole or not at all, and open it.
+
+    Args:
+        cache: the cache folder.
+        key: the table's key.
+        instants: shape (n, t, d).
+        summary: shape (n, f).
+        parts: together all rows.
+
+    Raises:
+        FeatureError: the disk is full.
+    """
+
+    def fill(folder: Path) -> None:
+        with (
+            _Array(folder / "instants.npy", instants) as long,
+            _Array(folder / "summary.npy", summary) as short,
+        ):
+            for rows, part_instants, part_summary in parts:
+                long.put(rows, part_instants)
+                short.put(rows, part_summary)
+        (folder / CHECKSUMS).write_text(json.dumps(array_checksums(folder)), encoding="ascii")
+
+    place = writable(cache)
+    remove_partial_files(place / "tables")
+    folder = table_folder(place, key)
+    write_folder(folder, fill)
+    return open_table(key, folder)
+
+
+class _Array:
+    """A float32 `.npy` file written row by row.
+
+    Not through a memory map: on a full disk that kills the process instead of raising.
+
+    Args:
+        path: the file.
+        shape: of the array; what is not put stays zero.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._stream = path.open("wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._stream, header)
+        self._start = self._stream.tell()
+        self._row_bytes = 4 * math.prod(shape[1:])
+        self._stream.truncate(self._start + shape[0] * self._row_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+
+    def put(self, rows: Rows, values: Floats) -> None:
+        """Write rows.
+
+        Args:
+            rows: [m], where they belong.
+            values: [m, …].
+        """
+        for row, value in zip(rows.tolist(), np.asarray(values, "<f4"), strict=True):
+            self._stream.seek(self._start + row * self._row_bytes)
+            self._stream.write(value.tobytes())
+
+
+def concatenated(first: Table, second: Table, *, cache: Path) -> Table:
+    """The rows of one table, then those of another; kept in the cache.
+
+    Args:
+        first: [n, ...].
+        second: [m, ...].
+        cache: the cache folder.
+
+    Returns:
+        A table of n + m rows.
+
+    Raises:
+        FeatureError: their sizes differ.
+    """
+    sizes = [(table.instants.shape[1:], table.summary.shape[1]) for table in (first, second)]
+    if sizes[0] != sizes[1]:
+        raise FeatureError(
+            f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
+            "selecting on held-out labels of the source needs one feature set, or an alignment"
+        )
+    rows = len(first) + len(second)
+    key = digest(["joined", first.key, second.key])
+    there = existing_table(cache, key, rows=rows)
+    if there is not None:
+        return there
+    parts = (
+        (np.arange(len(first)), first.instants, first.summary),
+        (np.arange(len(first), rows), second.instants, second.summary),
+    )
+    return new_table(
+        cache,
+        key,
+        instants=(rows, *first.instants.shape[1:]),
+        summary=(rows, first.summary.shape[1]),
+        parts=parts,
+    )

@@ -1,0 +1,172 @@
+"""The feature sets `egemaps` and `compare16` by openSMILE: descriptors and functionals.
+
+References: F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for voice
+research and affective computing", IEEE Transactions on Affective Computing 7(2), 2016; B. Schuller
+et al., "The INTERSPEECH 2016 Computational Paralinguistics Challenge: Deception, Sincerity & Native
+Language", Interspeech 2016 (descriptors and functionals of F. Weninger et al., "On the acoustics of
+emotion in audio: what speech, music, and sound have in common", Frontiers in Psychology 4:292,
+2013). Columns have openSMILE's names and units (`opensmile_columns/`).
+
+`opensmile.Smile` runs once for each level. One pass here has the configuration that it uses, with
+a sink for the descriptors and one for the functionals: the same values in the time of one of its
+passes. ComParE's deltas belong to the descriptors of the same frame number; openSMILE gives two
+frames of deltas more, past the end of the descriptors, and instants use the frames that both have.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import math
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from clser_bench.errors import FeatureError, MissingExtraError
+from clser_bench.features.columns import INSTANTS, opensmile_columns
+from clser_bench.features.summaries import pool
+from clser_bench.problem import Floats
+
+BITS = 16
+"""Of the samples that openSMILE is given; `opensmile.Smile` gives it the same."""
+
+SHORTEST_SECONDS = 0.1
+"""A clip for which openSMILE gives nothing is padded with zeros on both sides to this."""
+
+_LOCK = threading.Lock()  # an instance takes one utterance at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What openSMILE computes in a pass.
+
+    Attributes:
+        file: the configuration, a path in openSMILE's own folder of them.
+        levels: of descriptors, whose columns are put side by side.
+    """
+
+    file: str
+    levels: tuple[str, ...]
+
+
+_CONFIGURATIONS = {
+    "egemaps": Configuration(file="egemaps/v02/eGeMAPSv02.conf", levels=("lld",)),
+    "compare16": Configuration(file="compare/ComParE_2016.conf", levels=("lld", "lld_de")),
+}
+
+
+def check(name: str) -> None:
+    """Raise `MissingExtraError` unless openSMILE is installed, which the set of this name needs."""
+    if importlib.util.find_spec("opensmile") is None:
+        raise MissingExtraError(f"the feature set '{name}'", "opensmile")
+
+
+def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
+    """Compute instants and summary at the rate of the file, as openSMILE does.
+
+    Args:
+        name: `egemaps` or `compare16`.
+        samples: float32 mono [samples], full scale 1; cut to 16 bits as openSMILE does.
+        rate: in Hz.
+
+    Returns:
+        Instants float32 [32, d], the means of the descriptors over each span, and the functionals
+        float32 [f].
+
+    Raises:
+        MissingExtraError: openSMILE is not installed.
+        FeatureError: openSMILE gave nothing.
+    """
+    check(name)
+    descriptors, functionals = process(name, samples, rate)
+    return pool(descriptors, INSTANTS), functionals
+
+
+def process(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
+    """Descriptors float32 [m, d] before they are pooled, and functionals float32 [f].
+
+    The same whatever ran before. Arguments and errors as for `extract`.
+    """
+    descriptors, functionals = _pass(name, samples, rate)
+    if not len(descriptors) or not len(functionals):
+        missing = max(math.ceil(SHORTEST_SECONDS * rate) - len(samples), 0)
+        padded = np.pad(samples, (missing // 2, missing - missing // 2))
+        descriptors, functionals = _pass(name, padded, rate)
+    if not len(descriptors) or not len(functionals):
+        raise FeatureError(f"openSMILE gave no features for {len(samples)} samples at {rate} Hz")
+    return descriptors, functionals[0]
+
+
+def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
+    """Run openSMILE once; what each sink received, float32 [m, columns]."""
+    columns = dict(zip(("extsinklld", "extsinkfunc"), opensmile_columns(name), strict=True))
+    rows: dict[str, list[Floats]] = {sink: [] for sink in columns}
+    # Cut, not rounded: so does opensmile.Smile.
+    pcm = np.clip(samples * np.float32(32768), -32768, 32767).astype(np.int16)
+    with _LOCK:
+        try:
+            _put_through(_instance(name, rate), pcm.tobytes(), rows)
+        except BaseException as error:
+            _instance.cache_clear()  # its state is unknown now
+            if isinstance(error, _library()[0].OpenSmileException):
+                raise FeatureError(f"openSMILE fails on it at {rate} Hz ({error})") from error
+            raise
+    received = [
+        np.concatenate([np.zeros((0, len(names)), np.float32), *rows[sink]])
+        for sink, names in columns.items()
+    ]
+    for frames in rows.values():
+        frames.clear()  # openSMILE's bindings keep every callback, and so these lists
+    return received
+
+
+def _put_through(smile: Any, pcm: bytes, rows: dict[str, list[Floats]]) -> None:
+    """Put one utterance through, and make ready for the next."""
+    for name, frames in rows.items():
+        smile.external_sink_set_callback_ex(name, _collector(frames))
+    smile.external_audio_source_write_data("extsource", pcm)
+    smile.external_audio_source_set_eoi("extsource")
+    smile.run()
+    smile.reset()
+
+
+def _collector(frames: list[Floats]) -> Any:
+    def collect(data: Floats, _: object) -> None:
+        frames.append(data.copy())  # openSMILE reuses its buffer
+
+    return collect
+
+
+@functools.lru_cache(maxsize=4)
+def _instance(name: str, rate: int) -> Any:
+    """Set up openSMILE; kept, since that takes a quarter of the time of an utterance or more."""
+    library, root = _library()
+    shared, configuration = root / "shared", _CONFIGURATIONS[name]
+    smile = library.OpenSMILE()
+    smile.initialize(
+        config_file=str(root / configuration.file),
+        options={
+            "source": shared / "standard_external_wave_input.conf.inc",
+            "sink": shared / "standard_external_data_output_multi.conf.inc",
+            # A reader of several levels waits for all of them, frame by frame.
+            "sinkLevelLLD": ";".join(configuration.levels),
+            "bufferModeRbConf": shared / "BufferModeRb.conf.inc",
+            "frameModeFunctionalsConf": shared / "FrameModeFunctionals.conf.inc",
+            "sampleRate": rate,
+            "nBits": BITS,
+        },
+        loglevel=1,
+    )
+    return smile
+
+
+@functools.cache
+def _library() -> tuple[ModuleType, Path]:
+    """OpenSMILE's bindings and the folder of its configurations."""
+    library = importlib.import_module("opensmile.core.lib")
+    return library, Path(str(library.__file__)).parent / "config"

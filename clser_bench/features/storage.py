@@ -1,0 +1,228 @@
+"""Writing into the cache: whole or not at all, one process at a time, or beside it where it must.
+
+A reader sees all of a file or folder or nothing of it, whenever the writer is killed. Files have
+the permissions that the umask gives, so that a cache can serve several users.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import functools
+import logging
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from clser_bench.errors import FeatureError
+from clser_bench.progress import Progress
+
+FOLDERS = ("shards", "tables", "locks")
+"""Of the cache, that features are written to."""
+
+_PARTIAL = ".part-"
+_STALE_SECONDS = 24 * 3600
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def writable(cache: Path) -> Path:
+    """The cache, or a folder that lasts as long as this process where it cannot be written to.
+
+    Said once in the log. A full disk is no such case: whoever writes says what to do.
+
+    Args:
+        cache: the cache folder.
+    """
+    try:
+        for name in FOLDERS:
+            (cache / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=cache / name):
+                pass
+    except OSError as error:
+        if error.errno in _FULL:
+            return cache
+        beside = Path(tempfile.mkdtemp(prefix="clser-features-"))
+        atexit.register(shutil.rmtree, beside, ignore_errors=True)
+        _log.warning(
+            "%s: cannot be written (%s); new features are kept only until this command ends. Set "
+            "CLSER_CACHE to a folder that you may write to",
+            cache,
+            error.strerror,
+        )
+        return beside
+    return cache
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: an older file of this name is replaced; the folder is made when absent.
+        content: all bytes.
+
+    Raises:
+        FeatureError: the disk is full, or the file cannot be written.
+    """
+    temporary = path.parent / _partial_name(path)
+    with as_feature_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Write a folder, whole or not at all.
+
+    Where another process was quicker its folder stays: both would hold the same.
+
+    Args:
+        path: the folder; one that exists stays as it is.
+        fill: writes the files into the folder it is given.
+
+    Raises:
+        FeatureError: the disk is full, or the folder cannot be written.
+    """
+    temporary = path.parent / _partial_name(path)
+    with as_feature_errors(path.parent):
+        temporary.mkdir(parents=True)
+        try:
+            fill(temporary)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def drop_folder(path: Path) -> None:
+    """Remove a folder at once, also while another process reads from it.
+
+    Args:
+        path: may be absent.
+    """
+    aside = path.parent / _partial_name(path)
+    with as_feature_errors(path.parent):
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes left half-written a day ago or earlier.
+
+    Args:
+        folder: may be absent.
+    """
+    for left in folder.glob(f"{_PARTIAL}*"):
+        try:
+            if time.time() - left.stat().st_mtime < _STALE_SECONDS:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        except FileNotFoundError:
+            continue  # another process removes them too
+
+
+def cache_size(cache: Path) -> dict[str, int]:
+    """How many bytes the cache holds.
+
+    Args:
+        cache: the cache folder; may be absent.
+
+    Returns:
+        Bytes by kind, sorted: the name of the folder at the top of the cache (`shards`,
+        `tables`, …), `other` for files that lie at the top.
+    """
+    sizes: dict[str, int] = {}
+    for parent, _, names in os.walk(cache):
+        place = Path(parent).relative_to(cache).parts
+        kind = place[0] if place else "other"
+        for name in names:
+            try:
+                size = (Path(parent) / name).lstat().st_size
+            except FileNotFoundError:
+                continue  # written by another process and gone again
+            sizes[kind] = sizes.get(kind, 0) + size
+    return dict(sorted(sizes.items()))
+
+
+@contextmanager
+def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[None]:
+    """Inter-process lock: concurrent runs wait for an extraction instead of repeating it.
+
+    The lock goes with the process that holds it, however that ends.
+
+    Args:
+        cache: a folder that can be written to.
+        key: of what is worked on.
+        what: for the message while waiting.
+        progress: shows the wait.
+
+    Raises:
+        FeatureError: the cache cannot be written.
+    """
+    folder = cache / "locks"
+    with as_feature_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / f"{key}.lock", mode=0o666)  # less the umask, as other files
+        try:
+            held.acquire(timeout=0)
+        except PermissionError:
+            # The lock file of another user: at worst the same work is done twice.
+            pass
+        except Timeout:
+            progress.start(f"{what}: waiting for another process that does the same", 1)
+            try:
+                held.acquire()
+            finally:
+                progress.stop()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def as_feature_errors(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into an error that says what to do.
+
+    Args:
+        folder: where is written.
+
+    Raises:
+        FeatureError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise FeatureError(
+                f"{folder}: the disk is full; make room, or set CLSER_CACHE to a folder on "
+                "another disk. What is finished is kept and the next run goes on from there"
+            ) from error
+        raise FeatureError(
+            f"{folder}: cannot be written ({error.strerror}); "
+            "set CLSER_CACHE to a folder that you may write to"
+        ) from error
+
+
+def _partial_name(path: Path) -> str:
+    return f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name[:32]}"

@@ -1,0 +1,308 @@
+"""A user's own features: `table:FILE`, Parquet or npz of any modality, keyed by its bytes."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.corpora.model import Utterance
+from clser_bench.errors import FeatureError, did_you_mean
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.summaries import pool, pooled
+from clser_bench.files import expanded
+from clser_bench.problem import Floats
+
+PREFIX = "table:"
+KINDS = (".parquet", ".npz")
+
+_KEYS = ("content", "path")
+_NAMED = 5  # faults of one kind that an error names
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserTable:
+    """A table on disk.
+
+    Attributes:
+        path: the file.
+        content: SHA-256 of its bytes.
+        columns: names of the features.
+        frames: whether an utterance may have several rows.
+        pool: statistics over frames that make a summary, one of `POOLS`.
+    """
+
+    path: Path
+    content: str
+    columns: tuple[str, ...]
+    frames: bool
+    pool: str
+
+    @property
+    def name(self) -> str:
+        """For records: the file without its folder, and its content."""
+        pool = f":pool={self.pool}" if self.frames else ""
+        return f"{PREFIX}{self.path.name}@{self.content[:16]}{pool}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rows:
+    """The rows of a table by utterance.
+
+    Attributes:
+        keys: path or content hash of each utterance [n].
+        by: `path` or `content`.
+        values: float32 [m, f], the rows of an utterance one after another.
+        ends: int64 [n], the number of the row after its last.
+        columns: names of the f features.
+        frames: whether an utterance may have several rows.
+    """
+
+    keys: tuple[str, ...]
+    by: str
+    values: Floats
+    ends: npt.NDArray[np.int64]
+    columns: tuple[str, ...]
+    frames: bool
+
+    def of(self, place: int) -> Floats:
+        """The rows of an utterance [m, f]."""
+        return self.values[(self.ends[place - 1] if place else 0) : self.ends[place]]
+
+
+def split_name(name: str) -> tuple[Path, str]:
+    """The file and the pool of `table:FILE[:pool=P]`.
+
+    Raises:
+        FeatureError: there is no such pool.
+    """
+    text, colon, pool = name.removeprefix(PREFIX).rpartition(":pool=")
+    if not colon:
+        text, pool = pool, "mean"
+    if pool not in POOLS:
+        raise FeatureError(f"'{name}': pool '{pool}' is unknown{did_you_mean(pool, POOLS)}")
+    return expanded(text), pool
+
+
+def find_table(name: str) -> UserTable:
+    """Read and check a table.
+
+    Args:
+        name: `table:FILE[:pool=P]`. A Parquet file has a column `path` (relative to the corpus's
+            folder, or longer) or `content` (the utterance's content hash), and a number in each
+            other column or one column of lists of numbers; with a column `frame` (order within the
+            utterance) an utterance has several rows. An npz file has `path` or `content` [n] and
+            `features` [n, f], or `features` [m, f] with `frames` [n], the rows of each utterance.
+
+    Raises:
+        FeatureError: there is no such file, or it has not this form, with the rows at fault.
+    """
+    path, pool = split_name(name)
+    content = _hash(path)
+    rows = read_rows(path, content)
+    return UserTable(
+        path=path, content=content, columns=rows.columns, frames=rows.frames, pool=pool
+    )
+
+
+def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, Floats]:
+    """The features of some utterances.
+
+    A row belongs to an utterance by its content hash, or by a path that is the utterance's name in
+    its corpus, its whole path, or a longer path that ends with the name.
+
+    Args:
+        table: from `find_table`.
+        utterances: n of them.
+
+    Returns:
+        Instants float32 [n, 32, d]: frames pooled, or the row again and again where an utterance
+        has one; and summary float32 [n, f].
+
+    Raises:
+        FeatureError: rows are missing or fit several utterances, or speech is corrupted, of which
+            a file knows nothing.
+    """
+    from clser_bench.features.reading import Corrupted  # noqa: PLC0415 (loads soundfile)
+
+    if any(isinstance(utterance, Corrupted) for utterance in utterances):
+        raise FeatureError(f"{table.path}: has no features of corrupted speech")
+    rows = read_rows(table.path, table.content)
+    found = [_places(rows, utterance) for utterance in utterances]
+    names = [utterance.name for utterance in utterances]
+    for what, wrong in (("utterances without a row", 0), ("utterances with several rows", 2)):
+        faulty = [n for n, places in zip(names, found, strict=True) if min(len(places), 2) == wrong]
+        _refuse(table.path, f"{what} (by {rows.by})", faulty)
+    frames = [rows.of(places[0]) for places in found]
+    instants = np.stack([pool(one, INSTANTS) for one in frames])
+    if not table.frames:
+        return instants, np.concatenate(frames)
+    return instants, np.stack([pooled(one, table.pool) for one in frames])
+
+
+def _places(rows: Rows, utterance: Utterance) -> list[int]:
+    if rows.by == "content":
+        return _index(rows).get(utterance.content, [])
+    index = _index(rows)
+    exact = index.get(utterance.name) or index.get(utterance.path.as_posix())
+    if exact:
+        return exact
+    last = utterance.name.rpartition("/")[2]
+    ends = f"/{utterance.name}"
+    return [place for place in index.get(f"*/{last}", []) if rows.keys[place].endswith(ends)]
+
+
+@functools.lru_cache(maxsize=8)
+def _index(rows: Rows) -> dict[str, list[int]]:
+    """Rows by key, and by `*/` with the last part of a path."""
+    index: dict[str, list[int]] = {}
+    for place, key in enumerate(rows.keys):
+        index.setdefault(key, []).append(place)
+        if rows.by == "path":
+            index.setdefault(f"*/{key.rpartition('/')[2]}", []).append(place)
+    return index
+
+
+def _hash(path: Path) -> str:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise FeatureError(f"{path}: is no regular file; a table is one of {', '.join(KINDS)}")
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+@functools.lru_cache(maxsize=8)
+def read_rows(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
+    """Read a table whose bytes have this hash; arguments and errors as for `find_table`."""
+    reader = {".parquet": _read_parquet, ".npz": _read_npz}.get(path.suffix.lower())
+    if reader is None:
+        raise FeatureError(f"{path}: a table is one of {', '.join(KINDS)}, not '{path.suffix}'")
+    rows = reader(path)
+    if not len(rows.keys) or not len(rows.columns):
+        raise FeatureError(
+            f"{path}: has {len(rows.keys)} utterances and {len(rows.columns)} columns of features"
+        )
+    _refuse(path, "twice in the file", [k for k, n in Counter(rows.keys).items() if n > 1])
+    broken = np.flatnonzero(~np.isfinite(rows.values).all(axis=1))
+    places = np.unique(np.searchsorted(rows.ends, broken, side="right"))
+    _refuse(path, "with values that are not finite", [rows.keys[place] for place in places])
+    return rows
+
+
+def _read_parquet(path: Path) -> Rows:
+    import pandas as pd  # noqa: PLC0415 (half a second to import)
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        frame = pd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise FeatureError(f"{path}: cannot be read as Parquet ({error})") from error
+    by = next((key for key in _KEYS if key in frame.columns), None)
+    if by is None:
+        raise FeatureError(
+            f"{path}: has neither a column 'path' nor 'content', but {', '.join(frame.columns[:9])}"
+        )
+    _refuse(path, f"without '{by}'", [f"row {n}" for n in np.flatnonzero(frame[by].isna())])
+    frame = frame.assign(**{by: frame[by].astype(str)})
+    several = "frame" in frame.columns
+    if several:
+        # Stable: utterances keep the order of their first row, frames that of `frame`.
+        first = {key: number for number, key in enumerate(dict.fromkeys(frame[by]))}
+        order = np.lexsort((frame["frame"].to_numpy(), frame[by].map(first).to_numpy()))
+        frame = frame.iloc[order]
+    features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
+    values, columns = _numbers(path, features, list(frame[by]))
+    keys = list(frame[by])
+    if several:
+        counts = Counter(keys)
+        return _rows(by, list(counts), values, columns, list(counts.values()))
+    return _rows(by, keys, values, columns, None)
+
+
+def _numbers(path: Path, features: Any, keys: list[str]) -> tuple[Floats, tuple[str, ...]]:
+    """The features of each row [m, f] and their names."""
+    if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
+        lists = [np.asarray(value) for value in features.iloc[:, 0]]
+        sizes = Counter(one.shape for one in lists).most_common()
+        if len(sizes) > 1:
+            odd = [k for k, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
+            _refuse(path, f"of another size than {sizes[0][0]}", odd)
+        try:
+            values = np.asarray(lists, np.float32)
+        except (TypeError, ValueError) as error:
+            raise FeatureError(f"{path}: its lists hold something else than numbers") from error
+        if values.ndim != 2:
+            raise FeatureError(f"{path}: a row holds {values.shape[1:]} values, not a flat list")
+        return values, _numbered(values.shape[1])
+    texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
+    _refuse(path, "that are no numbers (columns)", texts)
+    return features.to_numpy(np.float32), tuple(map(str, features.columns))
+
+
+def _read_npz(path: Path) -> Rows:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise FeatureError(f"{path}: cannot be read as npz ({error})") from error
+    by = next((key for key in _KEYS if key in arrays), None)
+    if by is None or "features" not in arrays:
+        raise FeatureError(
+            f"{path}: needs 'path' or 'content', and 'features'; it has {', '.join(arrays)}"
+        )
+    features, keys = arrays["features"], arrays[by]
+    if features.ndim != 2 or features.dtype.kind not in "fiu" or keys.ndim != 1:
+        raise FeatureError(
+            f"{path}: 'features' must be numbers [m, f] and '{by}' texts [n], got "
+            f"{features.dtype}{features.shape} and {keys.dtype}{keys.shape}"
+        )
+    counts = arrays.get("frames")
+    if counts is not None and (counts.shape != keys.shape or counts.dtype.kind not in "iu"):
+        raise FeatureError(f"{path}: 'frames' must be a whole number for each '{by}'")
+    if counts is not None:
+        _refuse(
+            path, "without frames", [str(k) for k, n in zip(keys, counts, strict=True) if n < 1]
+        )
+    total = len(keys) if counts is None else int(counts.sum())
+    if total != len(features):
+        raise FeatureError(f"{path}: {len(features)} rows of features, {total} expected")
+    names = _numbered(features.shape[1])
+    return _rows(by, keys.astype(str).tolist(), features.astype(np.float32), names, counts)
+
+
+def _rows(
+    by: str, keys: Sequence[str], values: Floats, columns: tuple[str, ...], counts: Any
+) -> Rows:
+    ends = np.arange(1, len(keys) + 1) if counts is None else np.cumsum(counts)
+    return Rows(
+        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in keys),
+        by=by,
+        values=values,
+        ends=np.asarray(ends, np.int64),
+        columns=columns,
+        frames=counts is not None,
+    )
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"value{number:04d}" for number in range(count))
+
+
+def _refuse(path: Path, what: str, keys: Sequence[str]) -> None:
+    """Raise where something is wrong, with the first rows at fault."""
+    if keys:
+        more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
+        raise FeatureError(f"{path}: {len(keys)} {what}: {', '.join(keys[:_NAMED])}{more}")

@@ -1,0 +1,290 @@
+"""Intervals, verdicts and ranks of a leaderboard, from stored predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clser_bench.protocol import Pair
+from clser_bench.report.model import Leaderboard, Line
+from clser_bench.report.statistics import (
+    CLUSTERS,
+    Counts,
+    Interval,
+    Spread,
+    rank_intervals,
+    simultaneous,
+    spread,
+)
+from clser_bench.store.database import Store
+
+REFERENCE = "logistic"
+"""No adaptation at all: the method that every other has to beat, fixed beforehand."""
+
+Differences = dict[tuple[str, str], Interval]
+
+
+class Evidence:
+    """Spreads of the methods of one condition, each computed when it is first asked for.
+
+    With k shots, two methods are compared on the draws that both have. With all labels each
+    method keeps all its own.
+
+    Args:
+        counts: method to counts, an entry per pair.
+        pooled: all labels were given.
+    """
+
+    def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
+        self._counts = counts
+        self._pooled = pooled
+        self._draws = {
+            method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
+            for method, items in counts.items()
+        }
+        self._spreads: dict[frozenset[int], Spread] = {}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that have a result on every pair."""
+        return tuple(self._counts)
+
+    def few_speakers(self) -> dict[str, int]:
+        """Targets with fewer than `CLUSTERS` speakers, and how many they have."""
+        items = itertools.chain.from_iterable(self._counts.values())
+        found = {item.pair.target: len(item.speakers) for item in items}
+        return {target: n for target, n in sorted(found.items()) if n < CLUSTERS}
+
+    def draws(self, *methods: str) -> int:
+        """Draws that methods share; of all labels, those of the method with fewest."""
+        if self._pooled:
+            return min(len(item.seeds) for name in methods for item in self._counts[name])
+        return len(frozenset.intersection(*(self._draws[name] for name in methods)))
+
+    def mean(self, method: str) -> Interval | None:
+        """Interval of a method's mean; None where its pairs share no draw."""
+        whole = self._spread(self._draws[method])
+        return whole.mean(method) if whole else None
+
+    def difference(self, method: str, baseline: str) -> Interval | None:
+        """Pointwise interval of a paired difference; None where the two share no draw."""
+        whole = self._spread(self._draws[method] & self._draws[baseline])
+        return whole.difference(method, baseline) if whole else None
+
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+        """Pointwise intervals of differences, of those pairs of methods that share a draw."""
+        found: dict[tuple[str, str], Interval] = {}
+        for whole, members in self._groups(pairs):
+            found |= dict(zip(members, whole.differences(members), strict=True))
+        return found
+
+    def family(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+        """Simultaneous intervals of differences, of those pairs that share a draw."""
+        return simultaneous(list(self._groups(pairs)))
+
+    def _groups(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[Spread, list[tuple[str, str]]]]:
+        """Pairs of methods by the draws that they share."""
+        groups: dict[frozenset[int], list[tuple[str, str]]] = {}
+        for one, other in pairs:
+            name = frozenset() if self._pooled else self._draws[one] & self._draws[other]
+            groups.setdefault(name, []).append((one, other))
+        for draws, members in groups.items():
+            whole = self._spread(draws)
+            if whole:
+                yield whole, members
+
+    def _spread(self, draws: frozenset[int]) -> Spread | None:
+        if not draws and not self._pooled:
+            return None
+        name = frozenset() if self._pooled else draws
+        if name not in self._spreads:
+            seeds = sorted(draws)
+            chosen = {
+                method: items if self._pooled else [item.at(seeds) for item in items]
+                for method, items in self._counts.items()
+                if self._pooled or self._draws[method] >= draws
+            }
+            self._spreads[name] = spread(chosen, pooled=self._pooled)
+        return self._spreads[name]
+
+
+def add_intervals(
+    store: Store, table: Leaderboard, rows: pd.DataFrame, *, against: str = ""
+) -> Leaderboard:
+    """Add intervals of means, differences to a reference, and intervals of ranks.
+
+    Differences to `REFERENCE` are a family of their own. Those to any other method, which may be
+    chosen after the table was seen, are taken from the family of all differences of two ranked
+    methods, which the intervals of ranks use too.
+
+    Args:
+        store: the results.
+        table: with all methods of its condition.
+        rows: of the frame that it was made of.
+        against: the reference; `REFERENCE` where empty.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    evidence = evidence_of(store, table, rows)
+    ranked = ranked_of(table, evidence)
+    every, verdicts = families(evidence, ranked)
+    ranks = rank_intervals(ranked, every)
+    usual = REFERENCE if REFERENCE in evidence.methods else ""
+    reference = against if against in evidence.methods else "" if against else usual
+    family = differences_to(evidence, reference, verdicts) if reference else {}
+    lines = [
+        dataclasses.replace(
+            line,
+            interval=evidence.mean(line.method) if line.method in evidence.methods else None,
+            ranks=ranks.get(line.method),
+            difference=family.get(line.method),
+        )
+        for line in table.lines
+    ]
+    least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
+    compared = sum(item.p is not None for item in family.values())
+    remarks = list(table.remarks)
+    if against and not reference:
+        remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
+    drawn = [line for line in lines if line.mean.mean is not None and not _drawless(table, line)]
+    if not table.pooled and any(line.mean.n == 1 for line in drawn):
+        remarks.append("n = 1: the interval covers the speakers, and holds for this one draw only")
+    return dataclasses.replace(
+        table,
+        lines=tuple(lines),
+        remarks=tuple(remarks),
+        warnings=(*table.warnings, *few_speakers(evidence)),
+        reference=reference,
+        family=compared,
+        ranked=len(ranked),
+        detectable=(min(least), float(np.median(least)), max(least)) if least else None,
+    )
+
+
+def ranked_of(table: Leaderboard, evidence: Evidence) -> list[str]:
+    """Ranked methods with a result on every pair, in the order of the table."""
+    whole = set(evidence.methods)
+    return [line.method for line in table.lines if line.role == "ranked" and line.method in whole]
+
+
+def families(evidence: Evidence, ranked: Sequence[str]) -> tuple[Differences, Differences]:
+    """Simultaneous differences of every two ranked methods.
+
+    Returns:
+        Those of one family, for ranks; and the ones to print, in which the differences to
+        `REFERENCE`, of the method less the reference, come from their own family.
+    """
+    every = evidence.family(list(itertools.combinations(ranked, 2)))
+    if REFERENCE not in ranked:
+        return every, every
+    own = evidence.family([(name, REFERENCE) for name in ranked if name != REFERENCE])
+    return every, {pair: item for pair, item in every.items() if REFERENCE not in pair} | own
+
+
+def differences_to(
+    evidence: Evidence, reference: str, verdicts: Differences
+) -> dict[str, Interval]:
+    """Differences of all methods to one, simultaneous for ranked methods, else pointwise."""
+    found = {one: item for (one, other), item in verdicts.items() if other == reference}
+    found |= {o: item.mirrored for (one, o), item in verdicts.items() if one == reference}
+    rest = [n for n in evidence.methods if n != reference and n not in found]
+    for (name, _), alone in evidence.differences([(name, reference) for name in rest]).items():
+        found[name] = dataclasses.replace(alone, p=None, detectable=None)
+    return found
+
+
+def few_speakers(evidence: Evidence) -> Iterator[str]:
+    """A warning that names the targets with too few speakers for an interval."""
+    few = evidence.few_speakers()
+    if few:
+        named = ", ".join(f"{code} ({n})" for code, n in few.items())
+        yield f"No intervals: fewer than {CLUSTERS} speakers in {named}."
+
+
+def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidence:
+    """Counts by speaker, class and draw of the methods that have a result on every pair."""
+    whole = [line for line in table.lines if line.mean.mean is not None]
+    counts = count(store, table, rows, [line.method for line in whole])
+    for line in whole:
+        if _drawless(table, line):
+            counts[line.method] = _repeated(counts, line.method)
+    return Evidence(counts, pooled=table.pooled)
+
+
+def _drawless(table: Leaderboard, line: Line) -> bool:
+    """Whether a line does not depend on the draw, and so has but one: a within-target routine."""
+    aside = line.role in ("oracle", "reference")
+    return aside and line.mean.n == 1 and table.condition.prior == "natural"
+
+
+def _repeated(counts: Mapping[str, Sequence[Counts]], method: str) -> list[Counts]:
+    """Counts of a method that has one draw, for every draw that any method has."""
+    made = []
+    for place, own in enumerate(counts[method]):
+        seeds = sorted({seed for items in counts.values() for seed in items[place].seeds})
+        correct, total = (np.repeat(a, len(seeds), axis=-1) for a in (own.correct, own.total))
+        made.append(dataclasses.replace(own, seeds=tuple(seeds), correct=correct, total=total))
+    return made
+
+
+def count(
+    store: Store, table: Leaderboard, rows: pd.DataFrame, methods: Iterable[str]
+) -> dict[str, list[Counts]]:
+    """Count correct utterances by speaker, class and draw.
+
+    Args:
+        store: the results.
+        table: the table that the methods are of.
+        rows: of the frame that it was made of.
+        methods: methods without missing cells.
+
+    Returns:
+        Method to counts, an entry per pair in the table's order.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
+    answers = {key: store.answers(key) for key in sorted(set(wanted.answers))}
+    voices: dict[str, set[str]] = {}
+    for key, target in sorted(set(zip(wanted.answers, wanted.target, strict=True))):
+        voices.setdefault(target, set()).update(answers[key].speakers)
+    speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
+    sizes = dict(zip(table.pairs, table.classes, strict=True))
+    sheets: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
+    columns = (wanted.trial, wanted.method, wanted.pair, wanted.seed)
+    named = {trial: (m, Pair.parse(p), s) for trial, m, p, s in zip(*columns, strict=True)}
+    for trial, key, predicted in store.predicted(list(named)):
+        method, pair, seed = named[trial]
+        sheet = key, pair.target, sizes[pair]
+        if sheet not in sheets:
+            numbers = {name: row for row, name in enumerate(speakers[pair.target])}
+            places = np.array([numbers[name] for name in answers[key].speakers], dtype=np.int64)
+            cells, shape = places * sizes[pair] + answers[key].y, (len(numbers), sizes[pair])
+            total = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
+            sheets[sheet] = answers[key].y, cells, total.astype(np.float64)
+        y, cells, total = sheets[sheet]
+        right = np.bincount(cells[predicted == y], minlength=total.size).reshape(total.shape)
+        found.setdefault((method, pair), {})[seed] = right.astype(np.float64), total
+    return {
+        method: [
+            Counts(
+                pair=pair,
+                seeds=tuple(sorted(of := found[method, pair])),
+                speakers=speakers[pair.target],
+                correct=np.stack([of[seed][0] for seed in sorted(of)], axis=-1),
+                total=np.stack([of[seed][1] for seed in sorted(of)], axis=-1),
+            )
+            for pair in table.pairs
+        ]
+        for method in methods
+    }
