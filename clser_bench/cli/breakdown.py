@@ -15,8 +15,8 @@ from clser_bench.cli.output import Bars, columns
 if TYPE_CHECKING:
     from clser_bench.cli.named import Means
     from clser_bench.corpora.model import Corpus
-    from clser_bench.report.board import LeaderboardTable
-    from clser_bench.report.breakdown_rows import Known
+    from clser_bench.report.breakdown import Facts
+    from clser_bench.report.model import Leaderboard
 
 
 class By(enum.StrEnum):
@@ -61,46 +61,40 @@ def breakdown(
     format_: options.Format = "table",
     results: options.Results = options.RESULTS,
 ) -> None:
-    """Tell where methods fail.
+    """Show where methods fail.
 
-    By emotion, by what is taken for what, by speaker, gender, length and loudness of the
+    By emotion, by confusion of emotions, by speaker, gender, length and loudness of the
     utterance, and by how well people recognise it: over all pairs of each table.
     """
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
-    from clser_bench.report.tables import leaderboard
+    from clser_bench.report.table import leaderboard
     from clser_bench.store.database import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
-    named = options.words(methods)
     with Store(results, create=False) as store:
-        tables = leaderboard(
-            store,
-            wanted=wanted,
-            methods=named or None,
-            intervals=False,
-        )
-        options.check_methods(named, {item.method for item in store.slices()})
-        known = _known(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
+        frame = store.frame(wanted)
+        tables = leaderboard(frame, store, methods=options.words(methods), intervals=False)
+        facts = _facts(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
         made = [
-            break_down(store, table, by=by.value, known=known)
+            break_down(store, frame, table, by=by.value, facts=facts)
             for table in tables
-            if known is None or any(pair.target in known for pair in table.pairs)
+            if facts is None or any(pair.target in facts for pair in table.pairs)
         ]
     text = breakdown_text.render(made, format_, width=columns(), each_pair=each_pair)
     typer.echo(text, nl=False)
 
 
-def _known(
+def _facts(
     by: By,
-    tables: Sequence[LeaderboardTable],
+    tables: Sequence[Leaderboard],
     folder: Path | None,
     manifests: Sequence[Path],
     workers: int | None,
-) -> dict[str, dict[str, Known]]:
-    """What is known of the utterances of the tables' targets."""
+) -> dict[str, dict[str, Facts]]:
+    """Facts of the utterances of the tables' targets."""
     from clser_bench.cli.named import Means, read_named
     from clser_bench.files import cache_folder
 
@@ -146,10 +140,10 @@ def _has_human_rates(code: str) -> bool:
     return code in specs and specs[code].name in RECOGNITION
 
 
-def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Known]:
+def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Facts]:
     from clser_bench.corpora.facts import RECOGNITION, utterance_facts
     from clser_bench.errors import CorpusError
-    from clser_bench.report.breakdown_rows import Known
+    from clser_bench.report.breakdown import Facts
 
     facts = utterance_facts(corpus, cache=means.cache, workers=means.workers, progress=means.bars)
     if by is By.human and all(item.human is None for item in facts):
@@ -158,7 +152,7 @@ def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Known]:
             f"files; put the one that {corpus.spec.title} comes with into this folder"
         )
     return {
-        item.name: Known(
+        item.name: Facts(
             gender=item.gender, length=item.seconds, loudness=item.level, human=item.human
         )
         for item in facts
