@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import EMOTIONS, Pair
 from clser_bench.report.breakdown import Breakdown, Part
 from clser_bench.report.formats import (
@@ -18,7 +19,7 @@ from clser_bench.report.formats import (
     write_tables,
 )
 from clser_bench.report.groups import SHUFFLES, Correlation, Gap, Value
-from clser_bench.report.render import condition_line, condition_row
+from clser_bench.report.render import FORMATS, condition_line, condition_row
 
 _UAR = (
     "UAR within each group: mean of the recalls of the emotions that occur in it, %. Cells: mean ± "
@@ -100,6 +101,8 @@ def render(
     if format in ("csv", "json"):
         rows = [row for item in breakdowns for row in flat_rows(item)]
         return csv_of(rows) if format == "csv" else json_of(rows)
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     tables = [table for item in breakdowns for table in text_tables(item, each_pair=each_pair)]
     return write_tables(tables, format, width=width)
 
