@@ -9,17 +9,15 @@ from typer.core import TyperGroup
 
 from clser_bench import __version__
 from clser_bench.cli import (
-    breakdown,
     cards,
     corpora,
     doctor,
     embedding_plot,
     exchange,
     features,
-    figures,
+    inspect,
     listing,
     reproduce,
-    robustness,
     running,
     sweeping,
     tables,
@@ -82,10 +80,10 @@ app.command("resume")(running.resume)
 app.command("sweep")(sweeping.sweep)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(tables.compare)
-app.command("breakdown")(breakdown.breakdown)
-app.command("figures")(figures.figures)
+app.command("breakdown")(inspect.breakdown)
+app.command("figures")(inspect.figures)
 app.command("embeddings")(embedding_plot.embeddings)
-app.command("robustness")(robustness.robustness)
+app.command("robustness")(inspect.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
 app.command("export")(exchange.export)
