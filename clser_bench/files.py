@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from clser_bench.errors import ClserError, SpecError
+from clser_bench.errors import ClserError, SpecError, StoreError
 
 
 def expanded(text: str | Path) -> Path:
@@ -59,3 +62,50 @@ def cache_folder() -> Path:
             "set CLSER_CACHE to a folder that you may write to"
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]:
+    """A place to write a file to, which becomes the file where nothing goes wrong.
+
+    A reader sees the whole file or what was there before, also when the writer is killed or the
+    disk is full.
+
+    Args:
+        path: an older file of this name is replaced; the folder is made when absent.
+        error: what is raised.
+
+    Yields:
+        A path in the same folder, for the whole content.
+
+    Raises:
+        ClserError: of the kind asked for: the file cannot be written.
+    """
+    temporary = path.parent / f".part-{uuid.uuid4().hex[:12]}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as cause:
+        raise error(
+            f"{path}: cannot be written ({cause.strerror or cause}); make room, or name another "
+            "place"
+        ) from cause
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str, *, error: type[ClserError] = StoreError) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: see `whole`.
+        content: bytes, or text that is written as UTF-8.
+        error: see `whole`.
+
+    Raises:
+        ClserError: of the kind asked for: the file cannot be written.
+    """
+    with whole(path, error=error) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())

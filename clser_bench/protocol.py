@@ -266,22 +266,12 @@ class Condition:
         target = f", target {self.corruption}" if self.corruption else ""
         return f"{self.features}{aligned}{target}"
 
-    def order(self) -> tuple[str | int | tuple[str, ...], ...]:
-        """Sort key of tables: shots by number, `all` last."""
-        return (
-            self.suite,
-            self.classes != "shared",
-            self.features,
-            self.alignment,
-            self.corruption,
-            self.normalisation,
-            self.setting,
-            self.prior,
-            self.unlabelled,
-            self.selection,
-            1 << 62 if self.shots == "all" else self.shots,
-            self.protocol_version,
-        )
+    def order(self) -> tuple[Any, ...]:
+        """Sort key of tables: suite, classes, then field by field; shots by number, `all` last."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["shots"] = 1 << 62 if self.shots == "all" else self.shots
+        first = values.pop("suite"), values.pop("classes") != "shared"
+        return (*first, *values.values())
 
     def replace(self, **changes: Any) -> Condition:
         """The same condition with some fields changed."""
@@ -292,6 +282,26 @@ class Condition:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= {"unlabelled": "+".join(self.unlabelled), "corruption": self.corruption or CLEAN}
         return {name: str(value) for name, value in values.items()}
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Condition:
+        """The condition that `texts` wrote; fields that are left out have their defaults.
+
+        Raises:
+            SpecError: a value is not allowed.
+        """
+        values: dict[str, Any] = dict(texts)
+        if "unlabelled" in values:
+            values["unlabelled"] = tuple(filter(None, values["unlabelled"].split("+")))
+        if values.get("corruption") == CLEAN:
+            values["corruption"] = ""
+        if "shots" in values:
+            values["shots"] = parse_shots(values["shots"])
+        if "protocol_version" in values:
+            if not values["protocol_version"].isdecimal():
+                raise SpecError(f"protocol version {values['protocol_version']!r} is no number")
+            values["protocol_version"] = int(values["protocol_version"])
+        return cls(**values)
 
     def matches(self, wanted: Mapping[str, str]) -> bool:
         """Whether the condition has the values that a user asks for.

@@ -25,16 +25,22 @@ def guesses(right: int, rng: np.random.Generator) -> list[int]:
 
 
 def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=None, **rules):
-    """Plan methods, each with its number of right guesses of 24, and store all but some."""
+    """Plan methods, each with its number of right guesses of 24, and store all but some.
+
+    A selection such as `other-pairs/1` is that of a candidate.
+    """
+    selection, slash, number = rules.pop("selection", "default").partition("/")
+    rules["selection"] = selection
     rng = np.random.default_rng(0)
     trials, records = [], []
     for method, right in methods.items():
         for pair, seed in itertools.product(pairs, range(seeds)):
-            of = trial(method, str(pair), seed=seed, **rules)
+            of = trial(method, str(pair), seed=seed, suite=suite, **rules)
             trials.append(of)
             if (method, str(pair), seed) not in left_out:
                 records.append(ok(of, guesses(right, rng), KEY))
-    store.plan(suite, trials, pairs=pairs, config={}, methods=notes or {})
+    candidates = {of.id: int(number) for of in trials} if slash else None
+    store.plan({}, trials, pairs=pairs, methods=notes or {}, candidates=candidates)
     store.put(records)
     return trials
 

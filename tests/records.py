@@ -28,6 +28,7 @@ def trial(
     protocol_version: int = 1,
     tables: str = "t",
     fixed4: bool = False,
+    suite: str = "bc",
     **rules: Any,
 ) -> Trial:
     """A trial whose fields are mostly made up; `rules` are fields of the condition."""
@@ -42,6 +43,7 @@ def trial(
         condition=Condition(
             **{"features": "acoustic", **rules},
             classes="fixed4" if fixed4 else "shared",
+            suite=suite,
             shots=shots,
             protocol_version=protocol_version,
         ),

@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from clser_bench.report.board import LeaderboardTable, Line
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from clser_bench.problem import Trial, Value
 from clser_bench.protocol import DEFAULT_FEATURES, Condition, Normalisation, parse_shots
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run_points
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("corpus", "speaker")
 ALL = "all"

@@ -43,7 +43,7 @@ from clser_bench.run.plan import Plan
 from clser_bench.run.sweep.evaluate import Place, cells
 from clser_bench.run.sweep.objectives import OBJECTIVES
 from clser_bench.splits import LEAST_SHOTS
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 CRITERIA = tuple(item for item in OBJECTIVES.values() if item.looks != "labels")
 SHIPPED, RANDOM, OTHERS = "shipped point", "random point", select.OTHER_PAIRS

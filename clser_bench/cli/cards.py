@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.card import Card, Machine, Requested, Software
     from clser_bench.run.config import RunConfig
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
 
 @options.examples(
@@ -48,9 +48,9 @@ def card(
     from clser_bench.errors import SpecError
     from clser_bench.report import tables
     from clser_bench.report.card import as_text
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         made = tables.leaderboard(
             store,
             wanted=wanted,
@@ -94,7 +94,11 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
     features, condition = read_features(table.rules.features)
     requests, commands = [], []
     for run, methods in runs_of(store, table):
-        stored = RunConfig.from_json(run.config, results=store.path)
+        if run.imported:
+            remark = f"imported from {run.imported}: {', '.join(methods)}"
+            table = dataclasses.replace(table, remarks=(*table.remarks, remark))
+            continue
+        stored = RunConfig.from_json(run.request, results=store.path)
         config = narrowed(
             stored,
             suite=run.suite,

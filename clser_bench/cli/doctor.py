@@ -128,12 +128,12 @@ def _cache() -> str:
 
 def _results(file: Path) -> str:
     from clser_bench.errors import ClserError
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if not file.exists():
         return f"{file} (none yet)"
     try:
-        with Store(file, create=False) as store:
+        with Store(file, create=False, read_only=True) as store:
             tally = store.progress()
     except ClserError as error:
         return str(error)

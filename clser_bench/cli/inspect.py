@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clser_bench.report.breakdown import Facts
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.robustness import Robustness, Scale
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     Job = tuple[str, Callable[[], Figure]]
     """Name of a file without its ending, and what draws the figure."""
@@ -96,7 +96,7 @@ def breakdown(
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
@@ -152,7 +152,7 @@ def figures(
     """
     from clser_bench.errors import SpecError
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     kinds, names = _kinds(formats), options.words(methods)
     asked = {str(number) for number in options.shots(shots)}
@@ -203,7 +203,7 @@ def robustness(
     """
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import robustness as report
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")

@@ -13,12 +13,12 @@ from clser_bench.cli import (
     corpora,
     doctor,
     embedding_plot,
-    exchange,
     features,
     inspect,
     listing,
     reproduce,
     running,
+    share,
     sweeping,
     tables,
 )
@@ -86,9 +86,10 @@ app.command("embeddings")(embedding_plot.embeddings)
 app.command("robustness")(inspect.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
-app.command("export")(exchange.export)
-app.command("import")(exchange.import_)
+app.command("export")(share.export)
+app.command("import")(share.import_)
 app.command("status")(tables.status)
+app.add_typer(share.results_app, name="results")
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")

@@ -188,11 +188,11 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
     from clser_bench.report.card_making import make_card
     from clser_bench.report.conditions import read_features
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     rules = told.rules
     _, condition = read_features(rules.features)
-    with Store(summary.results, create=False) as store:
+    with Store(summary.results, create=False, read_only=True) as store:
         tables = leaderboard(
             store,
             wanted=summary.condition.texts() | {"shots": rules.shots, "corruption": condition.name},

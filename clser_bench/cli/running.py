@@ -123,13 +123,13 @@ def resume(
     _check_output(format_, with_)
     from clser_bench.errors import StoreError
     from clser_bench.run.config import RunConfig
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
-        runs = [run for run in store.runs() if "imported" not in run.config]
+    with Store(results, create=False, read_only=True) as store:
+        runs = [run for run in store.runs() if not run.imported]
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
-    config = RunConfig.from_json(runs[-1].config, results=results)
+    config = RunConfig.from_json(runs[-1].request, results=results)
     if _ENERGY in options.words(with_):
         config = dataclasses.replace(config, energy=True)
     _go(config, format_=format_, with_=with_)
@@ -183,13 +183,13 @@ def _told(summary: Summary) -> str:
 
 def _print_tables(config: RunConfig, summary: Summary, *, format_: str, with_: str) -> None:
     from clser_bench.report.tables import leaderboard, render
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if config.corruptions:
         _print_robustness(config, summary, format_=format_)
         return
     wanted = _wanted(summary)
-    with Store(config.results, create=False) as store:
+    with Store(config.results, create=False, read_only=True) as store:
         made = leaderboard(store, wanted=wanted, with_=options.words(with_))
     shots = {str(count) for count in config.shots}
     tables = [table for table in made if table.rules.shots in shots]
@@ -207,11 +207,11 @@ def _print_robustness(config: RunConfig, summary: Summary, *, format_: str) -> N
     from clser_bench.cli.robustness import scales
     from clser_bench.report.robustness import robustness
     from clser_bench.report.robustness_text import render
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     wanted = _wanted(summary)
     del wanted["corruption"]
-    with Store(config.results, create=False) as store:
+    with Store(config.results, create=False, read_only=True) as store:
         made = [
             table
             for shots in dict.fromkeys(map(str, config.shots))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.site.build import Attached
     from clser_bench.report.site.cards import MethodText
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
 
 def write_site(store: Store, tables: Sequence[LeaderboardTable], out: Path) -> tuple[Path, ...]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.table import Heard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
 COMPARE_FORMATS = ("table", "md", "latex", "json")
 
@@ -92,10 +92,10 @@ def leaderboard(
     from clser_bench.report.published import published_rows, published_tables, read_published
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     papers = read_published(published) if published else ()
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         if html is not None:
             _page(store, wanted, methods, against, html)
             return
@@ -171,11 +171,11 @@ def compare(
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import comparison
     from clser_bench.report.table import leaderboard as tables_of
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in COMPARE_FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, COMPARE_FORMATS)}")
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         frame = store.frame(wanted)
         named = options.words(methods)
         tables = tables_of(frame, store, methods=named, heard=_heard())
@@ -218,9 +218,9 @@ def status(results: options.Results = options.RESULTS) -> None:
 
     And why trials failed or do not apply.
     """
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         rows = _progress(store)
         reasons = _reasons(store)
         skipped = store.skipped()

@@ -12,8 +12,8 @@ import numpy as np
 from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.points import Parameters, budget, pointed
-from clser_bench.store.database import Store
-from clser_bench.store.records import Planned, Pointed, Slice
+from clser_bench.store.slices import Planned, Pointed, Slice
+from clser_bench.store.sqlite import Store
 
 _KINDS = ("bound", "ranked", "oracle")
 
@@ -69,9 +69,7 @@ def with_points(store: Store, tables: Sequence[LeaderboardTable]) -> tuple[Leade
     candidates: dict[Rules, dict[int, str]] = {}
     for item in store.slices():
         if item.candidate:
-            rules = dataclasses.replace(
-                _rules(item), selection=item.condition.selection.partition("/")[0]
-            )
+            rules = _rules(item)
             candidates.setdefault(rules, {})[item.id] = item.method
     made = []
     for table in tables:

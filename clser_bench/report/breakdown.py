@@ -28,7 +28,7 @@ from clser_bench.report.groups import (
 )
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.table import rows_of
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 BY = ("emotion", "confusion", "speaker", *GROUPS)
 _UNITS = {"length": "s", "loudness": "dBFS"}

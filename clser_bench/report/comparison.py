@@ -35,7 +35,7 @@ from clser_bench.report.render import (
 )
 from clser_bench.report.statistics import SIGNIFICANT, Counts, Interval, spread
 from clser_bench.report.table import rows_of
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 _WINS = (
     "Of the row's method over that of the column's number: pairs of corpora on which the pointwise "

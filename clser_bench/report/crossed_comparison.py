@@ -30,7 +30,7 @@ from clser_bench.report.evidence import SIGNIFICANT, Evidence, count
 from clser_bench.report.ranking import Ranking, rank
 from clser_bench.report.resampling import Counts
 from clser_bench.report.spread import Interval, Spread
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 
 @dataclass(frozen=True, kw_only=True)

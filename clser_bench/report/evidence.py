@@ -14,8 +14,8 @@ from clser_bench.protocol import Pair
 from clser_bench.report.board import Difference, LeaderboardTable, Line
 from clser_bench.report.crossed_statistics import Interval, Spread, crossed_bootstrap, holm
 from clser_bench.report.resampling import Counts, Reals
-from clser_bench.store.database import Store
-from clser_bench.store.records import Predicted
+from clser_bench.store.slices import Predicted
+from clser_bench.store.sqlite import Store
 
 SIGNIFICANT = 0.05
 REFERENCE = "logistic"

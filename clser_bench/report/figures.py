@@ -25,7 +25,7 @@ from clser_bench.report.drawing import COLOURS, COLUMN, in_style, new_figure, pl
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line
 from clser_bench.report.robustness import Point, Robustness, draws_of, kind_of
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -21,7 +21,7 @@ from clser_bench.report.statistics import (
     simultaneous,
     spread,
 )
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 REFERENCE = "logistic"
 """No adaptation at all: the method that every other has to beat, fixed beforehand."""

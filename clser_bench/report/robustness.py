@@ -31,7 +31,7 @@ from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import FORMATS, condition_line, condition_row
 from clser_bench.report.statistics import Interval
 from clser_bench.report.table import leaderboard, rows_of
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
 

@@ -14,7 +14,7 @@ from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
 from clser_bench.report.text import markdown, terminal
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 FORMATS = ("table", "md", "latex", "csv", "json")
 EXTRAS = ("time", "energy", "point")

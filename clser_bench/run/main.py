@@ -22,7 +22,7 @@ from clser_bench.run.config import RunConfig
 from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.sweep.objectives import OBJECTIVES, Objective, refuse_few
 from clser_bench.run.work import execute, left
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
 
 
@@ -193,12 +193,13 @@ def _run(plans: Sequence[Plan], store: Store, *, progress: Progress) -> tuple[in
 
 def _remember(plan: Plan, trials: Sequence[Trial], store: Store) -> None:
     """Store what is asked for, so that tables know their holes and `resume` the options."""
+    plain, candidates = select.without_numbers(trials)
     store.plan(
-        plan.suite,
-        trials,
+        plan.config.as_json(),
+        plain,
         pairs=plan.table,
-        config=plan.config.as_json(),
         methods=plan.notes(trials),
+        candidates=candidates,
     )
 
 

@@ -40,7 +40,7 @@ class Plan:
         suite: name of the suite.
         table: all ordered pairs of the suite.
         trials: every trial, method by method; where a point is to be chosen, those of all points,
-            each under the selection `store.records.candidate` of its point.
+            each under the selection and number of its point.
         cards: of the methods, in the order asked for, a card a point.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.

@@ -16,7 +16,6 @@ from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.sweep.objectives import DEV, OBJECTIVES, ORACLE
-from clser_bench.store.records import candidate
 
 OTHER_PAIRS = "other-pairs"
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
@@ -44,7 +43,18 @@ def of_point(condition: Condition, number: int) -> Condition:
     """
     if not several(condition):
         return condition
-    return dataclasses.replace(condition, selection=candidate(condition.selection, number))
+    return dataclasses.replace(condition, selection=f"{condition.selection}/{number}")
+
+
+def without_numbers(trials: Iterable[Trial]) -> tuple[tuple[Trial, ...], dict[str, int]]:
+    """Trials without the numbers of their points, which are returned by trial id."""
+    plain, numbers = [], {}
+    for trial in trials:
+        selection, slash, number = trial.condition.selection.partition("/")
+        if slash:
+            numbers[trial.id] = int(number)
+        plain.append(relabelled(trial, selection))
+    return tuple(plain), numbers
 
 
 def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:

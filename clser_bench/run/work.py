@@ -17,8 +17,8 @@ from clser_bench.run.quiet import ray_environment
 from clser_bench.run.where import where
 from clser_bench.scoring.metrics import score
 from clser_bench.scoring.routines import ROUTINES
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 
 ATTEMPTS = 2
 """A failed trial is tried once more by the next run."""

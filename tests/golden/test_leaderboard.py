@@ -27,8 +27,8 @@ from clser_bench.report.formats import write_tables
 from clser_bench.report.published import published_tables, read_published
 from clser_bench.report.render import across, grouped, render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.records import CLASSES, answer_key, hole, ok, trial
 
 FOLDER = Path(__file__).parent / "leaderboard"
@@ -92,6 +92,7 @@ def fill(store: Store, given: dict[str, dict[str, str]]) -> None:
             seed=int(seed),
             shots=int(shots),
             synthetic=shots == "1",
+            suite="bco",
             parameters=TRAINED.get(method, (("c", 0.05),)),
         )
         trials.append(of)
@@ -104,7 +105,7 @@ def fill(store: Store, given: dict[str, dict[str, str]]) -> None:
             continue
         else:
             records.append(ok(of, [int(digit) for digit in predicted], key))
-    store.plan("bco", trials, pairs=PAIRS, config={}, methods=NOTES)
+    store.plan({}, trials, pairs=PAIRS, methods=NOTES)
     store.put(records)
     store.put_skipped([SkippedFile(corpus="O", name="x.wav", reason="empty")])
 

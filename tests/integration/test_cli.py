@@ -17,7 +17,7 @@ from clser_bench import __version__
 from clser_bench.cli.main import app
 from clser_bench.registry import entries
 from clser_bench.scoring.routines import ROUTINES
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
 from tests.tiny import write_corpora, write_method
 
@@ -135,13 +135,13 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
     run("--methods", "near", "--normalise", "speaker", "--set", "near.weight=0.5")
     with Store(tmp_path / "results" / "clser.sqlite") as store:
-        options = store.runs()[-1].config
+        options = store.runs()[-1].request
     done = call("resume", "--format", "csv")
     assert done.exit_code == 0
     assert "4 were there before" in done.stderr
     assert "speaker" in done.stdout
     with Store(tmp_path / "results" / "clser.sqlite") as store:
-        assert store.runs()[-1].config == options
+        assert store.runs()[-1].request == options
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_lists_import_nothing_heavy() -> None:
 def test_a_finished_run_imports_neither_torch_nor_ray(run: Call, tmp_path: Path) -> None:
     assert run("--methods", "near").exit_code == 0
     with Store(tmp_path / "results" / "clser.sqlite") as store:
-        manifest = store.runs()[-1].config["manifests"][0]
+        manifest = store.runs()[-1].request["manifests"][0]
     options = ["--manifest", manifest, "--methods", "near", "--shots", "1", "--seeds", "2"]
     told = python("-X", "importtime", "-m", "clser_bench.cli.main", "run", *options)
     imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}

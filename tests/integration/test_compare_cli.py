@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from clser_bench.cli import comparing, main
 from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run
 
 HOSTILE = "<script>alert(1)</script>|$x$"

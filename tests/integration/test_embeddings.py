@@ -17,7 +17,7 @@ from clser_bench.run.config import RunConfig
 from clser_bench.run.embeddings import embeddings
 from clser_bench.run.main import run
 from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.train.loop import embed
 from clser_bench.train.stack import new_network
 from tests.tiny import write_corpora

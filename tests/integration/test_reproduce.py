@@ -120,7 +120,7 @@ def test_the_command_of_a_card_makes_the_same_trials(
 ) -> None:
     import shlex
 
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     run("--methods", "near,far", "--normalise", "speaker", "--inductive", "--set", "near.weight=2")
     (command,) = json.loads(call("card").stdout)["commands"]

@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
 from clser_bench.run import provenance
 from clser_bench.run.config import RunConfig
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]

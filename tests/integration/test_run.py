@@ -23,8 +23,8 @@ from clser_bench.run.config import RunConfig, parse_settings
 from clser_bench.run.main import Summary, run
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.energy import Used
@@ -122,7 +122,7 @@ def test_joules_are_stored_where_they_are_asked_for(
     found = {r.trial.seed: r.energy for r in records(asked)}
     assert found == {0: None, 1: None, 2: pytest.approx(12.0)}
     with Store(asked.results) as store:
-        stored = [RunConfig.from_json(r.config, results=asked.results) for r in store.runs()]
+        stored = [RunConfig.from_json(r.request, results=asked.results) for r in store.runs()]
     assert [item.energy for item in stored] == [False, True]
 
 

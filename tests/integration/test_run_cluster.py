@@ -16,7 +16,7 @@ from clser_bench.report.tables import leaderboard, render
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
 from clser_bench.run.where import where
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 SEEDS = 40

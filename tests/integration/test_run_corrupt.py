@@ -33,7 +33,7 @@ from clser_bench.run.main import run
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import Plan, make_plan
 from clser_bench.run.sides import Sides
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]
@@ -244,7 +244,7 @@ def test_an_interrupted_run_goes_on_with_its_corruptions(
     assert 0 < first.ok < first.planned == 20
     monkeypatch.setattr(local, "run_packs", whole)
     with Store(asked.results) as store:
-        stored = store.runs()[-1].config
+        stored = store.runs()[-1].request
     repeated = RunConfig.from_json(stored, results=asked.results)
     assert repeated.corruptions == asked.corruptions
     second = run(repeated)

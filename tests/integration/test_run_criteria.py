@@ -19,7 +19,7 @@ from clser_bench.run import main
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
 from clser_bench.run.sweep import measures
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]
@@ -61,7 +61,7 @@ def chosen(config: RunConfig) -> Chosen:
         (part,) = [
             item
             for item in store.slices()
-            if item.condition.selection == config.condition.selection
+            if item.condition.selection == config.condition.selection and not item.candidate
         ]
         (last,) = [item for item in store.runs() if item.id == part.run]
         ids = set(store.planned_ids(last.id))

@@ -15,7 +15,7 @@ from clser_bench.report.tables import leaderboard, render
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
 from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 Config = Callable[..., RunConfig]
 RATE = 16_000

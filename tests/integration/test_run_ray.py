@@ -12,7 +12,7 @@ import pytest
 from clser_bench.protocol import Pair
 from clser_bench.run.config import RunConfig
 from clser_bench.run.main import run
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 

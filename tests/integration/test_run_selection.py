@@ -23,8 +23,8 @@ from clser_bench.run.main import run, run_points
 from clser_bench.run.packs import Pack
 from clser_bench.run.plan import make_plan
 from clser_bench.run.work import left
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Config = Callable[..., RunConfig]
@@ -119,7 +119,7 @@ def test_nothing_is_computed_twice(config: Config, monkeypatch: pytest.MonkeyPat
 def test_resume_repeats_the_selection(config: Config) -> None:
     run(config())
     with Store(config().results) as store:
-        stored = store.runs()[-1].config
+        stored = store.runs()[-1].request
         assert store.progress().planned == 72
     again = RunConfig.from_json(json.loads(json.dumps(stored)), results=config().results)
     assert again == config()

@@ -26,8 +26,8 @@ from clser_bench.run.sweep.objectives import OBJECTIVES
 from clser_bench.run.sweep.search import new_search
 from clser_bench.run.sweep.space import read_space
 from clser_bench.run.work import Work
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from clser_bench.swept import Swept
 from tests.tiny import write_corpora
 

@@ -9,7 +9,7 @@ import pytest
 
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, facts, means, part, put
 from tests.records import answer_key, ok, trial

@@ -17,7 +17,7 @@ from clser_bench.protocol import Pair
 from clser_bench.run.config import RunConfig
 from clser_bench.run.sweep.evaluate import Place
 from clser_bench.run.sweep.objectives import OBJECTIVES
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests import tools
 from tests.tiny import write_corpora, write_method
 

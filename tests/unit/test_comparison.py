@@ -17,8 +17,8 @@ from clser_bench.report.crossed_statistics import holm, paired_difference
 from clser_bench.report.evidence import count, weigh
 from clser_bench.report.resampling import resample, stacks
 from clser_bench.report.text import terminal
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, TWELVE, run
 from tests.records import answer_key, ok, trial
 
@@ -53,7 +53,7 @@ def put(store, values, *, pairs=PAIRS, seeds=2):
         for (pair, uar), seed in itertools.product(zip(pairs, of_pairs, strict=True), range(seeds)):
             trials.append(trial(method, str(pair), seed=seed))
             records.append(ok(trials[-1], guesses[uar], KEY))
-    store.plan("bc", trials, pairs=pairs, config={})
+    store.plan({}, trials, pairs=pairs)
     store.put(records)
 
 
@@ -70,7 +70,7 @@ def noisy(store, methods, *, pairs=TWELVE, seeds=3, **rules):
             likely = np.array([level + voices[name] for name in key.speakers])
             wrong = rng.random(len(key.y)) > likely
             records.append(ok(trials[-1], (key.y + wrong) % 3, key))
-    store.plan("bc", trials, pairs=pairs, config={})
+    store.plan({}, trials, pairs=pairs)
     store.put(records)
 
 
@@ -221,7 +221,7 @@ def test_methods_are_compared_on_the_draws_that_both_have(store):
 def test_methods_without_a_common_draw_are_not_compared(store):
     run(store, {"a": 20, "b": 12}, seeds=1)
     late = [trial("c", str(pair), seed=7) for pair in PAIRS]
-    store.plan("bc", late, pairs=PAIRS, config={})
+    store.plan({}, late, pairs=PAIRS)
     store.put([ok(of, KEY.y, KEY) for of in late])
     found = compared(store)
     keys = [(item.method, item.other) for item in found.contrasts]

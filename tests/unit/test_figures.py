@@ -16,7 +16,7 @@ from clser_bench.protocol import Condition
 from clser_bench.report import figures
 from clser_bench.report.drawing import render
 from clser_bench.report.table import leaderboard, rows_of
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.store.records import MethodNote
 from tests.boards import PAIRS, TWELVE, run
 

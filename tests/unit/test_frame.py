@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from clser_bench.protocol import Condition, Pair
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.records import hole, trial
 
@@ -43,7 +43,18 @@ def test_a_row_for_each_planned_trial_of_the_latest_plan(store: Store) -> None:
 
 def test_fields_that_one_text_held_are_columns(store: Store) -> None:
     label = "set:[de=mel,it=mfcc], aligned by anchors, target noise:-2.5"
-    boards.run(store, {"m": 20}, features=label, shots="all", fixed4=True)
+    condition = Condition(
+        features="set:[de=mel,it=mfcc]", alignment="anchors", corruption="noise:-2.5"
+    )
+    boards.run(
+        store,
+        {"m": 20},
+        features=condition.features,
+        alignment="anchors",
+        corruption="noise:-2.5",
+        shots="all",
+        fixed4=True,
+    )
     row = store.frame().iloc[0]
     assert row["features"] == "set:[de=mel,it=mfcc]"
     assert (row["alignment"], row["corruption"]) == ("anchors", "noise:-2.5")

@@ -22,7 +22,7 @@ from clser_bench.report.latex import escape, label_of, latex, latex_tables
 from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.tables import leaderboard
 from clser_bench.report.text import markdown, terminal
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.golden.test_leaderboard import FOLDER, fill
 
 HOSTILE = r"a_b&c%$#{}~^\x"

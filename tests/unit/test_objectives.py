@@ -19,8 +19,8 @@ from clser_bench.run.sweep.evaluate import Drawn, by_draw, cells
 from clser_bench.run.sweep.objectives import OBJECTIVES, objective, refuse_few
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from tests.problems import random_problem
 from tests.records import answer_key, hole, trial
 

@@ -11,7 +11,7 @@ from clser_bench.errors import SpecError
 from clser_bench.protocol import FAMILIES, family
 from clser_bench.report import pivot
 from clser_bench.report.tables import leaderboard, render_layouts
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run
 
 LANGUAGES = {"B": "Germanic", "C": "Sinitic", "R": "Germanic", "O": "Romance"}

@@ -9,7 +9,7 @@ import pytest
 from clser_bench.errors import SpecError
 from clser_bench.report.published import beside, read_published
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import run
 
 FILE = Path(__file__).parents[2] / "results" / "published" / "sere.toml"

@@ -25,7 +25,7 @@ from clser_bench.report.drawing import render as save
 from clser_bench.report.figures import TOP, corruption_curves
 from clser_bench.report.robustness import render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.store.records import MethodNote
 from tests import boards
 

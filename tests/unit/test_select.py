@@ -13,7 +13,6 @@ from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.select import check, choose, of_point, others
-from clser_bench.store.records import candidate
 from tests.records import trial
 
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
@@ -29,7 +28,7 @@ def planned(method: str = "m", *, points: int = 3, seeds: int = 2, shots: int = 
             seed=seed,
             shots=shots,
             parameters=(("weight", VALUES[number]),),
-            selection=candidate("other-pairs", number),
+            selection=f"other-pairs/{number}",
         )
         for number in range(points)
         for pair in PAIRS

@@ -14,8 +14,8 @@ import pytest
 from clser_bench.problem import SkippedFile
 from clser_bench.report.aggregate import one_line
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run
 from tests.records import ok, trial
 
@@ -98,7 +98,7 @@ def test_tables_do_not_depend_on_the_order_of_storing(tmp_path):
     for turn in (1, -1):
         with Store(tmp_path / f"{turn}.sqlite") as store:
             trials = [trial(m, str(p), seed=s) for m in "ab" for p in PAIRS for s in range(3)]
-            store.plan("bc", trials, pairs=PAIRS, config={})
+            store.plan({}, trials, pairs=PAIRS)
             for of in trials[::turn]:
                 rng = np.random.default_rng(int(of.id[:8], 16))
                 store.put([ok(of, guesses(15, rng), KEY, seconds=rng.random())])

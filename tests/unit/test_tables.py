@@ -10,8 +10,8 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, TWELVE, row, rows_of, run
 from tests.records import hole, ok, trial
 
@@ -30,7 +30,7 @@ def test_cells_and_means_by_hand(store):
     even[::2] = (even[::2] + 1) % 3
     wrong = (KEY.y + 1) % 3
     guess = {24: KEY.y, 12: even, 0: wrong}
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     pairs = zip(trials, values.values(), strict=True)
     store.put([ok(of, guess[right], KEY) for of, right in pairs])
     rows = rows_of(leaderboard(store, intervals=False))
@@ -59,7 +59,7 @@ def test_joules_are_means_over_the_trials_that_have_them(store):
     joules = {("B→C", 0): 1.0, ("B→C", 1): 4.0, ("C→B", 0): 8.0, ("C→B", 1): None}
     trials = [trial("m", pair, seed=seed) for pair, seed in joules]
     trials += [trial("plain", pair, seed=seed) for pair, seed in joules]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     measured = [*joules.values(), *[None] * 4]
     pairs = zip(trials, measured, strict=True)
     store.put([dataclasses.replace(ok(of, KEY.y, KEY), energy=value) for of, value in pairs])
@@ -83,7 +83,7 @@ def test_joules_are_means_over_the_trials_that_have_them(store):
 
 def test_the_joules_of_a_failed_trial_do_not_count(store):
     trials = [trial("m", "B→C", seed=seed) for seed in range(2)]
-    store.plan("bc", trials, pairs=PAIRS[:1], config={})
+    store.plan({}, trials, pairs=PAIRS[:1])
     store.put([dataclasses.replace(ok(trials[0], KEY.y, KEY), energy=3.0)])
     store.put([dataclasses.replace(hole(trials[1]), energy=100.0)])
     rows = rows_of(leaderboard(store, intervals=False, with_=("energy",)))
@@ -120,7 +120,7 @@ def test_a_hole_in_one_draw_is_a_hole_in_the_cell(store):
 
 def test_what_does_not_apply_says_so(store):
     trials = [trial("m", str(pair)) for pair in PAIRS]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put([hole(of, "not_applicable", "needs 10 shots") for of in trials])
     rows = rows_of(leaderboard(store))
     assert [item["status"] for item in rows] == ["not_applicable"] * 3
@@ -286,7 +286,7 @@ def test_the_points_of_a_selection_are_no_tables(store):
         for pair, a in zip(PAIRS, (1.0, 2.0), strict=True)
         for seed in range(2)
     ]
-    store.plan("bc", chosen, pairs=PAIRS, config={})
+    store.plan({}, chosen, pairs=PAIRS)
     tables = leaderboard(store, with_=("point",))
     assert [table.rules.selection for table in tables] == ["other-pairs"]
     for how, start in (("table", ""), ("md", "- ")):

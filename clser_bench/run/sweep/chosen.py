@@ -12,7 +12,7 @@ from clser_bench.run.plan import Plan
 from clser_bench.run.select import relabelled
 from clser_bench.run.sweep.evaluate import Place, cells
 from clser_bench.run.sweep.objectives import Objective
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 Group = tuple[str, str]
 """A method and a number of shots."""

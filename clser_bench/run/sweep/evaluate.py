@@ -12,7 +12,7 @@ from clser_bench.protocol import Pair
 from clser_bench.run.ground import Folds
 from clser_bench.run.sweep import measures
 from clser_bench.run.sweep.objectives import Objective
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 Place = tuple[Pair, int]
 """A pair and a draw."""

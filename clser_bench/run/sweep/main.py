@@ -30,7 +30,7 @@ from clser_bench.run.sweep.objectives import DEV, ORACLE, Objective, objective, 
 from clser_bench.run.sweep.search import SEARCHES, Values, new_search
 from clser_bench.run.sweep.space import Space
 from clser_bench.run.work import execute, left
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from clser_bench.swept import Swept, SweptPoint
 
 POPULATION = 32

@@ -1,4 +1,4 @@
-"""`export` and `import`: results as Parquet files, to pool those of several laboratories."""
+"""`export`, `import` and `results`: results files of several laboratories, and their checks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench.cli.output import complain, print_rows
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from collections.abc import Mapping
 
-    from clser_bench.problem import AnswerKey
+    from clser_bench.store.parquet import Submission
     from clser_bench.store.pooling import Merged
-    from clser_bench.store.records import Metrics
-    from clser_bench.store.submission import Submission
 
 CONFLICT = 1
+DAMAGED = 1
 SUFFIX = ".parquet"
+
+results_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look after a results file."
+)
 
 
 @options.examples(
@@ -28,12 +30,11 @@ SUFFIX = ".parquet"
     "clser-bench export ours.parquet --suite bcro --methods sere,logistic",
     "clser-bench export ours.parquet --results results/night.sqlite --scores",
 )
+@options.condition_options()
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
     *,
-    suite: Annotated[
-        str | None, typer.Option("--suite", metavar="NAME", help="Only this suite.")
-    ] = None,
+    wanted: Mapping[str, str],
     methods: options.Methods = "",
     scores: Annotated[
         bool,
@@ -45,35 +46,24 @@ def export(
 
     Another laboratory reads it with `clser-bench import` and gets the same tables. It holds
     predictions, true classes, and the corpora's names of utterances and speakers; no audio, no
-    features, no tracebacks, and none of the options of your runs.
+    features, no tracebacks, and none of the options of your runs. Results whose UAR is not that of
+    their predictions are refused.
     """
     from clser_bench.cli.features import human_size
     from clser_bench.errors import SpecError
-    from clser_bench.report.aggregate import one_line
-    from clser_bench.store.exporting import write
+    from clser_bench.store.parquet import write
 
     if file.suffix != SUFFIX or file.is_dir():
         raise SpecError(f"{file}: name a file that ends in {SUFFIX}, such as ours{SUFFIX}")
-    with Bars() as bars:
-        written = write(
-            results,
-            file,
-            suite=suite,
-            methods=options.words(methods) or None,
-            scores=scores,
-            shorten=one_line,
-            start=lambda total: bars.start(f"writing {file}", total),
-            advance=bars.advance,
-        )
-    size = human_size(file.stat().st_size)
+    done = write(results, file, wanted=wanted, methods=options.words(methods), scores=scores)
     complain(
-        f"{file} ({size}): {written.trials} trials of {written.methods} methods, {written.ok} "
-        "with a result."
+        f"{file} ({human_size(file.stat().st_size)}): {done.trials} trials of {done.methods} "
+        f"methods, {done.ok} with a result."
     )
-    if written.old:
+    if done.old:
         complain(
-            f"{written.old} rows of tables are of an older protocol version and were left out; "
-            "run them again."
+            f"{done.old} rows of tables are of an older protocol version and were left out; run "
+            "them again."
         )
 
 
@@ -83,7 +73,7 @@ def export(
 )
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE.parquet...", help="What `export` wrote.")
+        list[Path], typer.Argument(metavar="FILE.parquet...", help="Files that `export` wrote.")
     ],
     *,
     results: options.Results = options.RESULTS,
@@ -97,56 +87,62 @@ def import_(
     A result that is there is never overwritten. Where a file has another one both are listed
     (trial, UAR here, UAR in the file), the rest is imported, and the command ends with 1.
     """
+    from clser_bench.store.parquet import read
     from clser_bench.store.pooling import merge
 
-    with Bars() as bars:
-        found = [_read(path, bars) for path in files]
-        bars.stop()
-        merged = merge(results, found)
-    _tell(merged, results)
+    found = [read(path) for path in files]
+    for submission in found:
+        _check_marks(submission)
+    merged = merge(results, found)
+    _report(merged, results)
     if merged.conflicts:
         raise typer.Exit(CONFLICT)
 
 
-def _read(path: Path, bars: Bars) -> Submission:
-    from clser_bench.store.importing import count, read
+@results_app.command("verify")
+@options.examples("clser-bench results verify --results results/night.sqlite")
+def verify(results: options.Results = options.RESULTS) -> None:
+    """Check that a results file is as it was written.
 
-    bars.start(f"checking {path}", count(path))
-    found = read(path, measure=_measure, advance=bars.advance)
-    _check_marks(found)
-    return found
+    Every trial must have the id of its columns, every metric must be that of its predictions and
+    true classes, every answer key and plan must have its hash, and the file must be whole. Ends
+    with 1 and a line for each finding where something is not.
+    """
+    from clser_bench.store.sqlite import Store
 
-
-def _measure(predicted: npt.NDArray[np.uint8], key: AnswerKey) -> Metrics:
-    """Metrics of predictions, by the measure of every run."""
-    import numpy as np
-
-    from clser_bench.scoring.metrics import measure
-
-    return measure(np.eye(len(key.classes), dtype=np.float32)[predicted], key)
+    with Store(results, create=False, read_only=True) as store:
+        found, tally = store.verify(), store.progress()
+    print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
+    if found:
+        complain(
+            f"{results}: {len(found)} findings; take the file from a backup, or delete it and run "
+            "again."
+        )
+        raise typer.Exit(DAMAGED)
+    complain(f"{results}: {tally.ok} results verified, no findings.")
 
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import corpus_specs
     from clser_bench.scoring.routines import ROUTINES
-    from clser_bench.store.submission import FaultyError
+    from clser_bench.store.exported import FaultyError
 
     specs = corpus_specs()
-    for part in found.heading.parts:
-        if part.method in ROUTINES and part.role != "oracle":
-            raise FaultyError(found.path, part.method, f"role '{part.role}': it is an oracle")
-    for row, entry in enumerate(found.entries, 1):
-        pair, said = entry.trial.pair, entry.trial.synthetic
-        marks = [specs[code].synthetic for code in (pair.source, pair.target) if code in specs]
-        if said != any(marks) and (any(marks) or len(marks) == 2):
+    for number, (trial, note, _) in enumerate(found.entries, 1):
+        where = f"row {number}"
+        if trial.method in ROUTINES and note.role == "ranked":
+            problem = f"{trial.method}: role '{note.role}': it uses target labels"
+            raise FaultyError(found.path, where, problem)
+        ends = (trial.pair.source, trial.pair.target)
+        marks = [specs[code].synthetic for code in ends if code in specs]
+        if trial.synthetic != any(marks) and (any(marks) or len(marks) == 2):
             known = "synthetic" if any(marks) else "recorded"
-            raise FaultyError(
-                found.path, f"row {row}", f"synthetic {said}: {pair} is {known} speech"
-            )
+            problem = f"synthetic {trial.synthetic}: {trial.pair} is {known} speech"
+            raise FaultyError(found.path, where, problem)
 
 
-def _tell(merged: Merged, results: Path) -> None:
+def _report(merged: Merged, results: Path) -> None:
     print_rows(
         ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file"),
         [
@@ -171,9 +167,9 @@ def _tell(merged: Merged, results: Path) -> None:
     if merged.conflicts:
         parts.append(f"{len(merged.conflicts)} differ from what is there and were left out")
     complain("; ".join(parts) + ".")
-    for part in merged.apart:
+    for condition, method in merged.apart:
         complain(
-            f"not shown in tables: {part.method}, {part.suite}, {part.shots} shots: the file has "
-            f"another version, point or audio than {results}; import it into a file of its own "
-            "to see it."
+            f"not shown in tables: {method}, {condition.suite}, {condition.shots} shots: the file "
+            f"has another version, configuration or audio than {results}; import it into a file "
+            "of its own to see it."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import typer
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import exchange, main
-from clser_bench.store.database import Store
+from clser_bench.cli import main, share
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.records import ok, trial
 
@@ -28,8 +29,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
     app.command("leaderboard")(main.tables.leaderboard)
     app.command("resume")(main.running.resume)
-    app.command("export")(exchange.export)
-    app.command("import")(exchange.import_)
+    app.command("export")(share.export)
+    app.command("import")(share.import_)
+    app.command("card")(main.cards.card)
+    app.add_typer(share.results_app, name="results")
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 
@@ -95,7 +98,7 @@ def test_conflicts_are_listed_and_end_with_one(ours: Path, call: Call, tmp_path:
     call("export", "ours.parquet")
     other = ok(trial("sere"), [0] * 24, boards.KEY)
     with Store(tmp_path / "theirs.sqlite") as store:
-        store.plan("bc", [other.trial], pairs=boards.PAIRS, config={})
+        store.plan({}, [other.trial], pairs=boards.PAIRS)
         store.put([other])
     done = call("import", "ours.parquet", "--results", "theirs.sqlite")
     assert done.exit_code == 1
@@ -126,13 +129,15 @@ def test_what_is_refused_is_said_without_a_traceback(ours: Path, call: Call) -> 
 def test_an_oracle_cannot_pass_for_a_method(ours: Path, call: Call) -> None:
     call("export", "ours.parquet")
 
-    def rank(heading: dict, _: list[dict]) -> None:
-        for part in heading["parts"]:
-            part["role"] = "ranked"
+    def rank(_: dict, rows: list[dict]) -> None:
+        for row in rows:
+            row["role"] = "ranked"
 
     done = call("import", changed(Path("ours.parquet"), rank), "--results", "theirs.sqlite")
     assert done.exit_code == 2
-    assert "target-oracle: role 'ranked': it is an oracle; nothing was imported" in done.stderr
+    assert (
+        "target-oracle: role 'ranked': it uses target labels; nothing was imported" in done.stderr
+    )
 
 
 @pytest.mark.parametrize(("pair", "synthetic"), [("B→C", True), ("DE→HU", False)])
@@ -141,7 +146,7 @@ def test_synthetic_speech_cannot_pass_for_recorded(
 ) -> None:
     record = ok(trial("sere", pair, synthetic=synthetic), [0] * 24, boards.KEY)
     with Store(tmp_path / "ours.sqlite") as store:
-        store.plan("x", [record.trial], pairs=[record.trial.pair], config={})
+        store.plan({}, [record.trial], pairs=[record.trial.pair])
         store.put([record])
     assert call("export", "ours.parquet", "--results", "ours.sqlite").exit_code == 0
     done = call("import", "ours.parquet", "--results", "theirs.sqlite")
@@ -177,3 +182,44 @@ def test_a_pooled_file_is_no_run_to_resume(ours: Path, call: Call) -> None:
 def test_help_shows_examples(call: Call) -> None:
     assert "clser-bench export ours.parquet --suite bcro" in call("export", "--help").output
     assert "clser-bench import lab-a.parquet lab-b.parquet" in call("import", "--help").output
+
+
+def test_verify_finds_a_changed_metric_and_the_leaderboard_refuses_it(
+    ours: Path, call: Call
+) -> None:
+    done = call("results", "verify")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "12 results verified, no findings." in done.stderr
+    with sqlite3.connect(ours) as connection:
+        connection.execute("UPDATE records SET uar = 99.9 WHERE rowid = 1")
+    connection.close()
+    done = call("results", "verify")
+    assert done.exit_code == 1
+    assert "uar is 99.9, and its predictions give" in done.stdout
+    assert "1 findings; take the file from a backup" in done.stderr
+    for command in (("leaderboard",), ("export", "x.parquet")):
+        done = call(*command)
+        assert done.exit_code == 2
+        assert "its UAR is stored as 99.9000" in done.stderr
+
+
+def test_a_damaged_request_stops_resume_and_nothing_else(ours: Path, call: Call) -> None:
+    with sqlite3.connect(ours) as connection:
+        connection.execute("UPDATE requests SET request = '{'")
+    connection.close()
+    assert call("leaderboard").exit_code == 0
+    done = call("resume")
+    assert done.exit_code == 2
+    assert "the request of plan 1 is damaged" in done.stderr
+    assert "the request is damaged" in call("results", "verify").stdout
+
+
+def test_a_card_of_imported_results_names_their_file(ours: Path, call: Call) -> None:
+    call("export", "ours.parquet")
+    call("import", "ours.parquet", "--results", "theirs.sqlite")
+    done = call("card", "--results", "theirs.sqlite", "--out", "card.json")
+    assert done.exit_code == 0, done.output
+    card = json.loads(Path("card.json").read_text(encoding="utf-8"))
+    assert len(card["methods"]) == 3
+    assert card["requests"] == []
+    assert "imported from ours.parquet" in " ".join(card["remarks"])
