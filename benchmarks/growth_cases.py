@@ -16,10 +16,9 @@ from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Condition, CorpusSpec, Pair
-from clser_bench.run.config import RunConfig
-from clser_bench.run.local import run_packs
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import Plan
+from clser_bench.run.execute import run_packs
+from clser_bench.run.plan import Pack, Plan
+from clser_bench.run.request import Request
 from clser_bench.splits import Fold, build
 
 PLANNING = "planning"
@@ -192,7 +191,7 @@ def plan_of(case: Case, folds: Folds) -> Plan:
         for pair in PAIRS[: case.pairs]
         for seed in range(case.seeds)
     )
-    config = RunConfig(scheduler="local")
+    config = Request(scheduler="local")
     return Plan(
         config=config,
         condition=config.condition,

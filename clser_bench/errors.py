@@ -56,6 +56,10 @@ class NotApplicableError(ClserError):
     """A method does not apply to a problem: an answer with a reason, not a failure."""
 
 
+class WorkerError(ClserError):
+    """A process that runs methods ended by itself: no fault of any trial."""
+
+
 class MissingExtraError(ClserError):
     """An optional dependency is needed and absent.
 

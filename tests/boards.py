@@ -8,10 +8,11 @@ import json
 import numpy as np
 
 from clser_bench.protocol import Pair
-from clser_bench.report.tables import render
+from clser_bench.report.render import render
+from clser_bench.report.table import leaderboard
 from tests.records import answer_key, ok, trial
 
-KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="aabbcc" * 4)
+KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="abc" * 8)
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BC", 2))
 TWELVE = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
 
@@ -43,6 +44,19 @@ def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=
     store.plan({}, trials, pairs=pairs, methods=notes or {}, candidates=candidates)
     store.put(records)
     return trials
+
+
+def tables_of(store, *, methods=(), with_=(), intervals=True, against="", heard=None, **wanted):
+    """The tables of a store whose conditions have some values."""
+    return leaderboard(
+        store.frame({name: str(value) for name, value in wanted.items()}),
+        store,
+        methods=methods,
+        extras=with_,
+        intervals=intervals,
+        against=against,
+        heard=heard,
+    )
 
 
 def rows_of(tables):

@@ -29,8 +29,8 @@ from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial, Value
 from clser_bench.protocol import DEFAULT_FEATURES, Condition, Normalisation, parse_shots
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run_points
+from clser_bench.run.execute import run_configurations
+from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("corpus", "speaker")
@@ -212,10 +212,10 @@ def as_toml(found: Mapping[str, Sequence[Point]]) -> str:
     return "\n".join(parts)
 
 
-def configs(arguments: argparse.Namespace) -> list[RunConfig]:
+def configs(arguments: argparse.Namespace) -> list[Request]:
     """A request for each feature set and normalisation."""
     return [
-        RunConfig(
+        Request(
             suite="dev",
             corpora=arguments.corpora,
             methods=tuple(arguments.methods.split(",")),
@@ -230,10 +230,10 @@ def configs(arguments: argparse.Namespace) -> list[RunConfig]:
     ]
 
 
-def write(asked: Sequence[RunConfig], folder: Path, *, command: str) -> str:
+def write(asked: Sequence[Request], folder: Path, *, command: str) -> str:
     """Run what is missing, write the three files, and return the last one's text."""
     with Bars() as bars:
-        plans = run_points(asked, progress=bars, say=complain)
+        plans = run_configurations(asked, progress=bars, say=complain)
     trials = [trial for plan in plans for trial in plan.trials]
     with Store(asked[0].results) as store:
         uars = store.uars([trial.id for trial in trials])

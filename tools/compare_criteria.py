@@ -37,11 +37,10 @@ from clser_bench.errors import ClserError
 from clser_bench.problem import Trial
 from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
 from clser_bench.run import select
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run_points
+from clser_bench.run.execute import run_configurations
 from clser_bench.run.plan import Plan
-from clser_bench.run.sweep.evaluate import Place, cells
-from clser_bench.run.sweep.objectives import OBJECTIVES
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OBJECTIVES, Place, cells
 from clser_bench.splits import LEAST_SHOTS
 from clser_bench.store.sqlite import Store
 
@@ -220,9 +219,9 @@ def as_csv(found: Mapping[Shots, Mapping[str, Mapping[str, Judged]]]) -> str:
     return text.getvalue()
 
 
-def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[RunConfig]:
+def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[Request]:
     """The requests: the usual setting, and with enough shots the one that keeps labels back."""
-    usual = RunConfig(
+    usual = Request(
         suite=arguments.suite,
         corpora=arguments.corpora,
         methods=tuple(arguments.methods.split(",")),
@@ -244,7 +243,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
     shots = [parse_shots(text) for text in arguments.shots.split(",")]
     asked = configs(arguments, shots)
     with Bars() as bars:
-        plans = run_points(asked, progress=bars, say=complain)
+        plans = run_configurations(asked, progress=bars, say=complain)
     with Store(asked[0].results) as store:
         found = {
             k: compare(

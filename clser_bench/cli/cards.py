@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.card import Card, Machine, Requested, Software
-    from clser_bench.run.config import RunConfig
+    from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
 
@@ -50,7 +50,7 @@ def card(
     from clser_bench.report.card import as_text
     from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False, read_only=True) as store:
+    with Store(results, create=False) as store:
         made = tables.leaderboard(
             store,
             wanted=wanted,
@@ -88,19 +88,13 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
     from clser_bench.protocol import parse_shots
     from clser_bench.report.card_making import make_card, runs_of
     from clser_bench.report.conditions import read_features
-    from clser_bench.run.config import RunConfig
-    from clser_bench.run.provenance import command, narrowed
+    from clser_bench.run.request import Request
 
     features, condition = read_features(table.rules.features)
     requests, commands = [], []
     for run, methods in runs_of(store, table):
-        if run.imported:
-            remark = f"imported from {run.imported}: {', '.join(methods)}"
-            table = dataclasses.replace(table, remarks=(*table.remarks, remark))
-            continue
-        stored = RunConfig.from_json(run.request, results=store.path)
-        config = narrowed(
-            stored,
+        stored = Request.from_json(run.request, results=store.path)
+        config = stored.narrowed(
             suite=run.suite,
             pairs=run.pairs,
             features=features,
@@ -110,7 +104,7 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
         )
         folder = stored.corpora is not None and run.suite != "demo"
         requests.append(_requested(config, folder=folder, manifests=len(stored.manifests)))
-        commands.append(command(config, folder=folder, manifests=len(stored.manifests)))
+        commands.append(config.command(folder=folder, manifests=len(stored.manifests)))
     software, machine = here()
     return make_card(
         store, table, software=software, machine=machine, requests=requests, commands=commands
@@ -128,7 +122,7 @@ def here() -> tuple[Software, Machine]:
     )
 
 
-def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
+def _requested(config: Request, *, folder: bool, manifests: int) -> Requested:
     from pydantic import ValidationError
 
     from clser_bench.errors import SpecError
@@ -136,13 +130,13 @@ def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
 
     try:
         return Requested(
-            suite=config.suite,
+            suite=config.condition.suite or None,
             pairs=tuple((pair.source, pair.target) for pair in config.pairs),
             methods=config.methods,
             shots=config.shots[0],
             seeds=config.seeds,
-            align=config.align,
-            settings={method: dict(values) for method, values in config.settings},
+            align=config.condition.alignment,
+            settings=config.settings,
             skip_bad=config.skip_bad,
             manifests=manifests,
             folder=folder,

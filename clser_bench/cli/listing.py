@@ -47,10 +47,10 @@ def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
-    from clser_bench.run.names import check
+    from clser_bench.run.methods import check_method
     from clser_bench.scoring.routines import ROUTINES
 
-    check(method)
+    check_method(method)
     if method in ROUTINES:
         _show_routine(ROUTINES[method])
         return
@@ -85,11 +85,11 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
 
 
 def _show_spaces(method: str) -> None:
-    from clser_bench.run.sweep.space import spaces_of
+    from clser_bench.run.sweep import declared
 
     rows = [
         (space, name, text)
-        for space, texts in spaces_of(method).items()
+        for space, texts in declared(method).all_spaces().items()
         for name, text in texts.items()
         if space != "all"
     ]

@@ -12,14 +12,12 @@ from clser_bench.cli import (
     cards,
     corpora,
     doctor,
-    embedding_plot,
     features,
     inspect,
     listing,
     reproduce,
-    running,
+    run,
     share,
-    sweeping,
     tables,
 )
 from clser_bench.cli.output import complain
@@ -75,25 +73,25 @@ def _options(
     pass
 
 
-app.command("run")(running.run)
-app.command("resume")(running.resume)
-app.command("sweep")(sweeping.sweep)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("sweep")(run.sweep)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(tables.compare)
 app.command("breakdown")(inspect.breakdown)
 app.command("figures")(inspect.figures)
-app.command("embeddings")(embedding_plot.embeddings)
+app.command("embeddings")(run.embeddings)
 app.command("robustness")(inspect.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
 app.command("export")(share.export)
 app.command("import")(share.import_)
 app.command("status")(tables.status)
-app.add_typer(share.results_app, name="results")
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")
 app.add_typer(features.features_app, name="features")
+app.add_typer(share.results_app, name="results")
 app.command("doctor")(doctor.doctor)
 
 

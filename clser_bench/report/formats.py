@@ -194,10 +194,10 @@ def terminal(table: TextTable, *, width: int = WIDTH, color: bool = False) -> st
     A block is wider than asked for only where a single column is: no text is cut off.
     """
     table = _mapped(table, one_line)
-    parts = [table.title, *_wrapped(table.header, width)]
-    parts += [_block(table, columns, color=color) for columns in _blocks(table, width)]
-    parts += _wrapped([*table.below, *_numbered(table)], width)
-    return "\n".join(parts) + "\n"
+    first, *others = (_block(table, columns, color=color) for columns in _blocks(table, width))
+    above = [table.title, *_wrapped(table.header, width), first]
+    below = _wrapped([*table.below, *_numbered(table)], width)
+    return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
 
 
 def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
@@ -267,12 +267,12 @@ def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
         _environ={},
     )
     console.print(shown)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
 _SYMBOLS = str.maketrans(
     {
-        "→": "$\\rightarrow$",
+        "→": "${\\rightarrow}$",  # braces: without the space of a relation
         "±": "$\\pm$",
         "·": "$\\cdot$",
         "×": "$\\times$",
@@ -292,7 +292,7 @@ _SYMBOLS = str.maketrans(
 )
 _NEGATIVE = re.compile(r"(?<![^\s\[(])-(?=\d)")
 _MARK = re.compile(r" \[(\d+)\]$")
-_COLUMN = 240  # points that a column of a two-column page has at least
+_COLUMN = 229  # points of a column of a two-column page: the least that journals have
 
 
 def latex(tables: Sequence[TextTable]) -> str:
@@ -356,16 +356,17 @@ def _float(table: TextTable, label: str) -> str:
     )
     # spaces that only align the source would take the place of nothing, and hide long lines
     body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
-    body = re.sub(r" \[(\d+)\](?=\}? *(?:&|\\\\))", r"\\textsuperscript{\1}", body)
+    number = "|".join(str(n) for n in range(1, len(table.footnotes) + 1)) or "(?!)"
+    body = re.sub(rf" \[({number})\](?=\}}? *(?:&|\\\\))", r"\\textsuperscript{\1}", body)
     columns = zip(table.names, *table.cells, strict=True)
-    points = sum(6 + max(map(_points, column)) for column in columns)
+    points = sum(4 + max(map(_points, column)) for column in columns)
     kind = "table" if points <= _COLUMN else "table*"
     caption = table.caption or " ".join([f"{table.title}.", *table.header])
     notes = [escape(line) for line in table.below]
     notes += [f"\\textsuperscript{{{n}}} {escape(t)}" for n, t in enumerate(table.footnotes, 1)]
     lines = [
         f"\\begin{{{kind}}}",
-        "\\centering\\small\\setlength{\\tabcolsep}{3pt}",
+        "\\centering\\small\\setlength{\\tabcolsep}{2pt}",
         f"\\caption[{{{escape(table.title)}}}]{{{escape(caption)}}}",
         f"\\label{{{label}}}",
         body,

@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Pair
 from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.statistics import (
+    CLASS_CLUSTERS,
     CLUSTERS,
     Counts,
     Interval,
+    Reals,
     Spread,
-    rank_intervals,
     simultaneous,
     spread,
+    too_few_speakers,
 )
 from clser_bench.store.sqlite import Store
 
@@ -54,17 +57,25 @@ class Evidence:
         """Methods that have a result on every pair."""
         return tuple(self._counts)
 
-    def few_speakers(self) -> dict[str, int]:
-        """Targets with fewer than `CLUSTERS` speakers, and how many they have."""
-        items = itertools.chain.from_iterable(self._counts.values())
-        found = {item.pair.target: len(item.speakers) for item in items}
-        return {target: n for target, n in sorted(found.items()) if n < CLUSTERS}
+    def few_speakers(self) -> dict[str, str]:
+        """Why there is no interval, by target."""
+        return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
 
     def draws(self, *methods: str) -> int:
         """Draws that methods share; of all labels, those of the method with fewest."""
         if self._pooled:
             return min(len(item.seeds) for name in methods for item in self._counts[name])
         return len(frozenset.intersection(*(self._draws[name] for name in methods)))
+
+    def means(self) -> dict[str, Interval]:
+        """Intervals of the means of all methods whose pairs share a draw."""
+        found: dict[str, Interval] = {}
+        for draws in set(self._draws.values()):
+            whole = self._spread(draws)
+            if whole:
+                members = [name for name in whole.methods if self._draws[name] == draws]
+                found |= dict(zip(members, whole.means(members), strict=True))
+        return found
 
     def mean(self, method: str) -> Interval | None:
         """Interval of a method's mean; None where its pairs share no draw."""
@@ -136,14 +147,15 @@ def add_intervals(
     evidence = evidence_of(store, table, rows)
     ranked = ranked_of(table, evidence)
     every, verdicts = families(evidence, ranked)
-    ranks = rank_intervals(ranked, every)
+    ranks = {} if evidence.few_speakers() else rank_intervals(ranked, every)
+    means = evidence.means()
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
     family = differences_to(evidence, reference, verdicts) if reference else {}
     lines = [
         dataclasses.replace(
             line,
-            interval=evidence.mean(line.method) if line.method in evidence.methods else None,
+            interval=means.get(line.method),
             ranks=ranks.get(line.method),
             difference=family.get(line.method),
         )
@@ -161,7 +173,7 @@ def add_intervals(
         table,
         lines=tuple(lines),
         remarks=tuple(remarks),
-        warnings=(*table.warnings, *few_speakers(evidence)),
+        warnings=(*table.warnings, *warnings_of(evidence)),
         reference=reference,
         family=compared,
         ranked=len(ranked),
@@ -189,6 +201,28 @@ def families(evidence: Evidence, ranked: Sequence[str]) -> tuple[Differences, Di
     return every, {pair: item for pair, item in every.items() if REFERENCE not in pair} | own
 
 
+def rank_intervals(
+    methods: Sequence[str], family: Mapping[tuple[str, str], Interval]
+) -> dict[str, tuple[int, int]]:
+    """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
+
+    Args:
+        methods: their names.
+        family: simultaneous differences of every two of them, either way round.
+
+    Returns:
+        Method to 1 + the number of methods that are better, and their number less those that are
+        worse.
+    """
+    low, high = dict.fromkeys(methods, 1), dict.fromkeys(methods, len(methods))
+    for (one, other), interval in family.items():
+        if interval.verdict in ("better", "worse"):
+            best, worst = (one, other) if interval.verdict == "better" else (other, one)
+            low[worst] += 1
+            high[best] -= 1
+    return {name: (low[name], high[name]) for name in methods}
+
+
 def differences_to(
     evidence: Evidence, reference: str, verdicts: Differences
 ) -> dict[str, Interval]:
@@ -201,12 +235,15 @@ def differences_to(
     return found
 
 
-def few_speakers(evidence: Evidence) -> Iterator[str]:
+def warnings_of(evidence: Evidence) -> Iterator[str]:
     """A warning that names the targets with too few speakers for an interval."""
     few = evidence.few_speakers()
     if few:
-        named = ", ".join(f"{code} ({n})" for code, n in few.items())
-        yield f"No intervals: fewer than {CLUSTERS} speakers in {named}."
+        named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
+        yield (
+            f"No intervals: {named}; every target needs {CLUSTERS} speakers, every class "
+            f"{CLASS_CLUSTERS}."
+        )
 
 
 def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidence:
@@ -250,7 +287,8 @@ def count(
         Method to counts, an entry per pair in the table's order.
 
     Raises:
-        StoreError: stored predictions or answers are damaged.
+        StoreError: stored predictions or answers are damaged, or a UAR is not that of its
+            predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
     answers = {key: store.answers(key) for key in sorted(set(wanted.answers))}
@@ -258,23 +296,21 @@ def count(
     for key, target in sorted(set(zip(wanted.answers, wanted.target, strict=True))):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
-    sizes = dict(zip(table.pairs, table.classes, strict=True))
-    sheets: dict[tuple[str, str, int], tuple[Any, ...]] = {}
-    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
-    columns = (wanted.trial, wanted.method, wanted.pair, wanted.seed)
-    named = {trial: (m, Pair.parse(p), s) for trial, m, p, s in zip(*columns, strict=True)}
+    texts = {str(pair): pair for pair in table.pairs}
+    columns = (wanted[name].to_list() for name in ("trial", "method", "pair", "seed"))
+    named = {trial: (m, texts[p], s) for trial, m, p, s in zip(*columns, strict=True)}
+    guesses: dict[tuple[str, Pair], list[tuple[str, int, Any]]] = {}
     for trial, key, predicted in store.predicted(list(named)):
         method, pair, seed = named[trial]
-        sheet = key, pair.target, sizes[pair]
-        if sheet not in sheets:
-            numbers = {name: row for row, name in enumerate(speakers[pair.target])}
-            places = np.array([numbers[name] for name in answers[key].speakers], dtype=np.int64)
-            cells, shape = places * sizes[pair] + answers[key].y, (len(numbers), sizes[pair])
-            total = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
-            sheets[sheet] = answers[key].y, cells, total.astype(np.float64)
-        y, cells, total = sheets[sheet]
-        right = np.bincount(cells[predicted == y], minlength=total.size).reshape(total.shape)
-        found.setdefault((method, pair), {})[seed] = right.astype(np.float64), total
+        guesses.setdefault((key, pair), []).append((method, seed, predicted))
+    sizes = dict(zip(table.pairs, table.classes, strict=True))
+    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
+    for (key, pair), items in guesses.items():
+        counted, total = _counted(
+            answers[key], speakers[pair.target], sizes[pair], np.stack([item[2] for item in items])
+        )
+        for (method, seed, _), correct in zip(items, counted, strict=True):
+            found.setdefault((method, pair), {})[seed] = correct, total
     return {
         method: [
             Counts(
@@ -288,3 +324,30 @@ def count(
         ]
         for method in methods
     }
+
+
+def _counted(
+    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Any
+) -> tuple[Reals, Reals]:
+    """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
+
+    Args:
+        key: the answers.
+        speakers: of the target.
+        classes: their number.
+        predicted: [trials, n].
+
+    Returns:
+        Correct [trials, speakers, classes] and total [speakers, classes].
+    """
+    numbers = {name: row for row, name in enumerate(speakers)}
+    places = np.array([numbers[name] for name in key.speakers], dtype=np.int64)
+    cells = places * classes + key.y
+    order = np.argsort(cells, kind="stable")
+    present, starts = np.unique(cells[order], return_index=True)
+    right = (predicted == key.y)[:, order]
+    correct = np.zeros((len(predicted), len(speakers) * classes))
+    correct[:, present] = np.add.reduceat(right, starts, axis=1, dtype=np.float64)
+    total = np.bincount(cells, minlength=correct.shape[1]).astype(np.float64)
+    shape = len(speakers), classes
+    return correct.reshape(-1, *shape), total.reshape(shape)

@@ -19,6 +19,7 @@ from clser_bench.report.formats import MISSING, Row, TextTable, rounded, signed
 from clser_bench.report.model import Leaderboard, Line
 
 MEAN = "mean"
+_CONDITIONS = ("measure", "shots", "features", "corpora", "draws")
 _HERE = (
     "here: in brackets ours less theirs; a mean is over the pairs of the paper's mean, or, without "
     f"a difference, over all of our table where these are unknown; {MISSING}: not in our table"
@@ -54,7 +55,7 @@ class Published(_Part):
         measure: `UAR`, or `WAR` or `accuracy`, which are compared with our weighted recall.
         shots: labelled utterances per class, a number or `all`.
         features: of the paper, in a few words.
-        corpora: likewise, with the classes where they are known.
+        corpora: their codes.
         draws: how often it was repeated.
         heard: codes of the corpora whose labels its encoder was trained with.
         differs: how its protocol differs from ours otherwise.
@@ -73,12 +74,15 @@ class Published(_Part):
     numbers: tuple[PublishedNumber, ...]
 
     @property
-    def conditions(self) -> str:
-        """Everything that one must know to read a number, in one line."""
-        seen = f"trained with emotion labels of {', '.join(self.heard)}" if self.heard else ""
-        shots = f"{self.shots} labels" if self.shots == "all" else f"{self.shots} shots"
-        parts = [self.measure, shots, f"features {self.features}", f"corpora {self.corpora}"]
-        return "; ".join(filter(None, [*parts, f"draws {self.draws}", seen, *self.differs]))
+    def conditions(self) -> tuple[str, ...]:
+        """Measure, shots, features, corpora, draws, as columns of a table."""
+        return (self.measure, self.shots, self.features, self.corpora, self.draws)
+
+    @property
+    def remark(self) -> str:
+        """What else differs, in one line."""
+        seen = f"encoder trained with emotion labels of {', '.join(self.heard)}"
+        return "; ".join([*([seen] if self.heard else []), *self.differs])
 
 
 def read_published(path: Path) -> tuple[Published, ...]:
@@ -138,15 +142,17 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
                 continue
             for number in paper.numbers:
                 line = table.line(number.method)
+                own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
                 yield {
                     "published": paper.title,
                     "method": number.method,
                     "pair": number.pair,
                     "pairs": " ".join(number.pairs),
                     "value": number.value,
-                    "conditions": paper.conditions,
+                    **dict(zip(_CONDITIONS, paper.conditions, strict=True)),
+                    "differs": paper.remark,
                     "ours": rounded(_ours(line, table, number, paper.measure)),
-                    "ours_conditions": _conditions(table, paper.measure),
+                    **{f"ours_{name}": text for name, text in own.items()},
                 }
 
 
@@ -159,9 +165,9 @@ def _table(paper: Published, tables: Sequence[Leaderboard]) -> TextTable:
     for method in dict.fromkeys(number.method for number in paper.numbers):
         numbers = {n.pair: n for n in paper.numbers if n.method == method}
         cells = [
-            f"{numbers[k].value:.1f}" if k in numbers else "" for k in (MEAN, *map(str, pairs))
+            f"{numbers[k].value:.2f}" if k in numbers else "" for k in (MEAN, *map(str, pairs))
         ]
-        rows.append((method, "paper", *cells, paper.conditions))
+        rows.append((method, "paper", cells[0], *paper.conditions, *cells[1:], paper.remark))
         rows += [_own_row(method, numbers, pairs, table, paper.measure) for table in tables]
     return TextTable(
         title=f"Published: {paper.title}",
@@ -169,7 +175,8 @@ def _table(paper: Published, tables: Sequence[Leaderboard]) -> TextTable:
             paper.source,
             _HERE,
         ),
-        names=("method", "from", MEAN, *map(str, pairs), "conditions"),
+        names=("method", "from", MEAN, *_CONDITIONS, *map(str, pairs), "differs"),
+        summary=2 + len(_CONDITIONS),
         cells=tuple(rows),
     )
 
@@ -197,18 +204,16 @@ def _own_row(
             apart = f" ({signed(ours - number.value)})" if number and known else ""
             cells.append(f"{ours:.1f}{apart}")
     shown = line.title if line else f"{method}: not in our table"
-    return (shown, "here", *cells, _conditions(table, measure))
-
-
-def _conditions(table: Leaderboard, measure: str) -> str:
     rules = table.condition
-    shots = f"{rules.shots} labels" if table.pooled else f"{rules.shots} shots"
+    remark = f"normalisation {rules.normalisation}; {rules.setting}; prior {rules.prior}"
+    return (shown, "here", cells[0], *_conditions(table, measure), *cells[1:], remark)
+
+
+def _conditions(table: Leaderboard, measure: str) -> tuple[str, ...]:
+    rules = table.condition
     codes = dict.fromkeys(code for pair in table.pairs for code in (pair.source, pair.target))
     own = "UAR" if measure == "UAR" else "WAR"
-    return (
-        f"{own}; {shots}; features {rules.features}; corpora {' '.join(codes)}; draws "
-        f"{table.seeds}; normalisation {rules.normalisation}; {rules.setting}; prior {rules.prior}"
-    )
+    return own, str(rules.shots), rules.features, " ".join(codes), str(table.seeds)
 
 
 def _ours(

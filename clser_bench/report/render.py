@@ -275,26 +275,29 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     bold = [p for p in places if table.lines[p] is best and best.verdict == "better"]
     names = ["method", "mean"]
     names += list(map(str, table.pairs)) if pairs else ["[95 %]"]
-    names += [f"vs {table.reference}"] if table.reference else []
+    differences = bool(table.reference) and not pairs
+    names += [f"vs {table.reference}"] if differences else []
     body = []
     for line in table.lines:
         note = f"{line.title}: {line.note}" if line.note else ""
-        cells = [f"{line.title}{notes.mark(note)}", _mean(line.mean, line, notes)]
+        star = "*" if pairs and line.verdict in ("better", "worse") else ""
+        cells = [f"{line.title}{notes.mark(note)}", _mean(line.mean, line, notes) + star]
         if pairs:
             cells += [_mean(cell, line, notes) for cell in line.cells]
         else:
             cells += [interval_text(line.interval)]
-        cells += [difference_text(line.difference)] if table.reference else []
+        cells += [difference_text(line.difference)] if differences else []
         body.append(tuple(cells))
     rules = table.condition
     about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
     about += f", prior {rules.prior}" * (rules.prior != "natural")
-    about += f": mean UAR (%), {len(table.pairs)} pairs, {table.seeds} draws."
+    about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, {len(table.pairs)} pairs, "
+    about += f"{table.seeds} draws."
     compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,
-        caption=f"{about} [95 % interval].{compared}{grey}",
+        caption=f"{about}{compared}{grey}",
         names=tuple(names),
         cells=tuple(body),
         aside=tuple(line.role != "ranked" for line in table.lines),
@@ -312,7 +315,7 @@ def rows(table: Leaderboard) -> Iterator[Row]:
     """The cells of a table, one flat row each, every method's mean after its pairs.
 
     Rows of a mean carry intervals, ranks, `reference`, `verdict` and the simultaneous difference
-    where the table has them; `pointwise_low` and `pointwise_high` are of the difference alone.
+    where the table has them; `pointwise_low` and `pointwise_high` are of that difference alone.
     """
     rules = condition_row(table.condition)
     for line in table.lines:
@@ -358,7 +361,8 @@ def _cell_row(table: Leaderboard, cell: Cell) -> Row:
 def _difference_row(found: Interval | None) -> Row:
     row: Row = {"difference": rounded(found.estimate if found else None)}
     row |= _ends("difference", found) | {"difference_p": rounded(found.p if found else None)}
-    return row | {"difference_error": rounded(found.error if found else None)}
+    low, high = (found.pointwise if found else None) or (None, None)
+    return row | {"pointwise_low": rounded(low), "pointwise_high": rounded(high)}
 
 
 def _ends(name: str, interval: Interval | None) -> Row:

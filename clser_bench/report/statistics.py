@@ -29,8 +29,9 @@ are resampled then.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,9 @@ POWER = 0.8
 
 CLUSTERS = 3
 """Speakers that every target needs for an interval: two leave one degree of freedom."""
+
+CLASS_CLUSTERS = 2
+"""Speakers that every class needs: the recall of a class does not vary over a single speaker."""
 
 _SIMULATED = 10_000  # the error rate of a family is then known to 0.002
 _BLOCK = 32  # differences simulated at once: small enough for a processor's cache
@@ -129,6 +133,14 @@ class Interval:
         return "better" if self.estimate > 0 else "worse"
 
     @property
+    def pointwise(self) -> tuple[float, float] | None:
+        """The 95 % ends of this estimate alone, uncorrected; None where there is no interval."""
+        if self.error is None:
+            return None
+        half = self.error * float(stdtrit(self.freedom or 1.0, 0.5 + LEVEL / 2))
+        return self.estimate - half, self.estimate + half
+
+    @property
     def mirrored(self) -> Interval:
         """Of the opposite difference."""
         low, high = self.low, self.high
@@ -165,28 +177,35 @@ class Spread:
     bounds: tuple[float, float] = (0.0, 100.0)
     reason: str = ""
 
-    def mean(self, method: str, *, level: float = LEVEL) -> Interval:
+    def mean(self, method: str) -> Interval:
         """Pointwise interval of a method's estimate, within its bounds."""
-        weights = np.zeros((1, len(self.methods)))
-        weights[0, self.methods.index(method)] = 1
-        found = self._interval(weights, level)
-        if found.low is None or found.high is None:
-            return found
-        low, high = self.bounds
-        return dataclasses.replace(found, low=max(low, found.low), high=min(high, found.high))
+        return self.means([method])[0]
 
-    def average(self, *, level: float = LEVEL) -> Interval:
+    def means(self, methods: Sequence[str]) -> list[Interval]:
+        """The same for several methods at once."""
+        places = [self.methods.index(method) for method in methods]
+        found = self._errors(np.eye(len(self.methods))[places])
+        made = [self._pointwise(found, row) for row in range(len(methods))]
+        least, most = self.bounds
+        return [
+            item
+            if item.low is None or item.high is None
+            else dataclasses.replace(item, low=max(least, item.low), high=min(most, item.high))
+            for item in made
+        ]
+
+    def average(self) -> Interval:
         """Pointwise interval of the mean over the methods."""
-        return self._interval(np.full((1, len(self.methods)), 1 / len(self.methods)), level)
+        return self._interval(np.full((1, len(self.methods)), 1 / len(self.methods)))
 
-    def difference(self, method: str, baseline: str, *, level: float = LEVEL) -> Interval:
+    def difference(self, method: str, baseline: str) -> Interval:
         """Pointwise interval of a method's advantage over another."""
-        return self._interval(self._contrasts([(method, baseline)]), level)
+        return self._interval(self._contrasts([(method, baseline)]))
 
     def differences(self, pairs: Sequence[tuple[str, str]]) -> list[Interval]:
         """Pointwise intervals of many differences at once: a method and its baseline, each."""
         found = self._errors(self._contrasts(pairs))
-        return [self._pointwise(found, row, LEVEL) for row in range(len(pairs))]
+        return [self._pointwise(found, row) for row in range(len(pairs))]
 
     def _contrasts(self, pairs: Sequence[tuple[str, str]]) -> Reals:
         """Weights of the methods in differences [pairs, m]."""
@@ -197,10 +216,10 @@ class Spread:
             weights[row, place[other]] -= 1
         return weights
 
-    def _interval(self, weights: Reals, level: float) -> Interval:
-        return self._pointwise(self._errors(weights), 0, level)
+    def _interval(self, weights: Reals) -> Interval:
+        return self._pointwise(self._errors(weights), 0)
 
-    def _pointwise(self, found: _Errors, row: int, level: float) -> Interval:
+    def _pointwise(self, found: _Errors, row: int, level: float = LEVEL) -> Interval:
         if self.reason:
             return Interval(estimate=float(found.estimate[row]), reason=self.reason)
         return _pointwise(found, row, level)
@@ -223,7 +242,7 @@ class Spread:
         return _Errors(estimate, error, np.where(still, math.inf, freedom))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Errors:
     """Estimates, standard errors and degrees of freedom, all [q]; an error of 0 is exact."""
 
@@ -231,7 +250,7 @@ class _Errors:
     error: Reals
     freedom: Reals
 
-    @property
+    @functools.cached_property
     def p(self) -> Reals:
         """Two-sided pointwise p values."""
         exact = np.where(np.abs(self.estimate) < 1e-9, 1.0, 0.0)
@@ -302,7 +321,7 @@ def spread(
     several = [np.stack(list(found.values()), axis=1) for found in draws.values() if len(found) > 1]
     blocks += [_centred(b) * math.sqrt(b.shape[1] / (b.shape[1] - 1)) for b in several]
     freedom += [block.shape[1] - 1.0 for block in several]
-    few = {t: block.shape[1] for t, block in speakers.items() if block.shape[1] < CLUSTERS}
+    few = too_few_speakers(next(iter(methods.values())))
     bounded = all(share >= 0 for share in shares)
     return Spread(
         methods=tuple(methods),
@@ -312,18 +331,22 @@ def spread(
         freedom=np.array(freedom),
         residual=residual,
         bounds=(0.0, 100.0) if bounded else (-100.0, 100.0),
-        reason=no_interval(few),
+        reason="; ".join(f"{target} has {reason}" for target, reason in few.items()),
     )
 
 
-def no_interval(few: Mapping[str, int]) -> str:
-    """Why there is no interval: corpora with too few speakers; empty where there is none.
-
-    Args:
-        few: corpus code to its number of speakers, below `CLUSTERS`.
-    """
-    named = ", ".join(f"{code} has {n} speaker{'s' * (n != 1)}" for code, n in few.items())
-    return f"{named}; an interval needs at least {CLUSTERS} speakers in every target" * bool(few)
+def too_few_speakers(counts: Iterable[Counts]) -> dict[str, str]:
+    """Why there is no interval, by target that has too few speakers; empty where there is one."""
+    found: dict[str, str] = {}
+    for item in counts:
+        speakers = len(item.speakers)
+        of_classes = (item.total > 0).any(axis=2).sum(axis=0)
+        least = int(of_classes[of_classes > 0].min(initial=speakers))
+        if speakers < CLUSTERS:
+            found[item.pair.target] = f"{speakers} speaker{'s' * (speakers != 1)}"
+        elif least < CLASS_CLUSTERS:
+            found.setdefault(item.pair.target, "a class of one speaker alone")
+    return dict(sorted(found.items()))
 
 
 def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[Pair, ...]:
@@ -405,47 +428,33 @@ def _effective(load: Reals) -> float:
     return max(float((load**2).sum()) ** 2 / fourth - 1, 1.0) if fourth else 1.0
 
 
-Family = Mapping[tuple[str, str], Interval]
+Group = tuple[Spread, Sequence[tuple[str, str]]]
+"""A spread and some of its differences: a method and what it is compared with, each."""
 
 
-def simultaneous(
-    groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], *, level: float = LEVEL
-) -> dict[tuple[str, str], Interval]:
-    """Simultaneous intervals and corrected p values of a family of differences (single-step max-t).
+def simultaneous(groups: Sequence[Group]) -> dict[tuple[str, str], Interval]:
+    """Simultaneous 95 % intervals and p values of a family of differences (single-step max-t).
 
     The largest |t| of the family is simulated from a multivariate t distribution with the
     estimated covariance (Hothorn, Bretz and Westfall 2008); its freedom is the median of the
     family's. Each difference keeps its own degrees of freedom: the level of the largest |t| is
     turned into one pointwise level for all, so an interval excludes zero exactly where p is
-    below 1 - level. Groups, of methods that were not run on the same draws, are taken as
-    independent, which makes the intervals wider.
-
-    Args:
-        groups: spreads, each with its differences: a method and what it is compared with.
-        level: coverage of all intervals at once.
+    below 0.05. Groups, of methods that were not run on the same draws, are taken as independent,
+    which makes the intervals wider.
 
     Returns:
         Intervals by difference, without ends where there is no interval.
     """
-    found = {
-        id(whole): whole._errors(whole._contrasts(pairs))  # noqa: SLF001 (same module)
-        for whole, pairs in groups
-    }
-    freedoms = [
-        freedom
-        for whole, _ in groups
-        if not whole.reason
-        for freedom, error in zip(found[id(whole)].freedom, found[id(whole)].error, strict=True)
-        if error > 0
-    ]
-    common = float(np.median(freedoms)) if freedoms else 1.0
-    largest = _largest([(w, p) for w, p in groups if not w.reason], common)
+    found = [(*group, group[0]._errors(group[0]._contrasts(group[1]))) for group in groups]  # noqa: SLF001 (same module)
+    known = [(whole, pairs, errors) for whole, pairs, errors in found if not whole.reason]
+    freedoms = np.concatenate([[], *(e.freedom[e.error > 0] for _, _, e in known)])
+    common = float(np.median(freedoms)) if len(freedoms) else 1.0
+    largest = _largest([(whole, pairs) for whole, pairs, _ in known], common)
     least = np.sort(2 * stdtr(common, -largest))
-    # p < pointwise exactly where the corrected p is below 1 - level
-    pointwise = float(least[math.floor((1 - level) * (1 + len(least))) - 1])
+    # p < pointwise exactly where the corrected p is below 0.05
+    pointwise = float(least[math.floor((1 - LEVEL) * (1 + len(least))) - 1])
     made: dict[tuple[str, str], Interval] = {}
-    for whole, pairs in groups:
-        errors = found[id(whole)]
+    for whole, pairs, errors in found:
         corrected = (1 + np.searchsorted(least, errors.p, side="right")) / (1 + len(least))
         for row, pair in enumerate(pairs):
             interval = whole._pointwise(errors, row, 1 - pointwise)  # noqa: SLF001 (same module)
@@ -454,7 +463,7 @@ def simultaneous(
     return made
 
 
-def _largest(groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], freedom: float) -> Reals:
+def _largest(groups: Sequence[Group], freedom: float) -> Reals:
     """The largest |t| of all differences in each simulation [simulations]."""
     rng = generator("simultaneous intervals", _SIMULATED)
     found = np.zeros(_SIMULATED)
@@ -471,26 +480,6 @@ def _largest(groups: Sequence[tuple[Spread, Sequence[tuple[str, str]]]], freedom
             block = np.abs(normal @ directions[:, start : start + _BLOCK])
             np.maximum(found, block.max(axis=1), out=found)
     return np.asarray(found / np.sqrt(rng.chisquare(freedom, _SIMULATED) / freedom))
-
-
-def rank_intervals(methods: Sequence[str], family: Family) -> dict[str, tuple[int, int]]:
-    """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
-
-    Args:
-        methods: their names.
-        family: simultaneous differences of every two of them, either way round.
-
-    Returns:
-        Method to 1 + the number of methods that are better, and their number less those that are
-        worse.
-    """
-    low, high = dict.fromkeys(methods, 1), dict.fromkeys(methods, len(methods))
-    for (one, other), interval in family.items():
-        if interval.verdict in ("better", "worse"):
-            best, worst = (one, other) if interval.verdict == "better" else (other, one)
-            low[worst] += 1
-            high[best] -= 1
-    return {name: (low[name], high[name]) for name in methods}
 
 
 def holm(values: Sequence[float]) -> tuple[float, ...]:

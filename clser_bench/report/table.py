@@ -93,7 +93,7 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
     """The rows of a frame that a table is made of, of all its methods."""
     own = table.condition
     for rows in _by_condition(frame):
-        found = condition_of(rows.iloc[0])
+        found = condition_of(rows.iloc[0].to_dict())
         if found.replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
@@ -105,7 +105,7 @@ def one_line(reason: str) -> str:
     return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
 
 
-def condition_of(row: Mapping[str, Any]) -> Condition:
+def condition_of(row: Mapping[Any, Any]) -> Condition:
     """The condition of a row of a frame."""
     values = {field.name: row[field.name] for field in dataclasses.fields(Condition)}
     shots = values["shots"]
@@ -141,9 +141,10 @@ def _table(
         heard: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
-    condition = condition_of(rows.iloc[0])
-    texts = rows.drop_duplicates("pair").set_index("pair")
-    used = {Pair.parse(name): len(row.emotions) for name, row in texts.iterrows()}
+    condition = condition_of(rows.iloc[0].to_dict())
+    first = rows.drop_duplicates("pair")
+    sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
+    used = {Pair.parse(name): len(emotions) for name, emotions in sizes}
     order = {pair: place for place, pair in enumerate(store.pairs(condition.suite))}
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
@@ -195,54 +196,61 @@ def _remarks(
 
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
-    rows = rows.assign(pair=rows.pair.astype(str), ok=rows.status == "ok")
-    good = rows[rows.ok]
-    of_cells = good.groupby(["method", "pair"])[["uar", "war", "seconds", "energy"]].mean()
-    of_cells = of_cells.join(good.groupby(["method", "pair"]).uar.agg(["size", "std"]))
-    cells = {key: row for key, *row in of_cells.itertuples()}
-    whole = good.set_index(["method", "seed", "pair"]).uar.unstack("pair")
+    good = rows[rows.status == "ok"]
+    found = good.groupby(["method", "pair"])
+    values = found[["uar", "war", "seconds", "energy"]].mean()
+    cells = values.join(found.uar.agg(["size", "std"])).to_dict("index")
+    planned = rows.groupby(["method", "pair"]).size().to_dict()
+    whole = good.pivot(index=["method", "seed"], columns="pair", values="uar")
     whole = whole.reindex(columns=list(map(str, pairs)))
     # the spread of a mean is over the draws that all pairs share
     shared = whole.mean(axis=1, skipna=False).dropna().groupby("method").agg(["size", "std"])
-    for method, of_method in rows.groupby("method", sort=False):
-        first = of_method.iloc[0]
-        by_pair = dict(list(of_method.groupby("pair", sort=False)))
-        found = tuple(
-            _cell(cells.get((method, str(pair))), by_pair.get(str(pair))) for pair in pairs
-        )
+    spreads = shared.to_dict("index")
+    for first in rows.drop_duplicates("method").to_dict("records"):
+        method = first["method"]
+        own = []
+        for pair in pairs:
+            key = method, str(pair)
+            cell = cells.get(key, {})
+            missing = "", ""
+            if key not in planned:
+                missing = "failed", "not part of the latest run of this method"
+            elif cell.get("size", 0) < planned[key]:
+                missing = _missing(rows[(rows.method == method) & (rows.pair == str(pair))])
+            own.append(_cell(cell, *missing))
         yield Line(
-            method=str(method),
-            title=first.title or str(method),
-            role=first.role,
+            method=method,
+            title=first["title"] or method,
+            role=first["role"],
             uses=_uses(first, condition),
-            assumes_prior=first.assumes_prior,
-            note=first.note,
-            cells=found,
-            mean=_mean(pairs, found, shared.loc[method] if method in shared.index else None),
+            assumes_prior=first["assumes_prior"],
+            note=first["note"],
+            cells=tuple(own),
+            mean=_mean(pairs, own, spreads.get(method, {})),
         )
 
 
-def _uses(row: Any, condition: Condition) -> tuple[str, ...]:
-    found = list(filter(None, row.uses.split("+")))
+def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
+    found = list(filter(None, row["uses"].split("+")))
     if condition.normalisation == "speaker":
         found.append("speakers")
-    if row.assumes_prior != "none":
-        found.append("prior" if row.assumes_prior == "uniform" else f"{row.assumes_prior} prior")
+    prior = row["assumes_prior"]
+    if prior != "none":
+        found.append("prior" if prior == "uniform" else f"{prior} prior")
     return tuple(found)
 
 
-def _cell(found: Sequence[Any] | None, planned: pd.DataFrame | None) -> Cell:
-    status, reason = _missing(planned)
-    uar, war, seconds, energy, n, std = found or (None, None, None, None, 0, None)
+def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
+    values = {name: _known(found.get(name)) for name in ("uar", "std", "war", "seconds", "energy")}
     return Cell(
-        n=int(n),
-        mean=None if reason else uar,
-        std=None if reason else _known(std),
-        status=status if reason else "ok",
+        n=int(found.get("size", 0)),
+        mean=None if reason else values["uar"],
+        std=None if reason else values["std"],
+        status=status or "ok",
         reason=reason,
-        war=None if reason else _known(war),
-        seconds=_known(seconds),
-        energy=_known(energy),
+        war=None if reason else values["war"],
+        seconds=values["seconds"],
+        energy=values["energy"],
     )
 
 
@@ -250,29 +258,23 @@ def _known(value: float | None) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-def _missing(planned: pd.DataFrame | None) -> tuple[str, str]:
-    """Status and reason of a cell; the reason is empty where every draw is ok."""
-    if planned is None:
-        return "failed", "not part of the latest run of this method"
-    if planned.ok.all():
-        return "", ""
+def _missing(planned: pd.DataFrame) -> tuple[str, str]:
+    """Status and reason of a cell some of whose draws are not ok."""
     for status in ("failed", "not_applicable"):
         found = planned[planned.status == status]
         if len(found):
             return status, one_line(found.reason.iloc[0]) + _share(len(found), len(planned))
-    return "failed", "not run yet" + _share((~planned.ok).sum(), len(planned))
+    return "failed", "not run yet" + _share((planned.status != "ok").sum(), len(planned))
 
 
 def _share(number: int, of: int) -> str:
     return f" ({number} of {of} draws)" if number < of else ""
 
 
-def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Any) -> Cell:
+def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
     """The mean over the pairs."""
-    costs = {
-        name: _known(pd.Series([getattr(cell, name) for cell in cells], dtype=float).mean())
-        for name in ("seconds", "energy")
-    }
+    seconds = _average([cell.seconds for cell in cells])
+    energy = _average([cell.energy for cell in cells])
     holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
     if holes:
         statuses = {cell.status for _, cell in holes}
@@ -284,25 +286,33 @@ def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Any) -> Cell:
             status="failed" if "failed" in statuses else "not_applicable",
             reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}"
             f"{', …' if len(holes) > 3 else ''}",
-            **costs,
+            seconds=seconds,
+            energy=energy,
         )
-    wars = [cell.war for cell in cells if cell.war is not None]
     return Cell(
-        n=0 if shared is None else int(shared["size"]),
-        mean=float(np.mean([cell.mean for cell in cells])),
-        std=None if shared is None else _known(shared["std"]),
-        war=float(np.mean(wars)) if wars else None,
-        **costs,
+        n=int(shared.get("size", 0)),
+        mean=_average([cell.mean for cell in cells]),
+        std=_known(shared.get("std")),
+        war=_average([cell.war for cell in cells]),
+        seconds=seconds,
+        energy=energy,
     )
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    """The mean of those that are known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _budget(rows: pd.DataFrame) -> str:
     """Steps and batch that most trained methods have, and which have others."""
     found: dict[tuple[Any, ...], list[str]] = {}
-    for method, parameters in sorted(set(zip(rows.method, rows.parameters, strict=True)), key=str):
-        values = dict(parameters)
-        if set(_BUDGET) <= set(values):
-            members = found.setdefault(tuple(values[name] for name in _BUDGET), [])
+    every = zip(rows.method.to_list(), rows.parameters.to_list(), strict=True)
+    for method, parameters in sorted(set(every), key=str):
+        own = dict(parameters)
+        if set(_BUDGET) <= set(own):
+            members = found.setdefault(tuple(own[name] for name in _BUDGET), [])
             members += [] if method in members else [method]
     if not found:
         return ""

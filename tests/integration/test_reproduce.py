@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
@@ -324,7 +324,7 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
     config = provenance.narrowed(
-        RunConfig(condition=Condition(features=stored)),
+        Request(condition=Condition(features=stored)),
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
@@ -339,9 +339,9 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     places = {"corpora": Path("/home/ann"), "results": Path("/home/ann/r.sqlite")}
     table = (Pair("B", "C"), Pair("C", "B"))
 
-    def narrowed(suite: str, **options: object) -> RunConfig:
+    def narrowed(suite: str, **options: object) -> Request:
         return provenance.narrowed(
-            RunConfig(**{**places, **options}),  # type: ignore[arg-type]
+            Request(**{**places, **options}),  # type: ignore[arg-type]
             suite=suite,
             pairs=table,
             features="minimal",
@@ -362,7 +362,7 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
 def test_a_method_that_is_set_stays_in_the_request() -> None:
     """Without it the others would stand under another selection."""
     config = provenance.narrowed(
-        RunConfig(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
+        Request(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
         suite="bcro",
         pairs=(),
         features="minimal",

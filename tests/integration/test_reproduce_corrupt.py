@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
 from clser_bench.run import provenance
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
@@ -202,9 +202,9 @@ def test_cards_written_before_there_were_corruptions_are_read(
 
 
 def test_only_the_condition_of_the_table_is_asked_for() -> None:
-    def narrowed(corruption: str) -> RunConfig:
+    def narrowed(corruption: str) -> Request:
         return provenance.narrowed(
-            RunConfig(corruptions=("noise", "clip:3")),
+            Request(corruptions=("noise", "clip:3")),
             suite="bcro",
             pairs=(),
             features="minimal",

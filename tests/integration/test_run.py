@@ -18,11 +18,11 @@ from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecE
 from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run import local, main
-from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import Summary, run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import make_plan
+from clser_bench.run import execute as local
+from clser_bench.run import execute as main
+from clser_bench.run.execute import Summary, run
+from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.request import Request, parse_settings
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
@@ -30,7 +30,7 @@ from clser_bench.train import execute as engine
 from clser_bench.train.energy import Used
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(**options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(**options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(1,),
@@ -66,12 +66,12 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def records(config: RunConfig) -> list[Record]:
+def records(config: Request) -> list[Record]:
     with Store(config.results, create=False) as store:
         return list(store.records())
 
 
-def csv(config: RunConfig) -> str:
+def csv(config: Request) -> str:
     with Store(config.results, create=False) as store:
         return render(leaderboard(store, intervals=False), "csv")
 
@@ -122,7 +122,7 @@ def test_joules_are_stored_where_they_are_asked_for(
     found = {r.trial.seed: r.energy for r in records(asked)}
     assert found == {0: None, 1: None, 2: pytest.approx(12.0)}
     with Store(asked.results) as store:
-        stored = [RunConfig.from_json(r.request, results=asked.results) for r in store.runs()]
+        stored = [Request.from_json(r.config, results=asked.results) for r in store.runs()]
     assert [item.energy for item in stored] == [False, True]
 
 

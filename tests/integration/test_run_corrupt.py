@@ -19,24 +19,23 @@ from clser_bench.cli import running
 from clser_bench.cli.robustness import scales
 from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.features.align import aligned
-from clser_bench.features.languages import resolve_feature_sets
+from clser_bench.features.aligned import aligned
+from clser_bench.features.languages import hear
 from clser_bench.features.normalise import normalised
 from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.robustness import robustness
-from clser_bench.run import local
+from clser_bench.run import execute as local
 from clser_bench.run.choice import choose
-from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read, read
-from clser_bench.run.main import run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import Plan, make_plan
+from clser_bench.run.execute import run
+from clser_bench.run.plan import Pack, Plan, make_plan
+from clser_bench.run.request import Request
 from clser_bench.run.sides import Sides
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 BURIED = Corruption("noise", -20)
 
 
@@ -54,8 +53,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(**options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(**options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(1,),
@@ -153,12 +152,10 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config: Config) -> N
     assert change.estimate == pytest.approx(severe - clean)
 
 
-def read_all(config: RunConfig, cache: Path, corruption: Corruption | None) -> Read:
+def read_all(config: Request, cache: Path, corruption: Corruption | None) -> Read:
     told = Told()
     choice = choose(config, cache=cache, progress=told)
-    heard = resolve_feature_sets(
-        config.condition.features, {code: choice.spec(code) for code in choice.known}
-    )
+    heard = hear(config.condition.features, {code: choice.spec(code) for code in choice.known})
     return read(choice, config, heard, cache=cache, progress=told, corruption=corruption)
 
 
@@ -183,9 +180,7 @@ def test_anchors_of_a_corrupted_target_are_corrupted(config: Config, shared: Pat
     )
     clean = read_all(asked, shared / "cache", None)
     have = read_all(asked, shared / "cache", BURIED)
-    assert {c: t.key for c, t in clean.target_anchors.items()} == {
-        c: t.key for c, t in clean.anchors.items()
-    }
+    assert clean.target_anchors is clean.anchors
     assert clean.targets is clean.tables
     assert set(have.targets) == set(have.target_anchors) == {"Y"}
     assert {code: table.key for code, table in have.tables.items()} == {
@@ -244,8 +239,8 @@ def test_an_interrupted_run_goes_on_with_its_corruptions(
     assert 0 < first.ok < first.planned == 20
     monkeypatch.setattr(local, "run_packs", whole)
     with Store(asked.results) as store:
-        stored = store.runs()[-1].request
-    repeated = RunConfig.from_json(stored, results=asked.results)
+        stored = store.runs()[-1].config
+    repeated = Request.from_json(stored, results=asked.results)
     assert repeated.corruptions == asked.corruptions
     second = run(repeated)
     assert (second.found, second.ok) == (first.ok, 20)
@@ -261,7 +256,7 @@ def test_an_interrupted_run_goes_on_with_its_corruptions(
 def test_options_of_older_files_have_no_corruption(config: Config) -> None:
     stored = config().as_json()
     del stored["corruptions"]
-    assert RunConfig.from_json(stored, results=config().results) == config()
+    assert Request.from_json(stored, results=config().results) == config()
 
 
 def test_points_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from clser_bench.errors import SpecError
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
 from clser_bench.report.tables import leaderboard
-from clser_bench.run import main
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
+from clser_bench.run import execute as main
+from clser_bench.run.execute import run
+from clser_bench.run.request import Request
 from clser_bench.run.sweep import measures
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 Chosen = dict[tuple[str, int], Value]
 
 
@@ -39,8 +39,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(selection: str, **options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(selection: str, **options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(2,),
@@ -55,7 +55,7 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def chosen(config: RunConfig) -> Chosen:
+def chosen(config: Request) -> Chosen:
     """The weight of each pair and draw in the latest plan of the selection."""
     with Store(config.results, create=False) as store:
         (part,) = [
@@ -71,7 +71,7 @@ def chosen(config: RunConfig) -> Chosen:
         }
 
 
-def every_point(config: RunConfig, setting: str) -> dict[tuple[str, int], dict[Value, Any]]:
+def every_point(config: Request, setting: str) -> dict[tuple[str, int], dict[Value, Any]]:
     found: dict[tuple[str, int], dict[Value, Any]] = defaultdict(dict)
     with Store(config.results, create=False) as store:
         for r in store.records(status="ok"):

@@ -12,12 +12,12 @@ from tiny_encoders import save_tiny
 from clser_bench.errors import FeatureError
 from clser_bench.protocol import Condition
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
+from clser_bench.run.execute import run
 from clser_bench.run.plan import make_plan
+from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 RATE = 16_000
 
 
@@ -43,7 +43,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
 
-    def make(features: str, align: str = "anchors", **more: object) -> RunConfig:
+    def make(features: str, align: str = "anchors", **more: object) -> Request:
         values: dict[str, object] = {
             "manifests": (manifest,),
             "methods": ("chance", "logistic", "source-only", "sere"),
@@ -55,12 +55,12 @@ def config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
             "scheduler": "local",
             **more,
         }
-        return RunConfig(**values)  # type: ignore[arg-type]
+        return Request(**values)  # type: ignore[arg-type]
 
     return make
 
 
-def uars(config: RunConfig) -> dict[str, list[float]]:
+def uars(config: Request) -> dict[str, list[float]]:
     with Store(config.results, create=False) as store:
         records = list(store.records())
     found: dict[str, list[float]] = {}

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from clser_bench.cli import main
 from clser_bench.report.card_reading import read_card
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS, run
 
@@ -48,8 +48,8 @@ def results(tmp_path_factory):
     file = tmp_path_factory.mktemp("results") / "clser.sqlite"
     with Store(file) as store:
         trials = run(store, METHODS, shots=5)
-        request = RunConfig(suite="bc", methods=tuple(METHODS), seeds=2).as_json()
-        store.plan(request, trials, pairs=PAIRS)
+        config = Request(suite="bc", methods=tuple(METHODS), seeds=2).as_json()
+        store.plan("bc", trials, pairs=PAIRS, config=config)
         run(store, {"logistic": 12}, shots=1)
     return file
 

@@ -15,20 +15,19 @@ import pytest
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run import local, work
-from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import make_plan
-from clser_bench.run.sweep import main
-from clser_bench.run.sweep.main import Request, sweep
-from clser_bench.run.sweep.objectives import OBJECTIVES
-from clser_bench.run.sweep.search import new_search
-from clser_bench.run.sweep.space import read_space
+from clser_bench.run import execute as local
+from clser_bench.run import sweep as main
+from clser_bench.run import work
+from clser_bench.run.execute import run
+from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.request import Request, parse_settings
+from clser_bench.run.samplers import new_search
+from clser_bench.run.selection import OBJECTIVES
+from clser_bench.run.sweep import Request, sweep
 from clser_bench.run.work import Work
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
-from clser_bench.swept import Swept
+from clser_bench.sweeps import SweepResult, read_space
 from tests.tiny import write_corpora
 
 LEAN = '''"""Scores that lean to a class."""
@@ -92,7 +91,7 @@ def make(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         condition: Condition | None = None,
         **options: Any,
     ) -> Request:
-        config = RunConfig(
+        config = Request(
             manifests=(manifest or shared / "corpora" / "manifest.csv",),
             pairs=(PAIR,),
             methods=(method,),
@@ -477,7 +476,7 @@ def test_the_inductive_setting_is_swept_too(make: Make) -> None:
 
 
 def test_the_result_says_what_was_asked(make: Make) -> None:
-    swept: Swept = sweep(make(samples=2, command="the command"))
+    swept: SweepResult = sweep(make(samples=2, command="the command"))
     assert (swept.method, swept.objective, swept.unit) == ("lean", "entropy", "nats")
     assert (swept.suite, swept.pairs, swept.shots, swept.seeds) == ("custom", 1, "2", 2)
     assert (swept.features, swept.normalisation) == ("minimal", "corpus")

@@ -12,12 +12,11 @@ from scipy.stats import binom
 from scipy.stats import t as student
 
 from clser_bench.protocol import Pair
-from clser_bench.report.intervals import Evidence
+from clser_bench.report.intervals import Evidence, rank_intervals
 from clser_bench.report.statistics import (
     SIGNIFICANT,
     Counts,
     Interval,
-    rank_intervals,
     simultaneous,
     spread,
 )
@@ -139,11 +138,16 @@ def test_two_speakers_give_a_reason_instead_of_an_interval():
         simultaneous([(whole, [("a", "b")])])["a", "b"],
     ):
         assert (found.low, found.high, found.p, found.error) == (None, None, None, None)
-        assert (
-            found.reason
-            == "C has 2 speakers; an interval needs at least 3 speakers in every target"
-        )
+        assert found.reason == "C has 2 speakers"
         assert found.verdict == ""
+
+
+def test_a_class_of_one_speaker_gives_a_reason_instead_of_an_interval():
+    # the recall of a class that one speaker alone has cannot vary with the speakers
+    total = np.full((3, 3, 2), 10.0)
+    total[1:, 2] = 0
+    found = spread({"a": [counts(total / 2, total)]}).mean("a")
+    assert (found.low, found.reason) == (None, "C has a class of one speaker alone")
 
 
 def test_means_stay_between_0_and_100():

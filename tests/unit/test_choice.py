@@ -13,7 +13,7 @@ from clser_bench.progress import SILENT
 from clser_bench.protocol import Condition, CorpusSpec, Pair
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 
 Choose = Callable[..., Choice]
 
@@ -45,7 +45,7 @@ def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]) -> 
         monkeypatch.setattr(choice, "find_corpora", lambda *_: found)
         monkeypatch.setattr(choice, "read_manifest", lambda *_, **__: manifests)
         monkeypatch.setattr(choice, "demo_corpora", lambda folder, **_: folder)
-        config = RunConfig(
+        config = Request(
             corpora=tmp_path if folders else None,
             manifests=(Path("m.csv"),) if manifests else (),
             **options,

@@ -11,7 +11,7 @@ import pytest
 
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition
-from clser_bench.run.config import RunConfig, parse_settings
+from clser_bench.run.request import Request, parse_settings
 from tests import tools
 from tests.records import trial
 from tests.tiny import write_corpora, write_method
@@ -112,7 +112,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     monkeypatch.setenv("CLSER_METHODS", str(methods))
     manifest = write_corpora(tmp_path / "corpora", codes="XY", takes=2)
     asked = [
-        RunConfig(
+        Request(
             manifests=(manifest,),
             methods=("near", "fixed"),
             shots=(1,),
@@ -133,6 +133,6 @@ def test_a_small_run_writes_its_files_and_goes_on(
     assert len(rows) == 3 * 3
     assert {row["condition"] for row in rows} == {"minimal corpus 1", "minimal speaker 1", "all"}
     assert sum(int(row["chosen"]) for row in rows) == 3
-    monkeypatch.setattr("clser_bench.run.main.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, out, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in out.iterdir()} == first

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from clser_bench.protocol import Pair
-from clser_bench.run.config import RunConfig
-from clser_bench.run.sweep.evaluate import Place
-from clser_bench.run.sweep.objectives import OBJECTIVES
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OBJECTIVES, Place
 from clser_bench.store.sqlite import Store
 from tests import tools
 from tests.tiny import write_corpora, write_method
@@ -198,7 +197,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     manifest = write_corpora(tmp_path / "corpora", codes="WXYZ", takes=5)
     real = tool.configs
 
-    def local(*arguments: Any) -> list[RunConfig]:
+    def local(*arguments: Any) -> list[Request]:
         changes = {"suite": None, "manifests": (manifest,), "scheduler": "local"}
         return [dataclasses.replace(config, **changes) for config in real(*arguments)]
 
@@ -226,6 +225,6 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr("clser_bench.run.main.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first

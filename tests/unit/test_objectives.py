@@ -14,9 +14,8 @@ from scipy.stats import entropy
 from clser_bench.errors import SpecError
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Pair
+from clser_bench.run.selection import OBJECTIVES, Drawn, by_draw, cells, objective, refuse_few
 from clser_bench.run.sweep import measures
-from clser_bench.run.sweep.evaluate import Drawn, by_draw, cells
-from clser_bench.run.sweep.objectives import OBJECTIVES, objective, refuse_few
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
 from clser_bench.store.records import Record

@@ -13,7 +13,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 from clser_bench.corpora.model import Corpus
 from clser_bench.protocol import Condition
-from clser_bench.run import names
+from clser_bench.run import methods as names
 from clser_bench.scoring import oracle
 from clser_bench.scoring.oracle import speaker_groups, target_oracle
 from clser_bench.scoring.routines import ROUTINES

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from clser_bench.problem import Job, Trial
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run.packs import FIVE, Pack, blocks, cut
+from clser_bench.run.plan import FIVE, Pack, blocks, cut
 from tests.problems import random_problem
 
 PROBLEM = random_problem()

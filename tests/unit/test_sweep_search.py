@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from clser_bench.errors import MissingExtraError, SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Trial
-from clser_bench.run.packs import Pack, chunks, cut
-from clser_bench.run.sweep.main import rungs
-from clser_bench.run.sweep.search import SEARCHES, Search, Values, grid, new_search
+from clser_bench.run.plan import Pack, chunks, cut
+from clser_bench.run.samplers import SEARCHES, Search, Values, grid, new_search
+from clser_bench.run.sweep import rungs
 from tests.problems import random_problem
 from tests.records import trial
 

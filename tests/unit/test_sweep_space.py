@@ -13,7 +13,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.sweep.space import ALL, GRID, Space, read_space, spaces_of
+from clser_bench.sweeps import ALL, GRID, Space, read_space, spaces_of
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

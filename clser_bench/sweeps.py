@@ -1,6 +1,7 @@
-"""What a sweep varies: read from the method, the command line or a TOML file.
+"""What a sweep varies, and what came of it.
 
-One grammar for all three, a text for each hyper-parameter:
+One grammar for what a method declares, for the command line and for a TOML file: a text for each
+hyper-parameter.
 
     0.1:0.9         a range; logarithmic where the method says so
     log:0.01:1      a logarithmic range
@@ -11,22 +12,49 @@ One grammar for all three, a text for each hyper-parameter:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import read_toml
 from clser_bench.hyperparameters import Dimension, Range
 from clser_bench.problem import Value
 
 ALL, GRID = "all", "grid"
-"""Spaces that every method has: everything that it declares, and the values of its `grid`."""
+"""Spaces that every method has: all that it declares, and the values of its grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class Declared:
+    """What a method declares of its hyper-parameters.
+
+    Attributes:
+        method: registered name.
+        defaults: every hyper-parameter with its default.
+        ranges: what each may be.
+        grid: values that a selection tries.
+        spaces: name of a space to a text for each hyper-parameter.
+    """
+
+    method: str
+    defaults: Mapping[str, Value]
+    ranges: Mapping[str, Range]
+    grid: Mapping[str, Sequence[Value]]
+    spaces: Mapping[str, Mapping[str, str]]
+
+    def all_spaces(self) -> dict[str, dict[str, str]]:
+        """The spaces by name, each hyper-parameter with its text."""
+        grid = {name: ",".join(map(_written, values)) for name, values in self.grid.items()}
+        declared = {name: dict(texts) for name, texts in self.spaces.items()}
+        everything = dict(grid)
+        for texts in declared.values():
+            everything.update(texts)
+        return {**declared, **({GRID: grid} if grid else {}), ALL: everything}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
     """What is varied, and what is set to one value.
 
     Attributes:
@@ -40,21 +68,86 @@ class Space:
     fixed: tuple[tuple[str, Value], ...]
 
 
-def read_space(method: str, space: str, assignments: Iterable[str]) -> Space:
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """One configuration of hyper-parameters and its objective.
+
+    Attributes:
+        number: of the configuration; 0 is the default.
+        values: of the dimensions, in their order.
+        draws: the objective of each draw, its mean over the pairs; larger is better. One that was
+            stopped early has fewer; one with a missing result has none for that draw and those
+            after it.
+        uars: the mean UAR over pairs of each draw, percent; empty where labels of these pairs
+            are not to be looked at.
+        reason: why there is no objective; empty where there is.
+    """
+
+    number: int
+    values: tuple[Value, ...]
+    draws: tuple[float, ...]
+    uars: tuple[float, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepResult:
+    """A sweep of one method.
+
+    Attributes:
+        method: its name.
+        dimensions: what was varied.
+        objective: name of the objective.
+        unit: of its values: `points of UAR`, `nats`, `share`.
+        oracle: whether labels of the targets decided; then the best configuration is no result.
+        suite: name of the suite.
+        pairs: how many ordered pairs.
+        features: name of the feature set.
+        normalisation: whose statistics the z-scores use.
+        shots: labelled utterances of each class.
+        seeds: draws of a configuration that was run to the end.
+        search: how configurations were taken: `sobol`, `random`, `grid` or `tpe`.
+        halving: one in so many went on to more draws, asynchronously, so that which ones did may
+            depend on timing; 0 where all were run to the end.
+        configurations: all of them, the default first.
+        best: number of the best among those that were run to the end.
+        command: what makes it again.
+        synthetic: whether a corpus is synthetic.
+    """
+
+    method: str
+    dimensions: tuple[Dimension, ...]
+    objective: str
+    unit: str
+    oracle: bool
+    suite: str
+    pairs: int
+    features: str
+    normalisation: str
+    shots: str
+    seeds: int
+    search: str
+    halving: int
+    configurations: tuple[Configuration, ...]
+    best: int
+    command: str
+    synthetic: bool = False
+
+
+def read_space(declared: Declared, space: str, assignments: Iterable[str]) -> SearchSpace:
     """The space of a sweep.
 
     Args:
-        method: registered name.
+        declared: by the method.
         space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
             `[METHOD]`; empty for the assignments alone.
         assignments: `name=text`, which replace or add to it.
 
     Raises:
-        SpecError: the method, the space, a hyper-parameter or a text is unknown or wrong.
+        SpecError: the space, a hyper-parameter or a text is unknown or wrong.
     """
-    made = registry.create(method)
-    ranges, defaults = made.ranges(), dict(made.parameters())
-    texts = _declared(method, space)
+    method, ranges = declared.method, declared.ranges
+    texts = _texts(declared, space)
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         name = name.strip().removeprefix(f"{method}.")
@@ -70,7 +163,7 @@ def read_space(method: str, space: str, assignments: Iterable[str]) -> Space:
                 f"'{method}' has no hyper-parameter '{name}'{did_you_mean(name, ranges)}"
             )
     read = {
-        name: _dimension(f"{method}.{name}", texts[name], ranges[name], defaults[name])
+        name: _dimension(f"{method}.{name}", texts[name], ranges[name], declared.defaults[name])
         for name in ranges
         if name in texts
     }
@@ -78,38 +171,20 @@ def read_space(method: str, space: str, assignments: Iterable[str]) -> Space:
     if not varied:
         raise SpecError(f"space '{space}' of '{method}' varies nothing; give a range with --set")
     fixed = {name: item.choices[0] for name, item in read.items() if len(item.choices) == 1}
-    return Space(name=space, dimensions=varied, fixed=tuple(sorted(fixed.items())))
+    return SearchSpace(name=space, dimensions=varied, fixed=tuple(sorted(fixed.items())))
 
 
-def spaces_of(method: str) -> dict[str, dict[str, str]]:
-    """The spaces of a method by name, each hyper-parameter with its text.
-
-    Args:
-        method: registered name.
-
-    Raises:
-        SpecError: it is unknown.
-    """
-    made = registry.create(method)
-    grid = {name: ",".join(map(_written, values)) for name, values in made.grid().items()}
-    declared = {name: dict(texts) for name, texts in made.spaces.items()}
-    everything = dict(grid)
-    for texts in declared.values():
-        everything.update(texts)
-    return {**declared, **({GRID: grid} if grid else {}), ALL: everything}
-
-
-def _declared(method: str, space: str) -> dict[str, str]:
-    known = spaces_of(method)
+def _texts(declared: Declared, space: str) -> dict[str, str]:
+    known = declared.all_spaces()
     if not space:
         return {}  # only what is assigned
     if space in known:
         return dict(known[space])
     if space.endswith(".toml"):
-        return _of_file(method, Path(space))
+        return _of_file(declared.method, Path(space))
     raise SpecError(
-        f"'{method}' declares no space '{space}'{did_you_mean(space, known)}; a file of spaces "
-        "ends in .toml"
+        f"'{declared.method}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
+        "spaces ends in .toml"
     )
 
 
@@ -171,7 +246,7 @@ def _ends(name: str, text: str, pair: str) -> tuple[float, float]:
 
 
 def _value(name: str, text: str, default: Value) -> Value:
-    """A listed value, in the type of the shipped one."""
+    """A listed value, in the type of the default."""
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
