@@ -23,7 +23,7 @@ def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> 
 
     Args:
         data: `conditions` (a table each: key, title, rules, header, notes, pairs, classes,
-            reference, synthetic and methods with their cells), `methods` (what each is) and
+            reference, warnings and methods with their cells), `methods` (what each is) and
             `labels` (of the rules).
         title: of the window.
 

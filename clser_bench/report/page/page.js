@@ -47,9 +47,7 @@ function show(condition) {
   state.condition = condition;
   for (const select of find("conditions").querySelectorAll("select")) select.value = condition.rules[select.name];
   find("table-title").textContent = condition.title;
-  const about = condition.synthetic
-    ? [make("p", { class: "warning" }, "Synthetic speech: these numbers say nothing about real speech.")]
-    : [];
+  const about = condition.warnings.map((line) => make("p", { class: "warning" }, line));
   find("about").replaceChildren(...about, ...condition.header.map((line) => make("p", {}, line)));
   find("notes").replaceChildren(...condition.notes.map((note) => make("li", {}, note)));
   drawTable();
