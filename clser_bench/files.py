@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tomllib
 import uuid
 from collections.abc import Iterator
@@ -27,22 +28,60 @@ def expanded(text: str | Path) -> Path:
         return Path(text)  # it will not be found, and the error of whoever looks names it
 
 
-def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, Any]:
-    """Read a TOML file.
+def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
+    """Size of a file in bytes, refused where reading it might never end.
 
     Args:
         file: the file.
         error: what is raised.
+        most: the largest size in bytes that is read.
+
+    Raises:
+        ClserError: of the kind asked for: it is missing, a pipe or a device, or too large.
+    """
+    try:
+        status = file.stat()
+    except (OSError, ValueError) as cause:  # ValueError: a NUL character in the path
+        raise error(f"{file}: cannot be read ({getattr(cause, 'strerror', cause)})") from cause
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{file}: is not a regular file")
+    if status.st_size > most:
+        raise error(f"{file}: has {status.st_size} bytes; at most {most} are read")
+    return status.st_size
+
+
+def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, Any]:
+    """Read a TOML file of at most 1 MiB.
 
     Raises:
         ClserError: of the kind asked for: it cannot be read, or is no TOML.
     """
+    regular_size(file, error=error, most=1 << 20)
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as cause:
         raise error(f"{file}: cannot be read ({cause.strerror})") from cause
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+    except (ValueError, RecursionError) as cause:  # TOML, UTF-8, digits of an integer, depth
         raise error(f"{file}: not valid TOML ({cause})") from cause
+
+
+def write_atomic(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable as the user's umask says; folders are made.
+
+    Raises:
+        OSError: it cannot be written; nothing is left under its name or beside it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        with aside.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def cache_folder() -> Path:

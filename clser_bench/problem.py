@@ -44,6 +44,39 @@ class SkippedFile:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something odd about a corpus or a pair that does not stop a run but belongs below its table.
+
+    Attributes:
+        kind: one of `FINDINGS`.
+        corpus: code of the corpus, `B`, or the pair, `B→C`.
+        files: names of the recordings concerned, relative to the corpus folder.
+        sentence: what was seen and what was done about it.
+    """
+
+    kind: str
+    corpus: str
+    sentence: str
+    files: tuple[str, ...] = ()
+
+
+FINDINGS = (
+    "copies",  # recordings of the same audio in one corpus; one is kept
+    "shared",  # recordings that both corpora of a pair have
+    "namesakes",  # recordings of the same speaker, emotion and file name in two folders
+    "overlap",  # segments of one file that overlap
+    "gender",  # a speaker of two genders
+    "language",  # one language under two tags
+    "differs",  # numbers are not those of the definition
+    "stray",  # recordings that belong to no corpus, or are of a format that is not read
+    "short",  # recordings shorter than 0.1 s
+    "scale",  # samples beyond full scale
+    "index",  # the index of decoded files was damaged or cannot be written
+)
+"""Every kind of finding."""
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Features of every utterance of a corpus; read-only, and memory-mapped where it has a folder.

@@ -66,11 +66,22 @@ class CorpusSpec(_Definition):
         licence: licence note, shown by `list corpora`.
         citation: how to cite it.
         synthetic: made by a speech synthesiser; marked wherever it is shown.
+        verified: the definition was checked against the real corpus, file by file; else it rests
+            on descriptions of it.
         folders: names under which the folder is usually kept (hints for the search).
+        in_folder: recognised only in a folder of one of these names, or below it: the pattern
+            alone would match other corpora.
         pattern: regular expression matched in full against the POSIX path relative to the
             corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
-            `text` and `gender` (a word that begins with f or m). A file that ends in `.wav` or
+            `text`, `gender` (a word that begins with f or m) and `emotion_again` (a second label
+            in the same path, which must mean the same emotion). A file that ends in `.wav` or
             `.flac` and does not match is an error.
+        table: a CSV table of the labels, relative to the corpus folder, for corpora whose file
+            names do not hold them; in place of `pattern`.
+        columns: of that table: `path`, `speaker`, `emotion`, and optionally `gender` and `text`,
+            each with the name that the corpus gives it.
+        recordings: where the paths of the table lie, relative to the corpus folder; `{path}`
+            stands for the cell, as in `Audios/{path}`.
         labels: the corpus's own label to one of `EMOTIONS`.
         excluded: the corpus's own labels that are left out on purpose, each with the reason.
         ignored: regular expressions of relative paths (extension included) left out on
@@ -87,8 +98,13 @@ class CorpusSpec(_Definition):
     licence: str
     citation: str
     synthetic: bool = False
+    verified: bool = True
     folders: tuple[str, ...] = ()
+    in_folder: bool = False
     pattern: str = ""
+    table: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    recordings: str = "{path}"
     labels: dict[str, str] = Field(default_factory=dict)
     excluded: dict[str, str] = Field(default_factory=dict)
     ignored: dict[str, str] = Field(default_factory=dict)
@@ -142,20 +158,23 @@ class Pair:
 
 
 class Suite(_Definition):
-    """A named set of pairs: all ordered pairs of some corpora, or those to some targets.
+    """A named set of ordered pairs of corpora.
 
     Attributes:
         name: `bcro`.
-        corpora: corpus codes, in the order of the table.
-        targets: codes of the corpora that are targets; empty for all.
-        use: the purpose of the suite.
+        corpora: corpus codes, in the order of the table; empty for all that are at hand.
+        use: what the suite is for.
+        kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
+            of corpora of one language.
+        targets: the corpora that are targets; empty for all.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
 
     name: str
     corpora: tuple[str, ...]
-    targets: tuple[str, ...] = ()
     use: str
+    kind: Literal["cross-lingual", "same-language"] = "cross-lingual"
+    targets: tuple[str, ...] = ()
     not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -361,13 +380,48 @@ FAMILIES = {
 }
 
 
+# Two-letter codes, each with the ISO 639-2 and 639-3 codes of the same language, or of the standard
+# variety of a macrolanguage: fra and fre are fr, cmn is zh.
+_CODES = (
+    "af:afr am:amh ar:ara,arb as:asm az:aze,azj be:bel bg:bul bn:ben bo:bod,tib bs:bos ca:cat "
+    "cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng eo:epo es:spa et:est,ekk eu:eus,baq "
+    "fa:fas,per,pes,prs fi:fin fr:fra,fre ga:gle gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv hu:hun "
+    "hy:hye,arm id:ind ig:ibo is:isl,ice it:ita ja:jpn jv:jav ka:kat,geo kk:kaz km:khm kn:kan "
+    "ko:kor ky:kir lb:ltz lo:lao lt:lit lv:lav,lvs mk:mkd,mac ml:mal mn:mon,khk mr:mar "
+    "ms:msa,may,zsm mt:mlt my:mya,bur nb:nob ne:nep,npi nl:nld,dut nn:nno no:nor or:ori,ory pa:pan "
+    "pl:pol ps:pus pt:por qu:que ro:ron,rum ru:rus rw:kin sd:snd si:sin sk:slk,slo sl:slv so:som "
+    "sq:sqi,alb,als sr:srp sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur "
+    "tt:tat ug:uig uk:ukr ur:urd uz:uzb,uzn vi:vie wo:wol xh:xho yi:yid,ydd yo:yor zh:zho,chi,cmn "
+    "zu:zul"
+)
+_TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:].split(",")}
+
+
+def canonical_language(tag: str) -> str:
+    """One spelling for a language tag: `FRA-ca` is `fr-CA`.
+
+    Args:
+        tag: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
+    """
+    primary, *rest = tag.replace("_", "-").split("-")
+    primary = primary.lower()
+    regions = (part.upper() if len(part) == 2 else part for part in rest)
+    return "-".join((_TWO_LETTERS.get(primary, primary), *regions))
+
+
+def same_language(one: str, other: str) -> bool:
+    """Whether two tags name one language, wherever it is spoken (`pt-BR` and `por` do)."""
+    first, second = (canonical_language(tag).partition("-")[0] for tag in (one, other))
+    return first == second
+
+
 def family(language: str) -> str:
     """The family of a language; the language itself where none is listed.
 
     Args:
         language: BCP 47 tag, such as `de` or `pt-BR`.
     """
-    base = language.partition("-")[0].lower()
+    base = canonical_language(language).partition("-")[0]
     for name, members in FAMILIES.items():
         if base in members:
             return name

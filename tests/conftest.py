@@ -10,9 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 
 
@@ -48,14 +46,13 @@ def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
     """Reads a real corpus by its code, once in a session."""
-    specs = corpus_specs()
-    folders = find_corpora(real_corpora, specs)
+    located = locate(real_corpora)
 
     @functools.cache
     def read(code: str) -> Corpus:
-        if code not in folders:
-            pytest.skip(f"no {specs[code].title} in {real_corpora}")
-        return read_corpus(specs[code], folders[code], cache=real_cache)
+        if code not in located.listings:
+            pytest.skip(f"no {located.spec(code).title} in {real_corpora}")
+        return load_corpora(codes=[code], located=located, cache=real_cache)[code]
 
     return read
 
@@ -66,4 +63,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "clser-cache"
     monkeypatch.setenv("CLSER_CACHE", str(cache))
     monkeypatch.delenv("CLSER_METHODS", raising=False)
+    monkeypatch.delenv("CLSER_TASKS", raising=False)
     return cache

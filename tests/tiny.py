@@ -54,7 +54,8 @@ def write_corpora(folder: Path, *, codes: str = "XYZ", takes: int = 3) -> Path:
                     name = f"{code}-{speaker}-{emotion}-{take}.wav"
                     soundfile.write(folder / name, tone + 0.01 * rng.standard_normal(4000), 8000)
                     gender = "female" if speaker == "ann" else "male"
-                    rows.append([name, f"{code}-{speaker}", emotion, "en", gender, code])
+                    language = f"qa{code.lower()}"  # of no pair the same
+                    rows.append([name, f"{code}-{speaker}", emotion, language, gender, code])
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

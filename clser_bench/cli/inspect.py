@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from clser_bench.cli.named import Means
     from clser_bench.corpora.model import Corpus
     from clser_bench.protocol import Condition
     from clser_bench.report.breakdown import Facts
@@ -223,7 +222,7 @@ def robustness(
 
 def scales() -> dict[str, Scale]:
     """Unit and clean level of each kind of corruption."""
-    from clser_bench.corpora.corruptions import KINDS
+    from clser_bench.corpora.corrupt import KINDS
     from clser_bench.report.robustness import Scale
 
     return {name: Scale(unit=kind.unit, clean=kind.clean) for name, kind in KINDS.items()}
@@ -375,16 +374,28 @@ def _facts(
     workers: int | None,
 ) -> dict[str, dict[str, Facts]]:
     """Facts of the utterances of the tables' targets."""
-    from clser_bench.cli.named import Means, read_named
+    import functools
+
+    from clser_bench.corpora.locate import load_corpora
+    from clser_bench.demo import demo_corpora
     from clser_bench.files import cache_folder
 
     targets = dict.fromkeys(pair.target for table in tables for pair in table.pairs)
     wanted = [code for code in targets if by is not By.human or _has_human_rates(code)]
     _check_wanted(by, wanted, list(targets), folder=folder, manifests=manifests)
+    if not wanted:
+        return {}
     with Bars() as bars:
-        means = Means(cache=cache_folder(), workers=workers, skip_bad=True, bars=bars)
-        found = read_named(wanted, folder, manifests, means) if wanted else []
-        return {corpus.spec.code: _joined(corpus, by, means) for corpus in found}
+        corpora = load_corpora(
+            folder,
+            manifests,
+            codes=wanted,
+            demo=functools.partial(demo_corpora, cache_folder() / "demo", progress=bars),
+            skip_bad=True,
+            workers=workers,
+            progress=bars,
+        )
+        return {code: _joined(corpus, by, workers, bars) for code, corpus in corpora.items()}
 
 
 def _check_wanted(
@@ -395,7 +406,7 @@ def _check_wanted(
     folder: Path | None,
     manifests: Sequence[Path],
 ) -> None:
-    from clser_bench.corpora.definitions import suites
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.errors import SpecError
 
     if targets and not wanted:
@@ -403,7 +414,7 @@ def _check_wanted(
             "how many people recognised an utterance is known of EMO-DB (B) only, and the results "
             f"have {', '.join(targets)} as targets; choose another suite with --suite"
         )
-    made = suites()["demo"].corpora
+    made = definitions().suites["demo"].corpora
     if folder is None and not manifests and any(code not in made for code in wanted):
         raise SpecError(
             f"a breakdown by {by.value} reads the recordings of {', '.join(wanted)}: name the "
@@ -413,19 +424,20 @@ def _check_wanted(
 
 
 def _has_human_rates(code: str) -> bool:
-    from clser_bench.corpora.definitions import corpus_specs
-    from clser_bench.corpora.facts import RECOGNITION
+    from clser_bench.corpora.definitions import definitions
+    from clser_bench.corpora.metadata import RECOGNITION
 
-    specs = corpus_specs()
+    specs = definitions().corpora
     return code in specs and specs[code].name in RECOGNITION
 
 
-def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Facts]:
-    from clser_bench.corpora.facts import RECOGNITION, utterance_facts
+def _joined(corpus: Corpus, by: By, workers: int | None, bars: Bars) -> dict[str, Facts]:
+    from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.errors import CorpusError
+    from clser_bench.files import cache_folder
     from clser_bench.report.breakdown import Facts
 
-    facts = utterance_facts(corpus, cache=means.cache, workers=means.workers, progress=means.bars)
+    facts = utterance_metadata(corpus, cache=cache_folder(), workers=workers, progress=bars)
     if by is By.human and all(item.human is None for item in facts):
         raise CorpusError(
             f"{corpus.root}: {RECOGNITION[corpus.spec.name]} is not there or names none of its "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -156,8 +157,28 @@ Manifest = Annotated[
     typer.Option(
         "--manifest",
         metavar="FILE",
-        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language); "
-        "may be given several times.",
+        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language), or "
+        "a data set of another system (docs/corpora.md); may be given several times.",
+    ),
+]
+
+
+def _set_tasks(folders: list[Path] | None) -> list[Path] | None:
+    """Let every reader of definitions, worker processes included, find the folders."""
+    if folders:
+        os.environ["CLSER_TASKS"] = os.pathsep.join(str(path.absolute()) for path in folders)
+    return folders
+
+
+Tasks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tasks",
+        metavar="DIR",
+        callback=_set_tasks,
+        is_eager=True,
+        help="Folder with your own definitions of corpora and suites (TOML), beside those in "
+        "CLSER_TASKS; may be given several times.",
     ),
 ]
 Devices = Annotated[

@@ -67,6 +67,7 @@ def run(
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     pairs: options.Pairs = "",
     methods: Annotated[
         str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
@@ -310,6 +311,7 @@ def sweep(
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     pairs: options.Pairs = "",
     shots: OneShots = "5",
     seeds: options.Seeds = 5,
@@ -440,6 +442,7 @@ def embeddings(
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     shots: OneShots = "5",
     seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
     projection: Annotated[

@@ -124,11 +124,11 @@ def verify(results: options.Results = options.RESULTS) -> None:
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.scoring.routines import ROUTINES
     from clser_bench.store.exported import FaultyError
 
-    specs = corpus_specs()
+    specs = definitions().corpora
     for number, (trial, note, _) in enumerate(found.entries, 1):
         where = f"row {number}"
         if trial.method in ROUTINES and note.role == "ranked":

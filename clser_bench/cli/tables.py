@@ -135,7 +135,7 @@ def _echo(tables: Sequence[TextTable], format_: str, *, transposed: bool = False
 
 
 def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.protocol import family
     from clser_bench.report import render
@@ -144,7 +144,7 @@ def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
         raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, render.BY)}")
     if by in render.ACROSS:
         return render.across(made, by)
-    families = {code: family(spec.language) for code, spec in corpus_specs().items()}
+    families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
     return [render.grouped(table, by, families) for table in made]
 
 

@@ -132,7 +132,7 @@ def as_json(swept: SweepResult) -> str:
         swept: the sweep.
     """
     chosen = weigh(swept)
-    taken = ("dimensions", "points")
+    taken = ("dimensions", "configurations")
     about = {
         field.name: getattr(swept, field.name)
         for field in dataclasses.fields(swept)

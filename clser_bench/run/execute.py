@@ -10,7 +10,6 @@ process, where the answers are, and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import signal
 import threading
@@ -22,7 +21,7 @@ from types import FrameType
 
 import numpy as np
 
-from clser_bench.corpora.corruptions import Corruption, parse
+from clser_bench.corpora.corrupt import Corruption, parse
 from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition

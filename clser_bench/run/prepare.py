@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.assemble import shared_recordings
+from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
@@ -97,9 +98,9 @@ def prepare(
     choice = choose(request, cache=cache, progress=progress, say=say)
     if condition.selection == OTHER_PAIRS:
         check_other_pairs(choice.suite, choice.table, asked=request.pairs)
-    specs = {code: choice.spec(code) for code in choice.known}
+    specs = {code: choice.located.spec(code) for code in choice.known}
     assigned = resolve_feature_sets(condition.features, specs)
-    corpora = _read(choice, request, cache=cache, progress=progress)
+    corpora = _read(choice, request, cache=cache, progress=progress, say=say)
 
     def extract(
         which: Mapping[str, Corpus], features: Mapping[str, FeatureSet]
@@ -156,31 +157,33 @@ def prepare(
 
 
 def _read(
-    choice: Choice, request: Request, *, cache: Path, progress: Progress
+    choice: Choice, request: Request, *, cache: Path, progress: Progress, say: Say
 ) -> dict[str, Corpus]:
-    return {
-        code: choice.manifests[code]
-        if code in choice.manifests
-        else read_corpus(
-            choice.spec(code),
-            choice.folders[code],
-            cache=cache,
-            skip_bad=request.skip_bad,
-            workers=request.workers,
-            progress=progress,
-        )
-        for code in choice.codes
-    }
+    corpora = load_corpora(
+        codes=choice.codes,
+        located=choice.located,
+        cache=cache,
+        skip_bad=request.skip_bad,
+        workers=request.workers,
+        progress=progress,
+        say=say,
+    )
+    for pair in choice.pairs:
+        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
+            say(finding.sentence)
+    return corpora
 
 
 def _facts(
     pair: Pair, corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables
 ) -> PairFacts:
     source, target = corpora[pair.source], corpora[pair.target]
-    keys = [
-        digest([table.key, corpus.emotions.tolist(), corpus.speakers.tolist()])
-        for corpus, table in zip((source, target), tables(source, target), strict=True)
-    ]
+    keys = []
+    for corpus, table in zip((source, target), tables(source, target), strict=True):
+        facts = [table.key, corpus.emotions.tolist(), corpus.speakers.tolist()]
+        if condition.setting == "inductive":
+            facts.append(corpus.genders.tolist())  # they decide the halves of the speakers
+        keys.append(digest(facts))
     return PairFacts(
         pair=pair,
         classes=classes_of(source.spec, target.spec, classes=condition.classes),

@@ -59,6 +59,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
             start_new_session=True,
+            bufsize=0,  # `select` does not see what lies in a buffer
         )
 
     def __enter__(self) -> Self:
@@ -180,7 +181,9 @@ def unpack_outcomes(message: bytes, jobs: Sequence[Job]) -> list[Outcome]:
 
 def send(stream: BinaryIO, message: bytes) -> None:
     """Write a message with its length."""
-    stream.write(_LENGTH.pack(len(message)) + message)
+    left = memoryview(_LENGTH.pack(len(message)) + message)
+    while left:
+        left = left[stream.write(left) :]
     stream.flush()
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from clser_bench.corpora import corruptions
+from clser_bench.corpora import corrupt as corruptions
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.encoders.names import PREFIX as ENCODER
@@ -30,7 +30,7 @@ from clser_bench.features.workers import cores
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
-from clser_bench.run.choice import CUSTOM
+from clser_bench.run.choice import is_custom
 from clser_bench.run.selection import OTHER_PAIRS, SELECTIONS
 from clser_bench.run.worker import PATIENCE, Means
 
@@ -265,12 +265,12 @@ class Request:
         # a method that is set must be among the methods, and without it the selection had
         # another name
         named = dict.fromkeys((*methods, *self.settings))
-        if suite == CUSTOM and not self.pairs and self.condition.selection != OTHER_PAIRS:
+        if is_custom(suite) and not self.pairs and self.condition.selection != OTHER_PAIRS:
             asked = pairs  # others may have more corpora than these
         else:
             asked = self.pairs
         # manifests stand alone where no suite is named, even if a folder of corpora is known
-        alone = suite == CUSTOM and not self.condition.suite and bool(self.manifests)
+        alone = is_custom(suite) and not self.condition.suite and bool(self.manifests)
         stored = self.condition.features
         if is_set(stored) or is_local(stored):
             features = portable(stored)

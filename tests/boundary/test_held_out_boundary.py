@@ -18,7 +18,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.features.cache import concatenated
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
 from clser_bench.protocol import Condition, Shots
-from clser_bench.splits import Fold, Tables, build, draw, hold_out
+from clser_bench.splits import Fold, Tables, build, draw, holdout
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
 from tests.problems import random_problem
@@ -184,7 +184,7 @@ def test_nothing_leads_to_names_speakers_or_answers(tables: Tables) -> None:
 def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
     """The target and the method have no say in what is kept back."""
     drawn = draw(SOURCE, classes=CLASSES, shots=10, seed=0)
-    train, kept = hold_out(drawn, source="S", seed=0)
+    train, kept = holdout(drawn, source="S", seed=0)
     for other in (memory_corpus("U", COUNTS), TARGET):
         fold = fold_of(tables, target=other)
         assert fold.problem.labelled.rows.tolist() == train.rows.tolist()
@@ -201,7 +201,7 @@ def held_out_problem() -> Problem:
         np.concatenate([other.instants, own.instants]),
         np.concatenate([other.summary, own.summary]),
     )
-    train, kept = hold_out(problem.labelled, source="a", seed=0)
+    train, kept = holdout(problem.labelled, source="a", seed=0)
     return replace(
         problem,
         target=both,

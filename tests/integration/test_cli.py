@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_prints_its_table_and_nothing_else_to_stdout(run: Call) -> None:
     done = run("--methods", "chance,near")
     assert done.exit_code == 0, done.output
-    assert "custom, 1 shot, transductive" in done.stdout
+    assert re.search(r"custom-[0-9a-f]{6}, 1 shot, transductive", done.stdout)
     assert "near" in done.stdout
     assert "trials" not in done.stdout
     assert "8 of 8 trials stored in results/clser.sqlite." in done.stderr
@@ -117,7 +118,7 @@ def test_only_the_asked_shots_and_rules_are_shown(run: Call) -> None:
     run("--methods", "near")
     run("--methods", "near", "--fixed4")
     done = run("--methods", "near", "--shots", "2", "--format", "json")
-    titles = {(t["suite"], t["shots"]) for t in json.loads(done.stdout)}
+    titles = {(t["suite"].split("-")[0], t["shots"]) for t in json.loads(done.stdout)}
     assert titles == {("custom", 2)}
 
 
@@ -128,7 +129,7 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert "near" in done.stdout
     told = call("status")
     assert told.exit_code == 0
-    assert told.stdout == "custom\t8\t4\t0\t4\t0\t100 %\n"
+    assert told.stdout.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %\n"
     assert "failed: bad: 4 trials: RuntimeError: told to" in told.stderr
 
 
@@ -219,7 +220,7 @@ def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     assert "selection other-pairs · shots 1" in done.stdout
     points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
     assert points
-    assert call("status").stdout == "custom\t24\t24\t0\t0\t0\t100 %\n"
+    assert call("status").stdout.split("\t", 1)[1] == "24\t24\t0\t0\t0\t100 %\n"
     again = call("resume", "--format", "csv", "--with", "point")
     assert "24 were there before" in again.stderr
     asked = ("--selection", "other-pairs", "--format", "csv", "--with", "point")
@@ -241,7 +242,7 @@ def test_a_bad_file_is_named_and_ends_with_1(call: Call, tmp_path: Path) -> None
     (tmp_path / "corpora" / "X-ann-anger-0.wav").write_bytes(b"RIFF")
     told = call("corpus", "check", str(manifest), "--workers", "1")
     assert told.exit_code == 1
-    assert "cannot be used: X-ann-anger-0.wav" in told.stdout
+    assert "X-ann-anger-0.wav: line 2: is not audio" in told.stdout
 
 
 def test_doctor_finds_its_way_about(call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -80,6 +81,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     asked = config(methods=("chance", "near"))
     said: list[str] = []
     summary = run(asked, say=said.append)
+    assert re.fullmatch("custom-[0-9a-f]{6}", summary.suite)
     assert summary == Summary(
         results=asked.results,
         suite="custom",
@@ -90,7 +92,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
         failed=0,
         not_applicable=0,
     )
-    assert said == ["suite custom: 6 ordered pairs of X Y Z"]
+    assert said == [f"suite {summary.suite}: 6 ordered pairs of X Y Z"]
     near = [r for r in records(asked) if r.trial.method == "near"]
     # the tones of two emotions are far apart, so nearest centroids find nearly all
     assert min(r.metrics.uar for r in near if r.metrics) > 90
@@ -238,7 +240,7 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
         ({"methods": ("naer",)}, SpecError, "method 'naer' is unknown; did you mean 'near'"),
         ({"suite": "bcor"}, SpecError, "suite 'bcor' is unknown"),
         ({"shots": (7,)}, CorpusError, "7"),
-        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
+        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom-"),
         ({"suite": "bcro"}, CorpusError, "missing: EMO-DB"),
         ({"settings": (("near", (("weight", 11.0),)),)}, SpecError, "weight=11.0: allowed is"),
         ({"settings": (("near", (("wieght", 1.0),)),)}, SpecError, "did you mean 'weight'"),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import running
 from clser_bench.cli.robustness import scales
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.features.aligned import aligned
 from clser_bench.features.languages import hear

@@ -26,11 +26,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two corpora, of German and Italian: two emotions that differ in pitch and loudness."""
     folder = tmp_path_factory.mktemp("speech")
     lines = ["path,speaker,emotion,language,corpus"]
-    for corpus, language in (("X", "de"), ("Y", "it")):
+    for corpus, language, gain in (("X", "de", 1.0), ("Y", "it", 0.98)):
         for number in range(24):
             emotion = ("anger", "sadness")[number % 2]
             loud = {"anger": 0.8, "sadness": 0.2}[emotion]
-            sound = loud * voice((220 if loud > 0.5 else 110) + number, 0.25 + 0.01 * number)
+            sound = gain * loud * voice((220 if loud > 0.5 else 110) + number, 0.25 + 0.01 * number)
             path = folder / f"{corpus}{number}.wav"
             soundfile.write(path, np.clip(sound, -1, 1), RATE)
             lines.append(f"{path.name},{corpus}{number % 4 // 2},{emotion},{language},{corpus}")

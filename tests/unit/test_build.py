@@ -12,11 +12,11 @@ from fake_corpora import content_tables, memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 from clser_bench.protocol import Condition, classes_of
-from clser_bench.splits import Fold, build, halves, labelled_rows, target_rows
+from clser_bench.splits import Fold, build, labelled_rows, speaker_folds, target_rows
 
 CLASSES = ("anger", "fear", "sadness")
 SOURCE = memory_corpus("S", {"anger": 9, "boredom": 8, "fear": 7, "sadness": 11})
@@ -80,19 +80,19 @@ def test_inductive_halves_change_places() -> None:
 def test_halves_are_balanced_and_depend_on_the_corpus_only() -> None:
     genders = {f"f{i}": "female" for i in range(5)} | {f"m{i}": "male" for i in range(3)}
     corpus = memory_corpus("T", {"anger": 16, "fear": 16}, genders)
-    one, two = halves(corpus)
+    one, two = speaker_folds(corpus)
     assert (len(one), len(two)) == (4, 4)
     assert not one & two
     for half in (one, two):
         count = Counter(genders[speaker] for speaker in half)
         assert count["female"] in (2, 3)
         assert count["male"] in (1, 2)
-    assert halves(memory_corpus("T", {"anger": 16, "sadness": 30}, genders)) == (one, two)
+    assert speaker_folds(memory_corpus("T", {"anger": 16, "sadness": 30}, genders)) == (one, two)
 
 
 def test_one_speaker_has_no_halves() -> None:
     with pytest.raises(CorpusError, match="has one speaker"):
-        halves(memory_corpus("T", {"anger": 2, "fear": 2}, {"ulla": "female"}))
+        speaker_folds(memory_corpus("T", {"anger": 2, "fear": 2}, {"ulla": "female"}))
 
 
 def test_a_half_without_the_classes() -> None:
@@ -175,12 +175,13 @@ TABLE = [
     ("B", "C", (5, 408, 1000)),
     ("B", "O", (6, 454, 504)),
     ("C", "O", (6, 1200, 504)),
-    ("B", "R", (6, 454, 1056)),
-    ("C", "R", (6, 1200, 1056)),
-    ("O", "R", (7, 588, 1248)),
+    ("B", "R", (6, 454, 1055)),
+    ("C", "R", (6, 1200, 1055)),
+    ("O", "R", (7, 588, 1247)),
 ]
 
 
+# One of the sad recordings of RAVDESS is a copy of another (192 by the definition).
 @pytest.mark.real_speech
 @pytest.mark.parametrize(("one", "other", "counts"), TABLE)
 def test_counts_per_pair(
@@ -204,7 +205,7 @@ def test_counts_per_pair(
 def test_counts_per_pair_as_defined(
     one: str, other: str, counts: tuple[list[int], list[int]]
 ) -> None:
-    specs = corpus_specs()
+    specs = definitions().corpora
     shared = classes_of(specs[one], specs[other])
     for code, wanted in zip((one, other), counts, strict=True):
         assert [specs[code].counts[emotion] for emotion in shared] == wanted

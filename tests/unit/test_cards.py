@@ -91,4 +91,7 @@ def test_every_field_survives_the_cache(own_cache: Path) -> None:
     (made,) = read_methods(["sere"], {}, cache=own_cache)
     (kept,) = read_methods(["sere"], {}, cache=own_cache)
     assert dataclasses.asdict(kept) == dataclasses.asdict(made)
-    assert cards.MethodInfo(**{f.name: getattr(kept, f.name) for f in dataclasses.fields(kept)}) == made
+    assert (
+        cards.MethodInfo(**{f.name: getattr(kept, f.name) for f in dataclasses.fields(kept)})
+        == made
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -205,12 +206,14 @@ def test_a_small_run_writes_its_files_and_goes_on(
     asked = namespace(records=tmp_path / "records.sqlite", out=tmp_path / "out")
     said = tool.write(asked, command="the command")
     first = {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()}
-    assert set(first) == {"criteria-custom.md", "criteria-custom.csv"}
-    assert first["criteria-custom.md"] == said
+    [page, table] = sorted(first, reverse=True)
+    assert re.fullmatch(r"criteria-custom-[0-9a-f]{6}\.md", page)
+    assert (Path(table).stem, Path(table).suffix) == (Path(page).stem, ".csv")
+    assert first[page] == said
     assert "`the command`" in said
     assert "speaker normalisation, 2 draws" in said
     assert "| fixed |" not in said, "a method with one point leaves nothing to choose"
-    rows = list(csv.DictReader(first["criteria-custom.csv"].splitlines()))
+    rows = list(csv.DictReader(first[table].splitlines()))
     assert {row["pairs"] for row in rows} == {"12"}
     names = {k: {row["criterion"] for row in rows if row["shots"] == k} for k in ("2", "10")}
     source = {name for name, item in OBJECTIVES.items() if item.looks == "source"}
@@ -225,6 +228,8 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr(
+        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
+    )
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first

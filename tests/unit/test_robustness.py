@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.inspect import robustness as command
 from clser_bench.cli.inspect import scales
-from clser_bench.corpora.corruptions import KINDS, parse
+from clser_bench.corpora.corrupt import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
@@ -25,8 +25,8 @@ from clser_bench.report.drawing import render as save
 from clser_bench.report.figures import TOP, corruption_curves
 from clser_bench.report.robustness import render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.sqlite import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake_corpora import toy_spec, write_tone, write_toy
+from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 
-from clser_bench.corpora.corpus import list_corpus, read_corpus
-from clser_bench.corpora.definitions import corpus_specs
+from clser_bench.corpora.assemble import reasons as reasons_of
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.layout import list_corpus
 from clser_bench.errors import CorpusError, SpecError
+from clser_bench.problem import SkippedFile
 
 SPEC = toy_spec("X", genders={"ada": "female", "bob": "male"})
 
@@ -30,7 +32,7 @@ def test_utterances_in_order_of_content(toy: Path, own_cache: Path) -> None:
     one = next(item for item in corpus.utterances if item.name == "ada/anger_1.wav")
     assert one.path == toy / "ada" / "anger_1.wav"
     assert (one.emotion, one.speaker, one.gender, one.text) == ("anger", "ada", "female", "1")
-    assert (one.seconds, one.rate) == (0.05, 8000)
+    assert (one.seconds, one.rate) == (0.15, 8000)
 
 
 def test_the_same_in_one_thread_or_four_anew_or_recalled(toy: Path, tmp_path: Path) -> None:
@@ -88,10 +90,10 @@ def test_every_bad_file_is_named_at_once(toy: Path, own_cache: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"Toy X (X) in {toy}: 11 of 17 files cannot be used:"
     assert "--skip-bad" in lines[-1]
-    told = dict(line.strip().split(": ", 1) for line in lines[1:-1])
-    assert set(told) == set(reasons)
+    given = dict(line.strip().split(": ", 1) for line in lines[1:-1])
+    assert set(given) == set(reasons)
     for name, reason in reasons.items():
-        assert reason in told[name]
+        assert reason in given[name]
 
 
 def test_skip_bad_goes_on_and_lists_them(toy: Path, own_cache: Path) -> None:
@@ -102,14 +104,25 @@ def test_skip_bad_goes_on_and_lists_them(toy: Path, own_cache: Path) -> None:
     assert {item.corpus for item in corpus.skipped} == {"X"}
 
 
-def test_long_lists_are_cut(toy: Path, own_cache: Path) -> None:
+def test_files_of_one_reason_share_a_line(toy: Path, own_cache: Path) -> None:
     for number in range(30):
         write_tone(toy / f"stray_{number:02d}.wav")
     with pytest.raises(CorpusError) as caught:
         read_corpus(SPEC, toy, cache=own_cache)
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 23
-    assert lines[-2].strip() == "and 10 more"
+    _, line, remedy = str(caught.value).splitlines()
+    start = (
+        "  30 files (stray_00.wav, stray_01.wav, stray_02.wav and 27 more): does not lie as Toy X"
+    )
+    assert line.startswith(start)
+    assert "name it under [ignored]" in line
+    assert "--skip-bad" in remedy
+
+
+def test_long_lists_of_reasons_are_cut() -> None:
+    bad = [SkippedFile(corpus="X", name=f"{i}.wav", reason="z" * i) for i in range(30)]
+    lines = reasons_of(bad)
+    assert len(lines) == 21
+    assert lines[-1].strip() == "and 10 more reasons"
 
 
 def test_unknown_label_has_the_nearest_known(toy: Path, own_cache: Path) -> None:
@@ -121,7 +134,9 @@ def test_unknown_label_has_the_nearest_known(toy: Path, own_cache: Path) -> None
 def test_nothing_left(tmp_path: Path, own_cache: Path) -> None:
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada" / "anger_0.wav").write_bytes(b"")
-    with pytest.raises(CorpusError, match="no usable utterance of Toy X"):
+    with pytest.raises(
+        CorpusError, match=r"no usable utterance of Toy X .*:\n  ada/anger_0.wav: is"
+    ):
         read_corpus(SPEC, tmp_path, cache=own_cache, skip_bad=True)
 
 
@@ -133,7 +148,7 @@ def test_a_definition_without_pattern(toy: Path, own_cache: Path) -> None:
 def test_gender_from_the_file_name(tmp_path: Path, own_cache: Path) -> None:
     write_tone(tmp_path / "Angry" / "SM1_F1_A01.wav")
     write_tone(tmp_path / "Sad" / "SF2_F1_S01.wav")
-    corpus = read_corpus(corpus_specs()["U"], tmp_path, cache=own_cache)
+    corpus = read_corpus(definitions().corpora["U"], tmp_path, cache=own_cache)
     genders = {item.speaker: (item.gender, item.emotion) for item in corpus.utterances}
     assert genders == {"SM1": ("male", "anger"), "SF2": ("female", "sadness")}
 
@@ -141,7 +156,7 @@ def test_gender_from_the_file_name(tmp_path: Path, own_cache: Path) -> None:
 def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path: Path, own_cache: Path) -> None:
     for name in ("03-01-05-01-01-01-01", "03-01-02-01-01-01-01", "03-02-05-01-01-01-01"):
         write_tone(tmp_path / "Actor_01" / f"{name}.wav")
-    spec = corpus_specs()["R"]
+    spec = definitions().corpora["R"]
     corpus = read_corpus(spec, tmp_path, cache=own_cache)
     assert [item.emotion for item in corpus.utterances] == ["anger"]
     assert corpus.utterances[0].gender == "male"

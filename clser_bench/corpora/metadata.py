@@ -1,4 +1,4 @@
-"""What is known of each utterance of a corpus beside its emotion: to tell where methods fail."""
+"""Length, level, gender and human recognition of utterances: to see where methods fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from clser_bench.corpora.index import measure
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError, CorpusError
-from clser_bench.progress import Progress
+from clser_bench.progress import SILENT, Progress
 
 RECOGNITION = {"emodb": "erkennung.txt"}
 """Corpora that come with the share of listeners who recognised each file: name to file."""
@@ -23,7 +23,7 @@ _SHOWN = 60  # characters of a wrong value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Metadata:
     """One utterance.
 
     Attributes:
@@ -42,10 +42,10 @@ class Facts:
     human: float | None = None
 
 
-def utterance_facts(
-    corpus: Corpus, *, cache: Path, workers: int | None = None, progress: Progress | None = None
-) -> tuple[Facts, ...]:
-    """Tell duration, level, gender and human recognition rate of every utterance.
+def utterance_metadata(
+    corpus: Corpus, *, cache: Path, workers: int | None = None, progress: Progress = SILENT
+) -> tuple[Metadata, ...]:
+    """Duration, level, gender and human recognition rate of every utterance.
 
     The figures come from the index that reading a corpus keeps in the cache, so nothing is
     decoded twice; files that changed since are decoded again.
@@ -54,7 +54,7 @@ def utterance_facts(
         corpus: as read.
         cache: the cache folder it was read with.
         workers: threads that decode; None takes the cores this process may use.
-        progress: told of each file.
+        progress: shows each file.
 
     Returns:
         One entry per utterance, in the corpus's order.
@@ -63,9 +63,10 @@ def utterance_facts(
         AudioError: a file has been broken since the corpus was read.
         CorpusError: its table of recognition rates is damaged.
     """
-    paths = {utterance.name: utterance.path for utterance in corpus.utterances}
     what = f"measuring {corpus.spec.title}"
-    sounds = measure(paths, corpus.root, cache=cache, what=what, workers=workers, progress=progress)
+    sounds = measure(
+        corpus.utterances, corpus.root, cache=cache, what=what, workers=workers, progress=progress
+    ).sounds
     table = _rates_of(corpus)
     rates = recognition_rates(table) if table else {}
     facts = []
@@ -74,7 +75,7 @@ def utterance_facts(
         if isinstance(sound, AudioError):
             raise sound
         facts.append(
-            Facts(
+            Metadata(
                 name=utterance.name,
                 seconds=sound.seconds,
                 level=level(sound.rms),
@@ -86,14 +87,7 @@ def utterance_facts(
 
 
 def level(rms: float) -> float | None:
-    """Turn a root mean square into dBFS.
-
-    Args:
-        rms: full scale is 1.
-
-    Returns:
-        20 log10(rms); None for silence.
-    """
+    """A root mean square (full scale is 1) in dBFS, 20 log10(rms); None for silence."""
     return 20 * math.log10(rms) if rms > 0 else None
 
 

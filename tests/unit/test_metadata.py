@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake_corpora import toy_spec, write_toy
+from fake_corpora import read_corpus, toy_spec, write_toy
 
 from clser_bench.corpora import index
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.facts import level, recognition_rates, utterance_facts
+from clser_bench.corpora.metadata import level, recognition_rates, utterance_metadata
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError, CorpusError
 
@@ -91,7 +90,7 @@ def test_facts_in_the_corpus_s_order(tmp_path: Path) -> None:
     corpus = toy(tmp_path)
     rates = HEADER + "1\tanger_0.wav\t95,00\t1\n2\tboredom_1.wav\t80,00\t1\n"
     table(corpus.root / "erkennung.txt", rates)
-    facts = utterance_facts(corpus, cache=tmp_path / "cache")
+    facts = utterance_metadata(corpus, cache=tmp_path / "cache")
     assert [fact.name for fact in facts] == [item.name for item in corpus.utterances]
     for fact in facts:
         samples, rate = soundfile.read(corpus.root / fact.name)
@@ -111,13 +110,13 @@ def test_the_table_may_lie_beside_the_folder_of_recordings(tmp_path: Path) -> No
     table(tmp_path / "download" / "erkennung.txt", HEADER + "1\tanger_0.wav\t95,00\t1\n")
     root = tmp_path / "download" / "wav"
     corpus = read_corpus(toy_spec("B", name="emodb"), root, cache=tmp_path / "cache", workers=1)
-    assert any(fact.human == 95 for fact in utterance_facts(corpus, cache=tmp_path / "cache"))
+    assert any(fact.human == 95 for fact in utterance_metadata(corpus, cache=tmp_path / "cache"))
 
 
 def test_only_corpora_that_come_with_a_table_have_rates(tmp_path: Path) -> None:
     corpus = toy(tmp_path, name="other")
     table(corpus.root / "erkennung.txt", "no table at all")
-    assert {fact.human for fact in utterance_facts(corpus, cache=tmp_path / "cache")} == {None}
+    assert {fact.human for fact in utterance_metadata(corpus, cache=tmp_path / "cache")} == {None}
 
 
 def test_nothing_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,20 +125,20 @@ def test_nothing_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(path: Path) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr(index, "decode", refuse)
-    assert len(utterance_facts(corpus, cache=tmp_path / "cache")) == len(corpus.utterances)
+    monkeypatch.setattr(index, "_sound", refuse)
+    assert len(utterance_metadata(corpus, cache=tmp_path / "cache")) == len(corpus.utterances)
 
 
 def test_a_file_that_broke_meanwhile(tmp_path: Path) -> None:
     corpus = toy(tmp_path)
     corpus.utterances[0].path.write_bytes(b"")
     with pytest.raises(AudioError, match="is empty"):
-        utterance_facts(corpus, cache=tmp_path / "cache", workers=1)
+        utterance_metadata(corpus, cache=tmp_path / "cache", workers=1)
 
 
 @pytest.mark.real_speech
 def test_every_file_of_emodb_has_a_rate(read_real, real_cache: Path) -> None:
-    facts = utterance_facts(read_real("B"), cache=real_cache)
+    facts = utterance_metadata(read_real("B"), cache=real_cache)
     rates = {Path(fact.name).stem: fact.human for fact in facts}
     assert len(rates) == 535
     # the released part was chosen so; the table also has what was left out, such as 03a01Ab (65 %)
