@@ -15,7 +15,6 @@ from clser_bench.cli import (
     features,
     inspect,
     listing,
-    reproduce,
     run,
     share,
     tables,
@@ -83,7 +82,7 @@ app.command("figures")(inspect.figures)
 app.command("embeddings")(run.embeddings)
 app.command("robustness")(inspect.robustness)
 app.command("card")(cards.card)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce")(cards.reproduce)
 app.command("export")(share.export)
 app.command("import")(share.import_)
 app.command("status")(tables.status)

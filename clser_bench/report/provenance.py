@@ -259,22 +259,16 @@ def make_card(
         for line in store.lines()
         if line.configuration is None and line.condition == table.condition
     }
+    evaluations = _evaluations(store, table.condition)
     imported = {name: run.imported for run, names in runs_of(store, table) for name in names}
-    looks = store.looks()
-    own = table.condition.texts()
-    for name in set(own) & set(looks) - {"selection", "protocol_version"}:
-        looks = looks[looks[name].astype(str) == _stored(table.condition, name)]
-    counts = {
-        (row.method, row.version): row.evaluations for row in looks.itertuples(index=False)
-    }
     try:
         card = Card(
             title=table.title,
-            condition=own,
+            condition=table.condition.texts(),
             synthetic=table.synthetic,
             pairs=tuple(_pairs(table, trials)),
             methods=tuple(
-                _method(store, table, line, trials[line.method], counts, imported)
+                _method(store, table, line, trials[line.method], evaluations=evaluations, imported=imported.get(line.method, ""))
                 for line in table.lines
             ),
             remarks=table.remarks,
@@ -341,9 +335,14 @@ def faults(error: ValidationError) -> str:
     return "; ".join(texts) + ("; …" if len(found) > _FAULTS else "")
 
 
-def _stored(condition: Condition, name: str) -> str:
-    """A field in the form that the results file has."""
-    return condition.corruption if name == "corruption" else condition.texts()[name]
+def _evaluations(store: Store, condition: Condition) -> dict[tuple[str, int], int]:
+    """Evaluations under a condition, by method and version."""
+    names = condition.texts().keys() - {"selection"}
+    return {
+        (row["method"], row["version"]): row["evaluations"]
+        for row in store.looks().to_dict("records")
+        if condition.matches({name: str(row[name]) for name in names})
+    }
 
 
 def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterator[CardPair]:
@@ -371,8 +370,9 @@ def _method(
     table: Leaderboard,
     line: Line,
     trials: Sequence[Trial],
+    *,
     evaluations: Mapping[tuple[str, int], int],
-    imported: Mapping[str, str],
+    imported: str,
 ) -> CardMethod:
     version = max(trial.version for trial in trials)
     seeds = sorted({trial.seed for trial in trials})
@@ -389,7 +389,7 @@ def _method(
         version=version,
         engine_version=max(trial.engine_version for trial in trials),
         evaluations=int(evaluations.get((line.method, version), 0)),
-        imported=imported.get(line.method, ""),
+        imported=imported,
         parameters=dict(sorted(shared.items())),
         of_pairs={pair: values for pair, values in rest.items() if values},
         seeds=tuple(seeds),

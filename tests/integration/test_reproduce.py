@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, reproduce, running
+from clser_bench.cli import cards, main
+from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
@@ -21,9 +22,9 @@ from tests.tiny import write_corpora, write_method
 Call = Callable[..., Result]
 
 app = typer.Typer(cls=main._Guarded)
-app.command("run")(running.run)
+app.command("run")(run_command)
 app.command("card")(cards.card)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce")(cards.reproduce)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call
     assert made.exit_code == 0, made.output
     call("card", "--out", "card.json")
     card = json.loads(Path("card.json").read_text())
-    assert card["rules"]["selection"] == "other-pairs"
+    assert card["condition"]["selection"] == "other-pairs"
     assert card["requests"][0]["pairs"] == []
     done = call("reproduce", "card.json", *places)
     assert done.exit_code == 0, done.output
@@ -224,7 +225,7 @@ def test_a_method_that_fails_here_is_different(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol_version": 99}, "protocol version 99"),
+        ({"condition": Condition(protocol_version=99).texts()}, "protocol version 99"),
         ({"requests": []}, "no request"),
     ],
 )
@@ -255,7 +256,7 @@ def test_a_card_neither_reads_folders_nor_runs_code_unasked(
 ) -> None:
     run("--methods", "near")
     call("card", "--out", "card.json")
-    rewrite("card.json", lambda card: card["requests"][0].update(features=features))
+    rewrite("card.json", lambda card: card["requests"][0]["condition"].update(features=features))
     done = again("card.json")
     assert done.exit_code == 2
     assert message in done.stderr
@@ -303,9 +304,9 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
     assert done.exit_code == 2
     assert "2 tables" in done.stderr
     assert call("card", "--out", "made/card.json").exit_code == 0
-    shots = [json.loads(Path(f"made/card-{n}.json").read_text())["rules"]["shots"] for n in (1, 2)]
+    shots = [json.loads(Path(f"made/card-{n}.json").read_text())["condition"]["shots"] for n in (1, 2)]
     assert shots == ["1", "2"]
-    assert json.loads(call("card", "--shots", "2").stdout)["rules"]["shots"] == "2"
+    assert json.loads(call("card", "--shots", "2").stdout)["condition"]["shots"] == "2"
     assert "no table is like that" in call("card", "--shots", "9").stderr
 
 
@@ -323,8 +324,7 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
     ],
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
-    config = provenance.narrowed(
-        Request(condition=Condition(features=stored)),
+    config = Request(condition=Condition(features=stored)).narrowed(
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
@@ -332,7 +332,7 @@ def test_features_are_named_without_folders(stored: str, named: str) -> None:
         shots=5,
     )
     assert config.condition.features == named
-    assert provenance.is_local(named) == ("./" in named)
+    assert is_local(named) == ("./" in named)
 
 
 def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
@@ -340,8 +340,7 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     table = (Pair("B", "C"), Pair("C", "B"))
 
     def narrowed(suite: str, **options: object) -> Request:
-        return provenance.narrowed(
-            Request(**{**places, **options}),  # type: ignore[arg-type]
+        return Request(**{**places, **options}).narrowed(  # type: ignore[arg-type]
             suite=suite,
             pairs=table,
             features="minimal",
@@ -370,7 +369,7 @@ def test_a_method_that_is_set_stays_in_the_request() -> None:
         shots="all",
     )
     assert config.methods == ("sere", "dann")
-    line = provenance.command(config, folder=True, manifests=0)
+    line = config.command(folder=True, manifests=0)
     assert line.startswith("clser-bench run --suite bcro --corpora DIR --methods sere,dann ")
     assert line.endswith("--set dann.steps=4 --set dann.dual=true")
 

@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, reproduce, running
+from clser_bench.cli import cards, main
+from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.run import provenance
 from clser_bench.run.request import Request
@@ -24,9 +25,9 @@ NOISY = "minimal, target noise:-20"
 ORIGINAL = Path("results/clser.sqlite")
 
 app = typer.Typer(cls=main._Guarded)
-app.command("run")(running.run)
+app.command("run")(run_command)
 app.command("card")(cards.card)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce")(cards.reproduce)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_corrupted_table_is_made_again_and_not_the_clean_one(
     card = made(NOISY)
     assert draws(card) != draws(clean)  # else comparing the wrong table would go unnoticed
     (request,) = card["requests"]
-    assert (request["features"], request["corruptions"]) == ("minimal", ["noise:-20"])
+    assert (request["condition"]["features"], request["corruptions"]) == ("minimal", ["noise:-20"])
     done = call("reproduce", "card.json", *places, "--results", "again.sqlite")
     assert done.exit_code == 0, done.output
     assert verdicts(done) == ["identical"] * 3
@@ -203,8 +204,7 @@ def test_cards_written_before_there_were_corruptions_are_read(
 
 def test_only_the_condition_of_the_table_is_asked_for() -> None:
     def narrowed(corruption: str) -> Request:
-        return provenance.narrowed(
-            Request(corruptions=("noise", "clip:3")),
+        return Request(corruptions=("noise", "clip:3")).narrowed(
             suite="bcro",
             pairs=(),
             features="minimal",
@@ -215,5 +215,5 @@ def test_only_the_condition_of_the_table_is_asked_for() -> None:
 
     assert narrowed("").corruptions == ()
     assert narrowed("noise:-7.5").corruptions == ("noise:-7.5",)
-    line = provenance.command(narrowed("noise:-7.5"), folder=False, manifests=0)
+    line = narrowed("noise:-7.5").command(folder=False, manifests=0)
     assert line.endswith(" --corrupt noise:-7.5")
