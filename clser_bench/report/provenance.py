@@ -268,7 +268,14 @@ def make_card(
             synthetic=table.synthetic,
             pairs=tuple(_pairs(table, trials)),
             methods=tuple(
-                _method(store, table, line, trials[line.method], evaluations=evaluations, imported=imported.get(line.method, ""))
+                _method(
+                    store,
+                    table,
+                    line,
+                    trials[line.method],
+                    evaluations=evaluations,
+                    imported=imported.get(line.method, ""),
+                )
                 for line in table.lines
             ),
             remarks=table.remarks,

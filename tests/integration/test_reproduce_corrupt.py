@@ -14,7 +14,6 @@ from typer.testing import CliRunner, Result
 from clser_bench.cli import cards, main
 from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
-from clser_bench.run import provenance
 from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
@@ -111,7 +110,6 @@ def test_the_command_of_the_card_makes_the_same_trials(
     made: Callable[[str], dict], call: Call, places: tuple[str, ...]
 ) -> None:
     (command,) = made(NOISY)["commands"]
-    assert " --features minimal " in command
     assert command.endswith(" --corrupt noise:-20")
     words = shlex.split(command)[1:]
     at = words.index("--manifest")
@@ -190,16 +188,6 @@ def test_a_request_that_is_not_of_its_table_is_refused(
     assert "Traceback" not in done.output
     ran = bool(list(Path("results").glob("reproduced-*")))
     assert ran == ("as the card has it" in message)
-
-
-def test_cards_written_before_there_were_corruptions_are_read(
-    made: Callable[[str], dict], call: Call, places: tuple[str, ...]
-) -> None:
-    made("minimal")
-    rewrite(lambda card: card["requests"][0].pop("corruptions"))
-    done = call("reproduce", "card.json", *places)
-    assert done.exit_code == 0, done.output
-    assert verdicts(done) == ["identical"] * 3
 
 
 def test_only_the_condition_of_the_table_is_asked_for() -> None:

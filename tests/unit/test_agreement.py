@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from clser_bench.protocol import Condition
 from clser_bench.report.agreement import (
     DIFFERENT,
     IDENTICAL,
@@ -17,7 +18,6 @@ from clser_bench.report.agreement import (
     compare,
     other_software,
 )
-from clser_bench.protocol import Condition
 from clser_bench.report.provenance import (
     Card,
     CardCell,

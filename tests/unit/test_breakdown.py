@@ -59,7 +59,7 @@ def test_an_emotion_that_a_pair_lacks_is_left_out_of_its_mean(store):
         trial("m", "B→C", classes=two.classes),
         trial("m", "C→B", classes=three.classes),
     ]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put([ok(trials[0], [0, 1, 1, 1], two), ok(trials[1], [1, 1, 2, 0], three)])
     pooled = means(part(broken(store, "emotion")))
     assert pooled == pytest.approx({"anger": 25, "happiness": 100, "sadness": 75})

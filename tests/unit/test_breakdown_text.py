@@ -67,8 +67,8 @@ def test_oracles_and_synthetic_speech_are_marked(store):
     text = render([broken(store, "emotion")])
     assert "best (oracle)" in text
     assert "synthetic" not in text
-    of = [trial("s", str(pair), synthetic=True) for pair in PAIRS]
-    store.plan("demo", of, pairs=PAIRS, config={})
+    of = [trial("s", str(pair), synthetic=True, suite="demo") for pair in PAIRS]
+    store.plan({}, of, pairs=PAIRS)
     store.put([ok(one, KEY.y, KEY) for one in of])
     frame = store.frame({"suite": "demo"})
     (table,) = leaderboard(frame, store, intervals=False)
