@@ -1,13 +1,13 @@
 """The Python interface: what the commands themselves call.
 
-    from clser_bench.api import Condition, Request, Store, leaderboard, render, run
+from clser_bench.api import Condition, Request, Store, leaderboard, render, run
 
-    request = Request(methods=("logistic", "coral"), condition=Condition(suite="demo"), seeds=2)
-    summary = run(request)
-    with Store(summary.results) as store:
-        tables = leaderboard(store.frame(), store)
-        print(render(tables))
-        frame = store.frame({"suite": "demo", "shots": "5"})  # pandas, a row a trial
+request = Request(methods=("logistic", "coral"), condition=Condition(suite="demo"), seeds=2)
+summary = run(request)
+with Store(summary.results) as store:
+tables = leaderboard(store.frame(), store)
+print(render(tables))
+frame = store.frame({"suite": "demo", "shots": "5"})  # pandas, a row a trial
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from clser_bench.errors import SpecError
 from clser_bench.report.breakdown import Facts, break_down
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.sqlite import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, facts, part, put
 from tests.records import answer_key, hole, ok, trial

@@ -16,8 +16,8 @@ from clser_bench.protocol import Condition
 from clser_bench.report import figures
 from clser_bench.report.drawing import render
 from clser_bench.report.table import leaderboard, rows_of
-from clser_bench.store.sqlite import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS, TWELVE, run
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
