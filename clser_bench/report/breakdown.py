@@ -185,12 +185,11 @@ class _Reader:
         for column in ("pair", "target", "seed"):
             found[column] = found.trial.map(trials[column]).to_numpy()
         names = {trial: np.array(trials.emotions[trial], dtype=object) for trial in trials.index}
-        found["true"], found["guess"] = "", ""
+        true, guess = (np.empty(len(found), dtype=object) for _ in range(2))
         for trial, places in found.groupby("trial", observed=True).indices.items():
-            for column, index in (("true", found.y), ("guess", found.predicted)):
-                found.iloc[places, found.columns.get_loc(column)] = names[trial][
-                    index.to_numpy()[places]
-                ]
+            true[places] = names[trial][found.y.to_numpy()[places]]
+            guess[places] = names[trial][found.predicted.to_numpy()[places]]
+        found["true"], found["guess"] = true, guess
         found["right"] = found.true == found.guess
         found["predicted"] = found.guess if self._by == "confusion" else ""
         found["group"] = self._grouped(found)

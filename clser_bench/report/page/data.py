@@ -171,7 +171,8 @@ def _details(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], Json]:
     """Draws, confusions (over all draws, row by row) and hyper-parameters by method and pair."""
     confusions = _confusions(store, rows[rows.status == "ok"])
     found: dict[tuple[str, str], Json] = {}
-    for (method, pair), own in rows.groupby(["method", "pair"]):
+    for key, own in rows.groupby(["method", "pair"]):
+        method, pair = map(str, key)
         good = own[own.status == "ok"].sort_values("seed")
         texts = (", ".join(f"{n}={v}" for n, v in values) for values in own.parameters)
         found[method, pair] = {
