@@ -52,7 +52,7 @@ class Pcs(Trained):
         low=0.0,
         high=100.0,
         grid=(0.03, 0.1, 0.5),
-        about="lambda_mim, of the mutual information",
+        about="lambda_mim, of the information",
     )
     temperature: float = hyper(0.3, low=1e-3, high=10.0, log=True, about="tau of all terms")
     momentum: float = hyper(0.9, low=0.0, high=0.9999, about="of the prototypes")
