@@ -354,7 +354,7 @@ class Feeder:
             for part in parts:
                 size = part[i].numel()
                 # A part larger than the bank uses the masks of its first rows again.
-                for values in part[i].view(-1).split(NOISE_BANK):
+                for values in torch.split(part[i].view(-1), NOISE_BANK):
                     values.mul_(bank[start : start + len(values)])
                 start = (start + size) % NOISE_BANK
 

@@ -304,7 +304,8 @@ def moved_share(name: str, problem: Problem, *, seed: int = 3) -> float:
     """
     control = registry.load(name).control
     answers = []
-    for settings in ({}, control):
+    none: Mapping[str, Value] = {}
+    for settings in (none, control):
         result = train_one(registry.create(name, settings), problem, seed)
         if result.failure:
             raise MethodError(f"an ordinary problem fails: {result.failure}")

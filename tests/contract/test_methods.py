@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from clser_bench import registry
 from clser_bench.cli.main import app
-from clser_bench.errors import SpecError
+from clser_bench.errors import MethodError, SpecError
 from clser_bench.protocol import Condition, Setting
 from clser_bench.splits import build
 from clser_bench.train.check import (
@@ -31,11 +31,25 @@ TARGET = memory_corpus("T", COUNTS)
 NAMES = sorted(registry.entries())
 
 
+EXCEPTIONS = {
+    ("fixmatch", "adaptation_moves"): "few confidences pass the threshold of the paper",
+    ("sere", "adaptation_moves"): "version 3 names no control: its answer is read from the field",
+    ("sere", "declared_data"): "version 3 starts from axes of the whole source, against its uses",
+}
+"""By method (its presets too) and check, with the reason; one that passes leaves this list."""
+
+
 @pytest.mark.parametrize(
     ("name", "check"), [(name, check) for name in NAMES for check in checks_of(name)]
 )
 def test_contract(name: str, check: str) -> None:
-    CHECKS[check](name)
+    reason = EXCEPTIONS.get((registry.entry(name).base, check))
+    try:
+        CHECKS[check](name)
+    except MethodError as error:
+        if reason is None:
+            raise
+        pytest.xfail(f"{reason}: {error}")
 
 
 @pytest.mark.parametrize("name", NAMES)

