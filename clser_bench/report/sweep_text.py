@@ -163,8 +163,9 @@ def params_toml(swept: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) 
     chosen = weigh(swept)
     if chosen.best is None:
         raise SpecError(f"sweep of {swept.method}: {chosen.reason}; there is no best point")
+    points = len(swept.configurations)
     told = [
-        f"Best of {len(swept.configurations)} points of {swept.method}: number {chosen.best.number}.",
+        f"Best of {points} points of {swept.method}: number {chosen.best.number}.",
         *header(swept),
         *warned(swept),
     ]

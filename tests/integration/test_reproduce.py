@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main
 from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run import provenance
+from clser_bench.run import provenance, worker
 from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
@@ -214,6 +214,7 @@ def test_a_method_that_fails_here_is_different(
     run("--methods", "near,far")
     call("card", "--out", "card.json")
     monkeypatch.setenv("FAIL", "1")
+    worker.own_worker.cache_clear()  # a new process, which has the variable
     done = again("card.json")
     assert done.exit_code == 1
     assert verdicts(done)["far", "X→Y"] == "different"
