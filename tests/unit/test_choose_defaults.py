@@ -133,6 +133,8 @@ def test_a_small_run_writes_its_files_and_goes_on(
     assert len(rows) == 3 * 3
     assert {row["condition"] for row in rows} == {"minimal corpus 1", "minimal speaker 1", "all"}
     assert sum(int(row["chosen"]) for row in rows) == 3
-    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr(
+        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
+    )
     tool.write(asked, out, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in out.iterdir()} == first

@@ -225,6 +225,8 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr("clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr(
+        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
+    )
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first
