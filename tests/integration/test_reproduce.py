@@ -11,11 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, reproduce, running
+from clser_bench.cli import cards, main, reproduce
+from clser_bench.cli import run as running
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
-from clser_bench.run.request import Request
+from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
@@ -33,7 +34,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(folder / "four", codes="VWXY", takes=2)
     write_method(folder / "methods", "near", grid=(1.0, 10.0))
     write_method(
-        folder / "methods", "far", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
+        folder / "methods",
+        "far",
+        body=f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')",
     )
     return folder
 
@@ -109,9 +112,8 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
-        "--seeds 3 --features minimal --align anchors --normalise corpus --target-prior natural "
-        "--select default --fixed4 --set near.weight=0.5"
+        "clser-bench run --fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far "
+        "--shots 1 --seeds 3 --set near.weight=0.5"
     )
 
 
@@ -209,15 +211,16 @@ def test_other_labels_are_named_before_the_cells(run: Call, call: Call, tmp_path
 
 
 def test_a_method_that_fails_here_is_different(
-    run: Call, call: Call, again: Call, monkeypatch: pytest.MonkeyPatch
+    run: Call, call: Call, again: Call, shared: Path
 ) -> None:
     run("--methods", "near,far")
     call("card", "--out", "card.json")
-    monkeypatch.setenv("FAIL", "1")
+    (shared / "fail").touch()
     done = again("card.json")
+    (shared / "fail").unlink()
     assert done.exit_code == 1
     assert verdicts(done)["far", "X→Y"] == "different"
-    assert "ok in the card, failed here: RuntimeError: told to" in done.stdout
+    assert "ok in the card, failed here: RuntimeError: as asked" in done.stdout
     assert verdicts(done)["near", "mean"] == "identical"
 
 
@@ -323,8 +326,7 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
     ],
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
-    config = provenance.narrowed(
-        Request(condition=Condition(features=stored)),
+    config = Request(condition=Condition(features=stored)).narrowed(
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
@@ -332,7 +334,7 @@ def test_features_are_named_without_folders(stored: str, named: str) -> None:
         shots=5,
     )
     assert config.condition.features == named
-    assert provenance.is_local(named) == ("./" in named)
+    assert is_local(named) == ("./" in named)
 
 
 def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
@@ -340,8 +342,7 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     table = (Pair("B", "C"), Pair("C", "B"))
 
     def narrowed(suite: str, **options: object) -> Request:
-        return provenance.narrowed(
-            Request(**{**places, **options}),  # type: ignore[arg-type]
+        return Request(**{**places, **options}).narrowed(
             suite=suite,
             pairs=table,
             features="minimal",
@@ -350,19 +351,20 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
         )
 
     chosen = narrowed("bcro")
-    assert (chosen.suite, chosen.pairs, chosen.corpora) == ("bcro", (), None)
+    assert (chosen.condition.suite, chosen.pairs, chosen.corpora) == ("bcro", (), None)
     # whoever has more corpora than the author still gets these pairs
     custom = narrowed("custom")
-    assert (custom.suite, custom.pairs) == ("custom", table)
+    assert (custom.condition.suite, custom.pairs) == ("custom", table)
     assert narrowed("custom", pairs=table[:1]).pairs == table[:1]
     alone = narrowed("custom", manifests=(Path("/home/ann/m.csv"),))
-    assert (alone.suite, alone.pairs, alone.manifests) == (None, table, ())
+    assert (alone.condition.suite, alone.pairs, alone.manifests) == ("", table, ())
 
 
 def test_a_method_that_is_set_stays_in_the_request() -> None:
     """Without it the others would stand under another selection."""
-    config = provenance.narrowed(
-        Request(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
+    config = Request(
+        methods=("sere", "dann"), settings={"dann": {"steps": 4, "dual": True}}
+    ).narrowed(
         suite="bcro",
         pairs=(),
         features="minimal",
@@ -370,7 +372,7 @@ def test_a_method_that_is_set_stays_in_the_request() -> None:
         shots="all",
     )
     assert config.methods == ("sere", "dann")
-    line = provenance.command(config, folder=True, manifests=0)
+    line = config.command(folder=True)
     assert line.startswith("clser-bench run --suite bcro --corpora DIR --methods sere,dann ")
     assert line.endswith("--set dann.steps=4 --set dann.dual=true")
 

@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, reproduce, running
+from clser_bench.cli import cards, main, reproduce
+from clser_bench.cli import run as running
 from clser_bench.hashing import digest
-from clser_bench.run import provenance
 from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
@@ -110,7 +110,6 @@ def test_the_command_of_the_card_makes_the_same_trials(
     made: Callable[[str], dict], call: Call, places: tuple[str, ...]
 ) -> None:
     (command,) = made(NOISY)["commands"]
-    assert " --features minimal " in command
     assert command.endswith(" --corrupt noise:-20")
     words = shlex.split(command)[1:]
     at = words.index("--manifest")
@@ -203,8 +202,7 @@ def test_cards_written_before_there_were_corruptions_are_read(
 
 def test_only_the_condition_of_the_table_is_asked_for() -> None:
     def narrowed(corruption: str) -> Request:
-        return provenance.narrowed(
-            Request(corruptions=("noise", "clip:3")),
+        return Request(corruptions=("noise", "clip:3")).narrowed(
             suite="bcro",
             pairs=(),
             features="minimal",
@@ -215,5 +213,5 @@ def test_only_the_condition_of_the_table_is_asked_for() -> None:
 
     assert narrowed("").corruptions == ()
     assert narrowed("noise:-7.5").corruptions == ("noise:-7.5",)
-    line = provenance.command(narrowed("noise:-7.5"), folder=False, manifests=0)
+    line = narrowed("noise:-7.5").command()
     assert line.endswith(" --corrupt noise:-7.5")

@@ -109,7 +109,7 @@ def test_the_revision_of_an_encoder_stands_in_every_record(config: Config, tmp_p
     (name,) = names
     assert name == summary.condition.features_label
     assert name.startswith("set:[de=hf:hubert-base@")
-    assert name.endswith(":layer=2,it=mfcc], aligned by anchors")
+    assert name.endswith(":layer=2:pool=mean,it=mfcc], aligned by anchors")
     assert str(tmp_path) not in name
     assert summary.condition.features in table_text(asked.results)
 
@@ -118,7 +118,7 @@ def test_only_what_may_be_looked_at_is_looked_at(config: Config):
     """In the inductive setting a half's table does not depend on the other half's utterances."""
     condition = Condition(features="set:de=acoustic,it=prosody", setting="inductive")
     plan = planned(config("acoustic", condition=condition, methods=("logistic",)))
-    first, second = plan.folds(plan.trials[0])
+    first, second = plan.prepared.folds(plan.trials[0])
     assert first.problem.target.key != second.problem.target.key
     assert first.problem.source.key != second.problem.source.key
 
