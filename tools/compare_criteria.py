@@ -107,8 +107,8 @@ def judged(
     made[SHIPPED] = Judged(correlation=(), regret=tuple((best - quality[0]).tolist()))
     made[RANDOM] = Judged(correlation=(), regret=tuple((best - quality.mean(axis=0)).tolist()))
     elsewhere = [[pairs.index(o) for o in others(pair, pairs)] for pair in pairs]
-    if all(others):
-        means = np.stack([quality[:, columns].mean(axis=1) for columns in others], axis=1)
+    if all(elsewhere):
+        means = np.stack([quality[:, columns].mean(axis=1) for columns in elsewhere], axis=1)
         rows = [judge(means[:, [n]], quality[:, n]) for n in range(len(pairs))]
         made[OTHERS] = Judged(
             correlation=tuple(r for r, _ in rows), regret=tuple(regret for _, regret in rows)
@@ -257,7 +257,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
         }
     rules = plans[0].condition
     head = (
-        f"# Criteria without target labels on the suite `{plans[0].condition.suite}`\n\n`{command}`\n\n"
+        f"# Criteria without target labels on the suite `{rules.suite}`\n\n`{command}`\n\n"
         f"{rules.features} features, {rules.normalisation} normalisation, {arguments.seeds} draws, "
         f"at most 12 points a method.\nEach cell: mean over pairs ± sample deviation over pairs; "
         "`n` is the number of pairs. Regret: how much worse\nthe point that the criterion takes is "
@@ -266,7 +266,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
     )
     text = "\n".join([head, *(section(k, methods) for k, methods in found.items())])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = f"criteria-{plans[0].condition.suite}"
+    name = f"criteria-{rules.suite}"
     (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
     (arguments.out / f"{name}.csv").write_text(as_csv(found), encoding="utf-8")
     return text

@@ -56,7 +56,8 @@ def swept(*points, dimensions=DIMENSIONS, seeds=None, best=None, **changes):
     made = SweepResult(
         method="sere", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bcro", pairs=12, features="acoustic", normalisation="corpus", shots="5",
-        seeds=seeds, search="sobol", halving=0, configurations=points, best=best, command="clser-bench sweep",
+        seeds=seeds, search="sobol", halving=0, configurations=points, best=best,
+        command="clser-bench sweep",
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 
