@@ -321,7 +321,7 @@ def test_the_target_s_table_has_the_source_s_rows_below(make: Make, how: str) ->
             {"normalisation": how, "setting": "held-out"},
         )
     )
-    (one,), (other,) = plain.folds(plain.trials[0]), held.folds(held.trials[0])
+    (one,), (other,) = plain.prepared.folds(plain.trials[0]), held.prepared.folds(held.trials[0])
     assert plain.trials[0].id != held.trials[0].id
     for name in ("instants", "summary"):
         own, target = (getattr(side, name) for side in (one.problem.source, one.problem.target))
