@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main
 from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run import provenance, worker
+from clser_bench.run import provenance
 from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
@@ -34,7 +34,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(folder / "four", codes="VWXY", takes=2)
     write_method(folder / "methods", "near", grid=(1.0, 10.0))
     write_method(
-        folder / "methods", "far", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
+        folder / "methods",
+        "far",
+        body=f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')",
     )
     return folder
 
@@ -209,16 +211,16 @@ def test_other_labels_are_named_before_the_cells(run: Call, call: Call, tmp_path
 
 
 def test_a_method_that_fails_here_is_different(
-    run: Call, call: Call, again: Call, monkeypatch: pytest.MonkeyPatch
+    run: Call, call: Call, again: Call, shared: Path
 ) -> None:
     run("--methods", "near,far")
     call("card", "--out", "card.json")
-    monkeypatch.setenv("FAIL", "1")
-    worker.own_worker.cache_clear()  # a new process, which has the variable
+    (shared / "fail").touch()
     done = again("card.json")
+    (shared / "fail").unlink()
     assert done.exit_code == 1
     assert verdicts(done)["far", "X→Y"] == "different"
-    assert "ok in the card, failed here: RuntimeError: told to" in done.stdout
+    assert "ok in the card, failed here: RuntimeError: as asked" in done.stdout
     assert verdicts(done)["near", "mean"] == "identical"
 
 
