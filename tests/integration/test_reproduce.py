@@ -374,7 +374,7 @@ def test_a_method_that_is_set_stays_in_the_request() -> None:
     assert config.methods == ("sere", "dann")
     line = config.command(folder=True)
     assert line.startswith("clser-bench run --suite bcro --corpora DIR --methods sere,dann ")
-    assert line.endswith("--set dann.steps=4 --set dann.dual=true")
+    assert line.endswith("--set dann.dual=true --set dann.steps=4")
 
 
 def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
