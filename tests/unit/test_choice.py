@@ -73,7 +73,7 @@ def test_the_suite_is_chosen_from_the_corpora(
 
 
 def test_without_corpora_the_demo_is_chosen_and_said(choose: Choose, said: list[str]) -> None:
-    made = choose("DE IT ZH EN", suite="demo")
+    made = choose("DE IT ZH EN", condition=Condition(suite="demo"))
     assert (made.suite, len(made.pairs), said) == ("demo", 12, [])
     with pytest.raises(CorpusError, match="missing: synthetic German"):  # none was really made
         choose()
@@ -92,24 +92,24 @@ def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:
 
 
 def test_a_suite_needs_only_the_corpora_of_its_pairs(choose: Choose) -> None:
-    assert choose("B C", suite="bcro", pairs=(Pair("C", "B"),)).codes == ("C", "B")
+    assert choose("B C", condition=Condition(suite="bcro"), pairs=(Pair("C", "B"),)).codes == ("C", "B")
     with pytest.raises(CorpusError, match=r"missing: RAVDESS \(R\), EMOVO \(O\): not below"):
-        choose("B C", suite="bcro")
+        choose("B C", condition=Condition(suite="bcro"))
 
 
 def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
     by_speaker = Condition(normalisation="speaker")
-    made = choose("N T U", suite="dev", condition=by_speaker)
+    made = choose("N T U", condition=by_speaker.replace(suite="dev"))
     assert made.table == (Pair("N", "T"), Pair("T", "N"))
     with pytest.raises(SpecError, match="U drops out of suite dev under speaker normalisation"):
-        choose("N T U", suite="dev", condition=by_speaker, pairs=(Pair("N", "U"),))
+        choose("N T U", condition=by_speaker.replace(suite="dev"), pairs=(Pair("N", "U"),))
 
 
 def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
     own = (own_corpus("X", "anger", "fear"), own_corpus("Y", "anger", "fear"))
     assert choose("B C", own).codes == ("X", "Y")
     assert choose("B C", own, pairs=(Pair("X", "B"),)).codes == ("X", "B")
-    assert set(choose("B C", own, suite="custom").codes) == {"X", "Y", "B", "C"}
+    assert set(choose("B C", own, condition=Condition(suite="custom")).codes) == {"X", "Y", "B", "C"}
     assert set(choose("B", own[:1]).codes) == {"X", "B"}
 
 
