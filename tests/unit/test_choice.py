@@ -92,9 +92,10 @@ def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:
 
 
 def test_a_suite_needs_only_the_corpora_of_its_pairs(choose: Choose) -> None:
-    assert choose("B C", condition=Condition(suite="bcro"), pairs=(Pair("C", "B"),)).codes == ("C", "B")
+    bcro = Condition(suite="bcro")
+    assert choose("B C", condition=bcro, pairs=(Pair("C", "B"),)).codes == ("C", "B")
     with pytest.raises(CorpusError, match=r"missing: RAVDESS \(R\), EMOVO \(O\): not below"):
-        choose("B C", condition=Condition(suite="bcro"))
+        choose("B C", condition=bcro)
 
 
 def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
@@ -109,7 +110,8 @@ def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
     own = (own_corpus("X", "anger", "fear"), own_corpus("Y", "anger", "fear"))
     assert choose("B C", own).codes == ("X", "Y")
     assert choose("B C", own, pairs=(Pair("X", "B"),)).codes == ("X", "B")
-    assert set(choose("B C", own, condition=Condition(suite="custom")).codes) == {"X", "Y", "B", "C"}
+    custom = Condition(suite="custom")
+    assert set(choose("B C", own, condition=custom).codes) == {"X", "Y", "B", "C"}
     assert set(choose("B", own[:1]).codes) == {"X", "B"}
 
 
