@@ -155,12 +155,12 @@ def compare(
         everything = [*uars, *(point for per_point in values.values() for point in per_point)]
         pairs = [
             pair
-            for pair in plain.table
+            for pair in plain.prepared.table
             if all((pair, seed) in point for point in everything for seed in range(draws))
         ]
         if pairs:
             made[method] = judged(values, uars, pairs, draws)
-        complain(f"{method}, {shots} shots: {len(pairs)} of {len(plain.table)} pairs")
+        complain(f"{method}, {shots} shots: {len(pairs)} of {len(plain.prepared.table)} pairs")
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,7 +141,7 @@ def test_whatever_breaks_a_worker_is_a_failure_of_its_trials_alone(config: Confi
     assert (summary.failed, summary.ok) == (4, 2)
     reasons = {r.trial.method: r.reason for r in stored(asked.results) if r.status == "failed"}
     assert "MemoryError: no more" in reasons["full"]
-    assert "process" in reasons["dying"]
+    assert "the process of this trial died: exit code 3" in reasons["dying"]
 
 
 def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:

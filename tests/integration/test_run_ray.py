@@ -64,7 +64,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     assert {key: found[key].scores.tobytes() for key in expected} == expected
     reasons = {r.trial.method: r.reason for r in found.values() if r.status == "failed"}
     assert "RuntimeError: as asked" in reasons["raising"]
-    assert "the process that ran this pack died" in reasons["dying"]
+    assert "the process of this trial died: exit code 3" in reasons["dying"]
     assert Pair("X", "Y") in {r.trial.pair for r in found.values()}
 
 

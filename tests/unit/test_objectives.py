@@ -20,6 +20,7 @@ from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
+from clser_bench.train.check import example_problem
 from tests.records import answer_key, hole, trial
 
 RNG = np.random.default_rng(0)
@@ -116,7 +117,7 @@ def test_an_unknown_objective_names_its_neighbour() -> None:
 
 def held_out(shift: float = 0.0) -> Problem:
     """Held-out rows 0 to 5 of 40; the target lies further along the first axis."""
-    problem = random_problem(f=2)
+    problem = example_problem(f=2)
     own = problem.source
     summary = np.array(problem.target.summary)
     summary[:, 0] += shift

@@ -330,7 +330,7 @@ def test_toml_is_what_run_reads(tmp_path):
     file = tmp_path / "best.toml"
     file.write_text(params_toml(FIVE, fixed=[("steps", 100), ("rate", 9.0)]), encoding="utf-8")
     expected = (("kind", "linear"), ("rate", 0.01), ("rounds", 5), ("steps", 100))
-    assert parse_settings([], file) == (("sere", expected),)
+    assert parse_settings([], file) == {"sere": dict(expected)}
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# Best of 5 points of sere: number 1.\n# suite bcro (12 pairs) · ")
     assert "# command: clser-bench sweep\n" in text
