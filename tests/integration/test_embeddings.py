@@ -17,8 +17,7 @@ from clser_bench.run.embeddings import embeddings
 from clser_bench.run.execute import run
 from clser_bench.run.request import Request
 from clser_bench.train.engine import new_network
-from clser_bench.train.loop import embed
-from tests.tiny import planned, stored, write_corpora
+from tests.tiny import write_corpora
 
 
 @pytest.fixture
@@ -57,15 +56,6 @@ def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> 
     fitted, *_ = np.linalg.lstsq(after, record.scores, rcond=None)
     np.testing.assert_allclose(after @ fitted, record.scores, atol=1e-3)
     assert [target.corpus.utterances[row].name for row in target.rows] == list(record.names)
-
-
-def test_sere_shows_its_embedding_without_the_summaries(config: Request) -> None:
-    plan = planned(config)
-    (job,) = plan.jobs(plan.trials[0])
-    method = registry.create("sere", {"steps": 2, "embedding": 8})
-    (source, _), (after, _) = embed(method, job.problem, job.seed)
-    assert source.shape[1] == after.shape[1] == 8
-    torch.testing.assert_close(source.norm(dim=1), torch.ones(len(source)))
 
 
 def test_only_networks_have_embeddings(config: Request) -> None:
