@@ -57,4 +57,4 @@ class Jdar(Fitted):
             sparsity=self.sparsity,
             rounds=self.rounds,
         )
-        return sides.scored @ p + offset
+        return np.asarray(sides.scored @ p + offset)

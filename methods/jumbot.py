@@ -60,4 +60,5 @@ class Jumbot(Trained):
             cost, entropy=self.entropy, marginals=self.marginals, iterations=self.iterations
         )
         emotion = cross_entropy(network.head(known), batch.y)
-        return emotion + self.transport_weight * (plan * cost).sum()
+        total: Tensor = emotion + self.transport_weight * (plan * cost).sum()
+        return total

@@ -21,7 +21,7 @@ class SourceFree(Trained):
     `target_loss`; its optimiser starts anew. Row-indexed states come from `update_pseudo_labels`.
     """
 
-    uses: ClassVar[tuple[Part, ...]] = ("labelled", "target")  # type: ignore[misc]
+    uses: ClassVar[tuple[Part, ...]] = ("labelled", "target")
 
     source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")
     update_every: int = hyper(20, low=1, high=100_000, about="steps between two target snapshots")
