@@ -60,5 +60,5 @@ class Jumbot(Trained):
             cost, entropy=self.entropy, marginals=self.marginals, iterations=self.iterations
         )
         emotion = cross_entropy(network.head(known), batch.y)
-        moved: Tensor = emotion + self.transport_weight * (plan * cost).sum()
-        return moved
+        total: Tensor = emotion + self.transport_weight * (plan * cost).sum()
+        return total

@@ -17,7 +17,7 @@ from clser_bench.run.embeddings import embeddings
 from clser_bench.run.execute import run
 from clser_bench.run.request import Request
 from clser_bench.train.engine import new_network
-from tests.tiny import write_corpora
+from tests.tiny import planned, stored, write_corpora
 
 
 @pytest.fixture
