@@ -27,8 +27,7 @@ import soundfile
 import torch
 
 from clser_bench.corpora.audio import content_hash, decode
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.locate import locate
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import MissingExtraError
 from clser_bench.features.columns import INSTANTS
@@ -115,7 +114,7 @@ def _speech(corpora: Path | None, place: Path, *, seconds: float) -> Corpus:
 
 def _real(corpora: Path) -> list[Path]:
     """Files of all corpora, mixed."""
-    folders = find_corpora(corpora, corpus_specs()).values()
+    folders = [listing.root for listing in locate(corpora).listings.values()]
     files = [path for folder in folders for path in sorted(folder.rglob("*.flac"))]
     files = files or [path for folder in folders for path in sorted(folder.rglob("*.wav"))]
     order = generator("benchmark", "features").permutation(len(files))

@@ -149,7 +149,9 @@ def measure(
 
 def watched() -> Stages:
     """Clocks around the stages of a run."""
-    from clser_bench.train import batches, gather, loop, pack
+    from clser_bench.train import batches, loop
+    from clser_bench.train import batches as gather
+    from clser_bench.train import engine as pack
 
     stages = Stages()
     for module in (loop, pack):

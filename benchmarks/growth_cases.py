@@ -15,11 +15,10 @@ from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
-from clser_bench.protocol import CorpusSpec, Pair, Protocol, Shots
-from clser_bench.run.config import RunConfig
-from clser_bench.run.local import run_packs
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import Plan
+from clser_bench.protocol import Condition, CorpusSpec, Pair
+from clser_bench.run.execute import run_packs
+from clser_bench.run.plan import Pack, Plan
+from clser_bench.run.request import Request
 from clser_bench.splits import Fold, build
 
 PLANNING = "planning"
@@ -151,7 +150,7 @@ class Folds:
             classes=CLASSES,
             shots=5,
             seed=trial.seed,
-            protocol=trial.protocol,
+            condition=trial.condition,
             tables=lambda *_: sides,
         )
 
@@ -177,27 +176,25 @@ def plan_of(case: Case, folds: Folds) -> Plan:
     method = registry.create(name)
     if method.kind == "trained":
         method = registry.create(name, {"steps": case.steps})
-    shots: Shots = 5
     trials = tuple(
         Trial(
             pair=pair,
             classes=CLASSES,
-            shots=shots,
             seed=seed,
             method=name,
             version=method.version,
             parameters=method.parameters(),
-            protocol=Protocol(),
+            condition=Condition(),
             source_key=pair.source,
             target_key=pair.target,
         )
         for pair in PAIRS[: case.pairs]
         for seed in range(case.seeds)
     )
-    config = RunConfig(scheduler="local")
+    config = Request(scheduler="local")
     return Plan(
         config=config,
-        protocol=config.protocol,
+        condition=config.condition,
         suite="benchmark",
         table=PAIRS,
         trials=trials,
@@ -208,7 +205,7 @@ def plan_of(case: Case, folds: Folds) -> Plan:
 
 def work(case: Case, folds: Folds) -> str:
     """Plan and, but for planning, run a case; why it failed, or an empty string."""
-    from clser_bench.train.packing import group_key, pack_limit
+    from clser_bench.train.execute import group_key, pack_limit
 
     plan = plan_of(case, folds)
     ids = [trial.id for trial in plan.trials]

@@ -43,27 +43,30 @@ from clser_bench.features.workers import cores
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.train.contract import Trained
+from clser_bench.train.engine import train_pack
+from clser_bench.train.execute import keep_freed_memory
 from clser_bench.train.loop import train_one
-from clser_bench.train.memory import keep_freed_memory
-from clser_bench.train.pack import train_pack
 
-METHODS = ("dann", "sere")
+METHODS = ("dann", "dann@1024", "sere")
+WIDTHS = {"113": (25, 88), "1024": (512, 512)}
+"""Values of an instant and of a summary, by their sum: the inputs of the shared backbone."""
 PACKS = "1,16,64,256"
 BEST = 16
-"""Trials of a pack on a CPU (`train.packing.TRAINED_LIMIT`)."""
+"""Trials of a pack on a CPU (`train.execute.TRAINED_LIMIT`)."""
 
 TRIALS = 240
 ROUNDS = 3
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 
 
-def problem(number: int) -> Problem:
+def problem(number: int, width: str = "113") -> Problem:
     """A random problem of a six-class pair's size."""
+    d, f = WIDTHS[width]
     rng = generator("benchmark", number)
 
     def table(side: str, n: int) -> Table:
-        instants = rng.standard_normal((n, 32, 25), dtype=np.float32)
-        return Table(f"{side} {number}", instants, rng.standard_normal((n, 88), dtype=np.float32))
+        instants = rng.standard_normal((n, 32, d), dtype=np.float32)
+        return Table(f"{side} {number}", instants, rng.standard_normal((n, f), dtype=np.float32))
 
     return Problem(
         classes=CLASSES,
@@ -134,11 +137,14 @@ def pack_of(method: Trained, problems: list[Problem], size: int, device: str = "
     train_pack([method] * size, chosen, list(range(size)), device=device)
 
 
-def packs(name: str, steps: int, count: int) -> int:
+def packs(name: str, width: str, steps: int, count: int) -> int:
     """Train packs in this process, one core; how many trials."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    method, problems = registry.create(name, {"steps": steps}), [problem(i) for i in range(4)]
+    method, problems = (
+        registry.create(name, {"steps": steps}),
+        [problem(i, width) for i in range(4)],
+    )
     for _ in range(count):
         pack_of(method, problems, BEST)
     return count * BEST
@@ -158,14 +164,16 @@ def one_core(
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def all_cores(name: str, steps: int, problems: list[Problem]) -> dict[str, float]:
+def all_cores(name: str, width: str, steps: int, problems: list[Problem]) -> dict[str, float]:
     """The loop with torch's own threads, and packs in one process a core."""
     method, many = registry.create(name, {"steps": steps}), cores()
     each = -(-TRIALS // BEST // many)
     found: dict[str, list[float]] = {"loop": [], "packs": []}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(many, mp_context=context) as pool:
-        list(pool.map(packs, [name] * many, [2] * many, [1] * many))  # started, and warm
+        list(
+            pool.map(packs, [name] * many, [width] * many, [2] * many, [1] * many)
+        )  # started, and warm
         for _ in range(ROUNDS):
             torch.set_num_threads(many)
             found["loop"].append(
@@ -173,18 +181,22 @@ def all_cores(name: str, steps: int, problems: list[Problem]) -> dict[str, float
             )
             torch.set_num_threads(1)
             started = time.perf_counter()
-            done = sum(pool.map(packs, [name] * many, [steps] * many, [each] * many))
+            done = sum(
+                pool.map(packs, [name] * many, [width] * many, [steps] * many, [each] * many)
+            )
             found["packs"].append(done / (time.perf_counter() - started))
     return {what: statistics.median(values) for what, values in found.items()}
 
 
 def measure(name: str, *, share: float, sizes: list[int], device: str) -> dict[str, float]:
-    """All rates of a method."""
+    """All rates of a method, of its width where `name` is such as `dann@1024`."""
+    label, (name, _, width) = name, name.partition("@")
+    width = width or "113"
     steps = max(2, round(registry.create(name).steps * share))
     method = registry.create(name, {"steps": steps})
-    problems = [problem(number) for number in range(4)]
+    problems = [problem(number, width) for number in range(4)]
     pack_of(method, problems, 2, device)
-    print(f"{name}: {steps} steps a trial, one core")
+    print(f"{label}: {steps} steps a trial, one core")
     rates = one_core(method, problems, sizes, device)
     rates["ray_per_trial"] = ray_rate(method, problems[0], 6)
     peak, work = matmul_rate(), operations(method, problems[0])
@@ -192,12 +204,12 @@ def measure(name: str, *, share: float, sizes: list[int], device: str) -> dict[s
     print(f"  one Ray Tune trial  {rates['ray_per_trial']:8.3f} trials/s")
     for size in sizes:
         found = rates[f"pack_{size}"]
-        rates[f"share_{size}"] = found * work / peak
+        rates[f"share_of_matmul_{size}"] = found * work / peak
         versus = f"{found / rates['loop']:.2f} x loop, {found / rates['ray_per_trial']:.1f} x Ray"
         of_peak = f"{100 * found * work / peak:.0f} % of {peak / 1e9:.0f} GFLOP/s"
         print(f"  pack of {size:<4}        {found:8.3f} trials/s   {versus}, {of_peak}", flush=True)
     if device == "cpu":
-        both = all_cores(name, steps, problems)
+        both = all_cores(name, width, steps, problems)
         rates["all_cores_loop"], rates["all_cores_packs"] = both["loop"], both["packs"]
         each = f"loop {both['loop']:.3f}, packs {both['packs']:.3f} trials/s"
         print(f"  {cores()} cores: {each}, {both['packs'] / both['loop']:.2f} x loop", flush=True)

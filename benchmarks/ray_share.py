@@ -22,8 +22,8 @@ import torch
 
 from clser_bench import registry
 from clser_bench.problem import Job
-from clser_bench.run import local
-from clser_bench.run.packs import Pack
+from clser_bench.run import execute as local
+from clser_bench.run.plan import Pack
 from clser_bench.run.quiet import ray_environment
 from clser_bench.run.where import Where
 

@@ -7,6 +7,7 @@ exception is a defect of clser-bench and keeps its traceback.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -56,6 +57,10 @@ class NotApplicableError(ClserError):
     """A method does not apply to a problem: an answer with a reason, not a failure."""
 
 
+class WorkerError(ClserError):
+    """A process that runs methods ended by itself: no fault of any trial."""
+
+
 class MissingExtraError(ClserError):
     """An optional dependency is needed and absent.
 
@@ -88,3 +93,36 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1)
     guess = f"; did you mean '{near[0]}'?" if near else "."
     return f"{guess} Known: {', '.join(names) or 'none'}"
+
+
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidirectional marks and such
+_JOINERS = "\u200c\u200d"  # spelling of Persian and of Indic languages needs them
+_LONGEST = 20_000
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text has characters that move the cursor, hide or reorder what is around them."""
+    return any(map(_is_control, text))
+
+
+def printable(text: str, *, limit: int = _LONGEST) -> str:
+    """A text from a user's file, safe to print.
+
+    Control characters (C0, C1), bidirectional and other invisible marks, line separators and lone
+    surrogates are written as escapes; line feeds and tabs stay.
+
+    Args:
+        text: any text.
+        limit: characters; what is longer is cut, and the number left out is given.
+    """
+    safe = "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if character not in "\n\t" and _is_control(character)
+        else character
+        for character in text[:limit]
+    )
+    return safe if len(text) <= limit else f"{safe}… ({len(text) - limit} characters more)"
+
+
+def _is_control(character: str) -> bool:
+    return unicodedata.category(character) in _UNPRINTABLE and character not in _JOINERS

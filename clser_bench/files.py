@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import tomllib
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from clser_bench.errors import ClserError, SpecError
+from clser_bench.errors import ClserError, SpecError, StoreError
 
 
 def expanded(text: str | Path) -> Path:
@@ -24,22 +28,60 @@ def expanded(text: str | Path) -> Path:
         return Path(text)  # it will not be found, and the error of whoever looks names it
 
 
-def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, Any]:
-    """Read a TOML file.
+def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
+    """Size of a file in bytes, refused where reading it might never end.
 
     Args:
         file: the file.
         error: what is raised.
+        most: the largest size in bytes that is read.
+
+    Raises:
+        ClserError: of the kind asked for: it is missing, a pipe or a device, or too large.
+    """
+    try:
+        status = file.stat()
+    except (OSError, ValueError) as cause:  # ValueError: a NUL character in the path
+        raise error(f"{file}: cannot be read ({getattr(cause, 'strerror', cause)})") from cause
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{file}: is not a regular file")
+    if status.st_size > most:
+        raise error(f"{file}: has {status.st_size} bytes; at most {most} are read")
+    return status.st_size
+
+
+def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, Any]:
+    """Read a TOML file of at most 1 MiB.
 
     Raises:
         ClserError: of the kind asked for: it cannot be read, or is no TOML.
     """
+    regular_size(file, error=error, most=1 << 20)
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as cause:
         raise error(f"{file}: cannot be read ({cause.strerror})") from cause
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
+    except (ValueError, RecursionError) as cause:  # TOML, UTF-8, digits of an integer, depth
         raise error(f"{file}: not valid TOML ({cause})") from cause
+
+
+def write_atomic(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable as the user's umask says; folders are made.
+
+    Raises:
+        OSError: it cannot be written; nothing is left under its name or beside it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
+    try:
+        with aside.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def cache_folder() -> Path:
@@ -59,3 +101,50 @@ def cache_folder() -> Path:
             "set CLSER_CACHE to a folder that you may write to"
         ) from error
     return folder
+
+
+@contextlib.contextmanager
+def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]:
+    """A place to write a file to, which becomes the file where nothing goes wrong.
+
+    A reader sees the whole file or what was there before, also when the writer is killed or the
+    disk is full.
+
+    Args:
+        path: an older file of this name is replaced; the folder is made when absent.
+        error: what is raised.
+
+    Yields:
+        A path in the same folder, for the whole content.
+
+    Raises:
+        ClserError: of the kind asked for: the file cannot be written.
+    """
+    temporary = path.parent / f".part-{uuid.uuid4().hex[:12]}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(path)
+    except OSError as cause:
+        raise error(
+            f"{path}: cannot be written ({cause.strerror or cause}); make room, or name another "
+            "place"
+        ) from cause
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str, *, error: type[ClserError] = StoreError) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: see `whole`.
+        content: bytes, or text that is written as UTF-8.
+        error: see `whole`.
+
+    Raises:
+        ClserError: of the kind asked for: the file cannot be written.
+    """
+    with whole(path, error=error) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())

@@ -12,13 +12,14 @@ from clser_bench.errors import SpecError
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """What a hyper-parameter may be, and how a search draws it.
+    """The allowed values of a hyper-parameter, and how a search draws it.
 
     Attributes:
         low: smallest value, included.
         high: largest value, included.
         log: search on a logarithmic scale.
         choices: the allowed values, where they are listed.
+        grid: values that a selection tries.
         about: one line for `clser-bench show`.
     """
 
@@ -26,6 +27,7 @@ class Range:
     high: float | None = None
     log: bool = False
     choices: tuple[Any, ...] | None = None
+    grid: tuple[Any, ...] = ()
     about: str = ""
 
     def check(self, name: str, value: object) -> None:
@@ -55,6 +57,7 @@ def hyper(
     high: float | None = None,
     log: bool = False,
     choices: tuple[Any, ...] | None = None,
+    grid: tuple[Any, ...] = (),
     about: str = "",
 ) -> Any:
     """Declare a hyper-parameter as a dataclass field with a range and a default.
@@ -68,9 +71,12 @@ def hyper(
         high: largest value allowed.
         log: whether a search draws it on a logarithmic scale.
         choices: the allowed values, instead of a range.
+        grid: values that a selection tries, the default among them.
         about: one line of explanation.
     """
-    span = Range(low=low, high=high, log=log, choices=choices, about=about)
+    if isinstance(default, bool):
+        choices = choices or (False, True)
+    span = Range(low=low, high=high, log=log, choices=choices, grid=grid, about=about)
     return dataclasses.field(default=default, metadata={"range": span})
 
 

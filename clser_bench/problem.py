@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from clser_bench.errors import FeatureError
 from clser_bench.hashing import digest
-from clser_bench.protocol import PROTOCOL_VERSION, Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -42,6 +42,39 @@ class SkippedFile:
     corpus: str
     name: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something odd about a corpus or a pair that does not stop a run but belongs below its table.
+
+    Attributes:
+        kind: one of `FINDINGS`.
+        corpus: code of the corpus, `B`, or the pair, `B→C`.
+        files: names of the recordings concerned, relative to the corpus folder.
+        sentence: what was seen and what was done about it.
+    """
+
+    kind: str
+    corpus: str
+    sentence: str
+    files: tuple[str, ...] = ()
+
+
+FINDINGS = (
+    "copies",  # recordings of the same audio in one corpus; one is kept
+    "shared",  # recordings that both corpora of a pair have
+    "namesakes",  # recordings of the same speaker, emotion and file name in two folders
+    "overlap",  # segments of one file that overlap
+    "gender",  # a speaker of two genders
+    "language",  # one language under two tags
+    "differs",  # numbers are not those of the definition
+    "stray",  # recordings that belong to no corpus, or are of a format that is not read
+    "short",  # recordings shorter than 0.1 s
+    "scale",  # samples beyond full scale
+    "index",  # the index of decoded files was damaged or cannot be written
+)
+"""Every kind of finding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +232,13 @@ class AnswerKey:
 Value = int | float | bool | str
 
 
+_IN_ID = (
+    "suite", "classes", "features", "alignment", "corruption", "normalisation", "setting", "prior",
+    "selection", "shots", "protocol_version",
+)  # fmt: skip
+"""Fields of a condition that `Trial.id` treats one by one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """Everything that determines a result; its hash is its name.
@@ -206,57 +246,62 @@ class Trial:
     Attributes:
         pair: source and target codes.
         classes: the pair's emotions.
-        shots: labelled utterances per class, or `all`.
         seed: number of the draw.
         method: registered name.
         version: the method's integer version.
         parameters: its hyper-parameters, sorted by name.
-        protocol: the shared rules; its `selection` does not enter the hash (the same point is
-            the same result whoever chose it).
+        condition: the shared rules; its `suite` and `selection` do not enter the hash (the same
+            configuration is the same result whoever chose it, and for whichever table).
         source_key: key of the source's normalised feature table (audio content, feature code,
             normalisation).
         target_key: the target's.
         engine_version: of the training engine; 0 for fitted methods.
-        protocol_version: of the rules.
         synthetic: whether a corpus is synthetic.
     """
 
     pair: Pair
     classes: tuple[str, ...]
-    shots: Shots
     seed: int
     method: str
     version: int
     parameters: tuple[tuple[str, Value], ...]
-    protocol: Protocol
+    condition: Condition
     source_key: str
     target_key: str
     engine_version: int = 0
-    protocol_version: int = PROTOCOL_VERSION
     synthetic: bool = False
+
+    @property
+    def shots(self) -> Shots:
+        """Labelled utterances of each class."""
+        return self.condition.shots
 
     @functools.cached_property
     def id(self) -> str:
         """64 hexadecimal digits."""
-        return digest(
-            {
-                "pair": [self.pair.source, self.pair.target],
-                "classes": list(self.classes),
-                "shots": self.shots,
-                "seed": self.seed,
-                "method": self.method,
-                "version": self.version,
-                "parameters": [[name, value] for name, value in self.parameters],
-                "features": self.protocol.features,
-                "normalisation": self.protocol.normalisation,
-                "setting": self.protocol.setting,
-                "prior": self.protocol.prior,
-                "source": self.source_key,
-                "target": self.target_key,
-                "engine": self.engine_version,
-                "protocol": self.protocol_version,
-            }
-        )
+        condition = self.condition
+        values = {
+            "pair": [self.pair.source, self.pair.target],
+            "classes": list(self.classes),
+            "shots": condition.shots,
+            "seed": self.seed,
+            "method": self.method,
+            "version": self.version,
+            "parameters": [[name, value] for name, value in self.parameters],
+            "features": condition.features_label,
+            "normalisation": condition.normalisation,
+            "setting": condition.setting,
+            "prior": condition.prior,
+            "source": self.source_key,
+            "target": self.target_key,
+            "engine": self.engine_version,
+            "protocol": condition.protocol_version,
+        }
+        # a rule that came later is part of the id where it is in force
+        usual = Condition().texts()
+        later = {n: text for n, text in condition.texts().items() if n not in _IN_ID}
+        values |= {name: text for name, text in later.items() if text != usual[name]}
+        return digest(values)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -1,14 +1,16 @@
-"""Declarative definitions: emotions, corpora, pairs, suites, the protocol, hyper-parameters.
+"""Declarative definitions: emotions, corpora, pairs, suites, conditions.
 
 Nothing here reads a file or touches an array.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -33,11 +35,15 @@ DEFAULT_FEATURES = "minimal"
 """The built-in feature set that the suite `dev` prefers (results/leaderboards/features.md)."""
 
 FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
-"""The classes of the option `fixed4`."""
+"""The classes of `Condition.classes` "fixed4"."""
+
+CLEAN = "clean"
+"""The text of a target that is not corrupted."""
 
 Shots = int | Literal["all"]
-Normalisation = Literal["corpus", "speaker", "source", "none"]
+Normalisation = Literal["corpus", "speaker", "source", "none", "estimated-speakers"]
 Setting = Literal["transductive", "inductive", "held-out"]
+Classes = Literal["shared", "fixed4"]
 Gender = Literal["female", "male", "other", ""]
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
@@ -60,11 +66,22 @@ class CorpusSpec(_Definition):
         licence: licence note, shown by `list corpora`.
         citation: how to cite it.
         synthetic: made by a speech synthesiser; marked wherever it is shown.
+        verified: the definition was checked against the real corpus, file by file; else it rests
+            on descriptions of it.
         folders: names under which the folder is usually kept (hints for the search).
+        in_folder: recognised only in a folder of one of these names, or below it: the pattern
+            alone would match other corpora.
         pattern: regular expression matched in full against the POSIX path relative to the
             corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
-            `text` and `gender` (a word that begins with f or m). A file that ends in `.wav` or
+            `text`, `gender` (a word that begins with f or m) and `emotion_again` (a second label
+            in the same path, which must mean the same emotion). A file that ends in `.wav` or
             `.flac` and does not match is an error.
+        table: a CSV table of the labels, relative to the corpus folder, for corpora whose file
+            names do not hold them; in place of `pattern`.
+        columns: of that table: `path`, `speaker`, `emotion`, and optionally `gender` and `text`,
+            each with the name that the corpus gives it.
+        recordings: where the paths of the table lie, relative to the corpus folder; `{path}`
+            stands for the cell, as in `Audios/{path}`.
         labels: the corpus's own label to one of `EMOTIONS`.
         excluded: the corpus's own labels that are left out on purpose, each with the reason.
         ignored: regular expressions of relative paths (extension included) left out on
@@ -81,8 +98,13 @@ class CorpusSpec(_Definition):
     licence: str
     citation: str
     synthetic: bool = False
+    verified: bool = True
     folders: tuple[str, ...] = ()
+    in_folder: bool = False
     pattern: str = ""
+    table: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    recordings: str = "{path}"
     labels: dict[str, str] = Field(default_factory=dict)
     excluded: dict[str, str] = Field(default_factory=dict)
     ignored: dict[str, str] = Field(default_factory=dict)
@@ -136,38 +158,53 @@ class Pair:
 
 
 class Suite(_Definition):
-    """A named set of pairs: all ordered pairs of some corpora.
+    """A named set of ordered pairs of corpora.
 
     Attributes:
         name: `bcro`.
-        corpora: corpus codes, in the order of the table.
+        corpora: corpus codes, in the order of the table; empty for all that are at hand.
         use: what the suite is for.
+        kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
+            of corpora of one language.
+        targets: the corpora that are targets; empty for all.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
 
     name: str
     corpora: tuple[str, ...]
     use: str
+    kind: Literal["cross-lingual", "same-language"] = "cross-lingual"
+    targets: tuple[str, ...] = ()
     not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _targets_are_corpora(self) -> Self:
+        for code in self.targets:
+            if code not in self.corpora:
+                raise ValueError(f"target {code!r} is not among the corpora of suite {self.name}")
+        return self
+
     def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
-        """All ordered pairs, source by source.
+        """All ordered pairs whose target is among `targets`, source by source.
 
         Args:
             normalisation: corpora listed in `not_under` for it are left out.
         """
         out = self.not_under.get(normalisation, ())
         codes = [code for code in self.corpora if code not in out]
-        return tuple(Pair(s, t) for s in codes for t in codes if s != t)
+        targets = [code for code in codes if not self.targets or code in self.targets]
+        return tuple(Pair(s, t) for s in codes for t in targets if s != t)
 
 
-def classes_of(source: CorpusSpec, target: CorpusSpec, *, fixed4: bool = False) -> tuple[str, ...]:
-    """The classes of a pair: the emotions that both corpora have.
+def classes_of(
+    source: CorpusSpec, target: CorpusSpec, *, classes: Classes = "shared"
+) -> tuple[str, ...]:
+    """The classes of a pair, the same both ways.
 
     Args:
         source: one corpus.
-        target: the other; the result is the same both ways.
-        fixed4: keep only anger, fear, happiness, sadness.
+        target: the other.
+        classes: as in `Condition`.
 
     Returns:
         Emotions in the order of `EMOTIONS`.
@@ -176,47 +213,123 @@ def classes_of(source: CorpusSpec, target: CorpusSpec, *, fixed4: bool = False) 
         SpecError: fewer than two are left.
     """
     shared = [emotion for emotion in source.emotions if emotion in target.emotions]
-    classes = tuple(e for e in shared if not fixed4 or e in FIXED_FOUR)
-    if len(classes) < 2:
+    found = tuple(e for e in shared if classes == "shared" or e in FIXED_FOUR)
+    if len(found) < 2:
         raise SpecError(
-            f"{source.code} and {target.code} share {len(classes)} emotion(s) {list(classes)}; "
+            f"{source.code} and {target.code} share {len(found)} emotion(s) {list(found)}; "
             "a pair needs at least two"
         )
-    return classes
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """The rules that all methods of one table share (docs/protocol.md).
+class Condition:
+    """The rules that all rows of one table share (docs/protocol.md).
+
+    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
 
     Attributes:
-        features: name of the feature set.
+        suite: name of the suite; empty where it is not chosen yet.
+        features: feature set, or the sets of the languages; nothing else is part of the name.
+        alignment: how sets that differ by language are aligned; empty where all corpora share one.
+        corruption: of the target, `noise:10`; empty for clean speech.
         normalisation: whose statistics the z-scores use.
         setting: `transductive`, or `inductive` (half of the target's speakers adapt, the other
             half is scored, and the other way round), or `held-out` (a fifth of the source's
-            labels is kept back and scored: for model selection, never in a table).
+            labels is scored instead: for model selection, never in a table).
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
-        fixed4: only anger, fear, happiness, sadness.
-        selection: how hyper-parameters were chosen; `default` is the shipped defaults.
+        classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
+            fear, happiness, sadness).
+        unlabelled: codes of further corpora whose speech is used without labels.
+        selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
+        shots: labelled utterances of each class.
+        protocol_version: of the rules of docs/protocol.md.
     """
 
+    suite: str = ""
     features: str = DEFAULT_FEATURES
+    alignment: str = ""
+    corruption: str = ""
     normalisation: Normalisation = "corpus"
     setting: Setting = "transductive"
     prior: str = "natural"
-    fixed4: bool = False
+    classes: Classes = "shared"
+    unlabelled: tuple[str, ...] = ()
     selection: str = "default"
+    shots: Shots = 5
+    protocol_version: int = PROTOCOL_VERSION
 
     def __post_init__(self) -> None:
         allowed: dict[str, tuple[str, ...]] = {
-            "normalisation": ("corpus", "speaker", "source", "none"),
-            "setting": ("transductive", "inductive", "held-out"),
+            "normalisation": get_args(Normalisation),
+            "setting": get_args(Setting),
+            "classes": get_args(Classes),
         }
         for field, names in allowed.items():
             value = getattr(self, field)
             if value not in names:
                 raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
         self.concentration()
+
+    @property
+    def title(self) -> str:
+        """Suite, shots and setting, as in the heading of a table."""
+        suite = self.suite if self.classes == "shared" else f"{self.suite}:{self.classes}"
+        shots = "1 shot" if self.shots == 1 else f"{self.shots} shots"
+        return f"{suite}, {shots}, {self.setting}"
+
+    @property
+    def features_label(self) -> str:
+        """Features, alignment and corruption in one text, which enters the ids of trials."""
+        aligned = f", aligned by {self.alignment}" if self.alignment else ""
+        target = f", target {self.corruption}" if self.corruption else ""
+        return f"{self.features}{aligned}{target}"
+
+    def order(self) -> tuple[Any, ...]:
+        """Sort key of tables: suite, classes, then field by field; shots by number, `all` last."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["shots"] = 1 << 62 if self.shots == "all" else self.shots
+        first = values.pop("suite"), values.pop("classes") != "shared"
+        return (*first, *values.values())
+
+    def replace(self, **changes: Any) -> Condition:
+        """The same condition with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def texts(self) -> dict[str, str]:
+        """Every field as text, by its name: codes joined by `+`, clean speech as `clean`."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values |= {"unlabelled": "+".join(self.unlabelled), "corruption": self.corruption or CLEAN}
+        return {name: str(value) for name, value in values.items()}
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Condition:
+        """The condition that `texts` wrote; fields that are left out have their defaults.
+
+        Raises:
+            SpecError: a value is not allowed.
+        """
+        values: dict[str, Any] = dict(texts)
+        if "unlabelled" in values:
+            values["unlabelled"] = tuple(filter(None, values["unlabelled"].split("+")))
+        if values.get("corruption") == CLEAN:
+            values["corruption"] = ""
+        if "shots" in values:
+            values["shots"] = parse_shots(values["shots"])
+        if "protocol_version" in values:
+            if not values["protocol_version"].isdecimal():
+                raise SpecError(f"protocol version {values['protocol_version']!r} is no number")
+            values["protocol_version"] = int(values["protocol_version"])
+        return cls(**values)
+
+    def matches(self, wanted: Mapping[str, str]) -> bool:
+        """Whether the condition has the values that a user asks for.
+
+        Args:
+            wanted: name of a field to its value in the form of `texts`.
+        """
+        own = self.texts()
+        return all(own[name] == value for name, value in wanted.items())
 
     def concentration(self) -> float | None:
         """The Dirichlet concentration of the target prior; None where it is natural.
@@ -267,13 +380,48 @@ FAMILIES = {
 }
 
 
+# Two-letter codes, each with the ISO 639-2 and 639-3 codes of the same language, or of the standard
+# variety of a macrolanguage: fra and fre are fr, cmn is zh.
+_CODES = (
+    "af:afr am:amh ar:ara,arb as:asm az:aze,azj be:bel bg:bul bn:ben bo:bod,tib bs:bos ca:cat "
+    "cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng eo:epo es:spa et:est,ekk eu:eus,baq "
+    "fa:fas,per,pes,prs fi:fin fr:fra,fre ga:gle gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv hu:hun "
+    "hy:hye,arm id:ind ig:ibo is:isl,ice it:ita ja:jpn jv:jav ka:kat,geo kk:kaz km:khm kn:kan "
+    "ko:kor ky:kir lb:ltz lo:lao lt:lit lv:lav,lvs mk:mkd,mac ml:mal mn:mon,khk mr:mar "
+    "ms:msa,may,zsm mt:mlt my:mya,bur nb:nob ne:nep,npi nl:nld,dut nn:nno no:nor or:ori,ory pa:pan "
+    "pl:pol ps:pus pt:por qu:que ro:ron,rum ru:rus rw:kin sd:snd si:sin sk:slk,slo sl:slv so:som "
+    "sq:sqi,alb,als sr:srp sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur "
+    "tt:tat ug:uig uk:ukr ur:urd uz:uzb,uzn vi:vie wo:wol xh:xho yi:yid,ydd yo:yor zh:zho,chi,cmn "
+    "zu:zul"
+)
+_TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:].split(",")}
+
+
+def canonical_language(tag: str) -> str:
+    """One spelling for a language tag: `FRA-ca` is `fr-CA`.
+
+    Args:
+        tag: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
+    """
+    primary, *rest = tag.replace("_", "-").split("-")
+    primary = primary.lower()
+    regions = (part.upper() if len(part) == 2 else part for part in rest)
+    return "-".join((_TWO_LETTERS.get(primary, primary), *regions))
+
+
+def same_language(one: str, other: str) -> bool:
+    """Whether two tags name one language, wherever it is spoken (`pt-BR` and `por` do)."""
+    first, second = (canonical_language(tag).partition("-")[0] for tag in (one, other))
+    return first == second
+
+
 def family(language: str) -> str:
     """The family of a language; the language itself where none is listed.
 
     Args:
         language: BCP 47 tag, such as `de` or `pt-BR`.
     """
-    base = language.partition("-")[0].lower()
+    base = canonical_language(language).partition("-")[0]
     for name, members in FAMILIES.items():
         if base in members:
             return name

@@ -1,8 +1,9 @@
-"""Methods by name: found by reading their files, imported only when used.
+"""Methods by name: read from their files, imported only when used.
 
-A method is one file of `methods/` (or of a folder named in `CLSER_METHODS`) with one class
-under `@register("name", version=1)`. Names, versions and first lines are read with `ast`, so
-that listing imports nothing.
+A method is one file with one class under `@register("name", version=1)`: in `methods/`, in a folder
+named in `CLSER_METHODS`, a file given to `add_plugin`, or a module that an installed distribution
+names under the entry point `clser_bench.methods`. Names, versions and first lines are read with
+`ast`, so that listing imports no method.
 """
 
 from __future__ import annotations
@@ -11,18 +12,26 @@ import ast
 import dataclasses
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.hashing import digest
+from clser_bench.hyperparameters import hyper
 
 T = TypeVar("T", bound=type)
 
+ENTRY_POINTS = "clser_bench.methods"
+"""The group under which a distribution names modules, one method a module."""
+
+_PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
 _EXTRA = "clser_bench_extra_methods"
 
 
@@ -51,6 +60,7 @@ class Entry:
     ablation: bool = False
 
 
+@dataclass_transform(field_specifiers=(hyper,), kw_only_default=True, frozen_default=True)
 def register(
     name: str,
     *,
@@ -58,7 +68,10 @@ def register(
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     ablations: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[T], T]:
-    """Register a method class under a literal name.
+    """Register a method class under a literal name and make it a frozen dataclass.
+
+    A class may change the default of an inherited hyper-parameter alone, as in
+    `learning_rate: float = 3e-4`; range, grid and explanation stay.
 
     Args:
         name: what users write on the command line; a literal, since `list` reads it unexecuted.
@@ -69,12 +82,57 @@ def register(
     """
 
     def mark(cls: T) -> T:
-        cls.registered_name = name  # type: ignore[attr-defined]
-        cls.version = version  # type: ignore[attr-defined]
-        cls.presets = {**(presets or {}), **(ablations or {})}  # type: ignore[attr-defined]
+        inherited = getattr(cls, "__dataclass_fields__", {})
+        for key in inherited.keys() & vars(cls).get("__annotations__", {}).keys():
+            value = vars(cls).get(key, dataclasses.MISSING)
+            if value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field):
+                setattr(
+                    cls, key, dataclasses.field(default=value, metadata=inherited[key].metadata)
+                )
+        made: Any = dataclass(frozen=True, kw_only=True)(cls)
+        made.registered_name = name
+        made.version = version
+        made.presets = {**(presets or {}), **(ablations or {})}
         return cls
 
     return mark
+
+
+def add_plugin(path: Path | str) -> str:
+    """Make the method of a file known to this process and to those that it starts.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The registered name.
+
+    Raises:
+        SpecError: there is no such file, it registers nothing, or the name is taken.
+    """
+    file = Path(path).resolve()
+    name = read_method(file).name
+    known = os.environ.get(_PLUGINS, "").split(os.pathsep)
+    if str(file) not in known:
+        before = os.environ.get(_PLUGINS)
+        os.environ[_PLUGINS] = os.pathsep.join(filter(None, (*known, str(file))))
+        try:
+            entries()
+        except SpecError:
+            os.environ[_PLUGINS] = before or ""
+            raise
+    return name
+
+
+def read_method(file: Path) -> Entry:
+    """The method that a file registers, without its presets.
+
+    Raises:
+        SpecError: there is no such file, or it does not register one method.
+    """
+    if not file.is_file():
+        raise SpecError(f"{file}: there is no such file")
+    return _read(file, _module_of(file))[0]
 
 
 def entries() -> dict[str, Entry]:
@@ -83,7 +141,7 @@ def entries() -> dict[str, Entry]:
     Raises:
         SpecError: a file does not parse or registers nothing, or a name is taken twice.
     """
-    return dict(_entries(os.environ.get("CLSER_METHODS", "")))
+    return dict(_entries(os.environ.get("CLSER_METHODS", ""), os.environ.get(_PLUGINS, "")))
 
 
 def expand(words: Iterable[str]) -> tuple[str, ...]:
@@ -158,8 +216,87 @@ def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     return cls(**values)
 
 
+def template(name: str, kind: Literal["fitted", "trained"]) -> str:
+    """The text of a first method file, which passes the checks of the contract.
+
+    Args:
+        name: to register: lower-case words joined by hyphens.
+        kind: nearest class mean, or a network with the entropy of the target as a second term.
+
+    Raises:
+        SpecError: the name is no such name, or is taken.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise SpecError(f"method name '{name}': write lower-case words joined by hyphens")
+    if name in entries():
+        raise SpecError(f"'{name}' is registered by {entry(name).file}")
+    title = "".join(word.capitalize() for word in name.split("-"))
+    return _TEMPLATES[kind].replace("NAME", name).replace("Title", title)
+
+
+_TEMPLATES = {
+    "fitted": '''"""Nearest class mean: say in one line what the method does.
+
+Reference: authors, title, venue, year, with equation or algorithm numbers.
+
+Departures: what differs from the paper, or none.
+"""
+
+import numpy as np
+
+from clser_bench.plugin import Fitted, Problem, hyper, register
+
+
+@register("NAME", version=1)
+class Title(Fitted):
+    """Scores are negative distances to the class means of the labelled source."""
+
+    uses = ("labelled",)
+    deterministic = True
+
+    sharpness: float = hyper(
+        1.0, low=0.1, high=100.0, log=True, grid=(0.3, 1.0, 3.0), about="factor of the distances"
+    )
+
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
+        x, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
+        means = np.stack([x[y == k].mean(axis=0) for k in range(len(problem.classes))])
+        target = problem.target.summary[problem.scored].astype(np.float64)
+        return -self.sharpness * np.linalg.norm(target[:, None] - means, axis=-1)
+''',
+    "trained": '''"""Entropy minimisation: say in one line what the method does.
+
+Reference: authors, title, venue, year, with equation or algorithm numbers.
+
+Departures: what differs from the paper, or none.
+"""
+
+from torch import Tensor
+
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
+
+
+@register("NAME", version=1)
+class Title(Trained):
+    """Cross-entropy of the labelled source plus the entropy of the target's predictions."""
+
+    uses = ("labelled", "target")
+    control = {"entropy_weight": 0.0}
+
+    entropy_weight: float = hyper(
+        0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0), about="factor of the target's entropy"
+    )
+
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
+        logits = network(batch.target).log_softmax(dim=-1)
+        return emotion - self.entropy_weight * (logits.exp() * logits).sum(dim=-1).mean()
+''',
+}
+
+
 @functools.lru_cache(maxsize=8)
-def _entries(extra: str) -> tuple[tuple[str, Entry], ...]:
+def _entries(folders: str, plugins: str) -> tuple[tuple[str, Entry], ...]:
     package = importlib.import_module("clser_bench.methods")
     files = [
         (file, f"{package.__name__}.{file.stem}")
@@ -167,33 +304,57 @@ def _entries(extra: str) -> tuple[tuple[str, Entry], ...]:
         for file in sorted(Path(folder).glob("*.py"))
         if not file.name.startswith("_")
     ]
-    for folder in filter(None, extra.split(os.pathsep)):
+    for folder in filter(None, folders.split(os.pathsep)):
         if not Path(folder).is_dir():
             raise SpecError(f"CLSER_METHODS names '{folder}', which is no folder")
-        files += [(file, f"{_EXTRA}.{file.stem}") for file in sorted(Path(folder).glob("*.py"))]
-    found: dict[str, Entry] = {}
-    for file, module in files:
+        found = sorted(Path(folder).resolve().glob("*.py"))
+        files += [(file, _module_of(file)) for file in found if not file.name.startswith("_")]
+    files += [
+        (Path(file), _module_of(Path(file))) for file in filter(None, plugins.split(os.pathsep))
+    ]
+    for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        files.append((_origin(point), point.module))
+    known: dict[str, Entry] = {}
+    for file, module in dict(files).items():
         for item in _read(file, module):
-            if item.name in found:
+            if item.name in known:
                 raise SpecError(
-                    f"'{item.name}' is registered by {found[item.name].file} and {file}"
+                    f"'{item.name}' is registered by {known[item.name].file} and {file}"
                 )
-            found[item.name] = item
-    return tuple(sorted(found.items()))
+            known[item.name] = item
+    return tuple(sorted(known.items()))
+
+
+def _module_of(file: Path) -> str:
+    """A name of its own: a process imports a module name once, whatever folder it came from."""
+    return f"{_EXTRA}.{file.stem}_{digest(str(file))[:12]}"
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> Path:
+    try:
+        spec = importlib.util.find_spec(point.module)
+    except ImportError as error:
+        raise SpecError(f"entry point {point.name} = '{point.value}': {error}") from error
+    if spec is None or not spec.origin:
+        raise SpecError(f"entry point {point.name} = '{point.value}': there is no such module")
+    return Path(spec.origin)
 
 
 def _read(file: Path, module: str) -> list[Entry]:
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+        tree = ast.parse(file.read_bytes(), filename=str(file))
     except SyntaxError as error:
         raise SpecError(f"{file}: line {error.lineno}: {error.msg}") from error
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{file}: cannot be read as Python ({error})") from error
     summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     calls = [
         call
         for node in tree.body
         if isinstance(node, ast.ClassDef)
         for call in node.decorator_list
-        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "register"
+        if isinstance(call, ast.Call)
+        and getattr(call.func, "id", getattr(call.func, "attr", "")) == "register"
     ]
     if len(calls) != 1:
         raise SpecError(
@@ -203,7 +364,7 @@ def _read(file: Path, module: str) -> list[Entry]:
         name = ast.literal_eval(calls[0].args[0])
         options = {word.arg: ast.literal_eval(word.value) for word in calls[0].keywords}
         version = int(options["version"])
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise SpecError(
             f"{file}: the arguments of @register must be literals with a version"
         ) from error
@@ -233,5 +394,12 @@ def _import(found: Entry) -> Any:
             raise SpecError(f"{found.file}: cannot be imported as Python")
         module = importlib.util.module_from_spec(spec)
         sys.modules[found.module] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            del sys.modules[found.module]
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            # Whatever a stranger's file raises, SystemExit too, is that file's fault.
+            raise SpecError(f"{found.file}: importing it raised {error!r}") from error
     return sys.modules[found.module]

@@ -1,6 +1,8 @@
 """The boundary: corpora in, problems without answers and answers without problems out.
 
-Draws of labelled utterances, speaker folds of the inductive setting, held-out source labels.
+Draws of labelled utterances, speaker folds of the inductive setting, held-out source labels. A
+recording that both corpora of a pair have is a target only: it is no row of the source, neither
+labelled nor unlabelled.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
-from clser_bench.protocol import EMOTIONS, Protocol, Shots
+from clser_bench.protocol import EMOTIONS, Condition, Shots
 
 Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
 """`tables(source, target, rows)`: the normalised tables of both sides of a pair.
@@ -46,7 +48,7 @@ def build(
     classes: Sequence[str],
     shots: Shots,
     seed: int,
-    protocol: Protocol,
+    condition: Condition,
     tables: Tables,
 ) -> tuple[Fold, ...]:
     """Make the problem of a pair and a draw, and its answer key.
@@ -60,25 +62,26 @@ def build(
         classes: the pair's emotions, in the order of class indices.
         shots: labelled utterances per class, or `all`.
         seed: number of the draw.
-        protocol: its setting and target prior are honoured here, its normalisation by `tables`.
+        condition: its setting and target prior are honoured here, its normalisation by `tables`.
         tables: gives the normalised feature tables.
 
     Returns:
         One fold, or the two of the inductive setting: in each, one half of the speakers is
         adapted to and the other is scored. In the setting `held-out` a fifth of the labelled
-        source utterances is kept back and scored, nothing of the target: there the target's table
+        source utterances is held out and scored, nothing of the target: there the target's table
         has the source's rows below its own.
 
     Raises:
         CorpusError: a class has too few utterances, or a half of the speakers has none.
     """
-    labelled = draw(source, classes=classes, shots=shots, seed=seed)
-    everything, _ = labelled_rows(source, classes)
-    rows = target_rows(target, classes=classes, seed=seed, protocol=protocol)
+    shared = np.flatnonzero(np.isin(source.contents, target.contents)).astype(np.int64)
+    labelled = draw(source, classes=classes, shots=shots, seed=seed, without=shared)
+    everything = np.setdiff1d(labelled_rows(source, classes)[0], shared)
+    rows = target_rows(target, classes=classes, seed=seed, condition=condition)
     names = tuple(classes)
-    if protocol.setting == "held-out":
+    if condition.setting == "held-out":
         source_table, both = tables(source, target, None)
-        train, kept = hold_out(labelled, source=source.spec.code, seed=seed)
+        train, held_out = holdout(labelled, source=source.spec.code, seed=seed)
         problem = Problem(
             classes=names,
             source=source_table,
@@ -86,12 +89,12 @@ def build(
             labelled=train,
             unlabelled=np.setdiff1d(everything, train.rows),
             adapt=rows,
-            scored=len(target.utterances) + np.sort(kept.rows),
+            scored=len(target.utterances) + np.sort(held_out.rows),
         )
-        return (Fold(problem=problem, key=_answers(source, np.sort(kept.rows), names)),)
+        return (Fold(problem=problem, key=_answers(source, np.sort(held_out.rows), names)),)
     folds = []
-    for adapt, scored, known in _parts(target, rows, protocol):
-        source_table, target_table = tables(source, target, known)
+    for adapt, scored, allowed in _parts(target, rows, condition):
+        source_table, target_table = tables(source, target, allowed)
         problem = Problem(
             classes=names,
             source=source_table,
@@ -105,7 +108,7 @@ def build(
     return tuple(folds)
 
 
-def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: Protocol) -> Rows:
+def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, condition: Condition) -> Rows:
     """The rows of a target that take part in a pair.
 
     With the prior `dirichlet:A`, class shares are drawn from a symmetric Dirichlet distribution
@@ -119,7 +122,7 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: 
         target: the corpus.
         classes: the pair's emotions.
         seed: number of the draw; of no effect where the prior is natural.
-        protocol: its prior is honoured.
+        condition: its prior is honoured.
 
     Returns:
         Ascending rows [m].
@@ -135,7 +138,7 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, protocol: 
             f"{target.spec.title} ({target.spec.code}) in {target.root} has no utterance of "
             f"{', '.join(absent)}; complete the corpus or leave it out"
         )
-    concentration = protocol.concentration()
+    concentration = condition.concentration()
     if concentration is None:
         return rows
     kept = _thinned(counts, _weights(target.spec.code, classes, seed, concentration))
@@ -168,11 +171,13 @@ def _thinned(counts: Rows, shares: npt.NDArray[np.float64]) -> Rows:
     return kept
 
 
-def _parts(target: Corpus, rows: Rows, protocol: Protocol) -> list[tuple[Rows, Rows, Rows | None]]:
+def _parts(
+    target: Corpus, rows: Rows, condition: Condition
+) -> list[tuple[Rows, Rows, Rows | None]]:
     """For each fold: rows to adapt to, rows to score, rows whose statistics may be used."""
-    if protocol.setting == "transductive":
+    if condition.setting == "transductive":
         return [(rows, rows, None)]
-    first, second = (np.isin(target.speakers, sorted(half)) for half in halves(target))
+    first, second = (np.isin(target.speakers, sorted(half)) for half in speaker_folds(target))
     parts: list[tuple[Rows, Rows, Rows | None]] = []
     for adapts, scores in ((first, second), (second, first)):
         adapt, scored = rows[adapts[rows]], rows[scores[rows]]
@@ -195,18 +200,29 @@ def _answers(target: Corpus, scored: Rows, classes: tuple[str, ...]) -> AnswerKe
     )
 
 
-def draw(corpus: Corpus, *, classes: Sequence[str], shots: Shots, seed: int) -> Labelled:
+_NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
+
+
+def draw(
+    corpus: Corpus,
+    *,
+    classes: Sequence[str],
+    shots: Shots,
+    seed: int,
+    without: Rows = _NO_ROWS,
+) -> Labelled:
     """Draw the labelled utterances of a source.
 
     For each (corpus, class, seed) there is one permutation of the class's utterances; the
     first k are the shots. So a draw with fewer shots lies within one with more, and none
-    depends on the method, the target or the other classes.
+    depends on the method, the other classes, or the target (but for `without`).
 
     Args:
         corpus: the source.
         classes: the pair's emotions, in the order of class indices.
         shots: utterances per class, or `all`.
         seed: number of the draw; of no effect with `all`.
+        without: rows that may not be drawn [m]; the order of the others is the same.
 
     Returns:
         Class by class in the order drawn; with `all`, by row.
@@ -214,11 +230,13 @@ def draw(corpus: Corpus, *, classes: Sequence[str], shots: Shots, seed: int) -> 
     Raises:
         CorpusError: a class has fewer utterances than shots, or none at all.
     """
-    _refuse_scarce(corpus, classes, 1 if shots == "all" else shots)
+    _refuse_scarce(corpus, classes, 1 if shots == "all" else shots, without)
     if shots == "all":
         rows, y = labelled_rows(corpus, classes)
-        return Labelled(rows, y)
-    drawn = [permuted(corpus, emotion, "draw", seed)[:shots] for emotion in classes]
+        kept = ~np.isin(rows, without)
+        return Labelled(rows[kept], y[kept])
+    orders = [permuted(corpus, emotion, "draw", seed) for emotion in classes]
+    drawn = [rows[~np.isin(rows, without)][:shots] for rows in orders]
     return Labelled(np.concatenate(drawn), np.repeat(np.arange(len(classes)), shots))
 
 
@@ -252,19 +270,21 @@ def permuted(corpus: Corpus, emotion: str, purpose: str, seed: int) -> Rows:
     return generator(purpose, corpus.spec.code, emotion, seed).permutation(rows)
 
 
-def _refuse_scarce(corpus: Corpus, classes: Sequence[str], least: int) -> None:
-    counts = {emotion: int(np.sum(corpus.emotions == emotion)) for emotion in classes}
+def _refuse_scarce(corpus: Corpus, classes: Sequence[str], least: int, without: Rows) -> None:
+    emotions = np.delete(corpus.emotions, without)
+    counts = {emotion: int(np.sum(emotions == emotion)) for emotion in classes}
     scarce = [f"{emotion} has {count}" for emotion, count in counts.items() if count < least]
     if scarce:
         raise CorpusError(
             f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}: {least} labelled "
-            f"utterances per class are asked for, but {', '.join(scarce)}; "
+            f"utterances per class are asked for, but {', '.join(scarce)}"
+            f"{' once those that the target has too are left out' if len(without) else ''}; "
             f"{'ask for fewer shots' if min(counts.values()) else 'complete the corpus'}, "
             "or take a pair without the class"
         )
 
 
-def halves(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
+def speaker_folds(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
     """Split the speakers into two halves, each gender as evenly as it goes.
 
     The split depends on the corpus's code and speakers only, so that all methods, sources and
@@ -280,7 +300,7 @@ def halves(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
     Raises:
         CorpusError: there is only one speaker.
     """
-    genders = {utterance.speaker: utterance.gender for utterance in corpus.utterances}
+    genders = dict(zip(corpus.speakers.tolist(), corpus.genders.tolist(), strict=True))
     if len(genders) < 2:
         raise CorpusError(
             f"{corpus.spec.title} ({corpus.spec.code}) has one speaker; the inductive setting "
@@ -295,14 +315,14 @@ def halves(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
 
 
 SHARE = 5
-"""One label in so many is kept back."""
+"""One label in so many is held out."""
 
 LEAST_SHOTS = 10
 """Below this a class would be judged by one utterance: `source-risk` and the like do not apply."""
 
 
-def hold_out(labelled: Labelled, *, source: str, seed: int) -> tuple[Labelled, Labelled]:
-    """Part labelled utterances into those to train on and those kept back.
+def holdout(labelled: Labelled, *, source: str, seed: int) -> tuple[Labelled, Labelled]:
+    """Part labelled utterances into those to train on and those held out.
 
     Args:
         labelled: of a draw.
@@ -312,13 +332,13 @@ def hold_out(labelled: Labelled, *, source: str, seed: int) -> tuple[Labelled, L
     Returns:
         The rest, in its order; and a fifth of each class, rounded down but at least one of two.
     """
-    kept = np.zeros(len(labelled.y), dtype=bool)
+    held_out = np.zeros(len(labelled.y), dtype=bool)
     for label in np.unique(labelled.y):
         members = np.flatnonzero(labelled.y == label)
         count = max(len(members) // SHARE, int(len(members) > 1))
         order = generator("held out", source, int(label), seed).permutation(members)
-        kept[order[:count]] = True
+        held_out[order[:count]] = True
     return (
-        Labelled(labelled.rows[~kept], labelled.y[~kept]),
-        Labelled(labelled.rows[kept], labelled.y[kept]),
+        Labelled(labelled.rows[~held_out], labelled.y[~held_out]),
+        Labelled(labelled.rows[held_out], labelled.y[held_out]),
     )

@@ -12,49 +12,24 @@ and number of classes: close to the batch size for its 36 rows and 31 or 65 clas
 would be about 13 times ours for 64 rows and 5 classes, which is more than the grid reaches.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.uncertainty import batch_nuclear_norm
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Phase, Prior, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("bnm", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Bnm(Trained):
     """Cross-entropy of emotions minus the nuclear norm of the target's predictions."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "norm_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"norm_weight": 0.0}
+    uses = ("labelled", "target")
+    assumes_prior = "uniform"
 
     norm_weight: float = hyper(
-        1.0, low=0.0, high=100.0, about="lambda, factor of the nuclear norm per utterance"
+        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of the norm"
     )
 
-    @property
-    def assumes_prior(self) -> Prior:
-        """Uniform: among certain predictions the norm prefers classes of equal size."""
-        return "uniform"
-
-    def phases(self) -> tuple[Phase, ...]:
-        """One step, without the unlabelled source."""
-        return (Phase(sees=("labelled", "target")),)
-
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch minus the target's nuclear norm."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion - self.norm_weight * batch_nuclear_norm(network(batch.target))

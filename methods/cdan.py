@@ -14,24 +14,23 @@ learning rate follows the shared schedule; it and the weight of the adversary (1
 chosen on the suite `dev` (results/selection), for each of the two forms.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.discrepancy import domain_loss, entropy, multilinear_map
 from clser_bench.nn.gradient import reverse_gradient
 from clser_bench.nn.ramps import sigmoid_ramp
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Shape, State, Trained, View
+from clser_bench.plugin import (
+    HIDDEN,
+    Batch,
+    Shape,
+    SharedClassifier,
+    Trained,
+    cross_entropy,
+    hyper,
+    join,
+    register,
+)
 
 
 class ConditionalAdversary(SharedClassifier):
@@ -47,38 +46,28 @@ class ConditionalAdversary(SharedClassifier):
     version=1,
     presets={"cdan-e": {"entropy_weights": True, "adversary_weight": 0.1, "learning_rate": 1e-3}},
 )
-@dataclass(frozen=True, kw_only=True)
 class Cdan(Trained):
     """Conditional domain-adversarial network."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "adversary_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"adversary_weight": 0.0}
 
-    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     adversary_weight: float = hyper(
-        0.3, low=0.0, high=10.0, about="factor of the domain loss on the features"
+        0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the ramp")
-    entropy_weights: bool = hyper(
-        False, choices=(False, True), about="certain utterances weigh more in the domain loss"
-    )
+    entropy_weights: bool = hyper(False, about="certain utterances weigh more in the domain loss")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with an emotion head and a conditional domain classifier."""
         return ConditionalAdversary(shape.d, shape.f, shape.c)
 
-    def loss(
-        self, network: ConditionalAdversary, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
-        together = zip(batch.labelled, batch.source, batch.target, strict=True)
-        embedding = network.embed(View(*map(torch.cat, together)))
+    def loss(self, network: ConditionalAdversary, batch: Batch) -> Tensor:
+        embedding = network.embed(join(batch.labelled, batch.source, batch.target))
         logits = network.head(embedding)
-        emotion = functional.cross_entropy(logits[: len(batch.y)], batch.y)
+        emotion = cross_entropy(logits[: len(batch.y)], batch.y)
         both, scores = embedding[len(batch.y) :], logits[len(batch.y) :]
-        strength = self.adversary_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
+        strength = self.adversary_weight * sigmoid_ramp(
+            self.ramp, batch.progress, dtype=emotion.dtype
+        )
         # The classes condition the adversary; its gradient reaches the features alone.
         joint = multilinear_map(both, scores.softmax(dim=-1).detach())
         domains = network.domain(reverse_gradient(joint, strength)).squeeze(-1)

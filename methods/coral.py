@@ -9,40 +9,34 @@ rows instead of a support vector machine. The ridge (1 in the paper) and C were 
 `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import recolouring
-from clser_bench.train.contract import Fitted
 
 
-@register("coral", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("coral", version=2)
 class Coral(Fitted):
     """CORAL on summaries."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "ridge": (0.1, 1.0, 10.0),
-        "strength": (2e-3, 0.01, 0.05, 0.2),
-    }
-
-    ridge: float = hyper(10.0, low=1e-6, high=1e6, log=True, about="added to the variances")
-    strength: float = hyper(2e-3, low=1e-6, high=1e6, log=True, about="C of the classifier")
+    front = "axes"
+    ridge: float = hyper(
+        10.0, low=1e-6, high=1e6, log=True, grid=(1.0, 10.0, 100.0), about="added to the variances"
+    )
+    strength: float = hyper(
+        0.01,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(2e-3, 0.01, 0.05),
+        about="C of the classifier",
+    )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Recolour the labelled rows, fit, return log-probabilities [n, c]."""
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         colour = recolouring(sides.source, sides.target, self.ridge)
         moved = (sides.known - sides.source.mean(axis=0)) @ colour + sides.target.mean(axis=0)
         return logistic_scores(

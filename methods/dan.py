@@ -15,41 +15,24 @@ The weight (1 in the authors' code) and the learning rate were chosen on the sui
 (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import multi_kernel_mmd
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("dan", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Dan(Trained):
     """Cross-entropy of emotions plus MK-MMD of the embedding and of the class scores."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "mmd_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"mmd_weight": 0.0}
 
-    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    mmd_weight: float = hyper(0.1, low=0.0, high=100.0, about="lambda, factor of each layer's MMD")
+    mmd_weight: float = hyper(
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of each MMD"
+    )
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch plus the MMD of two layers."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         mmd = multi_kernel_mmd(source, target)
         mmd = mmd + multi_kernel_mmd(network.head(source), network.head(target))

@@ -9,23 +9,23 @@ follows the shared schedule; the domain classifier sees the whole source, labell
 The weight of the adversary (1 in the paper) was chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.gradient import reverse_gradient
 from clser_bench.nn.ramps import sigmoid_ramp
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Shape, State, Trained, View
+from clser_bench.plugin import (
+    HIDDEN,
+    Batch,
+    Shape,
+    SharedClassifier,
+    Trained,
+    cross_entropy,
+    hyper,
+    join,
+    register,
+)
 
 
 class DomainAdversary(SharedClassifier):
@@ -37,31 +37,26 @@ class DomainAdversary(SharedClassifier):
 
 
 @register("dann", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Dann(Trained):
     """Domain-adversarial neural network."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "adversary_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"adversary_weight": 0.0}
 
     adversary_weight: float = hyper(
-        0.1, low=0.0, high=10.0, about="factor of the domain loss on the features"
+        0.1, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the domain loss"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the paper's ramp")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with an emotion head and a domain classifier."""
         return DomainAdversary(shape.d, shape.f, shape.c)
 
-    def loss(self, network: DomainAdversary, batch: Batch, carry: State, progress: float) -> Tensor:
-        """Cross-entropy of emotions plus that of domains behind a reversed gradient."""
-        together = zip(batch.labelled, batch.source, batch.target, strict=True)
-        embedding = network.embed(View(*map(torch.cat, together)))
+    def loss(self, network: DomainAdversary, batch: Batch) -> Tensor:
+        embedding = network.embed(join(batch.labelled, batch.source, batch.target))
         known, both = embedding[: len(batch.y)], embedding[len(batch.y) :]
-        emotion = functional.cross_entropy(network.head(known), batch.y)
-        weight = self.adversary_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
+        emotion = cross_entropy(network.head(known), batch.y)
+        weight = self.adversary_weight * sigmoid_ramp(
+            self.ramp, batch.progress, dtype=emotion.dtype
+        )
         scores = network.domain(reverse_gradient(both, weight)).squeeze(-1)
         truth = torch.zeros_like(scores)
         truth[len(batch.source.summary) :] = 1

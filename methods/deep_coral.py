@@ -11,38 +11,22 @@ one number for all pairs, chosen on the suite `dev` (results/selection), where 0
 the six that the authors used on Office-31, was worse.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import coral
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("deep-coral", version=1)
-@dataclass(frozen=True, kw_only=True)
 class DeepCoral(Trained):
     """Cross-entropy of emotions plus the CORAL loss of the class scores."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "coral_weight": (0.03, 0.2, 0.8, 3.0),
-    }
+    control = {"coral_weight": 0.0}
 
-    coral_weight: float = hyper(0.2, low=0.0, high=1e4, about="lambda, factor of the CORAL loss")
+    coral_weight: float = hyper(
+        0.2, low=0.0, high=1e4, grid=(0.03, 0.2, 0.8, 3.0), about="lambda, factor of the CORAL loss"
+    )
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch plus the CORAL loss."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.coral_weight * coral(network(batch.source), network(batch.target))

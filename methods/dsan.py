@@ -14,47 +14,31 @@ The weight (0.5 in the authors' code) and the learning rate were chosen on the s
 (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import local_mmd
 from clser_bench.nn.ramps import sigmoid_ramp
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("dsan", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Dsan(Trained):
     """Cross-entropy of emotions plus LMMD of the embedding."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "lmmd_weight": (0.05, 0.15, 0.5, 1.5),
-    }
+    control = {"lmmd_weight": 0.0}
 
-    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    lmmd_weight: float = hyper(0.15, low=0.0, high=100.0, about="factor of LMMD after the ramp")
+    lmmd_weight: float = hyper(
+        0.15, low=0.0, high=100.0, grid=(0.05, 0.15, 0.5, 1.5), about="of LMMD after the ramp"
+    )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the authors' ramp")
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch plus the ramped LMMD."""
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         known, rest = network.embed(batch.labelled), network.embed(batch.source)
         target = network.embed(batch.target)
         scores = network.head(known)
-        emotion = functional.cross_entropy(scores, batch.y)
+        emotion = cross_entropy(scores, batch.y)
         labels = functional.one_hot(batch.y, scores.shape[-1]).to(scores.dtype)
         lmmd = local_mmd(
             torch.cat([known, rest]),
@@ -62,5 +46,5 @@ class Dsan(Trained):
             torch.cat([labels, network.head(rest).softmax(dim=-1)]),
             network.head(target).softmax(dim=-1),
         )
-        weight = self.lmmd_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
+        weight = self.lmmd_weight * sigmoid_ramp(self.ramp, batch.progress, dtype=emotion.dtype)
         return emotion + weight * lmmd

@@ -15,88 +15,49 @@ prediction). Reconstructed likewise: the pseudo-label of an utterance is the lik
 the mean score of itself and its neighbours; the head stays as the source left it, only features
 are adapted. Lambda and beta were chosen on the suite `dev`
 (results/selection), the temperature and the number of neighbours here. The
-banks are renewed every `bank_every` steps instead of at each; utterances to keep away from are
+banks are renewed every `update_every` steps instead of at each; utterances to keep away from are
 the bank's entries of the batch, not all of the bank. The shared backbone, optimiser, budget and
 its schedule; the source model sees the labelled utterances only.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.contrastive import (
     concentration,
     neighbour_contrast,
     neighbourhood,
     supervised_contrast,
 )
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Described, Phase, Prior, State, Trained
+from clser_bench.plugin import (
+    Batch,
+    SharedClassifier,
+    Snapshot,
+    SourceFree,
+    State,
+    hyper,
+    register,
+)
 
 
-@register("ecan", version=1)
-@dataclass(frozen=True, kw_only=True)
-class Ecan(Trained):
+@register("ecan", version=2)
+class Ecan(SourceFree):
     """Emotion-aware contrastive adaptation network."""
 
-    note: ClassVar[str] = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "neighbour_weight": (0.1, 1.0),
-        "class_weight": (0.1, 1.0),
-    }
-
-    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    neighbour_weight: float = hyper(0.1, low=0.0, high=100.0, about="lambda, factor of L_ncl")
-    class_weight: float = hyper(0.1, low=0.0, high=100.0, about="beta, factor of L_scl")
+    control = {"source_percent": 99}
+    assumes_prior = "uniform"
+    keeps = "the sum of three losses and the two banks; each formula is a reconstruction"
+    note = "ECAN: terms reconstructed from summaries of the paper (arXiv 2401.12925)"
+    neighbour_weight: float = hyper(
+        0.1, low=0.0, high=100.0, grid=(0.1, 1.0), about="lambda, factor of L_ncl"
+    )
+    class_weight: float = hyper(
+        0.1, low=0.0, high=100.0, grid=(0.1, 1.0), about="beta, factor of L_scl"
+    )
     temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau of both contrasts")
     neighbours: int = hyper(5, low=1, high=1000, about="nearest target utterances")
-    source_percent: int = hyper(50, low=1, high=99, about="of the steps, on the source alone")
-    bank_every: int = hyper(20, low=1, high=100_000, about="steps between two looks at the target")
 
-    @property
-    def assumes_prior(self) -> Prior:
-        """Uniform: L_div balances the predictions."""
-        return "uniform"
-
-    @property
-    def refresh_every(self) -> int:
-        """The banks are renewed."""
-        return self.bank_every
-
-    def phases(self) -> tuple[Phase, ...]:
-        """First the source without the target, then the target without the source."""
-        change = self.source_percent / 100
-        return (
-            Phase(loss="source_loss", stop=change, sees=("labelled",)),
-            Phase(
-                loss="target_loss",
-                trains=("backbone",),
-                start=change,
-                reset_optimiser=True,
-                sees=("target",),
-            ),
-        )
-
-    def source_loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch."""
-        return functional.cross_entropy(network(batch.labelled), batch.y)
-
-    def target_loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
+    def target_loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         """L_div + lambda L_ncl + beta L_scl."""
         u = network.embed(batch.target)
         state = batch.state
@@ -110,15 +71,9 @@ class Ecan(Trained):
         spread = concentration(network.head(u))
         return spread + self.neighbour_weight * local + self.class_weight * between
 
-    def refresh(
-        self,
-        labelled: Described,
-        y: Tensor,
-        target: Described,
-        progress: float,
-        rng: np.random.Generator,
-    ) -> State:
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
         """The bank's features of each row and its neighbours, and pseudo-labels from the scores."""
+        target = snapshot.target
         near = neighbourhood(target.embedding, target.scores, count=self.neighbours)
         return {
             "row": torch.arange(len(near.label)),

@@ -13,47 +13,30 @@ with an adversary, is left out. The weight (1 in the paper) and the learning rat
 the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.discrepancy import joint_mmd
 from clser_bench.nn.ramps import sigmoid_ramp
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("jan", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Jan(Trained):
     """Cross-entropy of emotions plus JMMD of embedding and class probabilities."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "jmmd_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"jmmd_weight": 0.0}
 
-    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    jmmd_weight: float = hyper(0.1, low=0.0, high=100.0, about="factor of JMMD after the ramp")
+    jmmd_weight: float = hyper(
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of JMMD after the ramp"
+    )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the paper's ramp")
     bandwidth: float = hyper(
         1.68, low=0.01, high=100.0, log=True, about="of the softmax's kernel, squared distance"
     )
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch plus the ramped JMMD."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
         source, target = network.embed(batch.source), network.embed(batch.target)
         p, q = network.head(source).softmax(dim=-1), network.head(target).softmax(dim=-1)
-        weight = self.jmmd_weight * sigmoid_ramp(self.ramp, progress, dtype=emotion.dtype)
+        weight = self.jmmd_weight * sigmoid_ramp(self.ramp, batch.progress, dtype=emotion.dtype)
         return emotion + weight * joint_mmd(source, target, p, q, self.bandwidth)

@@ -12,42 +12,34 @@ classifier is the benchmark's logistic regression instead of nearest neighbour. 
 chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import STRENGTH, logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import covariance, mean_gaps, transfer_components
-from clser_bench.train.contract import Fitted
 
 
-@register("jda", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("jda", version=2)
 class Jda(Fitted):
     """JDA with a linear kernel on summaries."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "dimension": (10, 20, 40),
-        "regularisation": (0.01, 0.1, 1.0, 10.0),
-    }
-
-    dimension: int = hyper(20, low=1, high=10_000, about="components, at most")
-    regularisation: float = hyper(10.0, low=1e-6, high=1e6, log=True, about="lambda of the paper")
+    front = "axes"
+    dimension: int = hyper(100, low=1, high=10_000, grid=(20, 40, 100), about="components, at most")
+    regularisation: float = hyper(
+        100.0,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(10.0, 30.0, 100.0, 1000.0),
+        about="lambda of the paper",
+    )
     strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
     rounds: int = hyper(10, low=0, high=1000, about="times that pseudo-labels are made, at most")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Alternate components and pseudo-labels, return log-probabilities [n, c]."""
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         scatter = covariance(np.concatenate([sides.source, sides.target]))
         mean = sides.source.mean(axis=0)
         label: np.ndarray | None = None

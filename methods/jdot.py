@@ -12,23 +12,14 @@ distances alone, as in skada's `solve_jdot_classification`; few rounds. alpha (1
 paper) and C were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import ot
 from jaxtyping import Float, Int
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import Sides, sides_of
 from clser_bench.shallow.transport import balanced_masses, scaled_distances
-from clser_bench.train.contract import Fitted, Prior
 
 PIVOTS = 10_000_000
 """Most steps of the network simplex; a thousand rows need some ten thousand."""
@@ -36,26 +27,28 @@ LEAST = 1e-6
 """Shares of a label below this are left out of the fit."""
 
 
-@register("jdot", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("jdot", version=2)
 class Jdot(Fitted):
     """JDOT with logistic regression on summaries."""
 
+    assumes_prior = "uniform"
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "alpha": (1.0, 10.0, 100.0, 1000.0),
-        "strength": (2e-3, 0.01, 0.05),
-    }
-
+    front = "axes"
     alpha: float = hyper(
-        1000.0, low=1e-6, high=1e6, log=True, about="weight of distances, the largest being one"
+        10.0,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(1.0, 10.0, 100.0),
+        about="weight of distances, the largest being one",
     )
-    strength: float = hyper(0.01, low=1e-6, high=1e6, log=True, about="C of the classifier")
+    strength: float = hyper(
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+    )
     rounds: int = hyper(5, low=1, high=1000, about="alternations of plan and classifier, at most")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Alternate plan and classifier, return log-probabilities [n, c]."""
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         rows = np.concatenate([sides.target, sides.scored])
         cost = self.alpha * scaled_distances(sides.known, sides.target)
         # Nothing is predicted yet: the first plan follows the distances alone.
@@ -82,11 +75,6 @@ class Jdot(Fitted):
             strength=self.strength,
             weights=labels[row, label],
         )
-
-    @property
-    def assumes_prior(self) -> Prior:
-        """Uniform: every emotion transports the same mass."""
-        return "uniform"
 
 
 def transported_labels(

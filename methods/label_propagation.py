@@ -8,57 +8,47 @@ Departures: W joins each utterance with its nearest neighbours (weight one, made
 instead of all by a Gaussian, whose width says little in some hundred dimensions and which costs
 a dense matrix; rows of F are normalised to sum to one; utterances that were not in the graph get
 the mean of their nearest neighbours' rows (scikit-learn's way; the paper has none). alpha (0.99 in
-the paper) and that the rest of the source is in the graph were chosen on the suite `dev`
-(results/selection).
+the paper), the number of neighbours and that the rest of the source is not in the graph were chosen
+on the suite `wide` (results/selection/defaults.md).
 """
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from sklearn.semi_supervised import LabelSpreading
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, Problem, hyper, register
+from clser_bench.shallow.sides import places, sides_of
 
 ITERATIONS = 10_000
 TOLERANCE = 1e-6
 
 
-@register("label-propagation", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("label-propagation", version=2)
 class LabelPropagation(Fitted):
     """scikit-learn's LabelSpreading on summaries of the labelled source and the target."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "alpha": (0.2, 0.9, 0.99),
-        "neighbours": (7, 20),
-        "unlabelled_source": (False, True),
-    }
-
-    alpha: float = hyper(0.9, low=0.01, high=0.99, about="share that comes from the neighbours")
-    neighbours: int = hyper(7, low=1, high=10_000, about="of an utterance in the graph")
+    front = "axes"
+    alpha: float = hyper(
+        0.2, low=0.01, high=0.99, grid=(0.2, 0.5, 0.9), about="the neighbours' share"
+    )
+    neighbours: int = hyper(
+        100, low=1, high=10_000, grid=(20, 100), about="of an utterance in the graph"
+    )
     unlabelled_source: bool = hyper(
-        True, choices=(False, True), about="whether the rest of the source is in the graph"
+        False, grid=(False, True), about="whether the rest of the source is in the graph"
     )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Spread the labels, return the share of each class [n, c]."""
-        known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        target = problem.target.summary[problem.adapt]
-        parts = [known, target]
+        sides = sides_of(problem, front=self.front)
+        y, size = sides.y, len(sides.y) + len(sides.target)
+        parts = [sides.known, sides.target]
         if self.unlabelled_source:
-            parts.append(problem.source.summary[problem.unlabelled])
-        # In float32 the square of a large distance would overflow.
-        x = np.concatenate(parts).astype(np.float64)
+            parts.append(sides.source[sides.unlabelled])
+        x = np.concatenate(parts)
         model = LabelSpreading(
             kernel=functools.partial(neighbour_graph, count=self.neighbours),
             alpha=self.alpha,
@@ -66,22 +56,14 @@ class LabelPropagation(Fitted):
             tol=TOLERANCE,
         )
         model.fit(x, np.concatenate([y, np.full(len(x) - len(y), -1)]))
-        scores = np.zeros((len(problem.scored), len(problem.classes)))
-        found = model.label_distributions_[len(y) : len(y) + len(target)]
-        scores[:, model.classes_] = self._of_scored(model, found, problem)
-        return scores
-
-    def _of_scored(self, model: Any, found: np.ndarray, problem: Problem) -> np.ndarray:
-        # Positions among the rows that were adapted to; -1 for rows that were not.
-        place = {row: position for position, row in enumerate(problem.adapt.tolist())}
-        at = np.array([place.get(row, -1) for row in problem.scored.tolist()])
-        shares: np.ndarray = found[at]
-        if (new := at < 0).any():
-            rows = problem.target.summary[problem.scored[new]].astype(np.float64)
+        shares = model.label_distributions_[len(y) : size][places(problem)]
+        if (new := places(problem) < 0).any():
             # Where no label has reached any neighbour, scikit-learn divides zero by zero.
             with np.errstate(invalid="ignore"):
-                shares[new] = np.nan_to_num(model.predict_proba(rows))
-        return shares
+                shares[new] = np.nan_to_num(model.predict_proba(sides.scored[new]))
+        scores = np.zeros((len(shares), sides.classes))
+        scores[:, model.classes_] = shares
+        return scores
 
 
 def neighbour_graph(a: np.ndarray, b: np.ndarray, *, count: int) -> Any:

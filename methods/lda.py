@@ -4,38 +4,44 @@ Reference: Fisher's discriminant as in scikit-learn's LinearDiscriminantAnalysis
 solver); shrinkage s gives the covariance (1 - s) S + s (tr S / f) I within the classes.
 
 Departures: the classes' priors are uniform, so that uneven labelled classes weigh alike, as the
-balanced class weights of `logistic` have it. The suite `dev` (results/selection) chose s = 1, which
-leaves the nearest class mean.
+balanced class weights of `logistic` have it. At s = 1 it is the nearest class mean.
+`lda-balanced` rescales the target's scores so that the classes' shares in the rows to adapt to are
+uniform, as `logistic-balanced` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from clser_bench.errors import NotApplicableError
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
-from clser_bench.shallow.sides import sides_of
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, NotApplicableError, Part, Prior, Problem, hyper, register
+from clser_bench.shallow.classifier import balanced_scores, discriminant_scores
+from clser_bench.shallow.sides import present_scores, sides_of
 
 
-@register("lda", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("lda", version=2, presets={"lda-balanced": {"balanced": True}})
 class Lda(Fitted):
-    """scikit-learn's LinearDiscriminantAnalysis on z-scored summaries."""
+    """Shrunken linear discriminant."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "shrinkage": (0.01, 0.03, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-    }
 
-    shrinkage: float = hyper(1.0, low=0.0, high=1.0, about="s, toward a multiple of the identity")
+    shrinkage: float = hyper(
+        0.8,
+        low=0.0,
+        high=1.0,
+        grid=(0.1, 0.3, 0.6, 0.8, 0.9, 0.95, 1.0),
+        about="s, toward a multiple of the identity",
+    )
+    balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")
+
+    @property
+    def uses(self) -> tuple[Part, ...]:
+        """The target's share of each class too, where the scores are balanced."""
+        return ("labelled", "target") if self.balanced else ("labelled",)
+
+    @property
+    def assumes_prior(self) -> Prior:
+        """Uniform where the scores are balanced."""
+        return "uniform" if self.balanced else "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Fit on the labelled rows, return the discriminants [n, c].
@@ -44,20 +50,13 @@ class Lda(Fitted):
             NotApplicableError: no class has two labelled utterances, so there is no covariance.
         """
         sides = sides_of(problem)
-        present, counts = np.unique(sides.y, return_counts=True)
-        scores = np.zeros((len(sides.scored), sides.classes))
-        if len(present) < 2:
-            return scores
-        if counts.max() < 2:
+        present, y, counts = np.unique(sides.y, return_inverse=True, return_counts=True)
+        if len(present) > 1 and counts.max() < 2:
             raise NotApplicableError(
                 "needs two labelled utterances of a class for a covariance; give more shots"
             )
-        model = LinearDiscriminantAnalysis(
-            solver="lsqr", shrinkage=self.shrinkage, priors=np.full(len(present), 1 / len(present))
-        )
-        found = model.fit(sides.known, sides.y).decision_function(sides.scored)
-        if len(present) == 2:
-            found = np.stack([-found, found], axis=1)
-        scores[:] = found.min() - 1
-        scores[:, present] = found
-        return scores
+        rows = np.concatenate([sides.scored, sides.target])
+        found = discriminant_scores(sides.known, y, rows, shrinkage=self.shrinkage)
+        scored, target = np.split(found, [len(sides.scored)])
+        scores = balanced_scores(scored, target) if self.balanced else scored
+        return present_scores(scores, present, sides.classes)

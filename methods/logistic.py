@@ -8,44 +8,34 @@ the rows to adapt to are uniform (Sinkhorn steps): knowledge about the target th
 does not use, and the row that a method which balances its assignments has to beat.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Part, Prior, Problem, hyper, register
 from clser_bench.shallow.classifier import (
     ITERATIONS,
     STRENGTH,
     balanced_scores,
     logistic_scores,
 )
-from clser_bench.train.contract import Fitted, Prior
 
 
 @register("logistic", version=2, presets={"logistic-balanced": {"balanced": True}})
-@dataclass(frozen=True, kw_only=True)
 class Logistic(Fitted):
     """scikit-learn's LogisticRegression on z-scored summaries."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "strength": (3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0),
-    }
-
     strength: float = hyper(
-        STRENGTH, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty"
+        STRENGTH,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(3e-4, 1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0),
+        about="C, inverse of the L2 penalty",
     )
     iterations: int = hyper(ITERATIONS, low=1, high=100_000, about="most iterations of L-BFGS")
-    balanced: bool = hyper(False, choices=(False, True), about="balance the target's scores")
+    balanced: bool = hyper(False, about="balance the target's scores")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Fit on the labelled rows, return log-probabilities [n, c]."""
         rows = np.concatenate([problem.scored, problem.adapt])
         scores = logistic_scores(
             problem.source.summary[problem.labelled.rows],
@@ -59,6 +49,9 @@ class Logistic(Fitted):
         return balanced_scores(scored, adapted) if self.balanced else scored
 
     @property
+    def uses(self) -> tuple[Part, ...]:
+        return ("labelled", "target") if self.balanced else ("labelled",)
+
+    @property
     def assumes_prior(self) -> Prior:
-        """Uniform where the scores are balanced."""
         return "uniform" if self.balanced else "none"

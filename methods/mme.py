@@ -13,79 +13,51 @@ and schedule; one learning rate for backbone and classifier, the paper's differ.
 here their sum is one step.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.nn.gradient import reverse_gradient
-from clser_bench.nn.information import cosine_logits
+from clser_bench.nn.heads import CosineClassifier
 from clser_bench.nn.uncertainty import mean_entropy
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained, View
-
-
-class Prototypes(SharedClassifier):
-    """The shared backbone with a prototype per class; the method divides by its temperature."""
-
-    def __init__(self, d: int, f: int, c: int) -> None:
-        super().__init__(d, f, c)
-        self.head = nn.Linear(HIDDEN, c, bias=False)
-        nn.init.xavier_normal_(self.head.weight)
-
-    def classify(self, embedding: Tensor, temperature: Tensor | float) -> Tensor:
-        """Class scores of embeddings."""
-        return cosine_logits(embedding, self.head.weight, temperature)
+from clser_bench.plugin import (
+    Batch,
+    Embedded,
+    Shape,
+    Support,
+    Trained,
+    View,
+    cross_entropy,
+    hyper,
+    join,
+    register,
+)
 
 
 @register("mme", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Mme(Trained):
     """Minimax entropy."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "entropy_weight": (0.03, 0.1, 0.3, 1.0),
-    }
+    control = {"entropy_weight": 0.0}
+    uses = ("labelled", "target")
+    keeps = "the minimax game; no labelled target utterance pulls the prototypes"
 
-    entropy_weight: float = hyper(0.1, low=0.0, high=10.0, about="lambda, factor of the entropy")
+    entropy_weight: float = hyper(
+        0.1, low=0.0, high=10.0, grid=(0.03, 0.1, 0.3, 1.0), about="lambda, factor of the entropy"
+    )
     temperature: float = hyper(0.05, low=1e-3, high=10.0, log=True, about="T of the classifier")
 
     def network(self, shape: Shape) -> nn.Module:
-        """The shared backbone with prototypes."""
-        return Prototypes(shape.d, shape.f, shape.c)
+        return CosineClassifier(shape.d, shape.f, shape.c)
 
-    def phases(self) -> tuple[Phase, ...]:
-        """One, without the unlabelled source."""
-        return (Phase(sees=("labelled", "target")),)
-
-    def loss(self, network: Prototypes, batch: Batch, carry: State, progress: float) -> Tensor:
-        """Cross-entropy of the source minus the target's entropy behind a reversed gradient."""
-        together = zip(batch.labelled, batch.target, strict=True)
-        embedding = network.embed(View(*map(torch.cat, together)))
+    def loss(self, network: CosineClassifier, batch: Batch) -> Tensor:
+        embedding = network.embed(join(batch.labelled, batch.target))
         known, target = embedding[: len(batch.y)], embedding[len(batch.y) :]
-        emotion = functional.cross_entropy(network.classify(known, self.temperature), batch.y)
+        emotion = cross_entropy(network.classify(known, self.temperature), batch.y)
         unsure = mean_entropy(network.classify(reverse_gradient(target, 1.0), self.temperature))
         return emotion - self.entropy_weight * unsure
 
-    def describe(
-        self,
-        network: Prototypes,
-        labelled: View,
-        y: Tensor,
-        view: View,
-        carry: State,
-        *,
-        target: bool,
-    ) -> Described:
+    def embed(
+        self, network: CosineClassifier, view: View, support: Support, *, target: bool
+    ) -> Embedded:
         """Embeddings and the scores at the method's temperature."""
         embedding = network.embed(view)
-        return Described(embedding, network.classify(embedding, self.temperature))
+        return Embedded(embedding, network.classify(embedding, self.temperature))

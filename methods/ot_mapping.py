@@ -12,43 +12,38 @@ the suite `dev` (results/selection), where the paper validates them per problem;
 the benchmark's logistic regression instead of nearest neighbour.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import STRENGTH, logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.transport import barycentres, class_regularised_plan, scaled_distances
-from clser_bench.train.contract import Fitted, Prior
 
 
-@register("ot", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("ot", version=2)
 class Transported(Fitted):
     """Class-regularised entropic optimal transport on summaries."""
 
+    assumes_prior = "uniform"
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "entropy": (1e-3, 3e-3, 0.01, 0.03),
-        "group": (0.0, 0.1, 1.0),
-    }
-
-    entropy: float = hyper(0.03, low=1e-3, high=1e3, log=True, about="weight of the entropy")
-    group: float = hyper(0.1, low=0.0, high=1e3, about="weight of the class regulariser")
+    front = "axes"
+    entropy: float = hyper(
+        0.03,
+        low=1e-3,
+        high=1e3,
+        log=True,
+        grid=(1e-3, 3e-3, 0.01, 0.03),
+        about="weight of the entropy",
+    )
+    group: float = hyper(
+        0.1, low=0.0, high=1e3, grid=(0.0, 0.1, 1.0), about="weight of the class regulariser"
+    )
     strength: float = hyper(STRENGTH, low=1e-6, high=1e6, log=True, about="C of the classifier")
     rounds: int = hyper(10, low=1, high=1000, about="times that transport is solved")
     iterations: int = hyper(100, low=1, high=1_000_000, about="most Sinkhorn steps of a round")
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Transport the labelled rows, fit, return log-probabilities [n, c]."""
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         plan = class_regularised_plan(
             scaled_distances(sides.known, sides.target),
             sides.y,
@@ -65,8 +60,3 @@ class Transported(Fitted):
             classes=sides.classes,
             strength=self.strength,
         )
-
-    @property
-    def assumes_prior(self) -> Prior:
-        """Uniform: every emotion transports the same mass."""
-        return "uniform"

@@ -13,48 +13,26 @@ tenths). alpha_f (3 in the paper) and the learning rate were chosen on the suite
 (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.nn.consistency import linear_ramp, pseudo_label_loss
-from clser_bench.problem import Value
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Phase, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("pseudo-label", version=1)
-@dataclass(frozen=True, kw_only=True)
 class PseudoLabel(Trained):
     """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "pseudo_weight": (0.1, 0.3, 1.0, 3.0),
-    }
+    control = {"pseudo_weight": 0.0}
+    uses = ("labelled", "target")
 
-    learning_rate: float = hyper(3e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
     pseudo_weight: float = hyper(
-        1.0, low=0.0, high=100.0, about="alpha_f, factor of the pseudo-labels' loss in the end"
+        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )
     ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
     ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")
 
-    def phases(self) -> tuple[Phase, ...]:
-        """One, without the unlabelled source."""
-        return (Phase(sees=("labelled", "target")),)
-
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch plus alpha(t) times that of the pseudo-labels."""
-        emotion = functional.cross_entropy(network(batch.labelled), batch.y)
-        ramp = linear_ramp(progress, self.ramp_start, self.ramp_length, dtype=emotion.dtype)
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        emotion = cross_entropy(network(batch.labelled), batch.y)
+        ramp = linear_ramp(batch.progress, self.ramp_start, self.ramp_length, dtype=emotion.dtype)
         return emotion + self.pseudo_weight * ramp * pseudo_label_loss(network(batch.target))

@@ -12,57 +12,45 @@ are made anew every round, as in the paper, and the classifier is fitted from sc
 and the weight of pseudo-labels (1 in the paper) were chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import balanced_scores, logistic_scores
-from clser_bench.train.contract import Fitted, Prior
+from clser_bench.shallow.sides import sides_of
 
 
-@register("self-training", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("self-training", version=2)
 class SelfTraining(Fitted):
     """Rounds of balanced pseudo-labels and logistic regression."""
 
+    assumes_prior = "uniform"
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "strength": (2e-3, 0.01, 0.05, 0.2),
-        "pseudo_weight": (0.1, 0.3, 1.0),
-    }
-
+    front = "axes"
     strength: float = hyper(
-        2e-3, low=1e-6, high=1e6, log=True, about="C, inverse of the L2 penalty"
+        0.01,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(2e-3, 0.01, 0.05),
+        about="C, inverse of the L2 penalty",
     )
     pseudo_weight: float = hyper(
-        0.1, low=0.0, high=100.0, about="of an utterance with a pseudo-label, a labelled one's is 1"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.03, 0.1, 0.3), about="of a pseudo-label"
     )
     rounds: int = hyper(5, low=0, high=100, about="times that pseudo-labels are made")
     last_share: float = hyper(
         1.0, low=0.0, high=1.0, about="share of each class's pseudo-labels in the last round"
     )
 
-    @property
-    def assumes_prior(self) -> Prior:
-        """The scores are balanced over the classes."""
-        return "uniform"
-
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Run the rounds, return balanced log-probabilities [n, c]."""
-        known, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        target = problem.target.summary[problem.adapt]
+        sides = sides_of(problem, front=self.front)
+        known, y = sides.known, sides.y
         # In an order of their own, so that the order of the table does not matter to the last
         # digits of a fit, nor to ties between equally sure utterances.
-        target = target[np.lexsort(target.T)]
+        target = sides.target[np.lexsort(sides.target.T)]
         x, labels, weights = known, y, np.ones(len(y))
         for number in range(1, self.rounds + 1):
             scores = self._scores(x, labels, weights, target, len(problem.classes))
@@ -72,7 +60,7 @@ class SelfTraining(Fitted):
             x = np.concatenate([known, target[chosen]])
             labels = np.concatenate([y, label[chosen]])
             weights = np.concatenate([np.ones(len(y)), np.full(len(chosen), self.pseudo_weight)])
-        both = np.concatenate([target, problem.target.summary[problem.scored]])
+        both = np.concatenate([target, sides.scored])
         scores = self._scores(x, labels, weights, both, len(problem.classes))
         # Balanced over the rows to adapt to: scored rows may be others.
         return balanced_scores(scores[len(target) :], scores[: len(target)])

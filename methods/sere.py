@@ -16,11 +16,7 @@ answer is read from the organised field (balanced, pulled prototypes), not from 
 prototypes alone.
 """
 
-from __future__ import annotations
-
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -28,15 +24,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clser_bench.hyperparameters import hyper
 from clser_bench.nn import resonance as irf
 from clser_bench.nn.alignment import principal_axes
 from clser_bench.nn.resonator import Resonator
-from clser_bench.problem import Problem, Table, Value
-from clser_bench.registry import register
+from clser_bench.plugin import (
+    Batch,
+    Embedded,
+    Prior,
+    Problem,
+    Shape,
+    Snapshot,
+    State,
+    Support,
+    Table,
+    Trained,
+    View,
+    cross_entropy,
+    hyper,
+    register,
+    rows_view,
+)
 from clser_bench.shallow.transport import transported_classes
-from clser_bench.train.contract import Batch, Described, Phase, Prior, Shape, State, Trained, View
-from clser_bench.train.gather import rows_view
 
 
 class Anchor(NamedTuple):
@@ -66,19 +74,14 @@ class Anchor(NamedTuple):
         "sere-adaptive": {"adaptive": True},
     },
 )
-@dataclass(frozen=True, kw_only=True)
 class Sere(Trained):
     """SERE, with its ablations as presets."""
 
-    inputs_instants: ClassVar[bool] = True
-    note: ClassVar[str] = "SERE: equations reconstructed from the abstract (arXiv 2604.07417)"
+    uses = ("labelled", "target")
+    inputs_instants = True
+    note = "SERE: equations reconstructed from the abstract (arXiv 2604.07417)"
 
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (1e-4, 3e-4, 1e-3),
-        "whitening": (0.25, 0.5),
-        "irf_instances": (0.0, 0.5),
-    }
-    spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {
+    spaces: ClassVar[dict[str, dict[str, str]]] = {
         "irf": {
             "irf_temperature": "0.03:0.3",
             "irf_highlight": "0.03:1",
@@ -101,17 +104,23 @@ class Sere(Trained):
         },
     }
 
-    learning_rate: float = hyper(3e-4, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
+    learning_rate: float = hyper(
+        3e-4, low=1e-6, high=1.0, log=True, grid=(1e-4, 3e-4, 1e-3), about="of Adam, at the start"
+    )
+    weight_decay: float = 0.0
+    input_dropout: float = 0.0
     steps: int = hyper(50, low=1, high=100_000, about="optimiser steps (batches)")
     target_batch: int = hyper(96, low=2, high=65536, about="target utterances")
     embedding: int = hyper(64, low=2, high=4096, about="size of the embedding")
-    principal_start: bool = hyper(True, choices=(False, True), about="start from principal axes")
-    whitening: float = hyper(0.5, low=0.0, high=1.0, about="power w of the axes' variances")
+    principal_start: bool = hyper(True, about="start from principal axes")
+    whitening: float = hyper(
+        0.5, low=0.0, high=1.0, grid=(0.25, 0.5), about="power w of the axes' variances"
+    )
     dynamic: float = hyper(0.3, low=0.0, high=10.0, about="weight of the instants at the start")
     gain: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="factor inside tanh")
-    heterogeneous: bool = hyper(True, choices=(False, True), about="a map of each language")
-    adaptive: bool = hyper(False, choices=(False, True), about="learn the temperatures")
-    field: bool = hyper(True, choices=(False, True), about="IRF; else mean pooling and q = p")
+    heterogeneous: bool = hyper(True, about="a map of each language")
+    adaptive: bool = hyper(False, about="learn the temperatures")
+    field: bool = hyper(True, about="IRF; else mean pooling and q = p")
     language_decay: float = hyper(1.0, low=0.0, high=1e4, about="L2 of the language-specific maps")
     irf_temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau")
     irf_highlight: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau_h")
@@ -119,13 +128,17 @@ class Sere(Trained):
     irf_coupling: float = hyper(0.3, low=0.0, high=1.0, about="kappa")
     irf_neighbours: int = hyper(10, low=1, high=10_000, about="n")
     irf_sharpness: float = hyper(1.0, low=0.1, high=10.0, log=True, about="power of q")
-    averaged: bool = hyper(False, choices=(False, True), about="average prototypes over steps")
+    averaged: bool = hyper(False, about="average prototypes over steps")
     irf_momentum: float = hyper(0.9, low=0.0, high=0.999, about="of that average")
     irf_scope: str = hyper("target", choices=("batch", "target"), about="what is organised")
     irf_every: int = hyper(25, low=1, high=100_000, about="steps between organising the target")
     irf_start_share: float = hyper(0.2, low=0.01, high=1.0, about="most confident share at first")
     irf_instances: float = hyper(
-        0.5, low=0.0, high=1.0, about="omega, share of met instances in the first prototypes"
+        0.5,
+        low=0.0,
+        high=1.0,
+        grid=(0.0, 0.5),
+        about="omega, share of met instances in the first prototypes",
     )
     irf_transport: float = hyper(
         0.03, low=1e-3, high=1e3, log=True, about="entropy of the instances' resonance"
@@ -151,10 +164,6 @@ class Sere(Trained):
     def refresh_every(self) -> int:
         """The whole target is organised where the scope says so."""
         return self.irf_every if self.irf_scope == "target" and self.field else 0
-
-    def phases(self) -> tuple[Phase, ...]:
-        """One; the rest of the source is not used."""
-        return (Phase(sees=("labelled", "target")),)
 
     def network(self, shape: Shape) -> nn.Module:
         """The resonator."""
@@ -200,18 +209,16 @@ class Sere(Trained):
             return {}
         return {"c": torch.zeros(network.classes, self.embedding, dtype=network.dtype)}
 
-    def update_carry(self, network: Resonator, carry: State, batch: Batch) -> State:
+    def update_carry(self, network: Resonator, batch: Batch) -> State:
         """Move the average toward the batch's prototypes."""
         c = self._anchor(network, batch.labelled, batch.y, {}).prototypes
-        return {"c": self.irf_momentum * carry["c"] + (1 - self.irf_momentum) * c}
+        return {"c": self.irf_momentum * batch.carry["c"] + (1 - self.irf_momentum) * c}
 
-    def loss(self, network: Resonator, batch: Batch, carry: State, progress: float) -> Tensor:
+    def loss(self, network: Resonator, batch: Batch) -> Tensor:
         """L_sup + ramp (lambda_p L_proto + lambda_d L_dual) of step 5."""
-        anchor = self._anchor(network, batch.labelled, batch.y, carry)
+        anchor = self._anchor(network, batch.labelled, batch.y, batch.carry)
         tau = self.irf_temperature * network.factor(0, target=False)
-        supervised = functional.cross_entropy(
-            irf.cosine(anchor.embedding, anchor.prototypes) / tau, batch.y
-        )
+        supervised = cross_entropy(irf.cosine(anchor.embedding, anchor.prototypes) / tau, batch.y)
         v = self._embed(network, batch.target, anchor.rough, target=True)
         logits = irf.cosine(v, anchor.prototypes)
         logits = logits / (self.irf_temperature * network.factor(0, target=True))
@@ -221,23 +228,16 @@ class Sere(Trained):
         weight = torch.cat([torch.ones_like(anchor.classes[:, 0]), w])
         known = torch.cat([anchor.classes, q])
         dual = irf.dual_resonance(u, known, weight, self.irf_temperature)
-        risen = torch.as_tensor((progress - self.ramp_start) / self.ramp_length, dtype=proto.dtype)
-        ramp = risen.clamp(0, 1)
+        risen = (batch.progress - self.ramp_start) / self.ramp_length
+        ramp = torch.as_tensor(risen, dtype=proto.dtype).clamp(0, 1)
         triple = supervised + ramp * (self.prototype_weight * proto + self.dual_weight * dual)
         return triple + self.language_decay * network.specific_size()
 
-    def refresh(
-        self,
-        labelled: Described,
-        y: Tensor,
-        target: Described,
-        progress: float,
-        rng: np.random.Generator,
-    ) -> State:
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
         """Organise the whole target; the least confident rows of each class wait."""
-        q = self._field(labelled, y, target).assignments
+        q = self._field(snapshot).assignments
         confidence, label = q.max(dim=-1)
-        share = self.irf_start_share + (1 - self.irf_start_share) * progress
+        share = self.irf_start_share + (1 - self.irf_start_share) * snapshot.progress
         weight = torch.zeros_like(confidence)
         for k in range(q.shape[-1]):
             members = torch.nonzero(label == k).squeeze(-1)
@@ -246,34 +246,28 @@ class Sere(Trained):
             weight[chosen] = confidence[chosen]
         return {"q": q, "w": weight}
 
-    def read_out(
-        self,
-        labelled: Described,
-        y: Tensor,
-        target: Described,
-        scored: Described,
-        rng: np.random.Generator,
-    ) -> Tensor:
+    def predict(self, scored: Embedded, snapshot: Snapshot) -> Tensor:
         """Balanced resonance with the prototypes that the organised target has pulled."""
         if not self.field:
             return scored.scores
-        field = self._field(labelled, y, target)
+        field = self._field(snapshot)
         u, _ = self._parted(scored)
         return irf.cosine(u, field.prototypes) / self.irf_temperature + field.offsets
 
-    def shown(self, embedding: Tensor) -> Tensor:
-        """u, without the summaries that `describe` joins to it."""
+    def plot_embedding(self, embedding: Tensor) -> Tensor:
+        """u, without the summaries that `embed` joins to it."""
         return embedding[:, : self.embedding]
 
-    def _parted(self, described: Described) -> tuple[Tensor, Tensor]:
-        """Embeddings u [n, e] and summaries [n, f], as `describe` joined them."""
+    def _parted(self, described: Embedded) -> tuple[Tensor, Tensor]:
+        """Embeddings u [n, e] and summaries [n, f], as `embed` joined them."""
         embedding = described.embedding
         return embedding[:, : self.embedding], embedding[:, self.embedding :]
 
-    def _field(self, labelled: Described, y: Tensor, target: Described) -> irf.Field:
+    def _field(self, snapshot: Snapshot) -> irf.Field:
         """Step 4: instances resonate first, then prototypes and field follow each other."""
-        (u, summary), k = self._parted(target), target.scores.shape[-1]
-        known, known_summary = self._parted(labelled)
+        y, k = snapshot.y, snapshot.target.scores.shape[-1]
+        u, summary = self._parted(snapshot.target)
+        known, known_summary = self._parted(snapshot.labelled)
         uniform = torch.full((k,), 1 / k, dtype=u.dtype)
         c = irf.prototypes(known, functional.one_hot(y, k).to(u.dtype))
         estimated = self.prior == "estimated"
@@ -301,20 +295,11 @@ class Sere(Trained):
             sharpness=self.irf_sharpness,
         )
 
-    def describe(
-        self,
-        network: Resonator,
-        labelled: View,
-        y: Tensor,
-        view: View,
-        carry: State,
-        *,
-        target: bool,
-    ) -> Described:
+    def embed(self, network: Resonator, view: View, support: Support, *, target: bool) -> Embedded:
         """Embeddings u joined with the summaries, and cos(u, c) with the labelled prototypes."""
-        anchor = self._anchor(network, labelled, y, carry)
+        anchor = self._anchor(network, *support)
         u = self._embed(network, view, anchor.rough, target=target)
-        return Described(torch.cat([u, view.summary], dim=-1), irf.cosine(u, anchor.prototypes))
+        return Embedded(torch.cat([u, view.summary], dim=-1), irf.cosine(u, anchor.prototypes))
 
     def _anchor(self, network: Resonator, labelled: View, y: Tensor, carry: State) -> Anchor:
         classes = functional.one_hot(y, network.classes).to(labelled.summary.dtype)

@@ -5,29 +5,24 @@ Reference: cross-entropy, no adaptation.
 Departures: none.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-
 from torch import Tensor
-from torch.nn import functional
 
-from clser_bench.nn.backbone import SharedClassifier
-from clser_bench.registry import register
-from clser_bench.train.contract import Batch, Phase, State, Trained
+from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
 @register("source-only", version=1)
-@dataclass(frozen=True, kw_only=True)
 class SourceOnly(Trained):
     """Cross-entropy on the labelled source."""
 
-    def phases(self) -> tuple[Phase, ...]:
-        """One, on the labelled source."""
-        return (Phase(sees=("labelled",)),)
+    uses = ("labelled",)
 
-    def loss(
-        self, network: SharedClassifier, batch: Batch, carry: State, progress: float
-    ) -> Tensor:
-        """Cross-entropy of the labelled batch."""
-        return functional.cross_entropy(network(batch.labelled), batch.y)
+    weight_decay: float = hyper(
+        0.03,
+        low=0.0,
+        high=10.0,
+        grid=(0.003, 0.01, 0.03, 0.1),
+        about="L2 penalty, in the gradient",
+    )
+
+    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
+        return cross_entropy(network(batch.labelled), batch.y)

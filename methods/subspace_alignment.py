@@ -9,40 +9,29 @@ regression instead of nearest neighbour or a support vector machine. The number 
 chosen on the suite `dev` (results/selection).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
+from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.shallow.subspaces import principal_basis
-from clser_bench.train.contract import Fitted
 
 
-@register("subspace-alignment", version=1)
-@dataclass(frozen=True, kw_only=True)
+@register("subspace-alignment", version=2)
 class SubspaceAlignment(Fitted):
     """Subspace alignment on summaries."""
 
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "dimension": (10, 20, 40, 80),
-        "strength": (0.01, 0.05, 0.2),
-    }
-
-    dimension: int = hyper(10, low=1, high=10_000, about="principal axes of each side, at most")
-    strength: float = hyper(0.01, low=1e-6, high=1e6, log=True, about="C of the classifier")
+    front = "axes"
+    dimension: int = hyper(
+        60, low=1, high=10_000, grid=(20, 40, 60, 80), about="principal axes of each side, at most"
+    )
+    strength: float = hyper(
+        0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
+    )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Align, fit on the labelled rows, return log-probabilities [n, c]."""
-        sides = sides_of(problem)
+        sides = sides_of(problem, front=self.front)
         count = min(self.dimension, len(sides.source) - 1, len(sides.target) - 1)
         source = principal_basis(sides.source, count)
         target = principal_basis(sides.target, count)

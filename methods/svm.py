@@ -7,44 +7,35 @@ weights are the recipe of the figures at the end of docs/protocol.md.
 Departures: none.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 from sklearn.svm import SVC
 
-from clser_bench.hyperparameters import hyper
-from clser_bench.problem import Problem, Value
-from clser_bench.registry import register
-from clser_bench.shallow.sides import sides_of
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, Problem, hyper, register
+from clser_bench.shallow.sides import present_scores, sides_of
 
 
 @register("svm", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Svm(Fitted):
     """scikit-learn's SVC with a linear kernel on z-scored summaries."""
 
+    uses = ("labelled",)
     deterministic = True
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "strength": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-    }
-
-    strength: float = hyper(0.01, low=1e-6, high=1e6, log=True, about="C, inverse of the penalty")
+    strength: float = hyper(
+        0.01,
+        low=1e-6,
+        high=1e6,
+        log=True,
+        grid=(3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        about="C, inverse of the penalty",
+    )
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        """Fit on the labelled rows, return votes with confidences [n, c]."""
         sides = sides_of(problem)
         present = np.unique(sides.y)
-        scores = np.zeros((len(sides.scored), sides.classes))
-        if len(present) > 1:
-            model = SVC(C=self.strength, kernel="linear", class_weight="balanced")
-            found = model.fit(sides.known, sides.y).decision_function(sides.scored)
-            if len(present) == 2:
-                found = np.stack([-found, found], axis=1)
-            scores[:] = found.min() - 1
-            scores[:, present] = found
-        return scores
+        if len(present) < 2:
+            return present_scores(np.zeros((len(sides.scored), 1)), present, sides.classes)
+        model = SVC(C=self.strength, kernel="linear", class_weight="balanced")
+        found = model.fit(sides.known, sides.y).decision_function(sides.scored)
+        if len(present) == 2:
+            found = np.stack([-found, found], axis=1)
+        return present_scores(found, present, sides.classes)

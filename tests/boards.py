@@ -8,10 +8,11 @@ import json
 import numpy as np
 
 from clser_bench.protocol import Pair
-from clser_bench.report.tables import render
+from clser_bench.report.render import render
+from clser_bench.report.table import leaderboard
 from tests.records import answer_key, ok, trial
 
-KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="aabbcc" * 4)
+KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="abc" * 8)
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BC", 2))
 TWELVE = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
 
@@ -25,18 +26,37 @@ def guesses(right: int, rng: np.random.Generator) -> list[int]:
 
 
 def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=None, **rules):
-    """Plan methods, each with its number of right guesses of 24, and store all but some."""
+    """Plan methods, each with its number of right guesses of 24, and store all but some.
+
+    A selection such as `other-pairs/1` is that of a candidate.
+    """
+    selection, slash, number = rules.pop("selection", "default").partition("/")
+    rules["selection"] = selection
     rng = np.random.default_rng(0)
     trials, records = [], []
     for method, right in methods.items():
         for pair, seed in itertools.product(pairs, range(seeds)):
-            of = trial(method, str(pair), seed=seed, **rules)
+            of = trial(method, str(pair), seed=seed, suite=suite, **rules)
             trials.append(of)
             if (method, str(pair), seed) not in left_out:
                 records.append(ok(of, guesses(right, rng), KEY))
-    store.plan(suite, trials, pairs=pairs, config={}, methods=notes or {})
+    candidates = {of.id: int(number) for of in trials} if slash else None
+    store.plan({}, trials, pairs=pairs, methods=notes or {}, candidates=candidates)
     store.put(records)
     return trials
+
+
+def tables_of(store, *, methods=(), with_=(), intervals=True, against="", heard=None, **wanted):
+    """The tables of a store whose conditions have some values."""
+    return leaderboard(
+        store.frame({name: str(value) for name, value in wanted.items()}),
+        store,
+        methods=methods,
+        extras=with_,
+        intervals=intervals,
+        against=against,
+        heard=heard,
+    )
 
 
 def rows_of(tables):

@@ -19,7 +19,7 @@ def put(store, draws, key=KEY, *, pairs=ONE, method="m", keys=None):
         for seed, predicted in enumerate(draws):
             trials.append(trial(method, str(pair), seed=seed))
             records.append(ok(trials[-1], predicted, keys[seed] if keys else key))
-    store.plan("bc", trials, pairs=pairs, config={})
+    store.plan({}, trials, pairs=pairs)
     store.put(records)
 
 

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
+
+# A busy machine is no failure: examples have no deadline.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_configure() -> None:
@@ -58,14 +61,13 @@ def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
     """Reads a real corpus by its code, once in a session."""
-    specs = corpus_specs()
-    folders = find_corpora(real_corpora, specs)
+    located = locate(real_corpora)
 
     @functools.cache
     def read(code: str) -> Corpus:
-        if code not in folders:
-            pytest.skip(f"no {specs[code].title} in {real_corpora}")
-        return read_corpus(specs[code], folders[code], cache=real_cache)
+        if code not in located.listings:
+            pytest.skip(f"no {located.spec(code).title} in {real_corpora}")
+        return load_corpora(codes=[code], located=located, cache=real_cache)[code]
 
     return read
 
@@ -76,4 +78,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache = tmp_path / "clser-cache"
     monkeypatch.setenv("CLSER_CACHE", str(cache))
     monkeypatch.delenv("CLSER_METHODS", raising=False)
+    monkeypatch.delenv("CLSER_TASKS", raising=False)
     return cache

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.text import Text
 
 from clser_bench.report.board import Cell, Difference, LeaderboardTable, Line, Rules
-from clser_bench.report.statistics import Interval
+from clser_bench.report.crossed_statistics import Interval
 from tests.boards import PAIRS, TWELVE
 
 HOSTILE = "$\\frac{1}{0}$ <script>alert(1)</script>\n&amp; $x"

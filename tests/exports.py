@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 
-import numpy as np
 from pyarrow import parquet
 
 from clser_bench.problem import SkippedFile
-from clser_bench.report.aggregate import one_line
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.scoring.metrics import measure
-from clser_bench.store import exporting, importing, pooling
-from clser_bench.store.database import Store
+from clser_bench.store import parquet as files
+from clser_bench.store import pooling
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.records import answer_key, hole, ok, trial
 
@@ -28,12 +25,7 @@ TRACE = "Traceback (most recent call last):\n  File '/home/me/x.py'\nValueError:
 NAME = b"clser-bench"
 
 
-def one_hot(predicted, key):
-    """Metrics of predicted classes."""
-    return measure(np.eye(len(key.classes), dtype=np.float32)[predicted], key)
-
-
-read = functools.partial(importing.read, measure=one_hot)
+read = files.read
 
 
 def take(results, *paths):
@@ -80,11 +72,11 @@ def export(path):
             for pair in boards.PAIRS
         ]
         trials = [failed, bad, *(record.trial for record in sure)]
-        store.plan("bc", trials, pairs=boards.PAIRS, config={"corpora": "/home/me"})
+        store.plan({"corpora": "/home/me"}, trials, pairs=boards.PAIRS)
         holes = [hole(failed, reason=TRACE), hole(bad, "not_applicable", "needs \x1b[31m 9 shots")]
         store.put([*holes, *sure])
         store.put_skipped([SkippedFile(corpus="B", name="a.wav", reason="silent")])
-    exporting.write(path, path.with_suffix(".parquet"), shorten=one_line)
+    files.write(path, path.with_suffix(".parquet"))
 
 
 def row_of(file, status="ok"):

@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from clser_bench.corpora.assemble import assemble, refuse_bad
+from clser_bench.corpora.layout import list_corpus
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.hashing import digest, generator
 from clser_bench.problem import CHECKSUMS, Table, array_checksums
 from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 
-def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.05) -> Path:
+def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.15) -> Path:
     """Write a tone whose pitch follows from the file's name, so that no two are the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pitch = generator("tone", path.as_posix()).uniform(100, 400)
@@ -39,6 +41,29 @@ def toy_spec(code: str, emotions: Sequence[str] = EMOTIONS, **more: object) -> C
         **more,
     }
     return CorpusSpec.model_validate(values)
+
+
+def define(folder: Path, spec: CorpusSpec) -> Path:
+    """Write a definition as TOML; its folder is for `CLSER_TASKS`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = spec.model_dump(exclude_defaults=True)
+    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
+    lines = [
+        f"{name} = {json.dumps(value)}" for name, value in values.items() if name not in tables
+    ]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
+    (folder / f"{spec.name}.toml").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def read_corpus(
+    spec: CorpusSpec, root: Path, *, cache: Path, skip_bad: bool = False, workers: int | None = None
+) -> Corpus:
+    """Read one corpus of a layout."""
+    corpus = assemble(list_corpus(spec, root), cache=cache, workers=workers)
+    refuse_bad([corpus], root, skip_bad=skip_bad)
+    return corpus
 
 
 def write_toy(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.problem import AnswerKey, Outcome, Trial
-from clser_bench.protocol import Pair, Protocol, Shots
+from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.scoring.metrics import score
 from clser_bench.store.records import Record
 
@@ -27,22 +27,28 @@ def trial(
     synthetic: bool = False,
     protocol_version: int = 1,
     tables: str = "t",
+    fixed4: bool = False,
+    suite: str = "bc",
     **rules: Any,
 ) -> Trial:
-    """A trial whose fields are mostly made up; `rules` are fields of the protocol."""
+    """A trial whose fields are mostly made up; `rules` are fields of the condition."""
     source, target = Pair.parse(pair).source, Pair.parse(pair).target
     return Trial(
         pair=Pair(source, target),
         classes=classes,
-        shots=shots,
         seed=seed,
         method=method,
         version=version,
         parameters=parameters,
-        protocol=Protocol(**{"features": "acoustic", **rules}),
+        condition=Condition(
+            **{"features": "acoustic", **rules},
+            classes="fixed4" if fixed4 else "shared",
+            suite=suite,
+            shots=shots,
+            protocol_version=protocol_version,
+        ),
         source_key=f"{tables}-{source}".ljust(64, "0"),
         target_key=f"{tables}-{target}".ljust(64, "0"),
-        protocol_version=protocol_version,
         synthetic=synthetic,
     )
 

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from fake_corpora import toy_spec
+from fake_corpora import read_corpus, toy_spec
 
-from clser_bench.corpora.corpus import read_corpus
 from clser_bench.corpora.model import Corpus
 from clser_bench.problem import Table
 from clser_bench.progress import Progress

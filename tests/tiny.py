@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +17,13 @@ FITTED = '''"""{about}"""
 import os, time
 from dataclasses import dataclass
 import numpy as np
-from clser_bench.registry import register
-from clser_bench.hyperparameters import hyper
-from clser_bench.train.contract import Fitted
+from clser_bench.plugin import Fitted, hyper, register
 
 @register("{name}", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Made(Fitted):
     """{about}"""
     deterministic = {deterministic}
-    grid = {grid}
-    weight: float = hyper(1.0, low=0.0, high=10.0, about="nothing")
+    weight: float = hyper(1.0, low=0.0, high=10.0, grid={grid}, about="nothing")
 
     def fit_predict(self, problem, rng):
         {body}
@@ -58,7 +54,8 @@ def write_corpora(folder: Path, *, codes: str = "XYZ", takes: int = 3) -> Path:
                     name = f"{code}-{speaker}-{emotion}-{take}.wav"
                     soundfile.write(folder / name, tone + 0.01 * rng.standard_normal(4000), 8000)
                     gender = "female" if speaker == "ann" else "male"
-                    rows.append([name, f"{code}-{speaker}", emotion, "en", gender, code])
+                    language = f"qa{code.lower()}"  # of no pair the same
+                    rows.append([name, f"{code}-{speaker}", emotion, language, gender, code])
     manifest = folder / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -74,7 +71,7 @@ def write_method(
     body: str = "pass",
     about: str = "A method for tests.",
     deterministic: bool = False,
-    grid: Mapping[str, Sequence[float]] | None = None,
+    grid: Sequence[float] = (),
 ) -> Path:
     """Write a fitted method into a folder for `CLSER_METHODS`.
 
@@ -84,13 +81,13 @@ def write_method(
         body: what `fit_predict` does first.
         about: first line of its docstring.
         deterministic: what it declares.
-        grid: likewise; of its only hyper-parameter, `weight`, whose default is 1.
+        grid: of its only hyper-parameter, `weight`, whose default is 1.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # a name of its own: a process imports a module name once, whatever folder it came from
     file = folder / f"{name.replace('-', '_')}_{digest(str(folder))[:8]}.py"
     text = FITTED.format(
-        name=name, about=about, body=body, deterministic=deterministic, grid=dict(grid or {})
+        name=name, about=about, body=body, deterministic=deterministic, grid=tuple(grid)
     )
     file.write_text(text, encoding="utf-8")
     return file

@@ -1,4 +1,4 @@
-"""The scripts of `tools/`, which are no package, as modules."""
+"""The scripts of `tools/` and `benchmarks/`, which are no packages, as modules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 
-def load(name: str) -> ModuleType:
-    """The module of `tools/NAME.py`."""
-    file = Path(__file__).parents[1] / "tools" / f"{name}.py"
+def load(name: str, *, folder: str = "tools") -> ModuleType:
+    """The module of `tools/NAME.py`, or of another folder's."""
+    file = Path(__file__).parents[1] / folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec
     assert spec.loader

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.report.model import Leaderboard, Line
+from clser_bench.report.table import leaderboard
+from clser_bench.store.sqlite import Store
 
 
 def main() -> None:
@@ -30,11 +30,11 @@ def main() -> None:
     options.add_argument("--suite", required=True)
     asked = options.parse_args()
     with Store(asked.results, create=False) as store:
-        tables = leaderboard(store, suite=asked.suite)
+        tables = leaderboard(store.frame({"suite": asked.suite}), store)
     print(by_features(tables))
 
 
-def by_features(tables: Sequence[LeaderboardTable]) -> str:
+def by_features(tables: Sequence[Leaderboard]) -> str:
     """A row a feature set.
 
     Args:
@@ -43,10 +43,10 @@ def by_features(tables: Sequence[LeaderboardTable]) -> str:
     cells: dict[str, dict[tuple[str, str, str], str]] = {}
     columns: dict[tuple[str, str, str], tuple[object, ...]] = {}
     for table in tables:
-        rules = table.rules
+        rules = table.condition
         for line in table.lines:
-            column = (line.method, rules.shots, rules.normalisation)
-            columns[column] = (rules.normalisation, rules.order()[-1], line.method)
+            column = (line.method, str(rules.shots), rules.normalisation)
+            columns[column] = (rules.normalisation, rules.order()[-2], line.method)
             cells.setdefault(rules.features, {})[column] = _cell(line)
     ordered = sorted(columns, key=lambda column: columns[column])
     names = [f"{method}, {shots}, {how}" for method, shots, how in ordered]

@@ -1,14 +1,14 @@
-"""Choose default hyper-parameters on the `dev` suite, from the grids that the methods declare.
+"""Choose default hyper-parameters on the suite `wide`, from the grids that the methods declare.
 
-    python tools/choose_defaults.py --methods all --corpora DIR --features acoustic,egemaps
+    python tools/choose_defaults.py --corpora DIR --features minimal,hf:FOLDER:layer=3 --shots 5,all
 
 Every point of every method's grid runs on the same draws, under every feature set, normalisation
-and number of shots asked for. The rule (docs/protocol.md): the shipped point stays unless another
+and number of shots asked for. The rule (docs/protocol.md): the default stays unless another
 is better by more than its standard error, over draws and all conditions together; of several, the
 best is taken. Trials go to one results file; the same command goes on after an interruption.
 
-Written into `--out`, for the methods asked for: `dev.md` (a table a method), `dev.csv` (all
-numbers) and `chosen.toml` (what changes, for `clser-bench run --params`).
+Written into `--out`, for the methods asked for: `defaults.md` (a table a method), `defaults.csv`
+(all numbers) and `chosen.toml` (what changes, for `clser-bench run --params`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import numpy as np
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial, Value
-from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Protocol, parse_shots
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run_points
-from clser_bench.store.database import Store
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Normalisation, parse_shots
+from clser_bench.run.execute import run_configurations
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
 
 NORMALISATIONS: tuple[Normalisation, ...] = ("corpus", "speaker")
 ALL = "all"
@@ -56,7 +56,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A point under a condition, against the shipped point on the same draws."""
+    """A point under a condition, against the default on the same draws."""
 
     uar: float
     difference: float
@@ -64,7 +64,7 @@ class Cell:
 
 
 def points_of(trials: Iterable[Trial], uars: Mapping[str, float]) -> dict[str, list[Point]]:
-    """Results by method, the shipped point first.
+    """Results by method, the default first.
 
     Args:
         trials: of all plans.
@@ -72,7 +72,7 @@ def points_of(trials: Iterable[Trial], uars: Mapping[str, float]) -> dict[str, l
     """
     found: dict[str, dict[tuple[tuple[str, Value], ...], dict[str, list[Trial]]]] = {}
     for trial in trials:
-        rules = trial.protocol
+        rules = trial.condition
         condition = f"{rules.features} {rules.normalisation} {trial.shots}"
         point = found.setdefault(trial.method, {}).setdefault(trial.parameters, {})
         point.setdefault(condition, []).append(trial)
@@ -119,11 +119,11 @@ def together(draws: Draws, conditions: Sequence[str]) -> np.ndarray | None:
     return np.mean([np.broadcast_to(values, size) for values in chosen], axis=0)
 
 
-def compare(mine: np.ndarray | None, shipped: np.ndarray | None) -> Cell | None:
-    """The mean, and the paired difference to the shipped point with its standard error."""
-    if mine is None or shipped is None:
+def compare(mine: np.ndarray | None, default: np.ndarray | None) -> Cell | None:
+    """The mean, and the paired difference to the default with its standard error."""
+    if mine is None or default is None:
         return None
-    gap = mine - shipped
+    gap = mine - default
     error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else float("inf")
     return Cell(uar=float(mine.mean()), difference=float(gap.mean()), error=error)
 
@@ -131,20 +131,20 @@ def compare(mine: np.ndarray | None, shipped: np.ndarray | None) -> Cell | None:
 def cells_of(points: Sequence[Point]) -> list[dict[str, Cell | None]]:
     """The cells of a method's table: conditions, then all together, a row a point.
 
-    A condition in which the shipped point has a hole is left out for the whole method.
+    A condition in which the default has a hole is left out for the whole method.
     """
-    shipped = points[0].draws
-    names = list(shipped)
-    whole = together(shipped, names)
+    default = points[0].draws
+    names = list(default)
+    whole = together(default, names)
     return [
-        {name: compare(point.draws.get(name), shipped[name]) for name in names}
+        {name: compare(point.draws.get(name), default[name]) for name in names}
         | {ALL: compare(together(point.draws, names), whole)}
         for point in points
     ]
 
 
 def choice(rows: Sequence[Mapping[str, Cell | None]]) -> int:
-    """The point that the rule takes: the shipped one, 0, unless another is better by its error."""
+    """The point that the rule takes: the default one, 0, unless another is better by its error."""
     chosen, gain = 0, 0.0
     for number, row in enumerate(rows[1:], start=1):
         cell = row[ALL]
@@ -164,14 +164,14 @@ def section(method: str, points: Sequence[Point]) -> str:
     names = list(rows[0])
     lines = [f"## {method}", "", f"| point | {' | '.join(names)} |", f"|---{'|---' * len(names)}|"]
     for number, (point, row) in enumerate(zip(points, rows, strict=True)):
-        mark = " (shipped)" if number == 0 else ""
+        mark = " (default)" if number == 0 else ""
         texts = [
             "–" if cell is None else f"{cell.uar:.2f} ({cell.difference:+.2f} ± {cell.error:.2f})"
             for cell in row.values()
         ]
         lines.append(f"| {assigned(point.parameters)}{mark} | {' | '.join(texts)} |")
     chosen = choice(rows)
-    stays = "The shipped point stays" if chosen == 0 else "Chosen"
+    stays = "The default stays" if chosen == 0 else "Chosen"
     return "\n".join([*lines, "", f"{stays}: {assigned(points[chosen].parameters)}.", ""])
 
 
@@ -200,7 +200,7 @@ def as_toml(found: Mapping[str, Sequence[Point]]) -> str:
     for method, points in found.items():
         chosen = choice(cells_of(points))
         if chosen == 0:
-            parts.append(f"# {method}: the shipped point stays\n")
+            parts.append(f"# {method}: the default stays\n")
             continue
         changed = {
             name: value
@@ -212,16 +212,16 @@ def as_toml(found: Mapping[str, Sequence[Point]]) -> str:
     return "\n".join(parts)
 
 
-def configs(arguments: argparse.Namespace) -> list[RunConfig]:
+def configs(arguments: argparse.Namespace) -> list[Request]:
     """A request for each feature set and normalisation."""
     return [
-        RunConfig(
-            suite="dev",
+        Request(
+            suite=arguments.suite,
             corpora=arguments.corpora,
             methods=tuple(arguments.methods.split(",")),
             shots=tuple(parse_shots(text) for text in arguments.shots.split(",")),
             seeds=arguments.seeds,
-            protocol=Protocol(features=features, normalisation=normalisation),
+            condition=Condition(features=features, normalisation=normalisation),
             results=arguments.records,
             workers=arguments.workers,
         )
@@ -230,10 +230,10 @@ def configs(arguments: argparse.Namespace) -> list[RunConfig]:
     ]
 
 
-def write(asked: Sequence[RunConfig], folder: Path, *, command: str) -> str:
+def write(asked: Sequence[Request], folder: Path, *, command: str) -> str:
     """Run what is missing, write the three files, and return the last one's text."""
     with Bars() as bars:
-        plans = run_points(asked, progress=bars, say=complain)
+        plans = run_configurations(asked, progress=bars, say=complain)
     trials = [trial for plan in plans for trial in plan.trials]
     with Store(asked[0].results) as store:
         uars = store.uars([trial.id for trial in trials])
@@ -242,15 +242,15 @@ def write(asked: Sequence[RunConfig], folder: Path, *, command: str) -> str:
     head = (
         f"# Points of the methods' grids on the suite `{plans[0].suite}`\n\n"
         f"`{command}`\n\nUAR in percent, mean over the suite's pairs and {asked[0].seeds} draws; "
-        "in brackets the difference to the shipped\npoint, paired on the same draws, with its "
+        "in brackets the difference to the default\npoint, paired on the same draws, with its "
         f"standard error. `{ALL}`: all conditions together.\n"
     )
     chosen = as_toml(found)
     folder.mkdir(parents=True, exist_ok=True)
     sections = [section(method, points) for method, points in found.items()]
     for name, text in (
-        ("dev.md", "\n".join([head, *sections])),
-        ("dev.csv", as_csv(found)),
+        ("defaults.md", "\n".join([head, *sections])),
+        ("defaults.csv", as_csv(found)),
         ("chosen.toml", chosen),
     ):
         (folder / name).write_text(text, encoding="utf-8")
@@ -261,12 +261,13 @@ def main() -> None:
     """Run, write and print what changes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--methods", default="all", help="comma-separated, or all")
+    parser.add_argument("--suite", default="wide", help="never one whose tables are published")
     parser.add_argument("--corpora", type=Path, default=os.environ.get("CLSER_CORPORA") or None)
     parser.add_argument("--features", default=DEFAULT_FEATURES, help="comma-separated")
     parser.add_argument("--shots", default="5", help="comma-separated")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--workers", type=int, default=None)
-    parser.add_argument("--records", type=Path, default=Path("selection-records/dev.sqlite"))
+    parser.add_argument("--records", type=Path, default=Path("selection-records/defaults.sqlite"))
     parser.add_argument("--out", type=Path, default=Path("results/selection"))
     arguments = parser.parse_args()
     command = " ".join(["python tools/choose_defaults.py", *sys.argv[1:]])

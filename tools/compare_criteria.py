@@ -35,15 +35,14 @@ from scipy.stats import spearmanr
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial
-from clser_bench.protocol import DEFAULT_FEATURES, Pair, Protocol, Shots, parse_shots
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
 from clser_bench.run import select
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run_points
+from clser_bench.run.execute import run_configurations
 from clser_bench.run.plan import Plan
-from clser_bench.run.sweep.evaluate import Place, cells
-from clser_bench.run.sweep.objectives import OBJECTIVES
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OBJECTIVES, Place, cells
 from clser_bench.splits import LEAST_SHOTS
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 CRITERIA = tuple(item for item in OBJECTIVES.values() if item.looks != "labels")
 SHIPPED, RANDOM, OTHERS = "shipped point", "random point", select.OTHER_PAIRS
@@ -220,23 +219,23 @@ def as_csv(found: Mapping[Shots, Mapping[str, Mapping[str, Judged]]]) -> str:
     return text.getvalue()
 
 
-def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[RunConfig]:
+def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[Request]:
     """The requests: the usual setting, and with enough shots the one that keeps labels back."""
-    usual = RunConfig(
+    usual = Request(
         suite=arguments.suite,
         corpora=arguments.corpora,
         methods=tuple(arguments.methods.split(",")),
         shots=tuple(shots),
         seeds=arguments.seeds,
-        protocol=Protocol(features=arguments.features, normalisation=arguments.normalise),
+        condition=Condition(features=arguments.features, normalisation=arguments.normalise),
         results=arguments.records,
         workers=arguments.workers,
     )
     enough = tuple(k for k in shots if k == "all" or k >= LEAST_SHOTS)
     if not enough:
         return [usual]
-    rules = dataclasses.replace(usual.protocol, setting="held-out")
-    return [usual, dataclasses.replace(usual, shots=enough, protocol=rules)]
+    rules = dataclasses.replace(usual.condition, setting="held-out")
+    return [usual, dataclasses.replace(usual, shots=enough, condition=rules)]
 
 
 def write(arguments: argparse.Namespace, *, command: str) -> str:
@@ -244,7 +243,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
     shots = [parse_shots(text) for text in arguments.shots.split(",")]
     asked = configs(arguments, shots)
     with Bars() as bars:
-        plans = run_points(asked, progress=bars, say=complain)
+        plans = run_configurations(asked, progress=bars, say=complain)
     with Store(asked[0].results) as store:
         found = {
             k: compare(
@@ -252,7 +251,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
             )
             for k in shots
         }
-    rules = plans[0].protocol
+    rules = plans[0].condition
     head = (
         f"# Criteria without target labels on the suite `{plans[0].suite}`\n\n`{command}`\n\n"
         f"{rules.features} features, {rules.normalisation} normalisation, {arguments.seeds} draws, "

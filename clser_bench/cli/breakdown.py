@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, columns
 
 if TYPE_CHECKING:
-    from clser_bench.cli.named import Means
     from clser_bench.corpora.model import Corpus
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.breakdown_rows import Known
@@ -40,6 +39,7 @@ _RECORDED = (By.gender, By.length, By.loudness, By.human)
     "clser-bench breakdown --by speaker --shots 5 --format csv > speakers.csv",
     "clser-bench breakdown --by human --shots 5 --corpora ~/corpora",
 )
+@options.condition_options()
 def breakdown(
     *,
     by: Annotated[
@@ -49,14 +49,8 @@ def breakdown(
             "EMO-DB has it) read the recordings, and need --corpora."
         ),
     ] = By.emotion,
-    methods: filters.Methods = "",
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     each_pair: Annotated[
         bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
     ] = False,
@@ -75,25 +69,19 @@ def breakdown(
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
     named = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         tables = leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=named or None,
             intervals=False,
         )
-        filters.check_methods(named, {item.method for item in store.slices()})
+        options.check_methods(named, {item.method for item in store.slices()})
         known = _known(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
         made = [
             break_down(store, table, by=by.value, known=known)
@@ -112,16 +100,28 @@ def _known(
     workers: int | None,
 ) -> dict[str, dict[str, Known]]:
     """What is known of the utterances of the tables' targets."""
-    from clser_bench.cli.named import Means, read_named
+    import functools
+
+    from clser_bench.corpora.locate import load_corpora
+    from clser_bench.demo import demo_corpora
     from clser_bench.files import cache_folder
 
     targets = dict.fromkeys(pair.target for table in tables for pair in table.pairs)
     wanted = [code for code in targets if by is not By.human or _has_human_rates(code)]
     _check_wanted(by, wanted, list(targets), folder=folder, manifests=manifests)
+    if not wanted:
+        return {}
     with Bars() as bars:
-        means = Means(cache=cache_folder(), workers=workers, skip_bad=True, bars=bars)
-        found = read_named(wanted, folder, manifests, means) if wanted else []
-        return {corpus.spec.code: _joined(corpus, by, means) for corpus in found}
+        corpora = load_corpora(
+            folder,
+            manifests,
+            codes=wanted,
+            demo=functools.partial(demo_corpora, cache_folder() / "demo", progress=bars),
+            skip_bad=True,
+            workers=workers,
+            progress=bars,
+        )
+        return {code: _joined(corpus, by, workers, bars) for code, corpus in corpora.items()}
 
 
 def _check_wanted(
@@ -132,7 +132,7 @@ def _check_wanted(
     folder: Path | None,
     manifests: Sequence[Path],
 ) -> None:
-    from clser_bench.corpora.definitions import suites
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.errors import SpecError
 
     if targets and not wanted:
@@ -140,7 +140,7 @@ def _check_wanted(
             "how many people recognised an utterance is known of EMO-DB (B) only, and the results "
             f"have {', '.join(targets)} as targets; choose another suite with --suite"
         )
-    made = suites()["demo"].corpora
+    made = definitions().suites["demo"].corpora
     if folder is None and not manifests and any(code not in made for code in wanted):
         raise SpecError(
             f"a breakdown by {by.value} reads the recordings of {', '.join(wanted)}: name the "
@@ -150,19 +150,20 @@ def _check_wanted(
 
 
 def _has_human_rates(code: str) -> bool:
-    from clser_bench.corpora.definitions import corpus_specs
-    from clser_bench.corpora.facts import RECOGNITION
+    from clser_bench.corpora.definitions import definitions
+    from clser_bench.corpora.metadata import RECOGNITION
 
-    specs = corpus_specs()
+    specs = definitions().corpora
     return code in specs and specs[code].name in RECOGNITION
 
 
-def _joined(corpus: Corpus, by: By, means: Means) -> dict[str, Known]:
-    from clser_bench.corpora.facts import RECOGNITION, utterance_facts
+def _joined(corpus: Corpus, by: By, workers: int | None, bars: Bars) -> dict[str, Known]:
+    from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.errors import CorpusError
+    from clser_bench.files import cache_folder
     from clser_bench.report.breakdown_rows import Known
 
-    facts = utterance_facts(corpus, cache=means.cache, workers=means.workers, progress=means.bars)
+    facts = utterance_metadata(corpus, cache=cache_folder(), workers=workers, progress=bars)
     if by is By.human and all(item.human is None for item in facts):
         raise CorpusError(
             f"{corpus.root}: {RECOGNITION[corpus.spec.name]} is not there or names none of its "

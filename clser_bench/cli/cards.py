@@ -8,30 +8,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import complain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.card import Card, Machine, Requested, Software
-    from clser_bench.run.config import RunConfig
-    from clser_bench.store.database import Store
+    from clser_bench.run.request import Request
+    from clser_bench.store.sqlite import Store
 
 
 @options.examples(
     "clser-bench card --suite bcro --shots 5 --out bcro-5.json",
     "clser-bench card --results results/night.sqlite --methods sere,dann --shots 5 > sere.json",
 )
+@options.condition_options()
 def card(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -51,18 +48,12 @@ def card(
     from clser_bench.errors import SpecError
     from clser_bench.report import tables
     from clser_bench.report.card import as_text
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     with Store(results, create=False) as store:
         made = tables.leaderboard(
             store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
+            wanted=wanted,
             methods=options.words(methods) or None,
             intervals=False,
         )
@@ -97,15 +88,13 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
     from clser_bench.protocol import parse_shots
     from clser_bench.report.card_making import make_card, runs_of
     from clser_bench.report.conditions import read_features
-    from clser_bench.run.config import RunConfig
-    from clser_bench.run.provenance import command, narrowed
+    from clser_bench.run.request import Request
 
     features, condition = read_features(table.rules.features)
     requests, commands = [], []
     for run, methods in runs_of(store, table):
-        stored = RunConfig.from_json(run.config, results=store.path)
-        config = narrowed(
-            stored,
+        stored = Request.from_json(run.request, results=store.path)
+        config = stored.narrowed(
             suite=run.suite,
             pairs=run.pairs,
             features=features,
@@ -115,7 +104,7 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
         )
         folder = stored.corpora is not None and run.suite != "demo"
         requests.append(_requested(config, folder=folder, manifests=len(stored.manifests)))
-        commands.append(command(config, folder=folder, manifests=len(stored.manifests)))
+        commands.append(config.command(folder=folder, manifests=len(stored.manifests)))
     software, machine = here()
     return make_card(
         store, table, software=software, machine=machine, requests=requests, commands=commands
@@ -133,7 +122,7 @@ def here() -> tuple[Software, Machine]:
     )
 
 
-def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
+def _requested(config: Request, *, folder: bool, manifests: int) -> Requested:
     from pydantic import ValidationError
 
     from clser_bench.errors import SpecError
@@ -141,18 +130,23 @@ def _requested(config: RunConfig, *, folder: bool, manifests: int) -> Requested:
 
     try:
         return Requested(
-            suite=config.suite,
+            suite=config.condition.suite or None,
             pairs=tuple((pair.source, pair.target) for pair in config.pairs),
             methods=config.methods,
             shots=config.shots[0],
             seeds=config.seeds,
-            align=config.align,
-            settings={method: dict(values) for method, values in config.settings},
+            align=config.condition.alignment,
+            settings=config.settings,
             skip_bad=config.skip_bad,
             manifests=manifests,
             folder=folder,
             corruptions=config.corruptions,
-            **dataclasses.asdict(config.protocol),
+            features=config.condition.features,
+            normalisation=config.condition.normalisation,
+            setting=config.condition.setting,
+            prior=config.condition.prior,
+            fixed4=config.condition.classes == "fixed4",
+            selection=config.condition.selection,
         )
     except ValidationError as error:
         raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error

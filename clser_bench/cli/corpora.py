@@ -9,12 +9,13 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.output import Bars
-from clser_bench.cli.reading import read_place
+from clser_bench.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clser_bench.corpora.check import Check
+    from clser_bench.corpora.model import Corpus
 
 BAD_FILES = 1
 _SHOWN = 5
@@ -34,50 +35,72 @@ def _corpus() -> None:
 )
 def check(
     place: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder of corpora, or a manifest file.")
+        Path,
+        typer.Argument(
+            metavar="DIR", help="A folder of corpora, a manifest, or a data set of another system."
+        ),
     ],
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     workers: options.Workers = None,
 ) -> None:
-    """Tell what is in a folder of corpora.
+    """Check the corpora of a folder or a manifest.
 
-    Counts, durations, and what is odd. Ends with 1 if a file cannot be used.
+    Decodes every recording and prints counts, durations, and what is odd. Ends with 1 if a
+    recording or a corpus cannot be used.
     """
-    from clser_bench.corpora.check import check as look_over
+    from clser_bench.corpora import outside
+    from clser_bench.corpora.check import check as figures_of
+    from clser_bench.corpora.locate import load_corpora, locate
 
-    bad = False
+    one = place.is_file() or outside.recognised(place)
+    located = locate(manifests=[place]) if one else locate(place)
+    bad = bool(located.conflicts)
     with Bars() as bars:
-        for corpus in read_place(place, workers=workers, bars=bars):
-            bars.stop()
-            for line in _lines(look_over(corpus)):
-                typer.echo(line)
+        corpora = load_corpora(
+            place,
+            codes=tuple(located.listings) if located.conflicts else None,
+            located=located,
+            skip_bad=True,
+            keep_empty=True,
+            recall=False,
+            workers=workers,
+            progress=bars,
+        )
+        bars.stop()
+        for corpus in corpora.values():
+            for line in _lines(corpus, figures_of(corpus)):
+                typer.echo(printable(line))
             bad = bad or bool(corpus.skipped)
+    for line in (*located.conflicts.values(), *(found.sentence for found in located.findings)):
+        typer.echo(printable(line))
     if bad:
         raise typer.Exit(BAD_FILES)
 
 
-def _lines(found: Check) -> Iterator[str]:
-    yield f"{found.title} ({found.code}) in {found.root}"
+def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
+    from clser_bench.corpora.assemble import reasons
+
+    yield f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}"
     yield (
-        f"  {found.utterances} utterances, {found.seconds / 60:.1f} minutes "
-        f"({found.shortest:.2f} to {found.longest:.2f} s), {len(found.speakers)} speakers"
+        f"  {len(corpus.utterances)} utterances, {figures.seconds / 60:.1f} minutes "
+        f"({figures.shortest:.2f} to {figures.longest:.2f} s), {len(figures.speakers)} speakers"
     )
-    yield "  emotions: " + ", ".join(f"{name} {count}" for name, count in found.emotions)
-    yield "  rates: " + ", ".join(f"{rate} Hz {count}" for rate, count in found.rates)
-    empty = sum(not count for _, _, count in found.cells)
+    yield "  emotions: " + ", ".join(f"{name} {count}" for name, count in figures.emotions)
+    yield "  rates: " + ", ".join(f"{rate} Hz {count}" for rate, count in figures.rates)
+    empty = sum(not count for _, _, count in figures.cells)
     if empty:
-        yield f"  {empty} of {len(found.cells)} combinations of speaker and emotion are empty"
-    for what, names in (("silent", found.silent), ("clipped", found.clipped)):
+        yield f"  {empty} of {len(figures.cells)} combinations of speaker and emotion are empty"
+    for what, names in (("silent", figures.silent), ("clipped", figures.clipped)):
         if names:
             yield f"  {what}: {_some(names)}"
-    if found.duplicates:
-        yield f"  the same audio: {_some(tuple(' = '.join(group) for group in found.duplicates))}"
-    for reason, count in found.left_out:
+    for reason, count in corpus.left_out:
         yield f"  left out on purpose: {count} ({reason})"
-    for item in found.skipped:
-        yield f"  cannot be used: {item.name}: {item.reason}"
-    for difference in found.differences:
-        yield f"  differs from its definition: {difference}"
-    yield "  complete" if not (found.skipped or found.differences) else "  see above"
+    for finding in corpus.findings:
+        yield f"  {finding.sentence}"
+    if corpus.skipped:
+        yield f"  {len(corpus.skipped)} recordings cannot be used:"
+        yield from (f"  {line}" for line in reasons(corpus.skipped))
+    yield "  see above" if corpus.skipped or corpus.findings else "  complete"
 
 
 def _some(names: tuple[str, ...]) -> str:

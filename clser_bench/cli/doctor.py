@@ -99,19 +99,17 @@ def _extra(module: str, extra: str) -> str:
 
 
 def _corpora(folder: Path | None) -> str:
-    from clser_bench.corpora.definitions import corpus_specs
-    from clser_bench.corpora.find import find_corpora
+    from clser_bench.corpora.locate import locate
     from clser_bench.errors import ClserError
 
     if folder is None:
         return "none named (--corpora or CLSER_CORPORA); the demo corpora are made when needed"
     try:
-        found = find_corpora(folder, corpus_specs())
+        located = locate(folder)
     except ClserError as error:
         return str(error)
-    if not found:
-        return f"none recognised below {folder}"
-    return ", ".join(f"{code} in {place}" for code, place in found.items())
+    lines = [f"{code} in {listing.root}" for code, listing in located.listings.items()]
+    return ", ".join([*lines, *located.conflicts.values()]) or f"none recognised below {folder}"
 
 
 def _cache() -> str:
@@ -128,12 +126,12 @@ def _cache() -> str:
 
 def _results(file: Path) -> str:
     from clser_bench.errors import ClserError
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if not file.exists():
         return f"{file} (none yet)"
     try:
-        with Store(file, create=False) as store:
+        with Store(file, create=False, read_only=True) as store:
             tally = store.progress()
     except ClserError as error:
         return str(error)

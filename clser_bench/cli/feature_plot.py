@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.named import Means, read_named
 from clser_bench.cli.output import Bars
 from clser_bench.protocol import DEFAULT_FEATURES
 
@@ -32,6 +32,15 @@ MEASURES = {
     "peak_rate": "speaking rate\n(peaks of loudness/s)",
 }
 """The columns of `acoustic` whose distributions are drawn, and what they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """With what features are extracted: the cache folder, threads, and who shows progress."""
+
+    cache: Path
+    workers: int | None
+    bars: Bars
 
 
 class By(enum.StrEnum):
@@ -97,6 +106,10 @@ def plot(
     rate in each emotion (of `acoustic`, before normalisation). Prints the files written. What
     t-SNE and UMAP show is neighbours: how far groups lie apart means nothing there.
     """
+    import functools
+
+    from clser_bench.corpora.locate import load_corpora
+    from clser_bench.demo import demo_corpora
     from clser_bench.features.projection import check
     from clser_bench.features.sets import feature_set
     from clser_bench.files import cache_folder
@@ -107,8 +120,18 @@ def plot(
     if out is not None:
         _check_out(out)
     with Bars() as bars:
-        means = Means(cache=cache_folder(), workers=workers, skip_bad=skip_bad, bars=bars)
-        found = read_named(chosen, corpora, manifest or (), means)
+        means = Means(cache=cache_folder(), workers=workers, bars=bars)
+        found = list(
+            load_corpora(
+                corpora,
+                manifest or (),
+                codes=chosen,
+                demo=functools.partial(demo_corpora, cache_folder() / "demo", progress=bars),
+                skip_bad=skip_bad,
+                workers=workers,
+                progress=bars,
+            ).values()
+        )
         made = _project(found, chosen_set, normalise, projection, means)
         measured = _measure(found, means)
     codes = "-".join(corpus.spec.code for corpus in found)

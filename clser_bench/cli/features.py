@@ -15,7 +15,6 @@ import typer
 from clser_bench.cli import options
 from clser_bench.cli.feature_plot import plot
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.cli.reading import read_place
 from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def extract(
     A later run then starts at once. Of an encoder, layer=all keeps every layer, and any of them can
     be asked for later without the encoder.
     """
+    from clser_bench.corpora.locate import load_corpora
     from clser_bench.errors import SpecError
     from clser_bench.features.extract import extract_tables
     from clser_bench.features.languages import is_set, resolve_feature_sets
@@ -82,7 +82,13 @@ def extract(
     skipped: list[SkippedFile] = []
     with Bars() as bars:
         for place in places:
-            for corpus in read_place(place, workers=workers, bars=bars, skip_bad=skip_bad):
+            for corpus in load_corpora(
+                place if place.is_dir() else None,
+                () if place.is_dir() else (place,),
+                skip_bad=skip_bad,
+                workers=workers,
+                progress=bars,
+            ).values():
                 code, title = corpus.spec.code, corpus.spec.title
                 chosen = resolve_feature_sets(features, {code: corpus.spec}).sets[code]
                 extracted = extract_tables(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from clser_bench.report.board import LeaderboardTable, Line, Rules
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     Job = tuple[str, Callable[[], Figure]]
     """Name of a file without its ending, and what draws the figure."""
@@ -30,10 +30,11 @@ _LONGEST = 120  # characters of a file's name before its hash
     "clser-bench figures figures --suite bcro --shots 5 --formats svg,pdf",
     "clser-bench figures figures --suite bcro --methods sere,coral,logistic --width 7",
 )
+@options.condition_options(without=("shots",))
 def figures(
     out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="Made where it is not there.")],
     *,
-    suite: filters.Suite = None,
+    wanted: Mapping[str, str],
     shots: Annotated[
         str, typer.Option(metavar="K", help="Only these numbers of shots: a comma list.")
     ] = "",
@@ -43,11 +44,6 @@ def figures(
             metavar="NAMES", help="Only these: a comma list. Draws their confusion matrices too."
         ),
     ] = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="METHOD", help="The reference; logistic where not given."),
@@ -73,23 +69,17 @@ def figures(
     shots. Prints the files written. Needs neither corpora nor methods.
     """
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     kinds, names = _kinds(formats), options.words(methods)
-    asked = [str(number) for number in options.shots(shots)]
-    with Store(results, create=False) as store, Bars() as bars:
+    asked = [{"shots": str(number)} for number in dict.fromkeys(options.shots(shots))]
+    with Store(results, create=False, read_only=True) as store, Bars() as bars:
         bars.start("intervals", max(1, len(asked)))
         tables: list[LeaderboardTable] = []
-        for number in dict.fromkeys(asked) or (None,):
+        for number in asked or [{}]:
             tables += leaderboard(
                 store,
-                suite=suite,
-                shots=number,
-                features=features,
-                normalisation=normalise,
-                setting=setting,
-                prior=target_prior,
-                selection=selection,
+                wanted={**wanted, **number},
                 methods=names or None,
                 against=against,
             )

@@ -47,10 +47,10 @@ def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
-    from clser_bench.run.names import check
+    from clser_bench.run.methods import check_method
     from clser_bench.scoring.routines import ROUTINES
 
-    check(method)
+    check_method(method)
     if method in ROUTINES:
         _show_routine(ROUTINES[method])
         return
@@ -85,11 +85,11 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
 
 
 def _show_spaces(method: str) -> None:
-    from clser_bench.run.sweep.space import spaces_of
+    from clser_bench.run.sweep import declared
 
     rows = [
         (space, name, text)
-        for space, texts in spaces_of(method).items()
+        for space, texts in declared(method).all_spaces().items()
         for name, text in texts.items()
         if space != "all"
     ]
@@ -131,24 +131,26 @@ def _methods() -> None:
 
 
 def _corpora() -> None:
-    from clser_bench.corpora.definitions import corpus_specs
+    from clser_bench.corpora.definitions import definitions
 
-    print_rows(
-        ("code", "name", "title", "language", "emotions", "licence"),
-        [
-            (s.code, s.name, s.title, s.language, " ".join(e[:3] for e in s.emotions), s.licence)
-            for s in corpus_specs().values()
-        ],
-    )
+    rows = []
+    for spec in definitions().corpora.values():
+        emotions = " ".join(emotion[:3] for emotion in spec.emotions)
+        checked = "yes" if spec.verified else "no"
+        about = (emotions, spec.licence, checked)
+        rows.append((spec.code, spec.name, spec.title, spec.language, *about))
+    names = ("code", "name", "title", "language", "emotions", "licence", "checked")
+    print_rows(names, rows)
 
 
 def _suites() -> None:
-    from clser_bench.corpora.definitions import suites
+    from clser_bench.corpora.definitions import definitions
 
-    print_rows(
-        ("suite", "corpora", "pairs", "use"),
-        [(s.name, " ".join(s.corpora), len(s.pairs()), s.use) for s in suites().values()],
-    )
+    rows = [
+        (s.name, " ".join(s.corpora) or "all at hand", len(s.pairs()) or "-", s.use)
+        for s in definitions().suites.values()
+    ]
+    print_rows(("suite", "corpora", "pairs", "use"), rows)
 
 
 def _features() -> None:

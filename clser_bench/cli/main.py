@@ -11,18 +11,15 @@ from clser_bench import __version__
 from clser_bench.cli import (
     breakdown,
     cards,
-    comparing,
     corpora,
     doctor,
-    embedding_plot,
-    exchange,
     features,
     figures,
     listing,
     reproduce,
     robustness,
-    running,
-    sweeping,
+    run,
+    share,
     tables,
 )
 from clser_bench.cli.output import complain
@@ -78,24 +75,25 @@ def _options(
     pass
 
 
-app.command("run")(running.run)
-app.command("resume")(running.resume)
-app.command("sweep")(sweeping.sweep)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("sweep")(run.sweep)
 app.command("leaderboard")(tables.leaderboard)
-app.command("compare")(comparing.compare)
+app.command("compare")(tables.compare)
 app.command("breakdown")(breakdown.breakdown)
 app.command("figures")(figures.figures)
-app.command("embeddings")(embedding_plot.embeddings)
+app.command("embeddings")(run.embeddings)
 app.command("robustness")(robustness.robustness)
 app.command("card")(cards.card)
 app.command("reproduce")(reproduce.reproduce)
-app.command("export")(exchange.export)
-app.command("import")(exchange.import_)
+app.command("export")(share.export)
+app.command("import")(share.import_)
 app.command("status")(tables.status)
 app.command("list")(listing.list_)
 app.command("show")(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")
 app.add_typer(features.features_app, name="features")
+app.add_typer(share.results_app, name="results")
 app.command("doctor")(doctor.doctor)
 
 

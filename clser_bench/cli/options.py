@@ -2,18 +2,143 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+import os
+import sys
+import typing
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from clser_bench.protocol import Pair, Shots, parse_shots
+from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 RESULTS = Path("results/clser.sqlite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """The options of one field of `protocol.Condition`.
+
+    Attributes:
+        field: its name.
+        flag: option of commands that choose tables.
+        metavar: of both options.
+        only: help of that option.
+        ask: help of the option of commands that run; empty where these have none.
+        ask_flag: that option, where it has another name.
+        default: of that option.
+        switch: value that the option stands for, where it takes none.
+    """
+
+    field: str
+    flag: str
+    metavar: str
+    only: str
+    ask: str = ""
+    ask_flag: str = ""
+    default: str | None = None
+    switch: str = ""
+
+
+_FEATURES = (
+    "See `list features`: a set, an encoder (hf:REPOSITORY@REVISION:layer=12, or hf:./FOLDER), or "
+    "a set for each language (set:heterogeneous, set:de=egemaps,zh=mel)."
+)
+RULES = (
+    Rule(
+        field="suite",
+        flag="--suite",
+        metavar="NAME",
+        only="Only this suite.",
+        ask="See `list suites`; else chosen from the corpora.",
+    ),
+    Rule(field="shots", flag="--shots", metavar="K", only="Only this number of shots."),
+    Rule(
+        field="features",
+        flag="--features",
+        metavar="NAME",
+        only="Only this feature set.",
+        ask=_FEATURES,
+        default=DEFAULT_FEATURES,
+    ),
+    Rule(
+        field="alignment",
+        flag="--align",
+        metavar="HOW",
+        only="Only this alignment of feature sets that differ between languages.",
+        ask="How feature sets that differ between languages are brought together without "
+        "labels: anchors, names, moments, gromov, or none.",
+        default="anchors",
+    ),
+    Rule(
+        field="corruption",
+        flag="--corruption",
+        metavar="KIND:LEVEL",
+        only="Only this corruption of the target, noise:10, or clean.",
+    ),
+    Rule(
+        field="normalisation",
+        flag="--normalise",
+        metavar="HOW",
+        only="Only this normalisation.",
+        ask="z-scores by corpus, speaker, source or none.",
+        default="corpus",
+    ),
+    Rule(
+        field="setting",
+        flag="--setting",
+        metavar="NAME",
+        only="Only transductive, or only inductive.",
+        ask="Adapt to half of the target's speakers, score the rest.",
+        ask_flag="--inductive",
+        default="transductive",
+        switch="inductive",
+    ),
+    Rule(
+        field="prior",
+        flag="--target-prior",
+        metavar="PRIOR",
+        only="Only this prior.",
+        ask="natural, or dirichlet:1 for an imbalanced target.",
+        default="natural",
+    ),
+    Rule(
+        field="classes",
+        flag="--classes",
+        metavar="NAME",
+        only="Only shared (all emotions of a pair), or only fixed4.",
+        ask="Only anger, fear, happiness, sadness.",
+        ask_flag="--fixed4",
+        default="shared",
+        switch="fixed4",
+    ),
+    Rule(
+        field="unlabelled",
+        flag="--unlabelled",
+        metavar="CODES",
+        only="Only with this further unlabelled speech: N+T.",
+    ),
+    Rule(
+        field="selection",
+        flag="--selection",
+        metavar="NAME",
+        only="Only this choice of hyper-parameters.",
+        ask="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
+        "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
+        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
+        "bound, never ranked).",
+        ask_flag="--select",
+        default="default",
+    ),
+)
+"""Every rule of `protocol.Condition` that has an option, in the order of the help."""
 
 Results = Annotated[
     Path, typer.Option("--results", metavar="FILE", help="The results file (SQLite).")
@@ -32,26 +157,28 @@ Manifest = Annotated[
     typer.Option(
         "--manifest",
         metavar="FILE",
-        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language); "
-        "may be given several times.",
+        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language), or "
+        "a data set of another system (docs/corpora.md); may be given several times.",
     ),
 ]
-Features = Annotated[
-    str,
+
+
+def _set_tasks(folders: list[Path] | None) -> list[Path] | None:
+    """Let every reader of definitions, worker processes included, find the folders."""
+    if folders:
+        os.environ["CLSER_TASKS"] = os.pathsep.join(str(path.absolute()) for path in folders)
+    return folders
+
+
+Tasks = Annotated[
+    list[Path] | None,
     typer.Option(
-        "--features",
-        metavar="NAME",
-        help="See `list features`: a set, an encoder (hf:REPOSITORY@REVISION:layer=12, or "
-        "hf:./FOLDER), or a set for each language (set:heterogeneous, set:de=egemaps,zh=mel).",
-    ),
-]
-Align = Annotated[
-    str,
-    typer.Option(
-        "--align",
-        metavar="HOW",
-        help="How feature sets that differ between languages are brought together without "
-        "labels: anchors, names, moments, gromov, or none.",
+        "--tasks",
+        metavar="DIR",
+        callback=_set_tasks,
+        is_eager=True,
+        help="Folder with your own definitions of corpora and suites (TOML), beside those in "
+        "CLSER_TASKS; may be given several times.",
     ),
 ]
 Devices = Annotated[
@@ -96,6 +223,14 @@ SkipBad = Annotated[
     bool,
     typer.Option("--skip-bad", help="List unreadable files, instead of stopping."),
 ]
+Features = Annotated[str, typer.Option("--features", metavar="NAME", help=_FEATURES)]
+Methods = Annotated[
+    str, typer.Option("--methods", metavar="NAMES", help="Only these: a comma list.")
+]
+Pairs = Annotated[
+    str, typer.Option("--pairs", metavar="PAIRS", help="Only these: B->C,C->B (quote the >).")
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Draws of the labelled utterances.")]
 FORMATS = ("table", "md", "latex", "csv", "json")
 Format = Annotated[
     str, typer.Option("--format", metavar="FORMAT", help="table, md, latex, csv or json.")
@@ -119,6 +254,122 @@ MeasuredWith = Annotated[
         "without them is not run again).",
     ),
 ]
+
+
+def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
+    """Add the options that choose tables to a command, which gets them as `wanted`.
+
+    `wanted` is a mapping for `Condition.matches`: name of a field to the value that is given.
+
+    Args:
+        without: fields whose options the command does not take.
+    """
+    chosen = [rule for rule in RULES if rule.field not in without]
+    options = [
+        _option(rule.field, str | None, None, rule.flag, metavar=rule.metavar, help=rule.only)
+        for rule in chosen
+    ]
+
+    def collect(given: dict[str, str | None]) -> dict[str, str]:
+        wanted = {field: value for field, value in given.items() if value is not None}
+        suite, colon, classes = wanted.get("suite", "").partition(":")
+        # `bcro:fixed4`, as tables are titled
+        return {"classes": classes, **wanted, "suite": suite} if colon else wanted
+
+    return _with_options("wanted", options, collect)
+
+
+def condition_arguments(*fields: str) -> Callable[[F], F]:
+    """Add the options that say under which rules to run, which a command gets as `condition`.
+
+    Its `suite` is empty where none is named. Numbers of shots and corruptions can be several, so
+    they are options of the commands.
+
+    Args:
+        fields: of `Condition`; all that can be asked for where none is named.
+    """
+    chosen = [rule for rule in RULES if rule.ask and (not fields or rule.field in fields)]
+    options = [
+        _option(
+            rule.field,
+            bool if rule.switch else str | None if rule.default is None else str,
+            False if rule.switch else rule.default,
+            rule.ask_flag or rule.flag,
+            metavar=None if rule.switch else rule.metavar,
+            help=rule.ask,
+        )
+        for rule in chosen
+    ]
+
+    def collect(given: dict[str, Any]) -> Condition:
+        values: dict[str, Any] = {
+            rule.field: (rule.switch if given[rule.field] else rule.default)
+            if rule.switch
+            else given[rule.field] or ""
+            for rule in chosen
+        }
+        return Condition(**values)
+
+    return _with_options("condition", options, collect)
+
+
+def _option(name: str, kind: Any, default: Any, flag: str, **words_: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, typer.Option(flag, **words_)],
+    )
+
+
+def _with_options(
+    name: str, options: Sequence[inspect.Parameter], collect: Callable[[dict[str, Any]], Any]
+) -> Callable[[F], F]:
+    """Replace a parameter of a command by options, from which its value is collected."""
+
+    def add(command: F) -> F:
+        own = {key: kind for key, kind in command.__annotations__.items() if key != name}
+        hints = typing.get_type_hints(
+            SimpleNamespace(__annotations__=own),
+            vars(sys.modules[command.__module__]),
+            include_extras=True,
+        )
+        signature = inspect.signature(command)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            if parameter.name == name:
+                parameters += options
+            else:
+                parameters.append(parameter.replace(annotation=hints[parameter.name]))
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> Any:
+            given = {option.name: values.pop(option.name) for option in options}
+            return command(**values, **{name: collect(given)})
+
+        # typer reads both
+        wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {item.name: item.annotation for item in parameters}
+        return typing.cast("F", wrapped)
+
+    return add
+
+
+def check_methods(named: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a method that a results file has nothing of; a slip would go unnoticed.
+
+    Args:
+        named: as the user wrote them.
+        known: methods of the file.
+
+    Raises:
+        SpecError: it has no results of one of them.
+    """
+    from clser_bench.errors import SpecError, did_you_mean
+
+    for name in named:
+        if name not in known:
+            raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +14,8 @@ from clser_bench.cli.output import Bars, complain, print_rows
 if TYPE_CHECKING:
     from clser_bench.report.agreement import Agreement
     from clser_bench.report.card import Card, Machine, Requested, Software
-    from clser_bench.run.config import RunConfig
-    from clser_bench.run.main import Summary
+    from clser_bench.run.execute import Summary
+    from clser_bench.run.request import Request
 
 INTERRUPTED = 130
 SOME_DIFFERENT = 1
@@ -73,12 +72,11 @@ def reproduce(
     for line in other_software(told.software, software):
         complain(line)
     configs = [
-        dataclasses.replace(
-            _config(request, features=features),
+        _config(request, features=features).replace(
             corpora=corpora if request.folder else None,
             manifests=tuple(manifest or ()) if request.manifests else (),
             results=place,
-            scheduler=scheduler,  # type: ignore[arg-type]  # checked by RunConfig
+            scheduler=scheduler,
             workers=workers,
             devices=options.words(devices),
         )
@@ -88,28 +86,28 @@ def reproduce(
     _report(compare(told, _found(told, summary, software=software, machine=machine)))
 
 
-def _config(request: Requested, *, features: str | None) -> RunConfig:
+def _config(request: Requested, *, features: str | None) -> Request:
     """The request as `run` takes it, still without places."""
-    from clser_bench.protocol import Pair, Protocol
-    from clser_bench.run.config import RunConfig, as_settings
+    from clser_bench.protocol import Condition, Pair
+    from clser_bench.run.request import Request
 
-    return RunConfig(
-        suite=request.suite,
+    return Request(
         pairs=tuple(Pair(source, target) for source, target in request.pairs),
         methods=request.methods,
         shots=(request.shots,),
         seeds=request.seeds,
-        protocol=Protocol(
+        condition=Condition(
+            suite=request.suite or "",
             features=features or request.features,
+            alignment=request.align,
             normalisation=request.normalisation,
             setting=request.setting,
             prior=request.prior,
-            fixed4=request.fixed4,
+            classes="fixed4" if request.fixed4 else "shared",
             selection=request.selection,
         ),
-        settings=as_settings(request.settings),
+        settings={name: dict(values) for name, values in request.settings.items()},
         skip_bad=request.skip_bad,
-        align=request.align,
         corruptions=request.corruptions,
     )
 
@@ -118,7 +116,7 @@ def _check(told: Card, *, features: str | None) -> None:
     """Refuse a card whose run would be another one here, or would run what came with it."""
     from clser_bench.errors import SpecError
     from clser_bench.protocol import PROTOCOL_VERSION
-    from clser_bench.run.provenance import is_local
+    from clser_bench.run.request import is_local
 
     if told.protocol_version != PROTOCOL_VERSION:
         raise SpecError(
@@ -164,9 +162,9 @@ def _check_results(place: Path, *, asked: bool) -> None:
         )
 
 
-def _run(configs: list[RunConfig]) -> Summary:
+def _run(configs: list[Request]) -> Summary:
     """Run the requests in their order; the summary of the last."""
-    from clser_bench.run.main import run
+    from clser_bench.run.execute import run
 
     for config in configs:
         with Bars() as bars:
@@ -186,22 +184,16 @@ def _found(told: Card, summary: Summary, *, software: Software, machine: Machine
     """The card of the table that was just made."""
     from clser_bench.errors import StoreError
     from clser_bench.report.card_making import make_card
-    from clser_bench.report.conditions import read_features, with_condition
+    from clser_bench.report.conditions import read_features
     from clser_bench.report.tables import leaderboard
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     rules = told.rules
     _, condition = read_features(rules.features)
-    with Store(summary.results, create=False) as store:
+    with Store(summary.results, create=False, read_only=True) as store:
         tables = leaderboard(
             store,
-            suite=summary.suite,
-            shots=rules.shots,
-            features=with_condition(summary.features, condition),
-            normalisation=rules.normalisation,
-            setting=rules.setting,
-            prior=rules.prior,
-            selection=summary.selection,
+            wanted=summary.condition.texts() | {"shots": rules.shots, "corruption": condition.name},
             methods=[method.method for method in told.methods],
             intervals=False,
         )

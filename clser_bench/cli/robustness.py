@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import columns, complain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clser_bench.report.conditions import Scale
     from clser_bench.report.robustness import Robustness
@@ -22,16 +22,11 @@ if TYPE_CHECKING:
     "clser-bench robustness --suite bcro --shots 5 --figure robustness.png",
     "clser-bench robustness --format csv > robustness.csv",
 )
+@options.condition_options()
 def robustness(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     figure: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf."),
@@ -51,24 +46,18 @@ def robustness(
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import robustness as report
     from clser_bench.report.robustness_text import render
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     if format_ not in options.FORMATS:
         raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, options.FORMATS)}")
     kind = _kind(figure)
     named = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         found = report.robustness(
             store,
             scales(),
-            features=features,
+            wanted=wanted,
             methods=named or None,
-            suite=suite,
-            shots=shots,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
         )
     if not found:
         raise SpecError(
@@ -82,7 +71,7 @@ def robustness(
 
 def scales() -> dict[str, Scale]:
     """What a report must know of each kind of corruption."""
-    from clser_bench.corpora.corruptions import KINDS
+    from clser_bench.corpora.corrupt import KINDS
     from clser_bench.report.conditions import Scale
 
     return {name: Scale(unit=kind.unit, clean=kind.clean) for name, kind in KINDS.items()}

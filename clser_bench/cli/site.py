@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clser_bench.report.board import LeaderboardTable
     from clser_bench.report.site.build import Attached
     from clser_bench.report.site.cards import MethodText
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
 
 def write_site(store: Store, tables: Sequence[LeaderboardTable], out: Path) -> tuple[Path, ...]:
@@ -32,8 +32,8 @@ def write_site(store: Store, tables: Sequence[LeaderboardTable], out: Path) -> t
         SpecError: there is nothing to show, or the folder cannot be written.
         StoreError: the database is damaged.
     """
-    from clser_bench.report.comparison import compare
     from clser_bench.report.comparison_text import layouts
+    from clser_bench.report.crossed_comparison import compare
     from clser_bench.report.site.build import build_site
 
     shown = {line.method for table in tables for line in table.lines}

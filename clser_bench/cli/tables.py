@@ -1,50 +1,58 @@
-"""`leaderboard` and `status`."""
+"""`leaderboard`, `compare` and `status`."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import filters, options
+from clser_bench.cli import options
 from clser_bench.cli.output import columns, complain, print_rows
-from clser_bench.cli.site import write_site
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from clser_bench.report.board import LeaderboardTable
-    from clser_bench.report.layout import Layout
-    from clser_bench.store.database import Store
+    from clser_bench.report.formats import TextTable
+    from clser_bench.report.model import Leaderboard
+    from clser_bench.report.table import Heard
+    from clser_bench.store.sqlite import Store
+
+COMPARE_FORMATS = ("table", "md", "latex", "json")
 
 
 @options.examples(
     "clser-bench leaderboard",
-    "clser-bench leaderboard --suite bcro --shots 5 --against source-only",
+    "clser-bench leaderboard --suite bcro --shots 5 --explain",
     "clser-bench leaderboard --format csv > table.csv",
-    "clser-bench leaderboard --suite bcro --shots 5 --format latex --transpose > table.tex",
+    "clser-bench leaderboard --suite bcro --shots 5 --format latex > table.tex",
     "clser-bench leaderboard --suite bcro --html site",
     "clser-bench leaderboard --suite bcro --by shots",
-    "clser-bench leaderboard --suite bcro --shots 5 --published results/published/sere.toml",
+    "clser-bench leaderboard --suite bcro --published results/published",
 )
+@options.condition_options()
 def leaderboard(
     *,
-    suite: filters.Suite = None,
-    shots: filters.Shots = None,
-    methods: filters.Methods = "",
-    features: filters.Features = None,
-    normalise: filters.Normalise = None,
-    setting: filters.Setting = None,
-    target_prior: filters.TargetPrior = None,
-    selection: filters.Selection = None,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
     against: Annotated[
-        str | None,
-        typer.Option(metavar="METHOD", help="Add paired differences to this method."),
-    ] = None,
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="Differences to this method in place of logistic, corrected for all pairs of "
+            "methods.",
+        ),
+    ] = "",
     transpose: Annotated[
         bool, typer.Option("--transpose", help="Pairs down, methods across.")
+    ] = False,
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="With --format latex: pairs in place of intervals.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The meaning of each column, below the table.")
     ] = False,
     with_: options.With = "",
     format_: options.Format = "table",
@@ -60,9 +68,9 @@ def leaderboard(
     published: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="TOML with a paper's numbers, told below the tables with what differs "
-            "(results/published/sere.toml).",
+            metavar="PATH",
+            help="Numbers of papers beside ours: a TOML file, or a folder of them "
+            "(results/published).",
         ),
     ] = None,
     by: Annotated[
@@ -77,55 +85,128 @@ def leaderboard(
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
 
-    Needs neither corpora nor methods. The page works from disk, without a server, and loads
-    nothing; it holds comparisons of the methods too. Prints the files written.
+    Intervals and verdicts are those of all ranked methods, whichever --methods shows. Needs
+    neither corpora nor methods. The page works from disk, without a server, and loads nothing; it
+    holds comparisons of the methods too. Prints the files written.
     """
-    from clser_bench.report import tables
-    from clser_bench.report.published import beside, read_published
-    from clser_bench.store.database import Store
+    from clser_bench.report.published import published_rows, published_tables, read_published
+    from clser_bench.report.render import render
+    from clser_bench.report.table import leaderboard as tables_of
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
-        made = tables.leaderboard(
-            store,
-            suite=suite,
-            shots=shots,
-            features=features,
-            normalisation=normalise,
-            setting=setting,
-            prior=target_prior,
-            selection=selection,
-            methods=options.words(methods) or None,
-            with_=options.words(with_),
-            against=against,
-        )
-        if published is not None:
-            made = beside(made, read_published(published))
+    papers = read_published(published) if published else ()
+    with Store(results, create=False, read_only=True) as store:
         if html is not None:
-            for path in write_site(store, made, html):
-                typer.echo(str(path))
+            _page(store, wanted, methods, against, html)
             return
-    if by:
-        layouts = _pivoted(made, by)
-        typer.echo(
-            tables.render_layouts(layouts, format_, width=columns(), transposed=transpose), nl=False
+        made = tables_of(
+            store.frame(wanted),
+            store,
+            methods=options.words(methods),
+            extras=options.words(with_),
+            against=against,
+            intervals=not papers,
+            heard=_heard(),
         )
-        return
-    text = tables.render(made, format_, width=columns(), transposed=transpose)
-    typer.echo(text, nl=False)
+    if papers and format_ in ("csv", "json"):
+        from clser_bench.report.formats import csv_of, json_of
+
+        write = csv_of if format_ == "csv" else json_of
+        typer.echo(write(published_rows(made, papers)), nl=False)
+    elif papers:
+        _echo(published_tables(made, papers), format_, transposed=transpose)
+    elif by:
+        _echo(_arranged(made, by), format_, transposed=transpose)
+    else:
+        text = render(
+            made, format_, width=columns(), transposed=transpose, explain=explain, pairs=pairs
+        )
+        typer.echo(text, nl=False)
 
 
-def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
-    from clser_bench.corpora.definitions import corpus_specs
+def _echo(tables: Sequence[TextTable], format_: str, *, transposed: bool = False) -> None:
+    from clser_bench.report.formats import write_tables
+
+    shown = [table.transposed for table in tables] if transposed else tables
+    typer.echo(write_tables(shown, format_, width=columns()), nl=False)
+
+
+def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.protocol import family
-    from clser_bench.report import pivot
+    from clser_bench.report import render
 
-    if by not in pivot.BY:
-        raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, pivot.BY)}")
-    if by in pivot.ACROSS:
-        return list(pivot.across(made, by))
-    families = {code: family(spec.language) for code, spec in corpus_specs().items()}
-    return [pivot.by_pairs(table, pivot.groups_of(table, by, families), what=by) for table in made]
+    if by not in render.BY:
+        raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, render.BY)}")
+    if by in render.ACROSS:
+        return render.across(made, by)
+    families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
+    return [render.grouped(table, by, families) for table in made]
+
+
+@options.examples(
+    "clser-bench compare --suite bcro --shots 5 --methods sere,coral,logistic",
+    "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
+    "clser-bench compare --shots 5 --format json > comparison.json",
+)
+@options.condition_options()
+def compare(
+    *,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
+    format_: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="table, md, latex or json.")
+    ] = "table",
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Compare the methods of each table with each other.
+
+    Prints means with intervals of ranks; for every two methods the difference of their means with
+    its simultaneous 95 % interval, p value and effect size; on how many pairs of corpora the one
+    wins, ties or loses; and how much easier two corpora are one way than the other. Bounds,
+    references and methods with missing cells are left out. The correction is for all ranked
+    methods of a table, whichever --methods shows. Needs neither corpora nor methods.
+    """
+    from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.report import comparison
+    from clser_bench.report.table import leaderboard as tables_of
+    from clser_bench.store.sqlite import Store
+
+    if format_ not in COMPARE_FORMATS:
+        raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, COMPARE_FORMATS)}")
+    with Store(results, create=False, read_only=True) as store:
+        frame = store.frame(wanted)
+        named = options.words(methods)
+        tables = tables_of(frame, store, methods=named, heard=_heard())
+        made = [comparison.compare(store, frame, table) for table in tables]
+    if format_ == "json":
+        rows = [row for item in made for row in json.loads(comparison.as_json(item))]
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    _echo([text for item in made for text in comparison.text_tables(item)], format_)
+
+
+def _page(
+    store: Store, wanted: Mapping[str, str], methods: str, against: str, folder: Path
+) -> None:
+    from clser_bench.cli.site import write_site
+    from clser_bench.report import tables
+
+    made = tables.leaderboard(
+        store, wanted=wanted, methods=options.words(methods) or None, against=against or None
+    )
+    for path in write_site(store, made, folder):
+        typer.echo(str(path))
+
+
+def _heard() -> Heard | None:
+    """The corpora that encoders were trained with; None where this installation does not know."""
+    try:
+        from clser_bench.features.encoders.known import heard
+    except ModuleNotFoundError:
+        return None
+    return heard
 
 
 @options.examples(
@@ -133,13 +214,13 @@ def _pivoted(made: Sequence[LeaderboardTable], by: str) -> list[Layout]:
     "clser-bench status --results results/night.sqlite",
 )
 def status(results: options.Results = options.RESULTS) -> None:
-    """Tell how far a results file is.
+    """Show the progress of each suite in a results file.
 
-    Per suite; and why trials failed or do not apply.
+    And why trials failed or do not apply.
     """
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         rows = _progress(store)
         reasons = _reasons(store)
         skipped = store.skipped()
@@ -167,7 +248,7 @@ def _progress(store: Store) -> list[tuple[object, ...]]:
 
 
 def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
-    from clser_bench.report.aggregate import one_line
+    from clser_bench.report.table import one_line
 
     kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
     return Counter(

@@ -1,1 +1,1 @@
-"""Corpora on disk to utterance tables, draws, and the boundary between problems and answers."""
+"""Recordings on disk to corpora: where they lie, what they are, and what is odd about them."""

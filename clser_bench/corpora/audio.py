@@ -1,12 +1,20 @@
-"""Audio files to samples, with every way in which a file can be broken told apart."""
+"""Audio files to samples, with a reason for every way in which a file can be broken.
+
+Files are read block by block: memory is bounded by the block, or by `LONGEST` where all samples of
+an utterance are wanted.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -15,8 +23,24 @@ import soxr
 from clser_bench.errors import AudioError
 from clser_bench.problem import Floats, read_only
 
-_BLOCK = 1 << 20
-_OPEN_ENDED = 0x7FFFFF00  # writers that do not know the length yet put in a size from here up
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+RATES = (4_000, 192_000)
+"""Lowest and highest sampling rate in Hz; a header that declares another is taken for damaged."""
+
+LONGEST = 600.0
+"""Seconds that an utterance may last."""
+
+VIDEO = (".avi",)
+"""Extensions of videos whose sound is decoded by PyAV (the extra `video`)."""
+
+_BLOCK = 1 << 20  # samples of all channels together
+_LARGEST_SAMPLE = 2.0**31  # beyond this even 32-bit integers stored as floats cannot lie
+_OPEN_ENDED = 0x7FFFF000  # writers into pipes put in a size from here up: SoX this, ffmpeg 2^32 - 1
+_MOST_CHUNKS = 1000
+_CONTAINERS = "WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "NIST", "OGG", "MP3"
+"""Formats of libsndfile in which a file cut short can be recognised."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,37 +64,40 @@ class Audio:
         return len(self.samples) / self.rate
 
 
-def decode(path: Path, *, rate: int | None = None) -> Audio:
-    """Read an audio file as mono.
+def decode(
+    path: Path, *, rate: int | None = None, start: float = 0.0, end: float | None = None
+) -> Audio:
+    """Read an audio file, or a segment of it, as mono.
 
     Args:
-        path: a file that libsndfile can read (WAV, FLAC and others).
+        path: a file that libsndfile can read (WAV, FLAC and others), or a video.
         rate: resample to this rate in Hz (soxr, very high quality); None keeps the file's own.
+        start: seconds at which the segment begins.
+        end: seconds at which it ends; None for the end of the file.
 
     Returns:
         The channels averaged, at least one sample, all finite.
 
     Raises:
-        AudioError: the file is missing, empty, not audio, truncated, has no samples, or has
-            samples that are not finite.
+        AudioError: the file is missing, no regular file, empty, not audio, truncated, too long,
+            of an absurd rate, has no samples, or has samples that are not finite.
     """
-    _refuse_absent(path)
-    channels, own = _read(path)
-    if not len(channels):
-        raise AudioError(path, "has no samples")
-    if not np.isfinite(channels).all():
-        raise AudioError(path, "has samples that are NaN or infinite")
-    mono = channels.mean(axis=1, dtype=np.float64).astype(np.float32)
-    if rate is None or rate == own:
-        return Audio(mono, own)
-    resampled = soxr.resample(mono, own, rate, quality="VHQ")
+    rates, blocks = zip(*mono_blocks(path, start=start, end=end), strict=True)
+    own = rates[0]
+    try:
+        mono = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        if rate is None or rate == own:
+            return Audio(mono, own)
+        resampled = soxr.resample(mono, own, rate, quality="VHQ")
+    except MemoryError as error:
+        raise AudioError(path, "needs more memory than there is") from error
     if not len(resampled):
         raise AudioError(path, f"has too few samples ({len(mono)}) to resample to {rate} Hz")
     return Audio(resampled, rate)
 
 
 def content_hash(audio: Audio) -> str:
-    """Name audio by what is heard: rate and samples.
+    """Name audio by its rate and samples.
 
     Args:
         audio: as decoded, not resampled.
@@ -83,34 +110,164 @@ def content_hash(audio: Audio) -> str:
     return state.hexdigest()
 
 
+def mono_blocks(
+    path: Path, *, start: float = 0.0, end: float | None = None
+) -> Iterator[tuple[int, Floats]]:
+    """The samples of a file or a segment of it, block by block.
+
+    Args:
+        path: as for `decode`.
+        start: as for `decode`.
+        end: as for `decode`.
+
+    Yields:
+        The rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.
+
+    Raises:
+        AudioError: as for `decode`.
+    """
+    _refuse_absent(path)
+    count = 0
+    try:
+        source = _video(path) if path.suffix.lower() in VIDEO else _sound(path, start, end)
+        if path.suffix.lower() in VIDEO:
+            source = _cut(source, path, start, end)
+        for rate, channels in source:
+            mono = channels.mean(axis=1, dtype=np.float64).astype(np.float32)
+            if not np.isfinite(mono).all():
+                raise AudioError(path, "has samples that are NaN or infinite")
+            count += len(mono)
+            if count > LONGEST * rate:
+                raise _too_long(path, None)
+            if len(mono):
+                peak = float(np.abs(mono).max())
+                if peak > _LARGEST_SAMPLE:
+                    raise AudioError(path, f"has samples of {peak:.3g}, where full scale is 1")
+                yield rate, mono
+    except MemoryError as error:
+        raise AudioError(path, "needs more memory than there is") from error
+    if not count:
+        raise AudioError(path, "has no samples")
+
+
 def _refuse_absent(path: Path) -> None:
     try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise AudioError(path, f"cannot be read ({error.strerror})") from error
-    if not path.is_file():
+        status = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AudioError(path, f"cannot be read ({reason})") from error
+    if not stat.S_ISREG(status.st_mode):
         raise AudioError(path, "is not a file")
-    if size == 0:
+    if status.st_size == 0:
         raise AudioError(path, "is empty (0 bytes)")
 
 
-def _read(path: Path) -> tuple[Floats, int]:
-    """Samples [samples, channels] and the rate."""
+def _sound(path: Path, start: float, end: float | None) -> Iterator[tuple[int, Floats]]:
+    """Rate and samples [samples, channels] of a file that libsndfile reads."""
     try:
         _refuse_short_wav(path)
         with soundfile.SoundFile(path) as file:
-            blocks = [file.read(_BLOCK, dtype="float32", always_2d=True)]
-            while len(blocks[-1]) == _BLOCK:
-                blocks.append(file.read(_BLOCK, dtype="float32", always_2d=True))
-            promised, rate = file.frames, file.samplerate
+            _refuse_damaged(path, file)
+            rate = file.samplerate
+            first, last = _bounds(path, file, start, end)
+            if first:
+                file.seek(first)
+            left, size = last - first, max(1, _BLOCK // file.channels)
+            while left > 0:
+                block = file.read(min(size, left), dtype="float32", always_2d=True)
+                if not len(block):
+                    break
+                left -= len(block)
+                yield rate, block
+            if left > 0 and file.frames < _UNKNOWN:
+                promised = last - first
+                raise AudioError(
+                    path,
+                    f"is truncated: {promised} frames promised, {promised - left} could be decoded",
+                )
     except (soundfile.SoundFileError, OSError) as error:
         why = getattr(error, "error_string", None) or str(error)
         why = why.removeprefix("Error : ").rstrip(".")
         raise AudioError(path, f"is not audio, or damaged or truncated ({why})") from error
-    got = sum(map(len, blocks))
-    if got < promised:
-        raise AudioError(path, f"is truncated: {promised} frames promised, {got} could be decoded")
-    return np.concatenate(blocks), rate
+
+
+_UNKNOWN = 1 << 62  # libsndfile's number of frames where a stream does not say
+
+
+def _bounds(
+    path: Path, file: soundfile.SoundFile, start: float, end: float | None
+) -> tuple[int, int]:
+    """First frame, and the one after the last."""
+    rate, frames = file.samplerate, file.frames
+    first = round(start * rate)
+    last = frames if end is None else round(end * rate)
+    if frames < _UNKNOWN and max(first, last) > frames + rate // 100:
+        raise AudioError(
+            path,
+            f"has no segment from {start:g} to {end or frames / rate:g} s: "
+            f"it lasts {frames / rate:g} s",
+        )
+    last = min(last, frames)
+    if last - first > LONGEST * rate and last < _UNKNOWN:
+        raise _too_long(path, (last - first) / rate)
+    return first, last
+
+
+def _too_long(path: Path, seconds: float | None) -> AudioError:
+    lasts = f"{seconds:.0f} s" if seconds else "longer"
+    return AudioError(
+        path,
+        f"lasts {lasts}, and an utterance {LONGEST:.0f} s at most; list its utterances in a "
+        "manifest with the columns start and end, or cut it",
+    )
+
+
+def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
+    """Compare what a header promises with what libsndfile found; it reads what is there."""
+    if file.format not in _CONTAINERS:
+        raise AudioError(
+            path, f"is {file.format_info}, which is not read; convert it to WAV or FLAC"
+        )
+    low, high = RATES
+    if not low <= file.samplerate <= high:
+        raise AudioError(path, f"declares {file.samplerate} Hz; {low} to {high} Hz are read")
+    if file.format in ("WAV", "WAVEX"):
+        return  # `_refuse_short_wav` has looked
+    log = file.extra_info
+    for name, promised, got in re.findall(r"^\s*([\w ]+?) *: (\d+) \(should be (\d+)\)", log, re.M):
+        outer = name.lower() in ("form", "riff", "riff size")
+        if int(got) + (8 if outer else 1) < int(promised) < _OPEN_ENDED:
+            raise AudioError(path, f"is truncated: {promised} bytes promised, {got} are there")
+    if match := re.search(r"frame count (\d+) does not match .* of (\d+)", log):
+        got, promised = map(int, match.groups())
+        if got < promised < _OPEN_ENDED:
+            raise AudioError(path, f"is truncated: {promised} frames promised, {got} are there")
+    if file.format == "NIST":
+        with path.open("rb") as stream:
+            counted = re.search(rb"sample_count -i (\d+)", stream.read(1024))
+        if counted and file.frames < int(counted[1]):
+            raise AudioError(
+                path, f"is truncated: {int(counted[1])} frames promised, {file.frames} are there"
+            )
+    if file.format == "OGG" and not _ogg_ends(path):
+        raise AudioError(path, "is truncated: its stream does not end")
+
+
+def _ogg_ends(path: Path) -> bool:
+    """Whether the last page of an Ogg file is whole and says that it is the last."""
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 65,307 bytes at most
+        tail = stream.read()
+    place = tail.rfind(b"OggS")
+    if place < 0 or len(tail) < place + 27:
+        return False
+    segments = tail[place + 27 : place + 27 + tail[place + 26]]
+    whole = len(segments) == tail[place + 26]
+    return (
+        whole
+        and bool(tail[place + 5] & 4)
+        and len(tail) >= place + 27 + len(segments) + sum(segments)
+    )
 
 
 def _refuse_short_wav(path: Path) -> None:
@@ -119,8 +276,7 @@ def _refuse_short_wav(path: Path) -> None:
         if stream.read(4) != b"RIFF" or stream.seek(8) != 8 or stream.read(4) != b"WAVE":
             return
         end = path.stat().st_size
-        while len(head := stream.read(8)) == 8:
-            name, size = struct.unpack("<4sI", head)
+        for name, size in _chunks(stream):
             left = end - stream.tell()
             if name == b"data":
                 if left < size < _OPEN_ENDED:
@@ -129,4 +285,67 @@ def _refuse_short_wav(path: Path) -> None:
                     )
                 return
             stream.seek(size + size % 2, os.SEEK_CUR)
+        if stream.tell() < end:
+            raise AudioError(path, f"is not audio: {_MOST_CHUNKS} chunks, and none has samples")
     raise AudioError(path, "is truncated: its header ends before the samples")
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    for _ in range(_MOST_CHUNKS):
+        head = stream.read(8)
+        if len(head) < 8:
+            return
+        yield struct.unpack("<4sI", head)
+
+
+def _video(path: Path) -> Iterator[tuple[int, Floats]]:
+    """Rate and samples [samples, channels] of a video's first sound track."""
+    try:
+        import av  # noqa: PLC0415 (an extra)
+    except ImportError as error:
+        raise AudioError(
+            path,
+            "is a video; install the extra 'video' (pip install 'clser-bench[video]'), or extract "
+            f'its sound beside it: ffmpeg -i "{path.name}" -vn "{path.stem}.wav"',
+        ) from error
+    _refuse_short_riff(path)
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.audio:
+                raise AudioError(path, "is a video without sound")
+            stream = container.streams.audio[0]
+            low, high = RATES
+            if not low <= stream.rate <= high:
+                raise AudioError(path, f"declares {stream.rate} Hz; {low} to {high} Hz are read")
+            convert = av.AudioResampler(format="fltp")
+            for frame in container.decode(stream):
+                for part in convert.resample(frame):
+                    yield stream.rate, part.to_ndarray().T
+    except (av.FFmpegError, OSError) as error:
+        raise AudioError(path, f"is no video, or damaged ({error})") from error
+
+
+def _refuse_short_riff(path: Path) -> None:
+    """Compare the size that a RIFF file gives with its own: FFmpeg decodes what is there."""
+    with path.open("rb") as stream:
+        name, size = struct.unpack("<4sI", stream.read(8).ljust(8, b"\0"))
+    got = path.stat().st_size - 8
+    if name == b"RIFF" and got + 1 < size < _OPEN_ENDED:
+        raise AudioError(path, f"is truncated: {size} bytes promised, {got} are there")
+
+
+def _cut(
+    source: Iterator[tuple[int, Floats]], path: Path, start: float, end: float | None
+) -> Iterator[tuple[int, Floats]]:
+    """A segment of a stream that cannot be searched."""
+    place, rate = 0, 0
+    for rate, block in source:
+        first = max(0, round(start * rate) - place)
+        last = len(block) if end is None else min(len(block), round(end * rate) - place)
+        place += len(block)
+        if last > first:
+            yield rate, block[first:last]
+    if end is not None and round(end * rate) > place + rate // 100:
+        raise AudioError(
+            path, f"has no segment from {start:g} to {end:g} s: it lasts {place / rate:g} s"
+        )

@@ -1,31 +1,43 @@
-"""Speech made worse on purpose, for curves of robustness; `corruptions.py` lists the kinds.
+"""Corruptions of speech for curves of robustness: which there are, and what they do to samples.
 
-`corrupted` does one corruption, the same bytes whenever it is asked again. The functions below it
-are its parts: they take and return float64 samples [t].
+Default levels, from mild to severe:
+
+    noise: white noise; signal-to-noise ratio in dB; 20, 10, 0.
+    pink: pink noise (1/f, from 20 Hz up); signal-to-noise ratio in dB; 20, 10, 0.
+    babble: six simulated talkers, noise with the spectrum and the syllables of speech and no
+        recorded voice in it; signal-to-noise ratio in dB; 20, 10, 0.
+    reverb: a simulated room of 100 cubic metres, 1 m from the talker; reverberation time (RT60) in
+        seconds; 0.3, 0.6, 1.
+    telephone: 300 to 3400 Hz, 8 kHz, mu-law; bits of a sample; 8, 6, 4.
+    gain: louder or softer, clipped at full scale; dB; -10, -20, 10.
+    speed: faster or slower as a tape is, pitch and tempo together; factor; 0.9, 1.1, 0.8, 1.25.
+    clip: what lies above a share of the peak cut off; dB below the peak; 3, 10, 20.
+
+A list is written `noise:20,10,0,reverb`: `kind:level` opens a kind, bare numbers after it are more
+levels of it, and a bare kind stands for its default levels.
 
 Speech's power, for signal-to-noise ratios, is that of its active frames: frames of 25 ms that are
 at most 30 dB below the loudest one, about the mean of the utterance. Pauses thus do not count, and
 utterances with long ones do not get less noise. Noise runs through pauses as well. A sum may exceed
-full scale: it is not clipped, so that noise stays noise.
+full scale: it is not clipped, so that noise stays noise. The ratio counts noise up to half the
+sampling rate, so it means the same for two corpora only at the same rate: resample first, corrupt
+after. Samples are float64 [t] but for `corrupted`.
 
-The ratio counts noise up to half the sampling rate, so it means the same for two corpora only at
-the same rate: resample first, corrupt after.
+scipy and soxr are imported where they are used: command lines and requests only read the names.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import soxr
-from scipy import signal
 
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.hashing import generator
 from clser_bench.problem import Floats
 
@@ -37,7 +49,7 @@ _Apply = Callable[[Doubles, int, float, np.random.Generator], Doubles]
 
 _FRAME = 0.025  # seconds
 _ACTIVE = 1e-3  # of the loudest frame's energy: -30 dB
-_LOWEST = 20.0  # Hz; below lies most of the power of 1/f, and nobody hears it
+_LOWEST = 20.0  # Hz; most of the power of 1/f lies below, where it is inaudible
 
 _TALKERS = 6
 _SYLLABLES = 4.0  # Hz, upper end of the talkers' modulation
@@ -55,6 +67,144 @@ _REVERBERANT = 16 * np.pi / (0.161 * 100)
 _TELEPHONE_RATE = 8000
 _TELEPHONE_BAND = (300, 3400)
 _MU = 255.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A way to corrupt speech.
+
+    Attributes:
+        unit: what a level is, for the axis of a figure.
+        defaults: the levels that the bare name stands for, mild to severe.
+        least: lowest level allowed.
+        most: highest level allowed.
+        whole: levels are whole numbers.
+        clean: the level that would leave speech as it is, for `telephone` but for its band;
+            infinity where higher levels are milder.
+    """
+
+    unit: str
+    defaults: tuple[float, ...]
+    least: float
+    most: float
+    whole: bool = False
+    clean: float = math.inf
+
+
+_RATIO = Kind(unit="signal-to-noise ratio, dB", defaults=(20, 10, 0), least=-30, most=60)
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "noise": _RATIO,
+        "pink": _RATIO,
+        "babble": _RATIO,
+        "reverb": Kind(unit="RT60, s", defaults=(0.3, 0.6, 1), least=0.05, most=5, clean=0),
+        "telephone": Kind(unit="bits", defaults=(8, 6, 4), least=3, most=8, whole=True),
+        "gain": Kind(unit="gain, dB", defaults=(-10, -20, 10), least=-60, most=60, clean=0),
+        "speed": Kind(
+            unit="speed, factor", defaults=(0.9, 1.1, 0.8, 1.25), least=0.5, most=2, clean=1
+        ),
+        "clip": Kind(
+            unit="limit, dB below the peak", defaults=(3, 10, 20), least=0, most=60, clean=0
+        ),
+    }
+)
+"""Every corruption by its name."""
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A kind of corruption at a level.
+
+    Attributes:
+        kind: one of `KINDS`.
+        level: in the unit of the kind, within its range.
+
+    Raises:
+        SpecError: the kind is unknown, or the level is not one of the kind's.
+    """
+
+    kind: str
+    level: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise SpecError(f"corruption '{self.kind}' is unknown{did_you_mean(self.kind, KINDS)}")
+        # Adding 0 turns -0 into 0: one level, one name.
+        object.__setattr__(self, "level", float(self.level) + 0.0)
+        kind = KINDS[self.kind]
+        if not kind.least <= self.level <= kind.most:
+            raise SpecError(
+                f"corruption '{self.name}': the level ({kind.unit}) must lie within {kind.least:g} "
+                f"and {kind.most:g}"
+            )
+        if kind.whole and not self.level.is_integer():
+            raise SpecError(
+                f"corruption '{self.name}': the level ({kind.unit}) must be a whole number, such "
+                f"as {kind.defaults[0]:g}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The one way to write it, `noise:10`."""
+        return f"{self.kind}:{repr(self.level).removesuffix('.0')}"
+
+
+def parse(*texts: str) -> tuple[Corruption, ...]:
+    """Read lists of corruptions.
+
+    Args:
+        texts: each such as `noise:20,10,0,reverb`; spaces around commas do not matter.
+
+    Returns:
+        The corruptions in the order in which they are first named, each once.
+
+    Raises:
+        SpecError: an item is no corruption, or a number follows no kind.
+    """
+    return tuple(dict.fromkeys(item for text in texts for item in _read(text)))
+
+
+def _read(text: str) -> list[Corruption]:
+    items: list[Corruption] = []
+    opened = ""
+    for word in (part.strip() for part in text.split(",")):
+        kind, colon, level = word.partition(":")
+        if not word:
+            raise SpecError(f"corruptions {text!r}: empty between commas; write noise:20,10")
+        if colon:
+            opened = kind
+            items.append(Corruption(kind, _level(level, word)))
+        elif not _is_number(word):
+            opened = ""
+            items += _defaults(word)
+        elif opened:
+            items.append(Corruption(opened, float(word)))
+        else:
+            raise SpecError(
+                f"corruptions {text!r}: {word} is a level of nothing; write noise:20,10"
+            )
+    return items
+
+
+def _defaults(kind: str) -> list[Corruption]:
+    if kind not in KINDS:
+        raise SpecError(f"corruption {kind!r} is unknown{did_you_mean(kind, KINDS)}")
+    return [Corruption(kind, level) for level in KINDS[kind].defaults]
+
+
+def _level(text: str, item: str) -> float:
+    if not _is_number(text):
+        raise SpecError(f"corruption {item!r}: {text!r} is no number; write noise:10")
+    return float(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: str) -> Floats:
@@ -163,15 +313,17 @@ def in_room(samples: Doubles, rate: int, *, seconds: float, random: np.random.Ge
     Returns:
         [t], with the power of `samples`; what rings on after their end is left out.
     """
+    from scipy import signal  # noqa: PLC0415 (slow)
+
     count = min(len(samples), int(1.5 * seconds * rate) + 1)
     decay = 10 ** (-3 * np.arange(count) / (seconds * rate))
     later = 10 ** (-6 / (seconds * rate))
     response = random.standard_normal(count) * decay
     response *= np.sqrt(_REVERBERANT * seconds * (1 - later) / later)
     response[0] = 1.0
-    heard = signal.fftconvolve(samples, response)[: len(samples)]
-    before, after = np.mean(samples**2), np.mean(heard**2)
-    return np.asarray(heard * np.sqrt(before / after)) if after > 0 else samples
+    wet = signal.fftconvolve(samples, response)[: len(samples)]
+    before, after = np.mean(samples**2), np.mean(wet**2)
+    return np.asarray(wet * np.sqrt(before / after)) if after > 0 else samples
 
 
 def by_telephone(samples: Doubles, rate: int, *, bits: int) -> Doubles:
@@ -188,6 +340,9 @@ def by_telephone(samples: Doubles, rate: int, *, bits: int) -> Doubles:
     Returns:
         [t].
     """
+    import soxr  # noqa: PLC0415
+    from scipy import signal  # noqa: PLC0415 (slow)
+
     # Silence after the end keeps a sample or two long enough to be filtered.
     padded = np.pad(samples, (0, max(1, rate // 50)))
     narrow = soxr.resample(padded, rate, _TELEPHONE_RATE, quality="VHQ")
@@ -197,8 +352,8 @@ def by_telephone(samples: Doubles, rate: int, *, bits: int) -> Doubles:
     if peak == 0:
         return samples
     coded = mu_law(narrow / peak, bits=bits) * peak
-    heard = soxr.resample(coded, _TELEPHONE_RATE, rate, quality="VHQ")
-    return np.pad(heard[: len(samples)], (0, max(0, len(samples) - len(heard))))
+    wide = soxr.resample(coded, _TELEPHONE_RATE, rate, quality="VHQ")
+    return np.pad(wide[: len(samples)], (0, max(0, len(samples) - len(wide))))
 
 
 def mu_law(samples: Doubles, *, bits: int) -> Doubles:
@@ -241,8 +396,10 @@ def sped(samples: Doubles, rate: int, *, factor: float) -> Doubles:
     Returns:
         [about t / factor], at least one sample, to be played at `rate`.
     """
-    heard = soxr.resample(samples, rate * factor, rate, quality="VHQ")
-    return np.asarray(heard) if len(heard) else samples[:1]
+    import soxr  # noqa: PLC0415
+
+    played = soxr.resample(samples, rate * factor, rate, quality="VHQ")
+    return np.asarray(played) if len(played) else samples[:1]
 
 
 def clipped(samples: Doubles, *, decibels: float) -> Doubles:
@@ -266,10 +423,12 @@ def _shaped(
     amplitude: Callable[[Doubles], npt.NDArray[Any]],
 ) -> Doubles:
     """Gaussian noise [count] whose spectrum is multiplied by an amplitude of Hz."""
-    size = scipy.fft.next_fast_len(count, real=True)
-    spectrum = scipy.fft.rfft(random.standard_normal(size))
-    spectrum = spectrum * amplitude(scipy.fft.rfftfreq(size, 1 / rate))
-    return np.asarray(scipy.fft.irfft(spectrum, size)[:count], dtype=np.float64)
+    from scipy import fft  # noqa: PLC0415 (slow)
+
+    size = fft.next_fast_len(count, real=True)
+    spectrum = fft.rfft(random.standard_normal(size))
+    spectrum = spectrum * amplitude(fft.rfftfreq(size, 1 / rate))
+    return np.asarray(fft.irfft(spectrum, size)[:count], dtype=np.float64)
 
 
 def _speech_spectrum(hertz: Doubles) -> Doubles:

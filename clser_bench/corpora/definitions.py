@@ -1,77 +1,120 @@
-"""The definitions of corpora and suites that ship as TOML files."""
+"""Definitions of corpora and suites in TOML: those that ship, and the user's own.
+
+A folder of definitions holds a file for each corpus (docs/corpora.md lists the keys) and, if it
+defines suites, `suites.toml`. Besides the folder that ships, those in `CLSER_TASKS` (`--tasks` sets
+it) and those of installed packages are read: an entry point of the group `clser_bench.tasks` names
+a package that holds such files.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.resources
+import os
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import SpecError
+from clser_bench.files import expanded, read_toml
 from clser_bench.protocol import CorpusSpec, Suite
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`
+_GROUP = "clser_bench.tasks"
+_REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
 _M = TypeVar("_M", bound=BaseModel)
 
 
-def corpus_specs() -> dict[str, CorpusSpec]:
-    """Every defined corpus by its code, sorted by code.
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """What is defined.
+
+    Attributes:
+        corpora: by code, sorted by code.
+        suites: by name, those that ship first, in the order of their files.
+    """
+
+    corpora: Mapping[str, CorpusSpec]
+    suites: Mapping[str, Suite]
+
+
+def definitions(extra: Iterable[Path] = ()) -> Definitions:
+    """Every defined corpus and suite.
+
+    Args:
+        extra: folders of definitions, beside those of `CLSER_TASKS` and of installed packages.
 
     Raises:
-        SpecError: a file is not TOML or not a corpus definition, or a code is taken twice.
+        SpecError: a folder is missing, a file is not TOML or defines something else, a code or a
+            name is taken twice, or a suite names a corpus that is not defined.
     """
-    return dict(_corpus_specs())
+    named = os.environ.get("CLSER_TASKS", "").split(os.pathsep)
+    folders = [*(expanded(name) for name in named if name), *map(expanded, extra)]
+    return _read(tuple(dict.fromkeys(folder.absolute() for folder in folders)))
 
 
-def suites() -> dict[str, Suite]:
-    """Every suite by its name, in the order of the file.
-
-    Raises:
-        SpecError: the file is not TOML or holds something else.
-    """
-    return dict(_suites())
-
-
-@functools.cache
-def _corpus_specs() -> tuple[tuple[str, CorpusSpec], ...]:
-    found: dict[str, CorpusSpec] = {}
+@functools.lru_cache(maxsize=8)
+def _read(own: tuple[Path, ...]) -> Definitions:
+    corpora: dict[str, CorpusSpec] = {}
+    suites: dict[str, Suite] = {}
     origin: dict[str, str] = {}
-    for file in _files():
-        if file.name in (_SUITES, _ENCODERS):
+    for file in (file for folder in (*_installed(), *own) for file in _files(folder)):
+        parsed = _parsed(file)
+        if file.name == _SUITES:
+            for entry in parsed.get("suite", []):
+                suite = _validated(Suite, entry, file.name)
+                if suite.name in suites:
+                    raise SpecError(f"{file}: suite '{suite.name}' is defined already")
+                suites[suite.name] = suite
             continue
-        spec = _validated(CorpusSpec, _parsed(file), file.name)
-        _check_pattern(spec, file.name)
-        if spec.code in found:
+        spec = _validated(CorpusSpec, parsed, file.name)
+        _check_layout(spec, file.name)
+        if spec.code in corpora:
             raise SpecError(f"code '{spec.code}' is taken by {origin[spec.code]} and {file.name}")
-        found[spec.code] = spec
+        corpora[spec.code] = spec
         origin[spec.code] = file.name
-    return tuple(sorted(found.items()))
+    for suite in suites.values():
+        unknown = [code for code in (*suite.corpora, *suite.targets) if code not in corpora]
+        if unknown:
+            raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
+    return Definitions(
+        corpora=MappingProxyType(dict(sorted(corpora.items()))), suites=MappingProxyType(suites)
+    )
 
 
-@functools.cache
-def _suites() -> tuple[tuple[str, Suite], ...]:
-    file = importlib.resources.files("clser_bench.tasks").joinpath(_SUITES)
-    listed = _parsed(file).get("suite", [])
-    made = [_validated(Suite, entry, _SUITES) for entry in listed]
-    return tuple((suite.name, suite) for suite in made)
+def _installed() -> list[Traversable]:
+    """The folder that ships, and those of other packages."""
+    folders: list[Traversable] = [importlib.resources.files("clser_bench.tasks")]
+    for point in importlib.metadata.entry_points(group=_GROUP):
+        try:
+            folders.append(importlib.resources.files(point.value))
+        except ImportError as error:
+            raise SpecError(
+                f"entry point '{point.name}' of {_GROUP}: package {point.value} cannot be found"
+            ) from error
+    return folders
 
 
-def _files() -> list[Traversable]:
-    folder = importlib.resources.files("clser_bench.tasks")
-    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
-    return sorted(files, key=lambda file: file.name)
+def _files(folder: Traversable) -> list[Traversable]:
+    if not folder.is_dir():
+        raise SpecError(f"{folder}: there is no such folder of definitions (--tasks, CLSER_TASKS)")
+    files = (file for file in folder.iterdir() if file.name.endswith(".toml"))
+    return sorted((file for file in files if file.name != _ENCODERS), key=lambda file: file.name)
 
 
 def _parsed(file: Traversable) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file.name}: not valid TOML ({error})") from error
+    if isinstance(file, Path):
+        return read_toml(file)
+    return tomllib.loads(file.read_text(encoding="utf-8"))  # in a zip file
 
 
 def _validated(model: type[_M], values: object, where: str) -> _M:
@@ -85,13 +128,20 @@ def _validated(model: type[_M], values: object, where: str) -> _M:
         raise SpecError(f"{where}: {'; '.join(faults)}") from error
 
 
-def _check_pattern(spec: CorpusSpec, where: str) -> None:
+def _check_layout(spec: CorpusSpec, where: str) -> None:
+    if bool(spec.pattern) == bool(spec.table):
+        raise SpecError(f"{where}: give either a pattern or a table")
+    if spec.table:
+        missing = _REQUIRED_COLUMNS - set(spec.columns)
+        if missing:
+            raise SpecError(f"{where}: columns has no {' and no '.join(sorted(missing))}")
+        return
     try:
         groups = re.compile(spec.pattern).groupindex
         for expression in spec.ignored:
             re.compile(expression)
     except re.error as error:
         raise SpecError(f"{where}: {error.pattern!r} is no regular expression ({error})") from error
-    missing = {"emotion", "speaker"} - set(groups)
-    if missing:
-        raise SpecError(f"{where}: pattern has no group named {' or '.join(sorted(missing))}")
+    absent = {"emotion", "speaker"} - set(groups)
+    if absent:
+        raise SpecError(f"{where}: pattern has no group named {' or '.join(sorted(absent))}")

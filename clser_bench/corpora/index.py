@@ -1,12 +1,13 @@
-"""What is known of each audio file after one decoding, kept between runs."""
+"""Figures of each audio file after one decoding, kept between runs."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.corpora.audio import Audio, content_hash, decode
+from clser_bench.corpora.audio import mono_blocks
+from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
+from clser_bench.files import write_atomic
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT, Progress
 
-_FORMAT = 1
+_HEADER = "clser-bench audio index 2 "
 _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
 
 
 @dataclass(frozen=True)
 class Sound:
-    """One audio file in figures.
+    """One utterance in figures.
 
     Attributes:
         content: SHA-256 of rate and samples, 64 hexadecimal digits.
@@ -44,51 +47,104 @@ class Sound:
     clipped: float
 
 
-_Stamp = tuple[int, int]
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Figures of the utterances of a corpus.
+
+    Attributes:
+        sounds: for each name its figures, or what is wrong with the file.
+        trouble: what is wrong with the index itself, a sentence each.
+    """
+
+    sounds: Mapping[str, Sound | AudioError]
+    trouble: tuple[str, ...] = ()
+
+
+_Stamp = tuple[int, int, int, int]
 _Known = dict[str, tuple[_Stamp, Sound]]
 
 
 def measure(
-    files: Mapping[str, Path],
+    utterances: Sequence[Utterance],
     root: Path,
     *,
     cache: Path,
     what: str,
+    recall: bool = True,
     workers: int | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Sound | AudioError]:
-    """Decode each file that is new or changed, and recall the others.
+    progress: Progress = SILENT,
+) -> Measured:
+    """Decode each utterance whose file is new or changed, and recall the others.
 
-    A file is known again by its absolute path, size and time of change. Broken files are tried
-    anew each time.
+    A file is the same as before if its path, size, times of change (of content and of inode) and
+    inode are: a file that took another's name is noticed. Broken files are tried again each time.
 
     Args:
-        files: name to path, in the order of the result.
+        utterances: names, files and segments.
         root: the corpus folder; one index is kept for each.
         cache: the cache folder.
         what: for the progress display.
+        recall: False decodes every file.
         workers: threads that decode; None takes the cores this process may use.
-        progress: told of each file.
-
-    Returns:
-        For each name its figures, or what is wrong with the file.
+        progress: shows each file.
     """
-    place = _place(root, cache)
-    known = _load(place)
-    stamps = {name: _stamp(path) for name, path in files.items()}
-    fresh = {
-        name: path
-        for name, path in files.items()
-        if str(path) not in known or known[str(path)][0] != stamps[name]
-    }
-    made = _decode_all(fresh, what, workers or _cores(), progress or SILENT) if fresh else {}
-    for name, sound in made.items():
-        stamp = stamps[name]
+    place = cache / "audio" / f"{digest(str(root.resolve()))[:32]}.json"
+    known, trouble = _load(place)
+    stamps = {path: _stamp(path) for path in {item.path for item in utterances}}
+    fresh = [
+        item
+        for item in utterances
+        if not recall or _key(item) not in known or known[_key(item)][0] != stamps[item.path]
+    ]
+    sounds: dict[str, Sound | AudioError] = {}
+    for item, sound in _decode_all(fresh, what, workers or _cores(), progress):
+        sounds[item.name] = sound
+        stamp = stamps[item.path]
         if isinstance(sound, Sound) and stamp is not None:
-            known[str(files[name])] = (stamp, sound)
-    if made:
-        _save(place, known)
-    return {name: made[name] if name in made else known[str(files[name])][1] for name in files}
+            known[_key(item)] = (stamp, sound)
+    if fresh:
+        trouble += _save(place, known)
+    return Measured(
+        sounds={
+            item.name: sounds[item.name] if item.name in sounds else known[_key(item)][1]
+            for item in utterances
+        },
+        trouble=trouble,
+    )
+
+
+def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sound:
+    """Sum audio up, block by block.
+
+    Args:
+        rate_and_samples: the rate in Hz, always the same, and float32 [samples]; at least one
+            sample in all.
+    """
+    state = hashlib.sha256()
+    count, rate, full = 0, 0, 0
+    peak = energy = 0.0
+    for rate, samples in rate_and_samples:
+        if not count:
+            state.update(f"{rate}\n".encode("ascii"))
+        state.update(np.ascontiguousarray(samples, dtype="<f4").data)
+        size = np.abs(samples)
+        count += len(samples)
+        peak = max(peak, float(size.max()))
+        energy += float(np.sum(np.square(size, dtype=np.float64)))
+        full += int(np.sum(size >= _FULL_SCALE))
+    return Sound(
+        content=state.hexdigest(),
+        seconds=count / rate,
+        rate=rate,
+        peak=peak,
+        rms=math.sqrt(energy / count),
+        clipped=full / count,
+    )
+
+
+def _key(item: Utterance) -> str:
+    whole = item.start == 0.0 and item.end is None
+    return str(item.path) if whole else f"{item.path}\n{item.start!r} {item.end!r}"
 
 
 def _cores() -> int:
@@ -96,84 +152,64 @@ def _cores() -> int:
 
 
 def _decode_all(
-    files: Mapping[str, Path], what: str, workers: int, progress: Progress
-) -> dict[str, Sound | AudioError]:
-    made = {}
-    progress.start(what, len(files))
+    items: Sequence[Utterance], what: str, workers: int, progress: Progress
+) -> Iterable[tuple[Utterance, Sound | AudioError]]:
+    if not items:
+        return
+    progress.start(what, len(items))
     try:
         # threads suffice: decoding and hashing release the interpreter's lock
         with ThreadPoolExecutor(workers) as pool:
-            for name, sound in zip(files, pool.map(_sound, files.values()), strict=True):
-                made[name] = sound
+            for item, sound in zip(items, pool.map(_sound, items), strict=True):
                 progress.advance()
+                yield item, sound
     finally:
         progress.stop()
-    return made
 
 
-def _sound(path: Path) -> Sound | AudioError:
+def _sound(item: Utterance) -> Sound | AudioError:
     try:
-        return figures(decode(path))
+        return figures(mono_blocks(item.path, start=item.start, end=item.end))
     except AudioError as error:
         return error
-
-
-def figures(audio: Audio) -> Sound:
-    """Sum audio up.
-
-    Args:
-        audio: as decoded, not resampled.
-    """
-    size = np.abs(audio.samples)
-    return Sound(
-        content=content_hash(audio),
-        seconds=audio.seconds,
-        rate=audio.rate,
-        peak=float(size.max()),
-        rms=float(np.sqrt(np.mean(np.square(size, dtype=np.float64)))),
-        clipped=float(np.mean(size >= _FULL_SCALE)),
-    )
 
 
 def _stamp(path: Path) -> _Stamp | None:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
-def _place(root: Path, cache: Path) -> Path:
-    return cache / "audio" / f"{digest(str(root.resolve()))[:32]}.json"
-
-
-def _load(place: Path) -> _Known:
-    """Read an index; anything that is not one, whatever the reason, is as good as none."""
+def _load(place: Path) -> tuple[_Known, tuple[str, ...]]:
+    """Read an index; one of another format is as good as none."""
     try:
-        read = json.loads(place.read_text(encoding="utf-8"))
-        if read["format"] != _FORMAT:
-            return {}
-        rows = read["files"].items()
-        return {path: ((size, time), _checked(row)) for path, (size, time, row) in rows}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}
+        header, _, body = place.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return {}, ()
+    except OSError as error:
+        return {}, (
+            f"{place}: cannot be read ({error.strerror}); its recordings are decoded again",
+        )
+    if header.startswith(b'{"format": 1'):  # of an earlier version
+        return {}, ()
+    damaged = (f"{place}: is damaged; its recordings are decoded again",)
+    if header != f"{_HEADER}{hashlib.sha256(body).hexdigest()}".encode():
+        return {}, damaged
+    try:
+        rows = json.loads(body).items()
+        return {key: (tuple(stamp), Sound(*row)) for key, (stamp, row) in rows}, ()
+    except (ValueError, TypeError, AttributeError):
+        return {}, damaged
 
 
-def _checked(row: list[Any]) -> Sound:
-    sound = Sound(*row)
-    wanted = [str, float, int, float, float, float]
-    if [type(value) for value in row] != wanted or len(sound.content) != 64:
-        raise ValueError("not a row of the index")
-    return sound
-
-
-def _save(place: Path, known: _Known) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    rows = {
-        path: [*stamp, list(dataclasses.astuple(sound))] for path, (stamp, sound) in known.items()
-    }
-    text = json.dumps({"format": _FORMAT, "files": rows})
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(name).replace(place)
+def _save(place: Path, known: _Known) -> tuple[str, ...]:
+    rows = {key: [stamp, dataclasses.astuple(sound)] for key, (stamp, sound) in known.items()}
+    body = json.dumps(rows).encode()
+    try:
+        write_atomic(place, f"{_HEADER}{hashlib.sha256(body).hexdigest()}\n".encode() + body)
+    except OSError as error:
+        why = f"{place.parent}: cannot be written ({error.strerror})"
+        return (f"{why}; recordings are decoded again by every command",)
+    return ()

@@ -2,207 +2,255 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
+import itertools
+import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
-from clser_bench.corpora.corpus import Listing, assemble, refuse_bad
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.files import inside
-from clser_bench.corpora.model import Corpus, Utterance
-from clser_bench.errors import CorpusError, did_you_mean
-from clser_bench.problem import SkippedFile
-from clser_bench.progress import Progress
-from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender
+from clser_bench.corpora import outside
+from clser_bench.corpora.audio import LONGEST
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.model import Listing, Utterance
+from clser_bench.corpora.rows import Row, check_columns, header, read_rows
+from clser_bench.errors import CorpusError, did_you_mean, has_controls
+from clser_bench.problem import Finding, SkippedFile
+from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender, canonical_language
 
 REQUIRED = ("path", "speaker", "emotion", "language")
 """Columns that a manifest must have."""
 
-OPTIONAL = ("gender", "text", "corpus")
+OPTIONAL = ("gender", "text", "corpus", "start", "end")
 """Columns that it may have; any other is passed over."""
 
 _GENDERS = get_args(Gender)
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+_NO_CONTROLS = ("path", "speaker", "emotion", "language", "corpus")
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A line of the table, and where it stands."""
+def list_manifest(path: Path) -> tuple[Listing, ...]:
+    """List the corpora of a manifest; nothing is decoded.
 
-    where: str
-    cells: Mapping[str, str]
-
-    @property
-    def corpus(self) -> str:
-        return self.cells.get("corpus") or self.cells["language"]
-
-
-def read_manifest(
-    path: Path,
-    *,
-    cache: Path,
-    skip_bad: bool = False,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> tuple[Corpus, ...]:
-    """Read corpora from a CSV or Parquet table.
-
-    Columns `path` (relative to the manifest's folder, and inside it), `speaker`, `emotion` (one
-    of `EMOTIONS`), `language` (BCP 47), and optionally `gender`, `text` and `corpus`.
+    A manifest is a CSV or Parquet table with the columns `path`, `speaker`, `emotion` (one of
+    `EMOTIONS`), `language` (BCP 47) and optionally `gender`, `text`, `corpus`, `start` and `end`
+    (seconds of a segment), or data of another system (`outside`). Paths are absolute, or relative
+    to the manifest's folder.
 
     Args:
-        path: the table; `.parquet`, or anything else for CSV in UTF-8.
-        cache: the cache folder.
-        skip_bad: leave bad rows out and list them in `skipped`, instead of raising.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: told of each file.
+        path: the table, or the folder of outside data.
 
     Returns:
-        One corpus for each value of `corpus`, else for each language, sorted by code.
+        One listing for each value of `corpus`, else for each language, sorted by code; rows that
+        are wrong are in `Listing.bad`.
 
     Raises:
-        CorpusError: the table cannot be read or lacks a column, a row is wrong (all are named,
-            with the row), a recording is broken, or a code is taken.
+        CorpusError: the table cannot be read or lacks a column, a corpus has no name or two
+            languages, or a code is taken.
     """
-    rows = _rows(path)
-    groups: dict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        groups[row.corpus].append(row)
-    specs = _specs(path, groups)
-    uses = Counter(row.cells["path"] for row in rows)
-    corpora = []
-    for name, spec in sorted(specs.items(), key=lambda item: item[1].code):
-        read = [_read(row, path.parent, spec, uses) for row in groups[name]]
-        listing = Listing(
-            utterances=tuple(item for item in read if isinstance(item, Utterance)),
-            bad=tuple(item for item in read if isinstance(item, SkippedFile)),
-            places={row.cells["path"]: row.where for row in groups[name]},
-        )
-        corpora.append(
-            assemble(spec, path.parent, listing, cache=cache, workers=workers, progress=progress)
-        )
-    refuse_bad(corpora, path, skip_bad=skip_bad)
-    return tuple(corpora)
-
-
-def _rows(path: Path) -> list[_Row]:
-    try:
-        table = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (csv.Error, ValueError) as error:
-        raise CorpusError(f"{path}: is not a table in CSV (UTF-8) or Parquet ({error})") from error
-    columns, rows = table
-    _check_columns(path, columns)
-    if not rows:
-        raise CorpusError(f"{path}: has no rows")
-    return rows
-
-
-def _csv(path: Path) -> tuple[list[str], list[_Row]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, restkey="", restval="", strict=True)
-        columns = list(reader.fieldnames or [])
-        rows = [_Row(f"line {reader.line_num}", _stripped(cells)) for cells in reader]
-    return columns, rows
-
-
-def _parquet(path: Path) -> tuple[list[str], list[_Row]]:
-    from pyarrow import parquet  # noqa: PLC0415 - takes long to import and is seldom needed
-
-    table = parquet.read_table(path)
-    rows = enumerate(table.to_pylist(), 1)
-    return table.column_names, [_Row(f"row {number}", _stripped(cells)) for number, cells in rows]
-
-
-def _stripped(cells: Mapping[str, object]) -> dict[str, str]:
-    wanted = (*REQUIRED, *OPTIONAL)
-    texts = {name: cells.get(name) for name in wanted}
-    return {name: "" if text is None else str(text).strip() for name, text in texts.items()}
-
-
-def _check_columns(path: Path, columns: Iterable[str]) -> None:
-    found = list(columns)
-    missing = [name for name in REQUIRED if name not in found]
-    if missing:
-        raise CorpusError(
-            f"{path}: column {', '.join(missing)} is missing; it has {', '.join(found) or 'none'}, "
-            f"it needs {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}"
-        )
-    for name in found:
-        near = difflib.get_close_matches(name, OPTIONAL, n=1, cutoff=0.75)
-        if near and name != near[0] and near[0] not in found:
-            raise CorpusError(f"{path}: column '{name}' is unknown; did you mean '{near[0]}'?")
-
-
-def _specs(path: Path, groups: Mapping[str, list[_Row]]) -> dict[str, CorpusSpec]:
-    specs: dict[str, CorpusSpec] = {}
-    shipped = corpus_specs()
+    data = outside.read(path)
+    if data is None:
+        check_columns(path, header(path), required=REQUIRED, optional=OPTIONAL)
+        names = {name: name for name in (*REQUIRED, *OPTIONAL)}
+        data = outside.Data(rows=read_rows(path, names), folder=path.parent)
+    if not data.rows:
+        raise CorpusError(f"{path}: has no rows that can be used")
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in data.rows:
+        groups[_corpus(row)].append(row)
+    codes: dict[str, str] = {}
+    listings = []
     for name, rows in groups.items():
-        code = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:16]
-        taken = [other for other, spec in specs.items() if spec.code == code]
-        languages = sorted({row.cells["language"] for row in rows} - {""}) or ["und"]
-        if not code:
-            raise CorpusError(f"{path}: {rows[0].where}: '{name}' gives no name for a corpus")
-        if code in shipped or taken:
-            owner = shipped[code].title if code in shipped else f"'{taken[0]}'"
-            raise CorpusError(f"{path}: corpus '{name}' would get the code {code} of {owner}")
-        if len(languages) > 1:
-            raise CorpusError(
-                f"{path}: corpus '{name}' has the languages {', '.join(languages)}; "
-                "give each its own name in the column corpus"
-            )
-        specs[name] = CorpusSpec(
-            code=code,
-            name=code.lower(),
-            title=name,
-            language=languages[0],
-            licence="not stated",
-            citation=f"listed in {path.name}",
-            labels={row.cells["emotion"]: row.cells["emotion"] for row in rows if _known(row)},
+        spec = data.spec or _spec(path, name, rows, codes)
+        listing = _Reader(spec=spec, origin=path, folder=data.folder).read(rows)
+        listings.append(replace(listing, left_out=tuple(sorted(data.left_out.items()))))
+    return tuple(sorted(listings, key=lambda listing: listing.spec.code))
+
+
+def _corpus(row: Row) -> str:
+    return row.cells.get("corpus") or canonical_language(row.cells.get("language", ""))
+
+
+def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> CorpusSpec:
+    """The definition of a listed corpus, its code not taken by another."""
+    code = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_")[:16]
+    if not code:
+        raise CorpusError(f"{path}: {rows[0].where}: '{name}' gives no name for a corpus")
+    shipped = definitions().corpora
+    if code in shipped or code in codes:
+        owner = shipped[code].title if code in shipped else f"'{codes[code]}'"
+        raise CorpusError(f"{path}: corpus '{name}' would get the code {code} of {owner}")
+    codes[code] = name
+    tags = {row.cells.get("language", "") for row in rows} - {""}
+    languages = sorted({canonical_language(tag) for tag in tags}) or ["und"]
+    if len(languages) > 1:
+        raise CorpusError(
+            f"{path}: corpus '{name}' has the languages {', '.join(languages)}; "
+            "give each its own name in the column corpus"
         )
-    return specs
-
-
-def _known(row: _Row) -> bool:
-    return row.cells["emotion"] in EMOTIONS
-
-
-def _read(row: _Row, folder: Path, spec: CorpusSpec, uses: Counter[str]) -> Utterance | SkippedFile:
-    name = row.cells["path"]
-    faults = _faults(row, folder, uses)
-    if faults:
-        return SkippedFile(corpus=spec.code, name=name, reason=f"{row.where}: {'; '.join(faults)}")
-    return Utterance(
-        name=PurePosixPath(name).as_posix(),
-        path=folder / name,
-        emotion=row.cells["emotion"],
-        speaker=row.cells["speaker"],
-        gender=row.cells["gender"],
-        text=row.cells["text"],
+    return CorpusSpec(
+        code=code,
+        name=code.lower(),
+        title=name,
+        language=languages[0],
+        licence="not stated",
+        citation=f"listed in {path.name}",
+        labels={
+            emotion: emotion
+            for emotion in sorted({row.cells.get("emotion", "") for row in rows} & set(EMOTIONS))
+        },
     )
 
 
-def _faults(row: _Row, folder: Path, uses: Counter[str]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Reads the rows of one corpus."""
+
+    spec: CorpusSpec
+    origin: Path
+    folder: Path
+
+    def read(self, rows: list[Row]) -> Listing:
+        places = {row.where: self._place(row.cells.get("path", "")) for row in rows}
+        root = _root(places.values(), self.folder)
+        names = {row.where: _name(row, places[row.where], root) for row in rows}
+        uses = Counter(names.values())
+        utterances, bad = [], []
+        for row in rows:
+            name = names[row.where]
+            faults = _faults(row, repeated=uses[name] > 1)
+            if faults:
+                reason = f"{row.where}: {'; '.join(faults)}"
+                bad.append(SkippedFile(corpus=self.spec.code, name=name, reason=reason))
+                continue
+            cells = row.cells
+            utterances.append(
+                Utterance(
+                    name=name,
+                    path=places[row.where],
+                    emotion=cells["emotion"],
+                    speaker=cells["speaker"],
+                    gender=cells.get("gender", ""),
+                    text=cells.get("text", ""),
+                    start=float(cells.get("start") or 0),
+                    end=float(cells["end"]) if cells.get("end") else None,
+                )
+            )
+        return Listing(
+            spec=self.spec,
+            root=root,
+            origin=self.origin,
+            utterances=tuple(utterances),
+            bad=tuple(bad),
+            places={name: where for where, name in names.items()},
+            findings=(*self._tags(rows), *_overlaps(self.spec, utterances)),
+        )
+
+    def _place(self, text: str) -> Path:
+        """The file of a row: as written, else with / for a backslash, else in Unicode form NFD."""
+        written = self.folder / text
+        for other in (text, unicodedata.normalize("NFD", text)):
+            for spelling in (other, other.replace("\\", "/")):
+                if spelling and "\0" not in spelling and (self.folder / spelling).exists():
+                    return _normal(self.folder / spelling)
+        return written if "\0" in text else _normal(written)
+
+    def _tags(self, rows: list[Row]) -> Iterable[Finding]:
+        tags = sorted({row.cells.get("language", "") for row in rows} - {""})
+        if len({tag.replace("_", "-") for tag in tags}) > 1:
+            yield Finding(
+                kind="language",
+                corpus=self.spec.code,
+                sentence=f"{self.spec.title} ({self.spec.code}): the language is written "
+                f"{' and '.join(tags)}; all are {self.spec.language}",
+            )
+
+
+def _normal(path: Path) -> Path:
+    """A path without `.`, `..` and doubled slashes; links are not followed."""
+    return Path(os.path.normpath(path))
+
+
+def _root(places: Iterable[Path], folder: Path) -> Path:
+    """The manifest's folder, or the deepest folder that holds it all where it does not."""
+    normal = _normal(folder)
+    outer = [place for place in places if not place.is_relative_to(normal)]
+    if not outer:
+        return folder
+    absolute = [os.path.abspath(place.parent) for place in (*outer, normal / "x")]  # noqa: PTH100
+    return Path(os.path.commonpath(absolute))
+
+
+def _name(row: Row, place: Path, root: Path) -> str:
+    """The utterance's name: the path below the root, and the segment."""
+    start, end = (row.cells.get(column, "") for column in ("start", "end"))
+    absolute = Path(os.path.abspath(place)) if "\0" not in str(place) else place  # noqa: PTH100
+    base = Path(os.path.abspath(root))  # noqa: PTH100
+    inside = absolute.relative_to(base) if absolute.is_relative_to(base) else place
+    name = unicodedata.normalize("NFC", inside.as_posix())
+    return f"{name}#t={start or 0},{end}".rstrip(",") if start or end else name
+
+
+def _faults(row: Row, *, repeated: bool) -> list[str]:
     cells = row.cells
-    empty = [name for name in REQUIRED if not cells[name]]
+    empty = [name for name in REQUIRED if not cells.get(name)]
     if empty:
         return [f"{', '.join(empty)} is empty"]
-    faults = []
-    if not _known(row):
+    faults = [
+        f"{name} holds control characters"
+        for name in _NO_CONTROLS
+        if has_controls(cells.get(name, ""))
+    ]
+    if cells["emotion"] not in EMOTIONS:
         known = did_you_mean(cells["emotion"], EMOTIONS)
         faults.append(f"unknown emotion '{cells['emotion']}'{known}")
-    if cells["gender"] not in _GENDERS:
+    if cells.get("gender", "") not in _GENDERS:
         faults.append(f"gender '{cells['gender']}': write female, male, other or nothing")
     if not _LANGUAGE.fullmatch(cells["language"]):
         faults.append(f"language '{cells['language']}' is no BCP 47 tag such as de or pt-BR")
-    if not inside(folder / cells["path"], folder):
-        faults.append("the path leaves the manifest's folder")
-    if uses[cells["path"]] > 1:
+    faults += _segment_faults(cells)
+    if repeated:
         faults.append("the path stands in several rows")
     return faults
+
+
+def _segment_faults(cells: Mapping[str, str]) -> list[str]:
+    seconds = {}
+    for name in ("start", "end"):
+        text = cells.get(name, "")
+        if not text:
+            continue
+        if not re.fullmatch(r"\d{1,9}([.]\d{1,12})?", text):
+            return [f"{name} '{text}': write seconds, such as 1.25"]
+        seconds[name] = float(text)
+    start, end = seconds.get("start", 0.0), seconds.get("end")
+    if end is not None and end <= start:
+        return [f"the segment ends at {end:g} s and starts at {start:g} s"]
+    if end is not None and end - start > LONGEST:
+        return [f"the segment lasts {end - start:g} s; at most {LONGEST:g} s are read"]
+    return []
+
+
+def _overlaps(spec: CorpusSpec, utterances: list[Utterance]) -> Iterable[Finding]:
+    """Segments of one file that share sound."""
+    files: dict[Path, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        files[utterance.path].append(utterance)
+    shared = []
+    for several in files.values():
+        ordered = sorted(several, key=lambda item: item.start)
+        for one, other in itertools.pairwise(ordered):
+            if one.end is None or other.start < one.end:
+                shared += [one.name, other.name]
+    if shared:
+        names = tuple(dict.fromkeys(shared))
+        yield Finding(
+            kind="overlap",
+            corpus=spec.code,
+            files=names,
+            sentence=f"{spec.title} ({spec.code}): {len(names)} segments overlap with others of "
+            f"the same file, such as {names[0]} and {names[1]}",
+        )

@@ -1,9 +1,9 @@
 """Four synthetic corpora, so that the benchmark runs on a machine without recordings.
 
 espeak-ng speaks German, Italian, Mandarin and English; published rules of emotional prosody
-(`rules.py`) shift rate, pitch, loudness and voice quality, each language at strengths of its own
-and over a channel of its own (`languages.py`). They show that everything works and that methods
-differ; they say nothing about which method is better on real speech.
+(`prosody.py`) shift rate, pitch, loudness and voice quality, with strengths and a recording channel
+that differ between the languages. They show that everything works and that methods differ; they
+say nothing about which method is better on real speech.
 
 The strengths and the scatter were set so that the task is neither trivial nor hopeless. Logistic
 regression (C 0.05, balanced class weights, z-score per corpus) on the acoustic summaries reaches,
@@ -11,6 +11,6 @@ with all source labels, a UAR of 43.8 (DE→IT) to 66.7 (ZH→DE), 56.0 in the m
 with 5 shots 47.0. On eGeMAPS: 40.3 to 75.0, mean 54.2; with 5 shots 45.3. Chance is 16.7 or 20.
 """
 
-from clser_bench.demo.write import demo_corpora
+from clser_bench.demo.synthesis import demo_corpora
 
 __all__ = ["demo_corpora"]

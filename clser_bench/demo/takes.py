@@ -1,4 +1,4 @@
-"""What is spoken for the demo corpora, and how: everything but the sound itself."""
+"""The plan of the demo corpora: every utterance, and how it is to sound."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.demo.espeak import Request
-from clser_bench.demo.languages import LANGUAGES, Language, Voice
-from clser_bench.demo.rules import PARAMETERS, RULES, changes
+from clser_bench.corpora.definitions import definitions
+from clser_bench.demo.prosody import LANGUAGES, PARAMETERS, RULES, Language, Voice, changes
 from clser_bench.hashing import digest, generator, seed_of
 from clser_bench.protocol import CorpusSpec
 
@@ -40,6 +38,27 @@ direction of a published rule is never turned round."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Request:
+    """One utterance to speak; its samples depend on nothing else.
+
+    Attributes:
+        voice: espeak-ng's name of language and variant, `de+m3`.
+        text: what is said.
+        rate: words a minute, 80 to 450.
+        pitch: 0 to 99; 50 is the voice's own, 50 more an octave higher.
+        range: pitch range, 0 to 99; 50 is the voice's own.
+        seed: of the synthesiser's noise, 31 bits.
+    """
+
+    voice: str
+    text: str
+    rate: int
+    pitch: int
+    range: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Take:
     """One utterance to make.
 
@@ -47,7 +66,7 @@ class Take:
         name: file relative to the corpus folder.
         emotion: one of `EMOTIONS`.
         speaker: as in the definition.
-        request: what the synthesiser is asked for.
+        request: to the synthesiser.
         loudness: dB relative to the corpus's usual level.
         brightness: dB added above 1 kHz.
         breath: share of noise above 1.5 kHz, 0 to 1.
@@ -91,7 +110,7 @@ def recipe() -> str:
 
 
 def _takes(language: Language) -> tuple[Take, ...]:
-    spec = corpus_specs()[language.code]
+    spec = definitions().corpora[language.code]
     return tuple(
         _take(language, spec, speaker=speaker, label=label, sentence=sentence)
         for position, speaker in enumerate(language.voices)

@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.corpora.corruptions import Corruption
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.cache import Part, existing_table, new_table
-from clser_bench.features.languages import FeatureAssignment
 from clser_bench.features.rotations import Doubles, Side, by_anchors, by_coupling, by_moments
 from clser_bench.features.sets import FeatureSet
 from clser_bench.hashing import digest, digest_array
@@ -100,23 +98,6 @@ def check_alignment(how: str) -> None:
     """
     if how not in HOW:
         raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, HOW)}")
-
-
-def features_label(
-    assignment: FeatureAssignment, how: str, *, corruption: Corruption | None = None
-) -> str:
-    """The name of the features for records and tables: with the alignment and the corruption.
-
-    Args:
-        assignment: the set of each corpus.
-        how: one of `HOW`; named where an alignment is made.
-        corruption: of the target; None for none.
-
-    Returns:
-        Such as `minimal`, or `minimal, target noise:10`, which `report.conditions` reads again.
-    """
-    name = assignment.name if assignment.one else f"{assignment.name}, aligned by {how}"
-    return name if corruption is None else f"{name}, target {corruption.name}"
 
 
 def aligned(

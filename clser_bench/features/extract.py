@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features import user_table

@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from clser_bench.corpora.audio import Audio, content_hash, decode
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.hashing import digest
@@ -71,7 +71,7 @@ def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
         FeatureError: the file changed since the corpus was read.
         AudioError: it cannot be decoded, or is too short to resample.
     """
-    audio = decode(utterance.path)
+    audio = decode(utterance.path, start=utterance.start, end=utterance.end)
     known = utterance.original if isinstance(utterance, Corrupted) else utterance.content
     if content_hash(audio) != known:
         raise FeatureError(

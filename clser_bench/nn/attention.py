@@ -81,7 +81,7 @@ class EncoderLayer(nn.Module):
         return out
 
 
-def spans(h: Float[Tensor, "b t d"], length: int) -> Float[Tensor, "b s length*d"]:
+def spans(h: Float[Tensor, "b t d"], length: int) -> Float[Tensor, "b s {length}*d"]:
     """Neighbouring instants joined end to end: t instants become t / length longer ones.
 
     Args:

@@ -1,4 +1,4 @@
-"""Contrastive losses over neighbours and over classes, and the spread of predictions."""
+"""Contrastive losses over neighbours, classes and prototypes, and the spread of predictions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+from clser_bench.nn.uncertainty import mean_entropy
 
 NEVER = -1e9
 """Added to a logit that shall not count; finite, so that no gradient is infinite times zero."""
@@ -116,3 +118,94 @@ def concentration(logits: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
         torch.tensor(float(len(logits)), dtype=logits.dtype)
     )
     return (log_m.exp() * log_m).sum()
+
+
+def instance_contrast(
+    u: Float[Tensor, "b e"], keys: Float[Tensor, "b e"], temperature: Tensor | float
+) -> Float[Tensor, ""]:
+    """Each row shall be nearest to its own key: -mean_i log softmax_j(u_i·k_j / tau)[i].
+
+    Reference: Kim et al., Cross-domain Self-supervised Learning for Domain Adaptation with Few
+    Source Labels, arXiv 2003.08264 (CDS), equations 1 and 2 (in-domain instance discrimination).
+
+    Args:
+        u: embeddings.
+        keys: of the same utterances, another time.
+        temperature: tau, positive.
+    """
+    similarity = functional.normalize(u, dim=-1) @ functional.normalize(keys, dim=-1).T
+    return -(similarity / temperature).log_softmax(dim=-1).diagonal().mean()
+
+
+def matching_entropy(
+    u: Float[Tensor, "b e"], others: Float[Tensor, "o e"], temperature: Tensor | float
+) -> Float[Tensor, ""]:
+    """mean_i H(softmax_j(u_i·o_j / tau)): least where each row resembles one of the others.
+
+    Reference: CDS (see `instance_contrast`), equation 5, with the other side's instances; Yue et
+    al., Prototypical Cross-domain Self-supervised Learning for Few-shot Unsupervised Domain
+    Adaptation, CVPR 2021 (PCS), equation 7, with the other side's prototypes.
+
+    Args:
+        u: embeddings.
+        others: of the other side.
+        temperature: tau, positive.
+    """
+    return mean_entropy(
+        functional.normalize(u, dim=-1) @ functional.normalize(others, dim=-1).T / temperature
+    )
+
+
+def prototype_contrast(
+    u: Float[Tensor, "b e"], prototypes: Float[Tensor, "c e"], temperature: Tensor | float
+) -> Float[Tensor, ""]:
+    """-mean_i max_k log softmax_k(u_i·m_k / tau): each row draws nearer to its nearest prototype.
+
+    Reference: PCS (see `matching_entropy`), equations 3 and 4, one clustering.
+
+    Args:
+        u: embeddings.
+        prototypes: of the same side.
+        temperature: tau, positive.
+    """
+    similarity = functional.normalize(u, dim=-1) @ functional.normalize(prototypes, dim=-1).T
+    return -(similarity / temperature).log_softmax(dim=-1).max(dim=-1).values.mean()
+
+
+def moved_prototypes(
+    prototypes: Float[Tensor, "c e"], u: Float[Tensor, "b e"], keep: Tensor | float
+) -> Float[Tensor, "c e"]:
+    """A step of spherical k-means on a batch: each prototype moves to the mean of its rows.
+
+    Args:
+        prototypes: at unit length.
+        u: embeddings; no gradient flows through them.
+        keep: momentum, 0 to 1; a prototype without rows stays.
+    """
+    rows = functional.normalize(u.detach(), dim=-1)
+    nearest = (rows @ prototypes.T).argmax(dim=-1)
+    member = functional.one_hot(nearest, len(prototypes)).to(u.dtype)
+    count = member.sum(dim=0).unsqueeze(-1)
+    mean = member.T @ rows / count.clamp_min(1)
+    moved = keep * prototypes + (1 - keep) * mean
+    return functional.normalize(torch.where(count > 0, moved, prototypes), dim=-1)
+
+
+def attraction(
+    p: Float[Tensor, "b c"], near: Float[Tensor, "b k c"], dispersion: Tensor | float
+) -> Float[Tensor, ""]:
+    """-mean_i sum_k p_i·p_ik + dispersion · mean_i sum_{j != i} p_i·p_j.
+
+    Reference: Yang et al., Attracting and Dispersing: A Simple Approach for Source-free Domain
+    Adaptation, NeurIPS 2022 (AaD), equation 5.
+
+    Args:
+        p: class probabilities of a batch.
+        near: those kept of each row's neighbours, without gradient.
+        dispersion: lambda.
+    """
+    drawn = (near @ p.unsqueeze(-1)).sum(dim=(-2, -1)).mean()
+    # In the second term the other rows of a pair are constants, as in the authors' code.
+    inner = p @ p.detach().T
+    apart = (inner.sum(dim=-1) - inner.diagonal()).mean()
+    return dispersion * apart - drawn

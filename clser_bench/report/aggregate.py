@@ -12,8 +12,8 @@ import numpy as np
 from clser_bench.protocol import Pair
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.points import Parameters, budget, pointed
-from clser_bench.store.database import Store
-from clser_bench.store.records import Planned, Pointed, Slice
+from clser_bench.store.slices import Planned, Pointed, Slice
+from clser_bench.store.sqlite import Store
 
 _KINDS = ("bound", "ranked", "oracle")
 
@@ -28,8 +28,7 @@ def aggregate(
 
     Args:
         store: the results.
-        wanted: values of `Rules` that a table must have, by name of the field; `suite` also
-            finds the suite's `:fixed4` tables.
+        wanted: values that a condition must have, as `Condition.matches` takes them.
         methods: only these; all where None.
 
     Returns:
@@ -37,10 +36,11 @@ def aggregate(
     """
     groups: dict[Rules, list[Slice]] = {}
     for item in store.slices():
-        rules = _rules(item)
-        chosen = _matches(rules, wanted or {}) and (methods is None or item.method in methods)
+        chosen = item.condition.matches(wanted or {}) and (
+            methods is None or item.method in methods
+        )
         if chosen and not item.candidate:
-            groups.setdefault(rules, []).append(item)
+            groups.setdefault(_rules(item), []).append(item)
     ids = [item.id for items in groups.values() for item in items]
     points: dict[int, list[Pointed]] = {}
     for point in store.points(ids):
@@ -69,7 +69,7 @@ def with_points(store: Store, tables: Sequence[LeaderboardTable]) -> tuple[Leade
     candidates: dict[Rules, dict[int, str]] = {}
     for item in store.slices():
         if item.candidate:
-            rules = dataclasses.replace(_rules(item), selection=item.selection.partition("/")[0])
+            rules = _rules(item)
             candidates.setdefault(rules, {})[item.id] = item.method
     made = []
     for table in tables:
@@ -95,22 +95,16 @@ def one_line(reason: str) -> str:
 
 
 def _rules(item: Slice) -> Rules:
+    condition = item.condition
+    fixed = "" if condition.classes == "shared" else f":{condition.classes}"
     return Rules(
-        suite=f"{item.suite}:fixed4" if item.fixed4 else item.suite,
-        features=item.features,
-        normalisation=item.normalisation,
-        setting=item.setting,
-        prior=item.prior,
-        selection=item.selection,
-        shots=item.shots,
-    )
-
-
-def _matches(rules: Rules, wanted: Mapping[str, str]) -> bool:
-    values = dataclasses.asdict(rules)
-    suite = wanted.get("suite")
-    return suite in (None, rules.suite, rules.suite.partition(":")[0]) and all(
-        values[name] == value for name, value in wanted.items() if name != "suite"
+        suite=f"{condition.suite}{fixed}",
+        features=condition.features_label,
+        normalisation=condition.normalisation,
+        setting=condition.setting,
+        prior=condition.prior,
+        selection=condition.selection,
+        shots=str(condition.shots),
     )
 
 
@@ -129,14 +123,14 @@ def _table(
     orders: Mapping[str, Sequence[Pair]],
     skipped: Mapping[str, int],
 ) -> LeaderboardTable:
-    version = max(item.protocol_version for item in slices)
-    shown = [item for item in slices if item.protocol_version == version]
+    version = max(item.condition.protocol_version for item in slices)
+    shown = [item for item in slices if item.condition.protocol_version == version]
     planned = [trial for item in shown for trial in trials.get(item.id, [])]
     used = {trial.pair: len(trial.classes) for trial in planned}
     known = orders[rules.suite.partition(":")[0]]
     pairs = [pair for pair in known if pair in used] + sorted(set(used) - set(known))
     lines = [_line(item, pairs, trials.get(item.id, [])) for item in shown]
-    old = sorted(item.method for item in slices if item.protocol_version != version)
+    old = sorted(item.method for item in slices if item.condition.protocol_version != version)
     return LeaderboardTable(
         rules=rules,
         pairs=tuple(pairs),
@@ -180,7 +174,7 @@ def _line(item: Slice, pairs: Sequence[Pair], trials: Iterable[Planned]) -> Line
     for trial in trials:
         by_pair.setdefault(trial.pair, []).append(trial)
     cells = tuple(_cell(by_pair.get(pair, [])) for pair in pairs)
-    oracle = item.selection == "oracle" and item.note.role == "ranked"
+    oracle = item.condition.selection == "oracle" and item.note.role == "ranked"
     return Line(
         method=item.method,
         kind="oracle" if oracle else item.note.role,

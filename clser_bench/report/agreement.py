@@ -30,8 +30,8 @@ from clser_bench.report.card import (
     CardMethod,
     Software,
 )
+from clser_bench.report.crossed_statistics import holm
 from clser_bench.report.evidence import SIGNIFICANT
-from clser_bench.report.statistics import holm
 
 IDENTICAL, NOISE, DIFFERENT = "identical", "within noise", "different"
 MEAN = "mean"

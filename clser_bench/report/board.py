@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clser_bench.protocol import Pair
-from clser_bench.report.statistics import Interval
+from clser_bench.report.crossed_statistics import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,8 @@ from clser_bench.report.breakdown_gaps import Gap, gaps_of
 from clser_bench.report.breakdown_people import Correlation, correlations_of
 from clser_bench.report.breakdown_rows import GROUPS, Known, Reader, noun
 from clser_bench.report.breakdown_scores import Value, scores_of, values_of
-from clser_bench.report.statistics import RESAMPLES
-from clser_bench.store.database import Store
+from clser_bench.report.crossed_statistics import RESAMPLES
+from clser_bench.store.sqlite import Store
 
 BY = ("emotion", "confusion", "speaker", *GROUPS)
 

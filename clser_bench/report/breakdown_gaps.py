@@ -12,8 +12,8 @@ from clser_bench.hashing import generator
 from clser_bench.protocol import Pair
 from clser_bench.report.breakdown_rows import GROUPS
 from clser_bench.report.breakdown_scores import Value, known_or_none, summary
+from clser_bench.report.crossed_statistics import Interval, crossed_bootstrap
 from clser_bench.report.resampling import Counts
-from clser_bench.report.statistics import Interval, crossed_bootstrap
 
 SHUFFLES = 100
 

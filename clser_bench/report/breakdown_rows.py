@@ -11,7 +11,7 @@ import pandas as pd
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 GROUPS = {
     "gender": ("male", "female", "other"),
@@ -105,7 +105,7 @@ class Reader:
             StoreError: stored predictions or answers are damaged.
         """
         rows = [_EMPTY]
-        for item in self._store.predicted([line.slice]):
+        for item in self._store.predicted_of([line.slice]):
             if item.pair in self._pairs:
                 names = np.array(self._classes[item.pair], dtype=object)
                 sheet = self._sheet(item.answers, item.pair)

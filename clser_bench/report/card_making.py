@@ -23,8 +23,9 @@ from clser_bench.report.card import (
     faults,
     seal,
 )
-from clser_bench.store.database import Store
-from clser_bench.store.records import Planned, Run
+from clser_bench.store.records import Run
+from clser_bench.store.slices import Planned
+from clser_bench.store.sqlite import Store
 
 _CHUNK = 512  # records read at once: each brings its scores along
 

@@ -1,51 +1,64 @@
-"""The methods of a table beside each other: differences, wins, ranks, and directions of pairs.
+"""Methods beside each other: differences, wins by pair of corpora, directions of pairs.
 
-Every interval is the crossed bootstrap's (see `statistics`), paired on the same resamples and
-conditional on the corpora. A difference comes with three views on it:
+A difference comes with three views on it:
 
-* its interval, and its p value after Holm over all pairs of ranked methods, the family that the
-  ranks of a table use;
+* its simultaneous interval and corrected p value, the same as in a leaderboard;
 * d_z, Cohen's effect size of paired samples: the difference over the sample standard deviation
   (n - 1) of the differences on the pairs of corpora. It says how alike an advantage is
   everywhere, not how certain it is: the pairs share corpora;
-* wins, ties and losses: pairs of corpora on which the 95 % interval of that one cell's
-  difference excludes zero, and the others. These intervals are corrected for nothing: of
-  methods that are alike, up to one cell in twenty is a win or a loss (in the simulations of
-  `tests/numerics/test_interval_coverage.py` one in a hundred: they are rather too wide).
+* wins, ties and losses: pairs of corpora on which the pointwise 95 % interval of that one cell's
+  difference excludes zero, and the others. These intervals are corrected for nothing: of methods
+  that are alike, one cell in twenty is a win or a loss.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from clser_bench.protocol import Pair
-from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.report.evidence import SIGNIFICANT, Evidence, count
-from clser_bench.report.ranking import Ranking, rank
-from clser_bench.report.resampling import Counts
-from clser_bench.report.spread import Interval, Spread
-from clser_bench.report.statistics import RESAMPLES, crossed_bootstrap, holm
-from clser_bench.store.database import Store
+from clser_bench.report.formats import MISSING, Row, TextTable, json_of, rounded, signed
+from clser_bench.report.intervals import REFERENCE, Evidence, count, families, ranked_of
+from clser_bench.report.model import Leaderboard, Line
+from clser_bench.report.render import (
+    condition_line,
+    condition_row,
+    difference_text,
+    interval_text,
+    rank_text,
+    value_text,
+)
+from clser_bench.report.statistics import SIGNIFICANT, Counts, Interval, spread
+from clser_bench.report.table import rows_of
+from clser_bench.store.sqlite import Store
+
+_WINS = (
+    "Of the row's method over that of the column's number: pairs of corpora on which the pointwise "
+    "95 % interval of the one cell's difference lies above zero, holds it, lies below."
+)
+_UNCORRECTED = (
+    "Not corrected for their number: of methods that are alike, one cell in twenty is a win or a "
+    "loss."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """What a method gains over another.
+    """The advantage of a method over another.
 
     Attributes:
         method: its name.
-        other: what it is compared with.
+        other: the method that it is compared with.
         n: draws that both have; with all labels, draws of the method that has fewer.
-        interval: difference of the means over the pairs, in points of UAR.
-        p: corrected by Holm over all pairs of ranked methods; None where there is no interval.
+        interval: simultaneous, of the difference of the means over the pairs, in points of UAR.
         effect: d_z; None for a single pair, and where all pairs differ by the same.
         wins: pairs on which the method is higher and the cell's interval excludes zero.
-        ties: pairs with neither, and pairs where nothing could be resampled.
+        ties: pairs with neither, and pairs without an interval.
         losses: pairs on which the other is.
     """
 
@@ -53,7 +66,6 @@ class Contrast:
     other: str
     n: int
     interval: Interval
-    p: float | None
     effect: float | None
     wins: int
     ties: int
@@ -66,7 +78,7 @@ class Contrast:
             self,
             method=self.other,
             other=self.method,
-            interval=_mirrored(self.interval),
+            interval=self.interval.mirrored,
             effect=None if self.effect is None else 0.0 - self.effect,
             wins=self.losses,
             losses=self.wins,
@@ -80,8 +92,8 @@ class Direction:
     Attributes:
         pair: s→t.
         n: draws that all methods have; with all labels, draws of the method that has fewest.
-        mean: over the methods.
-        methods: of each method, in their order.
+        mean: over the methods, pointwise.
+        methods: of each method, pointwise, in their order.
     """
 
     pair: Pair
@@ -96,31 +108,29 @@ class Comparison:
 
     Attributes:
         table: the table.
-        lines: its ranked methods with a result on every pair, in its order; what is compared.
+        lines: its ranked methods with a result on every pair, in its order.
         contrasts: every ordered pair of them that shares a draw.
-        ranking: of the methods, in the order of `lines`.
         directions: of every two corpora that make a pair both ways; none where the methods share
             no draw.
         remarks: footnotes, those of the table first.
-        resamples: of the intervals.
     """
 
-    table: LeaderboardTable
+    table: Leaderboard
     lines: tuple[Line, ...]
     contrasts: tuple[Contrast, ...]
-    ranking: Ranking
     directions: tuple[Direction, ...]
     remarks: tuple[str, ...]
-    resamples: int
 
 
-def compare(store: Store, table: LeaderboardTable, *, resamples: int = RESAMPLES) -> Comparison:
+def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison:
     """Compare the ranked methods of a table.
+
+    Simultaneous intervals are those of all ranked methods of the condition, shown or not.
 
     Args:
         store: the results.
-        table: of the store, with or without intervals.
-        resamples: number of bootstrap resamples.
+        frame: as `Store.frame` made it.
+        table: made of the frame with intervals.
 
     Returns:
         The comparison; its parts are empty where no ranked method has a result on every pair.
@@ -128,70 +138,60 @@ def compare(store: Store, table: LeaderboardTable, *, resamples: int = RESAMPLES
     Raises:
         StoreError: stored predictions or answers are damaged.
     """
-    whole = [line for line in table.lines if line.mean.mean is not None]
-    ranked = tuple(line for line in whole if line.kind == "ranked")
-    pooled = table.rules.shots == "all"
-    # the same company as in the table, so that differences and ranks say the same
-    counts = count(store, table, whole)
-    evidence = Evidence(counts, pooled=pooled, resamples=resamples)
-    shared = {line.method: _shared(counts[line.method], pooled=pooled) for line in ranked}
-    contrasts = _contrasts(evidence, shared, pooled=pooled, resamples=resamples)
-    uar = np.array([[cell.mean for cell in line.cells] for line in ranked], dtype=np.float64)
+    every = dataclasses.replace(table, lines=table.every or table.lines)
+    whole = [line.method for line in every.lines if line.mean.mean is not None]
+    counts = count(store, every, rows_of(frame, table), whole)
+    evidence = Evidence(counts, pooled=table.pooled)
+    ranked = ranked_of(every, evidence)
+    lines = tuple(line for line in table.lines if line.method in ranked)
+    _, verdicts = families(evidence, ranked)
+    names = [line.method for line in lines]
+    contrasts = _contrasts(evidence, counts, names, verdicts, pooled=table.pooled)
     return Comparison(
         table=table,
-        lines=ranked,
+        lines=lines,
         contrasts=tuple(contrasts),
-        ranking=rank(uar.reshape(len(ranked), len(table.pairs)).T),
-        directions=_directions(table.pairs, shared, pooled=pooled, resamples=resamples),
-        remarks=(*table.remarks, *_remarks(table, ranked, contrasts, evidence)),
-        resamples=resamples,
+        directions=tuple(_directions(table, {name: counts[name] for name in names})),
+        remarks=(*table.remarks, *_remarks(table, lines, len(contrasts))),
     )
 
 
-def _shared(items: Sequence[Counts], *, pooled: bool) -> list[Counts]:
-    """Counts of the draws that a method has on all pairs; all draws where all labels are given."""
-    draws = frozenset.intersection(*(frozenset(item.seeds) for item in items))
-    return list(items) if pooled or not draws else [item.at(sorted(draws)) for item in items]
-
-
 def _contrasts(
-    evidence: Evidence, shared: Mapping[str, Sequence[Counts]], *, pooled: bool, resamples: int
+    evidence: Evidence,
+    counts: Mapping[str, Sequence[Counts]],
+    names: Sequence[str],
+    verdicts: Mapping[tuple[str, str], Interval],
+    *,
+    pooled: bool,
 ) -> list[Contrast]:
-    names = list(shared)
-    found = {
-        key: interval
-        for key in itertools.combinations(names, 2)
-        if (interval := evidence.difference(*key)) is not None
-    }
-    family = {key: interval.p for key, interval in found.items() if interval.p is not None}
-    p = dict(zip(family, holm(list(family.values())), strict=True))
-    size = len(next(iter(shared.values()))) if shared else 0
-    columns = [{name: [items[place]] for name, items in shared.items()} for place in range(size)]
-    cells = [Evidence(column, pooled=pooled, resamples=resamples) for column in columns]
+    shown = [pair for pair in verdicts if set(pair) <= set(names)]
+    gains: dict[tuple[str, str], list[Interval]] = {pair: [] for pair in shown}
+    size = len(counts[names[0]]) if names else 0
+    for place in range(size):
+        cells = Evidence({name: [counts[name][place]] for name in names}, pooled=pooled)
+        for pair, gain in cells.differences(shown).items():
+            gains[pair].append(gain)
     made: dict[tuple[str, str], Contrast] = {}
-    for key, interval in found.items():
-        gains = [gain for cell in cells if (gain := cell.difference(*key)) is not None]
-        n = _draws([shared[name] for name in key], pooled=pooled)
-        made[key] = _contrast(key, interval, gains, n=n, p=p.get(key))
-        made[key[::-1]] = made[key].mirrored
-    return [made[key] for key in itertools.permutations(names, 2) if key in made]
+    for pair in shown:
+        found = _contrast(pair, verdicts[pair], gains[pair], evidence.draws(*pair))
+        made[pair], made[pair[::-1]] = found, found.mirrored
+    return [made[pair] for pair in itertools.permutations(names, 2) if pair in made]
 
 
 def _contrast(
-    key: tuple[str, str], interval: Interval, gains: Sequence[Interval], *, n: int, p: float | None
+    pair: tuple[str, str], interval: Interval, gains: Sequence[Interval], n: int
 ) -> Contrast:
-    separable = [gain for gain in gains if gain.p is not None and gain.p < SIGNIFICANT]
-    wins = sum(gain.estimate > 0 for gain in separable)
+    verdicts = [gain.verdict for gain in gains]
+    wins, losses = verdicts.count("better"), verdicts.count("worse")
     return Contrast(
-        method=key[0],
-        other=key[1],
+        method=pair[0],
+        other=pair[1],
         n=n,
         interval=interval,
-        p=p,
         effect=_effect(interval.estimate, [gain.estimate for gain in gains]),
         wins=wins,
-        ties=len(gains) - len(separable),
-        losses=len(separable) - wins,
+        ties=len(gains) - wins - losses,
+        losses=losses,
     )
 
 
@@ -202,94 +202,187 @@ def _effect(difference: float, gains: Sequence[float]) -> float | None:
     return difference / deviation if deviation > 1e-9 else None
 
 
-def _draws(methods: Sequence[Sequence[Counts]], *, pooled: bool) -> int:
-    """Draws that methods share, or the fewest that one has where they are not paired."""
-    seeds = [frozenset(item.seeds) for items in methods for item in items]
-    return min(map(len, seeds)) if pooled else len(frozenset.intersection(*seeds))
-
-
-def _directions(
-    pairs: Sequence[Pair],
-    shared: Mapping[str, Sequence[Counts]],
-    *,
-    pooled: bool,
-    resamples: int,
-) -> tuple[Direction, ...]:
+def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> Iterator[Direction]:
     """Directions on the draws that all methods share, so that their mean is a mean of these."""
-    n = _draws(list(shared.values()), pooled=pooled) if shared else 0
+    if not counts:
+        return
+    seeds = [frozenset(item.seeds) for items in counts.values() for item in items]
+    shared = sorted(frozenset.intersection(*seeds))
+    n = min(map(len, seeds)) if table.pooled else len(shared)
     if not n:
-        return ()
-    if not pooled:
-        seeds = sorted(set.intersection(*(set(items[0].seeds) for items in shared.values())))
-        shared = {name: [item.at(seeds) for item in items] for name, items in shared.items()}
-    made = []
-    for there, back in itertools.combinations(range(len(pairs)), 2):
-        if (pairs[there].source, pairs[there].target) == (pairs[back].target, pairs[back].source):
-            spread = _directed({name: (c[there], c[back]) for name, c in shared.items()}, resamples)
-            each = tuple(spread.mean(name) for name in shared)
-            mean = _averaged(spread).mean("")
-            made.append(Direction(pair=pairs[there], n=n, mean=mean, methods=each))
+        return
+    chosen = counts if table.pooled else {m: [i.at(shared) for i in c] for m, c in counts.items()}
+    for there, back in itertools.combinations(range(len(table.pairs)), 2):
+        pair, other = table.pairs[there], table.pairs[back]
+        if (pair.source, pair.target) == (other.target, other.source):
+            both = {name: (items[there], items[back]) for name, items in chosen.items()}
+            found = spread(both, weights=(1, -1), pooled=table.pooled)
+            yield Direction(
+                pair=pair,
+                n=n,
+                mean=found.average(),
+                methods=tuple(found.mean(name) for name in chosen),
+            )
+
+
+def _remarks(table: Leaderboard, lines: Sequence[Line], contrasts: int) -> Iterator[str]:
+    holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
+    if holes:
+        yield f"not compared, since a pair has no result: {', '.join(holes)}"
+    missing = (len(lines) * (len(lines) - 1) - contrasts) // 2
+    if missing:
+        yield f"{missing} pairs of methods share no draw, so they are not compared"
+
+
+def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+    """A comparison as text: the methods; then differences, wins and directions, if any."""
+    made = [_methods(comparison)]
+    if comparison.contrasts:
+        made += [_differences(comparison), _wins(comparison)]
+    if comparison.directions:
+        made.append(_direction_table(comparison))
     return tuple(made)
 
 
-def _directed(methods: Mapping[str, tuple[Counts, Counts]], resamples: int) -> Spread:
-    """Spread of UAR(s→t) - UAR(t→s) on the same resamples.
+def _methods(comparison: Comparison) -> TextTable:
+    table = comparison.table
+    about = "compared: ranked methods with a result on every pair; bounds and references are not"
+    return TextTable(
+        title=f"{table.title}: comparison of methods",
+        header=(condition_line(table), about, *table.warnings),
+        names=("method", "mean", "[95 %]", "rank", "n"),
+        cells=tuple(
+            (
+                line.title,
+                value_text(line.mean),
+                interval_text(line.interval),
+                rank_text(line),
+                str(line.mean.n),
+            )
+            for line in comparison.lines
+        ),
+        below=comparison.remarks,
+    )
 
-    With wrong utterances counted as right ones, a UAR u becomes 100 - u in every resample, so the
-    mean over the two pairs is 50 + difference/2.
-    """
-    turned = {
-        name: (there, dataclasses.replace(back, correct=back.total - back.correct))
-        for name, (there, back) in methods.items()
+
+def _differences(comparison: Comparison) -> TextTable:
+    titles = {line.method: line.title for line in comparison.lines}
+    places = {name: place for place, name in enumerate(titles)}
+    number = comparison.table.ranked
+    about = (
+        f"[95 %] and p: simultaneous (max-t) over every two of {number} ranked methods, those with "
+        f"{REFERENCE} over {max(number - 1, 0)}; * where p < {SIGNIFICANT}. n: draws."
+    )
+    effect = (
+        "d_z: difference over the sample sd of the differences on the "
+        f"{len(comparison.table.pairs)} pairs of corpora; {MISSING} where they are all alike."
+    )
+    return TextTable(
+        title="Differences of means over the pairs",
+        header=(about, effect),
+        names=("method", "over", "difference [95 %]", "p", "d_z", "n"),
+        cells=tuple(
+            (
+                titles[item.method],
+                titles[item.other],
+                difference_text(item.interval),
+                MISSING if item.interval.p is None else _p(item.interval.p),
+                MISSING if item.effect is None else f"{item.effect:+.2f}",
+                str(item.n),
+            )
+            for item in comparison.contrasts
+            if places[item.method] < places[item.other]
+        ),
+    )
+
+
+def _wins(comparison: Comparison) -> TextTable:
+    found = {
+        (item.method, item.other): f"{item.wins}/{item.ties}/{item.losses}"
+        for item in comparison.contrasts
     }
-    spread = crossed_bootstrap(turned, resamples=resamples)
-    return dataclasses.replace(
-        spread,
-        estimates=2 * spread.estimates - 100,
-        crossed=4 * spread.crossed,
-        parts=4 * spread.parts,
+    names = [line.method for line in comparison.lines]
+    return TextTable(
+        title="Wins/ties/losses over the pairs of corpora",
+        header=(_WINS, _UNCORRECTED),
+        names=("method", *(str(number) for number in range(1, len(names) + 1))),
+        cells=tuple(
+            (f"{number} {line.title}", *(found.get((line.method, other), "") for other in names))
+            for number, line in enumerate(comparison.lines, start=1)
+        ),
     )
 
 
-def _averaged(spread: Spread) -> Spread:
-    """Spread of the mean over the methods, under an empty name."""
-    return dataclasses.replace(
-        spread,
-        methods=("",),
-        estimates=spread.estimates.mean(keepdims=True),
-        crossed=spread.crossed.mean(keepdims=True),
-        parts=spread.parts.mean(axis=(1, 2), keepdims=True),
+def _direction_table(comparison: Comparison) -> TextTable:
+    found = comparison.directions
+    lines = comparison.lines
+    cells = [(f"mean of {len(lines)}", *(_pointwise(item.mean) for item in found))]
+    cells += [
+        (line.title, *(_pointwise(item.methods[place]) for item in found))
+        for place, line in enumerate(lines)
+    ]
+    return TextTable(
+        title="Directions: UAR(s→t) - UAR(t→s)",
+        header=(
+            (
+                "[95 %]: pointwise, conditional on these corpora and these methods; n = "
+                f"{min(item.n for item in found)} draws that all methods have."
+            ),
+        ),
+        names=("method", *(f"{i.pair} - {i.pair.target}→{i.pair.source}" for i in found)),
+        cells=tuple(cells),
     )
 
 
-def _mirrored(interval: Interval) -> Interval:
-    low, high = interval.low, interval.high
-    return dataclasses.replace(
-        interval,
-        # taken from zero, which then keeps its sign
-        estimate=0.0 - interval.estimate,
-        low=None if high is None else 0.0 - high,
-        high=None if low is None else 0.0 - low,
-    )
+def _pointwise(interval: Interval) -> str:
+    text = signed(interval.estimate)
+    if interval.low is not None and interval.high is not None:
+        text += f" [{signed(interval.low)}, {signed(interval.high)}]"
+    return text
 
 
-def _remarks(
-    table: LeaderboardTable,
-    ranked: Sequence[Line],
-    contrasts: Sequence[Contrast],
-    evidence: Evidence,
-) -> list[str]:
-    said = []
-    holes = [line.method for line in table.lines if line.kind == "ranked" and line not in ranked]
-    if holes:
-        said.append(f"not compared, since a pair has no result: {', '.join(holes)}")
-    missing = (len(ranked) * (len(ranked) - 1) - len(contrasts)) // 2
-    if missing:
-        said.append(f"{missing} pairs of methods share no draw, so they are not compared")
-    if table.rules.shots != "all" and any(item.n == 1 for item in contrasts):
-        said.append("n = 1: the interval covers the speakers, and holds for this one draw only")
-    dropped, of = evidence.dropped
-    if dropped:
-        share = f"{dropped} of {of} recalls"
-        said.append(f"bootstrap: {share} were left out, their class absent from the resample")
-    return [text for text in said if text not in table.remarks]
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def as_json(comparison: Comparison) -> str:
+    """A comparison as a JSON list of flat rows, each with its kind in `row`.
+
+    A `method` has its interval of ranks; a `difference` is that of one ordered pair of methods; a
+    `direction` is that of one method, or of the mean over all where `method` is null.
+    """
+    return json_of(_rows(comparison))
+
+
+def _rows(comparison: Comparison) -> Iterator[Row]:
+    table = condition_row(comparison.table.condition)
+    table |= {"synthetic": comparison.table.synthetic}
+    for line in comparison.lines:
+        low, high = line.ranks or (None, None)
+        yield (
+            {"row": "method"}
+            | table
+            | {
+                "method": line.method,
+                "title": line.title,
+                "n": line.mean.n,
+                "uar_mean": rounded(line.mean.mean),
+                "rank_low": low,
+                "rank_high": high,
+            }
+        )
+    for item in comparison.contrasts:
+        named = {"method": item.method, "other": item.other, "n": item.n}
+        counted = {"wins": item.wins, "ties": item.ties, "losses": item.losses}
+        measured = {"verdict": item.interval.verdict or None, "d_z": rounded(item.effect)}
+        yield {"row": "difference"} | table | named | _ends(item.interval) | measured | counted
+    for direction in comparison.directions:
+        of = {"row": "direction"} | table | {"pair": str(direction.pair), "n": direction.n}
+        yield of | {"method": None} | _ends(direction.mean)
+        for line, interval in zip(comparison.lines, direction.methods, strict=True):
+            yield of | {"method": line.method} | _ends(interval)
+
+
+def _ends(interval: Interval) -> Row:
+    ends = {"low": rounded(interval.low), "high": rounded(interval.high)}
+    return {"difference": rounded(interval.estimate)} | ends | {"p": rounded(interval.p)}

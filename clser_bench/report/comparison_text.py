@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from clser_bench.report import text
-from clser_bench.report.comparison import Comparison, Contrast, Direction
+from clser_bench.report.crossed_comparison import Comparison, Contrast, Direction
+from clser_bench.report.crossed_statistics import Interval
 from clser_bench.report.evidence import SIGNIFICANT
 from clser_bench.report.layout import HOLE, Layout, lay_out, signed
 from clser_bench.report.ranking import LEVEL
 from clser_bench.report.rows import json_of, rounded
-from clser_bench.report.statistics import Interval
 
 _COMPARED = (
     "compared: ranked methods with a result on every pair (k = {}); bounds and oracles are not."

@@ -21,7 +21,7 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import EMOTIONS
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.drawing import COLUMN, in_style, new_figure, plain
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def count_confusions(
     place = {name: row for row, name in enumerate(classes)}
     sums = {number: np.zeros((len(classes), len(classes)), np.int64) for number in numbers}
     truths: dict[str, npt.NDArray[np.int64]] = {}
-    for item in store.predicted(numbers):
+    for item in store.predicted_of(numbers):
         if item.answers not in truths:
             truths[item.answers] = store.answers(item.answers).y
         rows = np.array([place[name] for name in of_pair[item.slice, item.pair]], np.int64)

@@ -12,10 +12,10 @@ import numpy as np
 from clser_bench.problem import Rows
 from clser_bench.protocol import Pair
 from clser_bench.report.board import Difference, LeaderboardTable, Line
+from clser_bench.report.crossed_statistics import Interval, Spread, crossed_bootstrap, holm
 from clser_bench.report.resampling import Counts, Reals
-from clser_bench.report.statistics import Interval, Spread, crossed_bootstrap, holm
-from clser_bench.store.database import Store
-from clser_bench.store.records import Predicted
+from clser_bench.store.slices import Predicted
+from clser_bench.store.sqlite import Store
 
 SIGNIFICANT = 0.05
 REFERENCE = "logistic"
@@ -191,7 +191,7 @@ def count(store: Store, table: LeaderboardTable, lines: Sequence[Line]) -> dict[
     """
     methods = {line.slice: line.method for line in lines}
     cells: dict[tuple[int, Pair], list[Predicted]] = {}
-    for item in store.predicted(list(methods)):
+    for item in store.predicted_of(list(methods)):
         cells.setdefault((item.slice, item.pair), []).append(item)
     sheets = _Sheets(store, [item for items in cells.values() for item in items])
     sizes = dict(zip(table.pairs, table.classes, strict=True))

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 FEWEST = 8
 """Of fewer points nothing is said."""
@@ -64,13 +64,13 @@ class Importance:
 
 
 @functools.lru_cache(maxsize=4)  # every format of a report asks for them
-def importances(swept: Swept) -> tuple[Importance, ...]:
+def importances(swept: SweepResult) -> tuple[Importance, ...]:
     """The importance of each dimension, in the order of the dimensions.
 
     Args:
         swept: the sweep.
     """
-    points = [point for point in swept.points if point.draws]
+    points = [point for point in swept.configurations if point.draws]
     if len(points) < FEWEST:
         reason = f"points with an objective: {len(points)}; {FEWEST} are needed"
         return _refused(swept, len(points), reason)
@@ -101,7 +101,7 @@ def importances(swept: Swept) -> tuple[Importance, ...]:
 
 
 def _refused(
-    swept: Swept, points: int, reason: str, *, r2: float | None = None
+    swept: SweepResult, points: int, reason: str, *, r2: float | None = None
 ) -> tuple[Importance, ...]:
     return tuple(
         Importance(name=dimension.name, points=points, r2=r2, reason=reason)
@@ -126,7 +126,7 @@ def _doubt(columns: Reals, y: Reals, r2: float) -> str:
     )
 
 
-def _objectives(points: Sequence[SweptPoint]) -> Reals:
+def _objectives(points: Sequence[Configuration]) -> Reals:
     """The objective of each point [points], free of what makes a draw easy or hard for all."""
     most = max(len(point.draws) for point in points)
     full = np.array([point.draws for point in points if len(point.draws) == most])
@@ -135,7 +135,7 @@ def _objectives(points: Sequence[SweptPoint]) -> Reals:
 
 
 def _columns(
-    dimensions: Sequence[Dimension], points: Sequence[SweptPoint]
+    dimensions: Sequence[Dimension], points: Sequence[Configuration]
 ) -> tuple[Reals, npt.NDArray[np.intp]]:
     """Inputs of the forest [points, columns], and the dimension that each column is of."""
     made, owners = [], []

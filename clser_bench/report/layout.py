@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clser_bench.report.board import Cell, Difference, LeaderboardTable, Line
+from clser_bench.report.crossed_statistics import Interval
 from clser_bench.report.evidence import SIGNIFICANT
 from clser_bench.report.points import told
-from clser_bench.report.statistics import Interval
 
 HOLE = "–"
 

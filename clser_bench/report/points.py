@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from clser_bench.problem import Value
 from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable, Line
-from clser_bench.store.records import Pointed
+from clser_bench.store.slices import Pointed
 
 Parameters = tuple[tuple[str, Value], ...]
 

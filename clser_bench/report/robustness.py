@@ -15,9 +15,9 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.report.aggregate import aggregate
 from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
 from clser_bench.report.conditions import CLEAN, Condition, Scale, Scales, read_features
+from clser_bench.report.crossed_statistics import RESAMPLES, Interval
 from clser_bench.report.evidence import Evidence, count
-from clser_bench.report.statistics import RESAMPLES, Interval
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,21 +105,18 @@ def robustness(
     store: Store,
     scales: Scales,
     *,
-    features: str | None = None,
+    wanted: Mapping[str, str] | None = None,
     methods: Collection[str] | None = None,
     resamples: int = RESAMPLES,
-    **rules: str | None,
 ) -> tuple[Robustness, ...]:
     """Bring together the conditions of each set of rules that has a corrupted target.
 
     Args:
         store: the results.
         scales: of each kind of corruption.
-        features: only these, as clean speech has them.
+        wanted: values that a condition must have, as `Condition.matches` takes them.
         methods: only these.
         resamples: number of bootstrap resamples.
-        rules: values of other fields of `Rules` that are wanted; None for any. `suite` also finds
-            the suite's `:fixed4` tables.
 
     Raises:
         SpecError: a method has no results.
@@ -129,13 +126,11 @@ def robustness(
     for name in methods or ():
         if name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
-    wanted = {name: value for name, value in rules.items() if value is not None}
     groups: dict[Rules, dict[Condition, LeaderboardTable]] = {}
     for table in aggregate(store, wanted=wanted, methods=methods):
         name, condition = read_features(table.rules.features)
-        if features in (None, name):
-            shared = dataclasses.replace(table.rules, features=name)
-            groups.setdefault(shared, {})[condition] = table
+        shared = dataclasses.replace(table.rules, features=name)
+        groups.setdefault(shared, {})[condition] = table
     return tuple(
         _joined(store, shared, groups[shared], scales, resamples)
         for shared in sorted(groups, key=Rules.order)

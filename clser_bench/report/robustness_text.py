@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.report.crossed_statistics import Interval
 from clser_bench.report.figure_parts import pairs_of
 from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import HOLE, Layout, signed
 from clser_bench.report.robustness import Curve, Point, Robustness
 from clser_bench.report.rows import Row, csv_of, json_of, rounded
-from clser_bench.report.statistics import Interval
 from clser_bench.report.tables import FORMATS, WIDTH
 from clser_bench.report.text import markdown, terminal
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from clser_bench.report.board import Cell, LeaderboardTable, Line
+from clser_bench.report.crossed_statistics import Interval
 from clser_bench.report.points import point_of
-from clser_bench.report.statistics import Interval
 
 DIGITS = 4
 

@@ -13,7 +13,7 @@ from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.report.drawing import plain
 from clser_bench.report.sweep_words import plural, shown
-from clser_bench.swept import Swept
+from clser_bench.sweeps import SweepResult
 
 LONGEST = 12
 """Characters of a tick label that are left."""
@@ -59,24 +59,24 @@ class Axis:
         return [(self.at(value), plain(shown(value), longest=LONGEST)) for value in values]
 
 
-def axes_of(swept: Swept) -> tuple[Axis, ...]:
+def axes_of(swept: SweepResult) -> tuple[Axis, ...]:
     """An axis for each dimension, on which the values of all points have a place.
 
     Args:
         swept: the sweep.
     """
     return tuple(
-        _axis(dimension, [point.values[place] for point in swept.points])
+        _axis(dimension, [point.values[place] for point in swept.configurations])
         for place, dimension in enumerate(swept.dimensions)
     )
 
 
-def objective_name(swept: Swept) -> str:
+def objective_name(swept: SweepResult) -> str:
     """The objective with its unit, fit to be drawn."""
     return plain(f"{swept.objective} ({swept.unit})", longest=48)
 
 
-def title(swept: Swept, what: str, width: float) -> str:
+def title(swept: SweepResult, what: str, width: float) -> str:
     """Say what is shown, of which sweep, and what must be said with it.
 
     Args:
@@ -94,8 +94,8 @@ def title(swept: Swept, what: str, width: float) -> str:
     return "\n".join(textwrap.fill(text, letters) for text in (first, ", ".join(parts)))
 
 
-def _size(swept: Swept) -> str:
-    return f"{plural(len(swept.points), 'point')}, n = {plural(swept.seeds, 'draw')}"
+def _size(swept: SweepResult) -> str:
+    return f"{plural(len(swept.configurations), 'point')}, n = {plural(swept.seeds, 'draw')}"
 
 
 def _axis(dimension: Dimension, values: Iterable[Value]) -> Axis:

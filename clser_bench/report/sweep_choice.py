@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from clser_bench.report.spread import LEVEL
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,21 +84,21 @@ class Chosen:
         reason: why something is missing; empty where nothing is.
     """
 
-    best: SweptPoint | None
-    shipped: SweptPoint | None
+    best: Configuration | None
+    shipped: Configuration | None
     objective: Measured | None = None
     gain: Measured | None = None
     unflattered: Unflattered | None = None
     reason: str = ""
 
 
-def weigh(swept: Swept) -> Chosen:
+def weigh(swept: SweepResult) -> Chosen:
     """Say what is known of the best point.
 
     Args:
         swept: the sweep.
     """
-    found = {point.number: point for point in swept.points}
+    found = {point.number: point for point in swept.configurations}
     best, shipped = found.get(swept.best), found.get(0)
     if best is None or not best.draws:
         return Chosen(best=None, shipped=shipped, reason="no point was run to the end")
@@ -143,12 +143,12 @@ def measured(draws: Sequence[float], *, level: float = LEVEL) -> Measured:
     return Measured(mean=mean, n=n, std=std, low=mean - half, high=mean + half)
 
 
-def finished(swept: Swept) -> tuple[SweptPoint, ...]:
+def finished(swept: SweepResult) -> tuple[Configuration, ...]:
     """The points that were run to the end, among which the best is chosen."""
-    return tuple(point for point in swept.points if len(point.draws) >= max(1, swept.seeds))
+    return tuple(point for point in swept.configurations if len(point.draws) >= max(1, swept.seeds))
 
 
-def unflattered(swept: Swept) -> Unflattered | None:
+def unflattered(swept: SweepResult) -> Unflattered | None:
     """Choose on some draws and read on others, both ways round; see the top of this file.
 
     Args:
@@ -158,7 +158,7 @@ def unflattered(swept: Swept) -> Unflattered | None:
         None where no point was run to the end, or no draw is left to read.
     """
     points = finished(swept)
-    early = [p for p in swept.points if 0 < len(p.draws) < swept.seeds and not p.reason]
+    early = [p for p in swept.configurations if 0 < len(p.draws) < swept.seeds and not p.reason]
     later = range(max((len(point.draws) for point in early), default=0), swept.seeds)
     halves = [half for half in (later[0::2], later[1::2]) if half]
     if not points or swept.seeds < 2 or not halves:
@@ -182,5 +182,5 @@ def unflattered(swept: Swept) -> Unflattered | None:
     )
 
 
-def _gain(best: SweptPoint, shipped: SweptPoint) -> Measured:
+def _gain(best: Configuration, shipped: Configuration) -> Measured:
     return measured([one - other for one, other in zip(best.draws, shipped.draws, strict=False)])

@@ -17,7 +17,7 @@ from clser_bench.report.drawing import COLOURS, COLUMN, in_style, new_figure, pl
 from clser_bench.report.sweep_axes import Axis, axes_of, objective_name, title
 from clser_bench.report.sweep_choice import finished, measured
 from clser_bench.report.sweep_words import plural
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ _BAR = 0.12  # inches, of the colour bar
 
 
 @in_style
-def parallel_coordinates(swept: Swept, *, width: float = 2 * COLUMN) -> Figure:
+def parallel_coordinates(swept: SweepResult, *, width: float = 2 * COLUMN) -> Figure:
     """Draw each point as a line through its values, which ends at its objective.
 
     Darker is better; the colour bar is the last axis. Points with the same listed value lie a
@@ -74,7 +74,7 @@ def parallel_coordinates(swept: Swept, *, width: float = 2 * COLUMN) -> Figure:
 
 
 @in_style
-def parameter_scatter(swept: Swept, *, width: float = 2 * COLUMN) -> Figure:
+def parameter_scatter(swept: SweepResult, *, width: float = 2 * COLUMN) -> Figure:
     """Draw the objective of all points against each hyper-parameter, a panel each.
 
     Bars are the sample sd over draws. Steps are means of the points run to the end, of parts with
@@ -112,10 +112,10 @@ def parameter_scatter(swept: Swept, *, width: float = 2 * COLUMN) -> Figure:
     return figure
 
 
-def _checked(swept: Swept) -> tuple[Axis, ...]:
-    if not swept.points or not swept.dimensions:
+def _checked(swept: SweepResult) -> tuple[Axis, ...]:
+    if not swept.configurations or not swept.dimensions:
         raise SpecError(
-            f"sweep of {plain(swept.method)}: {len(swept.points)} points over "
+            f"sweep of {plain(swept.method)}: {len(swept.configurations)} points over "
             f"{len(swept.dimensions)} hyper-parameters cannot be drawn; one of each is needed"
         )
     return axes_of(swept)
@@ -127,14 +127,14 @@ def _map() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("sweep", colours)
 
 
-def _scale(swept: Swept) -> Normalize:
+def _scale(swept: SweepResult) -> Normalize:
     means = [measured(point.draws).mean for point in finished(swept)] or [0.0]
     low, high = min(means), max(means)
     # equal means lie in the middle
     return Normalize(low, high) if high > low else Normalize(low - 0.5, high + 0.5)
 
 
-def _colour_bar(figure: Figure, axis: Axes, swept: Swept, width: float) -> None:
+def _colour_bar(figure: Figure, axis: Axes, swept: SweepResult, width: float) -> None:
     place = (axis.get_xlim()[1] - width, 0.0, width, 1.0)
     inner = axis.inset_axes(place, transform=axis.transData)
     bar = figure.colorbar(ScalarMappable(_scale(swept), _map()), cax=inner)
@@ -156,11 +156,11 @@ def _upright(axis: Axes, place: int, item: Axis, name: str, *, slanted: bool) ->
                       ha="right", va="center", zorder=6, bbox=ground)  # fmt: skip
 
 
-def _lines(axis: Axes, swept: Swept, axes: Sequence[Axis]) -> None:
+def _lines(axis: Axes, swept: SweepResult, axes: Sequence[Axis]) -> None:
     """The line of each point, the better ones over the others."""
     whole = sorted(finished(swept), key=lambda p: (p.number == swept.best, measured(p.draws).mean))
     numbers = {point.number for point in whole}
-    for point in (p for p in swept.points if p.number not in numbers):
+    for point in (p for p in swept.configurations if p.number not in numbers):
         heights = [item.at(value) for item, value in zip(axes, point.values, strict=True)]
         look = ("--", 0.9, _SHIPPED) if point.number == 0 else ("-", 0.3, _GREY)
         axis.plot(range(len(axes)), heights, gid=f"point-{point.number}", zorder=1,
@@ -204,10 +204,10 @@ def _long(item: Axis, width: float) -> bool:
     return (max(sizes) * len(sizes) if item.kinds else sum(sizes)) > width
 
 
-def _panel(axis: Axes, swept: Swept, place: int, item: Axis) -> None:
+def _panel(axis: Axes, swept: SweepResult, place: int, item: Axis) -> None:
     """The objective of all points against one hyper-parameter."""
     whole = {point.number for point in finished(swept)}
-    for point in swept.points:
+    for point in swept.configurations:
         if not point.draws:
             continue
         found = measured(point.draws)
@@ -232,7 +232,7 @@ def _panel(axis: Axes, swept: Swept, place: int, item: Axis) -> None:
     axis.tick_params(labelsize=5.5, width=0.4, length=2)
 
 
-def _look(swept: Swept, point: SweptPoint, whole: set[int]) -> dict[str, Any]:
+def _look(swept: SweepResult, point: Configuration, whole: set[int]) -> dict[str, Any]:
     """The marker of a point; also that of its key."""
     if point.number == swept.best:
         return {"marker": "*", "color": COLOURS[2], "markersize": 6, "zorder": 5}
@@ -243,7 +243,7 @@ def _look(swept: Swept, point: SweptPoint, whole: set[int]) -> dict[str, Any]:
     return {"marker": "o", "color": COLOURS[0], "markersize": 2.2, "alpha": 0.7, "zorder": 2}
 
 
-def _steps(axis: Axes, swept: Swept, place: int, item: Axis) -> None:
+def _steps(axis: Axes, swept: SweepResult, place: int, item: Axis) -> None:
     """Means of points that are next to each other, where there are enough."""
     points = finished(swept)
     if len(points) < ENOUGH:
@@ -263,11 +263,11 @@ def _steps(axis: Axes, swept: Swept, place: int, item: Axis) -> None:
                     zorder=4, gid="step")  # fmt: skip
 
 
-def _keys(swept: Swept, *, lines: bool) -> list[Line2D]:
+def _keys(swept: SweepResult, *, lines: bool) -> list[Line2D]:
     """The legend: only what occurs."""
     whole = {point.number for point in finished(swept)}
     keys = []
-    for point in swept.points:
+    for point in swept.configurations:
         if point.number in (0, swept.best) and (lines or point.draws):
             told = ["best"] if point.number == swept.best and point.draws else []
             told += ["shipped"] if point.number == 0 else []
@@ -280,7 +280,7 @@ def _keys(swept: Swept, *, lines: bool) -> list[Line2D]:
             else:
                 look = {"linestyle": "none", **_look(swept, point, whole)}
             keys.append(Line2D([], [], label=label, **look))
-    others = [p for p in swept.points if p.number not in whole and p.number != 0]
+    others = [p for p in swept.configurations if p.number not in whole and p.number != 0]
     for what, count in (
         ("given up early", sum(not point.reason for point in others)),
         ("with a hole", sum(bool(point.reason) for point in others)),

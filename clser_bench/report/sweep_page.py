@@ -16,7 +16,7 @@ from clser_bench.report.importance import importances
 from clser_bench.report.sweep_text import lay_out
 from clser_bench.report.sweep_words import findings, header, warnings
 from clser_bench.report.text import one_line
-from clser_bench.swept import Swept
+from clser_bench.sweeps import SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ are not comparable.</p>
 """
 
 
-def page(swept: Swept, figures: Mapping[str, Figure]) -> str:
+def page(swept: SweepResult, figures: Mapping[str, Figure]) -> str:
     """Write a sweep as HTML that loads nothing.
 
     All texts are escaped, so a name is shown as it is, whatever is in it. The security policy
@@ -202,7 +202,7 @@ def _image(name: str, figure: Figure) -> dict[str, str]:
     }
 
 
-def _best(swept: Swept, cells: tuple[tuple[str, ...], ...]) -> int:
+def _best(swept: SweepResult, cells: tuple[tuple[str, ...], ...]) -> int:
     """The row of the best point; -1 where there is none."""
     numbers = [row[0].partition(" ")[0] for row in cells]
     wanted = str(swept.best)

@@ -29,7 +29,7 @@ from clser_bench.report.sweep_words import (
     warnings,
 )
 from clser_bench.report.text import one_line
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 UNSEEN = "not looked at by the choice"
 
@@ -38,7 +38,7 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 Row = dict[str, Any]
 
 
-def summary(swept: Swept) -> str:
+def summary(swept: SweepResult) -> str:
     """Say in a few lines what came of a sweep.
 
     Args:
@@ -47,7 +47,7 @@ def summary(swept: Swept) -> str:
     return "\n".join([*findings(swept), *warned(swept)]) + "\n"
 
 
-def lay_out(swept: Swept) -> Layout:
+def lay_out(swept: SweepResult) -> Layout:
     """Lay a sweep out as a table of all points, the highest objective first.
 
     Points that were given up early, and those with a hole, come after those that were run to the
@@ -89,7 +89,7 @@ def lay_out(swept: Swept) -> Layout:
     )
 
 
-def markdown(swept: Swept) -> str:
+def markdown(swept: SweepResult) -> str:
     """Write a sweep as Markdown: how it was made, all points, what was found.
 
     Args:
@@ -98,7 +98,7 @@ def markdown(swept: Swept) -> str:
     return text.markdown(lay_out(swept))
 
 
-def as_csv(swept: Swept) -> str:
+def as_csv(swept: SweepResult) -> str:
     """Write all points as CSV, a row each in the order of their numbers.
 
     Hyper-parameters are in columns `parameter.NAME`, draws in `draw_0`, `draw_1`, …
@@ -107,7 +107,7 @@ def as_csv(swept: Swept) -> str:
         swept: the sweep.
     """
     names = [f"parameter.{item.name}" for item in swept.dimensions]
-    most = max((len(point.draws) for point in swept.points), default=0)
+    most = max((len(point.draws) for point in swept.configurations), default=0)
     draws = [f"draw_{number}" for number in range(most)]
     rows = [
         {
@@ -115,7 +115,7 @@ def as_csv(swept: Swept) -> str:
             **dict(zip(names, map(_plain, point.values), strict=True)),
             **dict(zip(draws, map(_rounded, point.draws), strict=False)),
         }
-        for point in swept.points
+        for point in swept.configurations
     ]
     stream = io.StringIO()
     columns = dict.fromkeys([*(key for row in rows for key in row), *draws])
@@ -125,14 +125,14 @@ def as_csv(swept: Swept) -> str:
     return stream.getvalue()
 
 
-def as_json(swept: Swept) -> str:
+def as_json(swept: SweepResult) -> str:
     """Write a sweep as one JSON object: how it was made, points, the best one, importances.
 
     Args:
         swept: the sweep.
     """
     chosen = weigh(swept)
-    taken = ("dimensions", "points")
+    taken = ("dimensions", "configurations")
     about = {
         field.name: getattr(swept, field.name)
         for field in dataclasses.fields(swept)
@@ -147,12 +147,12 @@ def as_json(swept: Swept) -> str:
         "missing": chosen.reason,
         "importances": [_fields(item) for item in importances(swept)],
         "dimensions": [_dimension(item) for item in swept.dimensions],
-        "points": [_point(swept, point) for point in swept.points],
+        "points": [_point(swept, point) for point in swept.configurations],
     }
     return json.dumps(made, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def params_toml(swept: Swept, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
+def params_toml(swept: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
     """Write the best point as a file for `clser-bench run --params FILE`.
 
     Args:
@@ -166,7 +166,7 @@ def params_toml(swept: Swept, *, fixed: Iterable[tuple[str, Value]] = ()) -> str
     if chosen.best is None:
         raise SpecError(f"sweep of {swept.method}: {chosen.reason}; there is no best point")
     told = [
-        f"Best of {len(swept.points)} points of {swept.method}: number {chosen.best.number}.",
+        f"Best of {len(swept.configurations)} points of {swept.method}: number {chosen.best.number}.",
         *header(swept),
         *warned(swept),
     ]
@@ -178,10 +178,10 @@ def params_toml(swept: Swept, *, fixed: Iterable[tuple[str, Value]] = ()) -> str
     return "\n".join(lines) + "\n"
 
 
-def ordered(swept: Swept) -> list[SweptPoint]:
+def ordered(swept: SweepResult) -> list[Configuration]:
     """The points: run to the end, given up early, without an objective; the highest first."""
     return sorted(
-        swept.points,
+        swept.configurations,
         key=lambda p: (
             len(p.draws) < swept.seeds,
             not p.draws,
@@ -191,17 +191,17 @@ def ordered(swept: Swept) -> list[SweptPoint]:
     )
 
 
-def has_uars(swept: Swept) -> bool:
+def has_uars(swept: SweepResult) -> bool:
     """Whether points have UARs that say something else than the objective."""
-    return any(point.uars and point.uars != point.draws for point in swept.points)
+    return any(point.uars and point.uars != point.draws for point in swept.configurations)
 
 
-def _measured(swept: Swept, found: Measured) -> list[str]:
+def _measured(swept: SweepResult, found: Measured) -> list[str]:
     spread = HOLE if found.std is None else amount(swept, found.std)
     return [amount(swept, found.mean), spread, str(found.n)]
 
 
-def _point(swept: Swept, point: SweptPoint) -> Row:
+def _point(swept: SweepResult, point: Configuration) -> Row:
     found = measured(point.draws) if point.draws else None
     names = [item.name for item in swept.dimensions]
     return {

@@ -8,13 +8,13 @@ from clser_bench.problem import Value
 from clser_bench.report.importance import Importance, importances
 from clser_bench.report.sweep_choice import Measured, Unflattered, finished, weigh
 from clser_bench.report.text import one_line
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 ORACLE = "chosen with target labels: an upper bound, not a result"
 SYNTHETIC = "the speech is synthetic: these numbers say nothing about real speech"
 
 
-def findings(swept: Swept) -> tuple[str, ...]:
+def findings(swept: SweepResult) -> tuple[str, ...]:
     """The lines of a summary, without its warnings; each is one line of plain text.
 
     Args:
@@ -23,7 +23,7 @@ def findings(swept: Swept) -> tuple[str, ...]:
     return tuple(one_line(line) for line in (*_found(swept), *_important(importances(swept))))
 
 
-def warnings(swept: Swept) -> tuple[str, ...]:
+def warnings(swept: SweepResult) -> tuple[str, ...]:
     """What must be said beside the numbers of a sweep.
 
     Args:
@@ -32,7 +32,7 @@ def warnings(swept: Swept) -> tuple[str, ...]:
     told = []
     if swept.oracle:
         told.append(ORACLE)
-    elif any(point.uars and point.uars == point.draws for point in swept.points):
+    elif any(point.uars and point.uars == point.draws for point in swept.configurations):
         told.append("labels of these targets decided: judge the point on other corpora")
     if swept.search.startswith("optuna"):
         told.append(
@@ -41,12 +41,12 @@ def warnings(swept: Swept) -> tuple[str, ...]:
     return (*told, SYNTHETIC) if swept.synthetic else tuple(told)
 
 
-def warned(swept: Swept) -> tuple[str, ...]:
+def warned(swept: SweepResult) -> tuple[str, ...]:
     """The warnings as lines."""
     return tuple(f"warning: {line}" for line in warnings(swept))
 
 
-def header(swept: Swept) -> Iterator[str]:
+def header(swept: SweepResult) -> Iterator[str]:
     """How a sweep was made, in lines.
 
     Args:
@@ -64,7 +64,7 @@ def header(swept: Swept) -> Iterator[str]:
     yield f"command: {swept.command}"
 
 
-def name(swept: Swept, point: SweptPoint) -> str:
+def name(swept: SweepResult, point: Configuration) -> str:
     """What a point is beside its number: ` (best, shipped)`, or nothing."""
     told = ["best"] if point.number == swept.best and point.draws else []
     told += ["shipped"] if point.number == 0 else []
@@ -83,24 +83,24 @@ def plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def amount(swept: Swept, value: float, *, signed: bool = False) -> str:
+def amount(swept: SweepResult, value: float, *, signed: bool = False) -> str:
     """A value of the objective, without its unit."""
     digits = 2 if swept.unit == "points of UAR" else 4
     found = f"{value:{'+' if signed else ''}.{digits}f}"
     return found.lstrip("+-") if float(found) == 0 else found
 
 
-def _counts(swept: Swept) -> str:
+def _counts(swept: SweepResult) -> str:
     whole = len(finished(swept))
-    none = sum(bool(point.reason) for point in swept.points)
-    early = len(swept.points) - whole - none
-    told = [f"{plural(len(swept.points), 'point')}, {whole} run to the end"]
+    none = sum(bool(point.reason) for point in swept.configurations)
+    early = len(swept.configurations) - whole - none
+    told = [f"{plural(len(swept.configurations), 'point')}, {whole} run to the end"]
     told += [f"{early} given up early"] if early else []
     told += [f"{none} with a hole"] if none else []
     return ", ".join(told)
 
 
-def _found(swept: Swept) -> Iterator[str]:
+def _found(swept: SweepResult) -> Iterator[str]:
     """The best point, its objective, its gain, and what is left of these on other draws."""
     chosen = weigh(swept)
     yield f"{swept.method} on {swept.suite}: {_counts(swept)}; n = {plural(swept.seeds, 'draw')}"
@@ -122,7 +122,7 @@ def _found(swept: Swept) -> Iterator[str]:
         yield f"not told: {chosen.reason}"
 
 
-def _apart(swept: Swept, found: Unflattered) -> str:
+def _apart(swept: SweepResult, found: Unflattered) -> str:
     halves = "half of the draws" if sum(found.read) == swept.seeds else "some draws"
     gain = (
         ""
@@ -137,7 +137,7 @@ def _apart(swept: Swept, found: Unflattered) -> str:
     )
 
 
-def _interval(swept: Swept, found: Measured, *, signed: bool = False) -> str:
+def _interval(swept: SweepResult, found: Measured, *, signed: bool = False) -> str:
     told = f"{amount(swept, found.mean, signed=signed)} {swept.unit}"
     if found.low is None or found.high is None:
         return f"{told} (n = {found.n} draw, no interval)"

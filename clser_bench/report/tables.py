@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.protocol import Shots
 from clser_bench.report.aggregate import aggregate, with_points
 from clser_bench.report.board import LeaderboardTable
+from clser_bench.report.crossed_statistics import RESAMPLES
 from clser_bench.report.evidence import weigh
 from clser_bench.report.latex import latex_tables
 from clser_bench.report.layout import Layout, lay_out, transpose
 from clser_bench.report.rows import as_csv, as_json
-from clser_bench.report.statistics import RESAMPLES
 from clser_bench.report.text import markdown, terminal
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 FORMATS = ("table", "md", "latex", "csv", "json")
 EXTRAS = ("time", "energy", "point")
@@ -25,13 +24,7 @@ WIDTH = 120
 def leaderboard(
     store: Store,
     *,
-    suite: str | None = None,
-    shots: Shots | str | None = None,
-    features: str | None = None,
-    normalisation: str | None = None,
-    setting: str | None = None,
-    prior: str | None = None,
-    selection: str | None = None,
+    wanted: Mapping[str, str] | None = None,
     methods: Collection[str] | None = None,
     with_: Collection[str] = (),
     intervals: bool = True,
@@ -42,13 +35,7 @@ def leaderboard(
 
     Args:
         store: the results.
-        suite: only this suite.
-        shots: only this number of shots.
-        features: only this feature set.
-        normalisation: only this normalisation.
-        setting: only this setting.
-        prior: only this prior of the target.
-        selection: only this way of choosing hyper-parameters.
+        wanted: values that a condition must have, as `Condition.matches` takes them.
         methods: only these methods.
         with_: extras: `time` for seconds per trial, `energy` for joules per trial where they were
             measured, `point` for the hyper-parameters of each pair.
@@ -66,16 +53,6 @@ def leaderboard(
     for name in with_:
         if name not in EXTRAS:
             raise SpecError(f"there is no extra '{name}'{did_you_mean(name, EXTRAS)}")
-    asked = {
-        "suite": suite,
-        "shots": None if shots is None else str(shots),
-        "features": features,
-        "normalisation": normalisation,
-        "setting": setting,
-        "prior": prior,
-        "selection": selection,
-    }
-    wanted = {name: value for name, value in asked.items() if value is not None}
     tables = aggregate(store, wanted=wanted, methods=methods)
     known = {line.method for table in tables for line in table.lines}
     if against is not None and tables and against not in known:

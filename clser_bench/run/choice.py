@@ -1,27 +1,29 @@
-"""Which suite a run is about, and where its corpora lie."""
+"""Which suite a run is about, and which of its pairs."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from clser_bench.corpora.definitions import corpus_specs, suites
-from clser_bench.corpora.find import find_corpora
-from clser_bench.corpora.manifest import read_manifest
-from clser_bench.corpora.model import Corpus
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.locate import Located, locate
 from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
+from clser_bench.hashing import digest
 from clser_bench.progress import Progress
-from clser_bench.protocol import CorpusSpec, Pair, Suite, classes_of
-from clser_bench.run.config import RunConfig
+from clser_bench.protocol import Pair, Suite, classes_of, same_language
+
+if TYPE_CHECKING:
+    from clser_bench.run.request import Request
 
 CUSTOM = "custom"
-"""Name of the suite that is made of whatever corpora the user has."""
+"""What the name of a suite that is made of whatever corpora are at hand begins with."""
 
 Say = Callable[[str], None]
-"""What is told lines for the user."""
+"""Takes lines for the user."""
 
 _AUTOMATIC = ("bceo", "bcro")
 """Suites chosen unasked where all their corpora are there; of equal size the first."""
@@ -40,15 +42,13 @@ class Choice:
         suite: its name.
         pairs: ordered pairs that are run.
         table: ordered pairs of the whole suite, which a table shows.
-        folders: corpus code to its folder, for corpora with a definition.
-        manifests: corpus code to corpus, for corpora from manifests.
+        located: the corpora at hand.
     """
 
     suite: str
     pairs: tuple[Pair, ...]
     table: tuple[Pair, ...]
-    folders: Mapping[str, Path]
-    manifests: Mapping[str, Corpus]
+    located: Located
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -64,150 +64,199 @@ class Choice:
             dict.fromkeys(code for pair in self.table for code in (pair.source, pair.target))
         )
 
-    def spec(self, code: str) -> CorpusSpec:
-        """The definition of a corpus."""
-        return self.manifests[code].spec if code in self.manifests else corpus_specs()[code]
-
 
 def choose(
-    config: RunConfig, *, cache: Path, progress: Progress, say: Say = lambda _: None
+    request: Request, *, cache: Path, progress: Progress, say: Say = lambda _: None
 ) -> Choice:
-    """Decide the suite, its pairs and where its corpora lie.
+    """Find the corpora that a request names, and decide its suite.
 
     Args:
-        config: what was asked for.
+        request: what was asked for.
         cache: the cache folder; the demo corpora are made in it.
-        progress: told about manifests and the making of the demo corpora.
-        say: told what was chosen unasked, and what is left out.
+        progress: shows the making of the demo corpora.
+        say: takes what was chosen unasked, and what is left out.
 
     Raises:
         SpecError: unknown suite, or pairs that the suite has not.
         CorpusError: corpora are missing, or there twice.
     """
-    _check_suite(config)
-    manifests = _manifests(config, cache=cache, progress=progress)
-    demo = suites()["demo"]
-    if config.suite == demo.name or _empty(config):
-        if not config.suite:
+    if request.condition.suite and not is_custom(request.condition.suite):
+        known = (*definitions().suites, CUSTOM)
+        if request.condition.suite not in known:
+            near = did_you_mean(request.condition.suite, known)
+            raise SpecError(f"suite '{request.condition.suite}' is unknown{near}")
+    demo = definitions().suites["demo"]
+    nothing = not request.condition.suite and request.corpora is None and not request.manifests
+    if nothing or request.condition.suite == demo.name:
+        if nothing:
             say(_NO_CORPORA)
-        specs = {code: corpus_specs()[code] for code in demo.corpora}
-        folders = find_corpora(demo_corpora(cache / demo.name, progress=progress), specs)
-        return _of_suite(demo, config, folders, {})
-    folders = {} if config.corpora is None else find_corpora(config.corpora, corpus_specs())
-    both = sorted(set(manifests) & set(folders))
-    if both:
-        raise CorpusError(
-            f"corpus '{both[0]}' is in a manifest and below {config.corpora}; "
-            "rename it in the manifest"
-        )
-    suite = _defined(config, folders)
+        place = demo_corpora(cache / demo.name, progress=progress)
+        return _of_suite(demo, request, locate(place, codes=demo.corpora), say=say)
+    return resolve_suite(request, locate(request.corpora, request.manifests), say=say)
+
+
+def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: None) -> Choice:
+    """Decide the suite of a request and its pairs.
+
+    A suite of whatever is at hand is named by what it is made of, `custom-1a2b3c`: two sets of
+    corpora in one results file have a table each.
+
+    Args:
+        request: what was asked for; its suite, pairs and normalisation are looked at.
+        located: the corpora at hand.
+        say: takes what was chosen unasked, and what is left out.
+
+    Raises:
+        SpecError: pairs that the suite has not, or no pair is left.
+        CorpusError: corpora are missing, or there twice.
+    """
+    suite = _defined(request, located, say)
     if suite is None:
-        return _custom(config, folders, manifests, say=say)
-    if config.suite is None:
+        return _custom(request, located, say=say)
+    if not request.condition.suite:
         say(f"suite {suite.name}: all its corpora are there")
-    return _of_suite(suite, config, folders, manifests)
+    return _of_suite(suite, request, located, say=say)
 
 
-def _empty(config: RunConfig) -> bool:
-    return config.suite is None and config.corpora is None and not config.manifests
+def is_custom(name: str) -> bool:
+    """Whether a suite is made of whatever corpora are at hand."""
+    return re.fullmatch(rf"{CUSTOM}(-[0-9a-f]{{6}})?", name) is not None
 
 
-def _check_suite(config: RunConfig) -> None:
-    allowed = (*suites(), CUSTOM)
-    if config.suite is not None and config.suite not in allowed:
-        raise SpecError(f"suite '{config.suite}' is unknown{did_you_mean(config.suite, allowed)}")
-
-
-def _manifests(config: RunConfig, *, cache: Path, progress: Progress) -> dict[str, Corpus]:
-    found: dict[str, Corpus] = {}
-    for path in config.manifests:
-        for corpus in read_manifest(
-            path, cache=cache, skip_bad=config.skip_bad, workers=config.workers, progress=progress
-        ):
-            if corpus.spec.code in found:
-                raise CorpusError(
-                    f"{path}: corpus '{corpus.spec.code}' is also in another manifest; "
-                    "name them apart in the column 'corpus'"
-                )
-            found[corpus.spec.code] = corpus
-    return found
-
-
-def _defined(config: RunConfig, folders: Mapping[str, Path]) -> Suite | None:
+def _defined(request: Request, located: Located, say: Say) -> Suite | None:
     """The suite asked for, or the first whose corpora are all there; None for a custom one."""
-    known = suites()
-    if config.suite is not None or config.manifests:
-        return known.get(config.suite or CUSTOM)
+    known = definitions().suites
+    if request.condition.suite:
+        return known.get(request.condition.suite)
+    if request.manifests:
+        return None
+    at_hand = set(located.listings)
     for name in _AUTOMATIC:
         whole = set(known[name].corpora)
-        if whole <= set(folders) and _named(config) <= whole:
+        if whole <= at_hand and _named(request) <= whole:
             return known[name]
+    for name in _AUTOMATIC:
+        missing = [code for code in known[name].corpora if code not in at_hand]
+        if len(missing) == 1 and not request.pairs:
+            title = definitions().corpora[missing[0]].title
+            why = located.conflicts.get(missing[0], "it is not there")
+            say(f"not suite {name}: {title} ({missing[0]}) is missing ({why})")
     return None
 
 
-def _named(config: RunConfig) -> set[str]:
+def _named(request: Request) -> set[str]:
     """Corpora that the user named by pairs."""
-    return {code for pair in config.pairs for code in (pair.source, pair.target)}
+    return {code for pair in request.pairs for code in (pair.source, pair.target)}
 
 
-def _of_suite(
-    suite: Suite,
-    config: RunConfig,
-    folders: Mapping[str, Path],
-    manifests: Mapping[str, Corpus],
-) -> Choice:
-    table = suite.pairs(config.protocol.normalisation)
-    pairs = _filtered(config, suite, table)
+def _of_suite(suite: Suite, request: Request, located: Located, *, say: Say) -> Choice:
+    if not suite.corpora:
+        return _custom(request, located, say=say, kind=suite)
+    table = suite.pairs(request.condition.normalisation)
+    asked = _filtered(request, suite, table)
+    reasons = {pair: why for pair in table if (why := _apart(pair, located, suite))}
+    pairs = tuple(pair for pair in asked if pair not in reasons)
+    _report_left_out(reasons, request, say, none_left=not pairs)
     choice = Choice(
-        suite=suite.name, pairs=pairs, table=table, folders=folders, manifests=manifests
+        suite=suite.name,
+        pairs=pairs,
+        table=tuple(pair for pair in table if pair not in reasons),
+        located=located,
     )
-    missing = [code for code in choice.codes if code not in folders and code not in manifests]
-    if missing:
-        raise CorpusError(_missing(missing, config))
+    located.require(choice.codes)
     return choice
 
 
-def _custom(
-    config: RunConfig,
-    folders: Mapping[str, Path],
-    manifests: Mapping[str, Corpus],
-    *,
-    say: Say,
-) -> Choice:
-    """All ordered pairs of what is there that share two emotions.
+def _custom(request: Request, located: Located, *, say: Say, kind: Suite | None = None) -> Choice:
+    """All ordered pairs of what is at hand that share two emotions and no language.
 
-    Manifests with two corpora or more stand alone, unless the suite `custom` is asked for or a
-    pair names others: who exports CLSER_CORPORA does not want every corpus in every run.
+    Manifests with two corpora or more stand alone, unless the suite is asked for or a pair names
+    others: who exports CLSER_CORPORA does not want every corpus in every run.
     """
-    alone = config.suite is None and len(manifests) > 1 and _named(config) <= set(manifests)
-    codes = tuple(manifests) if alone else (*manifests, *folders)
+    listed = tuple(code for code in located.listings if code in located.listed)
+    alone = not request.condition.suite and len(listed) > 1 and _named(request) <= set(listed)
+    codes = listed if alone else tuple(located.listings)
+    located.require(code for code in located.conflicts if code in _named(request))
     if len(codes) < 2:
-        raise CorpusError(_too_few(codes, config))
-    suite = Suite(name=CUSTOM, corpora=codes, use="all ordered pairs of the corpora at hand")
-    pairs = _filtered(config, suite, suite.pairs())
-    choice = Choice(suite=CUSTOM, pairs=pairs, table=pairs, folders=folders, manifests=manifests)
-    say(f"suite {CUSTOM}: {len(pairs)} ordered pairs of {' '.join(choice.codes)}")
-    kept, reasons = [], []
-    for pair in pairs:
-        source, target = choice.spec(pair.source), choice.spec(pair.target)
-        try:
-            classes_of(source, target, fixed4=config.protocol.fixed4)
-        except SpecError as error:
-            reasons.append(f"{pair} is left out: {error}")
-        else:
-            kept.append(pair)
-    if not kept or (config.pairs and reasons):
-        raise SpecError(reasons[0])
-    for reason in reasons:
-        say(reason)
-    return dataclasses.replace(choice, pairs=tuple(kept), table=tuple(kept))
+        raise CorpusError(_too_few(codes, request, located))
+    begins = kind.name if kind else CUSTOM
+    name = f"{begins}-{_fingerprint(codes, located)}"
+    if request.condition.suite and request.condition.suite not in (name, begins):
+        # a card that is run again names a suite; more corpora may be at hand than it was made of
+        codes = tuple(code for code in codes if code in (_named(request) or listed))
+        if request.condition.suite != f"{begins}-{_fingerprint(codes, located)}":
+            raise SpecError(
+                f"suite {request.condition.suite} is made of other corpora: those at hand make "
+                f"{name}"
+            )
+        name = request.condition.suite
+    suite = Suite(
+        name=name,
+        corpora=codes,
+        use="all ordered pairs of the corpora at hand",
+        kind=kind.kind if kind else "cross-lingual",
+    )
+    asked = _filtered(request, suite, suite.pairs())
+    reasons = {}
+    for pair in asked:
+        why = _apart(pair, located, suite)
+        if not why:
+            try:
+                classes_of(
+                    located.spec(pair.source),
+                    located.spec(pair.target),
+                    classes=request.condition.classes,
+                )
+            except SpecError as error:
+                why = str(error)
+        if why:
+            reasons[pair] = why
+    pairs = tuple(pair for pair in asked if pair not in reasons)
+    say(f"suite {name}: {len(pairs)} ordered pairs of {' '.join(codes)}")
+    for code, conflict in located.conflicts.items():
+        say(f"{code} is left out: {conflict}")
+    _report_left_out(reasons, request, say, none_left=not pairs)
+    return Choice(suite=name, pairs=pairs, table=pairs, located=located)
 
 
-def _filtered(config: RunConfig, suite: Suite, table: tuple[Pair, ...]) -> tuple[Pair, ...]:
-    for pair in config.pairs:
+def _apart(pair: Pair, located: Located, suite: Suite) -> str:
+    """Why a pair is not of the suite's kind; empty where it is."""
+    languages = [located.spec(code).language for code in (pair.source, pair.target)]
+    same = same_language(*languages)
+    if same == (suite.kind == "same-language"):
+        return ""
+    return f"{' and '.join(languages)} are {'one language' if same else 'two languages'}"
+
+
+def _report_left_out(
+    reasons: dict[Pair, str], request: Request, say: Say, *, none_left: bool
+) -> None:
+    """Say which pairs are left out; refuse where one was asked for by name, or none is left."""
+    lines = [f"{pair} is left out: {why}" for pair, why in reasons.items()]
+    if lines and (none_left or any(pair in reasons for pair in request.pairs)):
+        raise SpecError(lines[0])
+    for line in lines:
+        say(line)
+
+
+def _fingerprint(codes: Iterable[str], located: Located) -> str:
+    """Six hexadecimal digits of a set of corpora: of those in manifests, the files listed.
+
+    Labels do not enter: a mended label makes new trials, not another suite.
+    """
+    parts = []
+    for code in sorted(codes):
+        listing = located.listings[code]
+        names = sorted(item.name for item in listing.utterances)
+        parts.append([code, listing.spec.language, names if code in located.listed else []])
+    return digest(parts)[:6]
+
+
+def _filtered(request: Request, suite: Suite, table: tuple[Pair, ...]) -> tuple[Pair, ...]:
+    for pair in request.pairs:
         if pair in table:
             continue
-        normalisation = config.protocol.normalisation
+        normalisation = request.condition.normalisation
         out = suite.not_under.get(normalisation, ())
         for code in (pair.source, pair.target):
             if code in out:
@@ -218,27 +267,20 @@ def _filtered(config: RunConfig, suite: Suite, table: tuple[Pair, ...]) -> tuple
         raise SpecError(
             f"pair {pair} is not in suite {suite.name}; it has {' '.join(map(str, table))}"
         )
-    return tuple(pair for pair in table if not config.pairs or pair in config.pairs)
+    return tuple(pair for pair in table if not request.pairs or pair in request.pairs)
 
 
-def _missing(codes: Iterable[str], config: RunConfig) -> str:
-    specs = corpus_specs()
-    names = ", ".join(f"{specs[code].title} ({code})" if code in specs else code for code in codes)
-    where = (
-        "no folder of corpora was given"
-        if config.corpora is None
-        else f"not below {config.corpora}"
-    )
-    return (
-        f"missing: {names}: {where}; name the folder with --corpora or CLSER_CORPORA, and see what "
-        "is recognised with `clser-bench corpus check DIR`"
-    )
-
-
-def _too_few(codes: tuple[str, ...], config: RunConfig) -> str:
-    places = [str(place) for place in (*config.manifests, config.corpora) if place]
+def _too_few(codes: tuple[str, ...], request: Request, located: Located) -> str:
+    places = [str(place) for place in (*request.manifests, request.corpora) if place]
     got = f"only {codes[0]}" if codes else "none"
-    return (
+    head = (
         f"{', '.join(places) or 'no folder given'}: a pair needs two corpora, found {got}; "
         "see what is recognised with `clser-bench list corpora` and `clser-bench corpus check DIR`"
     )
+    lines = [
+        head,
+        *located.conflicts.values(),
+        *(finding.sentence for finding in located.findings),
+        *(found.sentence for code in codes for found in located.listings[code].findings),
+    ]
+    return "\n".join(lines)

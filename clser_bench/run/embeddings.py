@@ -1,8 +1,7 @@
-"""The embeddings of one trial before and after adaptation, with what a picture tells of them."""
+"""Embeddings of one trial before and after adaptation, for a picture."""
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +10,17 @@ import numpy.typing as npt
 from clser_bench import registry
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import SpecError
-from clser_bench.files import cache_folder
 from clser_bench.progress import SILENT, Progress
-from clser_bench.run.cards import read_cards
 from clser_bench.run.choice import Say
-from clser_bench.run.config import RunConfig
-from clser_bench.run.ground import prepare
-from clser_bench.run.plan import plan_of
+from clser_bench.run.plan import plan
+from clser_bench.run.prepare import prepare
+from clser_bench.run.request import Request
 
 Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Seen:
+class EmbeddedSide:
     """One side of a trial.
 
     Attributes:
@@ -40,15 +37,15 @@ class Seen:
 
 
 def embeddings(
-    config: RunConfig, seed: int, *, progress: Progress = SILENT, say: Say = lambda _: None
-) -> tuple[Seen, Seen]:
-    """Train one trial and look at both its sides.
+    request: Request, seed: int, *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> tuple[EmbeddedSide, EmbeddedSide]:
+    """Train one trial, in this process, and embed both its sides.
 
     Args:
-        config: names one trained method, one pair and one number of shots.
+        request: names one trained method, one pair and one number of shots.
         seed: number of the draw.
-        progress: told about reading and extraction.
-        say: told lines for the user.
+        progress: notified of reading and extraction.
+        say: given lines for the user.
 
     Returns:
         Source and target.
@@ -61,36 +58,33 @@ def embeddings(
     from clser_bench.train.loop import embed  # noqa: PLC0415 (torch)
 
     for what, named in (
-        ("method", config.methods),
-        ("pair", config.pairs),
-        ("number of shots", config.shots),
+        ("method", request.methods),
+        ("pair", request.pairs),
+        ("number of shots", request.shots),
     ):
         if len(named) != 1:
             raise SpecError(f"embeddings are of one {what}, got {len(named)}")
-    (name,) = config.methods
-    settings = {method: dict(values) for method, values in config.settings}
-    method = registry.create(name, settings.get(name, {}))
+    (name,) = request.methods
+    method = registry.create(name, request.settings.get(name, {}))
     if not isinstance(method, Trained):
         raise SpecError(f"'{name}' has no network: embeddings are those of trained methods")
-    config = dataclasses.replace(config, seeds=seed + 1)
-    cache = cache_folder()
-    ground = prepare(config, config.protocol, cache=cache, progress=progress, say=say)
-    plan = plan_of(ground, ((0, card) for card in read_cards([name], settings, cache=cache)))
-    (trial,) = [one for one in plan.trials if one.seed == seed]
-    job = plan.jobs(trial)[0]
+    request = request.replace(seeds=seed + 1)
+    prepared = prepare(request, request.condition, progress=progress, say=say)
+    made = plan(prepared)
+    (trial,) = [one for one in made.trials if one.seed == seed]
+    job = made.jobs(trial)[0]
     progress.start(f"training {name} on {trial.pair}", 1)
     before, after = embed(method, job.problem, job.seed)
     progress.stop()
-    known = job.problem.labelled.rows, job.problem.unlabelled
-    rows = (np.sort(np.concatenate(known)), np.asarray(job.problem.adapt))
-    codes = trial.pair.source, trial.pair.target
+    labelled = job.problem.labelled.rows, job.problem.unlabelled
+    rows = (np.sort(np.concatenate(labelled)), np.asarray(job.problem.adapt))
     source, target = (
-        Seen(
-            corpus=ground.corpora[code],
+        EmbeddedSide(
+            corpus=prepared.corpora[code],
             rows=rows[side],
             before=before[side].double().numpy(),
             after=after[side].double().numpy(),
         )
-        for side, code in enumerate(codes)
+        for side, code in enumerate((trial.pair.source, trial.pair.target))
     )
     return source, target

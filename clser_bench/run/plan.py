@@ -1,88 +1,83 @@
-"""The plan of a run: which trials it asks for, and the packs that are still to run.
+"""Which trials a run asks for, and the packs that are still to run.
 
-Everything that can be wrong with a request is found here, before anything runs.
+Everything that can be wrong with a request is found here, before anything runs. A pack is a fixed
+block of seeds: the jobs of a group (one method at one configuration, one number of shots, tensors
+of the same shapes) are ordered by seed and pair, seeds fall into fives, and a five is cut into
+blocks of as many whole seeds as the pack limit allows. So the pack of a trial depends on its own
+seed and on the pairs of its group, never on what is stored, on other seeds or on other methods.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from clser_bench.corpora.corruptions import Corruption
-from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.files import cache_folder
-from clser_bench.hashing import seed_of
-from clser_bench.problem import AnswerKey, Job, SkippedFile, Trial
-from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Pair, Protocol
-from clser_bench.run import select
-from clser_bench.run.cards import Card, read_cards, read_points
-from clser_bench.run.choice import Say
-from clser_bench.run.config import RunConfig
-from clser_bench.run.ground import Folds, Ground, prepare
-from clser_bench.run.names import expand
-from clser_bench.run.packs import Grouping, Pack, cut
-from clser_bench.run.sweep.objectives import ORACLE
-from clser_bench.run.trials import trials_of
+import numpy as np
+
+from clser_bench.hashing import digest, seed_of
+from clser_bench.problem import AnswerKey, Job, Problem, Trial
+from clser_bench.protocol import Condition, Shots
+from clser_bench.run.methods import MethodInfo, methods_of
+from clser_bench.run.prepare import Prepared
+from clser_bench.run.request import Request
+from clser_bench.run.selection import ALL_CONFIGURATIONS, ORACLE
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.records import MethodNote
+
+FIVE = 5
+"""Seeds of the default run: the largest block."""
+
+FITTED_LIMIT = 64
+"""Fitted jobs run one after the other; a pack of them only saves messages."""
+
+TRAINED_LIMIT = 16
+"""Measured by benchmarks/packing.py (results/speed/packing.md): on one core both a small network
+(DANN) and one bound by arithmetic (SERE) are fastest near 16; beyond, batches leave the caches."""
+
+GPU_LIMIT = 1024
+"""On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
+(`train.execute`)."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What a run asks for.
+    """What a run asks for under one condition, for all numbers of shots.
 
     Attributes:
-        config: the request.
-        protocol: the rules; as requested, with how hyper-parameters were chosen.
-        suite: name of the suite.
-        table: all ordered pairs of the suite.
-        trials: every trial, method by method; where a point is to be chosen, those of all points,
-            each under the selection `store.records.candidate` of its point.
-        cards: of the methods, in the order asked for, a card a point.
-        folds: problems and answers of a trial, built when asked for.
-        skipped: files left out by `--skip-bad`.
-        mixed: whether points of a method may share packs.
+        prepared: corpora, features and problems.
+        condition: of its trials, but for the number of shots.
+        trials: every trial, method by method; where a configuration is to be chosen, those of all.
+        numbers: of each trial's configuration by the trial's id, 0 for the default.
+        methods: in the order asked for, one entry for each configuration.
     """
 
-    config: RunConfig
-    protocol: Protocol
-    suite: str
-    table: tuple[Pair, ...]
+    prepared: Prepared
+    condition: Condition
     trials: tuple[Trial, ...]
-    cards: tuple[Card, ...]
-    folds: Folds
-    skipped: tuple[SkippedFile, ...] = ()
-    mixed: bool = False
+    numbers: Mapping[str, int]
+    methods: tuple[MethodInfo, ...]
 
     @property
-    def packed(self) -> tuple[Trial, ...]:
-        """The trials of methods, which travel to workers."""
-        return tuple(trial for trial in self.trials if trial.method not in ROUTINES)
-
-    @property
-    def kept(self) -> tuple[Trial, ...]:
-        """The trials of routines, which are given the answers and stay in this process."""
-        return tuple(trial for trial in self.trials if trial.method in ROUTINES)
+    def request(self) -> Request:
+        """What was asked for."""
+        return self.prepared.request
 
     def notes(self, trials: Iterable[Trial]) -> dict[str, MethodNote]:
-        """What tables say of the methods of some trials, in the order asked for."""
+        """What tables state about the methods of some trials, in the order asked for."""
         used = {(trial.method, trial.parameters) for trial in trials}
         notes: dict[str, MethodNote] = {}
-        for card in self.cards:
-            if (card.name, card.parameters) in used:
-                before = notes[card.name].assumes_prior.split("/") if card.name in notes else []
-                priors = "/".join(dict.fromkeys((*before, card.assumes_prior)))
-                role = "oracle" if self.protocol.selection == ORACLE else card.role
-                note = MethodNote(assumes_prior=priors, role=role, note=card.note)
-                notes[card.name] = note
+        for info in self.methods:
+            if (info.name, info.parameters) not in used:
+                continue
+            before = notes[info.name].assumes_prior.split("/") if info.name in notes else []
+            priors = "/".join(dict.fromkeys((*before, info.assumes_prior)))
+            role = "oracle" if self.condition.selection == ORACLE else info.role
+            notes[info.name] = MethodNote(assumes_prior=priors, role=role, note=info.note)
         return notes
 
     def keys(self, trial: Trial) -> tuple[AnswerKey, ...]:
         """The answers to a trial's jobs, in their order; they stay in this process."""
-        return tuple(fold.key for fold in self.folds(trial))
+        return tuple(fold.key for fold in self.prepared.folds(trial))
 
     def jobs(self, trial: Trial) -> tuple[Job, ...]:
         """The jobs of a trial: one, or two in the inductive setting.
@@ -97,125 +92,196 @@ class Plan:
                 problem=fold.problem,
                 seed=seed_of("job", str(trial.pair), trial.shots, trial.seed, number),
             )
-            for number, fold in enumerate(self.folds(trial))
+            for number, fold in enumerate(self.prepared.folds(trial))
         )
 
-    def packs(
-        self, *, open_ids: Collection[str], failed_ids: Collection[str], grouping: Grouping
-    ) -> tuple[Pack, ...]:
-        """The packs still to run, the longest first; see `packs.cut`.
+    def packs(self, *, open_ids: Collection[str], failed_ids: Collection[str]) -> list[Pack]:
+        """The packs still to run, in no order.
+
+        Args:
+            open_ids: trials still to run; the others keep their place but are left out.
+            failed_ids: open trials that failed once; each gets a pack of its own.
 
         Raises:
             CorpusError: a class has fewer utterances than shots.
         """
-        if not open_ids:
-            return ()
-        trials = self.packed
+        infos = {(info.name, info.parameters): info for info in self.methods}
+        trials = [trial for trial in self.trials if trial.method not in ROUTINES]
+        if not any(trial.id in open_ids for trial in trials):
+            return []
         jobs = {trial.id: self.jobs(trial) for trial in trials}
-        return cut(
-            trials,
-            jobs,
-            open_ids=open_ids,
-            failed_ids=failed_ids,
-            grouping=grouping,
-            mixed=self.mixed,
+        groups: dict[str, list[Trial]] = {}
+        for trial in trials:
+            info = infos[trial.method, trial.parameters]
+            key = _group(info, jobs[trial.id][0].problem, trial.shots)
+            groups.setdefault(key, []).append(trial)
+        packs: list[Pack] = []
+        for members in groups.values():
+            info = infos[members[0].method, members[0].parameters]
+            limit = _limit(info, gpu=self.request.gpus_per_pack > 0)
+            folds = len(jobs[members[0].id])
+            for block in blocks(members, folds=folds, limit=limit):
+                left = [trial for trial in block if trial.id in open_ids]
+                alone = [[trial] for trial in left if trial.id in failed_ids]
+                together = [trial for trial in left if trial.id not in failed_ids]
+                packs += [
+                    Pack.of([job for trial in part for job in jobs[trial.id]], limit=limit)
+                    for part in (together, *alone)
+                    if part
+                ]
+        return packs
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pack:
+    """Jobs that are run together. Holds no answers: this is what travels.
+
+    Attributes:
+        name: hash of its jobs' names.
+        jobs: of whole trials, ordered by seed and pair.
+        weight: a guess of how long it runs.
+    """
+
+    name: str
+    jobs: tuple[Job, ...]
+    weight: float
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
+        """Make a pack.
+
+        Args:
+            jobs: of one group.
+            limit: the most that a pack of the group holds; heavy methods have small limits.
+        """
+        steps = float(dict(jobs[0].parameters).get("steps", 0))
+        return cls(
+            name=digest([job.id for job in jobs])[:16],
+            jobs=tuple(jobs),
+            weight=len(jobs) * (1 + steps) / limit,
         )
 
 
-def make_plan(
-    config: RunConfig,
-    *,
-    points: bool = False,
-    corruption: Corruption | None = None,
-    cache: Path | None = None,
-    progress: Progress = SILENT,
-    say: Say = lambda _: None,
-) -> Plan:
-    """Find out what a run asks for.
+def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
+    """Packs in the order in which they are best started."""
+    return tuple(sorted(packs, key=lambda pack: (-pack.weight, pack.name)))
 
-    Reads corpora and extracts features; both come from the cache where they are in it.
+
+def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Trial]]:
+    """Cut the trials of one group into fixed blocks.
 
     Args:
-        config: the request.
-        points: run every point of the methods that have several, and no other method; the
-            request's selection does not matter then.
-        corruption: of the target; one of the request's, or None for its clean condition.
-        cache: the cache folder; None for the usual one.
-        progress: told about reading and extraction.
-        say: told what was chosen, a line each.
+        trials: of one group.
+        folds: jobs a trial.
+        limit: the most jobs that a block should hold; a trial is never divided.
+
+    Returns:
+        Blocks of whole seeds where a seed fits the limit, else parts of one seed.
+    """
+    ordered = sorted(trials, key=lambda trial: (trial.seed, trial.pair))
+    pairs = sorted({trial.pair for trial in ordered})
+    fit = max(1, limit // folds)
+    seeds_a_block = min(FIVE, fit // len(pairs)) if pairs else FIVE
+    place = {pair: index // fit for index, pair in enumerate(pairs)}
+    cut: dict[tuple[int, int, int], list[Trial]] = {}
+    for trial in ordered:
+        five, rest = divmod(trial.seed, FIVE)
+        key = (five, rest // seeds_a_block, 0) if seeds_a_block else (five, rest, place[trial.pair])
+        cut.setdefault(key, []).append(trial)
+    return list(cut.values())
+
+
+def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
+    """The plan of a request on prepared corpora.
+
+    Args:
+        prepared: corpora, features and rules.
+        configurations: run every configuration of the methods that have several, and no other
+            method; the request's selection does not matter then.
 
     Raises:
-        ClserError: anything that is wrong with the request, the corpora or the methods.
+        SpecError: a method or a hyper-parameter is unknown.
     """
-    place = cache_folder() if cache is None else cache
-    protocol = _protocol(config, points=points)
-    cards = _cards(config, protocol, cache=place)
-    ground = prepare(
-        config, protocol, cache=place, progress=progress, say=say, corruption=corruption
-    )
-    plan = plan_of(ground, cards)
-    if select.several(protocol):
-        methods = len({card.name for _, card in cards})
-        say(
-            f"selection {protocol.selection}: {len(plan.trials)} trials of {len(cards)} points of "
-            f"{methods} methods"
-        )
-    return plan
+    condition = prepared.condition
+    if configurations:
+        condition = condition.replace(selection=ALL_CONFIGURATIONS)
+    elif prepared.request.settings and condition.selection == "default":
+        # a table must not call hyper-parameters that the user set the defaults
+        condition = condition.replace(selection="given")
+    numbered = methods_of(prepared.request, condition)
+    return plan_of(prepared, condition, numbered)
 
 
-def plan_of(ground: Ground, cards: Iterable[tuple[int, Card]], *, mixed: bool = False) -> Plan:
-    """The plan that runs methods at points on prepared ground.
+def plan_of(
+    prepared: Prepared, condition: Condition, methods: Sequence[tuple[int, MethodInfo]]
+) -> Plan:
+    """The plan that runs methods at given configurations.
 
     Args:
-        ground: corpora, features and rules.
-        cards: number of a point, and the method there.
-        mixed: whether points of a method may share packs.
+        prepared: corpora, features and problems.
+        condition: the rules, with the selection under which the trials are planned.
+        methods: number of a configuration, and the method there.
     """
-    chosen = tuple(cards)
+    trials: list[Trial] = []
+    numbers: dict[str, int] = {}
+    for number, info in methods:
+        made = list(_trials(info, prepared, condition))
+        trials += made
+        numbers |= {trial.id: number for trial in made}
     return Plan(
-        config=ground.config,
-        protocol=ground.protocol,
-        suite=ground.suite,
-        table=ground.table,
-        trials=tuple(
-            trial
-            for number, card in chosen
-            for trial in trials_of(
-                card,
-                ground.config,
-                ground.facts,
-                protocol=select.of_point(ground.protocol, number),
-            )
-        ),
-        cards=tuple(card for _, card in chosen),
-        folds=ground.folds,
-        skipped=ground.skipped,
-        mixed=mixed,
+        prepared=prepared,
+        condition=condition,
+        trials=tuple(trials),
+        numbers=numbers,
+        methods=tuple(info for _, info in methods),
     )
 
 
-def _cards(config: RunConfig, protocol: Protocol, *, cache: Path) -> tuple[tuple[int, Card], ...]:
-    """The cards of all methods with the numbers of their points, the shipped ones 0."""
-    names = expand(config.methods)
-    settings = {name: dict(values) for name, values in config.settings}
-    for name in settings:
-        if name not in names:
-            raise SpecError(
-                f"hyper-parameters are set for '{name}', which is not among the methods of this "
-                f"run{did_you_mean(name, names)}"
-            )
-    shipped = read_cards(names, settings, cache=cache)
-    if not select.several(protocol):
-        return tuple((0, card) for card in shipped)
-    if protocol.selection == select.POINTS:
-        shipped = tuple(card for card in shipped if card.points)
-    return read_points(shipped, settings, cache=cache)
+def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Iterator[Trial]:
+    """The trials of a method at one configuration, by shots, pair and draw."""
+    for shots in dict.fromkeys(prepared.request.shots):
+        rules = condition.replace(shots=shots)
+        for fact in prepared.facts:
+            for seed in range(1 if _once(info, rules) else prepared.request.seeds):
+                yield Trial(
+                    pair=fact.pair,
+                    classes=fact.classes,
+                    seed=seed,
+                    method=info.name,
+                    version=info.version,
+                    parameters=info.parameters,
+                    condition=rules,
+                    source_key=fact.source_key,
+                    target_key=fact.target_key,
+                    engine_version=info.engine_version,
+                    synthetic=fact.synthetic,
+                )
 
 
-def _protocol(config: RunConfig, *, points: bool) -> Protocol:
-    """The rules; a table must not call hyper-parameters that the user set the shipped defaults."""
-    if points:
-        return dataclasses.replace(config.protocol, selection=select.POINTS)
-    if config.settings and config.protocol.selection == "default":
-        return dataclasses.replace(config.protocol, selection="given")
-    return config.protocol
+def _once(info: MethodInfo, condition: Condition) -> bool:
+    """Whether all draws are alike: with all labels, or where the draw is not looked at."""
+    if info.kind == "routine":
+        return condition.concentration() is None
+    return condition.shots == "all" and info.deterministic
+
+
+def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:
+    """The group of a trial: trials of one group have tensors of the same shapes."""
+    _, t, d = problem.source.instants.shape
+    sizes = [len(problem.classes), t, d, problem.source.summary.shape[1]]
+    sizes += [problem.target.instants.shape[2], problem.target.summary.shape[1]]
+    if info.kind == "trained":
+        # labelled utterances per class in a batch: what is wanted, or the smallest class
+        wanted = int(dict(info.parameters).get("labelled_batch", 0))
+        counts = np.bincount(problem.labelled.y, minlength=len(problem.classes))
+        sizes.append(max(1, min(wanted, int(counts[counts > 0].min(initial=wanted)))))
+    return digest([info.name, [list(pair) for pair in info.parameters], sizes, shots])
+
+
+def _limit(info: MethodInfo, *, gpu: bool) -> int:
+    """The most jobs that a pack of a method should hold."""
+    if info.kind != "trained":
+        return FITTED_LIMIT
+    if not info.packable:
+        return 1
+    return GPU_LIMIT if gpu else TRAINED_LIMIT

@@ -17,10 +17,8 @@ __all__ = ["Metrics", "join", "measure", "score"]
 def measure(scores: Floats, key: AnswerKey) -> Metrics:
     """Compare class scores with the answers.
 
-    The predicted class has the largest score; ties go to the lowest index. With n[i, j]
-    utterances of class i taken for class j, recall[i] = n[i, i] / sum_j n[i, j], UAR is their
-    mean, WAR = sum_i n[i, i] / n, F1[i] = 2 n[i, i] / (sum_j n[i, j] + sum_j n[j, i]). Means run
-    over the classes that occur in the key (resampled targets may lack one).
+    The predicted class has the largest score; ties go to the lowest index. `Metrics.of` has the
+    formulas.
 
     Args:
         scores: float [n, c], larger is likelier.
@@ -41,21 +39,7 @@ def measure(scores: Floats, key: AnswerKey) -> Metrics:
     broken = int(np.isnan(scores).any(axis=1).sum())
     if broken:
         raise MethodError(f"scores of {broken} of {len(scores)} utterances are NaN")
-    size = len(key.classes)
-    cells = key.y * size + predictions(scores)
-    confusion = np.bincount(cells, minlength=size * size).reshape(size, size)
-    hits, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    present = true > 0
-    recalls = np.full(size, np.nan)
-    np.divide(100.0 * hits, true, out=recalls, where=present)
-    f1 = 200.0 * hits[present] / (true + guessed)[present]
-    return Metrics(
-        uar=float(recalls[present].mean()),
-        war=float(100.0 * hits.sum() / true.sum()),
-        macro_f1=float(f1.mean()),
-        recalls=tuple(recalls.tolist()),
-        confusion=tuple(tuple(row) for row in confusion.tolist()),
-    )
+    return Metrics.of(predictions(scores), key.y, classes=len(key.classes))
 
 
 def join(outcomes: Sequence[Outcome], keys: Sequence[AnswerKey]) -> tuple[Floats, AnswerKey]:

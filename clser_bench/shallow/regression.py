@@ -89,13 +89,13 @@ def joint_adaptive_regression(
     alignment: float,
     sparsity: float,
     rounds: int,
-) -> Float[np.ndarray, "f c"]:
+) -> tuple[Float[np.ndarray, "f c"], Float[np.ndarray, " c"]]:
     """Row-sparse regression onto class indicators whose outputs have equal means on both sides.
 
-    The P that minimises sum_i w_i ||e_i - P'x_i||^2 + alignment · (||P'(m_s - m_t)||^2
-    + sum_k ||P'(m_s,k - m_t,k)||^2) + sparsity · sum_j ||P_j||: e_i one-hot, w_i so that the
-    present classes weigh alike and all weigh one, m the means of the sides, m_k those of class k,
-    over the labelled rows and over the target rows whose largest entry of P'x is the k-th.
+    The P and b that minimise sum_i w_i ||e_i - P'x_i - b||^2 + alignment · (||P'(m_s - m_t)||^2
+    + sum_k ||P'(m_s,k - m_t,k)||^2) + sparsity · sum_j ||P_j||: e_i one-hot, w_i of mean one so
+    that the present classes weigh alike, m the means of the sides, m_k those of class k, over the
+    labelled rows and over the target rows whose largest entry of P'x + b is the k-th.
 
     Reference: Zhang et al., Cross-Corpus Speech Emotion Recognition Using Joint Distribution
     Adaptive Regression, ICASSP 2021; methods/jdar.py names the departures.
@@ -112,22 +112,24 @@ def joint_adaptive_regression(
             the marginal means only.
 
     Returns:
-        P.
+        P and b.
     """
     emotion = np.eye(classes)[y]
     count = emotion.sum(axis=0)
-    weight = 1 / (count[y] * np.count_nonzero(count))
-    error, cross = (x.T * weight) @ x, (x.T * weight) @ emotion
+    weight = len(y) / (count[y] * np.count_nonzero(count))
+    middle, level = weight @ x / weight.sum(), weight @ emotion / weight.sum()
+    centred = x - middle
+    error, cross = (centred.T * weight) @ centred, (centred.T * weight) @ (emotion - level)
     marginal = (source_mean - target.mean(axis=0))[None]
     means, known = class_means(x, y, classes)
     p = row_sparse_regression(error + alignment * marginal.T @ marginal, cross, sparsity)
     before = np.full(len(target), -1)
     for _ in range(rounds):
-        label = np.argmax(target @ p, axis=1)
+        label = np.argmax((target - middle) @ p + level, axis=1)
         if np.array_equal(before, label):
             break
         before = label
         found, predicted = class_means(target, label, classes)
         gaps = np.concatenate([marginal, (means - found)[known & predicted]])
         p = row_sparse_regression(error + alignment * gaps.T @ gaps, cross, sparsity, start=p)
-    return p
+    return p, level - middle @ p

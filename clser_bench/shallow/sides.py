@@ -1,17 +1,27 @@
-"""The summaries of a problem by their part, in double precision."""
+"""The summaries of a problem by their part, in double precision, behind a common front."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from clser_bench.errors import MethodError
-from clser_bench.problem import Problem
+from clser_bench.problem import Problem, Table, read_only
+from clser_bench.shallow.subspaces import principal_basis
 
 LARGEST = 1e6
 """Beyond this, squares and exponentials lose their digits; z-scores do not exceed 5."""
+AXES = 128
+"""Most principal axes that the front keeps; they hold nearly all variance of either kind of set."""
+LENGTH = 10.0
+"""Root mean square length of the rows behind the front, about that of 100 z-scores."""
+PAIRS = 4
+"""Pairs of tables whose sides a process keeps: the draws of a pair follow one another."""
+
+Front = Literal["none", "axes"]
 
 
 class Sides(NamedTuple):
@@ -24,6 +34,7 @@ class Sides(NamedTuple):
         target: the rows to adapt to [a, f].
         scored: the rows to score [s, f].
         classes: c.
+        unlabelled: positions of the other rows in `source`.
     """
 
     known: Float[np.ndarray, "m f"]
@@ -32,30 +43,145 @@ class Sides(NamedTuple):
     target: Float[np.ndarray, "a f"]
     scored: Float[np.ndarray, "s f"]
     classes: int
+    unlabelled: Int[np.ndarray, " u"]
 
 
-def sides_of(problem: Problem) -> Sides:
+def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
     """Gather the summaries of a problem.
+
+    The front `axes` makes a set of 1,024 columns and one of 88 alike to a method: rows are
+    projected on at most 128 principal axes of source and target together, without labels, around
+    their common mean, and divided by one number, so that their root mean square length is 10. No
+    axis is stretched and neither side is moved: distances are those of the columns up to the
+    scale, but for what the axes leave out.
 
     Args:
         problem: of equal feature sizes on both sides.
+        front: `none` for the columns themselves.
 
     Raises:
         MethodError: values are too large for second moments.
     """
     everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
-    sides = Sides(
-        problem.source.summary[problem.labelled.rows].astype(np.float64),
-        problem.labelled.y,
-        problem.source.summary[everything].astype(np.float64),
-        problem.target.summary[problem.adapt].astype(np.float64),
-        problem.target.summary[problem.scored].astype(np.float64),
-        len(problem.classes),
+    whole = _whole(
+        problem.source, problem.target, everything.tobytes(), problem.adapt.tobytes(), front
     )
-    largest = max(float(np.abs(part).max(initial=0)) for part in (sides.source, sides.target))
+    transductive = np.array_equal(problem.adapt, problem.scored)
+    scored = whole.target if transductive else whole.project(problem.target, problem.scored)
+    return Sides(
+        whole.source[np.searchsorted(everything, problem.labelled.rows)],
+        problem.labelled.y,
+        whole.source,
+        whole.target,
+        scored,
+        len(problem.classes),
+        np.searchsorted(everything, problem.unlabelled),
+    )
+
+
+class _Whole(NamedTuple):
+    """What all draws of a pair share."""
+
+    source: Float[np.ndarray, "n k"]
+    target: Float[np.ndarray, "a k"]
+    mean: Float[np.ndarray, " f"]
+    axes: Float[np.ndarray, "f k"] | None
+
+    def project(self, table: Table, rows: Int[np.ndarray, " s"]) -> Float[np.ndarray, "s k"]:
+        """Other rows of the target behind the front."""
+        x = table.summary[rows].astype(np.float64)
+        return x if self.axes is None else np.asarray((x - self.mean) @ self.axes)
+
+
+@functools.lru_cache(maxsize=PAIRS)
+def _whole(source: Table, target: Table, rows: bytes, adapt: bytes, front: Front) -> _Whole:
+    # Tables are equal only to themselves, and a process opens a table once.
+    x = source.summary[np.frombuffer(rows, np.int64)].astype(np.float64)
+    z = target.summary[np.frombuffer(adapt, np.int64)].astype(np.float64)
+    largest = max(float(np.abs(part).max(initial=0)) for part in (x, z))
     if largest > LARGEST:
         raise MethodError(
             f"summaries reach {largest:.3g}, more than {LARGEST:g}; normalise them "
             "(--normalise corpus or speaker)"
         )
-    return sides
+    mean = np.concatenate([x, z]).mean(axis=0)
+    axes = None
+    if front == "axes":
+        x, z = x - mean, z - mean
+        axes = principal_basis(np.concatenate([x, z]), AXES)
+        x, z = x @ axes, z @ axes
+        length = float(np.sqrt(np.concatenate([x, z]).var(axis=0).sum()))
+        scale = LENGTH / length if length > 0 else 1.0
+        x, z, axes = x * scale, z * scale, axes * scale
+    return _Whole(read_only(x), read_only(z), mean, axes)
+
+
+def places(problem: Problem) -> Int[np.ndarray, " s"]:
+    """Where each scored row is among the rows to adapt to; -1 where it is not."""
+    order = np.argsort(problem.adapt, kind="stable")
+    at = np.searchsorted(problem.adapt, problem.scored, sorter=order).clip(max=len(order) - 1)
+    found = order[at]
+    return np.where(problem.adapt[found] == problem.scored, found, -1)
+
+
+def unit_rows(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
+    """Rows at unit length; a row of zeros stays."""
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    return np.asarray(x / np.where(length > 0, length, 1.0))
+
+
+def one_hot(y: Int[np.ndarray, " m"], classes: int) -> Float[np.ndarray, "m c"]:
+    """Indicators of classes."""
+    return np.asarray(np.eye(classes)[y])
+
+
+def present_scores(
+    found: Float[np.ndarray, "n p"], present: Int[np.ndarray, " p"], classes: int
+) -> Float[np.ndarray, "n c"]:
+    """Scores of all classes from those of the classes that have labelled rows.
+
+    Args:
+        found: scores of the present classes, in ascending order of these.
+        present: which they are.
+        classes: c; an absent class scores one below the least of the found scores.
+    """
+    scores = np.full((len(found), classes), found.min(initial=0.0) - 1)
+    scores[:, present] = found
+    return scores
+
+
+class Neighbours(NamedTuple):
+    """Positions among the rows to adapt to.
+
+    Attributes:
+        inside: of the neighbours of each row to adapt to, itself left out [a, k].
+        scored: of those of each scored row [s, k].
+    """
+
+    inside: Int[np.ndarray, "a k"]
+    scored: Int[np.ndarray, "s k"]
+
+
+def target_neighbours(problem: Problem, *, front: Front, count: int) -> Neighbours:
+    """The nearest rows to adapt to by cosine, of these and of the scored rows.
+
+    Args:
+        problem: of equal feature sizes on both sides.
+        front: as for `sides_of`.
+        count: neighbours of a row, at most as many as there are other rows.
+    """
+    sides = sides_of(problem, front=front)
+    u = unit_rows(sides.target)
+    count = max(min(count, len(u) - 1), 1)
+    cosine = u @ u.T
+    np.fill_diagonal(cosine, -np.inf)
+    inside, place = nearest(cosine, count), places(problem)
+    if (place >= 0).all():
+        return Neighbours(inside, inside[place])
+    new = nearest(unit_rows(sides.scored) @ u.T, count)
+    return Neighbours(inside, np.where(place[:, None] >= 0, inside[place], new))
+
+
+def nearest(closeness: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
+    """Columns of the largest entries of each row, in no order."""
+    return np.argpartition(-closeness, count - 1, axis=1)[:, :count]

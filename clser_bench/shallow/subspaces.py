@@ -99,7 +99,10 @@ def transfer_components(
 
     Reference: Pan et al., Domain Adaptation via Transfer Component Analysis, IEEE Transactions on
     Neural Networks 2011; Long et al., Transfer Feature Learning with Joint Distribution
-    Adaptation, ICCV 2013.
+    Adaptation, ICCV 2013. The constraint W'SW = I fixes the subspace up to the scale of its axes;
+    as in skada's transfer components every axis is brought to unit length, so that a component
+    keeps its variance: a penalised classifier would take the noise of the last components for as
+    good as the first.
 
     Args:
         gaps: differences of means.
@@ -110,8 +113,8 @@ def transfer_components(
     cost = gaps.T @ gaps + regularisation * np.eye(len(scatter))
     values, vectors = scipy.linalg.eigh(scatter, cost)
     count = max(1, min(dimension, int((values > FLOOR * max(values[-1], FLOOR)).sum())))
-    # eigh normalises W'(cost)W = I; the papers normalise W'SW = I.
-    kept = vectors[:, ::-1][:, :count] / np.sqrt(np.maximum(values[::-1][:count], FLOOR))
+    kept = vectors[:, ::-1][:, :count]
+    kept = kept / np.linalg.norm(kept, axis=0)
     largest = np.abs(kept).argmax(axis=0)
     return np.asarray(kept * np.sign(kept[largest, np.arange(count)]))
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from clser_bench.problem import AnswerKey, Trial
-from clser_bench.store import queries, schema, writing
-from clser_bench.store.blobs import pack_array, pack_metrics, unpack_array
-from clser_bench.store.heading import Part
-from clser_bench.store.pooled_plans import pool
-from clser_bench.store.submission import Entry, FaultyError, Submission
+from clser_bench.problem import Trial
+from clser_bench.protocol import PROTOCOL_VERSION, Condition
+from clser_bench.store import rows
+from clser_bench.store.exported import FaultyError
+from clser_bench.store.parquet import Submission
+from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
+from clser_bench.store.sqlite import Store
 
 
 class Conflict(NamedTuple):
-    """A trial that two laboratories have different results of: UAR here, and in the file."""
+    """A trial that has different results in two places: UAR here, and in the file."""
 
     path: Path
     trial: Trial
@@ -28,167 +26,176 @@ class Conflict(NamedTuple):
     there: float
 
 
-class Merged(NamedTuple):
-    """What became of the trials of files.
+@dataclass
+class Merged:
+    """Counts of an import.
 
     Attributes:
         added: stored now.
-        known: were there with the same result, or with a better one than the file's hole.
+        known: were there with the same result, or with a better one than the file's.
         missing: planned in a file, but not run there.
-        conflicts: stored otherwise, and left as they are.
-        apart: rows of tables that were not pooled, since the trials here are of another version,
-            point or audio.
         scored: of the known ones, those that had no scores and have the file's now.
+        conflicts: stored otherwise, and left as they are.
+        apart: condition and method of lines that were not pooled, since the trials here have
+            another version, configuration or audio.
     """
 
-    added: int
-    known: int
-    missing: int
-    conflicts: tuple[Conflict, ...]
-    apart: tuple[Part, ...]
-    scored: int
+    added: int = 0
+    known: int = 0
+    missing: int = 0
+    scored: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    apart: list[tuple[Condition, str]] = field(default_factory=list)
 
 
 def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
     """Add files to a results file, all or nothing.
 
     A stored result is never overwritten; one without scores takes those of a file that has the same
-    result. The trials of a method under the same rules are pooled
-    with those that tables show already, where version, point and audio are the same.
+    result. The trials of a method under the same condition are pooled with those that tables show
+    already, where version, configuration and audio are the same.
 
     Args:
         results: the results file; made where absent.
-        submissions: as `read` made them.
+        submissions: as `parquet.read` made them.
 
     Raises:
         StoreError: the answers to a problem differ from others to the same problem, or the
             results file cannot be written.
     """
-    seen: dict[tuple[Any, ...], bytes] = {}
+    known: dict[tuple[Any, ...], bytes] = {}
     for submission in submissions:
-        _agree(submission, seen)
-    connection = schema.connect(results, create=True)
-    with (
-        contextlib.closing(connection),
-        schema.guarded(results),
-        schema.transaction(connection),
-    ):
-        stored = _stored_answers(connection)
+        _agree(submission, known)
+    merged = Merged()
+    with Store(results) as store, store.transaction():
+        known = _stored_answers(store)
         for submission in submissions:
-            _agree(submission, stored)
-        parts = [_merge(connection, submission) for submission in submissions]
-    return Merged(
-        added=sum(part.added for part in parts),
-        known=sum(part.known for part in parts),
-        missing=sum(part.missing for part in parts),
-        conflicts=tuple(item for part in parts for item in part.conflicts),
-        apart=tuple(item for part in parts for item in part.apart),
-        scored=sum(part.scored for part in parts),
-    )
+            _agree(submission, known)
+            _merge(store, submission, merged)
+            _pool(store, submission, merged)
+    return merged
 
 
-def _stored_answers(connection: sqlite3.Connection) -> dict[tuple[Any, ...], bytes]:
+def _stored_answers(store: Store) -> dict[tuple[Any, ...], bytes]:
     """The answers to each problem in the store, as bytes of their classes."""
+    names = [f"t.{name}" for name in rows.OF_TRIAL]
+    found = store.query(
+        f"SELECT r.answers, {', '.join(names)} FROM records r "  # noqa: S608
+        "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
+    )
     keys: dict[str, bytes] = {}
-    found: dict[tuple[Any, ...], bytes] = {}
-    for classes, shots, seed, key, *place in connection.execute(
-        """SELECT t.classes, t.shots, t.seed, r.answers, t.source, t.target, t.target_key,
-          t.setting, t.prior, t.protocol_version
-        FROM records r JOIN trials t ON t.id = r.trial WHERE r.status = 'ok'"""
-    ).fetchall():
+    for key, *_ in found:
         if key not in keys:
-            keys[key] = queries.answers(connection, key, ()).y.tobytes()
-        found[(*place, *json.loads(classes), shots, seed)] = keys[key]
-    return found
-
-
-def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:
-    """Refuse answers that differ from known ones to the same problem; remember the others."""
-    for row, entry in enumerate(submission.entries, 1):
-        if entry.status != "ok":
-            continue
-        y = submission.answers[entry.answers].y.tobytes()
-        if known.setdefault(_problem(entry.trial), y) != y:
-            raise FaultyError(
-                submission.path,
-                f"row {row}",
-                f"answers {entry.answers[:12]!r}: other answers to the same problem "
-                f"({entry.trial.pair}, {entry.trial.shots} shots, seed {entry.trial.seed}) are "
-                "known from another file or from the results file",
-            )
-
-
-def _merge(connection: sqlite3.Connection, submission: Submission) -> Merged:
-    writing.put_trials(connection, [entry.trial for entry in submission.entries])
-    connection.executemany(
-        "INSERT OR IGNORE INTO skipped VALUES (?, ?, ?)",
-        [(item.corpus, item.name, item.reason) for item in submission.heading.skipped],
-    )
-    added = known = missing = scored = 0
-    conflicts = []
-    for entry in submission.entries:
-        row = connection.execute(
-            """SELECT r.status, r.uar, c.classes FROM records r
-            LEFT JOIN predictions c ON c.trial = r.trial WHERE r.trial = ?""",
-            (entry.trial.id,),
-        ).fetchone()
-        if entry.status is None:
-            missing += 1
-        elif row is None or (row[0] != "ok" and entry.metrics is not None):
-            _put(connection, entry, submission.answers)
-            added += 1
-        elif entry.metrics is not None and not _same(row[2], entry):
-            there = entry.metrics.uar
-            conflicts.append(Conflict(submission.path, entry.trial, row[1], there))
-        else:
-            known += 1
-            scored += _put_scores(connection, entry)
-    apart = pool(connection, submission)
-    return Merged(added, known, missing, tuple(conflicts), tuple(apart), scored)
-
-
-def _same(blob: bytes, entry: Entry) -> bool:
-    what = f"predictions of trial {entry.trial.id[:12]}"
-    return np.array_equal(unpack_array(blob, what), entry.predictions)
-
-
-def _put(connection: sqlite3.Connection, entry: Entry, answers: Mapping[str, AnswerKey]) -> None:
-    """Store a result where there is none."""
-    trial = entry.trial.id
-    metrics: Sequence[Any] = (None,) * 5
-    if entry.metrics is not None:
-        key = answers[entry.answers]
-        texts = [json.dumps(part, ensure_ascii=False) for part in (key.speakers, key.names)]
-        connection.execute(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)",
-            (entry.answers, pack_array(key.y), *texts),
-        )
-        metrics = pack_metrics(entry.metrics)
-    about = (trial, entry.status, entry.reason, entry.seconds, entry.pack)
-    connection.execute(
-        """INSERT OR REPLACE INTO records (trial, status, reason, attempts, seconds, pack,
-          uar, war, macro_f1, recalls, confusion, answers)
-        VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)""",
-        (*about, *metrics, entry.answers or None),
-    )
-    if entry.metrics is not None:
-        predictions = pack_array(entry.predictions)
-        connection.execute("INSERT INTO predictions VALUES (?, ?)", (trial, predictions))
-        _put_scores(connection, entry)
-
-
-def _put_scores(connection: sqlite3.Connection, entry: Entry) -> int:
-    """Store scores where there are none; how many trials got some, 0 or 1."""
-    if entry.scores is None:
-        return 0
-    return connection.execute(
-        "INSERT OR IGNORE INTO scores VALUES (?, ?)", (entry.trial.id, pack_array(entry.scores))
-    ).rowcount
+            keys[key] = store.answers(key).y.tobytes()
+    return {_problem(rows.trial_of(row)): keys[key] for key, *row in found}
 
 
 def _problem(trial: Trial) -> tuple[Any, ...]:
     """What two trials share that must have the same answers."""
-    rules = trial.protocol
-    drawn = (*trial.classes, str(trial.shots), trial.seed)
-    place = (trial.pair.source, trial.pair.target, trial.target_key, rules.setting, rules.prior)
-    return (*place, trial.protocol_version, *drawn)
+    own = trial.condition
+    place = (trial.pair, trial.target_key, own.setting, own.prior, own.protocol_version)
+    return (*place, trial.classes, own.shots, trial.seed)
+
+
+def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:
+    for number, (trial, _, record) in enumerate(submission.entries, 1):
+        if record is None or record.metrics is None:
+            continue
+        y = record.y.tobytes()
+        if known.setdefault(_problem(trial), y) != y:
+            raise FaultyError(
+                submission.path,
+                f"row {number}",
+                f"other answers to the same problem ({trial.pair}, {trial.shots} shots, seed "
+                f"{trial.seed}) are known from another file or from the results file",
+            )
+
+
+def _merge(store: Store, submission: Submission, merged: Merged) -> None:
+    """Store the records of a file that are not there."""
+    stored = {item.name for item in store.skipped()}
+    store.put_skipped(item for item in submission.skipped if item.name not in stored)
+    done: set[str] = set()
+    for trial, _, record in submission.entries:
+        if trial.id in done:
+            continue
+        done.add(trial.id)
+        there = store.query(
+            """SELECT r.status, r.uar, c.classes FROM records r
+            LEFT JOIN predictions c ON c.trial = r.trial WHERE r.trial = ?""",
+            (trial.id,),
+        )
+        if record is None:
+            merged.missing += 1
+        elif not there or (there[0][0] != "ok" and record.metrics is not None):
+            store.put([record])
+            merged.added += 1
+        elif record.metrics is None or (
+            there[0][2] is not None
+            and unpack_array(there[0][2], f"predictions of trial {trial.id[:12]}").tobytes()
+            == record.predicted.tobytes()
+        ):
+            merged.known += 1
+            with store.transaction() as connection:
+                merged.scored += rows.put_scores(connection, record)
+        else:
+            there_uar = record.metrics.uar
+            merged.conflicts.append(Conflict(submission.path, trial, there[0][1], there_uar))
+
+
+def _pool(store: Store, submission: Submission, merged: Merged) -> None:
+    """Plan the trials of a file beside those that tables show."""
+    mine = {
+        (line.condition, line.method): line
+        for line in store.lines()
+        if line.configuration is None and line.condition.protocol_version == PROTOCOL_VERSION
+    }
+    members: dict[tuple[Condition, str], list[Trial]] = {}
+    notes: dict[tuple[Condition, str], MethodNote] = {}
+    for trial, note, _ in submission.entries:
+        members.setdefault((trial.condition, trial.method), []).append(trial)
+        notes[trial.condition, trial.method] = note
+    plans: list[tuple[str, dict[str, MethodNote], list[Trial]]] = []
+    for place, trials in members.items():
+        own = mine.get(place)
+        there = store.trials(own.id) if own else ()
+        if not _alike(there, trials):
+            merged.apart.append(place)
+            continue
+        known = {(trial.pair, trial.seed) for trial in there}
+        fresh = [trial for trial in trials if (trial.pair, trial.seed) not in known]
+        if fresh:
+            condition, method = place
+            note = own.note if own else notes[place]
+            taken = _plan_of(plans, condition.suite, method, note)
+            taken += [*there, *fresh]
+    for suite, said, trials in plans:
+        store.plan(
+            {IMPORTED: submission.path.name}, trials, pairs=submission.suites[suite], methods=said
+        )
+
+
+def _plan_of(
+    plans: list[tuple[str, dict[str, MethodNote], list[Trial]]],
+    suite: str,
+    method: str,
+    note: MethodNote,
+) -> list[Trial]:
+    """The trials of the plan that a line goes into: of its suite, each method with one note."""
+    for other, notes, trials in plans:
+        if other == suite and notes.setdefault(method, note) == note:
+            return trials
+    plans.append((suite, {method: note}, []))
+    return plans[-1][2]
+
+
+def _alike(there: Iterable[Trial], trials: Iterable[Trial]) -> bool:
+    """Whether trials are of one version, and for each pair of one configuration and audio."""
+    versions: set[tuple[int, int]] = set()
+    pairs: dict[Any, set[Any]] = {}
+    for trial in (*there, *trials):
+        versions.add((trial.version, trial.engine_version))
+        keys = (trial.source_key, trial.target_key)
+        parameters = json.dumps(trial.parameters)
+        pairs.setdefault(trial.pair, set()).add((trial.classes, parameters, keys))
+    return len(versions) < 2 and all(len(found) == 1 for found in pairs.values())

@@ -1,7 +1,11 @@
-"""What is stored: metrics, records of trials, and what tables must know of methods."""
+"""Stored values: metrics, records of trials, notes on methods, and arrays as bytes."""
 
 from __future__ import annotations
 
+import functools
+import io
+import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -9,30 +13,40 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.problem import Floats, Rows, Trial, Value
+from clser_bench.errors import StoreError
+from clser_bench.problem import Floats, Rows, Trial
 from clser_bench.protocol import Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
-ROLES = ("ranked", "bound", "oracle")
+ROLES = ("ranked", "bound", "oracle", "reference", "submitted")
+IMPORTED = "imported"
+"""Key of a request that came with a file of others; its value is the name of that file."""
+
+CLOSE = 1e-6
+"""Difference of two percentages that are the same."""
+
+Guesses = npt.NDArray[np.uint8]
+_KINDS = ("<f4", "<f8", "<i8", "|u1")
+_CHECK = 4  # bytes of the CRC-32 behind an array
 
 
-def candidate(selection: str, point: int) -> str:
-    """The selection under which the trials of one point are planned, before one is chosen.
-
-    Args:
-        selection: what chooses.
-        point: number of the point, 0 for the shipped one.
-    """
-    return f"{selection}/{point}"
-
-
-def predictions(scores: Floats) -> npt.NDArray[np.uint8]:
+def predictions(scores: Floats) -> Guesses:
     """The predicted class of each utterance [n]: the largest score, ties to the lowest index.
 
     Args:
         scores: [n, c], without NaN.
     """
     return np.asarray(np.argmax(scores, axis=1), dtype=np.uint8)
+
+
+def recall_weights(y: Rows) -> npt.NDArray[np.float64]:
+    """What each utterance [n] adds to the UAR, in percent, where it is recognised.
+
+    Args:
+        y: [n], true classes.
+    """
+    total = np.bincount(y)
+    return np.asarray(100.0 / (total[y] * np.count_nonzero(total)), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +67,46 @@ class Metrics:
     recalls: tuple[float, ...]
     confusion: tuple[tuple[int, ...], ...]
 
+    @classmethod
+    def of(cls, predicted: Guesses, y: Rows, *, classes: int) -> Metrics:
+        """Compare predicted classes with the answers.
+
+        With n[i, j] utterances of class i taken for class j, recall[i] = n[i, i] / sum_j n[i, j],
+        UAR is their mean, WAR = sum_i n[i, i] / n, F1[i] = 2 n[i, i] / (sum_j n[i, j] + sum_j
+        n[j, i]). Means run over the classes that occur (resampled targets may lack one).
+
+        Args:
+            predicted: [n].
+            y: [n], true classes.
+            classes: how many there are.
+        """
+        confusion = np.bincount(y * classes + predicted, minlength=classes * classes)
+        confusion = confusion.reshape(classes, classes)
+        hits, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+        present = true > 0
+        recalls = np.full(classes, np.nan)
+        np.divide(100.0 * hits, true, out=recalls, where=present)
+        f1 = 200.0 * hits[present] / (true + guessed)[present]
+        return cls(
+            uar=float(recalls[present].mean()),
+            war=float(100.0 * hits.sum() / true.sum()),
+            macro_f1=float(f1.mean()),
+            recalls=tuple(recalls.tolist()),
+            confusion=tuple(tuple(row) for row in confusion.tolist()),
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
-    """A trial and what came of it.
+    """A trial and its result.
 
     Attributes:
-        trial: the trial. Its protocol's `selection` is not kept: it belongs to the plan.
+        trial: the trial. Suite and selection of its condition are not kept: they belong to plans.
         status: `ok`, `failed` or `not_applicable`.
         reason: why it is not ok, with the traceback where there is one.
         metrics: None unless ok.
-        scores: float32 [n, c]; empty unless ok.
+        scores: float32 [n, c]; empty unless ok, and where a result was imported without scores.
+        predicted: uint8 [n], predicted classes; found from the scores where left out.
         y: int64 [n], true classes; empty unless ok.
         names: of the utterances.
         speakers: of the utterances.
@@ -78,6 +121,7 @@ class Record:
     reason: str = ""
     metrics: Metrics | None = None
     scores: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    predicted: Guesses = field(default_factory=lambda: np.zeros(0, np.uint8))
     y: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     names: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
@@ -87,15 +131,21 @@ class Record:
     pack: str = ""
 
     def __post_init__(self) -> None:
+        what = f"{self.trial.method} {self.trial.pair}"
         if self.status not in STATUSES:
             raise ValueError(f"status '{self.status}' of {self.trial.method}: one of {STATUSES}")
         if (self.status == "ok") != (self.metrics is not None):
-            raise ValueError(f"{self.trial.method} {self.trial.pair}: metrics if and only if ok")
-        sizes = {len(self.scores), len(self.y), len(self.names), len(self.speakers)}
-        if self.status == "ok" and (len(sizes) > 1 or self.scores.ndim != 2):
+            raise ValueError(f"{what}: metrics if and only if ok")
+        if self.scores.ndim != 2:
+            raise ValueError(f"{what}: scores {self.scores.shape}, wanted [n, c]")
+        if len(self.scores) and not len(self.predicted):
+            object.__setattr__(self, "predicted", predictions(self.scores))
+        sizes = {len(self.predicted), len(self.y), len(self.names), len(self.speakers)}
+        sizes |= {len(self.scores)} if len(self.scores) else set()
+        if self.status == "ok" and len(sizes) > 1:
             raise ValueError(
-                f"{self.trial.method} {self.trial.pair}: scores {self.scores.shape}, y, names and "
-                f"speakers must be of equal length, got {sorted(sizes)}"
+                f"{what}: scores {self.scores.shape}, predictions, y, names and speakers differ "
+                f"in length: {sorted(sizes)}"
             )
 
 
@@ -105,13 +155,22 @@ class MethodNote:
 
     Attributes:
         assumes_prior: `none`, `uniform` or `estimated`.
-        role: `ranked`, `bound` (chance and the like) or `oracle` (uses target labels).
+        role: `ranked`, `bound` (chance and the like), `oracle` (uses target labels), `reference`
+            (within the target, no competitor) or `submitted` (predictions made elsewhere).
         note: a footnote, such as "equations reconstructed from the abstract"; may be empty.
+        title: the name that is shown; empty for the method's own.
+        uses: the data that it is given, such as `labelled`, `source`, `target`.
+        kind: `fitted`, `trained` or `routine`; empty where unknown.
+        version: of the method; 0 where unknown.
     """
 
     assumes_prior: str = "none"
     role: str = "ranked"
     note: str = ""
+    title: str = ""
+    uses: tuple[str, ...] = ()
+    kind: str = ""
+    version: int = 0
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -126,7 +185,7 @@ class Run:
         id: its number.
         suite: name of the suite.
         pairs: the suite's ordered pairs, in table order.
-        config: the run's options, enough for `resume`.
+        text: the request, JSON.
         methods: what tables say of its methods, in the order asked for.
         trials: how many trials it asked for.
     """
@@ -134,83 +193,26 @@ class Run:
     id: int
     suite: str
     pairs: tuple[Pair, ...]
-    config: Mapping[str, Any]
+    text: str
     methods: Mapping[str, MethodNote]
     trials: int
 
+    @functools.cached_property
+    def request(self) -> Mapping[str, Any]:
+        """The request, enough for `resume`.
 
-@dataclass(frozen=True, kw_only=True)
-class Slice:
-    """One method under one set of rules, as the latest plan that asked for it had it.
-
-    Attributes:
-        id: its number.
-        run: the plan's number.
-        suite: of the plan.
-        features: name of the feature set.
-        normalisation: whose statistics the z-scores use.
-        setting: transductive or inductive.
-        prior: of the target.
-        fixed4: only four classes.
-        selection: how hyper-parameters were chosen.
-        shots: labelled utterances per class; an integer or `all`.
-        protocol_version: of the rules.
-        method: its name.
-        note: what tables say of it.
-    """
-
-    id: int
-    run: int
-    suite: str
-    features: str
-    normalisation: str
-    setting: str
-    prior: str
-    fixed4: bool
-    selection: str
-    shots: str
-    protocol_version: int
-    method: str
-    note: MethodNote
+        Raises:
+            StoreError: it is damaged.
+        """
+        found = from_json(self.text, f"the request of plan {self.id}")
+        if not isinstance(found, dict):
+            raise StoreError(f"the request of plan {self.id} is damaged; repeat its command")
+        return found
 
     @property
-    def candidate(self) -> bool:
-        """Whether it is a point that a selection chooses from; tables leave it out."""
-        return "/" in self.selection
-
-
-class Planned(NamedTuple):
-    """A planned trial and what is stored of it; status and metrics are None where nothing is."""
-
-    slice: int
-    pair: Pair
-    classes: tuple[str, ...]
-    seed: int
-    tables: str
-    synthetic: bool
-    status: str | None
-    reason: str
-    uar: float | None
-    seconds: float | None
-    energy: float | None
-
-
-class Pointed(NamedTuple):
-    """Hyper-parameters with which a slice has a pair."""
-
-    slice: int
-    pair: Pair
-    parameters: tuple[tuple[str, Value], ...]
-
-
-class Predicted(NamedTuple):
-    """Predicted classes of one ok trial: uint8 [n], and the hash of its answer key."""
-
-    slice: int
-    pair: Pair
-    seed: int
-    answers: str
-    classes: npt.NDArray[np.uint8]
+    def imported(self) -> str:
+        """Name of the file that it came from; empty for a run of this file."""
+        return str(self.request.get(IMPORTED, ""))
 
 
 class Tally(NamedTuple):
@@ -225,3 +227,108 @@ class Tally(NamedTuple):
     def missing(self) -> int:
         """Planned trials that nothing is stored of."""
         return self.planned - self.ok - self.failed - self.not_applicable
+
+
+class Finding(NamedTuple):
+    """Something in a results file that is not as it was written.
+
+    Attributes:
+        place: `trial`, `record`, `answers`, `request` or `file`.
+        name: of the trial, answer key or request.
+        problem: in a line.
+    """
+
+    place: str
+    name: str
+    problem: str
+
+
+def pack_array(array: npt.NDArray[Any]) -> bytes:
+    """Write an array of float32, float64, int64 or uint8 as a `.npy` file and its CRC-32.
+
+    Args:
+        array: any shape.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    kind = array.dtype.newbyteorder("<").str
+    if kind not in _KINDS:
+        raise ValueError(f"arrays of dtype {array.dtype} are not stored; allowed: {_KINDS}")
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.asarray(array, kind, order="C"), allow_pickle=False)
+    content = buffer.getvalue()
+    return content + zlib.crc32(content).to_bytes(_CHECK, "little")
+
+
+def unpack_array(blob: bytes, what: str) -> npt.NDArray[Any]:
+    """Read an array back, read-only; those of schema 2 too.
+
+    Args:
+        blob: as `pack_array` made it.
+        what: the array, for the error message.
+
+    Raises:
+        StoreError: the bytes are damaged.
+    """
+    try:
+        if blob[:1] in b"<|":
+            return _unpack_of_schema_2(blob)
+        _check(zlib.crc32(blob[:-_CHECK]) == int.from_bytes(blob[-_CHECK:], "little"))
+        start = 10 + int.from_bytes(blob[8:10], "little")
+        shape, kind = _header(blob[:start])
+        size = (len(blob) - start - _CHECK) // kind.itemsize
+        return np.frombuffer(blob, kind, size, start).reshape(shape)
+    except (TypeError, ValueError, IndexError) as error:
+        raise StoreError(
+            f"{what}: the stored array is damaged; take the file from a backup, or delete it and "
+            "run again"
+        ) from error
+
+
+@functools.lru_cache(4096)
+def _header(head: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    stream = io.BytesIO(head)
+    np.lib.format.read_magic(stream)
+    shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+    if kind.str not in _KINDS:
+        raise ValueError(f"dtype {kind}")
+    return shape, kind
+
+
+def _check(same: bool) -> None:
+    if not same:
+        raise ValueError("another checksum")
+
+
+def _unpack_of_schema_2(blob: bytes) -> npt.NDArray[Any]:
+    """An array as one line `dtype:shape:CRC-32` and its bytes."""
+    head, _, body = blob.partition(b"\n")
+    kind, shape, check = head.decode("ascii").split(":")
+    _check(kind in _KINDS and f"{zlib.crc32(body):08x}" == check)
+    return np.frombuffer(body, kind).reshape([int(size) for size in shape.split(",") if size])
+
+
+def one_line(reason: str) -> str:
+    """The line of a reason that says most: the last of a traceback, else the first."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
+    return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
+
+
+def from_json(text: str, what: str) -> Any:
+    """Read stored JSON.
+
+    Args:
+        text: the column.
+        what: its name, for the error message.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"{what} is damaged ({error}); take the file from a backup, or repeat the command "
+            "with another --results"
+        ) from error

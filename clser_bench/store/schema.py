@@ -1,99 +1,179 @@
-"""The tables of the database, and how a file is opened or refused."""
+"""The tables of a results file, and how a file is opened, migrated or refused.
+
+A line is a method under one condition in one plan: what a row of a leaderboard is made of. Columns
+of conditions are the fields of `Condition`; a file that lacks a field gets it with its default.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from clser_bench.errors import StoreError
+from clser_bench.hashing import digest
+from clser_bench.protocol import CLEAN, Condition
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x636C7372  # "clsr"
 
-# Metrics are columns of their own, and blobs lie in tables of their own, so that a leaderboard
+FIELDS = tuple(Condition.__dataclass_fields__)
+OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
+"""Fields of a condition that are part of a trial."""
+
+_DEFAULTS = Condition().texts()
+
+
+def _columns(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} TEXT NOT NULL DEFAULT '{_DEFAULTS[name]}'" for name in names)
+
+
+# Metrics are columns of their own, and arrays lie in tables of their own, so that a leaderboard
 # reads neither scores nor predictions unless it needs them.
-_TABLES = """
-CREATE TABLE trials (
-  id TEXT PRIMARY KEY,
-  source TEXT NOT NULL, target TEXT NOT NULL, classes TEXT NOT NULL,
-  shots TEXT NOT NULL, seed INTEGER NOT NULL,
-  method TEXT NOT NULL, version INTEGER NOT NULL, parameters TEXT NOT NULL,
-  features TEXT NOT NULL, normalisation TEXT NOT NULL, setting TEXT NOT NULL,
-  prior TEXT NOT NULL, fixed4 INTEGER NOT NULL,
-  source_key TEXT NOT NULL, target_key TEXT NOT NULL,
-  engine_version INTEGER NOT NULL, protocol_version INTEGER NOT NULL,
-  synthetic INTEGER NOT NULL
-);
-CREATE TABLE records (
-  trial TEXT PRIMARY KEY REFERENCES trials(id),
-  status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'not_applicable')),
-  reason TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL, pack TEXT NOT NULL,
-  uar REAL, war REAL, macro_f1 REAL, recalls TEXT, confusion TEXT,
-  answers TEXT REFERENCES answers(hash), energy REAL,
-  CHECK ((status = 'ok') = (uar IS NOT NULL AND answers IS NOT NULL))
-);
-CREATE TABLE answers (
-  hash TEXT PRIMARY KEY, y BLOB NOT NULL, speakers TEXT NOT NULL, names TEXT NOT NULL
-);
-CREATE TABLE predictions (trial TEXT PRIMARY KEY REFERENCES records(trial), classes BLOB NOT NULL);
-CREATE TABLE scores (trial TEXT PRIMARY KEY REFERENCES records(trial), scores BLOB NOT NULL);
-CREATE TABLE runs (
-  id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE, turn INTEGER NOT NULL,
-  suite TEXT NOT NULL, pairs TEXT NOT NULL, config TEXT NOT NULL
-);
-CREATE TABLE notes (
-  run INTEGER NOT NULL REFERENCES runs(id), position INTEGER NOT NULL, method TEXT NOT NULL,
-  assumes_prior TEXT NOT NULL, role TEXT NOT NULL, note TEXT NOT NULL,
-  PRIMARY KEY (run, method)
-);
-CREATE TABLE slices (
-  id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs(id),
-  features TEXT NOT NULL, normalisation TEXT NOT NULL, setting TEXT NOT NULL,
-  prior TEXT NOT NULL, fixed4 INTEGER NOT NULL, selection TEXT NOT NULL, shots TEXT NOT NULL,
-  protocol_version INTEGER NOT NULL, method TEXT NOT NULL
-);
-CREATE TABLE planned (
-  slice INTEGER NOT NULL REFERENCES slices(id), trial TEXT NOT NULL REFERENCES trials(id),
-  position INTEGER NOT NULL,
-  PRIMARY KEY (slice, trial)
-) WITHOUT ROWID;
-CREATE TABLE skipped (
-  corpus TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (corpus, name)
-);
-"""
+_TABLES = {
+    "trials": f"""
+      id TEXT PRIMARY KEY, source TEXT NOT NULL, target TEXT NOT NULL, emotions TEXT NOT NULL,
+      seed INTEGER NOT NULL, method TEXT NOT NULL, version INTEGER NOT NULL,
+      parameters TEXT NOT NULL, source_key TEXT NOT NULL, target_key TEXT NOT NULL,
+      engine_version INTEGER NOT NULL, synthetic INTEGER NOT NULL, {_columns(OF_TRIALS)}""",
+    "records": """
+      trial TEXT PRIMARY KEY REFERENCES trials(id),
+      status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'not_applicable')),
+      reason TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL, pack TEXT NOT NULL,
+      uar REAL, war REAL, macro_f1 REAL, recalls TEXT, confusion TEXT,
+      answers TEXT REFERENCES answers(hash), energy REAL,
+      CHECK ((status = 'ok') = (uar IS NOT NULL AND answers IS NOT NULL))""",
+    "answers": """
+      hash TEXT PRIMARY KEY, y BLOB NOT NULL, speakers TEXT NOT NULL, names TEXT NOT NULL""",
+    "predictions": "trial TEXT PRIMARY KEY REFERENCES records(trial), classes BLOB NOT NULL",
+    "scores": "trial TEXT PRIMARY KEY REFERENCES records(trial), scores BLOB NOT NULL",
+    "requests": """
+      id INTEGER PRIMARY KEY, content TEXT NOT NULL UNIQUE, turn INTEGER NOT NULL,
+      request TEXT NOT NULL, pairs TEXT NOT NULL""",
+    "lines": f"""
+      id INTEGER PRIMARY KEY, request INTEGER NOT NULL REFERENCES requests(id),
+      method TEXT NOT NULL, note TEXT NOT NULL, configuration INTEGER, {_columns(FIELDS)}""",
+    "planned": """
+      line INTEGER NOT NULL REFERENCES lines(id), trial TEXT NOT NULL REFERENCES trials(id),
+      position INTEGER NOT NULL, PRIMARY KEY (line, trial)""",
+    "skipped": """
+      corpus TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (corpus, name)""",
+}
+
+# What the new tables are in terms of those of schema 2, where one text held features, alignment and
+# corruption, and a selection the number of a candidate.
+_OLD_RULES = """part(s.features, 1) AS features, part(s.features, 2) AS alignment,
+  part(s.features, 3) AS corruption, s.normalisation, s.setting, s.prior,
+  iif(s.fixed4, 'fixed4', 'shared') AS classes, s.shots,
+  CAST(s.protocol_version AS TEXT) AS protocol_version"""
+_FROM_SCHEMA_2 = {
+    "trials": f"""SELECT id, source, target, classes AS emotions, seed, method, version, parameters,
+      source_key, target_key, engine_version, synthetic, {_OLD_RULES} FROM main.trials s""",  # noqa: S608 (literals are put in)
+    "requests": "SELECT id, content, turn, config AS request, pairs FROM main.runs",
+    "lines": f"""SELECT s.id, s.run AS request, s.method,
+      json_object('assumes_prior', n.assumes_prior, 'role', n.role, 'note', n.note) AS note,
+      candidate(s.selection) AS configuration, r.suite, {_OLD_RULES},
+      selection(s.selection) AS selection
+      FROM main.slices s JOIN main.runs r ON r.id = s.run
+      LEFT JOIN main.notes n ON n.run = s.run AND n.method = s.method""",  # noqa: S608
+    "planned": "SELECT slice AS line, trial, position FROM main.planned",
+}
+_LABEL = re.compile(
+    r"(.+?)(?:, aligned by (\w+))?(?:, target ([a-z]+:-?\d+(?:\.\d+)?(?:e[+-]?\d+)?))?", re.DOTALL
+)
 
 
-def connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    """Open a results database for reading and writing.
+@functools.lru_cache
+def _part(label: str, number: int) -> str:
+    """Features, alignment or corruption of what schema 2 called features."""
+    found = _LABEL.fullmatch(label)
+    parts = found.groups(default="") if found else (label, "", "")
+    return (parts[number - 1] or CLEAN) if number == 3 else parts[number - 1]
+
+
+def _candidate(selection: str) -> int | None:
+    number = selection.partition("/")[2]
+    return int(number) if number.isdecimal() else None
+
+
+Query = Callable[..., list[Any]]
+"""Runs a query with values, and returns all rows."""
+
+
+def content_of(
+    request: str, pairs: str, lines: Iterable[tuple[Sequence[Any], Sequence[str]]]
+) -> str:
+    """The hash of a plan: of its request, its pairs, and the trials of each line."""
+    return digest([request, pairs, [[list(line), list(ids)] for line, ids in lines]])
+
+
+def stored_content(query: Query, number: int, request: str, pairs: str) -> str:
+    """The hash of a plan by what is stored of it.
+
+    Args:
+        query: of the database.
+        number: of the plan.
+        request: its JSON.
+        pairs: its JSON.
+    """
+    lines = query(
+        f"SELECT id, method, note, configuration, {', '.join(FIELDS)} FROM lines "  # noqa: S608
+        "WHERE request = ? ORDER BY id",
+        (number,),
+    )
+    members: dict[int, list[str]] = {}
+    for line, trial in query(
+        "SELECT p.line, p.trial FROM planned p JOIN lines l ON l.id = p.line "
+        "WHERE l.request = ? ORDER BY p.line, p.position",
+        (number,),
+    ):
+        members.setdefault(line, []).append(trial)
+    return content_of(request, pairs, [(row[1:], members.get(row[0], [])) for row in lines])
+
+
+def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
+    """Open a results file.
 
     Args:
         path: the file.
         create: make it, and its folder, where absent.
+        read_only: change nothing; the file may be on a medium that cannot be written, and a file of
+            schema 1 or 2 stays as it is.
 
     Raises:
-        StoreError: it is absent and may not be made, it is no results database, it is of a
-            newer clser-bench, or it cannot be written.
+        StoreError: it is absent and may not be made, it is no results file, it is of a newer
+            clser-bench, or it cannot be written.
     """
-    if not create and not path.is_file():
+    if path.is_dir():
+        raise StoreError(f"{path}: is a folder; name a file with --results")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: is no regular file; name another with --results")
+    if not path.exists() and (read_only or not create):
         raise StoreError(f"{path}: there are no results yet; make some with `clser-bench run`")
+    if read_only:
+        with guarded(path):
+            return _opened_to_read(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"{path.parent}: cannot be made ({error.strerror}); name another place with --results"
         ) from error
-    if path.is_dir():
-        raise StoreError(f"{path}: is a folder; name a file with --results")
-    with guarded(path):
-        connection = sqlite3.connect(path, timeout=30, isolation_level=None)
-        try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+    with guarded(path), _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+        _version(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        with transaction(connection):
+            _update(connection, _version(connection, path))
+            # written every time: shows that the place can be written, before hours of work
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
 
 
 @contextlib.contextmanager
@@ -113,11 +193,15 @@ def guarded(path: Path) -> Iterator[None]:
         known = {
             "not a database": "is no results database; name another file with --results",
             "malformed": "is damaged; take it from a backup, or delete it and run again",
+            "no such": "is damaged; take it from a backup, or delete it and run again",
             "readonly": "cannot be written; name a writable place with --results",
             "unable to open": "cannot be opened for writing; name a writable place with --results",
             "locked": "is in use by another clser-bench; wait for it or name another file with "
             "--results",
-            "full": "the disk is full; make room and run `clser-bench resume`",
+            "full": "the disk is full; make room and repeat the command, which goes on with what "
+            "is stored",
+            "disk I/O": "cannot be read or written; if the disk is full make room, and repeat the "
+            "command, which goes on with what is stored",
         }
         remedy = next((words for part, words in known.items() if part in text), None)
         message = f"{remedy} ({text})" if remedy else f"SQLite says: {text}"
@@ -141,9 +225,71 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+@contextlib.contextmanager
+def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _opened_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that only reads; a temporary view stands for each table of another schema."""
+    with _closing_on_error(_reader(path)) as connection:
+        version = _version(connection, path)
+        views = {}
+        if version in (1, 2):
+            views = dict(_FROM_SCHEMA_2)
+            for name, fields in (("trials", OF_TRIALS), ("lines", FIELDS)):
+                there = {column[0] for column in connection.execute(views[name]).description}
+                views[name] = _with_defaults(views[name], [f for f in fields if f not in there])
+        elif version == SCHEMA_VERSION:
+            missing = {name: _missing(connection, name) for name in ("trials", "lines")}
+            views = {
+                name: _with_defaults(f"SELECT * FROM main.{name}", fields)  # noqa: S608
+                for name, fields in missing.items()
+                if fields
+            }
+        if version == 1:
+            views["records"] = "SELECT *, NULL AS energy FROM main.records"
+        for name, select in views.items():
+            connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+def _reader(path: Path) -> sqlite3.Connection:
+    """SQLite writes beside a file even to read it; where it cannot, the file cannot change."""
+    try:
+        with _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return _with_functions(connection)
+    except sqlite3.OperationalError:
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        return _with_functions(sqlite3.connect(name, 30, 0, None, uri=True))
+
+
+def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.create_function("part", 2, _part, deterministic=True)
+    connection.create_function("candidate", 1, _candidate, deterministic=True)
+    connection.create_function(
+        "selection", 1, lambda text: text.partition("/")[0], deterministic=True
+    )
+    return connection
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema of a file, 0 for an empty one.
+
+    Raises:
+        StoreError: it is a database of something else, or of a newer clser-bench.
+    """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application != APPLICATION_ID and not (empty and application == 0 and version == 0):
         raise StoreError(
@@ -155,16 +301,61 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: was written by a newer clser-bench (schema {version}, this one reads "
             f"{SCHEMA_VERSION}); upgrade clser-bench or name another file with --results"
         )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    with transaction(connection):
-        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
-            for statement in filter(str.strip, _TABLES.split(";")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        # read again: another process may have been faster
-        elif connection.execute("PRAGMA user_version").fetchone()[0] < 2:
-            connection.execute("ALTER TABLE records ADD COLUMN energy REAL")
-        # written every time: shows that the place can be written, before hours of work
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return 0 if empty else version
+
+
+def _missing(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Fields of conditions that a table has no column for."""
+    there = {row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")}
+    return [name for name in (FIELDS if table == "lines" else OF_TRIALS) if name not in there]
+
+
+def _with_defaults(select: str, fields: Sequence[str]) -> str:
+    more = "".join(f", '{_DEFAULTS[field]}' AS {field}" for field in fields)
+    return f"SELECT *{more} FROM ({select})"  # noqa: S608 (names and values of ours)
+
+
+def _update(connection: sqlite3.Connection, version: int) -> None:
+    """Make the tables, or bring those of an earlier schema up to this one."""
+    if version in (1, 2):
+        _migrate(connection, version)
+    for name, columns in _TABLES.items():
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for name in ("trials", "lines"):
+        for field in _missing(connection, name):
+            connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """Rewrite plans and trials of schema 1 and 2; records and arrays stay as they are."""
+    _with_functions(connection)
+    if version == 1:
+        connection.execute("ALTER TABLE records ADD COLUMN energy REAL")
+    for name, select in _FROM_SCHEMA_2.items():
+        connection.execute(f"CREATE TABLE new_{name} ({_TABLES[name]})")
+        names = [column[0] for column in connection.execute(f"{select} LIMIT 0").description]
+        connection.execute(f"INSERT INTO new_{name} ({', '.join(names)}) {select}")
+    for name in ("planned", "slices", "notes", "runs", "trials"):
+        connection.execute(f"DROP TABLE {name}")
+    for name in _FROM_SCHEMA_2:
+        connection.execute(f"ALTER TABLE new_{name} RENAME TO {name}")
+
+    def query(text: str, values: Sequence[Any] = ()) -> list[Any]:
+        return connection.execute(text, values).fetchall()
+
+    for number, request, pairs in query("SELECT id, request, pairs FROM requests"):
+        content = stored_content(query, number, request, pairs)
+        connection.execute("UPDATE requests SET content = ? WHERE id = ?", (content, number))
+
+
+def dump(values: object) -> str:
+    """A value as JSON with sorted keys.
+
+    Raises:
+        StoreError: it holds something that is no JSON value.
+    """
+    try:
+        return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"the request cannot be stored as JSON ({error}): {values}") from error

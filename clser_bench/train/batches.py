@@ -1,23 +1,214 @@
-"""The batch of a step for k trials: parts, noisy views, noise, state."""
+"""The batch of a step for k trials: rows, features, noisy views, noise, state."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clser_bench.hashing import generator
+from clser_bench.hashing import generator, seed_of
 from clser_bench.problem import Problem, Rows, Table
 from clser_bench.train.contract import Batch, Part, Shape, State, Trained, View
-from clser_bench.train.gather import gather, no_rows
-from clser_bench.train.sampling import Draws, draws
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """The rows of every step of one trial.
+
+    Attributes:
+        labelled: int64 [steps, m], positions in the problem's labelled rows, class by class.
+        source: int64 [steps, b], rows of the source table.
+        target: int64 [steps, b], positions in the problem's `adapt` rows.
+        offsets: int64 [steps, 4], where in the noise bank a step's numbers start.
+    """
+
+    labelled: Rows
+    source: Rows
+    target: Rows
+    offsets: Rows
+
+
+def per_class(problem: Problem, wanted: int) -> int:
+    """Labelled utterances per class in a batch: what is wanted, or the smallest class."""
+    counts = np.bincount(problem.labelled.y, minlength=len(problem.classes))
+    return max(1, min(wanted, int(counts[counts > 0].min(initial=wanted))))
+
+
+def draws(method: Trained, problem: Problem, seed: int, *, bank: int) -> Draws:
+    """Draw the rows of all steps.
+
+    Args:
+        method: its step count and batch sizes are used.
+        problem: the problem.
+        seed: of the trial; each part has a generator of its own.
+        bank: size of the noise bank.
+    """
+    m = per_class(problem, method.labelled_batch)
+    parts = []
+    for label in range(len(problem.classes)):
+        members = np.flatnonzero(problem.labelled.y == label)
+        if len(members):
+            rng = generator(seed, "labelled", label)
+            parts.append(members[batches(rng, len(members), size=m, steps=method.steps)])
+    everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
+    source = batches(
+        generator(seed, "source"), len(everything), size=method.source_batch, steps=method.steps
+    )
+    target = batches(
+        generator(seed, "target"), len(problem.adapt), size=method.target_batch, steps=method.steps
+    )
+    offsets = generator(seed, "noise").integers(0, bank, size=(method.steps, STREAMS))
+    return Draws(np.concatenate(parts, axis=1), everything[source], target, offsets)
+
+
+def batches(rng: np.random.Generator, n: int, *, size: int, steps: int) -> Rows:
+    """Batches from reshuffled passes over n rows.
+
+    A batch never holds a row twice while n is at least the batch size (the rest of a pass is
+    left out); a smaller n fills batches from consecutive passes.
+
+    Args:
+        rng: generator.
+        n: number of rows, at least 1.
+        size: rows of a batch.
+        steps: number of batches.
+
+    Returns:
+        int64 [steps, size], values 0 to n - 1.
+    """
+    if n >= size:
+        each = n // size
+        passes = [rng.permutation(n)[: each * size] for _ in range(-(-steps // each))]
+    else:
+        passes = [rng.permutation(n) for _ in range(-(-steps * size // n))]
+    return np.concatenate(passes)[: steps * size].reshape(steps, size).astype(np.int64)
+
+
+def initial_seed(seed: int) -> int:
+    """The seed of a trial's parameters."""
+    return seed_of(seed, "parameters")
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """A table's arrays as float32 tensors over the same memory, with the pooled instants.
+
+    Attributes:
+        instants: [n, t, d].
+        pooled: [n, d].
+        summary: [n, f].
+    """
+
+    instants: Tensor
+    pooled: Tensor
+    summary: Tensor
+
+
+@functools.lru_cache(maxsize=32)
+def bank_of(table: Table, device: str = "cpu") -> Bank:
+    """Wrap a table; it is pooled, and copied to a device, once per process.
+
+    Args:
+        table: the table.
+        device: where the tensors shall lie; on the CPU they share the table's memory.
+    """
+    if device != "cpu":
+        host = bank_of(table)
+        return Bank(*(part.to(device) for part in (host.instants, host.pooled, host.summary)))
+    pooled = np.asarray(table.instants).mean(axis=1, dtype=np.float64).astype(np.float32)
+    return Bank(_shared(table.instants), torch.from_numpy(pooled), _shared(table.summary))
+
+
+def gather(
+    tables: Sequence[Table],
+    rows: Sequence[Rows],
+    *,
+    instants: bool,
+    dtype: torch.dtype,
+    device: str = "cpu",
+) -> View:
+    """Stack the given rows of each trial's table.
+
+    Neighbouring trials that share a table are gathered in one call.
+
+    Args:
+        tables: k tables of equal feature sizes.
+        rows: k arrays of b rows.
+        instants: whether instants are wanted.
+        dtype: of the result.
+        device: of the result.
+
+    Returns:
+        A view with [k, b, t, d], [k, b, d], [k, b, f].
+    """
+    pieces: list[tuple[Tensor, Tensor, Tensor]] = []
+    start = 0
+    while start < len(tables):
+        stop = start
+        while stop < len(tables) and tables[stop] is tables[start]:
+            stop += 1
+        pieces.append(
+            _rows_of(bank_of(tables[start], device), np.stack(rows[start:stop]), instants=instants)
+        )
+        start = stop
+    joined = [
+        torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
+    ]
+    return View(*(part.to(dtype) for part in joined))
+
+
+def rows_view(
+    table: Table, rows: Rows, *, instants: bool, dtype: torch.dtype, device: str = "cpu"
+) -> View:
+    """Some rows of one table, without the trial axis.
+
+    Args:
+        table: the table.
+        rows: int64 [b].
+        instants: whether instants are wanted.
+        dtype: of the result.
+        device: of the result.
+    """
+    view = gather([table], [rows], instants=instants, dtype=dtype, device=device)
+    return View(*(part[0] for part in view))
+
+
+def no_rows(view: View) -> View:
+    """The same view with no utterances, for parts that a phase does not see."""
+    return View(*(part[:, :0] for part in view))
+
+
+def _rows_of(bank: Bank, rows: Rows, *, instants: bool) -> tuple[Tensor, Tensor, Tensor]:
+    index = torch.from_numpy(rows.reshape(-1)).to(bank.summary.device)
+    shape = rows.shape
+    if instants:
+        moments = bank.instants.index_select(0, index)
+    else:
+        moments = bank.instants.new_zeros((len(index), 0, bank.instants.shape[2]))
+    return (
+        moments.reshape(*shape, *moments.shape[1:]),
+        bank.pooled.index_select(0, index).reshape(*shape, bank.pooled.shape[1]),
+        bank.summary.index_select(0, index).reshape(*shape, bank.summary.shape[1]),
+    )
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():
+        # Tables are read-only and stay so: nothing here writes into them.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(array))
+
 
 NOISE_BANK = 1 << 20
+STREAMS = 4
+"""Of noise, of a step: weak views, strong views, the method's own, input dropout."""
 WEAK_NOISE = 0.1
 STRONG_NOISE = 0.5
 ERASED_SHARE = 0.25
@@ -38,67 +229,86 @@ def noise_bank(device: str = "cpu") -> Tensor:
     return torch.from_numpy(np.concatenate([half, half]))
 
 
+@functools.lru_cache(maxsize=4)
+def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
+    """Dropout masks made of the noise bank: 0 for a share of its numbers, 1 / (1 - rate) else.
+
+    Args:
+        rate: the share, 0 to below 1.
+        device: where they shall lie.
+    """
+    kept = noise_bank(device) > NormalDist().inv_cdf(rate)
+    return kept.to(torch.float32) / (1 - rate)
+
+
 @dataclass(eq=False)
 class Feeder:
     """Makes the batches of k trials of one pack.
 
     Attributes:
-        method: the template; batch sizes and needs are read from it.
+        methods: k methods that differ in real hyper-parameters only.
         problems: k problems of one shape.
         seeds: k seeds.
         dtype: of the features.
         device: where batches lie.
-        states: what `refresh` last returned for each trial, [n, ...] per name.
+        states: what `update_pseudo_labels` last returned for each trial, [n, ...] per name.
     """
 
-    method: Trained
+    methods: Sequence[Trained]
     problems: Sequence[Problem]
     seeds: Sequence[int]
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     states: list[State] = field(default_factory=list)
+    method: Trained = field(init=False)
     _draws: list[Draws] = field(init=False)
     _labels: list[Rows] = field(init=False)
-    _seen: frozenset[Part] = field(init=False)
+    _used: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.method = self.methods[0]
         self._draws = [
             draws(self.method, problem, seed, bank=NOISE_BANK)
             for problem, seed in zip(self.problems, self.seeds, strict=True)
         ]
         self._labels = [np.array(p.labelled.y) for p in self.problems]
-        self._seen = frozenset(part for phase in self.method.phases() for part in phase.sees)
+        self._used = frozenset(self.method.uses)
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, carry: State) -> Batch:
         """The stacked batch [k, ...] of a step.
 
         Args:
             step: 0 to `steps` - 1.
+            carry: of the k trials.
         """
         sources = [problem.source for problem in self.problems]
         targets = [problem.target for problem in self.problems]
         labelled = [draw.labelled[step] for draw in self._draws]
         source = [draw.source[step] for draw in self._draws]
         at = [draw.target[step] for draw in self._draws]
-        # Parts that no phase sees are not gathered: a batch costs as much as a small network.
-        if "source" not in self._seen:
+        # Unused parts are not gathered: a batch costs as much as a small network.
+        if "source" not in self._used:
             source = [rows[:0] for rows in source]
-        if "target" not in self._seen:
+        if "target" not in self._used:
             at = [rows[:0] for rows in at]
         rows = [p.labelled.rows[i] for p, i in zip(self.problems, labelled, strict=True)]
         target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
         weak, strong = self._views(target, step)
+        known, rest = self._gather(sources, rows), self._gather(sources, source)
+        self._drop(step, (known, rest, target))
         return Batch(
-            labelled=self._gather(sources, rows),
+            labelled=known,
             y=torch.from_numpy(
                 np.stack([y[i] for y, i in zip(self._labels, labelled, strict=True)])
             ).to(self.device),
-            source=self._gather(sources, source),
+            source=rest,
             target=target,
             weak=weak,
             strong=strong,
             state=self._state(at),
             noise=self._noise(step, 2, self.method.noise_size(Shape.of(self.problems[0]))),
+            progress=step / self.method.steps,
+            carry=carry,
         )
 
     def _gather(self, tables: Sequence[Table], rows: Sequence[Rows]) -> View:
@@ -131,6 +341,23 @@ class Feeder:
         ]
         return torch.stack(parts).to(self.dtype)
 
+    def _drop(self, step: int, views: Sequence[View]) -> None:
+        """Input dropout, in place: on summaries and pooled instants, not on the instants."""
+        parts = [part for view in views for part in (view.pooled, view.summary)]
+        for i, (method, draw) in enumerate(zip(self.methods, self._draws, strict=True)):
+            if not method.input_dropout:
+                continue
+            bank, start = (
+                dropout_bank(method.input_dropout, self.device),
+                int(draw.offsets[step, 3]),
+            )
+            for part in parts:
+                size = part[i].numel()
+                # A part larger than the bank uses the masks of its first rows again.
+                for values in torch.split(part[i].view(-1), NOISE_BANK):
+                    values.mul_(bank[start : start + len(values)])
+                start = (start + size) % NOISE_BANK
+
     def _views(self, target: View, step: int) -> tuple[View, View]:
         if not self.method.views:
             return no_rows(target), no_rows(target)
@@ -140,18 +367,18 @@ class Feeder:
         )
 
 
-def seen(batch: Batch, sees: Sequence[Part]) -> Batch:
-    """The batch without the parts that a phase does not see.
+def part_of(batch: Batch, uses: Sequence[Part]) -> Batch:
+    """The batch without the parts that a phase does not use.
 
     Args:
         batch: stacked, [k, ...].
-        sees: the parts to keep.
+        uses: the parts to keep.
     """
-    if "labelled" not in sees:
+    if "labelled" not in uses:
         batch = batch._replace(labelled=no_rows(batch.labelled), y=batch.y[:, :0])
-    if "source" not in sees:
+    if "source" not in uses:
         batch = batch._replace(source=no_rows(batch.source))
-    if "target" not in sees:
+    if "target" not in uses:
         empty = {name: value[:, :0] for name, value in batch.state.items()}
         batch = batch._replace(
             target=no_rows(batch.target),
@@ -169,12 +396,15 @@ def trial_of(batch: Batch, index: int) -> Batch:
         batch: [k, ...].
         index: which.
     """
-    views = {
+    views: dict[str, Any] = {
         name: View(*(part[index] for part in getattr(batch, name)))
         for name in ("labelled", "source", "target", "weak", "strong")
     }
     state = {name: value[index] for name, value in batch.state.items()}
-    return batch._replace(y=batch.y[index], state=state, noise=batch.noise[index], **views)
+    carry = {name: value[index] for name, value in batch.carry.items()}
+    return batch._replace(
+        y=batch.y[index], state=state, noise=batch.noise[index], carry=carry, **views
+    )
 
 
 def _size(view: View) -> int:

@@ -1,7 +1,7 @@
-"""The plugin contract: what a method declares and what the engine hands it.
+"""The plugin contract: the declarations of a method and the data that the engine hands it.
 
 A *fitted* method implements `fit_predict`. A *trained* method is plain one-trial PyTorch; the
-engine trains many trials of it at once. CONTRIBUTING.md tells an author what works under vmap.
+engine trains many trials of it at once. CONTRIBUTING.md says what works under vmap.
 """
 
 from __future__ import annotations
@@ -10,29 +10,199 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Range, hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Value
-from clser_bench.train.parts import Batch, Described, Part, Phase, Shape, State, View
+
+Part = Literal["labelled", "source", "target"]
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes that a network is built for.
+
+    Attributes:
+        c: classes.
+        t: instants of an utterance.
+        d: values of an instant of the source.
+        f: values of a summary of the source.
+        d_target: values of an instant of the target; equal to `d` unless encoders differ.
+        f_target: values of a summary of the target.
+    """
+
+    c: int
+    t: int
+    d: int
+    f: int
+    d_target: int
+    f_target: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> Shape:
+        """The sizes of a problem."""
+        _, t, d = problem.source.instants.shape
+        return cls(
+            c=len(problem.classes),
+            t=t,
+            d=d,
+            f=problem.source.summary.shape[1],
+            d_target=problem.target.instants.shape[2],
+            f_target=problem.target.summary.shape[1],
+        )
+
+    @property
+    def equal(self) -> bool:
+        """Whether source and target have the same sizes."""
+        return (self.d, self.f) == (self.d_target, self.f_target)
+
+
+class View(NamedTuple):
+    """Features of some utterances of one side.
+
+    Attributes:
+        instants: [b, t, d]; t is 0 unless the method asks for instants.
+        pooled: [b, d], the mean over instants.
+        summary: [b, f].
+    """
+
+    instants: Tensor
+    pooled: Tensor
+    summary: Tensor
+
+
+def join(*views: View) -> View:
+    """Views of one trial as one, so that a network is called once for all of them."""
+    return View(*map(torch.cat, zip(*views, strict=True)))
+
+
+class Batch(NamedTuple):
+    """The data of one step of one trial. Parts that a phase does not use have no rows.
+
+    `update_carry` is given the parts that the method uses.
+
+    Attributes:
+        labelled: class-balanced labelled source utterances.
+        y: [m], their classes.
+        source: source utterances, labels withheld.
+        target: target utterances.
+        weak: the same with a little noise; no rows unless the method asks for views.
+        strong: the same with much noise and erased spans; likewise.
+        state: what `update_pseudo_labels` returned, at the rows of `target`.
+        noise: [s] standard normal numbers, s as `noise_size` asked.
+        progress: share of training done, 0 to below 1.
+        carry: what `initial_carry` and `update_carry` returned.
+    """
+
+    labelled: View
+    y: Tensor
+    source: View
+    target: View
+    weak: View
+    strong: View
+    state: State
+    noise: Tensor
+    progress: float = 0.0
+    carry: State = {}  # noqa: RUF012 (never written to)
+
+
+class Support(NamedTuple):
+    """The labelled utterances of a trial, which an embedding may depend on, and the carry.
+
+    Attributes:
+        view: every labelled utterance.
+        y: [m], their classes.
+        carry: as in a batch.
+    """
+
+    view: View
+    y: Tensor
+    carry: State
+
+
+class Embedded(NamedTuple):
+    """Embeddings and scores of some utterances.
+
+    Attributes:
+        embedding: [n, e].
+        scores: [n, c], larger is likelier.
+    """
+
+    embedding: Tensor
+    scores: Tensor
+
+
+class Snapshot(NamedTuple):
+    """All labelled and all target utterances as the network embeds them at one step.
+
+    Attributes:
+        labelled: every labelled row.
+        y: [m], their classes.
+        target: every row to adapt to.
+        progress: share of training done; 1 at the end.
+        rng: the trial's own generator.
+    """
+
+    labelled: Embedded
+    y: Tensor
+    target: Embedded
+    progress: float
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser step that is repeated over a stretch of training.
+
+    Attributes:
+        loss: name of the method's function `(network, batch) -> scalar`.
+        trains: the network's top-level parts (child modules or parameters) that are stepped;
+            empty for all. Each part has its own step counter.
+        repeat: how many times in a row on the same batch.
+        start: share of training at which it begins.
+        stop: share of training at which it ends.
+        reset_optimiser: forget the moments of its parts when it begins.
+        uses: the parts of the batch that it is given; empty for all that the method uses.
+    """
+
+    loss: str = "loss"
+    trains: tuple[str, ...] = ()
+    repeat: int = 1
+    start: float = 0.0
+    stop: float = 1.0
+    reset_optimiser: bool = False
+    uses: tuple[Part, ...] = ()
+
+    def active(self, step: int, steps: int) -> bool:
+        """Whether it runs at a step."""
+        return self.first(steps) <= step < round(self.stop * steps)
+
+    def first(self, steps: int) -> int:
+        """The step at which it begins."""
+        return round(self.start * steps)
+
 
 __all__ = [
     "POINTS",
     "Batch",
-    "Described",
+    "Embedded",
     "Fitted",
     "Method",
     "Part",
     "Phase",
     "Prior",
     "Shape",
+    "Snapshot",
     "State",
+    "Support",
     "Trained",
     "View",
     "bind",
@@ -47,7 +217,9 @@ Prior = Literal["none", "uniform", "estimated"]
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """What every method declares. Fields are hyper-parameters, made with `spec.hyper`.
+    """The declarations of a method. Fields are hyper-parameters, made with `hyper`.
+
+    `uses` and `assumes_prior` are class attributes, or properties where they depend on fields.
 
     Attributes:
         kind: `fitted` or `trained`.
@@ -56,13 +228,15 @@ class Method:
         note: printed under every table the method stands in.
         unequal_sizes: whether source and target features may differ in size.
         inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
-        grid: values of hyper-parameters whose combinations are the points of a selection; at
-            most `POINTS` combinations, the shipped defaults among them.
+        title: its name in tables where that is not the registered one.
+        keeps: what of the paper is kept, in one sentence, where that is less than the method.
         spaces: what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such
             as `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`).
     """
 
     kind: ClassVar[Literal["fitted", "trained"]]
+    title: ClassVar[str] = ""
+    keeps: ClassVar[str] = ""
     registered_name: ClassVar[str]
     version: ClassVar[int]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
@@ -71,7 +245,6 @@ class Method:
     note: ClassVar[str] = ""
     unequal_sizes: ClassVar[bool] = False
     inputs_instants: ClassVar[bool] = False
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {}
     spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
@@ -79,8 +252,13 @@ class Method:
             span.check(f"{type(self).__name__}.{name}", getattr(self, name))
 
     @property
+    def uses(self) -> tuple[Part, ...]:
+        """The data it uses: labelled source, unlabelled source, unlabelled target."""
+        return ("labelled", "source", "target")
+
+    @property
     def assumes_prior(self) -> Prior:
-        """What this instance assumes about the target's class shares."""
+        """The assumption about the target's class shares."""
         return "none"
 
     @classmethod
@@ -92,6 +270,15 @@ class Method:
     def real(cls) -> tuple[str, ...]:
         """Names of the real-valued hyper-parameters, which may differ within a pack."""
         return tuple(f.name for f in dataclasses.fields(cls) if isinstance(f.default, float))
+
+    @classmethod
+    def grid(cls) -> dict[str, tuple[Value, ...]]:
+        """The values that a selection tries; at most `POINTS` combinations.
+
+        Returns:
+            Values by hyper-parameter, the default among them.
+        """
+        return {name: span.grid for name, span in cls.ranges().items() if span.grid}
 
     def parameters(self) -> tuple[tuple[str, Value], ...]:
         """Hyper-parameters sorted by name; real ones as floats."""
@@ -114,10 +301,10 @@ class Method:
         """
         shipped = {
             name: (preset or {}).get(name, getattr(cls, name))
-            for name in cls.grid
+            for name in cls.grid()
             if name not in fixed
         }
-        values = itertools.product(*(cls.grid[name] for name in shipped))
+        values = itertools.product(*(cls.grid()[name] for name in shipped))
         points = [dict(zip(shipped, chosen, strict=True)) for chosen in values]
         return ({}, *(point for point in points if point != shipped))
 
@@ -136,6 +323,7 @@ class Fitted(Method):
     """A method in closed form or from a library."""
 
     kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
+    front: ClassVar[Literal["none", "axes"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
         """Score the problem's `scored` rows.
@@ -155,19 +343,23 @@ class Trained(Method):
     """A method trained by gradient steps.
 
     Its fields here are the budget that all trained methods share.
+
+    Attributes:
+        packable: whether `vmap` can run its losses; otherwise its trials are trained one by one.
+        views: whether batches hold noisy views of the target.
+        control: values of hyper-parameters that switch the adaptation off, such as
+            `{"adversary_weight": 0.0}`: the method itself without what it adds to the source.
     """
 
     kind: ClassVar[Literal["fitted", "trained"]] = "trained"
     packable: ClassVar[bool] = True
+    control: ClassVar[Mapping[str, Value]] = {}
     views: ClassVar[bool] = False
-    grid: ClassVar[Mapping[str, tuple[Value, ...]]] = {
-        "learning_rate": (3e-4, 1e-3, 3e-3),
-        "weight_decay": (0.01, 0.1, 1.0, 3.0),
-    }
 
-    steps: int = hyper(200, low=1, high=100_000, about="optimiser steps (batches)")
-    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="AdamW, at the start")
-    weight_decay: float = hyper(0.1, low=0.0, high=10.0, about="AdamW, decoupled")
+    steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
+    learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="of Adam, at the start")
+    weight_decay: float = hyper(0.03, low=0.0, high=10.0, about="L2 penalty, in the gradient")
+    input_dropout: float = hyper(0.5, low=0.0, high=0.95, about="share of inputs set to zero")
     decay: str = hyper("cosine", choices=("none", "cosine"), about="of the learning rate, to zero")
     labelled_batch: int = hyper(8, low=1, high=4096, about="labelled utterances per class, at most")
     source_batch: int = hyper(64, low=1, high=65536, about="source utterances without labels")
@@ -175,7 +367,7 @@ class Trained(Method):
 
     @property
     def refresh_every(self) -> int:
-        """Steps between two calls of `refresh`; 0 for never."""
+        """Steps between two calls of `update_pseudo_labels`; 0 for never."""
         return 0
 
     def network(self, shape: Shape) -> nn.Module:
@@ -197,14 +389,12 @@ class Trained(Method):
         """The optimiser steps of a training step, in order."""
         return (Phase(),)
 
-    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Float[Tensor, ""]:
+    def loss(self, network: Any, batch: Batch) -> Float[Tensor, ""]:
         """The loss of one trial on one batch.
 
         Args:
             network: what `network` built, with the trial's parameters.
-            batch: the step's utterances.
-            carry: what `initial_carry` and `update_carry` returned.
-            progress: share of training done, 0 to below 1.
+            batch: the step's utterances, progress and carry.
         """
         raise NotImplementedError
 
@@ -212,83 +402,48 @@ class Trained(Method):
         """Tensors kept between steps outside the optimiser (moving averages, teachers)."""
         return {}
 
-    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:
+    def update_carry(self, network: Any, batch: Batch) -> State:
         """The carry after a step; pure."""
-        return carry
+        return batch.carry
 
-    def refresh(
-        self,
-        labelled: Described,
-        y: Int[Tensor, " m"],
-        target: Described,
-        progress: float,
-        rng: np.random.Generator,
-    ) -> State:
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
         """Row-indexed tensors [n, ...] from the whole target, every `refresh_every` steps.
 
         Called per trial, outside vmap; later batches get the rows they need as `batch.state`.
-
-        Args:
-            labelled: every labelled row as the network sees it now.
-            y: the classes of these.
-            target: every row to adapt to, likewise.
-            progress: share of training done.
-            rng: the trial's own generator.
         """
         return {}
 
-    def describe(
-        self,
-        network: Any,
-        labelled: View,
-        y: Int[Tensor, " m"],
-        view: View,
-        carry: State,
-        *,
-        target: bool,
-    ) -> Described:
+    def embed(self, network: Any, view: View, support: Support, *, target: bool) -> Embedded:
         """Embeddings and scores of some utterances; the scores of the target are the result.
 
         Default: the network's `embed` and the network itself.
 
         Args:
             network: with the trial's parameters.
-            labelled: every labelled utterance.
-            y: their classes.
             view: a chunk of one side.
-            carry: as in `loss`.
+            support: every labelled utterance, and the carry.
             target: which side, for networks that treat them differently.
         """
-        return Described(network.embed(view), network(view))
+        return Embedded(network.embed(view), network(view))
 
-    def read_out(
-        self,
-        labelled: Described,
-        y: Int[Tensor, " m"],
-        target: Described,
-        scored: Described,
-        rng: np.random.Generator,
-    ) -> Float[Tensor, "n c"]:
-        """Scores from a last look at the whole target; called once per trial, outside vmap.
+    def predict(self, scored: Embedded, snapshot: Snapshot) -> Float[Tensor, "n c"]:
+        """Scores from all of the target after training; called once per trial, outside vmap.
 
-        Default: the scores that `describe` gave. A method that overrides this may use the rows to
+        Default: the scores that `embed` gave. A method that overrides this may use the rows to
         adapt to together; of `scored` it must treat each row by itself, for in the inductive
         setting these are other rows.
 
         Args:
-            labelled: every labelled row as the trained network sees it.
-            y: the classes of these.
-            target: every row to adapt to, likewise.
-            scored: the rows to score; the same as `target` in the transductive setting.
-            rng: the trial's own generator.
+            scored: the rows to score; the same as `snapshot.target` in the transductive setting.
+            snapshot: every labelled row and every row to adapt to.
         """
         return scored.scores
 
-    def shown(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
-        """What of an embedding a picture shows; all of it.
+    def plot_embedding(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
+        """The columns of an embedding that a picture shows; all of them.
 
         Args:
-            embedding: as `describe` gave it.
+            embedding: as `embed` gave it.
         """
         return embedding
 
@@ -311,10 +466,11 @@ def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
 
 
 def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
-    """The method's phases, after a check of their names.
+    """The method's phases, after a check of their names, each with the parts that it uses.
 
     Raises:
-        SpecError: a phase names a loss or a part that does not exist.
+        SpecError: a phase names a loss or a part that does not exist, or uses what the method
+            does not.
     """
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     for phase in method.phases():
@@ -326,4 +482,10 @@ def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
             if part not in parts:
                 what = f"phase trains '{part}', but the network has {sorted(parts)}"
                 raise SpecError(f"{type(method).__name__}: {what}")
-    return method.phases()
+        if not set(phase.uses) <= set(method.uses):
+            raise SpecError(
+                f"{type(method).__name__}: phase uses {phase.uses}, the method {method.uses}"
+            )
+    return tuple(
+        dataclasses.replace(phase, uses=phase.uses or method.uses) for phase in method.phases()
+    )

@@ -1,26 +1,96 @@
-"""Run the jobs of one pack and say what came of each."""
+"""The jobs of a pack as outcomes; which jobs share a pack, and how many."""
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
+import functools
 import time
 import traceback
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
-from clser_bench.errors import NotApplicableError
-from clser_bench.hashing import generator
-from clser_bench.problem import Job, Outcome
+from clser_bench.errors import MethodError, NotApplicableError
+from clser_bench.hashing import digest, generator
+from clser_bench.problem import Floats, Job, Outcome
 from clser_bench.registry import create
-from clser_bench.train.contract import Fitted, Method, Trained
+from clser_bench.train.batches import per_class
+from clser_bench.train.contract import Fitted, Method, Shape, Trained
 from clser_bench.train.energy import metered
+from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.loop import train_one
-from clser_bench.train.memory import keep_freed_memory
-from clser_bench.train.pack import Result, train_pack
+
+_TRIM_THRESHOLD = -1
+_MMAP_THRESHOLD = -3
+_LARGEST = 32 << 20
+"""The most that glibc takes for its threshold."""
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let freed blocks stay with the process, once; whether the allocator could be told.
+
+    Every step allocates the same tensors. By default glibc gives blocks back to the system as
+    they are freed and the next step faults every page in again: thousands of page faults a step,
+    a fifth of a pack's time where tensors are large (benchmarks/packing.py).
+    """
+    try:
+        tell = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False  # another C library: slower, nothing else
+    return bool(tell(_MMAP_THRESHOLD, _LARGEST)) and bool(tell(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+FITTED_LIMIT = 64
+"""Fitted jobs run one after the other; a pack of them only saves messages."""
+
+TRAINED_LIMIT = 16
+"""Measured by benchmarks/packing.py (results/speed/packing.md): on one core both a small network
+(DANN) and one bound by arithmetic (SERE) are fastest near 16; beyond, batches leave the caches."""
+
+
+def group_key(job: Job) -> str:
+    """The group of a job: jobs of one group have tensors of the same shapes.
+
+    Args:
+        job: any job.
+
+    Returns:
+        A hash of the method, its structural hyper-parameters and all sizes.
+    """
+    method = create(job.method, dict(job.parameters))
+    shape = Shape.of(job.problem)
+    real = method.real()
+    structure = [[name, value] for name, value in job.parameters if name not in real]
+    sizes = [shape.c, shape.t, shape.d, shape.f, shape.d_target, shape.f_target]
+    if isinstance(method, Trained):
+        sizes.append(per_class(job.problem, method.labelled_batch))
+    return digest([job.method, structure, sizes])
+
+
+GPU_LIMIT = 1024
+"""On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
+(`execute`)."""
+
+
+def pack_limit(job: Job, *, gpu: bool = False) -> int:
+    """The most jobs that a pack of this job's group should hold.
+
+    Args:
+        job: any job of the group.
+        gpu: whether packs train on a GPU.
+    """
+    method = create(job.method, dict(job.parameters))
+    if not isinstance(method, Trained):
+        return FITTED_LIMIT
+    if not method.packable:
+        return 1
+    return GPU_LIMIT if gpu else TRAINED_LIMIT
 
 
 def execute(
@@ -31,7 +101,7 @@ def execute(
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
 
     Args:
-        jobs: of one method and one group (`packing.group_key`).
+        jobs: of one method and one group (`group_key`).
         threads: cores that this process may use.
         device: where packs are trained; what cannot be packed stays on the CPU.
         energy: measure joules; jobs that run one by one share theirs by their time.
@@ -132,16 +202,53 @@ def _alone(job: Job, method: Method) -> Outcome:
 
 
 def _fit(method: Fitted, job: Job) -> Result:
-    scores = np.asarray(method.fit_predict(job.problem, generator(job.seed, "fit")))
-    expected = (len(job.problem.scored), len(job.problem.classes))
-    if scores.shape != expected:
-        return Result(scores, f"scores have shape {scores.shape}, expected {expected}")
-    if not np.isfinite(scores).all():
-        return Result(scores, "the scores are not finite")
-    return Result(scores)
+    return Result(np.asarray(method.fit_predict(job.problem, generator(job.seed, "fit"))))
 
 
 def _outcome(job: Job, result: Result, seconds: float) -> Outcome:
-    if result.failure:
-        return Outcome(id=job.id, status="failed", reason=result.failure, seconds=seconds)
-    return Outcome(id=job.id, status="ok", scores=result.scores.astype(np.float32), seconds=seconds)
+    reason = result.failure
+    if not reason:
+        try:
+            scores = stored_scores(result.scores, len(job.problem.scored), len(job.problem.classes))
+            return Outcome(id=job.id, status="ok", scores=scores, seconds=seconds)
+        except MethodError as error:
+            reason = str(error)
+    return Outcome(id=job.id, status="failed", reason=reason, seconds=seconds)
+
+
+def stored_scores(scores: npt.NDArray[Any], rows: int, classes: int) -> Floats:
+    """Scores as they are stored, float32, whose largest are those of the float64 scores.
+
+    Rounding may tie the two largest scores of a single row: the larger one is then raised to the
+    next float32 number. Where more than one row in a hundred loses its order, the scale of the
+    scores is at fault.
+
+    Args:
+        scores: as a method returned them.
+        rows: n wanted.
+        classes: c wanted.
+
+    Raises:
+        MethodError: the scores have another shape or type, are not finite, or lose their order.
+    """
+    if scores.shape != (rows, classes):
+        raise MethodError(
+            f"scores have shape {scores.shape}; wanted {(rows, classes)}: a row for each scored "
+            "utterance, a column for each class"
+        )
+    if scores.dtype.kind not in "fiub":
+        raise MethodError(f"scores have the type {scores.dtype}; real numbers are needed")
+    exact = scores.astype(np.float64)
+    if not np.isfinite(exact).all():
+        raise MethodError("the scores are not finite")
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = exact.astype(np.float32)
+    best = exact.argmax(axis=1)
+    lost = np.flatnonzero(best != rounded.argmax(axis=1))
+    if len(lost) > max(1, rows // 100) or not np.isfinite(rounded).all():
+        raise MethodError(
+            f"the scores of {len(lost)} of {rows} utterances lose their order in float32 "
+            f"(they lie between {exact.min():g} and {exact.max():g}); return log-probabilities"
+        )
+    rounded[lost, best[lost]] = np.nextafter(rounded[lost].max(axis=1), np.float32(np.inf))
+    return rounded

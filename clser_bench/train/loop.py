@@ -12,12 +12,10 @@ from torch import nn
 
 from clser_bench.errors import MethodError
 from clser_bench.problem import Problem
-from clser_bench.train.adamw import BETAS, EPS, rate_scale
-from clser_bench.train.batches import Feeder, seen, trial_of
+from clser_bench.train.batches import Feeder, part_of, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
-from clser_bench.train.pack import Result, failed, finished
-from clser_bench.train.stack import new_network
-from clser_bench.train.whole import embeddings, refreshed, score_rows
+from clser_bench.train.engine import BETAS, EPS, Result, failed, finished, new_network, rate_scale
+from clser_bench.train.inference import embeddings, refreshed, score_rows
 
 
 def train_one(
@@ -39,11 +37,11 @@ def train_one(
     return finished(loop.scores())
 
 
-Embedded = tuple[torch.Tensor, torch.Tensor]
+Embeddings = tuple[torch.Tensor, torch.Tensor]
 """Embeddings of source and target."""
 
 
-def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embedded, Embedded]:
+def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embeddings, Embeddings]:
     """Embeddings of a trial before and after its training.
 
     Args:
@@ -75,13 +73,13 @@ class _Loop:
         for name, value in self.network.named_parameters():
             self.parts.setdefault(name.partition(".")[0], []).append(value)
         self.optimisers = {part: self._optimiser(part) for part in self.parts}
-        self.feeder = Feeder(method, [problem], [seed], dtype)
+        self.feeder = Feeder([method], [problem], [seed], dtype)
         self.carry: State = {
             k: v.detach().clone() for k, v in method.initial_carry(self.network).items()
         }
 
-    def _optimiser(self, part: str) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
+    def _optimiser(self, part: str) -> torch.optim.Adam:
+        return torch.optim.Adam(
             self.parts[part],
             lr=self.method.learning_rate,
             weight_decay=self.method.weight_decay,
@@ -94,21 +92,19 @@ class _Loop:
         every = self.method.refresh_every
         if every and step % every == 0:
             self.feeder.states = [self._refresh(step)]
-        stacked = self.feeder.batch(step)
-        progress = step / self.method.steps
+        carry = {name: value.unsqueeze(0) for name, value in self.carry.items()}
+        stacked = self.feeder.batch(step, carry)
         for phase in self.phases:
             if phase.active(step, self.method.steps):
-                batch = trial_of(seen(stacked, phase.sees), 0)
-                if not self._run(phase, batch, step, progress):
+                batch = trial_of(part_of(stacked, phase.uses), 0)
+                if not self._run(phase, batch, step):
                     return f"the loss was not finite at step {step}"
         if self.carry:
             with torch.no_grad():
-                self.carry = self.method.update_carry(
-                    self.network, self.carry, trial_of(stacked, 0)
-                )
+                self.carry = self.method.update_carry(self.network, trial_of(stacked, 0))
         return ""
 
-    def _run(self, phase: Phase, batch: Batch, step: int, progress: float) -> bool:
+    def _run(self, phase: Phase, batch: Batch, step: int) -> bool:
         parts = phase.trains or tuple(self.parts)
         if phase.reset_optimiser and step == phase.first(self.method.steps):
             self.optimisers.update({part: self._optimiser(part) for part in parts})
@@ -116,10 +112,10 @@ class _Loop:
             for value in values:
                 value.requires_grad_(name in parts)
         for _ in range(phase.repeat):
-            loss = getattr(self.method, phase.loss)(self.network, batch, self.carry, progress)
+            loss = getattr(self.method, phase.loss)(self.network, batch)
             if not bool(torch.isfinite(loss)):
                 return False
-            self._descend(loss, parts, progress)
+            self._descend(loss, parts, batch.progress)
         return True
 
     def _descend(self, loss: torch.Tensor, parts: tuple[str, ...], progress: float) -> None:
@@ -148,7 +144,7 @@ class _Loop:
     def _call(self, function: Any, *arguments: Any) -> Any:
         return function(self.network, *arguments)
 
-    def embeddings(self) -> Embedded:
+    def embeddings(self) -> Embeddings:
         """Embeddings of source and target as they are now."""
         return embeddings(self.method, self._call, self.problem, carry=self.carry, dtype=self.dtype)
 

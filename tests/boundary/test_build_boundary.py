@@ -14,20 +14,20 @@ from hypothesis import strategies as st
 
 from clser_bench.corpora.model import Corpus
 from clser_bench.problem import AnswerKey, Problem
-from clser_bench.protocol import Protocol, classes_of
+from clser_bench.protocol import Condition, classes_of
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
 TARGET = memory_corpus("T", COUNTS)
-PROTOCOLS = [Protocol(), Protocol(setting="inductive")]
+CONDITIONS = [Condition(), Condition(setting="inductive")]
 
 
 def folds_of(
     source: Corpus,
     target: Corpus,
-    protocol: Protocol,
+    condition: Condition,
     *,
     classes: tuple[str, ...] = CLASSES,
     folder: Path | None = None,
@@ -38,7 +38,7 @@ def folds_of(
         classes=classes,
         shots=5,
         seed=0,
-        protocol=protocol,
+        condition=condition,
         tables=content_tables(folder),
     )
 
@@ -64,35 +64,37 @@ def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
         yield from reached(item, seen)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_permuting_the_target_s_labels_changes_the_key_only(protocol: Protocol, seed: int) -> None:
-    before = folds_of(SOURCE, TARGET, protocol)
-    after = folds_of(SOURCE, permuted(TARGET, CLASSES, seed), protocol)
+def test_permuting_the_target_s_labels_changes_the_key_only(
+    condition: Condition, seed: int
+) -> None:
+    before = folds_of(SOURCE, TARGET, condition)
+    after = folds_of(SOURCE, permuted(TARGET, CLASSES, seed), condition)
     for one, other in zip(before, after, strict=True):
         assert pickle.dumps(one.problem) == pickle.dumps(other.problem)
         assert one.key.names == other.key.names
         assert not np.array_equal(one.key.y, other.key.y)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
-def test_only_the_draw_has_labels(protocol: Protocol) -> None:
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
+def test_only_the_draw_has_labels(condition: Condition) -> None:
     """Five of each class, and the rest of the source without regard to class, in row order."""
-    for fold in folds_of(SOURCE, TARGET, protocol):
+    for fold in folds_of(SOURCE, TARGET, condition):
         problem = fold.problem
         assert np.bincount(problem.labelled.y).tolist() == [5, 5, 5]
         rest = set(np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))) - set(problem.labelled.rows)
         assert problem.unlabelled.tolist() == sorted(rest)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.setting)
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
 def test_nothing_leads_from_the_problem_to_names_speakers_or_answers(
-    protocol: Protocol, tmp_path: Path
+    condition: Condition, tmp_path: Path
 ) -> None:
     secrets = {item.name for item in (*SOURCE.utterances, *TARGET.utterances)}
     secrets |= {item.speaker for item in (*SOURCE.utterances, *TARGET.utterances)}
-    for fold in folds_of(SOURCE, TARGET, protocol, folder=tmp_path):
+    for fold in folds_of(SOURCE, TARGET, condition, folder=tmp_path):
         found = list(reached(fold.problem, {}))
         assert any(value is fold.problem.target.instants for value in found)
         assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in found)
@@ -107,14 +109,14 @@ def test_nothing_leads_from_the_problem_to_names_speakers_or_answers(
 
 def test_the_walk_would_see_a_leak() -> None:
     """The walk of the test above does find a key that hangs on an array's owner."""
-    [fold] = folds_of(SOURCE, TARGET, Protocol())
+    [fold] = folds_of(SOURCE, TARGET, Condition())
     object.__setattr__(fold.problem.source, "hint", [{"deep": fold.key}])
     assert any(isinstance(value, AnswerKey) for value in reached(fold.problem, {}))
 
 
 def test_a_problem_on_disk_travels_light_and_arrives_whole(tmp_path: Path) -> None:
     big = memory_corpus("T", dict.fromkeys(CLASSES, 600))
-    [fold] = folds_of(SOURCE, big, Protocol(), folder=tmp_path)
+    [fold] = folds_of(SOURCE, big, Condition(), folder=tmp_path)
     sent = pickle.dumps(fold.problem)
     assert len(sent) < 200_000
     back = pickle.loads(sent)
@@ -153,7 +155,7 @@ def test_row_and_label_are_independent_though_paths_and_labels_agree() -> None:
     by_path = sorted(corpus.utterances, key=lambda item: item.name)
     assert neighbours(np.array([item.emotion for item in by_path])) > 0.99
     assert_independent(corpus.emotions)
-    [fold] = folds_of(SOURCE, corpus, Protocol())
+    [fold] = folds_of(SOURCE, corpus, Condition())
     assert_independent(fold.key.y)
 
 
@@ -175,9 +177,9 @@ def test_row_and_label_are_independent_on_real_speech(
 def test_permuting_real_labels(read_real: Callable[[str], Corpus]) -> None:
     source, target = read_real("B"), read_real("O")
     classes = classes_of(source.spec, target.spec)
-    for protocol in PROTOCOLS:
-        before = folds_of(source, target, protocol, classes=classes)
-        after = folds_of(source, permuted(target, classes, 0), protocol, classes=classes)
+    for condition in CONDITIONS:
+        before = folds_of(source, target, condition, classes=classes)
+        after = folds_of(source, permuted(target, classes, 0), condition, classes=classes)
         for one, other in zip(before, after, strict=True):
             assert pickle.dumps(one.problem) == pickle.dumps(other.problem)
             assert not np.array_equal(one.key.y, other.key.y)

@@ -17,17 +17,17 @@ from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.cache import concatenated
 from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
-from clser_bench.protocol import Protocol, Shots
-from clser_bench.splits import Fold, Tables, build, draw, hold_out
+from clser_bench.protocol import Condition, Shots
+from clser_bench.splits import Fold, Tables, build, draw, holdout
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
-from tests.problems import random_problem
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
 TARGET = memory_corpus("T", {**COUNTS, "fear": 33})
-RULES = Protocol(setting="held-out")
+RULES = Condition(setting="held-out")
 NAMES = sorted(registry.entries())
 SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
 
@@ -49,7 +49,7 @@ def fold_of(
     tables: Tables, source: Corpus = SOURCE, target: Corpus = TARGET, *, shots: Shots = 10
 ) -> Fold:
     [fold] = build(
-        source, target, classes=CLASSES, shots=shots, seed=0, protocol=RULES, tables=tables
+        source, target, classes=CLASSES, shots=shots, seed=0, condition=RULES, tables=tables
     )
     return fold
 
@@ -184,7 +184,7 @@ def test_nothing_leads_to_names_speakers_or_answers(tables: Tables) -> None:
 def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
     """The target and the method have no say in what is kept back."""
     drawn = draw(SOURCE, classes=CLASSES, shots=10, seed=0)
-    train, kept = hold_out(drawn, source="S", seed=0)
+    train, kept = holdout(drawn, source="S", seed=0)
     for other in (memory_corpus("U", COUNTS), TARGET):
         fold = fold_of(tables, target=other)
         assert fold.problem.labelled.rows.tolist() == train.rows.tolist()
@@ -194,14 +194,14 @@ def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
 
 def held_out_problem() -> Problem:
     """Three classes; the target's table has the source's rows below its own."""
-    problem = random_problem(shots=5)
+    problem = example_problem(shots=5)
     own, other = problem.source, problem.target
     both = Table(
         "both",
         np.concatenate([other.instants, own.instants]),
         np.concatenate([other.summary, own.summary]),
     )
-    train, kept = hold_out(problem.labelled, source="a", seed=0)
+    train, kept = holdout(problem.labelled, source="a", seed=0)
     return replace(
         problem,
         target=both,

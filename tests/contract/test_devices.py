@@ -14,10 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
-from clser_bench.train.adamw import StackedAdamW
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, State, Trained
-from clser_bench.train.pack import _Pack
-from tests.problems import random_problem
+from clser_bench.train.engine import StackedAdam, _Pack
 
 
 def methods() -> list[str]:
@@ -31,7 +30,7 @@ def methods() -> list[str]:
 @pytest.fixture(autouse=True)
 def _on_the_cpu_what_needs_values(monkeypatch: pytest.MonkeyPatch) -> None:
     """The optimiser and the looks at the whole target are torch's and the CPU's business."""
-    monkeypatch.setattr(StackedAdamW, "step", lambda *_: None)
+    monkeypatch.setattr(StackedAdam, "step", lambda *_: None)
     refresh = _Pack._refresh
 
     def on_cpu(self: Any, index: int, step: int) -> State:
@@ -42,11 +41,11 @@ def _on_the_cpu_what_needs_values(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def step_on_meta(method: Trained) -> None:
-    problem = random_problem()
+    problem = example_problem()
     pack = _Pack([method] * 2, [problem] * 2, [0, 1], torch.float32, "meta")
     for step in (0, method.steps // 2, method.steps - 1):
         pack.step(step)
-    assert {part.device.type for part in pack.stack.flat.values()} == {"meta"}
+    assert {part.device.type for part in pack.stack.values.values()} == {"meta"}
     assert {value.device.type for value in pack.carry.values()} <= {"meta"}
 
 
@@ -57,7 +56,7 @@ def test_a_step_stays_on_its_device(name: str) -> None:
 
 def test_a_loss_that_leaves_the_device_is_found() -> None:
     class Leaves(type(registry.create("source-only"))):  # type: ignore[misc]
-        def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+        def loss(self, network: Any, batch: Batch) -> Tensor:
             weight = torch.ones(len(batch.y))
             losses = functional.cross_entropy(network(batch.labelled), batch.y, reduction="none")
             return (losses * weight).mean()

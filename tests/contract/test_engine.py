@@ -15,10 +15,10 @@ from torch.nn import functional
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
-from clser_bench.train.contract import Batch, Described, Phase, Shape, State, Trained
+from clser_bench.train.check import example_problem
+from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
+from clser_bench.train.engine import train_pack
 from clser_bench.train.loop import train_one
-from clser_bench.train.pack import train_pack
-from tests.problems import random_problem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Plain(Trained):
     def network(self, shape: Shape) -> nn.Module:
         return SharedClassifier(shape.d, shape.f, shape.c)
 
-    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def loss(self, network: Any, batch: Batch) -> Tensor:
         return functional.cross_entropy(network(batch.labelled), batch.y) * self.weight
 
 
@@ -52,7 +52,7 @@ class Phased(Plain):
             Phase("apart", trains=("head", "other"), stop=0.5),
             Phase("together", trains=("backbone",), repeat=3, stop=0.5),
             Phase(
-                "entropy", trains=("backbone",), start=0.5, reset_optimiser=True, sees=("target",)
+                "entropy", trains=("backbone",), start=0.5, reset_optimiser=True, uses=("target",)
             ),
         )
 
@@ -60,19 +60,19 @@ class Phased(Plain):
         x = network.embed(batch.target)
         return (network.head(x).softmax(-1) - network.other(x).softmax(-1)).abs().mean()
 
-    def both(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def both(self, network: Any, batch: Batch) -> Tensor:
         x = network.embed(batch.labelled)
         return functional.cross_entropy(network.head(x), batch.y) + functional.cross_entropy(
             network.other(x), batch.y
         )
 
-    def apart(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
-        return self.both(network, batch, carry, progress) - self.weight * self._gap(network, batch)
+    def apart(self, network: Any, batch: Batch) -> Tensor:
+        return self.both(network, batch) - self.weight * self._gap(network, batch)
 
-    def together(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def together(self, network: Any, batch: Batch) -> Tensor:
         return self._gap(network, batch)
 
-    def entropy(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def entropy(self, network: Any, batch: Batch) -> Tensor:
         assert len(batch.y) == len(batch.labelled.summary) == len(batch.source.summary) == 0
         p = network(batch.target).softmax(-1)
         return -(p * p.log()).sum(-1).mean()
@@ -88,20 +88,20 @@ class Teacher(Plain):
     def initial_carry(self, network: Any) -> State:
         return {k: v.clone() for k, v in network.named_parameters()}
 
-    def update_carry(self, network: Any, carry: State, batch: Batch) -> State:
+    def update_carry(self, network: Any, batch: Batch) -> State:
         now = dict(network.named_parameters())
-        return {name: 0.9 * old + 0.1 * now[name] for name, old in carry.items()}
+        return {name: 0.9 * old + 0.1 * now[name] for name, old in batch.carry.items()}
 
     def noise_size(self, shape: Shape) -> int:
         return HIDDEN
 
-    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def loss(self, network: Any, batch: Batch) -> Tensor:
         kept = (batch.noise > -1).to(batch.noise.dtype)
         known = functional.cross_entropy(
             network.head(network.embed(batch.labelled) * kept), batch.y
         )
-        told = functional_call(network, carry, (batch.weak,)).detach().softmax(-1)
-        return known + self.weight * progress * functional.cross_entropy(
+        told = functional_call(network, batch.carry, (batch.weak,)).detach().softmax(-1)
+        return known + self.weight * batch.progress * functional.cross_entropy(
             network(batch.strong), told
         )
 
@@ -114,14 +114,13 @@ class Curriculum(Plain):
     def refresh_every(self) -> int:
         return 3
 
-    def refresh(
-        self, labelled: Described, y: Tensor, target: Described, progress: float, rng: Any
-    ) -> State:
-        assert len(labelled.embedding) == len(y)
-        noise = torch.from_numpy(rng.random(len(target.scores)))
-        return {"label": target.scores.argmax(-1), "weight": noise * (0.5 + progress)}
+    def update_pseudo_labels(self, snapshot: Snapshot) -> State:
+        assert len(snapshot.labelled.embedding) == len(snapshot.y)
+        noise = torch.from_numpy(snapshot.rng.random(len(snapshot.target.scores)))
+        weight = noise * (0.5 + snapshot.progress)
+        return {"label": snapshot.target.scores.argmax(-1), "weight": weight}
 
-    def loss(self, network: Any, batch: Batch, carry: State, progress: float) -> Tensor:
+    def loss(self, network: Any, batch: Batch) -> Tensor:
         known = functional.cross_entropy(network(batch.labelled), batch.y)
         each = functional.cross_entropy(
             network(batch.target), batch.state["label"], reduction="none"
@@ -130,7 +129,7 @@ class Curriculum(Plain):
 
 
 ALL = [Plain, Phased, Teacher, Curriculum]
-PROBLEMS = [random_problem("a"), random_problem("b"), random_problem("b"), random_problem("a")]
+PROBLEMS = [example_problem("a"), example_problem("b"), example_problem("b"), example_problem("a")]
 
 
 def several(kind: type[Plain]) -> list[Plain]:
@@ -160,7 +159,7 @@ def test_a_trial_does_not_depend_on_its_neighbours(kind: type[Plain]) -> None:
 
 
 def test_training_moves_the_scores_and_seeds_differ() -> None:
-    problem = random_problem("a")
+    problem = example_problem("a")
     one = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
     other = train_one(Plain(steps=30, learning_rate=1e-2), problem, 2)
     again = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
@@ -175,7 +174,7 @@ def test_training_moves_the_scores_and_seeds_differ() -> None:
 
 def test_a_diverging_trial_fails_alone() -> None:
     methods = [Plain(), Plain(weight=1e300, learning_rate=1.0), Plain()]
-    problems = [random_problem("a")] * 3
+    problems = [example_problem("a")] * 3
     # 1e300 is finite in float64 and overflows in float32.
     found = train_pack(methods, problems, [1, 2, 1])
     assert "not finite at step 0" in found[1].failure
@@ -193,10 +192,10 @@ def test_phases_are_checked() -> None:
     with pytest.raises(
         SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"
     ):
-        train_one(Wrong(), random_problem(), 1)
+        train_one(Wrong(), example_problem(), 1)
 
 
 def test_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
-    train_pack([Plain(steps=1)] * 2, [random_problem()] * 2, [1, 2])
+    train_pack([Plain(steps=1)] * 2, [example_problem()] * 2, [1, 2])
     assert torch.equal(before, torch.get_rng_state())

@@ -11,9 +11,8 @@ import soundfile
 from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import Audio, content_hash, decode
-from clser_bench.corpora.corrupt import corrupted
-from clser_bench.corpora.corruptions import Corruption
-from clser_bench.corpora.manifest import read_manifest
+from clser_bench.corpora.corrupt import Corruption, corrupted
+from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.extract import feature_table
@@ -32,7 +31,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def corpus(shared: Path) -> Corpus:
     """The first of the corpora."""
     manifest = shared / "corpora" / "manifest.csv"
-    return read_manifest(manifest, cache=shared / "cache", workers=1)[0]
+    corpora = load_corpora(manifests=[manifest], cache=shared / "cache", workers=1)
+    return next(iter(corpora.values()))
 
 
 @pytest.mark.parametrize("name", ["minimal", "egemaps", "encoder"])

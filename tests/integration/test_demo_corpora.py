@@ -16,22 +16,21 @@ from scipy import signal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 
-from clser_bench.corpora.corpus import read_corpus
-from clser_bench.corpora.definitions import corpus_specs, suites
-from clser_bench.corpora.find import find_corpora
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 from clser_bench.demo import demo_corpora
 from clser_bench.demo.takes import takes
 from clser_bench.features.sets import feature_set
 from clser_bench.protocol import classes_of
 
-CODES = suites()["demo"].corpora
+CODES = definitions().suites["demo"].corpora
 
 AGAIN = """
 import hashlib, io, sys, soundfile
-from clser_bench.demo.espeak import synthesise
-from clser_bench.demo.languages import LANGUAGES
-from clser_bench.demo.sound import RATE, record
+from clser_bench.demo.synthesis import synthesise
+from clser_bench.demo.prosody import LANGUAGES
+from clser_bench.demo.synthesis import RATE, record
 from clser_bench.demo.takes import takes
 for language in reversed(LANGUAGES):
     wanted = takes()[language.code][::-11]
@@ -50,16 +49,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def corpora(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
-    specs = {code: corpus_specs()[code] for code in CODES}
-    cache = tmp_path_factory.mktemp("cache")
-    return {
-        code: read_corpus(specs[code], folder, cache=cache, workers=1)
-        for code, folder in find_corpora(place, specs).items()
-    }
+    return load_corpora(place, cache=tmp_path_factory.mktemp("cache"), workers=1)
 
 
 def test_found_and_complete(place: Path, corpora: dict[str, Corpus]) -> None:
-    assert set(find_corpora(place, corpus_specs())) == set(CODES)
+    assert set(locate(place).listings) == set(CODES)
     for code, corpus in corpora.items():
         assert len(corpus.utterances) == sum(corpus.spec.counts.values()) >= 120, code
         assert len(set(corpus.speakers)) == 6
@@ -82,7 +76,7 @@ def test_same_bytes_in_another_process_and_order(place: Path) -> None:
     lines = [line.split() for line in done.stdout.splitlines()]
     assert len(lines) > 40
     for code, name, digest in lines:
-        file = place / corpus_specs()[code].name / name
+        file = place / definitions().corpora[code].name / name
         assert hashlib.sha256(file.read_bytes()).hexdigest() == digest, name
 
 
@@ -103,7 +97,7 @@ def heard(place: Path) -> dict[str, dict[str, np.ndarray]]:
     for code in CODES:
         rows: dict[str, list[tuple[float, ...]]] = {}
         for take in takes()[code]:
-            samples, _ = soundfile.read(place / corpus_specs()[code].name / take.name)
+            samples, _ = soundfile.read(place / definitions().corpora[code].name / take.name)
             level = 10 * np.log10(np.mean(samples**2))
             rows.setdefault(take.emotion, []).append(
                 (level, semitones(samples), len(samples) / 16_000)
@@ -130,13 +124,15 @@ def test_every_pair_is_neither_trivial_nor_hopeless(place: Path) -> None:
     for code in CODES:
         x = []
         for take in takes()[code]:
-            path = place / corpus_specs()[code].name / take.name
+            path = place / definitions().corpora[code].name / take.name
             samples, rate = soundfile.read(path, dtype="float32")
             x.append(acoustic.extract(samples, rate)[1])
         values = np.array(x, dtype=float)
         values = np.clip((values - values.mean(0)) / (values.std(0) + 1e-6), -5, 5)
         tables[code] = values, np.array([take.emotion for take in takes()[code]])
-    scores = {pair: uar(tables, pair.source, pair.target) for pair in suites()["demo"].pairs()}
+    scores = {
+        pair: uar(tables, pair.source, pair.target) for pair in definitions().suites["demo"].pairs()
+    }
     assert min(scores.values()) > 32, scores
     assert max(scores.values()) < 75, scores
     assert np.std(list(scores.values())) > 3
@@ -144,7 +140,7 @@ def test_every_pair_is_neither_trivial_nor_hopeless(place: Path) -> None:
 
 def uar(tables: dict, source: str, target: str) -> float:
     """UAR in percent of logistic regression on all labels of the source."""
-    classes = classes_of(corpus_specs()[source], corpus_specs()[target])
+    classes = classes_of(definitions().corpora[source], definitions().corpora[target])
     (x, y), (test_x, test_y) = tables[source], tables[target]
     use, ask = np.isin(y, classes), np.isin(test_y, classes)
     model = LogisticRegression(C=0.05, class_weight="balanced", max_iter=500).fit(x[use], y[use])

@@ -13,20 +13,20 @@ from clser_bench import registry
 from clser_bench.cli.main import app
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
-from clser_bench.run.config import RunConfig
 from clser_bench.run.embeddings import embeddings
-from clser_bench.run.main import run
+from clser_bench.run.execute import run
 from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
+from clser_bench.train.engine import new_network
 from clser_bench.train.loop import embed
-from clser_bench.train.stack import new_network
 from tests.tiny import write_corpora
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
     monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
-    return RunConfig(
+    return Request(
         manifests=(write_corpora(tmp_path / "corpora", codes="XY"),),
         methods=("source-only",),
         pairs=(Pair("X", "Y"),),
@@ -39,7 +39,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     )
 
 
-def test_before_is_the_new_network_and_after_is_what_scored(config: RunConfig) -> None:
+def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> None:
     source, target = embeddings(config, 0)
     plan = make_plan(config)
     (job,) = plan.jobs(plan.trials[0])
@@ -62,7 +62,7 @@ def test_before_is_the_new_network_and_after_is_what_scored(config: RunConfig) -
     assert [target.corpus.utterances[row].name for row in target.rows] == list(record.names)
 
 
-def test_sere_shows_its_embedding_without_the_summaries(config: RunConfig) -> None:
+def test_sere_shows_its_embedding_without_the_summaries(config: Request) -> None:
     plan = make_plan(config)
     (job,) = plan.jobs(plan.trials[0])
     method = registry.create("sere", {"steps": 2, "embedding": 8})
@@ -71,7 +71,7 @@ def test_sere_shows_its_embedding_without_the_summaries(config: RunConfig) -> No
     torch.testing.assert_close(source.norm(dim=1), torch.ones(len(source)))
 
 
-def test_only_networks_have_embeddings(config: RunConfig) -> None:
+def test_only_networks_have_embeddings(config: Request) -> None:
     import dataclasses
 
     with pytest.raises(SpecError, match="'logistic' has no network"):
@@ -80,7 +80,7 @@ def test_only_networks_have_embeddings(config: RunConfig) -> None:
         embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings=()), 0)
 
 
-def test_the_command_writes_both_pictures(config: RunConfig, tmp_path: Path) -> None:
+def test_the_command_writes_both_pictures(config: Request, tmp_path: Path) -> None:
     words = ["embeddings", "source-only", "--pair", "X->Y", "--shots", "1"]
     places = ["--manifest", str(config.manifests[0]), "--out", str(tmp_path / "figures")]
     done = CliRunner().invoke(app, [*words, *places])

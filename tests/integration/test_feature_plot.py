@@ -38,9 +38,9 @@ def plot(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_two_figures_are_written_and_named(suffix: str, plot, manifest: Path, tmp_path: Path):
-    from clser_bench.corpora.manifest import read_manifest
+    from clser_bench.corpora.locate import load_corpora
 
-    (corpus,) = read_manifest(manifest, cache=tmp_path / "other")
+    (corpus,) = load_corpora(manifests=[manifest], cache=tmp_path / "other").values()
     result = plot(corpus.spec.code, "--by", "speaker", "--out", f"x.{suffix}")
     assert result.exit_code == 0, result.output
     paths = [tmp_path / f"x.{suffix}", tmp_path / f"x-distributions.{suffix}"]

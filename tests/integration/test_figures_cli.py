@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from clser_bench.cli.figures import figures, file_name
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import run
 from tests.drawn import RULES
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     write_corpora(folder / "corpora", codes="XY")
     write_corpora(folder / "four", codes="VWXY", takes=2)
-    write_method(folder / "methods", "near", grid={"weight": (1.0, 10.0)})
+    write_method(folder / "methods", "near", grid=(1.0, 10.0))
     write_method(
         folder / "methods", "far", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
     )
@@ -120,7 +120,7 @@ def test_the_command_of_a_card_makes_the_same_trials(
 ) -> None:
     import shlex
 
-    from clser_bench.store.database import Store
+    from clser_bench.store.sqlite import Store
 
     run("--methods", "near,far", "--normalise", "speaker", "--inductive", "--set", "near.weight=2")
     (command,) = json.loads(call("card").stdout)["commands"]
@@ -324,14 +324,14 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
     config = provenance.narrowed(
-        RunConfig(protocol=Protocol(features=stored)),
+        Request(condition=Condition(features=stored)),
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
         methods=("sere",),
         shots=5,
     )
-    assert config.protocol.features == named
+    assert config.condition.features == named
     assert provenance.is_local(named) == ("./" in named)
 
 
@@ -339,9 +339,9 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     places = {"corpora": Path("/home/ann"), "results": Path("/home/ann/r.sqlite")}
     table = (Pair("B", "C"), Pair("C", "B"))
 
-    def narrowed(suite: str, **options: object) -> RunConfig:
+    def narrowed(suite: str, **options: object) -> Request:
         return provenance.narrowed(
-            RunConfig(**{**places, **options}),  # type: ignore[arg-type]
+            Request(**{**places, **options}),  # type: ignore[arg-type]
             suite=suite,
             pairs=table,
             features="minimal",
@@ -362,7 +362,7 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
 def test_a_method_that_is_set_stays_in_the_request() -> None:
     """Without it the others would stand under another selection."""
     config = provenance.narrowed(
-        RunConfig(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
+        Request(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
         suite="bcro",
         pairs=(),
         features="minimal",

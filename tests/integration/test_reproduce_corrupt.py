@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from clser_bench.cli import cards, main, reproduce, running
 from clser_bench.hashing import digest
 from clser_bench.run import provenance
-from clser_bench.run.config import RunConfig
-from clser_bench.store.database import Store
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
@@ -62,7 +62,8 @@ def made(call: Call, places: tuple[str, ...]) -> Callable[[str], dict]:
     assert done.exit_code == 0, done.output
 
     def card(features: str) -> dict:
-        written = call("card", "--features", features, "--out", "card.json")
+        corruption = features.partition(", target ")[2] or "clean"
+        written = call("card", "--corruption", corruption, "--out", "card.json")
         assert written.exit_code == 0, written.output
         return json.loads(Path("card.json").read_text())
 
@@ -83,7 +84,7 @@ def verdicts(done: Result) -> list[str]:
 
 def conditions(results: Path) -> set[str]:
     with Store(results, create=False) as store:
-        return {record.trial.protocol.features for record in store.records()}
+        return {record.trial.condition.features_label for record in store.records()}
 
 
 def draws(card: dict) -> list[list[float]]:
@@ -120,7 +121,7 @@ def test_the_command_of_the_card_makes_the_same_trials(
         with Store(results, create=False) as store:
             trials = [record.trial for record in store.records()]
         wanted = ("minimal", NOISY)
-        ids.append({trial.id for trial in trials if trial.protocol.features in wanted})
+        ids.append({trial.id for trial in trials if trial.condition.features_label in wanted})
     assert ids[0] == ids[1]
     assert len(ids[0]) == 12
 
@@ -157,7 +158,7 @@ def test_aligned_sets_are_corrupted_again(call: Call, places: tuple[str, ...]) -
     assert done.exit_code == 0, done.output
     (name,) = [name for name in conditions(ORIGINAL) if "clip" in name]
     assert name.endswith(", aligned by anchors, target clip:10")
-    assert call("card", "--features", name, "--out", "card.json").exit_code == 0
+    assert call("card", "--corruption", "clip:10", "--out", "card.json").exit_code == 0
     again = call("reproduce", "card.json", *places)
     assert again.exit_code == 0, again.output
     assert verdicts(again) == ["identical"] * 3
@@ -201,9 +202,9 @@ def test_cards_written_before_there_were_corruptions_are_read(
 
 
 def test_only_the_condition_of_the_table_is_asked_for() -> None:
-    def narrowed(corruption: str) -> RunConfig:
+    def narrowed(corruption: str) -> Request:
         return provenance.narrowed(
-            RunConfig(corruptions=("noise", "clip:3")),
+            Request(corruptions=("noise", "clip:3")),
             suite="bcro",
             pairs=(),
             features="minimal",

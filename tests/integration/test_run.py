@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,21 +17,21 @@ import pytest
 
 from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run import local, main
-from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import Summary, run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
+from clser_bench.run import execute as local
+from clser_bench.run import execute as main
+from clser_bench.run.execute import Summary, run
+from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.request import Request, parse_settings
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.energy import Used
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(**options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(**options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(1,),
@@ -66,12 +67,12 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def records(config: RunConfig) -> list[Record]:
+def records(config: Request) -> list[Record]:
     with Store(config.results, create=False) as store:
         return list(store.records())
 
 
-def csv(config: RunConfig) -> str:
+def csv(config: Request) -> str:
     with Store(config.results, create=False) as store:
         return render(leaderboard(store, intervals=False), "csv")
 
@@ -80,18 +81,18 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     asked = config(methods=("chance", "near"))
     said: list[str] = []
     summary = run(asked, say=said.append)
+    assert re.fullmatch("custom-[0-9a-f]{6}", summary.suite)
     assert summary == Summary(
         results=asked.results,
         suite="custom",
-        selection="default",
-        features="minimal",
+        condition=Condition(suite="custom"),
         planned=24,
         found=0,
         ok=24,
         failed=0,
         not_applicable=0,
     )
-    assert said == ["suite custom: 6 ordered pairs of X Y Z"]
+    assert said == [f"suite {summary.suite}: 6 ordered pairs of X Y Z"]
     near = [r for r in records(asked) if r.trial.method == "near"]
     # the tones of two emotions are far apart, so nearest centroids find nearly all
     assert min(r.metrics.uar for r in near if r.metrics) > 90
@@ -123,7 +124,7 @@ def test_joules_are_stored_where_they_are_asked_for(
     found = {r.trial.seed: r.energy for r in records(asked)}
     assert found == {0: None, 1: None, 2: pytest.approx(12.0)}
     with Store(asked.results) as store:
-        stored = [RunConfig.from_json(r.config, results=asked.results) for r in store.runs()]
+        stored = [Request.from_json(r.config, results=asked.results) for r in store.runs()]
     assert [item.energy for item in stored] == [False, True]
 
 
@@ -191,7 +192,7 @@ def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
 
 
 def test_both_folds_of_the_inductive_setting_make_one_record(config: Config) -> None:
-    asked = config(protocol=Protocol(setting="inductive"), seeds=1)
+    asked = config(condition=Condition(setting="inductive"), seeds=1)
     plan = make_plan(asked)
     folds = [plan.jobs(trial) for trial in plan.trials]
     assert {len(jobs) for jobs in folds} == {2}
@@ -214,7 +215,7 @@ def test_settings_name_themselves_and_are_other_trials(config: Config) -> None:
     run(config())
     asked = config(settings=parse_settings(["near.weight=2"]))
     summary = run(asked)
-    assert (summary.selection, summary.found, summary.ok) == ("given", 0, 12)
+    assert (summary.condition.selection, summary.found, summary.ok) == ("given", 0, 12)
     with Store(asked.results) as store:
         assert {t.rules.selection for t in leaderboard(store)} == {"default", "given"}
 
@@ -239,12 +240,12 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
         ({"methods": ("naer",)}, SpecError, "method 'naer' is unknown; did you mean 'near'"),
         ({"suite": "bcor"}, SpecError, "suite 'bcor' is unknown"),
         ({"shots": (7,)}, CorpusError, "7"),
-        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
+        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom-"),
         ({"suite": "bcro"}, CorpusError, "missing: EMO-DB"),
         ({"settings": (("near", (("weight", 11.0),)),)}, SpecError, "weight=11.0: allowed is"),
         ({"settings": (("near", (("wieght", 1.0),)),)}, SpecError, "did you mean 'weight'"),
         ({"settings": (("dann", (("steps", 1),)),)}, SpecError, "not among the methods"),
-        ({"protocol": Protocol(features="acustic")}, ClserError, "acustic"),
+        ({"condition": Condition(features="acustic")}, ClserError, "acustic"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
@@ -311,7 +312,7 @@ def test_the_demo_runs_where_no_corpora_are_named(
 
 
 def test_what_is_sent_holds_no_answer(config: Config) -> None:
-    plan = make_plan(config(methods=("near",), protocol=Protocol(setting="inductive")))
+    plan = make_plan(config(methods=("near",), condition=Condition(setting="inductive")))
     open_ids = {trial.id for trial in plan.trials}
     packs = plan.packs(
         open_ids=open_ids, failed_ids=(), grouping=(lambda job: job.method, lambda _: 64)

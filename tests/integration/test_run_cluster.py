@@ -13,21 +13,21 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
+from clser_bench.run.execute import run
+from clser_bench.run.request import Request
 from clser_bench.run.where import where
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 SEEDS = 40
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
     """Eight packs of ten trials, some two seconds each."""
     write_method(tmp_path / "methods", "slow", body="import time; time.sleep(0.2)")
     monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
-    return RunConfig(
+    return Request(
         manifests=(write_corpora(tmp_path / "corpora", codes="XY"),),
         methods=("slow", "source-only"),
         shots=(1,),
@@ -52,12 +52,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         made.shutdown()
 
 
-def tables(config: RunConfig) -> str:
+def tables(config: Request) -> str:
     with Store(config.results, create=False) as store:
         return render(leaderboard(store), "csv")
 
 
-def local(asked: RunConfig, folder: Path) -> RunConfig:
+def local(asked: Request, folder: Path) -> Request:
     return dataclasses.replace(
         asked, results=folder / "local.sqlite", scheduler="local", ray_address="", workers=1
     )
@@ -66,7 +66,7 @@ def local(asked: RunConfig, folder: Path) -> RunConfig:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Ray's own files and processes
 def test_a_node_dies_and_the_table_is_the_same(
-    asked: RunConfig, cluster: Any, tmp_path: Path
+    asked: Request, cluster: Any, tmp_path: Path
 ) -> None:
     made, nodes = cluster
     asked = dataclasses.replace(asked, ray_address=made.address)
@@ -99,7 +99,7 @@ def test_a_node_dies_and_the_table_is_the_same(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_features_travel_where_a_node_does_not_see_the_cache(
-    asked: RunConfig, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Request, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from clser_bench.run.ray_tune import shipping
 
@@ -121,7 +121,7 @@ def test_features_travel_where_a_node_does_not_see_the_cache(
         ("head", r"head: write HOST:PORT"),
     ],
 )
-def test_no_cluster_there(asked: RunConfig, address: str, said: str) -> None:
+def test_no_cluster_there(asked: Request, address: str, said: str) -> None:
     config = dataclasses.replace(
         asked, ray_address=address, methods=("source-only",), settings=(), seeds=2
     )
@@ -129,7 +129,7 @@ def test_no_cluster_there(asked: RunConfig, address: str, said: str) -> None:
         run(config)
 
 
-def test_no_gpu_there(asked: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu_there(asked: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -17,26 +17,25 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli import running
 from clser_bench.cli.robustness import scales
-from clser_bench.corpora.corruptions import Corruption
+from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.features.align import aligned
-from clser_bench.features.languages import resolve_feature_sets
+from clser_bench.features.aligned import aligned
+from clser_bench.features.languages import hear
 from clser_bench.features.normalise import normalised
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.report.robustness import robustness
-from clser_bench.run import local
+from clser_bench.run import execute as local
 from clser_bench.run.choice import choose
-from clser_bench.run.config import RunConfig
 from clser_bench.run.corpora import Read, read
-from clser_bench.run.main import run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import Plan, make_plan
+from clser_bench.run.execute import run
+from clser_bench.run.plan import Pack, Plan, make_plan
+from clser_bench.run.request import Request
 from clser_bench.run.sides import Sides
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 BURIED = Corruption("noise", -20)
 
 
@@ -54,8 +53,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(**options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(**options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(1,),
@@ -96,7 +95,7 @@ def test_the_source_stays_and_each_corruption_makes_another_target(config: Confi
     for pair in facts(clean):
         assert len({facts(plan)[pair][0] for plan in plans}) == 1
         assert len({facts(plan)[pair][1] for plan in plans}) == len(plans)
-    assert [plan.protocol.features for plan in plans] == [
+    assert [plan.condition.features_label for plan in plans] == [
         "minimal",
         "minimal, target noise:20",
         "minimal, target noise:0",
@@ -110,11 +109,13 @@ def test_the_clean_condition_is_the_run_without_corruptions(config: Config, tmp_
     told = Told()
     both = run(config(corruptions=("noise:-20",)), progress=told)
     assert (both.planned, both.found, both.ok) == (2 * alone.planned, alone.planned, 2 * alone.ok)
-    assert both.features == "minimal"
+    assert both.condition.features_label == "minimal"
     with Store(config().results) as store:
         records = list(store.records())
     clean = {trial.id for trial in make_plan(config()).trials}
-    named = {record.trial.protocol.features for record in records if record.trial.id not in clean}
+    named = {
+        record.trial.condition.features_label for record in records if record.trial.id not in clean
+    }
     assert len(clean & {record.trial.id for record in records}) == alone.planned
     assert named == {"minimal, target noise:-20"}
     assert run(config(corruptions=("noise:-20",))).found == both.planned
@@ -151,12 +152,10 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config: Config) -> N
     assert change.estimate == pytest.approx(severe - clean)
 
 
-def read_all(config: RunConfig, cache: Path, corruption: Corruption | None) -> Read:
+def read_all(config: Request, cache: Path, corruption: Corruption | None) -> Read:
     told = Told()
     choice = choose(config, cache=cache, progress=told)
-    heard = resolve_feature_sets(
-        config.protocol.features, {code: choice.spec(code) for code in choice.known}
-    )
+    heard = hear(config.condition.features, {code: choice.spec(code) for code in choice.known})
     return read(choice, config, heard, cache=cache, progress=told, corruption=corruption)
 
 
@@ -164,10 +163,10 @@ def read_all(config: RunConfig, cache: Path, corruption: Corruption | None) -> R
 def test_a_corrupted_target_has_statistics_of_its_own_or_the_clean_source_s(
     config: Config, shared: Path, how: str
 ) -> None:
-    asked = config(protocol=Protocol(normalisation=how))  # type: ignore[arg-type]
+    asked = config(condition=Condition(normalisation=how))  # type: ignore[arg-type]
     have = read_all(asked, shared / "cache", BURIED)
     source, target = have.corpora["X"], have.corpora["Y"]
-    _, second = Sides(have, asked.protocol, align="anchors")(source, target)
+    _, second = Sides(have, asked.condition, align="anchors")(source, target)
     raw = np.asarray(have.targets["Y"].summary, np.float64)
     known = np.asarray(have.tables["X"].summary, np.float64) if how == "source" else raw
     wanted = ((raw - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)).clip(-5, 5)
@@ -176,14 +175,12 @@ def test_a_corrupted_target_has_statistics_of_its_own_or_the_clean_source_s(
 
 def test_anchors_of_a_corrupted_target_are_corrupted(config: Config, shared: Path) -> None:
     asked = config(
-        protocol=Protocol(features="set:X=mel,Y=prosody,Z=mel"),
+        condition=Condition(features="set:X=mel,Y=prosody,Z=mel"),
         pairs=(Pair("X", "Y"), Pair("Z", "Y")),
     )
     clean = read_all(asked, shared / "cache", None)
     have = read_all(asked, shared / "cache", BURIED)
-    assert {c: t.key for c, t in clean.target_anchors.items()} == {
-        c: t.key for c, t in clean.anchors.items()
-    }
+    assert clean.target_anchors is clean.anchors
     assert clean.targets is clean.tables
     assert set(have.targets) == set(have.target_anchors) == {"Y"}
     assert {code: table.key for code, table in have.tables.items()} == {
@@ -209,16 +206,16 @@ def test_anchors_of_a_corrupted_target_are_corrupted(config: Config, shared: Pat
         cache=have.cache,
         anchors=(anchors[0], anchors[1]),
     )
-    sides = Sides(have, asked.protocol, align="anchors")
+    sides = Sides(have, asked.condition, align="anchors")
     found = sides(have.corpora["X"], have.corpora["Y"])
     assert [table.key for table in found] == [table.key for table in wanted]
     summary = run(dataclasses.replace(asked, corruptions=(BURIED.name,)))
     assert summary.ok == summary.planned == 8
     with Store(asked.results) as store:
-        names = {record.trial.protocol.features for record in store.records()}
-    assert len(names) == 2
-    assert {name.removeprefix(summary.features) for name in names} == {"", ", target noise:-20"}
-    assert summary.features.endswith(", aligned by anchors")
+        found = {record.trial.condition for record in store.records()}
+    assert {item.features for item in found} == {summary.condition.features}
+    assert {item.corruption for item in found} == {"", "noise:-20"}
+    assert {item.alignment for item in found} == {"anchors"}
 
 
 def test_an_interrupted_run_goes_on_with_its_corruptions(
@@ -243,7 +240,7 @@ def test_an_interrupted_run_goes_on_with_its_corruptions(
     monkeypatch.setattr(local, "run_packs", whole)
     with Store(asked.results) as store:
         stored = store.runs()[-1].config
-    repeated = RunConfig.from_json(stored, results=asked.results)
+    repeated = Request.from_json(stored, results=asked.results)
     assert repeated.corruptions == asked.corruptions
     second = run(repeated)
     assert (second.found, second.ok) == (first.ok, 20)
@@ -259,25 +256,25 @@ def test_an_interrupted_run_goes_on_with_its_corruptions(
 def test_options_of_older_files_have_no_corruption(config: Config) -> None:
     stored = config().as_json()
     del stored["corruptions"]
-    assert RunConfig.from_json(stored, results=config().results) == config()
+    assert Request.from_json(stored, results=config().results) == config()
 
 
 def test_points_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:
     write_corpora(tmp_path / "four", codes="WXYZ", takes=2)
-    write_method(tmp_path / "methods", "tuned", grid={"weight": (1.0, 10.0)})
+    write_method(tmp_path / "methods", "tuned", grid=(1.0, 10.0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
         asked = config(
             methods=("tuned",),
             manifests=(tmp_path / "four" / "manifest.csv",),
-            protocol=Protocol(selection="other-pairs"),
+            condition=Condition(selection="other-pairs"),
             seeds=1,
             corruptions=("noise:0",),
         )
         summary = run(asked)
     assert summary.ok == summary.planned
     with Store(asked.results) as store:
-        (found,) = robustness(store, scales(), selection="other-pairs", resamples=50)
+        (found,) = robustness(store, scales(), wanted={"selection": "other-pairs"}, resamples=50)
     assert [point.cell.n for point in found.curves[0].points] == [1, 1]
 
 

@@ -13,16 +13,16 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Value
-from clser_bench.protocol import Protocol
+from clser_bench.protocol import Condition
 from clser_bench.report.tables import leaderboard
-from clser_bench.run import main
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
+from clser_bench.run import execute as main
+from clser_bench.run.execute import run
+from clser_bench.run.request import Request
 from clser_bench.run.sweep import measures
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 Chosen = dict[tuple[str, int], Value]
 
 
@@ -30,7 +30,7 @@ Chosen = dict[tuple[str, int], Value]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("criteria")
     write_corpora(folder / "corpora", codes="WX", takes=12)
-    write_method(folder / "methods", "near", grid={"weight": (0.0, 1.0, 10.0)})
+    write_method(folder / "methods", "near", grid=(0.0, 1.0, 10.0))
     return folder
 
 
@@ -39,13 +39,13 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(selection: str, **options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(selection: str, **options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(2,),
             seeds=2,
-            protocol=Protocol(selection=selection),
+            condition=Condition(selection=selection),
             results=tmp_path / "results.sqlite",
             scheduler="local",
             workers=1,
@@ -55,10 +55,14 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def chosen(config: RunConfig) -> Chosen:
+def chosen(config: Request) -> Chosen:
     """The weight of each pair and draw in the latest plan of the selection."""
     with Store(config.results, create=False) as store:
-        (part,) = [item for item in store.slices() if item.selection == config.protocol.selection]
+        (part,) = [
+            item
+            for item in store.slices()
+            if item.condition.selection == config.condition.selection and not item.candidate
+        ]
         (last,) = [item for item in store.runs() if item.id == part.run]
         ids = set(store.planned_ids(last.id))
         return {
@@ -67,11 +71,11 @@ def chosen(config: RunConfig) -> Chosen:
         }
 
 
-def every_point(config: RunConfig, setting: str) -> dict[tuple[str, int], dict[Value, Any]]:
+def every_point(config: Request, setting: str) -> dict[tuple[str, int], dict[Value, Any]]:
     found: dict[tuple[str, int], dict[Value, Any]] = defaultdict(dict)
     with Store(config.results, create=False) as store:
         for r in store.records(status="ok"):
-            if r.trial.protocol.setting == setting:
+            if r.trial.condition.setting == setting:
                 place = (str(r.trial.pair), r.trial.seed)
                 found[place][dict(r.trial.parameters)["weight"]] = r
     return found
@@ -116,7 +120,7 @@ def test_a_target_label_has_no_say(
 
     def made(*arguments: Any, **options: Any) -> Any:
         plan = true(*arguments, **options)
-        if plan.protocol.setting == "held-out":
+        if plan.condition.setting == "held-out":
             return plan
 
         def folds(trial: Any) -> Any:

@@ -10,14 +10,14 @@ from signals import voice
 from tiny_encoders import save_tiny
 
 from clser_bench.errors import FeatureError
-from clser_bench.protocol import Protocol
+from clser_bench.protocol import Condition
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
+from clser_bench.run.execute import run
 from clser_bench.run.plan import make_plan
-from clser_bench.store.database import Store
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
 
-Config = Callable[..., RunConfig]
+Config = Callable[..., Request]
 RATE = 16_000
 
 
@@ -26,11 +26,11 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two corpora, of German and Italian: two emotions that differ in pitch and loudness."""
     folder = tmp_path_factory.mktemp("speech")
     lines = ["path,speaker,emotion,language,corpus"]
-    for corpus, language in (("X", "de"), ("Y", "it")):
+    for corpus, language, gain in (("X", "de", 1.0), ("Y", "it", 0.98)):
         for number in range(24):
             emotion = ("anger", "sadness")[number % 2]
             loud = {"anger": 0.8, "sadness": 0.2}[emotion]
-            sound = loud * voice((220 if loud > 0.5 else 110) + number, 0.25 + 0.01 * number)
+            sound = gain * loud * voice((220 if loud > 0.5 else 110) + number, 0.25 + 0.01 * number)
             path = folder / f"{corpus}{number}.wav"
             soundfile.write(path, np.clip(sound, -1, 1), RATE)
             lines.append(f"{path.name},{corpus}{number % 4 // 2},{emotion},{language},{corpus}")
@@ -43,24 +43,24 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
 
-    def make(features: str, align: str = "anchors", **more: object) -> RunConfig:
+    def make(features: str, align: str = "anchors", **more: object) -> Request:
         values: dict[str, object] = {
             "manifests": (manifest,),
             "methods": ("chance", "logistic", "source-only", "sere"),
             "shots": (5,),
             "seeds": 1,
-            "protocol": Protocol(features=features),
+            "condition": Condition(features=features),
             "align": align,
             "results": tmp_path / "r.sqlite",
             "scheduler": "local",
             **more,
         }
-        return RunConfig(**values)  # type: ignore[arg-type]
+        return Request(**values)  # type: ignore[arg-type]
 
     return make
 
 
-def uars(config: RunConfig) -> dict[str, list[float]]:
+def uars(config: Request) -> dict[str, list[float]]:
     with Store(config.results, create=False) as store:
         records = list(store.records())
     found: dict[str, list[float]] = {}
@@ -75,7 +75,7 @@ def test_every_kind_of_method_learns_across_sets_of_unequal_size(align: str, con
     asked = config("set:de=acoustic,it=prosody", align)
     summary = run(asked)
     assert (summary.failed, summary.not_applicable) == (0, 0)
-    assert summary.features == f"set:[de=acoustic,it=prosody], aligned by {align}"
+    assert summary.condition.features_label == f"set:[de=acoustic,it=prosody], aligned by {align}"
     found = uars(asked)
     for method in ("logistic", "source-only", "sere"):
         assert min(found[method]) > 90, method
@@ -101,7 +101,7 @@ def test_what_cannot_be_aligned_is_a_hole_with_its_reason(
 def test_sets_that_are_the_same_are_left_as_they_are(config: Config):
     plain = make_plan(config("acoustic"))
     same = make_plan(config("set:*=acoustic"))
-    assert same.protocol.features == "set:[de=acoustic,it=acoustic]"
+    assert same.condition.features == "set:[de=acoustic,it=acoustic]"
     keys = [(t.source_key, t.target_key) for t in plain.trials]
     assert [(t.source_key, t.target_key) for t in same.trials] == keys
 
@@ -112,10 +112,10 @@ def test_the_revision_of_an_encoder_stands_in_every_record(config: Config, tmp_p
     summary = run(asked)
     assert summary.failed == 0
     with Store(asked.results, create=False) as store:
-        names = {record.trial.protocol.features for record in store.records()}
-        text = render(leaderboard(store, features=summary.features), "md")
+        names = {record.trial.condition.features_label for record in store.records()}
+        text = render(leaderboard(store, wanted={"features": summary.condition.features}), "md")
     (name,) = names
-    assert name == summary.features
+    assert name == summary.condition.features_label
     assert name.startswith("set:[de=hf:hubert-base@")
     assert name.endswith(":layer=2,it=mfcc], aligned by anchors")
     assert str(tmp_path) not in name
@@ -124,8 +124,8 @@ def test_the_revision_of_an_encoder_stands_in_every_record(config: Config, tmp_p
 
 def test_only_what_may_be_looked_at_is_looked_at(config: Config):
     """In the inductive setting a half's table does not depend on the other half's utterances."""
-    protocol = Protocol(features="set:de=acoustic,it=prosody", setting="inductive")
-    plan = make_plan(config("acoustic", protocol=protocol, methods=("logistic",)))
+    condition = Condition(features="set:de=acoustic,it=prosody", setting="inductive")
+    plan = make_plan(config("acoustic", condition=condition, methods=("logistic",)))
     first, second = plan.folds(plan.trials[0])
     assert first.problem.target.key != second.problem.target.key
     assert first.problem.source.key != second.problem.source.key

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from clser_bench.protocol import Pair
-from clser_bench.run.config import RunConfig
-from clser_bench.run.main import run
-from clser_bench.store.database import Store
+from clser_bench.run.execute import run
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 
@@ -28,7 +28,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     home.mkdir()
     place.mkdir()
     monkeypatch.setenv("CLSER_METHODS", str(methods))
-    asked = RunConfig(
+    asked = Request(
         manifests=(manifest,),
         methods=("near", "source-only"),
         shots=(1,),
@@ -76,7 +76,7 @@ def test_two_runs_by_ray_in_one_process(tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "corpora", codes="XY")
     for seeds in (5, 10):
         summary = run(
-            RunConfig(
+            Request(
                 manifests=(manifest,),
                 methods=("chance",),
                 shots=(1,),

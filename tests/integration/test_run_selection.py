@@ -14,22 +14,23 @@ import pytest
 
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.tables import leaderboard, render
-from clser_bench.run import local, main, select
-from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import run, run_points
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import make_plan
+from clser_bench.run import execute as local
+from clser_bench.run import execute as main
+from clser_bench.run import select
+from clser_bench.run.execute import run, run_configurations
+from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.request import Request, parse_settings
 from clser_bench.run.work import left
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
-Config = Callable[..., RunConfig]
-OTHER_PAIRS = Protocol(selection="other-pairs")
-GRID = {"weight": (0.0, 1.0, 10.0)}
+Config = Callable[..., Request]
+OTHER_PAIRS = Condition(selection="other-pairs")
+GRID = (0.0, 1.0, 10.0)
 FAILS = "if self.weight == 10.0 and os.environ.get('FAIL'): raise RuntimeError('told to')"
 
 
@@ -49,8 +50,8 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
 
-    def make(**options: Any) -> RunConfig:
-        usual = RunConfig(
+    def make(**options: Any) -> Request:
+        usual = Request(
             manifests=(shared / "corpora" / "manifest.csv",),
             methods=("near",),
             shots=(1,),
@@ -65,12 +66,12 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def records(config: RunConfig, method: str) -> list[Record]:
+def records(config: Request, method: str) -> list[Record]:
     with Store(config.results, create=False) as store:
         return [record for record in store.records() if record.trial.method == method]
 
 
-def tables(config: RunConfig, **options: Any) -> dict[str, LeaderboardTable]:
+def tables(config: Request, **options: Any) -> dict[str, LeaderboardTable]:
     with Store(config.results, create=False) as store:
         made = leaderboard(store, intervals=False, **options)
     return {table.rules.selection: table for table in made}
@@ -105,13 +106,13 @@ def test_every_point_runs_and_the_table_holds_the_chosen(config: Config) -> None
 
 
 def test_nothing_is_computed_twice(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(config(protocol=Protocol()))
+    first = run(config(protocol=Condition()))
     summary = run(config())
     assert (first.ok, summary.found, summary.planned) == (24, 24, 72)
     text = {name: render([table], "csv") for name, table in tables(config()).items()}
     monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
     assert run(config()).found == 72
-    assert run(config(protocol=Protocol())).found == 24
+    assert run(config(protocol=Condition())).found == 24
     assert {name: render([table], "csv") for name, table in tables(config()).items()} == text
     assert set(text) == {"default", "other-pairs"}
 
@@ -121,7 +122,7 @@ def test_resume_repeats_the_selection(config: Config) -> None:
     with Store(config().results) as store:
         stored = store.runs()[-1].config
         assert store.progress().planned == 72
-    again = RunConfig.from_json(json.loads(json.dumps(stored)), results=config().results)
+    again = Request.from_json(json.loads(json.dumps(stored)), results=config().results)
     assert again == config()
     assert run(again).found == 72
 
@@ -170,7 +171,7 @@ def test_what_is_set_is_fixed_and_leaves_the_grid(config: Config) -> None:
 
 def test_a_selection_needs_four_corpora(config: Config, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "three", codes="XYZ", takes=1)
-    with pytest.raises(SpecError, match="suite custom has none here: a suite needs four corpora"):
+    with pytest.raises(SpecError, match=r"suite custom-\w+ has none here: a suite needs four corp"):
         run(config(manifests=(manifest,)))
     with pytest.raises(SpecError, match="leave --pairs out"):
         run(config(pairs=(Pair("W", "X"),)))
@@ -179,7 +180,7 @@ def test_a_selection_needs_four_corpora(config: Config, tmp_path: Path) -> None:
 
 def test_points_share_no_pack_and_leave_packs_as_they_are(config: Config, tmp_path: Path) -> None:
     with Store(tmp_path / "empty.sqlite") as store:
-        default = left([make_plan(config(protocol=Protocol()))], store).packs
+        default = left([make_plan(config(protocol=Condition()))], store).packs
         every = left([make_plan(config())], store).packs
     assert {pack.name for pack in default} < {pack.name for pack in every}
     assert all(len({job.parameters for job in pack.jobs}) == 1 for pack in every)
@@ -189,12 +190,12 @@ def test_every_point_under_several_rules_at_once(config: Config) -> None:
     asked = [
         config(
             methods=("near", "fixed", "chance", "target-oracle"),
-            protocol=Protocol(normalisation=how),
+            protocol=Condition(normalisation=how),
             seeds=1,
         )
         for how in ("corpus", "speaker")
     ]
-    plans = run_points(asked)
+    plans = run_configurations(asked)
     assert [len(plan.trials) for plan in plans] == [36, 36]
     assert {t.method for plan in plans for t in plan.trials} == {"near"}
     with Store(asked[0].results) as store:
@@ -204,7 +205,7 @@ def test_every_point_under_several_rules_at_once(config: Config) -> None:
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
 def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> None:
-    rules = Protocol(setting=setting)  # type: ignore[arg-type]
+    rules = Condition(setting=setting)  # type: ignore[arg-type]
     asked = config(methods=("target-oracle", "near"), protocol=rules, shots=(1, 2))
     assert run(asked).ok == 48 + 24
     found = records(asked, "target-oracle")
@@ -218,13 +219,13 @@ def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> 
 
 
 def test_an_imbalanced_target_has_an_oracle_a_draw(config: Config) -> None:
-    rules = Protocol(prior="dirichlet:1")
+    rules = Condition(prior="dirichlet:1")
     plan = make_plan(config(methods=("target-oracle",), protocol=rules))
     assert sorted({t.seed for t in plan.trials}) == [0, 1]
 
 
 def test_no_answer_of_the_oracle_travels(config: Config, tmp_path: Path) -> None:
-    plan = make_plan(config(methods=("target-oracle", "near"), protocol=Protocol()))
+    plan = make_plan(config(methods=("target-oracle", "near"), protocol=Condition()))
     with Store(tmp_path / "empty.sqlite") as store:
         work = left([plan], store)
     assert {job.method for pack in work.packs for job in pack.jobs} == {"near"}
@@ -234,7 +235,7 @@ def test_no_answer_of_the_oracle_travels(config: Config, tmp_path: Path) -> None
 def test_a_poisoned_key_changes_the_oracle_only(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = config(methods=("near", "target-oracle"), protocol=Protocol())
+    asked = config(methods=("near", "target-oracle"), protocol=Condition())
     run(asked)
     poisoned = dataclasses.replace(asked, results=tmp_path / "poisoned.sqlite")
     true = main.make_plan
@@ -263,7 +264,7 @@ def test_a_poisoned_key_changes_the_oracle_only(
 
 def test_too_many_shots_are_told_before_the_oracle_runs(config: Config) -> None:
     with pytest.raises(CorpusError, match="7"):
-        run(config(methods=("target-oracle",), protocol=Protocol(), shots=(7,)))
+        run(config(methods=("target-oracle",), protocol=Condition(), shots=(7,)))
     with Store(config().results) as store:
         assert store.runs() == ()
 
@@ -282,5 +283,5 @@ def test_a_routine_that_breaks_is_a_failure(
         raise MemoryError("no more")
 
     monkeypatch.setattr("clser_bench.scoring.oracle.target_oracle", broken)
-    assert run(config(methods=("target-oracle",), protocol=Protocol())).failed == 12
+    assert run(config(methods=("target-oracle",), protocol=Condition())).failed == 12
     assert "MemoryError: no more" in records(config(), "target-oracle")[0].reason

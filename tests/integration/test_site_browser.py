@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from clser_bench.report.comparison import compare
 from clser_bench.report.comparison_text import layouts
+from clser_bench.report.crossed_comparison import compare
 from clser_bench.report.site.build import Attached, build_site
 from clser_bench.report.site.cards import MethodText
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run
 from tests.chromium import open_browser
 

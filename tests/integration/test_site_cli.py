@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from clser_bench.cli import main
 from clser_bench.report.card_reading import read_card
-from clser_bench.run.config import RunConfig
-from clser_bench.store.database import Store
+from clser_bench.run.request import Request
+from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS, run
 
 HOSTILE = "<script>alert(1)</script>"
@@ -48,7 +48,7 @@ def results(tmp_path_factory):
     file = tmp_path_factory.mktemp("results") / "clser.sqlite"
     with Store(file) as store:
         trials = run(store, METHODS, shots=5)
-        config = RunConfig(suite="bc", methods=tuple(METHODS), seeds=2).as_json()
+        config = Request(suite="bc", methods=tuple(METHODS), seeds=2).as_json()
         store.plan("bc", trials, pairs=PAIRS, config=config)
         run(store, {"logistic": 12}, shots=1)
     return file

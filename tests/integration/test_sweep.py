@@ -14,21 +14,20 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome
-from clser_bench.protocol import Pair, Protocol
-from clser_bench.run import local, work
-from clser_bench.run.config import RunConfig, parse_settings
-from clser_bench.run.main import run
-from clser_bench.run.packs import Pack
-from clser_bench.run.plan import make_plan
-from clser_bench.run.sweep import main
-from clser_bench.run.sweep.main import Request, sweep
-from clser_bench.run.sweep.objectives import OBJECTIVES
-from clser_bench.run.sweep.search import new_search
-from clser_bench.run.sweep.space import read_space
+from clser_bench.protocol import Condition, Pair
+from clser_bench.run import execute as local
+from clser_bench.run import sweep as main
+from clser_bench.run import work
+from clser_bench.run.execute import run
+from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.request import Request, parse_settings
+from clser_bench.run.samplers import new_search
+from clser_bench.run.selection import OBJECTIVES
+from clser_bench.run.sweep import Request, sweep
 from clser_bench.run.work import Work
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from clser_bench.swept import Swept
+from clser_bench.store.sqlite import Store
+from clser_bench.sweeps import SweepResult, read_space
 from tests.tiny import write_corpora
 
 LEAN = '''"""Scores that lean to a class."""
@@ -40,7 +39,6 @@ from clser_bench.hyperparameters import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Lean(Fitted):
     """Scores that lean to a class."""
     deterministic = {deterministic}
@@ -90,16 +88,16 @@ def make(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         manifest: Path | None = None,
         shots: int | str = 2,
         seeds: int = 2,
-        protocol: Protocol | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Request:
-        config = RunConfig(
+        config = Request(
             manifests=(manifest or shared / "corpora" / "manifest.csv",),
             pairs=(PAIR,),
             methods=(method,),
             shots=(shots,),  # type: ignore[arg-type]
             seeds=seeds,
-            protocol=protocol or Protocol(),
+            condition=condition or Condition(),
             results=tmp_path / f"{results}.sqlite",
             scheduler="local",
             workers=1,
@@ -436,11 +434,11 @@ def test_labels_kept_back_are_a_setting_of_their_own(make: Make) -> None:
     request = make(shots=10, objective="source-accuracy", samples=2)
     sweep(request)
     held = {record.trial.id: record for record in records(request)}
-    assert {r.trial.protocol.setting for r in held.values()} == {"held-out"}
+    assert {r.trial.condition.setting for r in held.values()} == {"held-out"}
     assert {len(r.y) for r in held.values()} == {2 * 2}
     sweep(dataclasses.replace(request, objective="entropy"))
     more = [r for r in records(request) if r.trial.id not in held]
-    assert {r.trial.protocol.setting for r in more} == {"transductive"}
+    assert {r.trial.condition.setting for r in more} == {"transductive"}
     assert {len(r.y) for r in more} == {24}
 
 
@@ -448,9 +446,11 @@ def test_labels_kept_back_are_a_setting_of_their_own(make: Make) -> None:
 def test_the_target_s_table_has_the_source_s_rows_below(make: Make, how: str) -> None:
     """As methods get them: either side as in the usual setting, one below the other."""
     config = make(shots=10, seeds=1).config
-    rules = Protocol(normalisation=how)  # type: ignore[arg-type]
+    rules = Condition(normalisation=how)  # type: ignore[arg-type]
     plain, held = (
-        make_plan(dataclasses.replace(config, protocol=dataclasses.replace(rules, setting=setting)))
+        make_plan(
+            dataclasses.replace(config, condition=dataclasses.replace(rules, setting=setting))
+        )
         for setting in ("transductive", "held-out")
     )
     (one,), (other,) = plain.folds(plain.trials[0]), held.folds(held.trials[0])
@@ -470,15 +470,16 @@ def _names(names: Sequence[str]) -> list[str]:
 
 
 def test_the_inductive_setting_is_swept_too(make: Make) -> None:
-    request = make(protocol=Protocol(setting="inductive"), samples=2)
+    request = make(condition=Condition(setting="inductive"), samples=2)
     assert len(sweep(request).points) == 3
-    assert {record.trial.protocol.setting for record in records(request)} == {"inductive"}
+    assert {record.trial.condition.setting for record in records(request)} == {"inductive"}
 
 
 def test_the_result_says_what_was_asked(make: Make) -> None:
-    swept: Swept = sweep(make(samples=2, command="the command"))
+    swept: SweepResult = sweep(make(samples=2, command="the command"))
     assert (swept.method, swept.objective, swept.unit) == ("lean", "entropy", "nats")
-    assert (swept.suite, swept.pairs, swept.shots, swept.seeds) == ("custom", 1, "2", 2)
+    assert swept.suite.startswith("custom-")
+    assert (swept.pairs, swept.shots, swept.seeds) == (1, "2", 2)
     assert (swept.features, swept.normalisation) == ("minimal", "corpus")
     assert (swept.search, swept.command) == ("sobol", "the command")
 

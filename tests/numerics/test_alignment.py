@@ -8,8 +8,8 @@ from sklearn.decomposition import PCA
 
 from clser_bench import registry
 from clser_bench.nn.alignment import principal_axes
-from clser_bench.train.stack import new_network
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
+from clser_bench.train.engine import new_network
 
 
 def test_principal_axes_equal_scikit_learn_up_to_sign() -> None:
@@ -42,7 +42,7 @@ def test_more_axes_than_values_are_zero_rows() -> None:
 
 def test_sere_starts_as_an_isometry_of_the_principal_space() -> None:
     """With as many values as inputs, inner products of mean instants and summaries are kept."""
-    problem = random_problem(d=3, f=5)
+    problem = example_problem(d=3, f=5)
     method = registry.create("sere", {"embedding": 8, "whitening": 0.0, "dynamic": 1.0})
     network = new_network(method, problem, seed=1, dtype=torch.float32)
     weight = torch.cat([network.semantic.shared.weight, network.emotional.shared.weight], dim=1)

@@ -14,9 +14,9 @@ from clser_bench import registry
 from clser_bench.nn import discrepancy
 from clser_bench.problem import Problem, Table
 from clser_bench.train.batches import Feeder, trial_of
+from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Trained
 from clser_bench.train.loop import train_one
-from tests.problems import random_problem
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -73,7 +73,7 @@ def test_domain_loss_with_equal_weights_is_the_mean_cross_entropy() -> None:
 
 
 def first_batch(method: Trained, problem: Problem) -> Batch:
-    return trial_of(Feeder(method, [problem], [5], torch.float64).batch(0), 0)
+    return trial_of(Feeder([method], [problem], [5], torch.float64).batch(0, {}), 0)
 
 
 def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Tensor:
@@ -94,12 +94,12 @@ def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Te
 def test_loss_and_gradient_without_reversal(name: str) -> None:
     """Adversary: the slope of its loss. Backbone and head: minus lambda times the ramp times it."""
     method = registry.create(name, {"adversary_weight": 0.7, "ramp": 4.0})
-    problem = random_problem()
+    problem = example_problem()
     torch.manual_seed(0)
     network = method.network(Shape.of(problem)).double()
     batch = first_batch(method, problem)
     names, values = zip(*network.named_parameters(), strict=True)
-    loss = method.loss(network, batch, {}, 0.3)
+    loss = method.loss(network, batch._replace(progress=0.3))
     found = torch.autograd.grad(loss, values)
 
     emotion = nn.functional.cross_entropy(network(batch.labelled), batch.y)
@@ -120,7 +120,7 @@ def test_entropy_weighted_adversary_undoes_a_shift_of_the_target() -> None:
     for name, weight in (("source-only", {}), ("cdan-e", {"adversary_weight": 1.0})):
         method, hits = registry.create(name, {"steps": 100, **weight}), []
         for seed in range(3):
-            problem = random_problem(f"m{seed}", n_source=150, n_target=150, shots=5)
+            problem = example_problem(f"m{seed}", n_source=150, n_target=150, shots=5)
             table = problem.target
             moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
             scores = train_one(method, replace(problem, target=moved), seed).scores

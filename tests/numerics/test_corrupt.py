@@ -8,8 +8,7 @@ from scipy import signal
 from signals import sine, voice
 
 from clser_bench.corpora import corrupt
-from clser_bench.corpora.corrupt import corrupted
-from clser_bench.corpora.corruptions import KINDS, Corruption, parse
+from clser_bench.corpora.corrupt import KINDS, Corruption, corrupted, parse
 from clser_bench.hashing import generator
 
 RATE = 16_000

@@ -158,7 +158,7 @@ def test_mme_classifier_raises_and_features_lower_the_entropy() -> None:
     labelled, y, target = views()
     none = View(*(part[:0] for part in target))
     batch = Batch(labelled, y, none, target, none, none, {}, torch.zeros(0))
-    found = torch.autograd.grad(method.loss(network, batch, {}, 0.5), [*network.parameters()])
+    found = torch.autograd.grad(method.loss(network, batch), [*network.parameters()])
 
     def scores(view: View) -> Tensor:
         u: Tensor = network.embed(view)

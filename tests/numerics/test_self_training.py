@@ -16,7 +16,7 @@ from clser_bench import registry
 from clser_bench.nn.balance import balance
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import class_offsets
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
 MODULE = importlib.import_module("clser_bench.methods.self_training")
 RNG = np.random.default_rng(0)
@@ -90,14 +90,14 @@ def plainly(problem: Problem, *, weight: float, rounds: int, strength: float) ->
 
 @pytest.mark.parametrize(("weight", "rounds"), [(1.0, 5), (0.3, 3), (1.0, 0)])
 def test_equals_the_method_written_plainly(weight: float, rounds: int) -> None:
-    problem = random_problem("plain", n_target=45)
+    problem = example_problem("plain", n_target=45)
     expected = plainly(problem, weight=weight, rounds=rounds, strength=0.05)
     found = fit("self-training", problem, pseudo_weight=weight, rounds=rounds, strength=0.05)
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_no_round_is_balanced_logistic_regression() -> None:
-    problem = random_problem()
+    problem = example_problem()
     found = fit("self-training", problem, rounds=0, strength=0.05)
     expected = fit("logistic-balanced", problem, strength=0.05)
     np.testing.assert_allclose(found, expected, atol=1e-6)
@@ -106,7 +106,7 @@ def test_no_round_is_balanced_logistic_regression() -> None:
 def test_other_scored_rows_do_not_matter() -> None:
     """In the inductive setting each row is scored as if it stood alone."""
     rows = np.arange(36)
-    problem = replace(random_problem(), adapt=rows[:20], scored=rows[20:])
+    problem = replace(example_problem(), adapt=rows[:20], scored=rows[20:])
     together = fit("self-training", problem)
     for position in (0, 7):
         alone = fit("self-training", replace(problem, scored=rows[20 + position : 21 + position]))

@@ -14,9 +14,9 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import consistency
 from clser_bench.problem import Labelled, Problem, Table
-from clser_bench.train.contract import Shape, Trained, View
+from clser_bench.train.check import example_problem
+from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
-from tests.problems import random_problem
 
 PROPAGATION = importlib.import_module("clser_bench.methods.label_propagation")
 RNG = np.random.default_rng(0)
@@ -114,14 +114,16 @@ def test_squared_consistency_by_loops() -> None:
 def teacher_after(updates: list[float], averaging: float) -> float:
     """The teacher's first bias after the student's took these values, from zero."""
     method = registry.create("mean-teacher", {"averaging": averaging})
-    network = method.network(Shape.of(random_problem()))
+    network = method.network(Shape.of(example_problem()))
     bias = network.head.bias
     with torch.no_grad():
         bias.zero_()
         carry = method.initial_carry(network)
         for value in updates:
             bias.fill_(value)
-            carry = method.update_carry(network, carry, None)
+            none = View(*[torch.zeros(0, 0)] * 3)
+            batch = Batch(none, torch.zeros(0), none, none, none, none, {}, torch.zeros(0))
+            carry = method.update_carry(network, batch._replace(carry=carry))
     return float(carry["head.bias"][0])
 
 
@@ -136,10 +138,10 @@ def test_the_teacher_is_a_plain_average_and_then_a_moving_one() -> None:
 def test_the_teacher_gives_the_scores() -> None:
     method = registry.create("mean-teacher")
     torch.manual_seed(0)
-    student, teacher = (method.network(Shape.of(random_problem())) for _ in range(2))
+    student, teacher = (method.network(Shape.of(example_problem())) for _ in range(2))
     view = View(torch.zeros(4, 0, 3), torch.randn(4, 3), torch.randn(4, 5))
     carry = method.initial_carry(teacher)
-    found = method.describe(student, view, torch.zeros(4), view, carry, target=True)
+    found = method.embed(student, view, Support(view, torch.zeros(4), carry), target=True)
     torch.testing.assert_close(found.scores, teacher(view))
     torch.testing.assert_close(found.embedding, teacher.embed(view))
     assert not torch.allclose(found.scores, student(view))
@@ -164,7 +166,7 @@ def nearest(x: np.ndarray, count: int) -> np.ndarray:
 @pytest.mark.parametrize("unlabelled_source", [False, True])
 def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: bool) -> None:
     """F* = (I - alpha S)^-1 Y, rows made to sum to one."""
-    problem = random_problem("spread")
+    problem = example_problem("spread")
     found = fit(
         "label-propagation",
         problem,
@@ -199,7 +201,7 @@ def test_neighbour_graph() -> None:
 
 def test_new_rows_get_the_mean_of_their_neighbours() -> None:
     rows = np.arange(36)
-    problem = replace(random_problem(), adapt=rows[:20], scored=rows)
+    problem = replace(example_problem(), adapt=rows[:20], scored=rows)
     values = {"neighbours": 2, "alpha": 0.9, "unlabelled_source": False}
     found = fit("label-propagation", problem, **values)
     old = fit("label-propagation", replace(problem, scored=rows[:20]), **values)
@@ -216,7 +218,7 @@ def test_new_rows_get_the_mean_of_their_neighbours() -> None:
 
 def test_rows_that_no_label_reaches() -> None:
     """Two islands, labels on one: the other is scored zero, in the graph and out of it."""
-    problem = random_problem()
+    problem = example_problem()
     far = Table("far", problem.target.instants, np.array(problem.target.summary) + np.float32(1e4))
     problem = replace(problem, target=far, adapt=np.arange(20), scored=np.arange(36))
     found = fit("label-propagation", problem, neighbours=2)
@@ -224,7 +226,7 @@ def test_rows_that_no_label_reaches() -> None:
 
 
 def test_majority() -> None:
-    problem = random_problem()
+    problem = example_problem()
     assert fit("majority", problem).argmax(axis=1).tolist() == [0] * 36
     labelled = Labelled(np.array([0, 1, 2, 5, 8]), np.array([0, 1, 2, 2, 1]))
     scores = fit("majority", replace(problem, labelled=labelled))
@@ -233,7 +235,7 @@ def test_majority() -> None:
 
 def surety(method: Trained) -> float:
     """Mean probability of the likeliest class of the target."""
-    scores = train_one(method, random_problem("sure", n_target=60), 1).scores
+    scores = train_one(method, example_problem("sure", n_target=60), 1).scores
     return float(torch.from_numpy(scores).softmax(dim=-1).max(dim=-1).values.mean())
 
 
@@ -248,7 +250,7 @@ def test_training_on_its_own_answers_makes_the_network_surer(name: str, weight: 
 
 def steadiness(weight: float) -> float:
     """Share of target utterances whose class stays under strong noise, over three seeds."""
-    clean = random_problem("steady", n_target=80)
+    clean = example_problem("steady", n_target=80)
     rng, same = np.random.default_rng(5), []
     summary = np.array(clean.target.summary)
     instants = np.array(clean.target.instants)

@@ -21,14 +21,15 @@ from sklearn.svm import SVC
 from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
-from tests.problems import random_problem
+from clser_bench.shallow.sides import sides_of
+from clser_bench.train.check import example_problem
 
 STRENGTH = 0.05
 
 
 def uneven(*, c: int = 3) -> Problem:
     """Class 0 has two labelled rows, the others six; 30 rows to adapt to, 18 to score."""
-    problem = random_problem(c=c, shots=6, f=6, n_source=60, n_target=48)
+    problem = example_problem(c=c, shots=6, f=6, n_source=60, n_target=48)
     stretch = np.array([1, 2, 1, 0.5, 1, 3], dtype=np.float32)
     summary = np.array(problem.target.summary) * stretch + np.float32(1)
     rows, y = problem.labelled.rows, problem.labelled.y
@@ -150,9 +151,12 @@ def test_gfk_inner_products_are_those_of_all_subspaces_on_the_way() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+FRONT = sides_of(PROBLEM, front="axes")
+
+
 def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
     """Three components from the authors' matrices over all rows: M = sum of e e', H centring."""
-    x = np.concatenate([SOURCE, TARGET])
+    x = np.concatenate([FRONT.source, FRONT.target])
     every = np.full(90, -1)
     every[PROBLEM.labelled.rows] = Y
     e = np.concatenate([np.full(60, 1 / 60), np.full(30, -1 / 30)])
@@ -169,22 +173,22 @@ def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
     cost = x.T @ m @ x + regularisation * np.eye(6)
     values, vectors = scipy.linalg.eig(np.linalg.solve(cost, scatter))
     w = vectors[:, np.argsort(values.real)[::-1][:3]].real
-    return w / np.sqrt(np.einsum("fk,fg,gk->k", w, scatter, w))
+    return w / np.linalg.norm(w, axis=0)
 
 
 def test_tca_from_problem_to_scores() -> None:
     w = components(None, 0.3)
     found = scores_of("tca", dimension=3, regularisation=0.3)
-    np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
+    np.testing.assert_allclose(found, logistic(FRONT.known @ w, FRONT.scored @ w), atol=1e-3)
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 4])
 def test_jda_from_problem_to_scores(rounds: int) -> None:
     w = components(None, 0.3)
     for _ in range(rounds):
-        w = components(logistic(KNOWN @ w, TARGET @ w).argmax(axis=1), 0.3)
+        w = components(logistic(FRONT.known @ w, FRONT.target @ w).argmax(axis=1), 0.3)
     found = scores_of("jda", dimension=3, regularisation=0.3, rounds=rounds)
-    np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
+    np.testing.assert_allclose(found, logistic(FRONT.known @ w, FRONT.scored @ w), atol=1e-3)
 
 
 def test_ot_from_problem_to_scores() -> None:
@@ -205,7 +209,7 @@ def test_ot_from_problem_to_scores() -> None:
 
 
 def test_ot_of_even_classes_equals_pot_s_transport() -> None:
-    problem = random_problem(shots=5, f=6)
+    problem = example_problem(shots=5, f=6)
     x = problem.source.summary[problem.labelled.rows].astype(np.float64)
     target = problem.target.summary.astype(np.float64)
     model = ot.da.SinkhornLpl1Transport(

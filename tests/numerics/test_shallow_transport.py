@@ -16,7 +16,7 @@ from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Table
 from clser_bench.shallow import transport
 from clser_bench.shallow.classifier import logistic_scores
-from tests.problems import random_problem
+from clser_bench.train.check import example_problem
 
 
 def sample(*shape: int, seed: int = 0) -> np.ndarray:
@@ -200,7 +200,7 @@ def test_jdot_equals_skada() -> None:
     from skada._ot import solve_jdot_classification
     from sklearn.linear_model import LogisticRegression
 
-    problem = random_problem(f=4, n_target=30)
+    problem = example_problem(f=4, n_target=30)
     x = problem.source.summary[problem.labelled.rows].astype(np.float64)
     target = problem.target.summary.astype(np.float64)
     distance = np.sum((x[:, None] - target) ** 2, axis=-1)
@@ -216,8 +216,8 @@ def test_jdot_equals_skada() -> None:
 
 
 def shifted(*, n_target: int = 60) -> Problem:
-    """The target of `random_problem`, turned off by a constant."""
-    problem = random_problem(f=6, n_target=n_target)
+    """The target of `example_problem`, turned off by a constant."""
+    problem = example_problem(f=6, n_target=n_target)
     summary = np.array(problem.target.summary) + np.float32(4) * np.array(
         [1, -1, 1, 0, 1, -1], dtype=np.float32
     )

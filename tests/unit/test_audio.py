@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 from fake_corpora import write_tone
 
-from clser_bench.corpora.audio import Audio, content_hash, decode
+from clser_bench.corpora.audio import Audio, content_hash, decode, mono_blocks
 from clser_bench.errors import AudioError
 
 
@@ -64,13 +65,114 @@ def test_truncated(tmp_path: Path, noise: np.ndarray, name: str, share: float) -
         decode(tmp_path / name)
 
 
-def test_wav_of_open_length_is_read(tmp_path: Path, noise: np.ndarray) -> None:
+CONTAINERS = {
+    "WAV": "PCM_16",
+    "WAVEX": "PCM_16",
+    "RF64": "PCM_16",
+    "W64": "PCM_16",
+    "AIFF": "PCM_16",
+    "AU": "PCM_16",
+    "CAF": "PCM_16",
+    "NIST": "PCM_16",
+    "FLAC": "PCM_16",
+    "OGG": "VORBIS",
+    "MP3": "MPEG_LAYER_III",
+}
+
+
+@pytest.mark.parametrize("form", CONTAINERS)
+def test_cut_files_of_every_container(tmp_path: Path, noise: np.ndarray, form: str) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, noise, 8000, format=form, subtype=CONTAINERS[form])
+    assert decode(path).seconds == pytest.approx(1, abs=0.1)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * 0.7)])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(path)
+
+
+def test_containers_without_a_length_are_not_read(tmp_path: Path, noise: np.ndarray) -> None:
+    soundfile.write(tmp_path / "a", noise, 8000, format="IRCAM", subtype="PCM_16")
+    with pytest.raises(AudioError, match="which is not read; convert it to WAV or FLAC"):
+        decode(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("riff", "data"), [(0x7FFFF024, 0x7FFFF000), (2**32 - 1, 2**32 - 1)])
+def test_wav_of_open_length_is_read(
+    tmp_path: Path, noise: np.ndarray, riff: int, data: int
+) -> None:
+    """As SoX and ffmpeg write into a pipe."""
     soundfile.write(tmp_path / "a.wav", noise, 8000)
-    data = bytearray((tmp_path / "a.wav").read_bytes())
-    start = data.index(b"data") + 4
-    data[4:8] = data[start : start + 4] = b"\xff" * 4  # as a pipe writes it
-    (tmp_path / "a.wav").write_bytes(data)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    start = content.index(b"data") + 4
+    content[4:8], content[start : start + 4] = (
+        riff.to_bytes(4, "little"),
+        data.to_bytes(4, "little"),
+    )
+    (tmp_path / "a.wav").write_bytes(content)
     assert len(decode(tmp_path / "a.wav").samples) == 8000
+
+
+def test_a_header_without_end(tmp_path: Path) -> None:
+    with (tmp_path / "a.wav").open("wb") as stream:
+        stream.write(b"RIFF\xff\xff\xff\xffWAVE")
+        stream.truncate(1 << 40)
+    with pytest.raises(AudioError, match="1000 chunks, and none has samples"):
+        decode(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [1, 10, 3999, 192_001, 67_124_864])
+def test_absurd_rates(tmp_path: Path, noise: np.ndarray, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", noise, 8000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=f"declares {rate} Hz; 4000 to 192000 Hz are read"):
+        decode(tmp_path / "a.wav")
+
+
+def test_segments(tmp_path: Path, noise: np.ndarray) -> None:
+    soundfile.write(tmp_path / "a.wav", noise, 8000)
+    whole = decode(tmp_path / "a.wav").samples
+    np.testing.assert_array_equal(
+        decode(tmp_path / "a.wav", start=0.25, end=0.5).samples, whole[2000:4000]
+    )
+    np.testing.assert_array_equal(decode(tmp_path / "a.wav", start=0.75).samples, whole[6000:])
+    for start, end in ((0.5, 1.2), (1.5, None)):
+        with pytest.raises(AudioError, match="it lasts 1 s"):
+            decode(tmp_path / "a.wav", start=start, end=end)
+
+
+def test_long_files_are_refused_unless_a_segment_is_asked_for(tmp_path: Path) -> None:
+    with soundfile.SoundFile(tmp_path / "a.flac", "w", 16_000, 1) as file:
+        for _ in range(11):
+            file.write(np.zeros(60 * 16_000))
+    with pytest.raises(AudioError, match="lasts 660 s, and an utterance 600 s at most; list its"):
+        decode(tmp_path / "a.flac")
+    assert decode(tmp_path / "a.flac", start=620, end=621).seconds == 1
+
+
+def test_blocks_are_bounded_whatever_the_file(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((500_000, 8)), 16_000)
+    sizes = [len(block) for _, block in mono_blocks(tmp_path / "a.wav")]
+    assert sum(sizes) == 500_000
+    assert max(sizes) * 8 <= 1 << 20
+
+
+def test_too_little_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    write_tone(tmp_path / "a.wav")
+    monkeypatch.setattr(soundfile.SoundFile, "read", fail)
+    with pytest.raises(AudioError, match=r"a\.wav: needs more memory"):
+        decode(tmp_path / "a.wav")
+
+
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="is not a file"):
+        decode(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +196,12 @@ def test_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("samples", "reason"),
-    [([], "no samples"), ([0.0, np.nan], "NaN"), ([np.inf, 0.0], "infinite")],
+    [
+        ([], "no samples"),
+        ([0.0, np.nan], "NaN"),
+        ([np.inf, 0.0], "infinite"),
+        ([0.0, 1e20], "samples of 1e.20, where full scale is 1"),
+    ],
 )
 def test_unusable_samples(tmp_path: Path, samples: list[float], reason: str) -> None:
     soundfile.write(tmp_path / "a.wav", np.array(samples, np.float32), 8000, subtype="FLOAT")

@@ -9,7 +9,7 @@ import pytest
 
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, known, means, part, put
 from tests.records import answer_key, ok, trial
@@ -59,7 +59,7 @@ def test_an_emotion_that_a_pair_lacks_is_left_out_of_its_mean(store):
         trial("m", "B→C", classes=two.classes),
         trial("m", "C→B", classes=three.classes),
     ]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put([ok(trials[0], [0, 1, 1, 1], two), ok(trials[1], [1, 1, 2, 0], three)])
     pooled = means(part(broken(store, "emotion")))
     assert pooled == pytest.approx({"anger": 25, "happiness": 100, "sadness": 75})

@@ -15,7 +15,7 @@ from clser_bench.cli.breakdown import breakdown
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import BY
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.breakdowns import put
 from tests.records import answer_key
 

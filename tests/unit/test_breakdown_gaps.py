@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY
 from tests.breakdowns import broken, known, means, part, put
 from tests.records import answer_key

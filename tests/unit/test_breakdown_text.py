@@ -13,8 +13,8 @@ from clser_bench.report.breakdown import break_down
 from clser_bench.report.breakdown_rows import Known
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, known, part, put
 from tests.records import answer_key, hole, ok, trial
@@ -68,10 +68,10 @@ def test_oracles_and_synthetic_speech_are_marked(store):
     text = render([broken(store, "emotion")])
     assert "best (oracle)" in text
     assert "synthetic" not in text
-    of = [trial("s", str(pair), synthetic=True) for pair in PAIRS]
-    store.plan("demo", of, pairs=PAIRS, config={})
+    of = [trial("s", str(pair), synthetic=True, suite="demo") for pair in PAIRS]
+    store.plan({}, of, pairs=PAIRS)
     store.put([ok(one, KEY.y, KEY) for one in of])
-    (table,) = leaderboard(store, suite="demo", intervals=False)
+    (table,) = leaderboard(store, wanted={"suite": "demo"}, intervals=False)
     assert "(synthetic speech)" in render([break_down(store, table, by="emotion")], "md")
 
 

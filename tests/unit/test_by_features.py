@@ -1,7 +1,7 @@
 """The table with a row a feature set, from tables made by hand."""
 
-from clser_bench.protocol import Pair
-from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
+from clser_bench.protocol import Condition, Pair, parse_shots
+from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import Interval
 from tests import tools
 
@@ -10,33 +10,25 @@ def tool():
     return tools.load("by_features")
 
 
-def table(features: str, shots: str, *means: float | None) -> LeaderboardTable:
-    rules = Rules(
-        suite="s",
-        features=features,
-        normalisation="corpus",
-        setting="transductive",
-        prior="natural",
-        selection="default",
-        shots=shots,
-    )
+def table(features: str, shots: str, *means: float | None) -> Leaderboard:
+    rules = Condition(suite="s", features=features, shots=parse_shots(shots))
     whole = None if None in means else sum(means) / len(means)  # type: ignore[arg-type]
     line = Line(
         method="logistic",
-        kind="ranked",
+        title="logistic",
+        role="ranked",
+        uses=(),
         assumes_prior="none",
         note="",
-        slice=1,
         cells=tuple(Cell(n=5, mean=mean, std=None) for mean in means),
         mean=Cell(n=5, mean=whole, std=None),
         interval=None if whole is None else Interval(estimate=whole, low=whole - 2, high=whole + 2),
     )
-    return LeaderboardTable(
-        rules=rules,
+    return Leaderboard(
+        condition=rules,
         pairs=(Pair("A", "B"), Pair("B", "A")),
         classes=(4, 4),
         lines=(line,),
-        protocol_version=1,
         synthetic=False,
     )
 

@@ -17,7 +17,7 @@ from clser_bench.report.card import Card, Machine, Requested, Software, as_text,
 from clser_bench.report.card_making import make_card, runs_of
 from clser_bench.report.card_reading import read_card
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.records import hole, ok, trial
 
@@ -49,15 +49,15 @@ def store(tmp_path: Path):
         yield opened
 
 
-def table_of(store: Store, **wanted: Any) -> LeaderboardTable:
-    (table,) = leaderboard(store, intervals=False, **wanted)
+def table_of(store: Store, **options: Any) -> LeaderboardTable:
+    (table,) = leaderboard(store, intervals=False, **options)
     return table
 
 
-def card_of(store: Store, **wanted: Any) -> Card:
+def card_of(store: Store, **options: Any) -> Card:
     return make_card(
         store,
-        table_of(store, **wanted),
+        table_of(store, **options),
         software=SOFTWARE,
         machine=MACHINE,
         requests=[REQUEST],
@@ -105,7 +105,7 @@ def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
     # 1 and 1.0 and true are three values
     values = {"B→C": (("a", 1), ("b", 0.5)), "C→B": (("a", 1.0), ("b", 0.5))}
     trials = [trial("sere", pair, parameters=point) for pair, point in values.items()]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     (method,) = card_of(store).methods
     assert method.parameters == {"b": 0.5}
     assert {p: (v["a"], type(v["a"])) for p, v in method.of_pairs.items()} == {
@@ -116,7 +116,7 @@ def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
 
 def test_holes_have_reasons_without_places(store: Store) -> None:
     trials = [trial("sere", str(pair), seed=seed) for pair in PAIRS for seed in (0, 1)]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put(
         [
             ok(trials[0], KEY.y.tolist(), KEY),
@@ -149,7 +149,7 @@ def test_methods_of_two_runs_are_told_with_theirs(store: Store) -> None:
 def test_a_table_of_different_audio_has_no_card(store: Store) -> None:
     run(store, {"sere": 20})
     trials = [trial("dann", "B→C", tables="u")]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put([ok(trials[0], KEY.y.tolist(), KEY)])
     with pytest.raises(SpecError, match="different audio or features of B→C"):
         card_of(store)
@@ -161,7 +161,7 @@ def test_hostile_names_are_kept_or_refused(store: Store) -> None:
     assert '<script>|$x$\\"' in as_text(card_of(store))
     run(store, {"sere\x1b[2J": 20}, shots=1)
     with pytest.raises(SpecError, match="a card cannot hold it"):
-        card_of(store, shots=1)
+        card_of(store, wanted={"shots": "1"})
 
 
 def test_the_hash_is_that_of_canonical_json(store: Store) -> None:

@@ -6,29 +6,38 @@ from typing import Any
 
 import pytest
 
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.model import Corpus
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.locate import Located
+from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.progress import SILENT
-from clser_bench.protocol import CorpusSpec, Pair, Protocol
+from clser_bench.protocol import Condition, CorpusSpec, Pair
 from clser_bench.run import choice
-from clser_bench.run.choice import Choice
+from clser_bench.run.choice import Choice, resolve_suite
 from clser_bench.run.config import RunConfig
 
 Choose = Callable[..., Choice]
 
 
-def own_corpus(code: str, *emotions: str) -> Corpus:
+def listing(spec: CorpusSpec, speaker: str = "ada") -> Listing:
+    items = [
+        Utterance(name=f"{speaker}-{emotion}", path=Path(), emotion=emotion, speaker=speaker)
+        for emotion in spec.emotions
+    ]
+    return Listing(spec=spec, root=Path(), origin=Path(), utterances=tuple(items))
+
+
+def own_corpus(code: str, *emotions: str, language: str = "", speaker: str = "ada") -> Listing:
     spec = CorpusSpec(
         code=code,
         name=code,
         title=code,
-        language="en",
+        language=language or f"x{code.lower()}",
         licence="",
         citation="",
         labels={emotion: emotion for emotion in emotions},
     )
-    return Corpus(spec=spec, root=Path(), utterances=())
+    return listing(spec, speaker)
 
 
 @pytest.fixture
@@ -37,20 +46,24 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]) -> Choose:
-    """Chooses with pretended folders and manifests."""
+def choose(tmp_path: Path, said: list[str]) -> Choose:
+    """Chooses among pretended corpora of layouts and manifests."""
 
-    def make(folders: str = "", manifests: tuple[Corpus, ...] = (), **options: Any) -> Choice:
-        found = {code: tmp_path / code for code in folders.split()}
-        monkeypatch.setattr(choice, "find_corpora", lambda *_: found)
-        monkeypatch.setattr(choice, "read_manifest", lambda *_, **__: manifests)
-        monkeypatch.setattr(choice, "demo_corpora", lambda folder, **_: folder)
+    def make(folders: str = "", manifests: tuple[Listing, ...] = (), **options: Any) -> Choice:
+        defined = {code: listing(definitions().corpora[code]) for code in folders.split()}
+        listed = {item.spec.code: item for item in manifests}
+        located = Located(
+            listings={**listed, **defined},
+            listed=frozenset(listed),
+            conflicts=options.pop("conflicts", {}),
+            folder=tmp_path,
+        )
         config = RunConfig(
             corpora=tmp_path if folders else None,
             manifests=(Path("m.csv"),) if manifests else (),
             **options,
         )
-        return choice.choose(config, cache=tmp_path, progress=SILENT, say=said.append)
+        return resolve_suite(config, located, say=said.append)
 
     return make
 
@@ -60,29 +73,83 @@ def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]) -> 
     [
         ("B C E O R", "bceo", 12),
         ("B C O R N T U", "bcro", 12),
-        ("B C O", "custom", 6),
-        ("N T U", "custom", 6),
+        ("C N O", "custom-1b2c3d", 6),
+        ("N T U", "custom-1b2c3d", 6),
     ],
 )
 def test_the_suite_is_chosen_from_the_corpora(
     choose: Choose, said: list[str], folders: str, suite: str, pairs: int
 ) -> None:
     made = choose(folders)
-    assert (made.suite, len(made.pairs), len(made.table)) == (suite, pairs, pairs)
-    assert said[0].startswith(f"suite {suite}: ")
+    assert made.suite.split("-")[0] == suite.split("-", maxsplit=1)[0]
+    assert (len(made.pairs), len(made.table)) == (pairs, pairs)
+    assert said[0].startswith(f"suite {made.suite}: ")
 
 
-def test_without_corpora_the_demo_is_chosen_and_said(choose: Choose, said: list[str]) -> None:
-    made = choose("DE IT ZH EN", suite="demo")
-    assert (made.suite, len(made.pairs), said) == ("demo", 12, [])
-    with pytest.raises(CorpusError, match="missing: synthetic German"):  # none was really made
-        choose()
-    assert "synthetic" in said[0]
+def test_without_corpora_the_demo_is_chosen_and_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]
+) -> None:
+    demo = {code: listing(definitions().corpora[code]) for code in ("DE", "IT", "ZH", "EN")}
+    monkeypatch.setattr(choice, "demo_corpora", lambda folder, **_: folder)
+    monkeypatch.setattr(choice, "locate", lambda *_, **__: Located(listings=demo))
+    for suite in (None, "demo"):
+        config = RunConfig(suite=suite)
+        made = choice.choose(config, cache=tmp_path, progress=SILENT, say=said.append)
+        assert (made.suite, len(made.pairs)) == ("demo", 12)
+    [line] = said
+    assert "synthetic" in line
 
 
 def test_pairs_outside_a_suite_make_a_custom_one(choose: Choose) -> None:
     made = choose("B C O R N", pairs=(Pair("N", "B"),))
-    assert (made.suite, made.table) == ("custom", (Pair("N", "B"),))
+    assert made.suite.startswith("custom-")
+    assert made.table == (Pair("N", "B"),)
+
+
+def test_a_suite_that_nearly_is_there_is_named(choose: Choose, said: list[str]) -> None:
+    choose("B C O")
+    assert said[:2] == [
+        "not suite bceo: eNTERFACE'05 (E) is missing (it is not there)",
+        "not suite bcro: RAVDESS (R) is missing (it is not there)",
+    ]
+    said.clear()
+    choose("B C O", conflicts={"R": "RAVDESS (R) is there 2 times: a and b"})
+    assert said[1].endswith("RAVDESS (R) is missing (RAVDESS (R) is there 2 times: a and b)")
+
+
+def test_two_sets_of_corpora_have_two_names(choose: Choose) -> None:
+    def name(*speakers: str, **options: Any) -> str:
+        emotions = ("anger", "fear")
+        some = [own_corpus(c, *emotions, speaker=s) for c, s in zip("XY", speakers, strict=True)]
+        return choose("", tuple(some), **options).suite
+
+    one, other = name("ada", "ben"), name("ada", "eve")
+    assert one != other
+    assert one == name("ada", "ben", pairs=(Pair("X", "Y"),)) == name("ada", "ben", suite=one)
+    with pytest.raises(SpecError, match=f"suite {one} is made of other corpora: .* {other}"):
+        name("ada", "eve", suite=one)
+
+
+def test_pairs_of_one_language_are_left_out_and_said(choose: Choose, said: list[str]) -> None:
+    own = (
+        own_corpus("X", "anger", "fear", language="de-AT"),
+        own_corpus("Y", "anger", "fear", language="ger"),
+        own_corpus("Z", "anger", "fear", language="fr"),
+    )
+    made = choose("", own)
+    assert [str(pair) for pair in made.pairs] == ["X→Z", "Y→Z", "Z→X", "Z→Y"]
+    assert "X→Y is left out: de-AT and ger are one language" in said
+    with pytest.raises(SpecError, match="X→Y is left out: de-AT and ger are one language"):
+        choose("", own, pairs=(Pair("X", "Y"),))
+    with pytest.raises(SpecError, match="X→Y is left out"):
+        choose("", own[:2])
+
+
+def test_the_control_has_pairs_of_one_language_only(choose: Choose) -> None:
+    own = (own_corpus("X", "anger", "fear", language="de-AT"),)
+    made = choose("B C O", own, suite="same-language")
+    assert made.suite.startswith("same-language-")
+    assert [str(pair) for pair in made.pairs] == ["X→B", "B→X"]
 
 
 def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:
@@ -98,11 +165,11 @@ def test_a_suite_needs_only_the_corpora_of_its_pairs(choose: Choose) -> None:
 
 
 def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
-    by_speaker = Protocol(normalisation="speaker")
-    made = choose("N T U", suite="dev", protocol=by_speaker)
+    by_speaker = Condition(normalisation="speaker")
+    made = choose("N T U", suite="dev", condition=by_speaker)
     assert made.table == (Pair("N", "T"), Pair("T", "N"))
     with pytest.raises(SpecError, match="U drops out of suite dev under speaker normalisation"):
-        choose("N T U", suite="dev", protocol=by_speaker, pairs=(Pair("N", "U"),))
+        choose("N T U", suite="dev", condition=by_speaker, pairs=(Pair("N", "U"),))
 
 
 def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
@@ -129,12 +196,3 @@ def test_pairs_that_share_too_little_are_left_out_and_said(choose: Choose, said:
 def test_one_corpus_is_too_few(choose: Choose) -> None:
     with pytest.raises(CorpusError, match="a pair needs two corpora, found only B"):
         choose("B")
-
-
-def test_a_corpus_in_two_places_is_refused(choose: Choose) -> None:
-    with pytest.raises(CorpusError, match="'B' is in a manifest and below"):
-        choose("B C", (own_corpus("B", "anger", "fear"),))
-
-
-def test_specs_of_suites_exist() -> None:
-    assert set("BCEORNTU") <= set(corpus_specs())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +15,9 @@ import numpy as np
 import pytest
 
 from clser_bench.protocol import Pair
-from clser_bench.run.config import RunConfig
-from clser_bench.run.sweep.evaluate import Place
-from clser_bench.run.sweep.objectives import OBJECTIVES
-from clser_bench.store.database import Store
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OBJECTIVES, Place
+from clser_bench.store.sqlite import Store
 from tests import tools
 from tests.tiny import write_corpora, write_method
 
@@ -166,12 +166,12 @@ def test_labels_are_kept_back_only_where_there_are_enough(
     tool: ModuleType, shots: tuple[Any, ...], held: tuple[Any, ...] | None
 ) -> None:
     usual, *more = tool.configs(namespace(), shots)
-    assert (usual.shots, usual.protocol.setting) == (shots, "transductive")
+    assert (usual.shots, usual.condition.setting) == (shots, "transductive")
     assert usual.methods == ("near", "fixed")
     assert [config.shots for config in more] == ([held] if held else [])
     for config in more:
-        assert dataclasses.replace(config, shots=shots, protocol=usual.protocol) == usual
-        assert config.protocol.setting == "held-out"
+        assert dataclasses.replace(config, shots=shots, condition=usual.condition) == usual
+        assert config.condition.setting == "held-out"
 
 
 def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
@@ -180,7 +180,7 @@ def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
     with Store(results, create=False) as store:
         for record in store.records(status="ok"):
             trial = record.trial
-            if trial.shots != shots or trial.protocol.setting != "transductive":
+            if trial.shots != shots or trial.condition.setting != "transductive":
                 continue
             assert record.metrics
             weight = float(dict(trial.parameters)["weight"])
@@ -198,7 +198,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     manifest = write_corpora(tmp_path / "corpora", codes="WXYZ", takes=5)
     real = tool.configs
 
-    def local(*arguments: Any) -> list[RunConfig]:
+    def local(*arguments: Any) -> list[Request]:
         changes = {"suite": None, "manifests": (manifest,), "scheduler": "local"}
         return [dataclasses.replace(config, **changes) for config in real(*arguments)]
 
@@ -206,12 +206,14 @@ def test_a_small_run_writes_its_files_and_goes_on(
     asked = namespace(records=tmp_path / "records.sqlite", out=tmp_path / "out")
     said = tool.write(asked, command="the command")
     first = {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()}
-    assert set(first) == {"criteria-custom.md", "criteria-custom.csv"}
-    assert first["criteria-custom.md"] == said
+    [page, table] = sorted(first, reverse=True)
+    assert re.fullmatch(r"criteria-custom-[0-9a-f]{6}\.md", page)
+    assert (Path(table).stem, Path(table).suffix) == (Path(page).stem, ".csv")
+    assert first[page] == said
     assert "`the command`" in said
     assert "speaker normalisation, 2 draws" in said
     assert "| fixed |" not in said, "a method with one point leaves nothing to choose"
-    rows = list(csv.DictReader(first["criteria-custom.csv"].splitlines()))
+    rows = list(csv.DictReader(first[table].splitlines()))
     assert {row["pairs"] for row in rows} == {"12"}
     names = {k: {row["criterion"] for row in rows if row["shots"] == k} for k in ("2", "10")}
     source = {name for name, item in OBJECTIVES.items() if item.looks == "source"}
@@ -226,6 +228,8 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr("clser_bench.run.main.execute", lambda *_, **__: pytest.fail("ran again"))
+    monkeypatch.setattr(
+        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
+    )
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first

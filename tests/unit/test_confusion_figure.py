@@ -10,7 +10,7 @@ import pytest
 from clser_bench.errors import SpecError
 from clser_bench.report.confusion_figure import confusion, count_confusions
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS
 from tests.drawn import labels
 from tests.records import answer_key, ok, trial
@@ -48,7 +48,7 @@ def test_counted_confusions_are_those_of_the_stored_metrics(tmp_path):
             ok(of, rng.integers(0, len(names), 24), answer_key(y.tolist(), classes=names))
         )
     with Store(tmp_path / "s.sqlite") as store:
-        store.plan("bc", trials, pairs=PAIRS, config={})
+        store.plan({}, trials, pairs=PAIRS)
         store.put(records)
         (table,) = leaderboard(store, intervals=False)
         found, order = count_confusions(store, table, ["o", "m"])

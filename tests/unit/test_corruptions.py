@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clser_bench.corpora import corruptions
-from clser_bench.corpora.corruptions import KINDS, Corruption, parse
+from clser_bench.corpora import corrupt as corruptions
+from clser_bench.corpora.corrupt import KINDS, Corruption, parse
 from clser_bench.errors import SpecError
 
 

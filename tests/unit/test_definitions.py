@@ -1,15 +1,18 @@
-"""The shipped definitions, and what is said about wrong ones."""
+"""The shipped definitions, the user's own, and what is said about wrong ones."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.resources
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_corpora import define, toy_spec
 
-from clser_bench.corpora import definitions
-from clser_bench.corpora.definitions import corpus_specs, suites
+from clser_bench.corpora import definitions as module
+from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import SpecError
 
 REAL = ("B", "C", "E", "N", "O", "R", "T", "U")
@@ -19,15 +22,13 @@ REAL = ("B", "C", "E", "N", "O", "R", "T", "U")
 def own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Definitions from an empty folder instead of the shipped ones."""
     monkeypatch.setattr(importlib.resources, "files", lambda name: tmp_path)
-    definitions._corpus_specs.cache_clear()
-    definitions._suites.cache_clear()
+    module._read.cache_clear()
     yield tmp_path
-    definitions._corpus_specs.cache_clear()
-    definitions._suites.cache_clear()
+    module._read.cache_clear()
 
 
 def test_every_corpus_is_complete() -> None:
-    specs = corpus_specs()
+    specs = definitions().corpora
     assert set(REAL) <= set(specs)
     for code in REAL:
         spec = specs[code]
@@ -35,27 +36,31 @@ def test_every_corpus_is_complete() -> None:
         assert spec.speakers > 0
         assert spec.licence
         assert spec.citation
+        assert spec.verified
         assert not spec.synthetic
 
 
 def test_genders_name_every_speaker() -> None:
-    specs = corpus_specs()
     for code in ("B", "C", "N", "R", "T"):
-        assert len(specs[code].genders) == specs[code].speakers, code
+        spec = definitions().corpora[code]
+        assert len(spec.genders) == spec.speakers, code
 
 
 def test_suites() -> None:
-    assert list(suites()) == ["bceo", "bcro", "dev", "demo"]
-    for suite in suites().values():
-        assert set(suite.corpora) <= set(corpus_specs())
-    assert len(suites()["bcro"].pairs()) == 12
-    assert len(suites()["dev"].pairs()) == 6
-    assert {str(pair) for pair in suites()["dev"].pairs("speaker")} == {"N→T", "T→N"}
+    suites = definitions().suites
+    assert list(suites) == ["bceo", "bcro", "dev", "wide", "same-language", "demo"]
+    assert len(suites["bcro"].pairs()) == 12
+    assert len(suites["dev"].pairs()) == 6
+    assert {str(pair) for pair in suites["dev"].pairs("speaker")} == {"N→T", "T→N"}
+    assert len(suites["wide"].pairs()) == 18
+    assert len(suites["wide"].pairs("speaker")) == 10
+    assert {pair.target for pair in suites["wide"].pairs()} == {"N", "T", "U"}
+    assert suites["same-language"].pairs() == ()
 
 
-def test_the_tables_are_copies() -> None:
-    corpus_specs().clear()
-    assert corpus_specs()
+def test_the_tables_cannot_be_changed() -> None:
+    with pytest.raises(TypeError):
+        definitions().corpora["X"] = definitions().corpora["B"]  # type: ignore[index]
 
 
 GOOD = """
@@ -73,27 +78,64 @@ pattern = '(?P<speaker>a)(?P<emotion>b)'
     ("text", "message"),
     [
         ("code = ", "x.toml: not valid TOML"),
+        ("a = " + "[" * 5000, "x.toml: not valid TOML"),
+        ("a = " + "9" * 5000, "x.toml: not valid TOML"),
         (GOOD + 'colour = "red"', "x.toml: colour: Extra inputs"),
         (GOOD.replace('title = "X"', ""), "x.toml: title: Field required"),
         (GOOD + '[labels]\nA = "angry"', "unknown emotion 'angry'; did you mean 'anger'"),
         (GOOD.replace("<emotion>", "<label>"), "x.toml: pattern has no group named emotion"),
         (GOOD.replace("(?P<speaker>a)", "("), "x.toml: .* is no regular expression"),
+        (GOOD + 'table = "t.csv"', "x.toml: give either a pattern or a table"),
+        (
+            GOOD.replace("pattern = ", 'table = "t.csv" #') + '[columns]\npath = "file"',
+            "x.toml: columns has no emotion and no speaker",
+        ),
     ],
 )
 def test_wrong_definitions(own_tasks: Path, text: str, message: str) -> None:
     (own_tasks / "x.toml").write_text(text)
     with pytest.raises(SpecError, match=message):
-        corpus_specs()
+        definitions()
 
 
 def test_a_code_taken_twice(own_tasks: Path) -> None:
     (own_tasks / "x.toml").write_text(GOOD)
     (own_tasks / "y.toml").write_text(GOOD)
     with pytest.raises(SpecError, match=r"'X' is taken by x.toml and y.toml"):
-        corpus_specs()
+        definitions()
 
 
-def test_a_wrong_suite(own_tasks: Path) -> None:
-    (own_tasks / "suites.toml").write_text('[[suite]]\nname = "a"\ncorpora = ["B"]')
-    with pytest.raises(SpecError, match=r"suites.toml: use: Field required"):
-        suites()
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "a"\ncorpora = ["B"]', r"suites.toml: use: Field required"),
+        ('name = "a"\nuse = ""\ncorpora = ["Q"]', "suite 'a': no corpus has the code Q"),
+    ],
+)
+def test_a_wrong_suite(own_tasks: Path, text: str, message: str) -> None:
+    (own_tasks / "suites.toml").write_text(f"[[suite]]\n{text}")
+    with pytest.raises(SpecError, match=message):
+        definitions()
+
+
+def test_own_folders_and_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = define(tmp_path / "first", toy_spec("X1"))
+    second = define(tmp_path / "second", toy_spec("X2"))
+    (second / "suites.toml").write_text(
+        '[[suite]]\nname = "mine"\ncorpora = ["X2", "B"]\nuse = "a test"'
+    )
+    define(tmp_path / "ours_tasks", toy_spec("X3"))
+    (tmp_path / "ours_tasks" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = importlib.metadata.EntryPoint("ours", "ours_tasks", "clser_bench.tasks")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: [point])
+    monkeypatch.setenv("CLSER_TASKS", str(first))
+    module._read.cache_clear()
+    assert {"B", "X1", "X2", "X3"} <= set(definitions([second]).corpora)
+    assert "mine" in definitions([second]).suites
+    assert {"X1", "X3"} == {"X1", "X2", "X3"} & set(definitions().corpora)
+    module._read.cache_clear()
+    sys.modules.pop("ours_tasks", None)
+    with pytest.raises(SpecError, match="there is no such folder of definitions"):
+        definitions([tmp_path / "gone"])
+    module._read.cache_clear()

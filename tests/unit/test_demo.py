@@ -10,12 +10,11 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from clser_bench.corpora.definitions import corpus_specs, suites
-from clser_bench.demo import demo_corpora, espeak, write
-from clser_bench.demo.languages import LANGUAGES
-from clser_bench.demo.rules import PARAMETERS, RULES, changes
-from clser_bench.demo.sound import RATE, record
-from clser_bench.demo.takes import recipe, takes
+from clser_bench.corpora.definitions import definitions
+from clser_bench.demo import demo_corpora, synthesis
+from clser_bench.demo.prosody import LANGUAGES, PARAMETERS, RULES, changes
+from clser_bench.demo.synthesis import RATE, record
+from clser_bench.demo.takes import Request, recipe, takes
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.protocol import EMOTIONS, classes_of
 
@@ -25,8 +24,8 @@ FEW = MappingProxyType({"DE": takes()["DE"][:2]})
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be one corpus of two utterances."""
-    monkeypatch.setattr(write, "LANGUAGES", LANGUAGES[:1])
-    monkeypatch.setattr(write, "takes", lambda: FEW)
+    monkeypatch.setattr(synthesis, "LANGUAGES", LANGUAGES[:1])
+    monkeypatch.setattr(synthesis, "takes", lambda: FEW)
 
 
 class Told:
@@ -46,8 +45,8 @@ class Told:
 
 
 def test_suite_and_definitions_agree_with_what_is_made() -> None:
-    specs = corpus_specs()
-    assert suites()["demo"].corpora == tuple(language.code for language in LANGUAGES)
+    specs = definitions().corpora
+    assert definitions().suites["demo"].corpora == tuple(language.code for language in LANGUAGES)
     for language in LANGUAGES:
         spec = specs[language.code]
         assert spec.synthetic
@@ -59,8 +58,10 @@ def test_suite_and_definitions_agree_with_what_is_made() -> None:
 
 
 def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same() -> None:
-    specs = corpus_specs()
-    shared = {classes_of(specs[p.source], specs[p.target]) for p in suites()["demo"].pairs()}
+    specs = definitions().corpora
+    shared = {
+        classes_of(specs[p.source], specs[p.target]) for p in definitions().suites["demo"].pairs()
+    }
     assert min(map(len, shared)) == 5
     assert len(shared) > 1
 
@@ -83,7 +84,7 @@ def test_plan_is_the_same_every_time() -> None:
 
 def test_every_voice_sounds_different() -> None:
     requests = [
-        espeak.Request(
+        Request(
             voice=f"{language.language}+{voice.variant}",
             text=language.sentences[0],
             rate=175,
@@ -94,30 +95,30 @@ def test_every_voice_sounds_different() -> None:
         for language in LANGUAGES
         for voice in language.voices.values()
     ]
-    spoken = espeak.synthesise(requests)
+    spoken = synthesis.synthesise(requests)
     assert len({samples.tobytes() for samples in spoken}) == len(requests)
-    assert all(0.4 < len(samples) / espeak.RATE < 5 for samples in spoken)
+    assert all(0.4 < len(samples) / synthesis.SPOKEN_RATE < 5 for samples in spoken)
 
 
 def test_order_and_neighbours_do_not_change_an_utterance() -> None:
     requests = [take.request for planned in takes().values() for take in planned[::29]]
-    forward = espeak.synthesise(requests)
-    backward = espeak.synthesise(requests[::-1])[::-1]
-    alone = espeak.synthesise(requests[5:6])
+    forward = synthesis.synthesise(requests)
+    backward = synthesis.synthesise(requests[::-1])[::-1]
+    alone = synthesis.synthesise(requests[5:6])
     assert all(np.array_equal(a, b) for a, b in zip(forward, backward, strict=True))
     assert np.array_equal(alone[0], forward[5])
 
 
 def test_unknown_voice_is_named() -> None:
-    request = espeak.Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
+    request = Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
     with pytest.raises(CorpusError, match="xx-none"):
-        espeak.synthesise([request])
+        synthesis.synthesise([request])
 
 
 @pytest.mark.parametrize("channel", ["telephone", "room", "clean", "noise"])
 def test_recording_is_finite_within_bounds_and_at_its_rate(channel) -> None:
     take = takes()["DE"][0]
-    spoken = (8000 * np.sin(np.arange(espeak.RATE) / 20)).astype(np.int16)
+    spoken = (8000 * np.sin(np.arange(synthesis.SPOKEN_RATE) / 20)).astype(np.int16)
     heard = record(spoken, take=take, channel=channel)
     assert len(heard) == RATE
     assert np.isfinite(heard).all()
@@ -184,7 +185,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, "record", stop)
+        patch.setattr(synthesis, "record", stop)
         with pytest.raises(KeyboardInterrupt):
             demo_corpora(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -195,7 +196,7 @@ def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
     place = demo_corpora(tmp_path / "a")
     slower = demo_corpora(tmp_path / "b")
     before = (place / "complete.json").stat().st_ino
-    write._put_in_place(slower, place)
+    synthesis._put_in_place(slower, place)
     assert (place / "complete.json").stat().st_ino == before
 
 

@@ -16,9 +16,9 @@ from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
 from clser_bench.train import energy
 from clser_bench.train import execute as engine
+from clser_bench.train.check import example_problem
+from clser_bench.train.engine import Result
 from clser_bench.train.execute import execute
-from clser_bench.train.pack import Result
-from tests.problems import random_problem
 from tests.records import answer_key, trial
 
 KWH = 1 / 3.6e6
@@ -77,7 +77,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def jobs(method: str, count: int) -> list[Job]:
-    problem = random_problem()
+    problem = example_problem()
     return [
         Job(id=str(seed), method=method, parameters=(), problem=problem, seed=seed)
         for seed in range(count)
@@ -131,7 +131,7 @@ def test_the_extra_is_named() -> None:
 
 def test_jobs_of_a_pack_have_equal_shares(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     def trained(methods: list[object], *_: object, **__: object) -> list[Result]:
-        scores = [np.ones((2, 3)), np.ones((2, 3)), np.zeros((0, 0))]
+        scores = [np.ones((36, 3)), np.ones((36, 3)), np.zeros((0, 0))]
         why = ["", "", "diverged"]
         return [Result(s, w) for s, w in zip(scores, why, strict=True)]
 

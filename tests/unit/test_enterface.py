@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
-from fake_corpora import write_tone
+import soundfile
+from fake_corpora import read_corpus, write_tone
 
-from clser_bench.corpora.check import check
-from clser_bench.corpora.corpus import list_corpus, read_corpus
-from clser_bench.corpora.definitions import corpus_specs
-from clser_bench.corpora.find import find_corpora
-from clser_bench.errors import CorpusError
+from clser_bench.corpora.audio import decode
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.locate import locate
+from clser_bench.errors import AudioError, CorpusError
 
-SPEC = corpus_specs()["E"]
+SPEC = definitions().corpora["E"]
 CODES = {
     "anger": "an",
     "disgust": "di",
@@ -48,7 +50,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_the_path_is_the_key(tree: Path, own_cache: Path) -> None:
-    assert find_corpora(tree.parent, corpus_specs()) == {"E": tree}
+    assert locate(tree.parent).listings["E"].root == tree
     corpus = read_corpus(SPEC, tree, cache=own_cache)
     counts = Counter(utterance.speaker for utterance in corpus.utterances)
     assert counts == {"3": 30, "11": 30, "16": 30, "23": 27}
@@ -57,24 +59,60 @@ def test_the_path_is_the_key(tree: Path, own_cache: Path) -> None:
 
 
 def test_subject_6_is_left_out_with_a_reason(tree: Path, own_cache: Path) -> None:
-    [(reason, count)] = list_corpus(SPEC, tree).left_out
+    corpus = read_corpus(SPEC, tree, cache=own_cache)
+    [(reason, count)] = corpus.left_out
     assert count == 6
     assert "subject 6 is not cut into sentences" in reason
-    found = check(read_corpus(SPEC, tree, cache=own_cache), cache=own_cache)
-    assert found.left_out == ((reason, count),)
-    assert "4 speakers, 43 expected" in found.differences
-    assert "happiness: 17 utterances, 212 expected" in found.differences
+    [finding] = corpus.findings
+    assert finding.kind == "differs"
+    assert "4 of 43 speakers are there" in finding.sentence
+    assert "happiness has 17 of 212 utterances" in finding.sentence
 
 
-def test_videos_alone_name_the_remedy(tmp_path: Path, own_cache: Path) -> None:
+def write_video(path: Path, samples: np.ndarray, rate: int = 48_000) -> Path:
+    """An AVI as the corpus has them, with PCM sound, but without pictures."""
+    av = pytest.importorskip("av")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None], "s16", "mono")
+        frame.rate = rate
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    return path
+
+
+def test_videos_are_read_like_their_sound(tmp_path: Path, own_cache: Path) -> None:
+    folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
+    samples = np.random.default_rng(0).integers(-9000, 9000, 48_000)
+    write_video(folder / "s1_an_1.avi", samples)
+    [video] = read_corpus(SPEC, tmp_path / "x", cache=own_cache).utterances
+    soundfile.write(folder / "s1_an_1.wav", samples.astype(np.int16), 48_000)
+    [sound] = read_corpus(SPEC, tmp_path / "x", cache=own_cache).utterances
+    assert (video.name[-4:], sound.name[-4:]) == (".avi", ".wav")
+    assert (video.content, video.seconds, video.rate) == (sound.content, 1.0, 48_000)
+
+
+def test_videos_cut_short_and_others(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", np.full(96_000, 99))
+    path.write_bytes(path.read_bytes()[:90_000])
+    with pytest.raises(AudioError, match=r"truncated: .* bytes promised"):
+        decode(path)
+    path.write_bytes(b"no video" * 20)
+    with pytest.raises(AudioError, match="is no video, or damaged"):
+        decode(path)
+
+
+def test_without_the_extra_the_remedy_is_named(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
     folder.mkdir(parents=True)
     (folder / "s1_an_1.avi").write_bytes(b"RIFF")
-    assert find_corpora(tmp_path, corpus_specs()) == {"E": tmp_path / "x"}
-    with pytest.raises(CorpusError, match=r'ffmpeg -i "s1_an_1.avi" -vn "s1_an_1.wav"'):
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert locate(tmp_path).listings["E"].root == tmp_path / "x"
+    with pytest.raises(CorpusError, match=r'extra .video.*ffmpeg -i "s1_an_1.avi" -vn "s1_an_1.w'):
         read_corpus(SPEC, tmp_path / "x", cache=own_cache)
-    write_tone(folder / "s1_an_1.wav")
-    assert len(read_corpus(SPEC, tmp_path / "x", cache=own_cache).utterances) == 1
 
 
 def test_zeros_and_case_of_folder_names(tmp_path: Path, own_cache: Path) -> None:

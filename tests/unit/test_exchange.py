@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pyarrow import parquet
 
-from clser_bench.errors import SpecError
+from clser_bench.errors import SpecError, StoreError
 from clser_bench.protocol import PROTOCOL_VERSION
-from clser_bench.report.aggregate import one_line
-from clser_bench.store import exporting
-from clser_bench.store.database import Store
+from clser_bench.store import parquet as files
+from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.exports import cleaned, dump, export, read, shown, take
 
@@ -45,7 +45,7 @@ def test_tables_are_the_same_where_they_are_imported(ours, file, tmp_path, forma
 
 def test_an_import_exports_the_same_bytes(file, tmp_path):
     take(tmp_path / "theirs.sqlite", file)
-    exporting.write(tmp_path / "theirs.sqlite", tmp_path / "again.parquet")
+    files.write(tmp_path / "theirs.sqlite", tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == file.read_bytes()
 
 
@@ -63,13 +63,13 @@ def test_importing_twice_changes_nothing(ours, file, tmp_path):
 
 def test_only_what_is_asked_for_is_exported(ours, tmp_path):
     path = tmp_path / "some.parquet"
-    written = exporting.write(ours, path, suite="other")
+    written = files.write(ours, path, wanted={"suite": "other"})
     assert (written.trials, written.ok, written.methods, written.old) == (4, 4, 1, 0)
-    assert {part.suite for part in read(path).heading.parts} == {"other"}
+    assert {entry.trial.condition.suite for entry in read(path).entries} == {"other"}
     with pytest.raises(SpecError, match=r"no results of method 'seer'; did you mean 'sere'"):
-        exporting.write(ours, path, methods=["seer"])
-    with pytest.raises(SpecError, match=r"no results of suite 'x'"):
-        exporting.write(ours, path, suite="x")
+        files.write(ours, path, methods=["seer"])
+    with pytest.raises(StoreError, match="has no results to export, or none like that"):
+        files.write(ours, path, wanted={"suite": "x"})
 
 
 def test_neither_options_nor_tracebacks_leave_the_house(file):
@@ -84,13 +84,13 @@ def test_rows_of_an_older_protocol_are_left_out_and_counted(tmp_path):
     with Store(path) as store:
         boards.run(store, {"sere": 17})
         boards.run(store, {"dann": 17}, protocol_version=PROTOCOL_VERSION - 1)
-    written = exporting.write(path, tmp_path / "x.parquet")
+    written = files.write(path, tmp_path / "x.parquet")
     assert (written.methods, written.old) == (1, 1)
 
 
 def test_scores_travel_only_where_they_are_asked_for(ours, file, tmp_path):
     with_scores = tmp_path / "scores.parquet"
-    exporting.write(ours, with_scores, scores=True, shorten=one_line)
+    files.write(ours, with_scores, scores=True)
     take(tmp_path / "theirs.sqlite", with_scores)
     with Store(ours) as store, Store(tmp_path / "theirs.sqlite") as copy:
         found = {record.trial.id: record for record in copy.records(status="ok")}
@@ -102,13 +102,24 @@ def test_scores_travel_only_where_they_are_asked_for(ours, file, tmp_path):
     assert "scores" not in parquet.read_schema(file).names
 
 
-def test_an_unfinished_export_leaves_the_older_file(ours, file, tmp_path):
+def test_an_unfinished_export_leaves_the_older_file(ours, file, tmp_path, monkeypatch):
     before = file.read_bytes()
 
-    def broken(reason):
-        raise RuntimeError(reason)
+    def full(where, *_, **__):
+        Path(where).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
 
-    with pytest.raises(RuntimeError):
-        exporting.write(ours, file, shorten=broken)
+    monkeypatch.setattr(files.parquet, "ParquetWriter", full)
+    with pytest.raises(StoreError, match=r"cannot be written \(No space left.*make room"):
+        files.write(ours, file)
     assert file.read_bytes() == before
     assert not list(tmp_path.glob(".part-*"))
+
+
+def test_a_result_that_does_not_verify_is_not_exported(ours, tmp_path):
+    with sqlite3.connect(ours) as connection:
+        connection.execute("UPDATE records SET uar = uar + 1 WHERE uar < 90")
+    connection.close()
+    with pytest.raises(StoreError, match="its UAR is stored as"):
+        files.write(ours, tmp_path / "x.parquet")
+    assert not (tmp_path / "x.parquet").exists()

@@ -13,14 +13,15 @@ import torch
 
 from clser_bench import registry
 from clser_bench.problem import Job, Outcome
+from clser_bench.train import execute as memory
 from clser_bench.train import execute as module
-from clser_bench.train import memory
+from clser_bench.train.check import example_problem
+from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.execute import execute
 from clser_bench.train.loop import train_one
-from clser_bench.train.pack import Result, train_pack
-from tests.problems import random_problem
 
-PROBLEM = random_problem()
+PROBLEM = example_problem()
+ONE_HOT = np.eye(3)[np.arange(36) % 3]
 
 
 def jobs(count: int, name: str = "dann") -> list[Job]:
@@ -140,7 +141,7 @@ def test_a_trial_that_diverges_is_a_failure_with_its_reason(
 def test_what_does_not_apply_stays_out_of_the_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Memory(8)
     monkeypatch.setattr(module, "train_pack", held)
-    wider = random_problem(d=4, f=7)
+    wider = example_problem(d=4, f=7)
     mixed = jobs(3)
     mixed[1] = replace(mixed[1], problem=replace(PROBLEM, target=wider.target))
     found = execute(mixed)
@@ -153,8 +154,15 @@ def test_what_does_not_apply_stays_out_of_the_pack(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("scores", "words"),
     [
-        (np.zeros((36, 2)), "scores have shape (36, 2), expected (36, 3)"),
+        (np.zeros((36, 2)), "wanted (36, 3)"),
+        (np.zeros(36), "wanted (36, 3)"),
         (np.full((36, 3), np.nan), "the scores are not finite"),
+        (np.ones((36, 3)) + 1j, "real numbers are needed"),
+        (np.full((36, 3), "a"), "real numbers are needed"),
+        (ONE_HOT * 1e-60, "the scores of 24 of 36 utterances lose their order in float32"),
+        (1 + 1e-9 * ONE_HOT, "return log-probabilities"),
+        ((1 + ONE_HOT) * 1e300, "lose their order in float32"),
+        (np.full((36, 3), 1e300), "return log-probabilities"),
     ],
 )
 def test_scores_of_fitted_methods_are_checked(
@@ -162,7 +170,25 @@ def test_scores_of_fitted_methods_are_checked(
 ) -> None:
     monkeypatch.setattr(registry.load("lda"), "fit_predict", lambda *_: scores)
     (found,) = execute(jobs(1, "lda"))
-    assert (found.status, found.reason) == ("failed", words)
+    assert found.status == "failed"
+    assert words in found.reason
+
+
+@pytest.mark.parametrize("scores", [-ONE_HOT, ONE_HOT.astype(bool), np.zeros((36, 3), np.int8)])
+def test_ties_and_whole_numbers_are_scores(
+    monkeypatch: pytest.MonkeyPatch, scores: np.ndarray
+) -> None:
+    monkeypatch.setattr(registry.load("lda"), "fit_predict", lambda *_: scores)
+    (found,) = execute(jobs(1, "lda"))
+    assert found.scores.argmax(1).tolist() == scores.argmax(1).tolist()
+
+
+def test_a_single_tie_by_rounding_keeps_the_class_of_the_exact_scores() -> None:
+    scores = np.log(0.1 + ONE_HOT)
+    scores[7] = [-1.0, -1.0 + 1e-12, -2.0]
+    stored = module.stored_scores(scores, 36, 3)
+    assert stored.argmax(axis=1).tolist() == scores.argmax(axis=1).tolist()
+    np.testing.assert_allclose(stored, scores, rtol=2e-7)
 
 
 def test_fitted_methods_are_never_packed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from clser_bench.report.forest_figure import forest
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.boards import run
 from tests.drawn import board, dots, drawn_lines, labels, line, texts
 

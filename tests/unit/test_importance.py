@@ -8,17 +8,17 @@ from sklearn.ensemble import RandomForestRegressor
 
 from clser_bench.hyperparameters import Dimension
 from clser_bench.report.importance import FEWEST, TREES, TRIED, importances
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.sweeps import Configuration, SweepResult
 
 UNIT = tuple(Dimension(name=name) for name in "abc")
 
 
 def swept(dimensions, values, draws, **changes):
     points = tuple(
-        SweptPoint(number=i, values=tuple(v), draws=tuple(map(float, d)))
+        Configuration(number=i, values=tuple(v), draws=tuple(map(float, d)))
         for i, (v, d) in enumerate(zip(values, draws, strict=True))
     )
-    return Swept(
+    return SweepResult(
         method="m", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bc", pairs=2, features="f", normalisation="corpus", shots="5",
         seeds=max(map(len, draws)), search="random", points=points, best=0, command="c", **changes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ import pytest
 import soundfile
 from fake_corpora import write_tone
 
-from clser_bench.corpora import index
-from clser_bench.corpora.audio import Audio
-from clser_bench.corpora.index import Sound, figures, measure
+from clser_bench.corpora.index import Measured, Sound, figures, measure
+from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
 
 
@@ -20,87 +20,137 @@ class Counting:
     """A progress display that only counts."""
 
     def __init__(self) -> None:
-        self.heard: list[object] = []
+        self.events: list[object] = []
 
     def start(self, what: str, total: int) -> None:
-        self.heard.append((what, total))
+        self.events.append((what, total))
 
     def advance(self, count: int = 1) -> None:
-        self.heard.append(count)
+        self.events.append(count)
 
     def stop(self) -> None:
-        self.heard.append("stop")
+        self.events.append("stop")
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> dict[str, Path]:
-    return {name: write_tone(tmp_path / "x" / name) for name in ("b.wav", "a.wav")}
+def files(tmp_path: Path) -> list[Path]:
+    return [write_tone(tmp_path / "x" / name) for name in ("b.wav", "a.wav")]
 
 
-def run(files: dict[str, Path], tmp_path: Path) -> tuple[dict[str, object], list[object]]:
+def run(files: list[Path], tmp_path: Path, *, recall: bool = True) -> tuple[Measured, list[object]]:
     progress = Counting()
+    items = [Utterance(name=path.name, path=path, emotion="", speaker="") for path in files]
+    root, cache = tmp_path / "x", tmp_path / "cache"
     made = measure(
-        files, tmp_path / "x", cache=tmp_path / "cache", what="reading", progress=progress
+        items, root, cache=cache, what="reading", recall=recall, progress=progress, workers=2
     )
-    return made, progress.heard
+    return made, progress.events
 
 
 def test_figures_by_hand() -> None:
-    sound = figures(Audio(np.array([0, 1, -1, 0], np.float32), 2))
+    first, second = np.array([0, 1], np.float32), np.array([-1, 0], np.float32)
+    sound = figures([(2, first), (2, second)])
     assert (sound.seconds, sound.rate, sound.peak, sound.clipped) == (2.0, 2, 1.0, 0.5)
     assert sound.rms == pytest.approx(0.5**0.5)
+    assert sound == figures([(2, np.concatenate([first, second]))])
 
 
-def test_second_time_decodes_nothing(files: dict[str, Path], tmp_path: Path) -> None:
-    first, heard = run(files, tmp_path)
-    assert list(first) == ["b.wav", "a.wav"]
-    assert heard == [("reading", 2), 1, 1, "stop"]
-    second, heard = run(files, tmp_path)
-    assert second == first
-    assert heard == []
+def test_second_time_decodes_nothing(files: list[Path], tmp_path: Path) -> None:
+    first, events = run(files, tmp_path)
+    assert list(first.sounds) == ["b.wav", "a.wav"]
+    assert events == [("reading", 2), 1, 1, "stop"]
+    assert run(files, tmp_path) == (first, [])
+    assert run(files, tmp_path, recall=False) == (first, events)
 
 
-def test_a_changed_file_is_decoded_again(files: dict[str, Path], tmp_path: Path) -> None:
+def test_a_segment_is_not_its_file(files: list[Path], tmp_path: Path) -> None:
+    parts = [
+        Utterance(
+            name=f"{start}-{end}", path=files[0], emotion="", speaker="", start=start, end=end
+        )
+        for start, end in ((0.0, None), (0.05, None), (0.05, 0.1), (0.0, 0.15))
+    ]
+    for _ in range(2):
+        sounds = measure(parts, tmp_path, cache=tmp_path / "cache", what="").sounds
+        lengths = [sound.seconds for sound in sounds.values() if isinstance(sound, Sound)]
+        assert lengths == [0.15, pytest.approx(0.1), 0.05, 0.15]
+        contents = [sound.content for sound in sounds.values() if isinstance(sound, Sound)]
+        assert contents[0] == contents[3]
+        assert len(set(contents)) == 3
+
+
+def test_a_changed_file_is_decoded_again(files: list[Path], tmp_path: Path) -> None:
     first, _ = run(files, tmp_path)
-    status = files["a.wav"].stat()
-    samples, rate = soundfile.read(files["a.wav"])
-    soundfile.write(files["a.wav"], -samples, rate)
-    os.utime(files["a.wav"], ns=(status.st_atime_ns, status.st_mtime_ns + 1))
-    second, heard = run(files, tmp_path)
-    assert heard[0] == ("reading", 1)
-    assert second["a.wav"] != first["a.wav"]
-    assert second["b.wav"] == first["b.wav"]
+    status = files[1].stat()
+    samples, rate = soundfile.read(files[1])
+    soundfile.write(files[1], -samples, rate)
+    os.utime(files[1], ns=(status.st_atime_ns, status.st_mtime_ns))  # same size, same time
+    second, events = run(files, tmp_path)
+    assert events[0] == ("reading", 1)
+    assert second.sounds["a.wav"] != first.sounds["a.wav"]
+    assert second.sounds["b.wav"] == first.sounds["b.wav"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"format": 1}',
-        '{"format": 99, "files": {}}',
-        '{"format": 1, "files": {"p": [1, 2]}}',
-        '{"format": 1, "files": {"p": [1, 2, ["short", 1.0, 1, 1.0, 1.0, 1.0]]}}',
-        '{"format": 1, "files": {"p": [1, 2, [null]]}}',
-    ],
-)
-def test_a_corrupted_index_is_made_anew(files: dict[str, Path], tmp_path: Path, text: str) -> None:
+def test_files_that_change_names_are_noticed(files: list[Path], tmp_path: Path) -> None:
+    for path in files:
+        os.utime(path, (1e9, 1e9))
     first, _ = run(files, tmp_path)
-    [place] = (tmp_path / "cache" / "audio").iterdir()
-    place.write_text(text)
-    second, heard = run(files, tmp_path)
-    assert second == first
-    assert heard[0] == ("reading", 2)
-    assert index._load(place)
-    assert [path.name for path in place.parent.iterdir()] == [place.name]
+    files[0].rename(tmp_path / "aside")
+    files[1].rename(files[0])
+    (tmp_path / "aside").rename(files[1])
+    second, _ = run(files, tmp_path)
+    assert second.sounds["a.wav"] == first.sounds["b.wav"] != first.sounds["a.wav"]
 
 
-def test_broken_files_are_tried_anew(files: dict[str, Path], tmp_path: Path) -> None:
-    files = {**files, "gone.wav": tmp_path / "x" / "gone.wav"}
+@pytest.mark.parametrize("place", [0.0, 0.02, 0.2, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_makes_the_index_anew(
+    files: list[Path], tmp_path: Path, place: float
+) -> None:
+    first, _ = run(files, tmp_path)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    whole = bytearray(index.read_bytes())
+    whole[int(place * len(whole))] ^= 4
+    index.write_bytes(whole)
+    second, events = run(files, tmp_path)
+    assert second.sounds == first.sounds
+    assert events[0] == ("reading", 2)
+    if place > 0:
+        assert "is damaged; its recordings are decoded again" in second.trouble[0]
+    assert run(files, tmp_path) == (first, [])
+    assert [path.name for path in index.parent.iterdir()] == [index.name]
+
+
+def test_an_index_of_another_format_is_none(files: list[Path], tmp_path: Path) -> None:
+    first, _ = run(files, tmp_path)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    index.write_text('{"format": 1, "files": {}}')
+    assert run(files, tmp_path)[0] == first
+
+
+def test_an_index_that_cannot_be_written_is_said(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "audio").write_text("a file where a folder is wanted")
     for _ in range(2):
         made, _ = run(files, tmp_path)
-        assert isinstance(made["gone.wav"], AudioError)
-        assert isinstance(made["a.wav"], Sound)
-    write_tone(files["gone.wav"])
-    assert isinstance(run(files, tmp_path)[0]["gone.wav"], Sound)
+        assert isinstance(made.sounds["a.wav"], Sound)
+        assert "recordings are decoded again by every command" in made.trouble[-1]
+
+
+def test_others_may_read_the_index_as_the_umask_says(files: list[Path], tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        run(files, tmp_path)
+    finally:
+        os.umask(before)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    assert stat.S_IMODE(index.stat().st_mode) == 0o640
+
+
+def test_broken_files_are_tried_again(files: list[Path], tmp_path: Path) -> None:
+    gone = tmp_path / "x" / "gone.wav"
+    for _ in range(2):
+        made, _ = run([*files, gone], tmp_path)
+        assert isinstance(made.sounds["gone.wav"], AudioError)
+        assert isinstance(made.sounds["a.wav"], Sound)
+    write_tone(gone)
+    assert isinstance(run([*files, gone], tmp_path)[0].sounds["gone.wav"], Sound)

@@ -13,9 +13,9 @@ from clser_bench.errors import FeatureError
 from clser_bench.features import cache as module
 from clser_bench.features.cache import concatenated
 from clser_bench.problem import open_table
-from tests.problems import random_table
+from clser_bench.train.check import example_table
 
-FIRST, SECOND = random_table("first", n=7), random_table("second", n=5)
+FIRST, SECOND = example_table("first", n=7), example_table("second", n=5)
 
 
 def test_rows_of_the_first_then_those_of_the_second(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_order_and_tables_are_in_the_key(tmp_path: Path) -> None:
 
 
 def test_it_travels_as_its_folder(tmp_path: Path) -> None:
-    big = random_table("big", n=4000)
+    big = example_table("big", n=4000)
     both = concatenated(big, SECOND, cache=tmp_path)
     sent = pickle.dumps(both)
     assert len(sent) < 1000
@@ -62,7 +62,7 @@ def test_it_travels_as_its_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [{"d": 4}, {"t": 6}, {"f": 9}])
 def test_features_of_other_sizes_are_refused(tmp_path: Path, sizes: dict[str, int]) -> None:
-    other = random_table("other", n=5, **sizes)
+    other = example_table("other", n=5, **sizes)
     with pytest.raises(FeatureError) as error:
         concatenated(FIRST, other, cache=tmp_path)
     for word in ("first", "other", "different sizes", "one feature set, or an alignment"):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import unicodedata
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import soundfile
 from fake_corpora import write_tone
 from pyarrow import parquet
 
-from clser_bench.corpora.manifest import read_manifest
+from clser_bench.corpora import rows as limits
+from clser_bench.corpora.locate import load_corpora, locate
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 
 Row = dict[str, str]
+
+
+def read_manifest(path: Path, *, cache: Path, skip_bad: bool = False) -> list[Corpus]:
+    return list(load_corpora(manifests=[path], cache=cache, skip_bad=skip_bad).values())
 
 
 @pytest.fixture
@@ -75,10 +85,12 @@ def test_parquet_is_the_same(tmp_path: Path, rows: list[Row], own_cache: Path) -
 
 FAULTS = [
     ("path", "gone/anger.wav", "No such file"),
-    ("path", "../outside.wav", "the path leaves the manifest's folder"),
-    ("path", "/etc/hostname", "the path leaves the manifest's folder"),
-    ("path", "nul\0.wav", "the path leaves the manifest's folder"),
+    ("path", "nul\0.wav", "path holds control characters"),
     ("path", "ada/anger.wav", "the path stands in several rows"),
+    ("path", "./ada//anger.wav", "the path stands in several rows"),
+    ("path", "bob/../ada/anger.wav", "the path stands in several rows"),
+    ("speaker", "bob\x1b[2J", "speaker holds control characters"),
+    ("speaker", "bob\u202e", "speaker holds control characters"),
     ("path", "list.csv", "is not audio"),
     ("speaker", "", "speaker is empty"),
     ("emotion", "Angray", "unknown emotion 'Angray'"),
@@ -103,14 +115,227 @@ def test_wrong_rows(
     assert "--skip-bad" in message
 
 
-def test_wrong_rows_of_all_corpora_are_named_together(
+def test_wrong_rows_of_all_corpora_are_named(
     tmp_path: Path, rows: list[Row], own_cache: Path
 ) -> None:
-    rows[0]["language"], rows[3]["language"] = "german", "fr"
-    rows[1]["emotion"], rows[3]["emotion"] = "joy", "glad"
+    rows[0]["language"] = "german"
+    rows[1]["emotion"] = "joy"
     path = write(tmp_path, rows)
-    with pytest.raises(CorpusError, match=r"(?s)3 of 4 .*line 2.*BCP 47.*line 3.*joy|line 5"):
+    for code, reason in (("german", "line 2.*BCP 47"), ("nl", "line 3.*joy")):
+        with pytest.raises(CorpusError, match=f"(?s){reason}"):
+            load_corpora(manifests=[path], codes=[code], cache=own_cache)
+
+
+def test_rows_that_are_all_bad_give_their_reason(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    path = write(tmp_path, [{**row, "emotion": row["emotion"].capitalize()} for row in rows])
+    for skip_bad in (False, True):
+        with pytest.raises(CorpusError, match=r"unknown emotion 'Anger'; did you mean 'anger'"):
+            read_manifest(path, cache=own_cache, skip_bad=skip_bad)
+
+
+def test_paths_may_be_absolute_or_lead_outside(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    write_tone(tmp_path / "outside.wav")
+    own = tmp_path / "lists"
+    own.mkdir()
+    rows[0]["path"] = str(tmp_path / "outside.wav")
+    for row in rows[1:]:
+        row["path"] = f"../{row['path']}"
+    [corpus] = read_manifest(write(own, rows), cache=own_cache)
+    assert corpus.root == tmp_path
+    assert {item.name for item in corpus.utterances} == {
+        "outside.wav",
+        "ada/neutral.wav",
+        "bob/anger.wav",
+        "bob/neutral.wav",
+    }
+
+
+def test_absolute_paths_within_the_folder_are_the_relative_ones(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    [relative] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    absolute = [{**row, "path": str(tmp_path / row["path"])} for row in rows]
+    assert read_manifest(write(tmp_path, absolute), cache=own_cache) == [relative]
+
+
+def test_segments_are_cut(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    write_tone(tmp_path / "long.wav", seconds=2)
+    cut = [
+        {**rows[0], "path": "long.wav", "start": "0.5", "end": "0.75"},
+        {**rows[2], "path": "long.wav", "start": "0.75", "end": ""},
+        {**rows[1], "start": "", "end": ""},
+    ]
+    [corpus] = read_manifest(write(tmp_path, cut), cache=own_cache)
+    lengths = {item.name: item.seconds for item in corpus.utterances}
+    assert lengths == {
+        "long.wav#t=0.5,0.75": 0.25,
+        "long.wav#t=0.75": 1.25,
+        "ada/neutral.wav": 0.15,
+    }
+    assert corpus.findings == ()
+
+
+def test_segments_that_overlap_are_a_finding(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    write_tone(tmp_path / "long.wav", seconds=2)
+    cut = [
+        {**rows[0], "path": "long.wav", "start": start, "end": end}
+        for start, end in (("0", "1"), ("0.9", "1.5"), ("1.5", "2"))
+    ]
+    [corpus] = read_manifest(write(tmp_path, cut), cache=own_cache)
+    [finding] = corpus.findings
+    assert (finding.kind, finding.files) == ("overlap", ("long.wav#t=0,1", "long.wav#t=0.9,1.5"))
+
+
+@pytest.mark.parametrize(
+    ("segment", "reason"),
+    [
+        (("1", "0.5"), "ends at 0.5 s and starts at 1 s"),
+        (("a", "1"), "start 'a': write seconds"),
+        (("-1", "1"), "start '-1': write seconds"),
+        (("nan", ""), "start 'nan': write seconds"),
+        (("0", "601"), "lasts 601 s; at most 600 s are read"),
+        (("0", "9"), "it lasts 0.15 s"),
+    ],
+)
+def test_wrong_segments(
+    tmp_path: Path, rows: list[Row], own_cache: Path, segment: tuple[str, str], reason: str
+) -> None:
+    start, end = segment
+    path = write(tmp_path, [{**rows[0], "start": start, "end": end}])
+    with pytest.raises(CorpusError, match=reason):
         read_manifest(path, cache=own_cache)
+
+
+def test_blank_rows_are_passed_over(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    path = write(tmp_path, rows)
+    path.write_text(path.read_text() + ",,,,\n  ,,,,\n\n")
+    [corpus] = read_manifest(path, cache=own_cache)
+    assert len(corpus.utterances) == 4
+
+
+def test_backslashes_are_read_where_they_part_folders(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    windows = [{**row, "path": row["path"].replace("/", "\\")} for row in rows]
+    assert read_manifest(write(tmp_path, windows), cache=own_cache) == [corpus]
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_unicode_forms_do_not_matter(
+    tmp_path: Path, rows: list[Row], own_cache: Path, on_disk: str, listed: str
+) -> None:
+    write_tone(tmp_path / unicodedata.normalize(on_disk, "zoë.wav"))
+    rows[0] |= {"path": unicodedata.normalize(listed, "zoë.wav"), "speaker": "zoe\u0308"}
+    rows[1]["speaker"] = "zo\xeb"
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    assert {item.speaker for item in corpus.utterances} == {"bob", "zo\xeb"}
+    assert "zo\xeb.wav" in {item.name for item in corpus.utterances}
+
+
+def test_one_language_under_several_tags(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    for row, tag in zip(rows, ("nl", "NL", "dut", "nld"), strict=True):
+        row["language"] = tag
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    assert (corpus.spec.code, len(corpus.utterances)) == ("nl", 4)
+    [finding] = corpus.findings
+    assert finding.kind == "language"
+    assert "the language is written NL and dut and nl and nld; all are nl" in finding.sentence
+
+
+def test_one_speaker_of_two_genders(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    rows[1]["gender"] = "male"
+    rows[3]["gender"] = ""
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    assert {item.speaker: item.gender for item in corpus.utterances} == {"ada": "", "bob": "male"}
+    [finding] = corpus.findings
+    assert finding.kind == "gender"
+    assert finding.files == ("ada/anger.wav", "ada/neutral.wav")
+
+
+def test_one_recording_of_two_emotions(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    (tmp_path / "ada" / "neutral.wav").unlink()
+    os.link(tmp_path / "ada" / "anger.wav", tmp_path / "ada" / "neutral.wav")
+    path = write(tmp_path, rows)
+    with pytest.raises(CorpusError, match=r"is neutral, and the same audio as ada/anger\.wav, wh"):
+        read_manifest(path, cache=own_cache)
+    [corpus] = read_manifest(path, cache=own_cache, skip_bad=True)
+    assert [item.name for item in corpus.skipped] == ["ada/anger.wav", "ada/neutral.wav"]
+
+
+def test_copies_and_links_are_kept_once(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    (tmp_path / "ada" / "link.wav").symlink_to(tmp_path / "ada" / "anger.wav")
+    shutil.copy(tmp_path / "ada" / "anger.wav", tmp_path / "bob" / "copy.wav")
+    rows += [{**rows[0], "path": "ada/link.wav"}, {**rows[0], "path": "bob/copy.wav"}]
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    assert len(corpus.utterances) == 4
+    [finding] = corpus.findings
+    assert finding.kind == "copies"
+    assert finding.files == ("ada/link.wav", "ada/anger.wav", "bob/copy.wav", "ada/anger.wav")
+
+
+def test_samples_beyond_full_scale_and_short_ones(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    write_tone(tmp_path / "ada" / "anger.wav", seconds=0.05)
+    samples, rate = soundfile.read(tmp_path / "bob" / "anger.wav")
+    soundfile.write(tmp_path / "bob" / "anger.wav", samples * 32768, rate, subtype="FLOAT")
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    short, loud = corpus.findings
+    assert (short.kind, short.files) == ("short", ("ada/anger.wav",))
+    assert (loud.kind, loud.files) == ("scale", ("bob/anger.wav",))
+    assert "float samples beyond full scale" in loud.sentence
+
+
+def test_missing_values_of_parquet(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    table = pa.table(
+        {
+            "path": [row["path"] for row in rows],
+            "speaker": [1.0, 1.0, 2.0, None],
+            "emotion": [row["emotion"] for row in rows],
+            "language": pa.array(["nl"] * 4).dictionary_encode(),
+            "gender": pa.nulls(4),
+        }
+    )
+    parquet.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(CorpusError, match="row 4: speaker is empty"):
+        read_manifest(tmp_path / "m.parquet", cache=own_cache)
+    [corpus] = read_manifest(tmp_path / "m.parquet", cache=own_cache, skip_bad=True)
+    assert sorted(corpus.speakers.tolist()) == ["1", "1", "2"]
+
+
+def test_limits_are_checked_first(
+    tmp_path: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parquet.write_table(pa.table({"path": ["x"] * 3_000_000}), tmp_path / "m.parquet")
+    with pytest.raises(CorpusError, match="has 3000000 rows; at most 500000 are read"):
+        locate(manifests=[tmp_path / "m.parquet"])
+    long = {name: ["x" * 50_000 if name == "path" else "nl"] * 9 for name in rows[0]}
+    parquet.write_table(pa.table(long), tmp_path / "m.parquet")
+    with pytest.raises(CorpusError, match="a value of column 'path' has 50000 bytes"):
+        locate(manifests=[tmp_path / "m.parquet"])
+    monkeypatch.setattr(limits, "MOST_ROWS", 3)
+    with pytest.raises(CorpusError, match="has more than 3 rows"):
+        locate(manifests=[write(tmp_path, rows)])
+    monkeypatch.setattr(limits, "MOST_BYTES", 100)
+    with pytest.raises(CorpusError, match="bytes; at most 100 are read"):
+        locate(manifests=[write(tmp_path, rows)])
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "fifo"])
+def test_regular_files_only(tmp_path: Path, place: str) -> None:
+    path = Path(place)
+    if place == "fifo":
+        path = tmp_path / place
+        os.mkfifo(path)
+    with pytest.raises(CorpusError, match="is not a regular file"):
+        locate(manifests=[path])
 
 
 def test_skip_bad(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
@@ -169,6 +394,10 @@ def test_one_corpus_in_two_languages(tmp_path: Path, rows: list[Row], own_cache:
         ("a.csv", b'path,"speaker\n', "is not a table|is missing"),
         ("a.csv", b"", "is missing; it has none"),
         ("a.csv", b"path,speaker,emotion,language\n", "has no rows"),
+        ("a.csv", b"path;speaker;emotion;language\n", "separated by semicolons; write commas"),
+        ("a.csv", b"path\tspeaker\temotion\tlanguage\n", "separated by tabs; write commas"),
+        ("a.csv", b"path,path,speaker,emotion,language\n", "column 'path' is there 2 times"),
+        ("a.csv", b"path,speaker,emotion,language\na,b,c,de,e\n", "line 2 has 5 cells, the header"),
     ],
 )
 def test_no_table(

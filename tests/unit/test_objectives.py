@@ -14,14 +14,13 @@ from scipy.stats import entropy
 from clser_bench.errors import SpecError
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Pair
+from clser_bench.run.selection import OBJECTIVES, Drawn, by_draw, cells, objective, refuse_few
 from clser_bench.run.sweep import measures
-from clser_bench.run.sweep.evaluate import Drawn, by_draw, cells
-from clser_bench.run.sweep.objectives import OBJECTIVES, objective, refuse_few
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
-from clser_bench.store.database import Store
 from clser_bench.store.records import Record
-from tests.problems import random_problem
+from clser_bench.store.sqlite import Store
+from clser_bench.train.check import example_problem
 from tests.records import answer_key, hole, trial
 
 RNG = np.random.default_rng(0)
@@ -115,7 +114,7 @@ def test_an_unknown_objective_names_its_neighbour() -> None:
 
 def held_out(shift: float = 0.0) -> Problem:
     """Kept-back rows 0 to 5 of 40; the target lies further along the first axis."""
-    problem = random_problem(f=2)
+    problem = example_problem(f=2)
     own = problem.source
     summary = np.array(problem.target.summary)
     summary[:, 0] += shift

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut
 
 from clser_bench.corpora.model import Corpus
-from clser_bench.protocol import Protocol
-from clser_bench.run import names
+from clser_bench.protocol import Condition
+from clser_bench.run import methods as names
 from clser_bench.scoring import oracle
 from clser_bench.scoring.oracle import speaker_groups, target_oracle
 from clser_bench.scoring.routines import ROUTINES
@@ -34,7 +34,7 @@ def folds_of(
         classes=CLASSES,
         shots=2,
         seed=seed,
-        protocol=Protocol(setting=setting),  # type: ignore[arg-type]
+        condition=Condition(setting=setting),  # type: ignore[arg-type]
         tables=content_tables(),
     )
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.problem import Job, Trial
-from clser_bench.protocol import Pair, Protocol
-from clser_bench.run.packs import FIVE, Pack, blocks, cut
-from tests.problems import random_problem
+from clser_bench.protocol import Condition, Pair
+from clser_bench.run.plan import FIVE, Pack, blocks, cut
+from clser_bench.train.check import example_problem
 
-PROBLEM = random_problem()
+PROBLEM = example_problem()
 quick = settings(max_examples=40, deadline=None)
 CODES = "BCEOR"
 
@@ -23,12 +23,11 @@ def trial(seed: int, pair: Pair = FIRST, *, method: str = "dann") -> Trial:
     return Trial(
         pair=pair,
         classes=("anger", "fear"),
-        shots=5,
         seed=seed,
         method=method,
         version=1,
         parameters=(),
-        protocol=Protocol(),
+        condition=Condition(),
         source_key="s",
         target_key="t",
     )
@@ -149,7 +148,7 @@ def test_more_points_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limi
 
 
 def test_shots_never_share_a_pack() -> None:
-    trials = [trial(0), dataclasses.replace(trial(0), shots=10)]
+    trials = [trial(0), dataclasses.replace(trial(0), condition=Condition(shots=10))]
     assert [len(pack.jobs) for pack in cut_all(trials, 64)] == [1, 1]
 
 

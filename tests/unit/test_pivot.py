@@ -9,10 +9,10 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.protocol import FAMILIES, family
-from clser_bench.report import pivot
-from clser_bench.report.tables import leaderboard, render_layouts
-from clser_bench.store.database import Store
-from tests.boards import TWELVE, run
+from clser_bench.report.formats import MISSING, write_tables
+from clser_bench.report.render import across, grouped
+from clser_bench.store.sqlite import Store
+from tests.boards import TWELVE, run, tables_of
 
 LANGUAGES = {"B": "Germanic", "C": "Sinitic", "R": "Germanic", "O": "Romance"}
 
@@ -22,13 +22,12 @@ def tables(tmp_path: Path):
     with Store(tmp_path / "results.sqlite") as store:
         run(store, {"logistic": 12, "sere": 18}, pairs=TWELVE, suite="bcro", shots=5)
         run(store, {"logistic": 14, "late": 10}, pairs=TWELVE, suite="bcro", shots=20)
-        return leaderboard(store, resamples=50)
+        return tables_of(store)
 
 
 def test_groups_of_pairs_by_hand(tables) -> None:
     table = tables[0]
-    groups = pivot.groups_of(table, "family", LANGUAGES)
-    layout = pivot.by_pairs(table, groups, what="family")
+    layout = grouped(table, "family", LANGUAGES)
     assert "Germanic→Germanic (2)" in layout.names
     assert "Germanic→Sinitic (2)" in layout.names
     assert "Sinitic→Romance (1)" in layout.names
@@ -45,40 +44,39 @@ def test_groups_of_pairs_by_hand(tables) -> None:
 
 def test_by_source_and_by_target(tables) -> None:
     for what, name in (("source", "B→ (3)"), ("target", "→B (3)")):
-        groups = pivot.groups_of(tables[0], what, {})
-        assert name in pivot.by_pairs(tables[0], groups, what=what).names
+        assert name in grouped(tables[0], what, {}).names
 
 
-def test_a_group_with_a_hole_is_a_hole(tmp_path: Path) -> None:
+def test_a_group_with_a_missing_cell_is_missing(tmp_path: Path) -> None:
     with Store(tmp_path / "results.sqlite") as store:
         run(store, {"logistic": 12}, pairs=TWELVE, suite="bcro", left_out={("logistic", "B→C", 1)})
-        (table,) = leaderboard(store, resamples=50)
-    layout = pivot.by_pairs(table, pivot.groups_of(table, "family", LANGUAGES), what="family")
+        (table,) = tables_of(store)
+    layout = grouped(table, "family", LANGUAGES)
     row = dict(zip(layout.names, layout.cells[-1], strict=True))
-    assert row["Germanic→Sinitic (2)"] == row["mean"] == pivot.HOLE
-    assert row["Germanic→Germanic (2)"] != pivot.HOLE
+    assert row["Germanic→Sinitic (2)"] == row["mean"] == MISSING
+    assert row["Germanic→Germanic (2)"] != MISSING
 
 
 def test_across_shots(tables) -> None:
-    (layout,) = pivot.across(tables, "shots")
+    (layout,) = across(tables, "shots")
     assert layout.names == ("method", "5", "20")
     rows = {cells[0]: cells[1:] for cells in layout.cells}
     assert set(rows) == {"logistic", "sere", "late"}
-    assert rows["sere"][1] == rows["late"][0] == pivot.HOLE
+    assert rows["sere"][1] == rows["late"][0] == MISSING
     for number, table in enumerate(tables):
         (line,) = [item for item in table.lines if item.method == "logistic"]
         assert rows["logistic"][number].startswith(f"{line.mean.mean:.1f} [")
     assert "shots" not in layout.header[0]
     assert "draws: 5: 2, 20: 2" in layout.header[1]
-    text = render_layouts([layout], "md")
+    text = write_tables([layout], "md")
     assert text.count("| logistic") == 1
 
 
 def test_what_cannot_be(tables) -> None:
     with pytest.raises(SpecError, match="choose of family, source, target"):
-        pivot.groups_of(tables[0], "speaker", {})
+        grouped(tables[0], "speaker", {})
     with pytest.raises(SpecError, match="cannot be 'csv'"):
-        render_layouts(pivot.across(tables, "shots"), "csv")
+        write_tables(across(tables, "shots"), "csv")
 
 
 def test_a_language_has_one_family() -> None:

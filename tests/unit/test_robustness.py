@@ -16,22 +16,21 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.robustness import robustness as command
 from clser_bench.cli.robustness import scales
-from clser_bench.corpora.corruptions import KINDS, parse
+from clser_bench.corpora.corrupt import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.features.align import features_label
-from clser_bench.features.languages import FeatureAssignment
+from clser_bench.protocol import Condition as Rules
 from clser_bench.protocol import Pair
 from clser_bench.report import robustness as report
 from clser_bench.report.conditions import CLEAN, Condition, read_features, with_condition
+from clser_bench.report.crossed_statistics import paired_difference
 from clser_bench.report.drawing import COLOURS
 from clser_bench.report.drawing import render as save
 from clser_bench.report.evidence import count
 from clser_bench.report.robustness_figure import MOST, draw
 from clser_bench.report.robustness_text import render
-from clser_bench.report.statistics import paired_difference
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests import boards
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
@@ -130,10 +129,9 @@ def test_every_kind_has_a_place_for_clean_speech_at_its_mild_end() -> None:
 def test_the_name_that_a_run_writes_is_read_again() -> None:
     every = parse(",".join(KINDS), "noise:-7.5,1e-3")
     for clean in ("minimal", "set:[de=mel,it=mfcc], aligned by anchors", "hf:a/b@c:layer=1"):
-        heard = FeatureAssignment(name=clean, sets={})
-        assert read_features(features_label(heard, "anchors")) == (clean, CLEAN)
+        assert read_features(Rules(features=clean).features_label) == (clean, CLEAN)
         for item in every:
-            name = features_label(heard, "anchors", corruption=item)
+            name = Rules(features=clean, corruption=item.name).features_label
             read = read_features(name)
             assert read == (clean, Condition(kind=item.kind, level=item.level))
             assert read[1].name == item.name
@@ -190,8 +188,8 @@ def test_clean_results_alone_are_no_curve_and_rules_stay_apart(store: Store) -> 
         ("mel", "1"),
         ("mel", "5"),
     ]
-    assert report.robustness(store, scales(), features="acoustic") == ()
-    assert len(report.robustness(store, scales(), shots="1", resamples=50)) == 1
+    assert report.robustness(store, scales(), wanted={"features": "acoustic"}) == ()
+    assert len(report.robustness(store, scales(), wanted={"shots": "1"}, resamples=50)) == 1
     with pytest.raises(SpecError, match="no results of 'aa'; did you mean 'a'"):
         report.robustness(store, scales(), methods=["aa"])
 
@@ -302,7 +300,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
         (("--figure", "x.jpg"), r"'\.jpg' is none.*Known: \.pdf, \.png, \.svg"),
-        (("--figure", "a/b.png"), r"a/b\.png: cannot be features_label .* choose another --figure"),
+        (("--figure", "a/b.png"), r"a/b\.png: cannot be written .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target .*--corrupt noise:20,10,0"),
     ],

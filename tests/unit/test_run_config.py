@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Pair, Protocol
-from clser_bench.run.config import RunConfig, parse_settings
+from clser_bench.protocol import Condition, Pair
+from clser_bench.run.request import Request, parse_settings
 
 
 def test_options_survive_json(tmp_path: Path) -> None:
     results = tmp_path / "results.sqlite"
-    config = RunConfig(
+    config = Request(
         suite="bcro",
         pairs=(Pair("B", "C"),),
         corpora=tmp_path,
@@ -20,7 +20,7 @@ def test_options_survive_json(tmp_path: Path) -> None:
         methods=("dann",),
         shots=(1, "all"),
         seeds=3,
-        protocol=Protocol(
+        condition=Condition(
             normalisation="speaker",
             setting="inductive",
             prior="dirichlet:1",
@@ -34,18 +34,18 @@ def test_options_survive_json(tmp_path: Path) -> None:
         energy=True,
     )
     stored = json.loads(json.dumps(config.as_json()))
-    assert RunConfig.from_json(stored, results=results) == config
+    assert Request.from_json(stored, results=results) == config
 
 
 def test_options_from_before_joules_were_measured_ask_for_none() -> None:
-    stored = RunConfig().as_json()
+    stored = Request().as_json()
     del stored["energy"]
-    assert RunConfig.from_json(stored, results=RunConfig().results) == RunConfig()
+    assert Request.from_json(stored, results=Request().results) == Request()
 
 
 def test_options_of_another_version_are_refused() -> None:
     with pytest.raises(SpecError, match="last run's options cannot be read"):
-        RunConfig.from_json({"suite": None}, results=Path("r.sqlite"))
+        Request.from_json({"suite": None}, results=Path("r.sqlite"))
 
 
 def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
@@ -88,12 +88,12 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 def test_wrong_options_are_refused() -> None:
     with pytest.raises(SpecError, match="scheduler 'rya' is unknown; did you mean 'ray'"):
-        RunConfig(scheduler="rya")  # type: ignore[arg-type]
+        Request(scheduler="rya")  # type: ignore[arg-type]
     with pytest.raises(
         SpecError, match="selection 'others' is unknown; did you mean 'other-pairs'"
     ):
-        RunConfig(protocol=Protocol(selection="others"))
+        Request(condition=Condition(selection="others"))
     with pytest.raises(SpecError, match="seeds 0"):
-        RunConfig(seeds=0)
+        Request(seeds=0)
     with pytest.raises(SpecError, match="at least one method"):
-        RunConfig(methods=())
+        Request(methods=())

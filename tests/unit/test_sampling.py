@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.hashing import generator
-from clser_bench.train.sampling import batches, draws
-from tests.problems import random_problem
+from clser_bench.train.batches import batches, draws
+from clser_bench.train.check import example_problem
 
 
 @given(n=st.integers(1, 50), size=st.integers(1, 60), steps=st.integers(1, 20))
@@ -27,7 +27,7 @@ def test_batches_cover_rows_evenly(n: int, size: int, steps: int) -> None:
 
 @given(shots=st.integers(1, 6), wanted=st.integers(1, 9))
 def test_labelled_part_is_class_balanced(shots: int, wanted: int) -> None:
-    problem = random_problem(shots=shots)
+    problem = example_problem(shots=shots)
     method = registry.create("source-only", {"steps": 3, "labelled_batch": wanted})
     drawn = draws(method, problem, 5, bank=100)
     y = problem.labelled.y[drawn.labelled]
@@ -36,7 +36,7 @@ def test_labelled_part_is_class_balanced(shots: int, wanted: int) -> None:
 
 
 def test_parts_have_generators_of_their_own() -> None:
-    problem = random_problem()
+    problem = example_problem()
     few = draws(registry.create("source-only", {"target_batch": 5}), problem, 5, bank=100)
     many = draws(registry.create("source-only", {"target_batch": 9}), problem, 5, bank=100)
     np.testing.assert_array_equal(few.labelled, many.labelled)

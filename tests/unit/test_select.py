@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
-from clser_bench.protocol import Pair, Protocol
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run.select import check, choose, of_point, others
-from clser_bench.store.records import candidate
 from tests.records import trial
 
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
@@ -29,7 +28,7 @@ def planned(method: str = "m", *, points: int = 3, seeds: int = 2, shots: int = 
             seed=seed,
             shots=shots,
             parameters=(("weight", VALUES[number]),),
-            selection=candidate("other-pairs", number),
+            selection=f"other-pairs/{number}",
         )
         for number in range(points)
         for pair in PAIRS
@@ -41,7 +40,7 @@ def chosen(trials: list[Trial], score: Score) -> dict[Pair, float]:
     """The weight chosen for each pair."""
     scores = {t.id: score(t, VALUES.index(dict(t.parameters)["weight"])) for t in trials}  # type: ignore[arg-type]
     made = choose(trials, {name: value for name, value in scores.items() if value is not None})
-    assert {t.protocol.selection for t in made} == {"other-pairs"}
+    assert {t.condition.selection for t in made} == {"other-pairs"}
     assert {t.id for t in made} <= {t.id for t in trials}
     return {t.pair: dict(t.parameters)["weight"] for t in made}  # type: ignore[misc]
 
@@ -136,5 +135,5 @@ def test_a_suite_of_three_corpora_is_refused() -> None:
 
 
 def test_points_have_labels_only_where_one_is_chosen() -> None:
-    assert of_point(Protocol(), 0) == Protocol()
-    assert of_point(Protocol(selection="other-pairs"), 3).selection == "other-pairs/3"
+    assert of_point(Condition(), 0) == Condition()
+    assert of_point(Condition(selection="other-pairs"), 3).selection == "other-pairs/3"

@@ -16,8 +16,8 @@ from clser_bench.report.layout import lay_out
 from clser_bench.report.site.build import Attached, build_site
 from clser_bench.report.site.cards import MethodText
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS, TWELVE, run
 
 HOSTILE = (

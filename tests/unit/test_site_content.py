@@ -15,8 +15,8 @@ from clser_bench.report.site.details import details, method_versions
 from clser_bench.report.site.forest import forest
 from clser_bench.report.site.heat import LEVELS
 from clser_bench.report.tables import leaderboard
-from clser_bench.store.database import Store
 from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, TWELVE, run
 from tests.records import CLASSES, hole, ok, trial
 
@@ -36,7 +36,7 @@ def test_confusion_matrix_and_seeds_by_hand(store):
     """Of 24 utterances, 8 a class, the first draw takes all of class 2 for class 0."""
     first = [0 if y == 2 else y for y in KEY.y]
     trials = [trial("m", "B→C", seed=seed, parameters=(("c", 0.5),)) for seed in (3, 7)]
-    store.plan("bc", trials, pairs=PAIRS[:1], config={})
+    store.plan({}, trials, pairs=PAIRS[:1])
     store.put([ok(trials[0], first, KEY), ok(trials[1], KEY.y, KEY)])
     tables = leaderboard(store, intervals=False)
     found = json.loads(json.dumps(details(store, tables, versions={tables[0].lines[0].slice: 4})))
@@ -118,7 +118,7 @@ def test_colours_run_from_the_lowest_to_the_highest_ranked_mean(store):
 def test_holes_tell_their_reasons(store):
     trials = run(store, {"m": 20, "n": 20}, left_out={("m", "B→C", 1), ("n", "C→B", 0)})
     missing = [of for of in trials if of.method == "n"]
-    store.plan("bc", missing, pairs=PAIRS, config={"x": 1})
+    store.plan({"x": 1}, missing, pairs=PAIRS)
     store.put([hole(of, "not_applicable", "needs 10 shots") for of in missing[2:3]])
     shown = section_of(store)
     assert shown.holes == (

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,9 +22,8 @@ from clser_bench.errors import StoreError
 from clser_bench.problem import SkippedFile
 from clser_bench.protocol import Pair
 from clser_bench.store import schema
-from clser_bench.store.blobs import pack_array, unpack_array
-from clser_bench.store.database import Store
-from clser_bench.store.records import MethodNote, Record
+from clser_bench.store.records import MethodNote, Record, pack_array, unpack_array
+from clser_bench.store.sqlite import Store
 from tests.records import answer_key, hole, ok, trial
 
 KEY = answer_key([0, 0, 1, 1, 2])
@@ -41,7 +41,6 @@ def test_a_record_comes_back_as_it_went_in(path):
         store.put([wanted])
     with Store(path, create=False) as store:
         (found,) = store.records()
-    assert found.trial == wanted.trial
     assert found.trial.id == wanted.trial.id
     assert found.metrics == wanted.metrics
     assert np.array_equal(found.scores, wanted.scores)
@@ -107,56 +106,59 @@ def test_what_does_not_apply_is_not_tried_again(path):
 
 def test_a_plan_comes_back(path):
     trials = [trial(pair=str(pair), seed=seed) for pair in PAIRS for seed in range(2)]
-    notes = {"sere": MethodNote(note="from the abstract"), "chance": MethodNote(role="bound")}
+    note = MethodNote(
+        note="from the abstract", title="L", uses=("labelled",), kind="fitted", version=1
+    )
     with Store(path) as store:
-        number = store.plan("bcro", trials, pairs=PAIRS, config={"seeds": 2}, methods=notes)
+        number = store.plan({"seeds": 2}, trials, pairs=PAIRS, methods={"logistic": note})
         store.put([ok(trials[0], [0, 0, 1, 1, 2], KEY), hole(trials[1])])
         (run,) = store.runs()
-        assert (run.id, run.suite, run.pairs) == (number, "bcro", PAIRS)
-        assert (run.config, run.trials) == ({"seeds": 2}, 4)
-        assert list(run.methods.items()) == list(notes.items())
+        assert (run.id, run.suite, run.pairs) == (number, "bc", PAIRS)
+        assert (run.request, run.trials, run.imported) == ({"seeds": 2}, 4, "")
+        assert run.methods == {"logistic": note}
         assert store.planned_ids(number) == tuple(item.id for item in trials)
         tally = store.progress(number)
         assert (tally.planned, tally.ok, tally.failed, tally.missing) == (4, 1, 1, 2)
         assert store.progress() == tally
+        (line,) = store.lines()
+        assert store.trials(line.id) == tuple(trials)
 
 
 def test_planning_the_same_again_makes_it_the_latest(path):
     first, second = [trial()], [trial(version=2)]
     with Store(path) as store:
-        numbers = [store.plan("s", t, pairs=PAIRS, config={}) for t in (first, second, first)]
+        numbers = [store.plan({}, t, pairs=PAIRS) for t in (first, second, first)]
         assert numbers[0] == numbers[2]
         assert [run.id for run in store.runs()] == [numbers[1], numbers[0]]
-        (found,) = store.slices()
-        assert found.run == numbers[0]
+        (found,) = store.lines()
+        assert found.request == numbers[0]
 
 
-def test_one_trial_may_stand_in_plans_of_different_selection(path):
+def test_one_trial_may_belong_to_plans_of_different_selection_and_suite(path):
     with Store(path) as store:
         trials = [trial(), trial(selection="other-pairs")]
-        store.plan("s", trials, pairs=PAIRS, config={})
-        assert [item.selection for item in store.slices()] == ["default", "other-pairs"]
+        store.plan({}, trials, pairs=PAIRS)
+        store.plan({}, [trial(suite="other")], pairs=PAIRS)
+        places = [(line.condition.suite, line.condition.selection) for line in store.lines()]
+        assert places == [("bc", "default"), ("bc", "other-pairs"), ("other", "default")]
         assert store.progress().planned == 1
 
 
-def test_points_are_read_without_their_records(path):
+def test_candidates_belong_to_no_table(path):
     of = [
-        trial(pair=pair, seed=seed, parameters=(("a", a),), selection=selection)
-        for selection, a in (("other-pairs/0", 1.0), ("other-pairs/1", 2))
+        trial(pair=pair, parameters=(("a", a),), selection="other-pairs")
+        for a in (1.0, 2)
         for pair in ("B→C", "C→B")
-        for seed in range(2)
     ]
+    numbers = {item.id: place // 2 for place, item in enumerate(of)}
     with Store(path) as store:
-        store.plan("s", of, pairs=PAIRS, config={})
-        first, second = store.slices()
-        assert first.candidate
-        assert second.candidate
-        assert [(p.pair, p.parameters) for p in store.points([second.id])] == [
-            (pair, (("a", 2),)) for pair in PAIRS
-        ]
-        assert len(store.points([first.id, second.id])) == 4
-        store.plan("s", [trial()], pairs=PAIRS, config={})
-        assert [item.candidate for item in store.slices()] == [True, True, False]
+        store.plan({}, of, pairs=PAIRS, candidates=numbers)
+        assert [line.configuration for line in store.lines()] == [0, 1]
+        assert store.conditions() == ()
+        store.plan({}, of[2:], pairs=PAIRS)
+        assert len(store.frame()) == 2
+        assert len(store.frame(candidates=True)) == 6
+        assert [line.configuration for line in store.lines()] == [0, 1, None]
 
 
 def test_uar_is_read_of_ok_trials_only(path):
@@ -170,13 +172,13 @@ def test_uar_is_read_of_ok_trials_only(path):
 def test_two_points_cannot_claim_one_cell(path):
     with Store(path) as store:
         with pytest.raises(StoreError, match="two sets of hyper-parameters"):
-            store.plan("s", [trial(), trial(version=2)], pairs=PAIRS, config={})
+            store.plan({}, [trial(), trial(version=2)], pairs=PAIRS)
         assert store.runs() == ()
 
 
 def test_options_must_be_json(path):
     with Store(path) as store, pytest.raises(StoreError, match="cannot be stored as JSON"):
-        store.plan("s", [trial()], pairs=PAIRS, config={"where": Path("x")})
+        store.plan({"where": Path("x")}, [trial()], pairs=PAIRS)
 
 
 def test_skipped_files_are_kept(path):
@@ -212,7 +214,7 @@ def test_records_that_contradict_themselves_are_refused():
 def test_a_damaged_array_names_its_trial(path, table, harm):
     record = ok(trial(method="dann"), [0, 0, 1, 1, 2], KEY)
     with Store(path) as store:
-        store.plan("s", [record.trial], pairs=PAIRS, config={})
+        store.plan({}, [record.trial], pairs=PAIRS)
         store.put([record])
     connection = sqlite3.connect(path)
     column = "scores" if table == "scores" else "classes"
@@ -221,7 +223,7 @@ def test_a_damaged_array_names_its_trial(path, table, harm):
     connection.commit()
     connection.close()
     with Store(path) as store, pytest.raises(StoreError, match=r"dann, B→C.*damaged"):
-        list(store.records() if table == "scores" else store.predicted([1]))
+        list(store.records() if table == "scores" else store.predicted([record.trial.id]))
 
 
 @given(
@@ -268,62 +270,89 @@ def test_a_newer_database_is_refused(path):
         Store(path)
 
 
-_RECORDS_OF_VERSION_1 = """
-CREATE TABLE records (
-  trial TEXT PRIMARY KEY REFERENCES trials(id),
-  status TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'not_applicable')),
-  reason TEXT NOT NULL, attempts INTEGER NOT NULL, seconds REAL NOT NULL, pack TEXT NOT NULL,
-  uar REAL, war REAL, macro_f1 REAL, recalls TEXT, confusion TEXT,
-  answers TEXT REFERENCES answers(hash),
-  CHECK ((status = 'ok') = (uar IS NOT NULL AND answers IS NOT NULL))
-)"""
+OLD = Path(__file__).parents[1] / "golden" / "results_schema_2.sql"
 
 
-def make_old(path, record):
-    """A file of schema 1 that holds a record."""
-    columns = "trial, status, reason, attempts, seconds, pack, uar, war, macro_f1, recalls, "
-    columns += "confusion, answers"
-    with Store(path) as store:
-        store.plan("s", [record.trial], pairs=PAIRS, config={})
-        store.put([record])
+def make_old(path, version=2):
+    """The results file of an earlier version, written by that version and kept as SQL."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA legacy_alter_table = ON")
-    connection.execute("ALTER TABLE records RENAME TO new")
-    connection.execute(_RECORDS_OF_VERSION_1)
-    connection.execute(f"INSERT INTO records SELECT {columns} FROM new")
-    connection.execute("DROP TABLE new")
-    connection.execute("PRAGMA user_version = 1")
+    connection.executescript(OLD.read_text(encoding="utf-8"))
+    if version == 1:
+        connection.execute("ALTER TABLE records DROP COLUMN energy")
+        connection.execute("PRAGMA user_version = 1")
     connection.close()
 
 
-def columns_of(path):
+def everything(store):
+    """All that reading commands take from a store."""
+    return (
+        store.frame(candidates=True).drop(columns="tables").to_csv(),
+        store.lines(),
+        [(run.suite, run.pairs, run.request, run.methods, run.trials) for run in store.runs()],
+        [(record.trial, record.metrics, record.scores.tolist()) for record in store.records()],
+        store.skipped(),
+    )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_file_is_read_as_it_is_and_migrated_by_the_first_that_writes(path, version):
+    make_old(path, version)
+    before = path.read_bytes()
+    with Store(path, create=False, read_only=True) as store:
+        old = everything(store)
+        assert store.verify()  # its plans have no hashes of today
+    assert path.read_bytes() == before
+    with Store(path) as store:
+        assert everything(store) == old
+        assert store.verify() == ()
+        store.put([dataclasses.replace(ok(trial("new"), [0, 0, 1, 1, 2], KEY), energy=2.5)])
+    with Store(path, create=False, read_only=True) as store:
+        assert len(list(store.records())) == len(old[3]) + 1
+    for run in old[2]:
+        assert run[2]["seeds"] in (1, 2)
+    assert schema_of(path) == schema_of(path.with_name("new.sqlite"))
+
+
+def schema_of(path):
+    Store(path).close()
     with sqlite3.connect(path) as connection:
-        found = [name for _, name, *_ in connection.execute("PRAGMA table_info(records)")]
+        found = {
+            (name, *column[1:4])
+            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            for column in connection.execute(f"PRAGMA table_info({name})")
+        }
     connection.close()
     return found
 
 
-def test_a_file_of_schema_1_keeps_its_results_and_takes_joules(path):
-    before = ok(trial(), [0, 1, 1, 1, 0], KEY)
-    make_old(path, before)
-    assert columns_of(path)[-1] == "answers"
-    for _ in range(2):  # the second time it is a file of today
-        with Store(path, create=False) as store:
-            (found,) = store.records()
-        assert (found.metrics, found.seconds, found.energy) == (before.metrics, 0.5, None)
-        assert np.array_equal(found.scores, before.scores)
-    assert columns_of(path)[-1] == "energy"
-    with Store(path, create=False) as store:
-        store.put([dataclasses.replace(ok(trial(seed=1), [0, 0, 1, 1, 2], KEY), energy=2.5)])
-        assert {record.energy for record in store.records()} == {None, 2.5}
-        assert [item.energy for item in store.planned([1])] == [None]
+def test_the_tables_of_an_older_file_stay(path):
+    make_old(path)
+    with Store(path, create=False, read_only=True) as store:
+        found = store.frame()
+    wanted = pd.read_csv(OLD.with_suffix(".csv"), dtype=str).query("pair != 'mean'")
+    assert len(found) == 16
+    means = found[found.status == "ok"].groupby(["corruption", "method", "pair"]).uar.mean()
+    shown = {round(float(value), 2) for value in wanted["uar_mean"].dropna()}
+    assert {round(value, 2) for value in means} >= shown
+    assert set(found.corruption) == {"", "noise:-2.5"}
+    assert set(found.role) == {"bound", "ranked"}
 
 
-def test_a_file_of_schema_1_and_one_of_today_have_the_same_columns(path, tmp_path):
-    make_old(path, hole(trial()))
-    Store(path).close()
-    Store(tmp_path / "new.sqlite").close()
-    assert columns_of(path) == columns_of(tmp_path / "new.sqlite")
+def test_a_field_that_a_file_lacks_has_its_default(path, monkeypatch):
+    """A rule that is added later: older files have it as clean speech has corruptions."""
+    with Store(path) as store:
+        store.plan({}, [trial()], pairs=PAIRS)
+    connection = sqlite3.connect(path)
+    for table in ("trials", "lines"):
+        connection.execute(f"ALTER TABLE {table} DROP COLUMN corruption")
+    connection.commit()
+    connection.close()
+    for options in ({"read_only": True}, {}):
+        with Store(path, create=False, **options) as store:
+            (line,) = store.lines()
+            assert line.condition.corruption == ""
+            assert store.trials(line.id) == (trial(),)
 
 
 def test_joules_of_another_attempt_replace_those_of_the_failed_one(path):
@@ -354,28 +383,59 @@ def test_a_folder_or_a_place_below_a_file_is_refused(tmp_path):
         Store(tmp_path / "file" / "clser.sqlite")
 
 
-def test_a_read_only_place_is_refused(path, monkeypatch):
-    Store(path).close()
-    opened = sqlite3.connect
+def refusing(opened, *, unless):
+    """SQLite on a medium that cannot be written; permissions do not stop the superuser."""
 
-    def read_only(where, **rest):  # permissions do not stop the superuser, this does
-        return opened(f"file:{where}?mode=ro", uri=True, **rest)
+    def connect(where, *rest, **options):
+        if unless in str(where):
+            return opened(where, *rest, **options)
+        return opened("/proc/none/results.sqlite", *rest, **options)
 
-    monkeypatch.setattr(schema.sqlite3, "connect", read_only)
-    with pytest.raises(StoreError, match=r"cannot be written.*writable place"):
+    return connect
+
+
+def test_a_read_only_place_is_refused_for_writing_and_read(path, monkeypatch):
+    with Store(path) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    monkeypatch.setattr(schema.sqlite3, "connect", refusing(sqlite3.connect, unless="immutable"))
+    with pytest.raises(StoreError, match=r"cannot be opened for writing.*writable place"):
         Store(path)
+    with Store(path, create=False, read_only=True) as store:
+        assert store.progress() == store.progress()
+        assert len(list(store.records())) == 1
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.put([hole(trial(seed=1))])
+
+
+def test_a_read_only_file_that_was_not_closed_is_refused(path, monkeypatch):
+    Store(path).close()
+    path.with_name(f"{path.name}-wal").write_bytes(b"x" * 100)
+    monkeypatch.setattr(schema.sqlite3, "connect", refusing(sqlite3.connect, unless="immutable"))
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store(path, create=False, read_only=True)
+
+
+def test_a_reader_writes_nothing(path):
+    with Store(path) as store:
+        store.put([hole(trial())])
+    before = sorted(path.parent.iterdir()), path.read_bytes()
+    with Store(path, create=False, read_only=True) as store:
+        assert len(list(store.records())) == 1
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.put_skipped([SkippedFile(corpus="B", name="a", reason="x")])
+    assert (sorted(path.parent.iterdir()), path.read_bytes()) == before
 
 
 def test_others_read_while_one_writes(path):
-    with Store(path) as writer, Store(path) as reader:
-        writer.plan("s", [trial()], pairs=PAIRS, config={})
+    with Store(path) as writer, Store(path, read_only=True) as reader:
+        writer.plan({}, [trial()], pairs=PAIRS)
         assert reader.progress().planned == 1
 
 
 _WRITER = """
 import sys
 from pathlib import Path
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 from tests.records import answer_key, ok, trial
 key = answer_key([0, 0, 1, 1, 2] * 40)
 with Store(Path(sys.argv[1])) as store:
@@ -408,3 +468,100 @@ def test_a_killed_run_leaves_whole_packs(path):
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+def change(path, statement, *values):
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(statement, values).rowcount
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "place", "problem"),
+    [
+        ("UPDATE records SET uar = uar + 1", "record", "uar is 101"),
+        ("UPDATE records SET war = 3", "record", "war is 3"),
+        ("UPDATE records SET confusion = '[[2,0,0],[0,2,0],[0,1,0]]'", "record", "confusion is"),
+        ("UPDATE records SET recalls = '[1'", "record", "is damaged"),
+        ("UPDATE trials SET seed = 7", "trial", "its columns give the id"),
+        ("UPDATE trials SET shots = 'x'", "trial", "its condition is damaged"),
+        ("UPDATE trials SET parameters = '[['", "trial", "is damaged"),
+        ("UPDATE answers SET speakers = '[\"x\"]'", "answers", "is not what was stored"),
+        ("UPDATE requests SET request = '{'", "request", "is damaged"),
+        ("UPDATE requests SET request = '{}'", "request", "are not those that were planned"),
+        ("DELETE FROM planned WHERE position = 1", "request", "are not those that were planned"),
+        ('UPDATE lines SET note = \'{"role": "bound"}\'', "request", "are not those"),
+        ("DELETE FROM predictions", "record", "0 arrays of predictions"),
+        ("UPDATE scores SET scores = zeroblob(9)", "record", "damaged"),
+        ("DELETE FROM trials", "file", "refers to what is not there"),
+    ],
+)
+def test_whatever_is_changed_is_found(path, statement, place, problem):
+    of = [trial(), trial(seed=1)]
+    with Store(path) as store:
+        store.plan({"seeds": 2}, of, pairs=PAIRS)
+        store.put([ok(item, [0, 0, 1, 1, 2], KEY) for item in of])
+        assert store.verify() == ()
+    change(path, statement)
+    with Store(path, read_only=True) as store:
+        found = store.verify()
+    assert any(item.place == place and problem in item.problem for item in found), found
+
+
+def test_tables_need_no_request(path):
+    """A damaged request is a finding; tables and results are read all the same."""
+    with Store(path) as store:
+        number = store.plan({"seeds": 2}, [trial()], pairs=PAIRS)
+    change(path, "UPDATE requests SET request = 'x'")
+    with Store(path, read_only=True) as store:
+        assert len(store.frame()) == 1
+        (run,) = store.runs()
+        with pytest.raises(StoreError, match=f"the request of plan {number} is damaged"):
+            run.request  # noqa: B018
+
+
+def test_predictions_are_not_handed_out_under_another_uar(path):
+    with Store(path) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    change(path, "UPDATE records SET uar = 99.9")
+    with (
+        Store(path, read_only=True) as store,
+        pytest.raises(StoreError, match=r"stored as 99\.9000, .*give 100\.0000.*results verify"),
+    ):
+        store.predictions([trial().id])
+
+
+def test_looks_count_settings_of_hyper_parameters(path):
+    of = [trial(parameters=(("a", float(a)),), version=v) for v, a in ((1, 1), (2, 1), (2, 2))]
+    with Store(path) as store:
+        for item in of:
+            store.plan({}, [item, trial(seed=1, parameters=item.parameters)], pairs=PAIRS)
+        store.put([ok(item, [0, 0, 1, 1, 2], KEY) for item in of])
+        found = store.looks()
+    assert found[["method", "version", "evaluations"]].to_numpy().tolist() == [
+        ["logistic", 1, 1],
+        ["logistic", 2, 2],
+    ]
+
+
+def test_several_calls_are_stored_together_or_not_at_all(path):
+    with Store(path) as store:
+        with pytest.raises(StoreError, match="JSON"), store.transaction():  # noqa: PT012
+            store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+            store.plan({"where": Path("x")}, [trial()], pairs=PAIRS)
+        assert list(store.records()) == []
+
+
+def test_a_pipe_is_no_results_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match="no regular file"):
+        Store(tmp_path / "pipe", read_only=True)
+
+
+def test_a_full_disk_has_a_remedy_that_needs_no_plan(path):
+    with Store(path) as store:
+        pages = store.query("PRAGMA page_count")[0][0]
+        store.query(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(StoreError, match=r"disk is full; make room and repeat the command"):
+            store.put([ok(trial(seed=seed), [0, 0, 1, 1, 2], KEY) for seed in range(200)])
+        assert list(store.records()) == []

@@ -31,8 +31,8 @@ from clser_bench.report.sweep_choice import finished, measured, unflattered, wei
 from clser_bench.report.sweep_figures import ENOUGH, parallel_coordinates, parameter_scatter
 from clser_bench.report.sweep_page import page
 from clser_bench.report.sweep_text import as_csv, as_json, markdown, params_toml, summary
-from clser_bench.run.config import parse_settings
-from clser_bench.swept import Swept, SweptPoint
+from clser_bench.run.request import parse_settings
+from clser_bench.sweeps import Configuration, SweepResult
 
 HOSTILE = '<script>alert(1)</script> | $x_1$ "q"\n# [x](y) & \\'
 DIMENSIONS = (
@@ -43,7 +43,7 @@ DIMENSIONS = (
 
 
 def point(number, draws, values=(1e-3, 2, "rbf"), **more):
-    return SweptPoint(
+    return Configuration(
         number=number, values=tuple(values), draws=tuple(map(float, draws)), **more
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def swept(*points, dimensions=DIMENSIONS, seeds=None, best=None, **changes):
     full = [one for one in points if one.draws and len(one.draws) == seeds]
     if best is None:
         best = max(full, key=lambda one: sum(one.draws)).number if full else 0
-    made = Swept(
+    made = SweepResult(
         method="sere", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bcro", pairs=12, features="acoustic", normalisation="corpus", shots="5",
         seeds=seeds, search="sobol", points=points, best=best, command="clser-bench sweep",

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from clser_bench.errors import MissingExtraError, SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Trial
-from clser_bench.run.packs import Pack, chunks, cut
-from clser_bench.run.sweep.main import rungs
-from clser_bench.run.sweep.search import SEARCHES, Search, Values, grid, new_search
-from tests.problems import random_problem
+from clser_bench.run.plan import Pack, chunks, cut
+from clser_bench.run.samplers import SEARCHES, Search, Values, grid, new_search
+from clser_bench.run.sweep import rungs
+from clser_bench.train.check import example_problem
 from tests.records import trial
 
 RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)
 SHARE = Dimension(name="share", low=0.1, high=0.9)
 ROUNDS = Dimension(name="rounds", low=0, high=5, whole=True)
-PROBLEM = random_problem()
+PROBLEM = example_problem()
 KIND = Dimension(name="kind", choices=("a", "b", "c"))
 FLAG = Dimension(name="flag", choices=(False, True))
 SPACE = (RATE, SHARE, ROUNDS, KIND, FLAG)

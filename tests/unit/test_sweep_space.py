@@ -13,7 +13,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.sweep.space import ALL, GRID, Space, read_space, spaces_of
+from clser_bench.sweeps import ALL, GRID, Space, read_space, spaces_of
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -26,15 +26,13 @@ from clser_bench.hyperparameters import hyper
 from clser_bench.train.contract import Fitted
 
 @register("toy-space", version=1)
-@dataclass(frozen=True, kw_only=True)
 class Toy(Fitted):
     """A method with every kind of hyper-parameter."""
-    grid = {"rate": (0.1, 0.5), "kind": ("a", "b")}
     spaces = {"some": {"share": "0.1:0.9", "rate": "log:0.01:1", "flag": "false,true"}}
-    rate: float = hyper(0.1, low=0.001, high=10.0, log=True, about="x")
+    rate: float = hyper(0.1, low=0.001, high=10.0, log=True, grid=(0.1, 0.5), about="x")
     share: float = hyper(0.5, low=0.0, high=1.0, about="x")
     rounds: int = hyper(3, low=0, high=100, about="x")
-    kind: str = hyper("a", choices=("a", "b", "c"), about="x")
+    kind: str = hyper("a", choices=("a", "b", "c"), grid=("a", "b"), about="x")
     size: int = hyper(8, choices=(4, 8, 16), about="x")
     flag: bool = hyper(False, choices=(False, True), about="x")
     free: float = hyper(1.0, about="x")
@@ -177,7 +175,7 @@ def test_every_space_of_every_method_can_be_read(name: str) -> None:
                 registry.create(name, {item.name: item.at(share)})
         if space == GRID:
             assert {key: item.choices for key, item in varied.items()} == {
-                key: values for key, values in method.grid.items() if len(values) > 1
+                key: values for key, values in method.grid().items() if len(values) > 1
             }
 
 

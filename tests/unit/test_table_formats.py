@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 
 from clser_bench.problem import SkippedFile
-from clser_bench.report.aggregate import one_line
-from clser_bench.report.tables import leaderboard, render
-from clser_bench.store.database import Store
+from clser_bench.report.render import render
+from clser_bench.report.table import one_line
 from clser_bench.store.records import MethodNote
-from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run
+from clser_bench.store.sqlite import Store
+from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run, tables_of
 from tests.records import ok, trial
 
 
@@ -28,37 +29,54 @@ def store(tmp_path):
 
 def test_chance_stands_in_every_table(store):
     run(store, {"m": 20})
-    line = next(line for line in render(leaderboard(store)).splitlines() if "chance" in line)
+    line = next(line for line in render(tables_of(store)).splitlines() if "chance" in line)
     assert line.split() == ["chance", "level", "33.3", "33.3", "33.3"]
     run(store, {"chance": 8}, notes={"chance": MethodNote(role="bound")})
-    assert "chance level" not in render(leaderboard(store))
+    assert "chance level" not in render(tables_of(store))
 
 
-def test_header_names_every_rule(store):
-    run(store, {"m": 20}, setting="inductive", prior="dirichlet:1", synthetic=True)
-    for how in ("table", "md"):
-        text = " ".join(render(leaderboard(store), how).split())
-        for part in ("suite bc", "features acoustic", "normalisation corpus", "setting inductive",
-                     "prior dirichlet:1", "selection default", "shots 5", "seeds 2",
-                     "protocol version 1", "UAR: mean of per-class recalls, %",
-                     "(synthetic speech)", "conditional on these corpora"):  # fmt: skip
-            assert part in text
+def test_the_lines_above_a_table_name_every_unusual_rule(store):
+    rules = {"setting": "inductive", "prior": "dirichlet:1", "corruption": "noise:10"}
+    run(store, {"m": 20}, selection="other-pairs", synthetic=True, **rules)
+    for how in ("table", "md", "latex"):
+        text = " ".join(render(tables_of(store), how).replace("{:}", ":").split())
+        for part in ("bc, 5 shots, inductive (synthetic speech)", "acoustic",
+                     "normalisation corpus", "prior dirichlet:1"):  # fmt: skip
+            assert part in text, (how, part)
+    text = render(tables_of(store), width=400)
+    assert "target corrupted by noise:10" in text
+    assert "selection other-pairs" in text
+    run(store, {"m": 20})
+    plain = render(tables_of(store, corruption="clean"), width=400)
+    assert plain.index("\nmethod") == len("\n".join(plain.splitlines()[:3]))
+    assert "conditional on these corpora" not in plain
+    assert "conditional on these corpora" in render(tables_of(store), explain=True)
+    assert "conditional on these corpora" in render(tables_of(store), "md")
 
 
-def test_notes_and_skipped_files_are_footnotes(store):
+def test_all_labels_have_intervals_over_speakers_and_say_so(store):
+    run(store, {"logistic": 20}, shots="all", seeds=1)
+    assert "intervals are over speakers only" in render(tables_of(store), explain=True)
+
+
+def test_notes_are_footnotes_and_every_mark_has_one(store):
     note = "equations reconstructed from the abstract"
-    run(store, {"sere": 20}, notes={"sere": MethodNote(assumes_prior="uniform", note=note)})
+    notes = {"sere": MethodNote(assumes_prior="uniform", note=note)}
+    run(store, {"sere": 20, "x": 12}, notes=notes, left_out={("x", "B→C", 0)})
     store.put_skipped([SkippedFile(corpus="C", name="x.wav", reason="empty")])
-    text = render(leaderboard(store))
+    text = render(tables_of(store))
     assert f"[1] sere: {note}" in text
-    assert "[2] 1 file(s) of C could not be read" in text
-    assert re.search(r"sere \[1\] .* uniform", text)
+    assert "\n1 file(s) of C could not be read" in text
+    for how in ("table", "md", "latex"):
+        text = render(tables_of(store), how, transposed=how == "md")
+        marks = set(re.findall(r"(?:[a-z–-]) ?\\?(?:textsuperscript\{|\[)(\d)", text))
+        assert marks == {"1", "2"}
 
 
 @pytest.mark.parametrize("width", [100, 120, 160, 400])
 def test_twelve_pairs_are_readable_at_any_width(store, width):
     run(store, {"m" * 20: 20, "sere-no-prototype": 12}, pairs=TWELVE)
-    text = render(leaderboard(store), width=width)
+    text = render(tables_of(store), width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     for pair in TWELVE:
@@ -70,14 +88,14 @@ def test_twelve_pairs_are_readable_at_any_width(store, width):
 
 def test_a_narrow_terminal_cuts_nothing(store):
     run(store, {"m" * 30: 20}, pairs=TWELVE)
-    text = render(leaderboard(store), width=30)
+    text = render(tables_of(store), width=30)
     assert "m" * 30 in text
     assert all(f" {pair}" in text for pair in TWELVE)
 
 
 def test_only_a_terminal_gets_escape_codes(store):
     run(store, {"m": 20}, selection="oracle")
-    tables = leaderboard(store)
+    tables = tables_of(store)
     assert "\x1b" not in render(tables)
     coloured = render(tables, color=True)
     assert "\x1b[2m" in coloured
@@ -86,7 +104,7 @@ def test_only_a_terminal_gets_escape_codes(store):
 
 def test_csv_and_json_hold_the_same(store):
     run(store, {"m": 20, "n, too": 12}, left_out={("m", "B→C", 0)})
-    tables = leaderboard(store, against="n, too", with_=("time",))
+    tables = tables_of(store, against="n, too", with_=("time",))
     read = list(csv.DictReader(io.StringIO(render(tables, "csv"))))
     for one, other in zip(read, rows_of(tables), strict=True):
         blank = {name: "" for name in one if name not in other or other[name] is None}
@@ -98,11 +116,11 @@ def test_tables_do_not_depend_on_the_order_of_storing(tmp_path):
     for turn in (1, -1):
         with Store(tmp_path / f"{turn}.sqlite") as store:
             trials = [trial(m, str(p), seed=s) for m in "ab" for p in PAIRS for s in range(3)]
-            store.plan("bc", trials, pairs=PAIRS, config={})
+            store.plan({}, trials, pairs=PAIRS)
             for of in trials[::turn]:
                 rng = np.random.default_rng(int(of.id[:8], 16))
                 store.put([ok(of, guesses(15, rng), KEY, seconds=rng.random())])
-            tables = leaderboard(store, against="a")
+            tables = tables_of(store, against="a")
             texts.append([render(tables, how) for how in ("table", "md", "latex", "csv", "json")])
     assert texts[0] == texts[1]
 
@@ -113,11 +131,41 @@ def test_one_line_of_a_reason():
     assert one_line("") == "no reason given"
 
 
-def test_a_table_needs_neither_torch_nor_ray_nor_pandas():
+def test_a_table_needs_neither_torch_nor_ray():
     code = (
-        "import sys, clser_bench.report.tables\n"
-        "heavy = ('torch', 'ray', 'pandas', 'scipy.stats', 'sklearn')\n"
+        "import sys, clser_bench.report.render, clser_bench.report.table\n"
+        "heavy = ('torch', 'ray', 'scipy.stats', 'sklearn', 'matplotlib')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+@pytest.mark.parametrize("pairs", [False, True])
+def test_latex_of_twelve_pairs_fits_a_page(store, tmp_path, pairs):
+    names = {
+        "logistic": 12,
+        "logistic-balanced": 13,
+        **({"adversarial-transformer": 9} if pairs else {}),
+        "a_b$%&^~{}": 11,
+    }
+    notes = {"sere": MethodNote(note='<equations> reconstructed | from "the" abstract → ±')}
+    run(store, names | {"sere": 14}, pairs=TWELVE, seeds=3, notes=notes)
+    text = render(tables_of(store), "latex", pairs=pairs)
+    assert "resizebox" not in text
+    assert ("\\begin{table*}" in text) == pairs
+    (tmp_path / "table.tex").write_text(
+        "\\documentclass[twocolumn,10pt]{article}\n\\usepackage{booktabs,xcolor}\n"
+        f"\\begin{{document}}\n{text}\nText.\n\\end{{document}}\n",
+        encoding="utf-8",
+    )
+    made = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert "Overfull \\hbox" not in made.stdout

@@ -1,4 +1,4 @@
-"""Leaderboards: cells, means, holes, the latest plan, ranks, verdicts."""
+"""Leaderboards: cells, means, missing cells, the latest plan, ranks, verdicts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import statistics
 
 import pytest
 
-from clser_bench.errors import SpecError
-from clser_bench.report.tables import leaderboard, render
-from clser_bench.store.database import Store
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.protocol import Condition
+from clser_bench.report.comparison import compare
+from clser_bench.report.render import across, render
 from clser_bench.store.records import MethodNote
-from tests.boards import KEY, PAIRS, TWELVE, row, rows_of, run
-from tests.records import hole, ok, trial
+from clser_bench.store.sqlite import Store
+from tests.boards import KEY, PAIRS, TWELVE, row, rows_of, run, tables_of
+from tests.records import answer_key, hole, ok, trial
 
 
 @pytest.fixture
@@ -30,10 +32,10 @@ def test_cells_and_means_by_hand(store):
     even[::2] = (even[::2] + 1) % 3
     wrong = (KEY.y + 1) % 3
     guess = {24: KEY.y, 12: even, 0: wrong}
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     pairs = zip(trials, values.values(), strict=True)
     store.put([ok(of, guess[right], KEY) for of, right in pairs])
-    rows = rows_of(leaderboard(store, intervals=False))
+    rows = rows_of(tables_of(store, intervals=False))
     first, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
     assert (first["uar_mean"], first["n"]) == (50, 2)
     assert first["uar_std"] == pytest.approx(statistics.stdev([100, 0]), abs=1e-4)
@@ -44,14 +46,20 @@ def test_cells_and_means_by_hand(store):
 
 def test_rows_have_the_documented_fields(store):
     run(store, {"m": 20}, shots="all")
-    keys = ["suite", "features", "normalisation", "setting", "prior", "selection", "shots",
-            "method", "kind", "pair", "n", "uar_mean", "uar_std", "status", "reason"]  # fmt: skip
-    rows = rows_of(leaderboard(store))
+    keys = [*Condition.__dataclass_fields__, "method", "title", "kind", "uses", "pair", "n",
+            "uar_mean", "uar_std", "status", "reason"]  # fmt: skip
+    rows = rows_of(tables_of(store))
     assert list(rows[0]) == keys
-    assert list(rows[-1]) == [*keys, "interval_low", "interval_high"]
+    assert list(rows[-1]) == [
+        *keys,
+        "interval_low",
+        "interval_high",
+        "rank_low",
+        "rank_high",
+    ]
     assert {item["shots"] for item in rows} == {"all"}
-    assert list(rows_of(leaderboard(store, intervals=False))[-1]) == keys
-    assert rows_of(leaderboard(store, with_=("time",)))[0]["seconds"] == 0.5
+    assert list(rows_of(tables_of(store, intervals=False))[-1]) == keys
+    assert rows_of(tables_of(store, with_=("time",)))[0]["seconds"] == 0.5
 
 
 def test_joules_are_means_over_the_trials_that_have_them(store):
@@ -59,11 +67,11 @@ def test_joules_are_means_over_the_trials_that_have_them(store):
     joules = {("B→C", 0): 1.0, ("B→C", 1): 4.0, ("C→B", 0): 8.0, ("C→B", 1): None}
     trials = [trial("m", pair, seed=seed) for pair, seed in joules]
     trials += [trial("plain", pair, seed=seed) for pair, seed in joules]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     measured = [*joules.values(), *[None] * 4]
     pairs = zip(trials, measured, strict=True)
     store.put([dataclasses.replace(ok(of, KEY.y, KEY), energy=value) for of, value in pairs])
-    tables = leaderboard(store, intervals=False, with_=("time", "energy"))
+    tables = tables_of(store, intervals=False, with_=("time", "energy"))
     rows = rows_of(tables)
     found = {(item["method"], item["pair"]): item["energy"] for item in rows}
     assert found == {
@@ -78,59 +86,59 @@ def test_joules_are_means_over_the_trials_that_have_them(store):
     assert re.search(r"s per trial +J/trial", text)
     assert re.search(r"^m .* 0\.50 +5\.25 ", text, re.MULTILINE)
     assert re.search(r"^plain .* 0\.50 +– ", text, re.MULTILINE)
-    assert "energy" not in render(leaderboard(store, with_=("time",)), "csv")
+    assert "energy" not in render(tables_of(store, with_=("time",)), "csv")
 
 
 def test_the_joules_of_a_failed_trial_do_not_count(store):
     trials = [trial("m", "B→C", seed=seed) for seed in range(2)]
-    store.plan("bc", trials, pairs=PAIRS[:1], config={})
+    store.plan({}, trials, pairs=PAIRS[:1])
     store.put([dataclasses.replace(ok(trials[0], KEY.y, KEY), energy=3.0)])
     store.put([dataclasses.replace(hole(trials[1]), energy=100.0)])
-    rows = rows_of(leaderboard(store, intervals=False, with_=("energy",)))
+    rows = rows_of(tables_of(store, intervals=False, with_=("energy",)))
     assert [item["energy"] for item in rows] == [3.0, 3.0]
 
 
 def test_one_draw_has_no_deviation(store):
     run(store, {"m": 20}, seeds=1)
-    assert {item["uar_std"] for item in rows_of(leaderboard(store))} == {None}
-    text = render(leaderboard(store))
+    assert {item["uar_std"] for item in rows_of(tables_of(store))} == {None}
+    text = render(tables_of(store))
     assert re.search(r"^m +\d+\.\d  \[", text, re.MULTILINE)
     assert "holds for this one draw only" in text
 
 
 def test_a_planned_trial_that_was_not_run_is_a_hole(store):
     run(store, {"m": 20}, left_out={("m", "B→C", seed) for seed in range(2)})
-    rows = rows_of(leaderboard(store))
+    rows = rows_of(tables_of(store))
     cell, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
     assert (cell["status"], cell["reason"], cell["n"]) == ("failed", "not run yet", 0)
     assert cell["uar_mean"] is None
     assert (mean["uar_mean"], mean["status"]) == (None, "failed")
     assert mean["reason"] == "no result for 1 of 2 pairs: B→C"
-    assert "[1] m: not run yet" in render(leaderboard(store))
+    assert "[1] m: not run yet" in render(tables_of(store))
 
 
 def test_a_hole_in_one_draw_is_a_hole_in_the_cell(store):
     trials = run(store, {"m": 20}, left_out={("m", "B→C", 1)})
-    rows = rows_of(leaderboard(store))
+    rows = rows_of(tables_of(store))
     assert row(rows, "m", "B→C")["reason"] == "not run yet (1 of 2 draws)"
     store.put([hole(trials[1], reason="Traceback (most recent call last):\n x\nValueError: NaN")])
-    cell = row(rows_of(leaderboard(store)), "m", "B→C")
+    cell = row(rows_of(tables_of(store)), "m", "B→C")
     assert (cell["reason"], cell["n"]) == ("ValueError: NaN (1 of 2 draws)", 1)
 
 
 def test_what_does_not_apply_says_so(store):
     trials = [trial("m", str(pair)) for pair in PAIRS]
-    store.plan("bc", trials, pairs=PAIRS, config={})
+    store.plan({}, trials, pairs=PAIRS)
     store.put([hole(of, "not_applicable", "needs 10 shots") for of in trials])
-    rows = rows_of(leaderboard(store))
+    rows = rows_of(tables_of(store))
     assert [item["status"] for item in rows] == ["not_applicable"] * 3
-    assert "m: not applicable: needs 10 shots" in render(leaderboard(store))
+    assert "m: not applicable: needs 10 shots" in render(tables_of(store))
 
 
 def test_a_pair_that_the_latest_plan_left_out_is_a_hole(store):
     run(store, {"m": 20, "other": 12})
     run(store, {"m": 20}, pairs=PAIRS[:1], version=2)
-    rows = rows_of(leaderboard(store))
+    rows = rows_of(tables_of(store))
     assert "latest run" in row(rows, "m", "C→B")["reason"]
     assert row(rows, "other", "mean")["status"] == "ok"
 
@@ -138,23 +146,23 @@ def test_a_pair_that_the_latest_plan_left_out_is_a_hole(store):
 def test_the_latest_plan_decides_which_version_is_shown(store):
     run(store, {"m": 12})
     run(store, {"m": 24}, version=2)
-    assert row(rows_of(leaderboard(store)), "m", "mean")["uar_mean"] == 100
+    assert row(rows_of(tables_of(store)), "m", "mean")["uar_mean"] == 100
     run(store, {"m": 12})
-    assert row(rows_of(leaderboard(store)), "m", "mean")["uar_mean"] < 100
+    assert row(rows_of(tables_of(store)), "m", "mean")["uar_mean"] < 100
 
 
 def test_an_older_protocol_is_not_mixed_in(store):
     run(store, {"old": 20}, protocol_version=1)
     run(store, {"new": 20}, protocol_version=2)
-    (table,) = leaderboard(store)
+    (table,) = tables_of(store)
     assert [line.method for line in table.lines] == ["new"]
-    assert "older protocol version made them (run again): old" in render([table])
+    assert "they have an older protocol version (run again): old" in render([table])
 
 
 def test_methods_that_saw_different_features_are_marked(store):
     run(store, {"a": 20})
     run(store, {"b": 20}, tables="u")
-    assert "cannot be compared (run them again): B→C, C→B" in render(leaderboard(store))
+    assert "cannot be compared (run them again): B→C, C→B" in render(tables_of(store))
 
 
 def test_every_set_of_rules_has_its_own_table(store):
@@ -162,66 +170,71 @@ def test_every_set_of_rules_has_its_own_table(store):
         run(store, {"m": 20}, shots=shots, **rules)
     run(store, {"m": 20}, fixed4=True)
     run(store, {"m": 20}, suite="other")
-    found = [(t.rules.suite, t.rules.normalisation, t.rules.shots) for t in leaderboard(store)]
+    rules = [table.condition for table in tables_of(store)]
+    found = [(r.suite, r.classes, r.normalisation, r.shots) for r in rules]
     assert found == [
-        ("bc", "corpus", "1"),
-        ("bc", "corpus", "10"),
-        ("bc", "corpus", "all"),
-        ("bc", "speaker", "5"),
-        ("bc:fixed4", "corpus", "5"),
-        ("other", "corpus", "5"),
+        ("bc", "shared", "corpus", 1),
+        ("bc", "shared", "corpus", 10),
+        ("bc", "shared", "corpus", "all"),
+        ("bc", "shared", "speaker", 5),
+        ("bc", "fixed4", "corpus", 5),
+        ("other", "shared", "corpus", 5),
     ]
-    assert len(leaderboard(store, suite="bc")) == 5
-    assert len(leaderboard(store, suite="bc", shots=10)) == 1
-    assert len(leaderboard(store, normalisation="speaker", features="acoustic")) == 1
-    assert leaderboard(store, suite="none") == ()
+    assert len(tables_of(store, suite="bc")) == 5
+    assert len(tables_of(store, suite="bc", shots=10)) == 1
+    assert len(tables_of(store, normalisation="speaker", features="acoustic")) == 1
+    assert tables_of(store, suite="none") == ()
     assert render(()) == "No results to show.\n"
 
 
 def test_bounds_come_first_and_oracles_last(store):
     notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
     run(store, {"weak": 10, "chance": 8, "best": 24, "strong": 20, "alike": 20}, notes=notes)
-    (table,) = leaderboard(store, intervals=False)
+    (table,) = tables_of(store, intervals=False)
     names = [line.method for line in table.lines]
     assert (names[0], names[-1], names[-2]) == ("chance", "best", "weak")
-    assert [line.kind for line in table.lines] == ["bound", *["ranked"] * 3, "oracle"]
+    assert [line.role for line in table.lines] == ["bound", *["ranked"] * 3, "oracle"]
 
 
 def test_a_selection_by_the_oracle_is_never_ranked(store):
     run(store, {"m": 20}, selection="oracle")
-    (table,) = leaderboard(store)
-    assert (table.lines[0].kind, table.lines[0].rank) == ("oracle", None)
+    (table,) = tables_of(store)
+    assert (table.lines[0].role, table.lines[0].ranks) == ("oracle", None)
 
 
-def test_ranks_count_the_significantly_better(store):
+def test_intervals_of_ranks_hold_the_place_by_mean(store):
     run(store, {"best": 23, "good": 22, "bad": 4}, seeds=6, pairs=TWELVE)
-    (table,) = leaderboard(store, methods=["best", "bad", "good"])
-    ranks = {line.method: line.rank for line in table.lines}
-    assert ranks["best"] == 1
-    assert ranks["bad"] == 3
-    assert ranks["good"] in (1, 2)
+    (table,) = tables_of(store)
+    assert [line.method for line in table.lines] == ["best", "good", "bad"]
+    for place, line in enumerate(table.lines, start=1):
+        assert line.ranks[0] <= place <= line.ranks[1]
+    assert table.line("bad").ranks == (3, 3)
 
 
-def test_differences_are_paired_and_corrected(store):
-    run(store, {"base": 12, "good": 22, "same": 12}, seeds=6, pairs=TWELVE)
-    (table,) = leaderboard(store, against="base")
-    found = {line.method: line.difference for line in table.lines}
-    assert found["base"] is None
-    assert found["good"].interval.low > 0
-    assert found["good"].p < 0.05 < found["same"].p
-    assert found["good"].p >= found["good"].interval.p
-    text = render([table])
-    assert re.search(r"good .*\+\d+\.\d \[\+\d+\.\d, \+\d+\.\d\]\*", text)
-    mean = row(rows_of([table]), "good", "mean")
-    assert mean["difference"] == pytest.approx(found["good"].interval.estimate, abs=1e-4)
+def test_differences_to_a_chosen_method_are_of_the_family_of_all_pairs(store):
+    run(store, {"logistic": 12, "good": 22, "same": 12, "base": 14}, seeds=6, pairs=TWELVE)
+    (table,) = tables_of(store, against="base")
+    frame = store.frame()
+    found = compare(store, frame, table)
+    for item in found.contrasts:
+        if item.other == "base":
+            assert table.line(item.method).difference == item.interval
+    (usual,) = tables_of(store)
+    for item in found.contrasts:
+        if item.other == "logistic":
+            assert usual.line(item.method).difference == item.interval
+    for line in table.lines:
+        if line.difference:
+            interval = line.difference
+            assert (interval.p < 0.05) == (interval.low > 0 or interval.high < 0)
 
 
-def test_the_table_says_who_beats_logistic(store):
+def test_the_table_says_which_methods_are_better_than_logistic(store):
     methods = {"logistic": 12, "good": 22, "same": 12, "bad": 4, "chance": 8, "best": 24}
     notes = {name: MethodNote() for name in methods}
     notes |= {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
     run(store, methods, seeds=6, pairs=TWELVE, notes=notes)
-    tables = leaderboard(store)
+    tables = tables_of(store)
     verdicts = {line.method: line.verdict for line in tables[0].lines}
     assert verdicts == {
         "chance": "",
@@ -231,37 +244,78 @@ def test_the_table_says_who_beats_logistic(store):
         "bad": "worse",
         "best": "",
     }
+    assert (tables[0].family, tables[0].ranked) == (3, 4)
     rows = rows_of(tables)
-    assert row(rows, "good", "mean")["verdict"] == "better"
-    assert row(rows, "good", "mean")["reference"] == "logistic"
+    good = row(rows, "good", "mean")
+    assert (good["verdict"], good["reference"]) == ("better", "logistic")
+    assert 0 < good["difference_low"] < good["difference"] < good["difference_high"]
     assert row(rows, "best", "mean")["verdict"] is None
-    assert "difference" not in row(rows, "good", "mean")
+    assert row(rows, "best", "mean")["difference_p"] is None
     assert "verdict" not in row(rows, "good", "B→C")
     for how in ("table", "md"):
-        text = render(tables, how)
-        assert "vs logistic: better or worse where p < 0.05" in text.replace("\n  ", " ")
-        assert re.search(r"same .* not separable", text)
-    (against,) = leaderboard(store, against="good")
-    verdicts = {line.method: line.verdict for line in against.lines if line.kind == "ranked"}
-    assert verdicts == {"good": "", "same": "worse", "logistic": "worse", "bad": "worse"}
-    differences = [line.difference for line in against.lines if line.method == "bad"]
-    assert differences[0].interval.estimate < 0
+        assert re.search(r"good .*\+\d+\.\d \[\+\d+\.\d, \+\d+\.\d\]\*", render(tables, how))
+    least, median, most = tables[0].detectable
+    assert 0 < least <= median <= most
 
 
-def test_verdicts_are_corrected_for_their_number(store):
-    run(store, {"logistic": 12, "good": 22, **{f"m{n}": 12 for n in range(4)}}, pairs=TWELVE)
-    (table,) = leaderboard(store)
-    for line in table.lines:
-        if line.method != "logistic":
-            assert line.difference.p >= line.difference.interval.p
-            assert (line.verdict == "not separable") == (line.difference.p >= 0.05)
+def test_verdicts_do_not_depend_on_the_rows_that_are_shown(store):
+    run(store, {"logistic": 12, "good": 22, **{f"m{n}": 12 + n for n in range(6)}}, pairs=TWELVE)
+    (whole,) = tables_of(store)
+    (part,) = tables_of(store, methods=["logistic", "m5"])
+    assert [line.method for line in part.lines] == ["m5", "logistic"]
+    for line in part.lines:
+        assert line == whole.line(line.method)
+    assert (part.family, part.ranked) == (whole.family, whole.ranked) == (7, 8)
+    frame = store.frame()
+    contrasts = {(c.method, c.other): c.interval for c in compare(store, frame, part).contrasts}
+    assert contrasts == {
+        ("m5", "logistic"): whole.line("m5").difference,
+        ("logistic", "m5"): whole.line("m5").difference.mirrored,
+    }
+
+
+def test_a_target_with_two_speakers_has_no_interval_but_a_reason(store):
+    key = answer_key([0, 1, 2] * 8, speakers="ab" * 12)
+    trials = [trial(m, str(p)) for m in ("logistic", "m") for p in PAIRS]
+    store.plan({}, trials, pairs=PAIRS)
+    store.put([ok(of, key.y, key if of.pair.target == "C" else KEY) for of in trials])
+    tables = tables_of(store)
+    assert tables[0].line("m").interval.low is None
+    assert tables[0].line("m").difference.verdict == ""
+    text = render(tables)
+    assert "No intervals: C has 2 speakers; every target needs 3 speakers" in text
+    assert text.index("No intervals") < text.index("\nmethod")
+    assert {line.ranks for line in tables[0].lines} == {None}
+
+
+def test_marks_say_what_a_method_uses(store):
+    notes = {"m": MethodNote(assumes_prior="uniform"), "e": MethodNote(assumes_prior="estimated")}
+    run(store, {"m": 20, "e": 20, "plain": 12}, notes=notes, normalisation="speaker")
+    (table,) = tables_of(store)
+    uses = {line.method: line.uses for line in table.lines}
+    assert uses == {
+        "m": ("speakers", "prior"),
+        "e": ("speakers", "estimated prior"),
+        "plain": ("speakers",),
+    }
+    assert re.search(r"^m .* IP ", render([table]), re.MULTILINE)
+
+
+def test_an_encoder_that_was_trained_with_the_labels_is_named(store):
+    run(store, {"m": 20})
+    seen = {("acoustic", "C"): "labels", ("acoustic", "B"): "audio"}
+    (table,) = tables_of(store, heard=lambda features, code: seen[features, code])
+    assert table.heard == ("C",)
+    assert "trained with the emotion labels of C" in " ".join(render([table]).split())
+    (joined,) = across([table], "features")
+    assert joined.cells[0][1].endswith(" ‡")
 
 
 def test_there_is_no_verdict_without_a_whole_reference(store):
     run(store, {"logistic": 12, "m": 20}, left_out={("logistic", "B→C", 0)})
-    assert leaderboard(store)[0].reference == ""
-    assert leaderboard(store, intervals=False)[0].reference == ""
-    assert "vs logistic" not in render(leaderboard(store, methods=["m"]))
+    assert tables_of(store)[0].reference == ""
+    assert tables_of(store, intervals=False)[0].reference == ""
+    assert "vs logistic" not in render(tables_of(store))
 
 
 def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
@@ -269,10 +323,10 @@ def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
     notes = {"logistic": MethodNote(), "best": MethodNote(role="oracle")}
     run(store, {"logistic": 12}, seeds=4, pairs=TWELVE, notes=notes)
     run(store, {"best": 22}, seeds=1, pairs=TWELVE, notes=notes)
-    (table,) = leaderboard(store, against="logistic")
+    (table,) = tables_of(store, against="logistic")
     base, best = table.lines
     gain = best.mean.mean - base.mean.mean
-    assert best.difference.interval.estimate == pytest.approx(gain)
+    assert best.difference.estimate == pytest.approx(gain)
     assert best.interval.low < best.mean.mean < best.interval.high
     assert "this one draw only" not in render([table])
 
@@ -280,15 +334,15 @@ def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
 def test_the_points_of_a_selection_are_no_tables(store):
     run(store, {"m": 12}, selection="other-pairs/0", parameters=(("a", 1.0), ("b", 3)))
     run(store, {"m": 20}, selection="other-pairs/1", parameters=(("a", 2.0), ("b", 3)))
-    assert leaderboard(store) == ()
+    assert tables_of(store) == ()
     chosen = [
         trial("m", str(pair), seed=seed, selection="other-pairs", parameters=(("a", a), ("b", 3)))
         for pair, a in zip(PAIRS, (1.0, 2.0), strict=True)
         for seed in range(2)
     ]
-    store.plan("bc", chosen, pairs=PAIRS, config={})
-    tables = leaderboard(store, with_=("point",))
-    assert [table.rules.selection for table in tables] == ["other-pairs"]
+    store.plan({}, chosen, pairs=PAIRS)
+    tables = tables_of(store, with_=("point",))
+    assert [table.condition.selection for table in tables] == ["other-pairs"]
     for how, start in (("table", ""), ("md", "- ")):
         lines = render(tables, how).splitlines()
         assert [f"{start}m: a=1.0: B→C", f"{start}m: a=2.0: C→B"] == [
@@ -297,13 +351,13 @@ def test_the_points_of_a_selection_are_no_tables(store):
     rows = rows_of(tables)
     assert row(rows, "m", "B→C")["point"] == "a=1.0"
     assert "point" not in row(rows, "m", "mean")
-    assert "a=1.0" not in render(leaderboard(store))
+    assert "a=1.0" not in render(tables_of(store))
 
 
 def test_the_point_of_a_whole_table_is_told_in_full(store):
     run(store, {"m": 20, "plain": 20}, parameters=(("a", 1.0), ("b", 3)))
     run(store, {"plain": 20}, parameters=())
-    text = render(leaderboard(store, with_=("point",)))
+    text = render(tables_of(store, with_=("point",)))
     assert "m: a=1.0, b=3: all pairs" in text
     assert "plain:" not in text
 
@@ -314,10 +368,10 @@ def test_the_budget_of_trained_methods_is_told(store):
         run(store, {method: 20}, parameters=(("rate", 1.0), *budget.items()))
 
     run(store, {"logistic": 12}, parameters=(("steps", 5),))
-    assert leaderboard(store)[0].budget == ""
+    assert tables_of(store)[0].budget == ""
     for method, steps, target in (("b", 200, 64), ("c", 200, 64), ("a", 100, 96), ("d", 200, 32)):
         given(method, steps, target)
-    tables = leaderboard(store)
+    tables = tables_of(store)
     assert tables[0].budget == (
         "budget: 200 steps of 8 labelled per class + 64 source + 64 target; a: 100 steps, "
         "96 target; d: 32 target"
@@ -328,38 +382,46 @@ def test_the_budget_of_trained_methods_is_told(store):
 def test_comparing_with_a_stranger_is_an_error(store):
     run(store, {"logistic": 12})
     with pytest.raises(SpecError, match=r"'logisic'; did you mean 'logistic'"):
-        leaderboard(store, against="logisic")
+        tables_of(store, against="logisic")
 
 
 def test_a_baseline_with_holes_is_explained(store):
     run(store, {"base": 12, "m": 20}, left_out={("base", "B→C", 0)})
-    assert "base has no result on every pair" in render(leaderboard(store, against="base"))
+    assert "base has no result on every pair" in render(tables_of(store, against="base"))
 
 
 def test_methods_with_other_draws_are_compared_on_the_common_ones(store):
     run(store, {"short": 20}, seeds=2)
     run(store, {"long": 12}, seeds=5)
-    (table,) = leaderboard(store, against="short")
+    (table,) = tables_of(store, against="short")
     (line,) = [line for line in table.lines if line.method == "long"]
     both = [row(rows_of([table]), "short", "mean")["uar_mean"]]
-    draws = [item.uar for item in store.planned([line.slice]) if item.seed < 2]
-    both.append(statistics.mean(draws))
-    assert line.difference.interval.estimate == pytest.approx(both[1] - both[0], abs=1e-4)
+    frame = store.frame()
+    own = frame[(frame.method == "long") & (frame.seed < 2)]
+    both.append(own.uar.mean())
+    assert line.difference.estimate == pytest.approx(both[1] - both[0], abs=1e-4)
 
 
 def test_with_all_labels_a_single_draw_is_compared_with_many(store):
     run(store, {"fitted": 14}, seeds=1, shots="all")
     run(store, {"trained": 20}, seeds=3, shots="all")
-    (table,) = leaderboard(store, against="fitted")
+    (table,) = tables_of(store, against="fitted")
     means = {line.method: line.mean.mean for line in table.lines}
     (line,) = [line for line in table.lines if line.method == "trained"]
     gain = means["trained"] - means["fitted"]
-    assert line.difference.interval.estimate == pytest.approx(gain)
+    assert line.difference.estimate == pytest.approx(gain)
 
 
 def test_unknown_wishes_are_named(store):
     with pytest.raises(SpecError, match="there is no extra 'tme'; did you mean 'time'"):
-        leaderboard(store, with_=("tme",))
+        tables_of(store, with_=("tme",))
     run(store, {"m": 20})
     with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):
-        render(leaderboard(store), "jsn")
+        render(tables_of(store), "jsn")
+
+
+def test_a_uar_that_is_not_that_of_its_predictions_is_refused(store):
+    trials = run(store, {"m": 20})
+    store._connection.execute("UPDATE records SET uar = 99 WHERE trial = ?", (trials[0].id,))
+    with pytest.raises(StoreError, match=r"m, B→C, seed 0\): its UAR is stored as 99.0000"):
+        tables_of(store)

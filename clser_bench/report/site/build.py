@@ -16,7 +16,7 @@ from clser_bench.report.site.cards import MethodText, method_cards
 from clser_bench.report.site.content import Section, section, titles
 from clser_bench.report.site.details import details, method_versions
 from clser_bench.report.site.page import Page, write_page
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 PAGE = "index.html"
 DATA = "leaderboard.csv"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.points import Parameters, assigned
-from clser_bench.store.database import Store
+from clser_bench.store.sqlite import Store
 
 _KINDS = {
     "ranked": "ranked",

@@ -13,8 +13,8 @@ from clser_bench.protocol import Pair
 from clser_bench.report.board import LeaderboardTable
 from clser_bench.report.points import Parameters
 from clser_bench.report.site.content import status_text
-from clser_bench.store.database import Store
-from clser_bench.store.records import Planned
+from clser_bench.store.slices import Planned
+from clser_bench.store.sqlite import Store
 
 Json = dict[str, object]
 T = TypeVar("T")
@@ -133,7 +133,7 @@ def _confusions(
     """Utterances by true class (rows) and predicted class [c, c], summed over the draws."""
     answers: dict[str, Rows] = {}
     found: dict[Spot, Rows] = {}
-    for item in store.predicted(slices):
+    for item in store.predicted_of(slices):
         spot = item.slice, item.pair
         count = len(trials[spot][0].classes)
         if item.answers not in answers:

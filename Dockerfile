@@ -1,0 +1,19 @@
+# clser-bench with the CPU build of PyTorch. Build: docker build -t clser-bench .
+# Run: docker run --rm -v "$PWD":/work -w /work clser-bench run --suite demo
+FROM python:3.11-slim-bookworm
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libsndfile1 \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /opt/clser-bench
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY clser_bench clser_bench
+COPY methods methods
+COPY tasks tasks
+RUN pip install --no-cache-dir --constraint constraints.txt '.[demo,opensmile]'
+
+ENV CLSER_CACHE=/cache
+VOLUME /cache
+ENTRYPOINT ["clser-bench"]
+CMD ["--help"]

@@ -1,0 +1,175 @@
+"""`export`, `import` and `results`: results files of several laboratories, and their checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clser_bench.cli import options
+from clser_bench.cli.output import complain, print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clser_bench.store.parquet import Submission
+    from clser_bench.store.pooling import Merged
+
+CONFLICT = 1
+DAMAGED = 1
+SUFFIX = ".parquet"
+
+results_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look after a results file."
+)
+
+
+@options.examples(
+    "clser-bench export ours.parquet",
+    "clser-bench export ours.parquet --suite bcro --methods sere,logistic",
+    "clser-bench export ours.parquet --results results/night.sqlite --scores",
+)
+@options.condition_options()
+def export(
+    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
+    *,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
+    scores: Annotated[
+        bool,
+        typer.Option("--scores", help="With the scores of all classes; a much larger file."),
+    ] = False,
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Write the results that tables show to one Parquet file for others.
+
+    Another laboratory reads it with `clser-bench import` and gets the same tables. It holds
+    predictions, true classes, and the corpora's names of utterances and speakers; no audio, no
+    features, no tracebacks, and none of the options of your runs. Results whose UAR is not that of
+    their predictions are refused.
+    """
+    from clser_bench.cli.features import human_size
+    from clser_bench.errors import SpecError
+    from clser_bench.store.parquet import write
+
+    if file.suffix != SUFFIX or file.is_dir():
+        raise SpecError(f"{file}: name a file that ends in {SUFFIX}, such as ours{SUFFIX}")
+    done = write(results, file, wanted=wanted, methods=options.words(methods), scores=scores)
+    complain(
+        f"{file} ({human_size(file.stat().st_size)}): {done.trials} trials of {done.methods} "
+        f"methods, {done.ok} with a result."
+    )
+    if done.old:
+        complain(
+            f"{done.old} rows of tables are of an older protocol version and were left out; run "
+            "them again."
+        )
+
+
+@options.examples(
+    "clser-bench import theirs.parquet",
+    "clser-bench import lab-a.parquet lab-b.parquet --results results/pooled.sqlite",
+)
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE.parquet...", help="Files that `export` wrote.")
+    ],
+    *,
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Add the results of others to a results file.
+
+    Every file is checked first: that metrics follow from predictions and true classes, that
+    trials are what they claim, that the rules are of this version. If one is refused nothing is
+    written. What cannot be checked is whether the predictions were made as the protocol wants.
+
+    A result that is there is never overwritten. Where a file has another one both are listed
+    (trial, UAR here, UAR in the file), the rest is imported, and the command ends with 1.
+    """
+    from clser_bench.store.parquet import read
+    from clser_bench.store.pooling import merge
+
+    found = [read(path) for path in files]
+    for submission in found:
+        _check_marks(submission)
+    merged = merge(results, found)
+    _report(merged, results)
+    if merged.conflicts:
+        raise typer.Exit(CONFLICT)
+
+
+@results_app.command("verify")
+@options.examples("clser-bench results verify --results results/night.sqlite")
+def verify(results: options.Results = options.RESULTS) -> None:
+    """Check that a results file is as it was written.
+
+    Every trial must have the id of its columns, every metric must be that of its predictions and
+    true classes, every answer key and plan must have its hash, and the file must be whole. Ends
+    with 1 and a line for each finding where something is not.
+    """
+    from clser_bench.store.sqlite import Store
+
+    with Store(results, create=False, read_only=True) as store:
+        found, tally = store.verify(), store.progress()
+    print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
+    if found:
+        complain(
+            f"{results}: {len(found)} findings; take the file from a backup, or delete it and run "
+            "again."
+        )
+        raise typer.Exit(DAMAGED)
+    complain(f"{results}: {tally.ok} results verified, no findings.")
+
+
+def _check_marks(found: Submission) -> None:
+    """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
+    from clser_bench.corpora.definitions import definitions
+    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.store.exported import FaultyError
+
+    specs = definitions().corpora
+    for number, (trial, note, _) in enumerate(found.entries, 1):
+        where = f"row {number}"
+        if trial.method in ROUTINES and note.role == "ranked":
+            problem = f"{trial.method}: role '{note.role}': it uses target labels"
+            raise FaultyError(found.path, where, problem)
+        ends = (trial.pair.source, trial.pair.target)
+        marks = [specs[code].synthetic for code in ends if code in specs]
+        if trial.synthetic != any(marks) and (any(marks) or len(marks) == 2):
+            known = "synthetic" if any(marks) else "recorded"
+            problem = f"synthetic {trial.synthetic}: {trial.pair} is {known} speech"
+            raise FaultyError(found.path, where, problem)
+
+
+def _report(merged: Merged, results: Path) -> None:
+    print_rows(
+        ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file"),
+        [
+            (
+                item.path,
+                item.trial.method,
+                item.trial.pair,
+                item.trial.shots,
+                item.trial.seed,
+                item.trial.condition.features_label,
+                f"{item.here:.2f}",
+                f"{item.there:.2f}",
+            )
+            for item in merged.conflicts
+        ],
+    )
+    parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]
+    if merged.scored:
+        parts.append(f"{merged.scored} of these had no scores and have them now")
+    if merged.missing:
+        parts.append(f"{merged.missing} planned in the files, but not run")
+    if merged.conflicts:
+        parts.append(f"{len(merged.conflicts)} differ from what is there and were left out")
+    complain("; ".join(parts) + ".")
+    for condition, method in merged.apart:
+        complain(
+            f"not shown in tables: {method}, {condition.suite}, {condition.shots} shots: the file "
+            f"has another version, configuration or audio than {results}; import it into a file "
+            "of its own to see it."
+        )

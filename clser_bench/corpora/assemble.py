@@ -1,0 +1,295 @@
+"""From a listing to a corpus: decoding, copies, contradictions, and what is said about them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from clser_bench.corpora.index import Sound, measure
+from clser_bench.corpora.model import Corpus, Listing, Utterance
+from clser_bench.errors import CorpusError
+from clser_bench.problem import Finding, SkippedFile
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import EMOTIONS, CorpusSpec
+
+SHORTEST = 0.1
+"""Seconds below which a recording is too short to be an utterance."""
+
+FULL_SCALE = 1.5
+"""Peak above which samples were not meant for full scale ±1."""
+
+_SHOWN = 20  # lines of a refusal
+_EACH = 3  # files of one reason that are listed one by one
+
+
+def assemble(
+    listing: Listing,
+    *,
+    cache: Path,
+    recall: bool = True,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+) -> Corpus:
+    """Decode listed utterances and put them in order.
+
+    Bad files are set aside in `skipped`. Of recordings of the same audio the first by name is
+    kept, and a finding names the others; where their emotions differ, all of them are bad. A
+    speaker of two genders has none.
+
+    Args:
+        listing: of the corpus.
+        cache: the cache folder.
+        recall: False decodes files again that the cache knows.
+        workers: threads that decode; None takes the cores this process may use.
+        progress: shows each file.
+    """
+    spec = listing.spec
+    measured = measure(
+        listing.utterances,
+        listing.root,
+        cache=cache,
+        what=f"reading {spec.title}",
+        recall=recall,
+        workers=workers,
+        progress=progress,
+    )
+    good, bad = [], list(listing.bad)
+    sounds: dict[str, Sound] = {}
+    for utterance in listing.utterances:
+        sound = measured.sounds[utterance.name]
+        if isinstance(sound, Sound):
+            good.append(
+                replace(utterance, content=sound.content, seconds=sound.seconds, rate=sound.rate)
+            )
+            sounds[utterance.name] = sound
+        else:
+            bad.append(_skipped(listing, utterance, sound.reason))
+    kept, contradictions, copies = _without_copies(listing, good)
+    bad += contradictions
+    kept, genders = _one_gender(spec, kept)
+    return Corpus(
+        spec=spec,
+        root=listing.root,
+        utterances=tuple(sorted(kept, key=lambda item: (item.content, item.name))),
+        skipped=tuple(sorted(bad, key=lambda item: item.name)),
+        left_out=listing.left_out,
+        findings=(
+            *listing.findings,
+            *copies,
+            *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
+            *genders,
+            *_odd_sounds(spec, sounds),
+            *_differences(spec, good),
+            *(Finding(kind="index", corpus="", sentence=text) for text in measured.trouble),
+        ),
+    )
+
+
+def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> None:
+    """Raise if files are bad, naming them all at once, or if a corpus has nothing left.
+
+    Args:
+        corpora: as assembled.
+        origin: the folder or table that the user named.
+        skip_bad: accept corpora that are incomplete.
+
+    Raises:
+        CorpusError: files are broken, misplaced or of unknown label, or nothing is left; with the
+            reasons.
+    """
+    bad = [item for corpus in corpora for item in corpus.skipped]
+    if bad and not skip_bad:
+        total = len(bad) + sum(len(corpus.utterances) for corpus in corpora)
+        titles = " and ".join(f"{corpus.spec.title} ({corpus.spec.code})" for corpus in corpora)
+        refusal = (
+            f"{titles} in {origin}: {len(bad)} of {total} files cannot be used:",
+            *reasons(bad),
+            "Mend or remove them, or go on without them by --skip-bad.",
+        )
+        raise CorpusError("\n".join(refusal))
+    for corpus in corpora:
+        if not corpus.utterances:
+            spec = corpus.spec
+            head = f"{origin}: no usable utterance of {spec.title} ({spec.code}) in it"
+            lines = [f"{head}:" if corpus.skipped else head, *reasons(corpus.skipped)]
+            raise CorpusError("\n".join(lines))
+
+
+def reasons(bad: Sequence[SkippedFile]) -> list[str]:
+    """Why files cannot be used, one line for a file or for many of like reason.
+
+    Args:
+        bad: the files.
+    """
+    groups: dict[str, list[SkippedFile]] = defaultdict(list)
+    for item in bad:
+        reason = re.sub(r"^(line|row) \d+: ", "", item.reason)
+        groups[re.sub(r"'[^']*'|\d+", "…", reason)].append(item)
+    lines = []
+    for items in groups.values():
+        if len(items) <= _EACH:
+            lines += [f"  {item.name}: {item.reason}" for item in items]
+            continue
+        names = ", ".join(item.name for item in items[:_EACH])
+        lines.append(
+            f"  {len(items)} files ({names} and {len(items) - _EACH} more): {items[0].reason}"
+        )
+    more = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], f"  and {more} more reasons"] if more > 0 else lines
+
+
+def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
+    """Recordings that both corpora of a pair have; the source's are left out of its trials.
+
+    Args:
+        source: the source.
+        target: the target.
+    """
+    own = {item.content: item.name for item in target.utterances}
+    shared = [(item.name, own[item.content]) for item in source.utterances if item.content in own]
+    if not shared:
+        return ()
+    codes = source.spec.code, target.spec.code
+    return (
+        Finding(
+            kind="shared",
+            corpus=f"{codes[0]}→{codes[1]}",
+            files=tuple(name for name, _ in shared),
+            sentence=f"{codes[0]}→{codes[1]}: {len(shared)} recording(s) are in source and "
+            f"target, such as {shared[0][0]} = {shared[0][1]}; they are left out of the source",
+        ),
+    )
+
+
+def _skipped(listing: Listing, utterance: Utterance, reason: str) -> SkippedFile:
+    place = listing.places.get(utterance.name)
+    text = f"{place}: {reason}" if place else reason
+    return SkippedFile(corpus=listing.spec.code, name=utterance.name, reason=text)
+
+
+def _without_copies(
+    listing: Listing, utterances: Iterable[Utterance]
+) -> tuple[list[Utterance], list[SkippedFile], list[Finding]]:
+    """What is kept, what contradicts itself, and what is said about copies."""
+    spec = listing.spec
+    groups: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in sorted(utterances, key=lambda item: item.name):
+        groups[utterance.content].append(utterance)
+    kept: list[Utterance] = []
+    bad: list[SkippedFile] = []
+    copies: list[tuple[str, str]] = []
+    speakers = 0
+    for first, *others in groups.values():
+        odd = next((item for item in others if item.emotion != first.emotion), None)
+        if odd is None:
+            kept.append(first)
+            copies += [(item.name, first.name) for item in others]
+            speakers += any(item.speaker != first.speaker for item in others)
+            continue
+        bad.append(_contradiction(listing, first, odd))
+        bad += [_contradiction(listing, item, first) for item in others]
+    if not copies:
+        return kept, bad, []
+    same = f"{len(copies)} recording(s) are copies of others and are left out"
+    sentence = f"{spec.title} ({spec.code}): {same}, such as {copies[0][0]} = {copies[0][1]}"
+    if speakers:
+        sentence += f"; {speakers} of them are listed under two speakers"
+    files = tuple(name for pair in copies for name in pair)
+    found = Finding(kind="copies", corpus=spec.code, files=files, sentence=sentence)
+    return kept, bad, [found]
+
+
+def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
+    """Recordings of one speaker, emotion, text and file name in two folders: one may be a copy."""
+    groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for item in utterances:
+        stem = PurePosixPath(item.name).stem
+        groups[item.speaker, item.emotion, item.text, stem].append(item.name)
+    twice = [names for names in groups.values() if len(names) > 1]
+    if twice:
+        yield Finding(
+            kind="namesakes",
+            corpus=spec.code,
+            files=tuple(name for names in twice for name in names),
+            sentence=f"{spec.title} ({spec.code}): {len(twice)} file name(s) are there in two "
+            f"folders with the same speaker and emotion, such as {' and '.join(twice[0][:2])}; "
+            "if one is a copy of the other, move it away",
+        )
+
+
+def _contradiction(listing: Listing, item: Utterance, other: Utterance) -> SkippedFile:
+    label = "likewise" if item.emotion == other.emotion else other.emotion
+    return _skipped(
+        listing, item, f"is {item.emotion}, and the same audio as {other.name}, which is {label}"
+    )
+
+
+def _one_gender(
+    spec: CorpusSpec, utterances: list[Utterance]
+) -> tuple[list[Utterance], Iterable[Finding]]:
+    """Give each speaker one gender: the one that is known, or none where two are."""
+    genders: dict[str, set[str]] = defaultdict(set)
+    for item in utterances:
+        genders[item.speaker] |= {item.gender} - {""}
+    torn = tuple(sorted(speaker for speaker, known in genders.items() if len(known) > 1))
+    one = {
+        speaker: next(iter(known)) if len(known) == 1 else "" for speaker, known in genders.items()
+    }
+    found = Finding(
+        kind="gender",
+        corpus=spec.code,
+        files=tuple(item.name for item in utterances if item.speaker in torn),
+        sentence=f"{spec.title} ({spec.code}): {', '.join(torn[:_EACH])} has several genders"
+        + (f", as have {len(torn) - _EACH} more speakers" if len(torn) > _EACH else "")
+        + "; it is taken as unknown",
+    )
+    same = [replace(item, gender=one[item.speaker]) for item in utterances]
+    return same, [found] if torn else []
+
+
+def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Finding]:
+    short = [name for name, sound in sounds.items() if sound.seconds < SHORTEST]
+    loud = {name: sound.peak for name, sound in sounds.items() if sound.peak > FULL_SCALE}
+    who = f"{spec.title} ({spec.code})"
+    if short:
+        least = min(sounds[name].seconds for name in short)
+        yield Finding(
+            kind="short",
+            corpus=spec.code,
+            files=tuple(short),
+            sentence=f"{who}: {len(short)} recording(s) are shorter than {SHORTEST} s, such as "
+            f"{short[0]} (the shortest has {least:.4f} s)",
+        )
+    if loud:
+        name = next(iter(loud))
+        yield Finding(
+            kind="scale",
+            corpus=spec.code,
+            files=tuple(loud),
+            sentence=f"{who}: {len(loud)} recording(s) have float samples beyond full scale, such "
+            f"as {name} (the largest is {max(loud.values()):.4g}, full scale is 1); divide them, "
+            "by 32768 if they are 16-bit integers",
+        )
+
+
+def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[Finding]:
+    """Where the corpus, copies included, is not as large as its definition says."""
+    counts = Counter(item.emotion for item in utterances)
+    speakers = len({item.speaker for item in utterances})
+    differs = [
+        f"{emotion} has {counts[emotion]} of {spec.counts[emotion]} utterances"
+        for emotion in EMOTIONS
+        if emotion in spec.counts and counts[emotion] != spec.counts[emotion]
+    ]
+    if spec.speakers and speakers != spec.speakers:
+        differs.append(f"{speakers} of {spec.speakers} speakers are there")
+    if differs:
+        yield Finding(
+            kind="differs",
+            corpus=spec.code,
+            sentence=f"{spec.title} ({spec.code}) differs from its definition: "
+            f"{', '.join(differs)}",
+        )

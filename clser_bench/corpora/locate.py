@@ -1,0 +1,388 @@
+"""Where corpora lie: in folders by their layout, in manifests, or made on the spot for the demo."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clser_bench.corpora import outside
+from clser_bench.corpora.assemble import assemble, refuse_bad
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.layout import MediaFile, list_corpus, media_files, unread_findings
+from clser_bench.corpora.manifest import list_manifest
+from clser_bench.corpora.model import Corpus, Listing
+from clser_bench.errors import CorpusError, SpecError, did_you_mean
+from clser_bench.files import cache_folder
+from clser_bench.problem import Finding
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import CorpusSpec
+
+_Parts = tuple[str, ...]
+_PLACES = 8  # folders of stray recordings that are named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """The corpora at hand, before a recording is decoded.
+
+    Attributes:
+        listings: by code, those of manifests first.
+        listed: codes of corpora that come from manifests.
+        conflicts: codes of corpora that are there and cannot be read, with the reason.
+        findings: what is odd beside them.
+        folder: where defined corpora were looked for; None for nowhere.
+    """
+
+    listings: Mapping[str, Listing]
+    listed: frozenset[str] = frozenset()
+    conflicts: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    folder: Path | None = None
+
+    def spec(self, code: str) -> CorpusSpec:
+        """The definition of a corpus, whether it is at hand or not."""
+        return self.listings[code].spec if code in self.listings else definitions().corpora[code]
+
+    def require(self, codes: Iterable[str]) -> None:
+        """Refuse corpora that are not at hand.
+
+        Raises:
+            CorpusError: names those that are missing, and the remedy.
+        """
+        wanted = list(dict.fromkeys(codes))
+        for code in wanted:
+            if code in self.conflicts:
+                raise CorpusError(self.conflicts[code])
+        missing = [code for code in wanted if code not in self.listings]
+        if not missing:
+            return
+        known = definitions().corpora
+        names = ", ".join(f"{known[c].title} ({c})" if c in known else c for c in missing)
+        none = self.folder is None
+        where = "no folder of corpora was given" if none else f"not below {self.folder}"
+        raise CorpusError(
+            f"missing: {names}: {where}; name the folder with --corpora or CLSER_CORPORA, and see "
+            "what is recognised with `clser-bench corpus check DIR`"
+        )
+
+
+def locate(
+    folder: Path | None = None,
+    manifests: Sequence[Path] = (),
+    *,
+    codes: Iterable[str] | None = None,
+) -> Located:
+    """Find corpora below a folder and in manifests; nothing is decoded.
+
+    Args:
+        folder: holds defined corpora, at any depth, whatever their folders are called.
+        manifests: tables of the user's own recordings, or data sets of other systems.
+        codes: look for these defined corpora only; None for all.
+
+    Raises:
+        CorpusError: the folder is missing, a manifest cannot be read, or one corpus is in two
+            manifests or in a manifest and below the folder.
+    """
+    listings: dict[str, Listing] = {}
+    for path in dict.fromkeys(manifests):
+        for listing in list_manifest(path):
+            code = listing.spec.code
+            if code in listings:
+                raise CorpusError(
+                    f"{path}: corpus '{code}' is also in {listings[code].origin}; "
+                    "name them apart in the column 'corpus'"
+                )
+            listings[code] = listing
+    listed = frozenset(listings)
+    if folder is None:
+        return Located(listings=listings, listed=listed)
+    known = definitions().corpora
+    wanted = {code: known[code] for code in (known if codes is None else codes)}
+    search = _Search.of(folder, wanted)
+    places, conflicts = search.corpora()
+    both = sorted(listed & set(places))
+    if both:
+        raise CorpusError(
+            f"corpus '{both[0]}' is in a manifest and below {folder}; rename it in the manifest"
+        )
+    listings |= {code: list_corpus(wanted[code], place) for code, place in places.items()}
+    used = {item.path for listing in listings.values() for item in listing.utterances}
+    strays = search.strays(places.values(), used) if codes is None else ()
+    return Located(
+        listings=listings,
+        listed=listed,
+        conflicts=conflicts,
+        findings=tuple(strays),
+        folder=folder,
+    )
+
+
+def load_corpora(
+    folder: Path | None = None,
+    manifests: Sequence[Path] = (),
+    *,
+    codes: Sequence[str] | None = None,
+    located: Located | None = None,
+    demo: Callable[[], Path] | None = None,
+    cache: Path | None = None,
+    skip_bad: bool = False,
+    keep_empty: bool = False,
+    recall: bool = True,
+    workers: int | None = None,
+    progress: Progress = SILENT,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Corpus]:
+    """Read corpora: who speaks, with which emotion, and a hash of the decoded sound.
+
+    Each file is decoded once; later calls recall what did not change (`index.measure`).
+
+    Args:
+        folder: as for `locate`; or a folder that is a data set of another system.
+        manifests: as for `locate`.
+        codes: codes or names of the corpora wanted, in that order; None for all that are at hand.
+        located: what `locate` found; in place of `folder` and `manifests`.
+        demo: makes the demo corpora and gives their folder, where one of them is wanted and not at
+            hand.
+        cache: the cache folder; None for the usual one.
+        skip_bad: leave bad files out and list them in `Corpus.skipped`, instead of raising.
+        keep_empty: return corpora of which nothing is left, instead of raising.
+        recall: False decodes every file again.
+        workers: threads that decode; None takes the cores this process may use.
+        progress: shows each file.
+        say: takes the sentence of each finding.
+
+    Returns:
+        The corpora by code.
+
+    Raises:
+        SpecError: a corpus is unknown.
+        CorpusError: a corpus is not at hand, nothing is recognised, or files are bad (all are
+            named, with reasons).
+    """
+    if located is None:
+        if folder is not None and outside.recognised(folder):
+            located = locate(None, (folder, *manifests))
+        else:
+            located = locate(folder, manifests)
+    if codes is None:
+        if not located.listings:
+            located.require(located.conflicts)
+            raise CorpusError(
+                f"{folder or 'no folder given'}: no corpus is recognised; `clser-bench list "
+                "corpora` names those that are, and --manifest reads any other"
+            )
+        chosen = list(located.listings)
+    else:
+        chosen = list(dict.fromkeys(_code(name, located) for name in codes))
+        missing = [code for code in chosen if code not in located.listings]
+        if demo is not None and set(missing) & set(definitions().suites["demo"].corpora):
+            made = locate(demo(), codes=definitions().suites["demo"].corpora).listings
+            located = dataclasses.replace(located, listings={**made, **located.listings})
+        located.require(chosen)
+    place = cache_folder() if cache is None else cache
+    said: set[str] = set()
+    corpora: dict[str, Corpus] = {}
+    for code in chosen:
+        listing = located.listings[code]
+        corpus = assemble(listing, cache=place, recall=recall, workers=workers, progress=progress)
+        corpora[code] = corpus
+        if not keep_empty:
+            refuse_bad([corpus], listing.origin, skip_bad=skip_bad)
+    for finding in (*located.findings, *(f for one in corpora.values() for f in one.findings)):
+        if finding.sentence not in said:
+            said.add(finding.sentence)
+            say(finding.sentence)
+    return corpora
+
+
+def _code(name: str, located: Located) -> str:
+    """The code of a corpus that is called by its code or its name."""
+    known = {**definitions().corpora, **{c: item.spec for c, item in located.listings.items()}}
+    if name in known:
+        return name
+    named = {spec.name.lower(): code for code, spec in known.items()}
+    if name.lower() not in named:
+        near = did_you_mean(name, [*known, *(spec.name for spec in known.values())])
+        raise SpecError(f"corpus '{name}' is unknown{near}")
+    return named[name.lower()]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A layout that is looked for, and what fits it below each folder."""
+
+    spec: CorpusSpec
+    pattern: re.Pattern[str]
+    ignored: tuple[re.Pattern[str], ...]
+    depth: int
+    matched: dict[_Parts, list[str]] = field(default_factory=lambda: defaultdict(list))
+    passed: Counter[_Parts] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, spec: CorpusSpec) -> _Layout:
+        # a slash in a character class only makes the search look one folder deeper than it need
+        depth = spec.pattern.count("/") + 1
+        return cls(spec, re.compile(spec.pattern), tuple(map(re.compile, spec.ignored)), depth)
+
+    def look(self, folder: _Parts, tail: str, extension: str) -> None:
+        """Count a recording of a folder if it lies as the layout says."""
+        if any(expression.fullmatch(tail + extension) for expression in self.ignored):
+            self.passed[folder] += 1
+        elif self.pattern.fullmatch(tail):
+            self.matched[folder].append(tail)
+
+    def folders(self, root: Path, total: Counter[_Parts]) -> list[_Parts]:
+        """The outermost folders of which more than half fits."""
+        fitting = {
+            folder
+            for folder, tails in self.matched.items()
+            if 2 * len(tails) > total[folder] - self.passed[folder]
+            and (not self.spec.in_folder or self._is_named(root, folder))
+        }
+        return sorted(
+            folder
+            for folder in fitting
+            if not any(folder[:length] in fitting for length in range(len(folder)))
+        )
+
+    def _is_named(self, root: Path, folder: _Parts) -> bool:
+        return bool(_hints(self.spec) & {part.lower() for part in (root.name, *folder)})
+
+
+@dataclass(frozen=True)
+class _Search:
+    """One walk through a folder for all layouts.
+
+    A folder is a corpus when more than half of the recordings below it lie as the corpus's pattern
+    says (all of them, unless the copy is damaged: reading names those that do not), or when it
+    holds the table that the corpus comes with. Of such folders within each other the outermost
+    counts. The root itself may be a corpus.
+    """
+
+    root: Path
+    specs: Mapping[str, CorpusSpec]
+    layouts: Mapping[str, _Layout]
+    files: list[MediaFile]
+    total: Counter[_Parts]
+
+    @classmethod
+    def of(cls, root: Path, specs: Mapping[str, CorpusSpec]) -> _Search:
+        layouts = {code: _Layout.of(spec) for code, spec in specs.items() if spec.pattern}
+        files = list(media_files(root, skip_unreadable=True))
+        total: Counter[_Parts] = Counter()
+        deepest = max((layout.depth for layout in layouts.values()), default=0)
+        for file in files:
+            if file.kind == "unread":
+                continue
+            parts = tuple(file.stem.split("/"))
+            extension = file.name[len(file.stem) :]
+            total.update(parts[:length] for length in range(len(parts)))
+            for depth in range(1, min(deepest, len(parts)) + 1):
+                folder, tail = parts[:-depth], "/".join(parts[-depth:])
+                for layout in layouts.values():
+                    if depth <= layout.depth:
+                        layout.look(folder, tail, extension)
+        return cls(root, specs, layouts, files, total)
+
+    def corpora(self) -> tuple[dict[str, Path], dict[str, str]]:
+        """Code to folder, in the order of the definitions; and code to why it cannot be read."""
+        places: dict[str, Path] = {}
+        conflicts: dict[str, str] = {}
+        found = {
+            code: layout.folders(self.root, self.total) for code, layout in self.layouts.items()
+        }
+        # what lies in a folder that bears a corpus's name is of that corpus
+        named = [
+            folder
+            for code, layout in self.layouts.items()
+            for folder in found[code]
+            if layout.spec.in_folder
+        ]
+        for code, layout in self.layouts.items():
+            folders = [
+                folder
+                for folder in found[code]
+                if not any(folder != other and folder[: len(other)] == other for other in named)
+            ]
+            if len(folders) > 1:
+                conflicts[code] = self._conflict(layout, folders)
+            elif folders:
+                places[code] = self.root.joinpath(*folders[0])
+        places |= self._by_table()
+        return _by_name(places, self.specs), conflicts
+
+    def _conflict(self, layout: _Layout, folders: Sequence[_Parts]) -> str:
+        spec = layout.spec
+        named = " and ".join(str(self.root.joinpath(*parts)) for parts in folders)
+        tails = [tail for folder in folders for tail in layout.matched[folder]]
+        if len(set(tails)) == len(tails):
+            return (
+                f"{spec.title} ({spec.code}) lies in {len(folders)} folders with different files: "
+                f"{named}; put the files into one folder"
+            )
+        return (
+            f"{spec.title} ({spec.code}) is there {len(folders)} times: {named}; move all "
+            "but one away, or name a folder that holds only the one you want"
+        )
+
+    def _by_table(self) -> Iterator[tuple[str, Path]]:
+        """Corpora that are recognised by the table that they come with."""
+        folders = {self.root.joinpath(*parts) for parts in self.total}
+        for code, spec in self.specs.items():
+            found = [folder for folder in folders if spec.table and (folder / spec.table).is_file()]
+            if found:
+                yield code, min(found, key=lambda folder: (len(folder.parts), str(folder)))
+
+    def strays(self, places: Iterable[Path], used: set[Path]) -> Iterator[Finding]:
+        """Recordings that belong to no corpus, by their topmost folder."""
+        roots = tuple(
+            "" if place == self.root else f"{place.relative_to(self.root).as_posix()}/"
+            for place in places
+        )
+        groups: dict[str, list[MediaFile]] = defaultdict(list)
+        for file in self.files:
+            if file.path not in used and not file.name.startswith(roots):
+                groups[file.name.partition("/")[0] if "/" in file.name else "."].append(file)
+        for number, (top, files) in enumerate(sorted(groups.items())):
+            place = str(self.root / top)
+            if number == _PLACES:
+                rest = len(groups) - _PLACES
+                sentence = f"{self.root}: {rest} more folders hold recordings of no known corpus"
+                yield Finding(kind="stray", corpus="", sentence=sentence)
+                return
+            unread = [file for file in files if file.kind == "unread"]
+            others = [file for file in files if file.kind != "unread"]
+            yield from unread_findings(place, "", unread, self.files)
+            if others:
+                yield Finding(
+                    kind="stray",
+                    corpus="",
+                    files=tuple(file.name for file in others),
+                    sentence=f"{place}: {len(others)} recording(s), such as {others[0].name}, "
+                    f"belong to no known corpus{self._hint(top)}",
+                )
+
+    def _hint(self, top: str) -> str:
+        for code, spec in self.specs.items():
+            if top.lower() in _hints(spec):
+                return f"; those of {spec.title} ({code}) lie as {spec.pattern or spec.table}"
+        return ""
+
+
+def _by_name(places: dict[str, Path], specs: Mapping[str, CorpusSpec]) -> dict[str, Path]:
+    """Let the usual folder names decide where one folder has the layout of several corpora."""
+    kept = {}
+    for code, folder in places.items():
+        rivals = [other for other, place in places.items() if place == folder]
+        named = [other for other in rivals if folder.name.lower() in _hints(specs[other])]
+        if not named or code in named:
+            kept[code] = folder
+    return kept
+
+
+def _hints(spec: CorpusSpec) -> set[str]:
+    return {name.lower() for name in spec.folders}

@@ -1,0 +1,446 @@
+"""Data sets in the formats of other systems, to the rows of a manifest.
+
+- audformat (audb): a folder with `db.yaml` and tables in CSV or Parquet.
+- Hugging Face datasets: a folder of `save_to_disk`, or Parquet with sound in it.
+- EmoBox: JSON lines. They name no speakers: the data set must be one that is defined here, whose
+  file names do.
+- Nkululeko: CSV with the columns file, emotion, speaker.
+
+A file `NAME.toml` beside the data (`speech.csv.toml`, `my-dataset.toml`) adds what they do not say
+(`Supplement`). Nothing of the other systems is imported. A data set with the name of a defined
+corpus is that corpus, with its code. Labels are English; those that mean none of `EMOTIONS` are
+left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.embedded import (
+    disk_parts,
+    disk_sound,
+    parquet_sound,
+    read_disk,
+    read_parquet,
+)
+from clser_bench.corpora.rows import (
+    MOST_BYTES,
+    MOST_ROWS,
+    Row,
+    header,
+    is_parquet,
+    read_rows,
+    text_of,
+)
+from clser_bench.errors import CorpusError
+from clser_bench.files import read_toml, regular_size
+from clser_bench.protocol import EMOTIONS, CorpusSpec
+
+_COLUMNS = {
+    "path": ("path", "file", "audio", "wav", "file_name", "filename"),
+    "emotion": ("emotion", "emo", "label", "labels", "emotion_label", "category"),
+    "speaker": ("speaker", "speaker_id", "spk", "actor", "actor_id"),
+    "language": ("language", "lang", "locale"),
+    "gender": ("gender", "sex"),
+    "text": ("text", "transcription", "transcript", "sentence"),
+    "start": ("start",),
+    "end": ("end",),
+}
+"""Columns of a manifest, and their names in other systems."""
+
+_SYNONYMS = {
+    "anger": "angry ang",
+    "boredom": "bored",
+    "disgust": "disgusted dis",
+    "fear": "fearful fea scared afraid",
+    "happiness": "happy hap joy joyful",
+    "neutral": "neutrality neu",
+    "sadness": "sad",
+    "surprise": "surprised sur",
+}
+_EMOTIONS = {
+    word: emotion for emotion, words in _SYNONYMS.items() for word in (emotion, *words.split())
+}
+_GENDERS = {"f": "female", "female": "female", "m": "male", "male": "male", "other": "other"}
+_NAMES = (
+    "am:amharic ar:arabic bn:bengali,bangla zh:chinese,mandarin nl:dutch en:english et:estonian "
+    "fi:finnish fr:french de:german el:greek hi:hindi hu:hungarian id:indonesian it:italian "
+    "ja:japanese kk:kazakh ko:korean fa:persian,farsi pl:polish pt:portuguese ru:russian "
+    "es:spanish sv:swedish ta:tamil te:telugu th:thai tr:turkish ur:urdu vi:vietnamese"
+)
+_LANGUAGES = {name: entry[:2] for entry in _NAMES.split() for name in entry[3:].split(",")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Rows of a manifest, whatever format they come from.
+
+    Attributes:
+        rows: with the columns of a manifest.
+        folder: what relative paths are relative to.
+        left_out: how many rows have a label without a counterpart, by reason.
+        spec: the defined corpus that this is; None for another.
+    """
+
+    rows: Sequence[Row]
+    folder: Path
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    spec: CorpusSpec | None = None
+
+
+class Supplement(BaseModel):
+    """What a file `NAME.toml` beside a data set may say.
+
+    Attributes:
+        name: of the corpus; that of a definition makes it that corpus.
+        language: BCP 47 tag, where no column gives it.
+        speaker: of all rows, where no column gives it.
+        columns: column of a manifest (`path`, `speaker`, `emotion`, `language`, `gender`, `text`,
+            `start`, `end`) to that of the data set.
+        labels: the data set's label to one of `EMOTIONS`.
+        tables: the tables of an audformat database that hold the emotion.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+    language: str = ""
+    speaker: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+    tables: tuple[str, ...] = ()
+
+
+def recognised(folder: Path) -> bool:
+    """Whether a folder is a data set of audformat, or of `datasets` on disk."""
+    return any((folder / name).is_file() for name in ("db.yaml", "state.json", "dataset_dict.json"))
+
+
+def read(path: Path) -> Data | None:
+    """Read the list of a data set of another system.
+
+    Args:
+        path: a file or a folder.
+
+    Returns:
+        Its rows; None for a table that is none of another system.
+
+    Raises:
+        CorpusError: the data set is damaged, or lacks what a corpus needs; says what, and how to
+            add it.
+    """
+    more = _supplement(path)
+    if path.is_dir():
+        return _AudFormat(path, more).read() if (path / "db.yaml").is_file() else _disk(path, more)
+    if path.suffix.lower() == ".jsonl":
+        return _emobox(path, more)
+    columns = header(path) if not is_parquet(path) else ()
+    table = parquet_sound(path) if is_parquet(path) else None
+    if table is not None:
+        names = _names(path, table.columns, more)
+        rows = [_renamed(row, names) for row in read_parquet(path, table)]
+        return _data(path, rows, more, folder=path.parent)
+    if "path" in columns or not ("file" in columns or more.columns):
+        return None
+    names = _names(path, columns, more)
+    return _data(path, read_rows(path, names), more, folder=path.parent)
+
+
+def _disk(path: Path, more: Supplement) -> Data:
+    """Read a folder of `save_to_disk`."""
+    parts = disk_parts(path)
+    if parts is None:
+        raise CorpusError(
+            f"{path}: is a folder, and neither an audformat database (db.yaml) nor a data set of "
+            "`save_to_disk`"
+        )
+    rows: list[Row] = []
+    for split, folder in parts.items():
+        table = disk_sound(folder)
+        names = _names(path, table.columns, more)
+        rows += (_renamed(row, names) for row in read_disk(folder, table, split))
+    return _data(path, rows, more, folder=path)
+
+
+def _supplement(path: Path) -> Supplement:
+    file = path.with_name(f"{path.name}.toml")
+    if not file.is_file():
+        return Supplement()
+    try:
+        more = Supplement.model_validate(read_toml(file, error=CorpusError))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CorpusError(f"{file}: {faults}") from error
+    unknown = [name for name in more.columns if name not in _COLUMNS]
+    wrong = [label for label in more.labels.values() if label not in EMOTIONS]
+    if unknown or wrong:
+        kind = "column of a manifest" if unknown else "emotion"
+        raise CorpusError(f"{file}: '{(unknown or wrong)[0]}' is no {kind}")
+    return more
+
+
+def _names(path: Path, columns: Sequence[str], more: Supplement) -> dict[str, str]:
+    """Column of a data set to that of a manifest."""
+    names = {}
+    for name, usual in _COLUMNS.items():
+        wanted = (more.columns[name],) if name in more.columns else usual
+        present = [column for column in wanted if column in columns]
+        if name in more.columns and not present:
+            raise CorpusError(f"{path}: has no column '{more.columns[name]}'")
+        if present:
+            names[present[0]] = name
+    return names
+
+
+def _renamed(row: Row, names: Mapping[str, str]) -> Row:
+    return Row(row.where, {new: row.cells.get(name, "") for name, new in names.items()})
+
+
+def _data(
+    path: Path,
+    rows: Iterable[Row],
+    more: Supplement,
+    *,
+    folder: Path,
+    name: str = "",
+    language: str = "",
+) -> Data:
+    """Check that nothing is missing, and write labels, genders and languages as a manifest does."""
+    name = more.name or name
+    spec = _defined(name)
+    language = more.language or language or (spec.language if spec else "")
+    labels = {**_EMOTIONS, **{label.lower(): emotion for label, emotion in more.labels.items()}}
+    kept: list[Row] = []
+    left_out: dict[str, int] = {}
+    for row in rows:
+        cells = dict(row.cells)
+        label = cells.get("emotion", "")
+        emotion = labels.get(label.lower())
+        if emotion is None:
+            reason = f"'{label}' is no emotion of the benchmark" if label else "without an emotion"
+            left_out[reason] = left_out.get(reason, 0) + 1
+            continue
+        tongue = cells.get("language", "") or language
+        cells |= {
+            "emotion": emotion,
+            "speaker": cells.get("speaker", "") or more.speaker,
+            "language": _LANGUAGES.get(tongue.lower(), tongue),
+            "gender": _GENDERS.get(cells.get("gender", "").lower(), ""),
+            "start": _seconds(cells.get("start", "")),
+            "end": _seconds(cells.get("end", "")),
+        }
+        if name:
+            cells["corpus"] = name
+        kept.append(Row(row.where, cells))
+    for column in ("path", "speaker", "language"):
+        if kept and not any(row.cells.get(column) for row in kept):
+            raise CorpusError(
+                f"{path}: no column gives the {column}; write {path.name}.toml beside it with "
+                + (f'{column} = "…" or ' if column != "path" else "")
+                + f'columns.{column} = "…"'
+            )
+    return Data(rows=kept, folder=folder, left_out=left_out, spec=spec)
+
+
+def _defined(name: str) -> CorpusSpec | None:
+    """The corpus that is defined under a name."""
+    wanted = re.sub(r"[\W_]", "", name.lower())
+    for spec in definitions().corpora.values():
+        if wanted and wanted in {
+            re.sub(r"[\W_]", "", n.lower()) for n in (spec.name, *spec.folders)
+        }:
+            return spec
+    return None
+
+
+def _seconds(text: str) -> str:
+    """Seconds, of a number or of a duration such as `0 days 00:00:01.5`; empty where missing."""
+    match = re.fullmatch(r"(?:(\d+) days? )?(\d+):(\d+):(\d+(?:\.\d+)?)", text)
+    if match:
+        days, hours, minutes, seconds = match.groups(default="0")
+        total = 60 * (60 * (24 * int(days) + int(hours)) + int(minutes)) + float(seconds)
+        return f"{total:.9f}".rstrip("0").rstrip(".")
+    return "" if text in ("NaT", "nan", "None") else text
+
+
+def _emobox(path: Path, more: Supplement) -> Data:
+    """Read EmoBox's JSON lines: `dataset`, `wav`, `emo` and, for some, `start_time`, `end_time`."""
+    rows: list[Row] = []
+    datasets: dict[str, None] = {}
+    for number, entry in _json_lines(path):
+        datasets[text_of(entry.get("dataset"))] = None
+        cells = {
+            "path": text_of(entry.get("wav")),
+            "emotion": text_of(entry.get("emo")),
+            "start": text_of(entry.get("start_time")),
+            "end": text_of(entry.get("end_time")),
+        }
+        rows.append(Row(f"line {number}", cells))
+    if len(datasets) > 1:
+        raise CorpusError(f"{path}: lists several data sets ({', '.join(datasets)}); part them")
+    name = more.name or next(iter(datasets), "")
+    spec = _defined(name)
+    if not more.speaker:
+        if spec is None or not spec.pattern:
+            raise CorpusError(
+                f"{path}: EmoBox names no speakers, and '{name}' is no corpus whose file names do; "
+                "write a manifest with the column speaker, or a definition (docs/corpora.md)"
+            )
+        rows = [_with_speaker(row, spec) for row in rows]
+    return _data(path, rows, more, folder=_emobox_folder(path, rows), name=name)
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    regular_size(path, error=CorpusError, most=MOST_BYTES)
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if number > MOST_ROWS:
+                    raise CorpusError(f"{path}: has more than {MOST_ROWS} lines")
+                entry = json.loads(line) if line.strip() else None
+                if isinstance(entry, dict):
+                    yield number, entry
+                elif entry is not None:
+                    raise CorpusError(f"{path}: line {number} is no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorpusError(f"{path}: is not in JSON lines ({error})") from error
+
+
+def _with_speaker(row: Row, spec: CorpusSpec) -> Row:
+    """Add who speaks, by the file name."""
+    parts = re.sub(r"\.\w+$", "", row.cells["path"]).split("/")
+    for length in range(1, len(parts) + 1):
+        match = re.fullmatch(spec.pattern, "/".join(parts[-length:]))
+        if match:
+            speaker = match["speaker"]
+            letter = match.groupdict(default="").get("gender", "")[:1].lower()
+            gender = spec.genders.get(speaker) or letter
+            emotion = spec.labels.get(match["emotion"], row.cells["emotion"])
+            more = {"speaker": speaker, "gender": gender, "emotion": emotion}
+            return Row(row.where, {**row.cells, **more})
+    return row  # without a speaker: a bad row
+
+
+def _emobox_folder(path: Path, rows: Sequence[Row]) -> Path:
+    """The folder that the paths are relative to: EmoBox's own, above its folder `data`."""
+    first = rows[0].cells["path"] if rows else ""
+    return next((folder for folder in path.parents if (folder / first).is_file()), path.parent)
+
+
+class _AudFormat:
+    """Reads an audformat database (version 1 of the format).
+
+    Args:
+        folder: of `db.yaml`.
+        more: what is beside it.
+    """
+
+    def __init__(self, folder: Path, more: Supplement) -> None:
+        import yaml  # noqa: PLC0415 (seldom needed)
+
+        file = folder / "db.yaml"
+        regular_size(file, error=CorpusError, most=1 << 24)
+        try:
+            head = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise CorpusError(f"{file}: is not what audformat writes ({error})") from error
+        if not isinstance(head, dict) or not isinstance(head.get("tables"), dict):
+            raise CorpusError(f"{file}: is not what audformat writes (it has no tables)")
+        self._folder, self._more, self._head = folder, more, head
+
+    def read(self) -> Data:
+        """The rows of all tables that hold the emotion, with the facts of the others."""
+        emotions = self._gathered("emotion", self._more.tables or None)
+        if not emotions:
+            raise CorpusError(
+                f"{self._folder}: no table has a column 'emotion'; name it in "
+                f"{self._folder.name}.toml: columns.emotion"
+            )
+        facts = {
+            name: self._gathered(name, None) for name in ("speaker", "gender", "language", "text")
+        }
+        genders = self._genders()
+        rows = []
+        for number, ((file, start, end), label) in enumerate(emotions.items(), 1):
+            known = {
+                name: values.get((file, start, end)) or values.get((file, "", ""), "")
+                for name, values in facts.items()
+            }
+            known["gender"] = known["gender"] or genders.get(known["speaker"], "")
+            place = {"path": file, "start": start, "end": end, "emotion": label}
+            rows.append(Row(f"entry {number}", {**place, **known}))
+        languages = self._head.get("languages") or []
+        language = str(languages[0]) if len(languages) == 1 else ""
+        name = str(self._head.get("name") or "")
+        return _data(
+            self._folder, rows, self._more, folder=self._folder, name=name, language=language
+        )
+
+    def _gathered(self, name: str, tables: Sequence[str] | None) -> dict[tuple[str, str, str], str]:
+        """Values of a manifest's column by file, start and end, from every table that has it."""
+        values: dict[tuple[str, str, str], str] = {}
+        origin: dict[tuple[str, str, str], str] = {}
+        own = f"{self._folder.name}.toml"
+        for table, about in self._head["tables"].items():
+            column = self._column(name, about)
+            if column is None or (tables is not None and table not in tables):
+                continue
+            for row in self._rows(table, column):
+                start, end = (_seconds(row.cells.get(edge, "")) for edge in ("start", "end"))
+                key = (row.cells.get("file", ""), "" if start == "0" and not end else start, end)
+                value = row.cells.get("value", "")
+                if value and values.setdefault(key, value) != value:
+                    raise CorpusError(
+                        f"{self._folder}: {key[0]} has the {name} '{values[key]}' in table "
+                        f"'{origin[key]}' and '{value}' in '{table}'; name the tables that count "
+                        f"in {own}: tables"
+                    )
+                origin.setdefault(key, table)
+        return values
+
+    def _column(self, name: str, about: Mapping[str, Any]) -> str | None:
+        columns = about.get("columns") or {}
+        if name in self._more.columns:
+            wanted: Sequence[str] = (self._more.columns[name],)
+        else:
+            wanted = _COLUMNS[name]
+        for column, kind in columns.items():
+            scheme = kind.get("scheme_id") if isinstance(kind, dict) else None
+            if column in wanted or scheme == name:
+                return str(column)
+        return None
+
+    def _rows(self, table: str, column: str) -> list[Row]:
+        wanted = {"file": "file", "start": "start", "end": "end", column: "value"}
+        for suffix in (".parquet", ".csv"):
+            path = self._folder / f"db.{table}{suffix}"
+            if path.is_file():
+                return read_rows(path, wanted)
+        raise CorpusError(
+            f"{self._folder / f'db.{table}.csv'}: is not there, nor as .parquet (pickled tables "
+            "are not read); save the database with storage_format='csv'"
+        )
+
+    def _genders(self) -> dict[str, str]:
+        """Gender by speaker, where the scheme of speakers has it."""
+        scheme = (self._head.get("schemes") or {}).get("speaker") or {}
+        labels = scheme.get("labels")
+        if isinstance(labels, dict):
+            return {
+                text_of(speaker): text_of(about.get("gender") or about.get("sex"))
+                for speaker, about in labels.items()
+                if isinstance(about, dict)
+            }
+        path = self._folder / f"db.{labels}.csv"
+        if isinstance(labels, str) and path.is_file():
+            rows = read_rows(path, {"speaker": "speaker", "gender": "gender", "sex": "gender"})
+            return {row.cells.get("speaker", ""): row.cells.get("gender", "") for row in rows}
+        return {}

@@ -1,0 +1,260 @@
+"""Making the demo corpora: espeak-ng's speech, made into recordings, on disk.
+
+espeak-ng runs in a separate process (`speak.py`). Whoever changes the sound raises `VERSION` of
+`takes.py`; else finished corpora stay.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+from scipy import signal
+
+from clser_bench.corpora.definitions import definitions
+from clser_bench.demo import speak
+from clser_bench.demo.prosody import LANGUAGES, Channel, Language
+from clser_bench.demo.takes import VERSION, Request, Take, recipe, takes
+from clser_bench.errors import CorpusError, MissingExtraError
+from clser_bench.files import cache_folder
+from clser_bench.hashing import generator
+from clser_bench.progress import SILENT, Progress
+
+SPOKEN_RATE = speak.RATE
+"""Sampling rate of the synthesiser in Hz."""
+
+RATE = 16_000
+"""Sampling rate of the demo corpora in Hz."""
+
+_LEVEL = -27.0  # dB, root mean square of a neutral utterance relative to full scale
+_PEAK = 0.95
+_TREMOR_HZ = 6.5
+
+Samples = npt.NDArray[np.float64]
+_PATIENCE = 300.0
+
+
+_MARKER = "complete.json"
+
+
+def demo_corpora(folder: Path | None = None, *, progress: Progress = SILENT) -> Path:
+    """Make the four synthetic corpora, unless they are there already.
+
+    They are written aside and put in place in one step, so that an interrupted run leaves
+    nothing that could be taken for a corpus.
+
+    Args:
+        folder: where to put them; the cache when None.
+        progress: shows each utterance.
+
+    Returns:
+        `folder/demo-v1`, which holds `demo_de`, `demo_it`, `demo_zh` and `demo_en`.
+
+    Raises:
+        MissingExtraError: they must be made and espeak-ng is not installed.
+        CorpusError: they cannot be made or written.
+    """
+    parent = cache_folder() if folder is None else folder
+    place = parent / f"demo-v{VERSION}"
+    if _is_complete(place):
+        return place
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".demo-") as aside:
+            made = Path(aside) / place.name
+            _write(made, progress)
+            _put_in_place(made, place)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise CorpusError(f"{place}: the demo corpora cannot be written ({error})") from error
+    return place
+
+
+def _is_complete(place: Path) -> bool:
+    try:
+        marker = json.loads((place / _MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(marker == {"recipe": recipe()}) and all(
+        (place / definitions().corpora[language.code].name / take.name).is_file()
+        for language in LANGUAGES
+        for take in takes()[language.code]
+    )
+
+
+def _write(place: Path, progress: Progress) -> None:
+    progress.start("making synthetic speech", sum(map(len, takes().values())))
+    try:
+        for language in LANGUAGES:
+            _write_corpus(place / definitions().corpora[language.code].name, language, progress)
+    finally:
+        progress.stop()
+    (place / _MARKER).write_text(json.dumps({"recipe": recipe()}), encoding="utf-8")
+
+
+def _write_corpus(folder: Path, language: Language, progress: Progress) -> None:
+    wanted = takes()[language.code]
+    spoken = synthesise([take.request for take in wanted])
+    for take, samples in zip(wanted, spoken, strict=True):
+        file = folder / take.name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        recorded = record(samples, take=take, channel=language.channel)
+        soundfile.write(file, recorded, RATE, subtype="PCM_16")
+        progress.advance()
+
+
+def _put_in_place(made: Path, place: Path) -> None:
+    """Rename, unless another process was faster; what is there and incomplete goes."""
+    if place.exists() and not _is_complete(place):
+        shutil.rmtree(place)
+    try:
+        made.rename(place)
+    except OSError:
+        if not _is_complete(place):
+            raise
+
+
+def synthesise(requests: Sequence[Request]) -> list[npt.NDArray[np.int16]]:
+    """Speak some utterances.
+
+    Args:
+        requests: their order does not change the sound of an utterance.
+
+    Returns:
+        For each request its samples [samples] at `SPOKEN_RATE`.
+
+    Raises:
+        MissingExtraError: espeak-ng is not installed.
+        CorpusError: espeak-ng cannot speak one of them.
+    """
+    loader = _loader()
+    task = {
+        "library": str(loader.get_library_path()),
+        "data": str(loader.get_data_path()),
+        "requests": [asdict(request) for request in requests],
+    }
+    done = _run(json.dumps(task).encode())
+    spoken = _unpack(done.stdout)
+    if done.returncode or len(spoken) != len(requests):
+        reason = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
+        raise CorpusError(f"the demo corpora cannot be made: {reason}")
+    return spoken
+
+
+def _run(task: bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-I", str(Path(speak.__file__))]
+    try:
+        return subprocess.run(  # noqa: S603 - our own script under our own interpreter
+            command, input=task, capture_output=True, timeout=_PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CorpusError(
+            f"the demo corpora cannot be made: espeak-ng took more than {_PATIENCE:.0f} s"
+        ) from error
+
+
+def _loader() -> ModuleType:
+    try:
+        return importlib.import_module("espeakng_loader")
+    except ImportError as error:
+        raise MissingExtraError("making the demo corpora", "demo") from error
+
+
+def _unpack(stream: bytes) -> list[npt.NDArray[np.int16]]:
+    spoken = []
+    at = 0
+    while at + 8 <= len(stream):
+        size = int.from_bytes(stream[at : at + 8], "little")
+        spoken.append(np.frombuffer(stream[at + 8 : at + 8 + size], dtype="<i2"))
+        at += 8 + size
+    return spoken
+
+
+def record(spoken: npt.NDArray[np.int16], *, take: Take, channel: Channel) -> Samples:
+    """Turn synthesised speech into a recording: voice quality, loudness, channel.
+
+    Args:
+        spoken: samples [samples] at `SPOKEN_RATE`.
+        take: voice quality and loudness.
+        channel: of the recording.
+
+    Returns:
+        Samples [samples] at `RATE`, within ±1.
+    """
+    voice = soxr.resample(spoken / 32768.0, SPOKEN_RATE, RATE, quality="VHQ")
+    noise = generator("demo noise", take.seed)
+    voice = _breathy(voice, share=take.breath, noise=noise)
+    voice = _bright(voice, decibels=take.brightness)
+    voice = _trembling(voice, depth=take.tremor, phase=noise.uniform(0, 2 * np.pi))
+    voice *= 10 ** ((_LEVEL + take.loudness) / 20) / (_root_mean_square(voice) + 1e-9)
+    recorded = _CHANNELS[channel](voice, noise)
+    peak = float(np.abs(recorded).max()) + 1e-9
+    return np.asarray(recorded * min(1.0, _PEAK / peak), dtype=np.float64)
+
+
+def _root_mean_square(samples: Samples) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
+
+
+def _breathy(voice: Samples, *, share: float, noise: np.random.Generator) -> Samples:
+    """Let noise that follows the voice's envelope take the place of its upper harmonics."""
+    white = noise.standard_normal(len(voice))
+    low = signal.sosfilt(signal.butter(2, 1500, fs=RATE, output="sos"), voice)
+    hiss = signal.sosfilt(signal.butter(2, 1500, "highpass", fs=RATE, output="sos"), white)
+    envelope = signal.sosfilt(signal.butter(1, 30, fs=RATE, output="sos"), np.abs(voice))
+    return (1 - share) * voice + share * (low + 0.5 * np.maximum(envelope, 0) * hiss)
+
+
+def _bright(voice: Samples, *, decibels: float) -> Samples:
+    """Raise or lower what lies above 1 kHz (a tense or a lax voice)."""
+    high = signal.sosfilt(signal.butter(1, 1000, "highpass", fs=RATE, output="sos"), voice)
+    return voice + (10 ** (decibels / 20) - 1) * high
+
+
+def _trembling(voice: Samples, *, depth: float, phase: float) -> Samples:
+    seconds = np.arange(len(voice)) / RATE
+    return voice * (1 + depth * np.sin(2 * np.pi * _TREMOR_HZ * seconds + phase))
+
+
+def _telephone(voice: Samples, noise: np.random.Generator) -> Samples:
+    band = signal.butter(4, (300, 3400), "bandpass", fs=RATE, output="sos")
+    return signal.sosfilt(band, voice) + _hiss(voice, noise, decibels=-62)
+
+
+def _room(voice: Samples, noise: np.random.Generator) -> Samples:
+    """A room of 0.4 s reverberation time; the same one for every utterance."""
+    seconds = np.arange(int(0.35 * RATE)) / RATE
+    tail = generator("demo room").standard_normal(len(seconds)) * 10 ** (-3 * seconds / 0.4)
+    tail *= 0.6 / np.sqrt(np.sum(tail**2))
+    tail[0] = 1.0
+    return signal.fftconvolve(voice, tail)[: len(voice)] + _hiss(voice, noise, decibels=-65)
+
+
+def _clean(voice: Samples, noise: np.random.Generator) -> Samples:
+    return voice + _hiss(voice, noise, decibels=-75)
+
+
+def _noise(voice: Samples, noise: np.random.Generator) -> Samples:
+    """Steady noise, stronger in low frequencies."""
+    hum = signal.sosfilt(
+        signal.butter(1, 500, fs=RATE, output="sos"), _hiss(voice, noise, decibels=-38)
+    )
+    return voice + hum
+
+
+def _hiss(voice: Samples, noise: np.random.Generator, *, decibels: float) -> Samples:
+    return noise.standard_normal(len(voice)) * 10 ** (decibels / 20)
+
+
+_CHANNELS = {"telephone": _telephone, "room": _room, "clean": _clean, "noise": _noise}

@@ -1,0 +1,377 @@
+"""Tables of text cells as text for a terminal, Markdown, LaTeX; flat rows as CSV, JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+from clser_bench.errors import SpecError, did_you_mean
+
+MISSING = "–"
+"""The text of a missing cell."""
+
+WIDTH = 120
+DIGITS = 4
+
+Row = dict[str, Any]
+
+_GAP = 2  # characters between columns
+_BOLD, _GREY, _END = "\ue000", "\ue001", "\ue002"  # private characters: marks inside LaTeX cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table as text.
+
+    Attributes:
+        title: its heading.
+        names: of the columns; the first column holds the names of rows.
+        cells: text by row and column.
+        summary: columns after the first that are in blocks of their own where a terminal is too
+            narrow for all; 0 for none.
+        header: lines above it.
+        caption: of LaTeX, two lines; title and header where empty.
+        aside: rows that do not compete: shown greyed. Empty for none.
+        bold: rows whose first two cells are bold in LaTeX and Markdown.
+        below: lines below it.
+        footnotes: lines below these, numbered from 1.
+    """
+
+    title: str
+    names: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    summary: int = 0
+    header: tuple[str, ...] = ()
+    caption: str = ""
+    aside: tuple[bool, ...] = ()
+    bold: tuple[int, ...] = ()
+    below: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()
+
+    @property
+    def transposed(self) -> TextTable:
+        """Columns down and rows across; no row is set aside or bold then."""
+        names = ("", *(row[0] for row in self.cells))
+        places = range(1, len(self.names))
+        rows = ((self.names[place], *(row[place] for row in self.cells)) for place in places)
+        return dataclasses.replace(
+            self, names=names, cells=tuple(rows), summary=0, aside=(), bold=()
+        )
+
+
+class Footnotes:
+    """Texts numbered in order of their first use."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def mark(self, text: str) -> str:
+        """The mark of a text, such as ` [1]`; empty for no text."""
+        if not text:
+            return ""
+        if text not in self.texts:
+            self.texts.append(text)
+        return f" [{self.texts.index(text) + 1}]"
+
+
+def signed(value: float) -> str:
+    """A difference to one digit, with its sign; zero has none."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def rounded(value: float | None) -> float | None:
+    """A figure, rounded so that the last bits of a sum never show; no negative zero."""
+    return None if value is None else round(value, DIGITS) + 0.0
+
+
+def write_tables(
+    tables: Sequence[TextTable],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """Write tables as text.
+
+    Args:
+        tables: in order.
+        format: `table` for a terminal or a pipe, `md` or `latex`.
+        width: columns of the terminal, for `table`; `WIDTH` where None.
+        color: grey the rows that are set aside, for `table`.
+
+    Returns:
+        Text that ends in a line break.
+
+    Raises:
+        SpecError: there is no such format.
+    """
+    allowed = ("table", "md", "latex")
+    if format not in allowed:
+        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, allowed)}")
+    if not tables:
+        return "No results to show.\n"
+    if format == "latex":
+        return latex(tables)
+    if format == "md":
+        return "\n".join(map(markdown, tables))
+    return "\n".join(terminal(table, width=width or WIDTH, color=color) for table in tables)
+
+
+def json_of(rows: Iterable[Row]) -> str:
+    """Rows without NaN as one JSON list."""
+    return json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def csv_of(rows: Iterable[Row]) -> str:
+    """Rows as CSV with one header of all names; null and absent values stay empty."""
+    every = list(rows)
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in every for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(every)
+    return text.getvalue()
+
+
+def one_line(value: str) -> str:
+    """A text without line breaks, and with a mark for each character that cannot be printed."""
+    words = " ".join(value.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+
+
+_MARKUP = re.compile(
+    r"<(?! )|>|&(?=[#\w])"  # HTML
+    r"|[\\`$~|#]|\*(?!\s|$)|(?<![^\W_])_"  # may open emphasis
+    r"|\](?=[(\[])|\[(?=\^)"  # link, footnote
+    r"|^\[(?=[^\]]*\]:\s*(?:<|\S*\s*$|\S+\s+[\"'(]))"  # target of a link
+)
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+_ITEM = re.compile(r"^(\d*)([-+*.)])(?=[-+*\s]|$)")  # a list in a list, or a rule
+
+
+def literal(value: str) -> str:
+    """A text as one line that Markdown shows as it is: no HTML, formula, link, emphasis, column."""
+    line = _MARKUP.sub(lambda m: _ENTITIES.get(m[0], f"\\{m[0]}"), one_line(value))
+    return _ITEM.sub(r"\1\\\2", line)
+
+
+def markdown(table: TextTable) -> str:
+    """Write a table as Markdown with a heading, its header as a list, and footnotes."""
+    table = _mapped(table, literal)
+    cells = [list(row) for row in table.cells]
+    for place in table.bold:
+        cells[place][:2] = (f"**{text}**" for text in cells[place][:2])
+    body = tabulate(
+        cells,
+        table.names,
+        tablefmt="pipe",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * (len(table.names) - 1),
+    )
+    lists = ("\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below))
+    notes = "\n".join(f"{line}  " for line in _numbered(table)).rstrip()
+    header, below = lists
+    return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
+
+
+def terminal(table: TextTable, *, width: int = WIDTH, color: bool = False) -> str:
+    """Write a table in blocks of columns that fit a width, the first column in each of them.
+
+    A block is wider than asked for only where a single column is: no text is cut off.
+    """
+    table = _mapped(table, one_line)
+    first, *others = (_block(table, columns, color=color) for columns in _blocks(table, width))
+    above = [table.title, *_wrapped(table.header, width), first]
+    below = _wrapped([*table.below, *_numbered(table)], width)
+    return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
+
+
+def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
+    """With every text changed."""
+    texts: dict[str, Any] = {
+        name: tuple(map(change, getattr(table, name)))
+        for name in ("names", "header", "below", "footnotes")
+    }
+    cells = tuple(tuple(map(change, row)) for row in table.cells)
+    return dataclasses.replace(table, title=change(table.title), cells=cells, **texts)
+
+
+def _numbered(table: TextTable) -> Iterator[str]:
+    return (f"[{number}] {text}" for number, text in enumerate(table.footnotes, start=1))
+
+
+def _wrapped(lines: Iterable[str], width: int) -> list[str]:
+    return [
+        textwrap.fill(line, max(width, 20), subsequent_indent="  ", break_long_words=False)
+        for line in lines
+    ]
+
+
+def _blocks(table: TextTable, width: int) -> list[list[int]]:
+    """Columns of each block, without the first, as many in a block as fit."""
+    columns = zip(table.names, *table.cells, strict=True)
+    first, *sizes = (_GAP + max(map(len, column)) for column in columns)
+    if first + sum(sizes) <= width:
+        return [list(range(1, len(table.names)))]
+    blocks: list[list[int]] = [[]]
+    used = first
+    for place, size in enumerate(sizes, start=1):
+        if blocks[-1] and (used + size > width or place == table.summary + 1):
+            blocks.append([])
+            used = first
+        blocks[-1].append(place)
+        used += size
+    return blocks
+
+
+def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
+    shown = Table(
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1),
+        collapse_padding=True,
+        header_style="none",
+    )
+    for place in (0, *columns):
+        side: Any = "left" if place == 0 else "right"
+        shown.add_column(Text(table.names[place]), no_wrap=True, justify=side)
+    last = False
+    for row, aside in zip(table.cells, table.aside or (False,) * len(table.cells), strict=True):
+        if aside and not last:
+            shown.add_section()
+        cells = [Text(row[place]) for place in (0, *columns)]
+        shown.add_row(*cells, style="dim" if aside and color else "")
+        last = aside
+    text = io.StringIO()
+    console = Console(
+        file=text,
+        width=1 << 14,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        legacy_windows=False,
+        _environ={},
+    )
+    console.print(shown)
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+
+
+_SYMBOLS = str.maketrans(
+    {
+        "→": "${\\rightarrow}$",  # braces: without the space of a relation
+        "±": "$\\pm$",
+        "·": "$\\cdot$",
+        "×": "$\\times$",
+        "≤": "$\\leq$",
+        "≥": "$\\geq$",
+        "−": "$-$",
+        "–": "--",
+        "—": "---",
+        "…": "\\ldots{}",
+        '"': "{\\char34}",  # babel makes it active in some languages
+        "`": "{`}",  # else ?` and !` are ligatures
+        "|": "\\textbar{}",
+        _BOLD: "\\textbf{",
+        _GREY: "\\textcolor{gray}{",
+        _END: "}",
+    }
+)
+_NEGATIVE = re.compile(r"(?<![^\s\[(])-(?=\d)")
+_MARK = re.compile(r" \[(\d+)\]$")
+_COLUMN = 229  # points of a column of a two-column page: the least that journals have
+
+
+def latex(tables: Sequence[TextTable]) -> str:
+    """Write tables as LaTeX floats, each with a label of its own; nothing is resized.
+
+    A table that fits a column is a `table`, any other a `table*`. The first line names the
+    packages that are needed. Letters beyond ASCII stay as they are.
+    """
+    made: list[str] = []
+    labels: list[str] = []
+    for table in tables:
+        first = label = label_of(table.title)
+        while label in labels:
+            label = f"{first}-{1 + sum(name.startswith(first) for name in labels)}"
+        labels.append(label)
+        made.append(_float(table, label))
+    return "\n".join(["% needs \\usepackage{booktabs,xcolor}", *made]) + "\n"
+
+
+def label_of(title: str) -> str:
+    """A title as a label: `tab:`, then lower-case ASCII letters and digits, hyphens between."""
+    return f"tab:{'-'.join(re.findall('[a-z0-9]+', title.lower())) or 'leaderboard'}"
+
+
+def escape(text: str) -> str:
+    """Write text so that LaTeX shows it as it is, the hyphen before a number as a minus sign."""
+    plain = _printable(text)
+    return "".join(LATEX_ESCAPE_RULES.get(c, c) for c in plain).translate(_SYMBOLS)
+
+
+def _printable(text: str) -> str:
+    """One line without private characters, which are marks here."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return _NEGATIVE.sub("−", shown)
+
+
+def _points(text: str) -> float:
+    """About how wide a text is at 9 pt."""
+    narrow, wide = " .,[]()-*", "+−±→"
+    return sum(2.8 if c in narrow else 7.2 if c in wide else 4.5 for c in _MARK.sub("*", text))
+
+
+def _float(table: TextTable, label: str) -> str:
+    aside = table.aside or (False,) * len(table.cells)
+    rows = []
+    for place, (row, grey) in enumerate(zip(table.cells, aside, strict=True)):
+        cells = [_printable(text) for text in row]
+        if cells[0].startswith(("[", "*")):
+            cells[0] = "\u2060" + cells[0]  # else the line break above takes it as its argument
+        if grey:
+            cells = [f"{_GREY}{text}{_END}" if text else "" for text in cells]
+        elif place in table.bold:
+            cells[:2] = [f"{_BOLD}{text}{_END}" for text in cells[:2]]
+        rows.append(cells)
+    body = tabulate(
+        rows,
+        [_printable(name) for name in table.names],
+        tablefmt="latex_booktabs",
+        disable_numparse=True,
+        colalign=["left"] + ["right"] * (len(table.names) - 1),
+    )
+    # spaces that only align the source would take the place of nothing, and hide long lines
+    body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
+    number = "|".join(str(n) for n in range(1, len(table.footnotes) + 1)) or "(?!)"
+    body = re.sub(rf" \[({number})\](?=\}}? *(?:&|\\\\))", r"\\textsuperscript{\1}", body)
+    columns = zip(table.names, *table.cells, strict=True)
+    points = sum(4 + max(map(_points, column)) for column in columns)
+    kind = "table" if points <= _COLUMN else "table*"
+    caption = table.caption or " ".join([f"{table.title}.", *table.header])
+    notes = [escape(line) for line in table.below]
+    notes += [f"\\textsuperscript{{{n}}} {escape(t)}" for n, t in enumerate(table.footnotes, 1)]
+    lines = [
+        f"\\begin{{{kind}}}",
+        "\\centering\\small\\setlength{\\tabcolsep}{2pt}",
+        f"\\caption[{{{escape(table.title)}}}]{{{escape(caption)}}}",
+        f"\\label{{{label}}}",
+        body,
+    ]
+    if notes:
+        text = "\\par\n".join(notes)
+        lines += ["\\par\\smallskip", f"{{\\footnotesize\\raggedright {text}\\par}}"]
+    return "\n".join([*lines, f"\\end{{{kind}}}"])

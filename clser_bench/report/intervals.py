@@ -1,0 +1,354 @@
+"""Intervals, verdicts and ranks of a leaderboard, from stored predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from clser_bench.problem import AnswerKey
+from clser_bench.protocol import Pair
+from clser_bench.report.model import Leaderboard, Line
+from clser_bench.report.statistics import (
+    CLASS_CLUSTERS,
+    CLUSTERS,
+    Counts,
+    Interval,
+    Reals,
+    Spread,
+    simultaneous,
+    spread,
+    too_few_speakers,
+)
+from clser_bench.store.sqlite import Store
+
+REFERENCE = "logistic"
+"""No adaptation at all: the method that every other has to beat, fixed beforehand."""
+
+Differences = dict[tuple[str, str], Interval]
+
+
+class Evidence:
+    """Spreads of the methods of one condition, each computed when it is first asked for.
+
+    With k shots, two methods are compared on the draws that both have. With all labels each
+    method keeps all its own.
+
+    Args:
+        counts: method to counts, an entry per pair.
+        pooled: all labels were given.
+    """
+
+    def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
+        self._counts = counts
+        self._pooled = pooled
+        self._draws = {
+            method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
+            for method, items in counts.items()
+        }
+        self._spreads: dict[frozenset[int], Spread] = {}
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Methods that have a result on every pair."""
+        return tuple(self._counts)
+
+    def few_speakers(self) -> dict[str, str]:
+        """Why there is no interval, by target."""
+        return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
+
+    def draws(self, *methods: str) -> int:
+        """Draws that methods share; of all labels, those of the method with fewest."""
+        if self._pooled:
+            return min(len(item.seeds) for name in methods for item in self._counts[name])
+        return len(frozenset.intersection(*(self._draws[name] for name in methods)))
+
+    def means(self) -> dict[str, Interval]:
+        """Intervals of the means of all methods whose pairs share a draw."""
+        found: dict[str, Interval] = {}
+        for draws in set(self._draws.values()):
+            whole = self._spread(draws)
+            if whole:
+                members = [name for name in whole.methods if self._draws[name] == draws]
+                found |= dict(zip(members, whole.means(members), strict=True))
+        return found
+
+    def mean(self, method: str) -> Interval | None:
+        """Interval of a method's mean; None where its pairs share no draw."""
+        whole = self._spread(self._draws[method])
+        return whole.mean(method) if whole else None
+
+    def difference(self, method: str, baseline: str) -> Interval | None:
+        """Pointwise interval of a paired difference; None where the two share no draw."""
+        whole = self._spread(self._draws[method] & self._draws[baseline])
+        return whole.difference(method, baseline) if whole else None
+
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+        """Pointwise intervals of differences, of those pairs of methods that share a draw."""
+        found: dict[tuple[str, str], Interval] = {}
+        for whole, members in self._groups(pairs):
+            found |= dict(zip(members, whole.differences(members), strict=True))
+        return found
+
+    def family(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
+        """Simultaneous intervals of differences, of those pairs that share a draw."""
+        return simultaneous(list(self._groups(pairs)))
+
+    def _groups(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[Spread, list[tuple[str, str]]]]:
+        """Pairs of methods by the draws that they share."""
+        groups: dict[frozenset[int], list[tuple[str, str]]] = {}
+        for one, other in pairs:
+            name = frozenset() if self._pooled else self._draws[one] & self._draws[other]
+            groups.setdefault(name, []).append((one, other))
+        for draws, members in groups.items():
+            whole = self._spread(draws)
+            if whole:
+                yield whole, members
+
+    def _spread(self, draws: frozenset[int]) -> Spread | None:
+        if not draws and not self._pooled:
+            return None
+        name = frozenset() if self._pooled else draws
+        if name not in self._spreads:
+            seeds = sorted(draws)
+            chosen = {
+                method: items if self._pooled else [item.at(seeds) for item in items]
+                for method, items in self._counts.items()
+                if self._pooled or self._draws[method] >= draws
+            }
+            self._spreads[name] = spread(chosen, pooled=self._pooled)
+        return self._spreads[name]
+
+
+def add_intervals(
+    store: Store, table: Leaderboard, rows: pd.DataFrame, *, against: str = ""
+) -> Leaderboard:
+    """Add intervals of means, differences to a reference, and intervals of ranks.
+
+    Differences to `REFERENCE` are a family of their own. Those to any other method, which may be
+    chosen after the table was seen, are taken from the family of all differences of two ranked
+    methods, which the intervals of ranks use too.
+
+    Args:
+        store: the results.
+        table: with all methods of its condition.
+        rows: of the frame that it was made of.
+        against: the reference; `REFERENCE` where empty.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    evidence = evidence_of(store, table, rows)
+    ranked = ranked_of(table, evidence)
+    every, verdicts = families(evidence, ranked)
+    ranks = {} if evidence.few_speakers() else rank_intervals(ranked, every)
+    means = evidence.means()
+    usual = REFERENCE if REFERENCE in evidence.methods else ""
+    reference = against if against in evidence.methods else "" if against else usual
+    family = differences_to(evidence, reference, verdicts) if reference else {}
+    lines = [
+        dataclasses.replace(
+            line,
+            interval=means.get(line.method),
+            ranks=ranks.get(line.method),
+            difference=family.get(line.method),
+        )
+        for line in table.lines
+    ]
+    least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
+    compared = sum(item.p is not None for item in family.values())
+    remarks = list(table.remarks)
+    if against and not reference:
+        remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
+    drawn = [line for line in lines if line.mean.mean is not None and not _drawless(table, line)]
+    if not table.pooled and any(line.mean.n == 1 for line in drawn):
+        remarks.append("n = 1: the interval covers the speakers, and holds for this one draw only")
+    return dataclasses.replace(
+        table,
+        lines=tuple(lines),
+        remarks=tuple(remarks),
+        warnings=(*table.warnings, *warnings_of(evidence)),
+        reference=reference,
+        family=compared,
+        ranked=len(ranked),
+        detectable=(min(least), float(np.median(least)), max(least)) if least else None,
+    )
+
+
+def ranked_of(table: Leaderboard, evidence: Evidence) -> list[str]:
+    """Ranked methods with a result on every pair, in the order of the table."""
+    whole = set(evidence.methods)
+    return [line.method for line in table.lines if line.role == "ranked" and line.method in whole]
+
+
+def families(evidence: Evidence, ranked: Sequence[str]) -> tuple[Differences, Differences]:
+    """Simultaneous differences of every two ranked methods.
+
+    Returns:
+        Those of one family, for ranks; and the ones to print, in which the differences to
+        `REFERENCE`, of the method less the reference, come from their own family.
+    """
+    every = evidence.family(list(itertools.combinations(ranked, 2)))
+    if REFERENCE not in ranked:
+        return every, every
+    own = evidence.family([(name, REFERENCE) for name in ranked if name != REFERENCE])
+    return every, {pair: item for pair, item in every.items() if REFERENCE not in pair} | own
+
+
+def rank_intervals(
+    methods: Sequence[str], family: Mapping[tuple[str, str], Interval]
+) -> dict[str, tuple[int, int]]:
+    """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
+
+    Args:
+        methods: their names.
+        family: simultaneous differences of every two of them, either way round.
+
+    Returns:
+        Method to 1 + the number of methods that are better, and their number less those that are
+        worse.
+    """
+    low, high = dict.fromkeys(methods, 1), dict.fromkeys(methods, len(methods))
+    for (one, other), interval in family.items():
+        if interval.verdict in ("better", "worse"):
+            best, worst = (one, other) if interval.verdict == "better" else (other, one)
+            low[worst] += 1
+            high[best] -= 1
+    return {name: (low[name], high[name]) for name in methods}
+
+
+def differences_to(
+    evidence: Evidence, reference: str, verdicts: Differences
+) -> dict[str, Interval]:
+    """Differences of all methods to one, simultaneous for ranked methods, else pointwise."""
+    found = {one: item for (one, other), item in verdicts.items() if other == reference}
+    found |= {o: item.mirrored for (one, o), item in verdicts.items() if one == reference}
+    rest = [n for n in evidence.methods if n != reference and n not in found]
+    for (name, _), alone in evidence.differences([(name, reference) for name in rest]).items():
+        found[name] = dataclasses.replace(alone, p=None, detectable=None)
+    return found
+
+
+def warnings_of(evidence: Evidence) -> Iterator[str]:
+    """A warning that names the targets with too few speakers for an interval."""
+    few = evidence.few_speakers()
+    if few:
+        named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
+        yield (
+            f"No intervals: {named}; every target needs {CLUSTERS} speakers, every class "
+            f"{CLASS_CLUSTERS}."
+        )
+
+
+def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidence:
+    """Counts by speaker, class and draw of the methods that have a result on every pair."""
+    whole = [line for line in table.lines if line.mean.mean is not None]
+    counts = count(store, table, rows, [line.method for line in whole])
+    for line in whole:
+        if _drawless(table, line):
+            counts[line.method] = _repeated(counts, line.method)
+    return Evidence(counts, pooled=table.pooled)
+
+
+def _drawless(table: Leaderboard, line: Line) -> bool:
+    """Whether a line does not depend on the draw, and so has but one: a within-target routine."""
+    aside = line.role in ("oracle", "reference")
+    return aside and line.mean.n == 1 and table.condition.prior == "natural"
+
+
+def _repeated(counts: Mapping[str, Sequence[Counts]], method: str) -> list[Counts]:
+    """Counts of a method that has one draw, for every draw that any method has."""
+    made = []
+    for place, own in enumerate(counts[method]):
+        seeds = sorted({seed for items in counts.values() for seed in items[place].seeds})
+        correct, total = (np.repeat(a, len(seeds), axis=-1) for a in (own.correct, own.total))
+        made.append(dataclasses.replace(own, seeds=tuple(seeds), correct=correct, total=total))
+    return made
+
+
+def count(
+    store: Store, table: Leaderboard, rows: pd.DataFrame, methods: Iterable[str]
+) -> dict[str, list[Counts]]:
+    """Count correct utterances by speaker, class and draw.
+
+    Args:
+        store: the results.
+        table: the table that the methods are of.
+        rows: of the frame that it was made of.
+        methods: methods without missing cells.
+
+    Returns:
+        Method to counts, an entry per pair in the table's order.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged, or a UAR is not that of its
+            predictions.
+    """
+    wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
+    uses = set(zip(wanted.answers.to_list(), wanted.target.to_list(), strict=True))
+    answers = {key: store.answers(key) for key in sorted({key for key, _ in uses})}
+    voices: dict[str, set[str]] = {}
+    for key, target in sorted(uses):
+        voices.setdefault(target, set()).update(answers[key].speakers)
+    speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
+    texts = {str(pair): pair for pair in table.pairs}
+    columns = (wanted[name].to_list() for name in ("trial", "method", "pair", "seed"))
+    named = {trial: (m, texts[p], s) for trial, m, p, s in zip(*columns, strict=True)}
+    guesses: dict[tuple[str, Pair], list[tuple[str, int, Any]]] = {}
+    for trial, key, predicted in store.predicted(list(named)):
+        method, pair, seed = named[trial]
+        guesses.setdefault((key, pair), []).append((method, seed, predicted))
+    sizes = dict(zip(table.pairs, table.classes, strict=True))
+    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
+    for (key, pair), items in guesses.items():
+        counted, total = _counted(
+            answers[key], speakers[pair.target], sizes[pair], np.stack([item[2] for item in items])
+        )
+        for (method, seed, _), correct in zip(items, counted, strict=True):
+            found.setdefault((method, pair), {})[seed] = correct, total
+    return {
+        method: [
+            Counts(
+                pair=pair,
+                seeds=tuple(sorted(of := found[method, pair])),
+                speakers=speakers[pair.target],
+                correct=np.stack([of[seed][0] for seed in sorted(of)], axis=-1),
+                total=np.stack([of[seed][1] for seed in sorted(of)], axis=-1),
+            )
+            for pair in table.pairs
+        ]
+        for method in methods
+    }
+
+
+def _counted(
+    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Any
+) -> tuple[Reals, Reals]:
+    """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
+
+    Args:
+        key: the answers.
+        speakers: of the target.
+        classes: their number.
+        predicted: [trials, n].
+
+    Returns:
+        Correct [trials, speakers, classes] and total [speakers, classes].
+    """
+    numbers = {name: row for row, name in enumerate(speakers)}
+    places = np.array([numbers[name] for name in key.speakers], dtype=np.int64)
+    cells = places * classes + key.y
+    order = np.argsort(cells, kind="stable")
+    present, starts = np.unique(cells[order], return_index=True)
+    right = (predicted == key.y)[:, order]
+    correct = np.zeros((len(predicted), len(speakers) * classes))
+    correct[:, present] = np.add.reduceat(right, starts, axis=1, dtype=np.float64)
+    total = np.bincount(cells, minlength=correct.shape[1]).astype(np.float64)
+    shape = len(speakers), classes
+    return correct.reshape(-1, *shape), total.reshape(shape)

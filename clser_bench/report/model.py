@@ -1,0 +1,138 @@
+"""The parts of a leaderboard: cells, lines, tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clser_bench.protocol import Condition, Pair
+from clser_bench.report.statistics import Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Some draws of a method on a pair, or on all pairs.
+
+    Attributes:
+        n: draws that the mean is over; of a missing cell, the draws that are there.
+        mean: UAR in percent; None where missing.
+        std: sample standard deviation over draws; None where missing and for one draw.
+        status: `ok`, `failed` or `not_applicable`.
+        reason: of a missing cell, in one line.
+        war: mean weighted recall (accuracy) in percent; None where missing.
+        seconds: mean time per trial; None where no trial is ok.
+        energy: mean joules per trial that was measured; None where none was.
+    """
+
+    n: int
+    mean: float | None
+    std: float | None
+    status: str = "ok"
+    reason: str = ""
+    war: float | None = None
+    seconds: float | None = None
+    energy: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A method of a table.
+
+    Attributes:
+        method: its name, the key of commands.
+        title: its name in tables.
+        role: `ranked`, `bound`, `reference`, `oracle` or `submitted`.
+        uses: of `labelled`, `source`, `target`, `speakers` and `prior` (or `estimated prior`),
+            those that it uses: labelled and unlabelled source, unlabelled target, speaker
+            identities of the target, an assumption on its class prior.
+        assumes_prior: `none`, `uniform` or `estimated`.
+        note: footnote; may be empty.
+        cells: one per pair of the table.
+        mean: over the pairs.
+        interval: pointwise, of the mean.
+        ranks: simultaneous interval of its rank; None unless ranked.
+        difference: to the reference of the table: simultaneous for ranked methods, pointwise and
+            without p value for others.
+        configurations: pair to hyper-parameters as text; only where asked for.
+    """
+
+    method: str
+    title: str
+    role: str
+    uses: tuple[str, ...]
+    assumes_prior: str
+    note: str
+    cells: tuple[Cell, ...]
+    mean: Cell
+    interval: Interval | None = None
+    ranks: tuple[int, int] | None = None
+    difference: Interval | None = None
+    configurations: tuple[tuple[Pair, str], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not separable` from the reference; empty if not compared."""
+        return self.difference.verdict if self.difference else ""
+
+    @property
+    def shown(self) -> str:
+        """Its title, with the role unless it is ranked."""
+        return self.title if self.role == "ranked" else f"{self.title} ({self.role})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """One table: methods down, pairs across.
+
+    Attributes:
+        condition: the rules that its rows share.
+        pairs: its columns.
+        classes: number of classes of each pair; 0 where no method was planned.
+        lines: its rows, in order.
+        every: rows of all methods of the condition, shown or not.
+        synthetic: a corpus is synthetic speech.
+        warnings: lines above the table.
+        remarks: footnotes about the whole table.
+        budget: of trained methods, in a line; empty where there is none.
+        reference: the method that differences are to; empty for none.
+        family: number of ranked methods that are compared with the reference, shown or not.
+        ranked: number of ranked methods with a result on every pair, shown or not.
+        detectable: least detectable differences to the reference in the family: their least, median
+            and largest; None without intervals.
+        heard: code of each corpus whose labels the encoder was trained with.
+        extras: of `EXTRAS`, those to show.
+    """
+
+    condition: Condition
+    pairs: tuple[Pair, ...]
+    classes: tuple[int, ...]
+    lines: tuple[Line, ...]
+    synthetic: bool
+    every: tuple[Line, ...] = ()
+    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    budget: str = ""
+    reference: str = ""
+    family: int = 0
+    ranked: int = 0
+    detectable: tuple[float, float, float] | None = None
+    heard: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> int:
+        """The largest number of draws in any row."""
+        return max((line.mean.n for line in self.lines), default=0)
+
+    @property
+    def title(self) -> str:
+        """Suite, shots and setting; says so where the speech is synthetic."""
+        return f"{self.condition.title}{' (synthetic speech)' if self.synthetic else ''}"
+
+    @property
+    def pooled(self) -> bool:
+        """All labels are given, so there is one draw."""
+        return self.condition.shots == "all"
+
+    def line(self, method: str) -> Line | None:
+        """The row of a method; None where the table has none."""
+        return next((line for line in self.lines if line.method == method), None)

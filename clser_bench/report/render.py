@@ -1,0 +1,472 @@
+"""Leaderboards as text tables, LaTeX, CSV and JSON; by groups of pairs, by shots, by features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import Condition
+from clser_bench.report.formats import (
+    MISSING,
+    Footnotes,
+    Row,
+    TextTable,
+    csv_of,
+    json_of,
+    rounded,
+    signed,
+    write_tables,
+)
+from clser_bench.report.intervals import REFERENCE
+from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
+
+FORMATS = ("table", "md", "latex", "csv", "json")
+GROUPED = ("family", "source", "target")
+ACROSS = ("shots", "features")
+BY = (*GROUPED, *ACROSS)
+"""Arrangements of a leaderboard other than by pairs."""
+
+USES = {
+    "labelled": "L",
+    "source": "S",
+    "target": "T",
+    "speakers": "I",
+    "prior": "P",
+    "estimated prior": "p",
+}
+"""Data and assumptions that a method may use, and their marks."""
+
+_USES = (
+    "uses: L labelled source, S unlabelled source, T unlabelled target, I speaker identities of "
+    "the target (by speaker normalisation), P a uniform class prior of the target, p an estimated "
+    "one."
+)
+
+
+def render(
+    tables: Sequence[Leaderboard],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+    transposed: bool = False,
+    explain: bool = False,
+    pairs: bool = False,
+) -> str:
+    """Write leaderboards as text.
+
+    Args:
+        tables: as `table.leaderboard` made them.
+        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
+        width: columns of the terminal, for `table`; a wider table is parted in blocks of
+            columns, and nothing is cut off. 120 where None.
+        color: grey rows that do not compete by escape codes, for `table`.
+        transposed: pairs down and methods across, in formats that are tables.
+        explain: what columns mean, below the table; Markdown always has it.
+        pairs: columns of the pairs in LaTeX too, in place of intervals.
+
+    Returns:
+        Text that ends in a line break.
+
+    Raises:
+        SpecError: there is no such format.
+    """
+    if format == "csv":
+        return csv_of(row for table in tables for row in rows(table))
+    if format == "json":
+        return json_of(row for table in tables for row in rows(table))
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
+    if format == "latex":
+        texts = [paper_table(table, pairs=pairs) for table in tables]
+    else:
+        texts = [text_table(table, explain=explain or format == "md") for table in tables]
+    texts = [text.transposed for text in texts] if transposed else texts
+    return write_tables(texts, format, width=width, color=color)
+
+
+def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
+    """A leaderboard with two lines above it, warnings, and a column for each pair."""
+    notes = Footnotes()
+    columns = _columns(table)
+    body = [_line(table, line, notes) for line in table.lines]
+    aside = [line.role in ("oracle", "reference") for line in table.lines]
+    if all(line.method != "chance" for line in table.lines):
+        body.insert(0, _chance(table, len(columns)))
+        aside.insert(0, False)
+    configurations = list(_configurations(table)) if "point" in table.extras else []
+    return TextTable(
+        title=table.title,
+        header=(condition_line(table), _statistics_line(table), *table.warnings),
+        names=("method", *columns, *map(str, table.pairs)),
+        summary=len(columns),
+        cells=tuple(body),
+        aside=tuple(aside),
+        below=(*configurations, *(explanation(table) if explain else ()), *table.remarks),
+        footnotes=tuple(notes.texts),
+    )
+
+
+def condition_line(table: Leaderboard) -> str:
+    """The condition of a table: what is usual is not named."""
+    rules = table.condition
+    parts = [f"features {rules.features}"]
+    parts += [f"aligned by {rules.alignment}"] if rules.alignment else []
+    parts += [f"target corrupted by {rules.corruption}"] if rules.corruption else []
+    parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
+    parts += [f"unlabelled {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
+    parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
+    return " · ".join([*parts, f"{len(table.pairs)} pairs", f"draws {table.seeds}"])
+
+
+def _statistics_line(table: Leaderboard) -> str:
+    parts = ["mean UAR in %, [95 % interval]"]
+    if table.reference:
+        parts.append(f"vs {table.reference}: {_family(table)}, * separable")
+    if table.detectable:
+        least, median, most = table.detectable
+        parts.append(
+            f"least detectable difference {median:.1f} ({least:.1f} to {most:.1f}) at "
+            f"{100 * POWER:.0f} % power"
+        )
+    return " · ".join(parts)
+
+
+def _family(table: Leaderboard) -> str:
+    number = table.family if table.reference == REFERENCE else table.ranked
+    every = "" if table.reference == REFERENCE else "every two of "
+    return f"simultaneous over {every}{number} ranked method{'s' * (number != 1)}"
+
+
+def explanation(table: Leaderboard) -> Iterator[str]:
+    """Lines that say what the columns of a table mean."""
+    yield "UAR: mean of per-class recalls. Cells of pairs: mean ± sample sd over n draws."
+    resampled = "speakers" if table.pooled else "speakers and draws"
+    yield (
+        f"Intervals: two-way clusters ({resampled}), conditional on these corpora and their "
+        "sentences."
+    )
+    if table.pooled:
+        yield "All labels: there is one labelled set, so intervals are over speakers only."
+    if table.reference:
+        yield (
+            f"vs {table.reference}: difference of the means, paired; intervals are "
+            f"{_family(table)} (max-t), whatever rows are shown; * where p < {SIGNIFICANT}, which "
+            "is where the interval excludes 0. Of bounds and references it is pointwise."
+        )
+    if table.ranked:
+        yield (
+            f"rank: simultaneous interval over all pairs of the {table.ranked} ranked methods; "
+            "rows are ordered by mean."
+        )
+    if table.detectable:
+        yield (
+            "Least detectable difference: true difference to the reference that this table would "
+            f"find with a probability of {POWER}; median (least to largest) over the methods."
+        )
+    yield _USES
+    yield f"protocol version {table.condition.protocol_version}"
+    if table.budget:
+        yield table.budget
+
+
+def _columns(table: Leaderboard) -> tuple[str, ...]:
+    names = ["mean", "[95 %]"] if table.ranked else ["mean"]
+    names += [f"vs {table.reference} [95 %]"] if table.reference else []
+    names += ["rank"] if table.ranked else []
+    names += ["uses", "n"]
+    names += ["s per trial"] if "time" in table.extras else []
+    names += ["J/trial"] if "energy" in table.extras else []
+    return tuple(names)
+
+
+def _line(table: Leaderboard, line: Line, notes: Footnotes) -> tuple[str, ...]:
+    values = {
+        "mean": value_text(line.mean),
+        "[95 %]": interval_text(line.interval),
+        f"vs {table.reference} [95 %]": difference_text(line.difference),
+        "rank": rank_text(line),
+        "uses": "".join(USES.get(name, name) for name in line.uses),
+        "n": str(line.mean.n),
+        "s per trial": _cost(line.mean.seconds),
+        "J/trial": _cost(line.mean.energy),
+    }
+    note = f"{line.title}: {line.note}" if line.note else ""
+    name = f"{line.shown}{notes.mark(note)}"
+    cells = [
+        value_text(cell) if cell.mean is not None else _missing(line, cell, notes)
+        for cell in line.cells
+    ]
+    return (name, *(values[column] for column in _columns(table)), *cells)
+
+
+def _missing(line: Line, cell: Cell, notes: Footnotes) -> str:
+    kind = "not applicable: " if cell.status == "not_applicable" else ""
+    return f"{MISSING}{notes.mark(f'{line.title}: {kind}{cell.reason}')}"
+
+
+def _chance(table: Leaderboard, columns: int) -> tuple[str, ...]:
+    levels = [100 / count for count in table.classes]
+    mean = f"{sum(levels) / len(levels):.1f}"
+    return ("chance level", mean, *[""] * (columns - 1), *(f"{level:.1f}" for level in levels))
+
+
+def value_text(cell: Cell) -> str:
+    """A mean with its deviation."""
+    if cell.mean is None:
+        return MISSING
+    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """The ends of an interval of a mean."""
+    if interval is None or interval.low is None or interval.high is None:
+        return MISSING
+    return f"[{interval.low:.1f}, {interval.high:.1f}]"
+
+
+def difference_text(interval: Interval | None) -> str:
+    """A difference with its interval, and a star where it is separable from zero."""
+    if interval is None:
+        return ""
+    text = signed(interval.estimate)
+    if interval.low is not None and interval.high is not None:
+        text += f" [{signed(interval.low)}, {signed(interval.high)}]"
+    return text + "*" * (interval.verdict in ("better", "worse"))
+
+
+def rank_text(line: Line) -> str:
+    """An interval of ranks, such as `2–5`."""
+    if line.ranks is None:
+        return ""
+    low, high = line.ranks
+    return str(low) if low == high else f"{low}–{high}"
+
+
+def _cost(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def _configurations(table: Leaderboard) -> Iterator[str]:
+    """A line for each method and configuration, with the pairs that have it."""
+    for line in table.lines:
+        found: dict[str, list[str]] = {}
+        for pair, text in line.configurations:
+            if text and pair in table.pairs:
+                found.setdefault(text, []).append(str(pair))
+        for text, pairs in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
+            where = "all pairs" if len(pairs) == len(table.pairs) else " ".join(pairs)
+            yield f"{line.title}: {text}: {where}"
+
+
+def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
+    """A leaderboard for a paper: mean, interval and difference, or mean and pairs.
+
+    The best ranked method is bold where it is separable from the reference; rows that are not
+    ranked are grey.
+    """
+    notes = Footnotes()
+    best = next((line for line in table.lines if line.role == "ranked"), None)
+    places = range(len(table.lines))
+    bold = [p for p in places if table.lines[p] is best and best.verdict == "better"]
+    names = ["method", "mean"]
+    names += list(map(str, table.pairs)) if pairs else ["[95 %]"]
+    differences = bool(table.reference) and not pairs
+    names += [f"vs {table.reference}"] if differences else []
+    body = []
+    for line in table.lines:
+        note = f"{line.title}: {line.note}" if line.note else ""
+        star = "*" if pairs and line.verdict in ("better", "worse") else ""
+        cells = [f"{line.title}{notes.mark(note)}", _mean(line.mean, line, notes) + star]
+        if pairs:
+            cells += [_mean(cell, line, notes) for cell in line.cells]
+        else:
+            cells += [interval_text(line.interval)]
+        cells += [difference_text(line.difference)] if differences else []
+        body.append(tuple(cells))
+    rules = table.condition
+    about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
+    about += f", prior {rules.prior}" * (rules.prior != "natural")
+    about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, {len(table.pairs)} pairs, "
+    about += f"{table.seeds} draws."
+    compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
+    grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
+    return TextTable(
+        title=table.title,
+        caption=f"{about}{compared}{grey}",
+        names=tuple(names),
+        cells=tuple(body),
+        aside=tuple(line.role != "ranked" for line in table.lines),
+        bold=tuple(bold),
+        below=table.warnings,
+        footnotes=tuple(notes.texts),
+    )
+
+
+def _mean(cell: Cell, line: Line, notes: Footnotes) -> str:
+    return f"{cell.mean:.1f}" if cell.mean is not None else _missing(line, cell, notes)
+
+
+def rows(table: Leaderboard) -> Iterator[Row]:
+    """The cells of a table, one flat row each, every method's mean after its pairs.
+
+    Rows of a mean carry intervals, ranks, `reference`, `verdict` and the simultaneous difference
+    where the table has them; `pointwise_low` and `pointwise_high` are of that difference alone.
+    """
+    rules = condition_row(table.condition)
+    for line in table.lines:
+        named = rules | {
+            "method": line.method,
+            "title": line.title,
+            "kind": line.role,
+            "uses": "+".join(line.uses),
+        }
+        texts = dict(line.configurations)
+        for pair, cell in zip(table.pairs, line.cells, strict=True):
+            row = named | {"pair": str(pair)} | _cell_row(table, cell)
+            yield row | ({"point": texts.get(pair, "")} if "point" in table.extras else {})
+        row = named | {"pair": "mean"} | _cell_row(table, line.mean)
+        if table.ranked or line.interval:
+            low, high = line.ranks or (None, None)
+            row |= _ends("interval", line.interval) | {"rank_low": low, "rank_high": high}
+        if table.reference:
+            row |= {"reference": table.reference, "verdict": line.verdict or None}
+            row |= _difference_row(line.difference)
+        yield row
+
+
+def condition_row(condition: Condition) -> Row:
+    """The fields of a condition for CSV and JSON; the number of shots is a number."""
+    row: Row = condition.texts()
+    shots = condition.shots
+    return row | {"shots": shots, "protocol_version": condition.protocol_version}
+
+
+def _cell_row(table: Leaderboard, cell: Cell) -> Row:
+    row: Row = {
+        "n": cell.n,
+        "uar_mean": rounded(cell.mean),
+        "uar_std": rounded(cell.std),
+        "status": cell.status,
+        "reason": cell.reason,
+    }
+    costs = {"time": ("seconds", cell.seconds), "energy": ("energy", cell.energy)}
+    return row | {name: rounded(v) for key, (name, v) in costs.items() if key in table.extras}
+
+
+def _difference_row(found: Interval | None) -> Row:
+    row: Row = {"difference": rounded(found.estimate if found else None)}
+    row |= _ends("difference", found) | {"difference_p": rounded(found.p if found else None)}
+    low, high = (found.pointwise if found else None) or (None, None)
+    return row | {"pointwise_low": rounded(low), "pointwise_high": rounded(high)}
+
+
+def _ends(name: str, interval: Interval | None) -> Row:
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return {f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
+
+
+def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTable:
+    """A table with a column for each group of pairs, the mean of the group's cells.
+
+    Args:
+        table: the table.
+        by: `family` (of languages), `source` or `target`.
+        families: corpus code to language family; a code that it lacks is a family of its own.
+
+    Raises:
+        SpecError: pairs cannot be grouped so.
+    """
+    if by not in GROUPED:
+        raise SpecError(f"pairs cannot be grouped by '{by}'; choose of {', '.join(GROUPED)}")
+    groups: dict[str, list[int]] = {}
+    for place, pair in enumerate(table.pairs):
+        ends = families.get(pair.source, pair.source), families.get(pair.target, pair.target)
+        name = {"family": "→".join(ends), "source": f"{pair.source}→", "target": f"→{pair.target}"}
+        groups.setdefault(name[by], []).append(place)
+    usual = text_table(table)
+    cells = [
+        (usual.cells[row][0], _with_interval(line), *(_group(line, g) for g in groups.values()))
+        for row, line in enumerate(table.lines, start=len(usual.cells) - len(table.lines))
+    ]
+    about = f"by {by}: mean UAR over the pairs of a group; in brackets how many pairs"
+    return TextTable(
+        title=f"{table.title}, by {by}",
+        header=(usual.header[0], about, *table.warnings),
+        names=("method", "mean", *(f"{name} ({len(g)})" for name, g in groups.items())),
+        cells=tuple(cells),
+        aside=usual.aside[len(usual.cells) - len(table.lines) :],
+        footnotes=tuple(n for n in usual.footnotes if n.partition(": ")[2] in _notes(table)),
+    )
+
+
+def _notes(table: Leaderboard) -> set[str]:
+    return {line.note for line in table.lines}
+
+
+def _group(line: Line, places: Sequence[int]) -> str:
+    values = [line.cells[place].mean for place in places]
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.1f}" if len(known) == len(values) else MISSING
+
+
+def _with_interval(line: Line) -> str:
+    if line.mean.mean is None or line.interval is None or line.interval.low is None:
+        return MISSING if line.mean.mean is None else f"{line.mean.mean:.1f}"
+    return f"{line.mean.mean:.1f} {interval_text(line.interval)}"
+
+
+def across(tables: Sequence[Leaderboard], by: str) -> tuple[TextTable, ...]:
+    """One table for those that differ in one rule only, with a column for each of its values.
+
+    Args:
+        tables: in their order.
+        by: `shots` or `features`.
+    """
+    made: dict[Condition, list[Leaderboard]] = {}
+    for table in tables:
+        usual: dict[str, Any] = {"shots": 1} if by == "shots" else {"features": "", "alignment": ""}
+        made.setdefault(table.condition.replace(**usual), []).append(table)
+    return tuple(_joined(group, by) for group in made.values())
+
+
+def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
+    shown: dict[str, Line] = {}
+    for table in tables:
+        for line in table.lines:
+            shown.setdefault(line.method, line)
+    values = [str(getattr(table.condition, by)) for table in tables]
+    marks = [" ‡" * bool(table.heard) for table in tables]
+    first = tables[0].condition
+    parts = [f"features {first.features}"] * (by != "features")
+    parts += [f"normalisation {first.normalisation}", f"prior {first.prior}", first.setting]
+    draws = ", ".join(f"{v}: {t.seeds}" for v, t in zip(values, tables, strict=True))
+    notes = Footnotes()
+    cells = []
+    for method, line in shown.items():
+        name = f"{line.shown}{notes.mark(f'{line.title}: {line.note}' if line.note else '')}"
+        found = [table.line(method) for table in tables]
+        texts = [MISSING if one is None else _with_interval(one) for one in found]
+        cells.append((name, *(f"{t}{mark}" for t, mark in zip(texts, marks, strict=True))))
+    warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
+    heard = (
+        {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()
+    )
+    suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"
+    return TextTable(
+        title=f"{suite}, by {by}",
+        header=(
+            " · ".join(parts),
+            f"mean UAR over the pairs with its 95 % interval; draws: {draws}",
+            *warnings,
+        ),
+        names=("method", *values),
+        cells=tuple(cells),
+        aside=tuple(line.role in ("oracle", "reference") for line in shown.values()),
+        below=tuple(heard),
+        footnotes=tuple(notes.texts),
+    )

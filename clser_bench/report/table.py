@@ -1,0 +1,353 @@
+"""Leaderboards: from the frame of trials to cells, means, intervals, verdicts and remarks."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import Condition, Pair
+from clser_bench.report.intervals import add_intervals
+from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.store.sqlite import Store
+
+EXTRAS = ("time", "energy", "point")
+
+_ROLES = ("bound", "ranked", "submitted", "reference", "oracle")
+_BUDGET = {
+    "steps": "{} steps",
+    "labelled_batch": "{} labelled per class",
+    "source_batch": "{} source",
+    "target_batch": "{} target",
+}
+"""The hyper-parameters that are the budget of a trained method, and how they are written."""
+
+Heard = Callable[[str, str], str]
+"""Feature set and corpus code to `labels`, `audio`, `no` or `unknown`: what an encoder was trained
+with."""
+
+
+def leaderboard(
+    frame: pd.DataFrame,
+    store: Store,
+    *,
+    methods: Collection[str] = (),
+    extras: Collection[str] = (),
+    intervals: bool = True,
+    against: str = "",
+    heard: Heard | None = None,
+) -> tuple[Leaderboard, ...]:
+    """Make the tables of a frame, one for each condition.
+
+    Intervals and verdicts are those of all ranked methods of the condition, whatever is shown.
+
+    Args:
+        frame: as `Store.frame` made it.
+        store: the results that it was made of.
+        methods: those to show; all where empty.
+        extras: of `EXTRAS`: `time` for seconds per trial, `energy` for joules per trial where they
+            were measured, `point` for the hyper-parameters of each pair.
+        intervals: add intervals and verdicts; reads predictions, not only metrics.
+        against: the method that differences are to, in place of `REFERENCE`.
+        heard: what the encoders of feature sets were trained with.
+
+    Returns:
+        The tables in a fixed order; none where nothing was planned.
+
+    Raises:
+        SpecError: an extra or a method is unknown.
+        StoreError: the database is damaged.
+    """
+    known = set(frame.method)
+    for name in extras:
+        if name not in EXTRAS:
+            raise SpecError(f"there is no extra '{name}'{did_you_mean(name, EXTRAS)}")
+    for name in (*methods, *filter(None, [against])):
+        if known and name not in known:
+            raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
+    skipped = Counter(item.corpus for item in store.skipped())
+    made = []
+    for every in _by_condition(frame):
+        rows = every[every.protocol_version == every.protocol_version.max()]
+        old = sorted(set(every.method) - set(rows.method))
+        table = _table(rows, store, skipped, heard, old)
+        if intervals or against:
+            table = add_intervals(store, table, rows, against=against)
+        if "point" in extras:
+            table = _configured(table, rows, frame)
+        shown = tuple(line for line in table.lines if not methods or line.method in methods)
+        if shown:
+            made.append(
+                dataclasses.replace(table, lines=shown, every=table.lines, extras=tuple(extras))
+            )
+    return tuple(sorted(made, key=lambda table: table.condition.order()))
+
+
+def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
+    """The rows of a frame that a table is made of, of all its methods."""
+    own = table.condition
+    for rows in _by_condition(frame):
+        found = condition_of(rows.iloc[0].to_dict())
+        if found.replace(protocol_version=own.protocol_version) == own:
+            return rows[rows.protocol_version == own.protocol_version]
+    return frame.iloc[:0]
+
+
+def one_line(reason: str) -> str:
+    """The most informative line of a reason: the last of a traceback, else the first."""
+    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
+    return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
+
+
+def condition_of(row: Mapping[Any, Any]) -> Condition:
+    """The condition of a row of a frame."""
+    values = {field.name: row[field.name] for field in dataclasses.fields(Condition)}
+    shots = values["shots"]
+    values |= {
+        "shots": shots if shots == "all" else int(shots),
+        "unlabelled": tuple(filter(None, values["unlabelled"].split("+"))),
+        "protocol_version": int(values["protocol_version"]),
+    }
+    return Condition(**values)
+
+
+def _by_condition(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Rows of each condition, those of all protocol versions together."""
+    frame = frame[frame.configuration == 0] if len(frame) else frame
+    fields = [f.name for f in dataclasses.fields(Condition) if f.name != "protocol_version"]
+    for _, rows in frame.groupby(fields, sort=False):
+        yield rows
+
+
+def _table(
+    rows: pd.DataFrame,
+    store: Store,
+    skipped: Mapping[str, int],
+    heard: Heard | None,
+    old: Sequence[str],
+) -> Leaderboard:
+    """A table without intervals.
+
+    Args:
+        rows: of the newest protocol version.
+        store: the results.
+        skipped: corpus code to number of files that were left out.
+        heard: as of `leaderboard`.
+        old: methods that only an older protocol version has.
+    """
+    condition = condition_of(rows.iloc[0].to_dict())
+    first = rows.drop_duplicates("pair")
+    sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
+    used = {Pair.parse(name): len(emotions) for name, emotions in sizes}
+    order = {pair: place for place, pair in enumerate(store.pairs(condition.suite))}
+    pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
+    lines = sorted(_lines(rows, pairs, condition), key=_place)
+    codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
+    seen = [c for c in codes if heard and heard(condition.features, c) == "labels"]
+    table = Leaderboard(
+        condition=condition,
+        pairs=tuple(pairs),
+        classes=tuple(used[pair] for pair in pairs),
+        lines=tuple(lines),
+        synthetic=bool(rows.synthetic.any()),
+        remarks=tuple(_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes})),
+        budget=_budget(rows),
+        heard=tuple(seen),
+    )
+    return dataclasses.replace(table, warnings=tuple(_warnings(table)))
+
+
+def _place(line: Line) -> tuple[int, bool, float, str]:
+    mean = line.mean.mean
+    return _ROLES.index(line.role), mean is None, -(mean or 0.0), line.method
+
+
+def _warnings(table: Leaderboard) -> Iterator[str]:
+    if table.synthetic:
+        yield "The speech is synthetic: these numbers say nothing about real speech."
+    if table.heard:
+        yield (
+            f"The encoder was trained with the emotion labels of {', '.join(table.heard)}: results "
+            "on these corpora may be memory, and are not to be ranked with those of other features."
+        )
+
+
+def _remarks(
+    rows: pd.DataFrame, pairs: Sequence[Pair], old: Sequence[str], skipped: Mapping[str, int]
+) -> Iterator[str]:
+    if old:
+        yield f"not shown, since they have an older protocol version (run again): {', '.join(old)}"
+    tables = rows.groupby("pair").tables.nunique()
+    mixed = [str(pair) for pair in pairs if tables[str(pair)] > 1]
+    if mixed:
+        yield (
+            "methods had different audio or features, so they cannot be compared (run them "
+            f"again): {', '.join(mixed)}"
+        )
+    for code, number in skipped.items():
+        if number:
+            yield f"{number} file(s) of {code} could not be read and were left out"
+
+
+def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
+    good = rows[rows.status == "ok"]
+    # numpy adds up in the order of the draws; groupby means differ from that in the last bit
+    columns = {name: good[name].to_numpy(float) for name in ("uar", "war", "seconds", "energy")}
+    cells: dict[Any, dict[str, Any]] = {
+        key: {name: _mean_of(values[places]) for name, values in columns.items()}
+        | {"size": len(places), "std": _std_of(columns["uar"][places])}
+        for key, places in good.groupby(["method", "pair"]).indices.items()
+    }
+    planned = rows.groupby(["method", "pair"]).size().to_dict()
+    whole = good.pivot(index=["method", "seed"], columns="pair", values="uar")
+    # the spread of a mean is over the draws that all pairs share
+    whole = whole.reindex(columns=list(map(str, pairs))).dropna()
+    means = np.ascontiguousarray(whole.to_numpy(float)).mean(axis=1)
+    spreads = {
+        method: {"size": len(places), "std": _std_of(means[places])}
+        for method, places in whole.groupby("method").indices.items()
+    }
+    for first in rows.drop_duplicates("method").to_dict("records"):
+        method = first["method"]
+        own = []
+        for pair in pairs:
+            key = method, str(pair)
+            cell = cells.get(key, {})
+            missing = "", ""
+            if key not in planned:
+                missing = "failed", "not part of the latest run of this method"
+            elif (cell.get("size") or 0) < planned[key]:
+                missing = _missing(rows[(rows.method == method) & (rows.pair == str(pair))])
+            own.append(_cell(cell, *missing))
+        yield Line(
+            method=method,
+            title=first["title"] or method,
+            role=first["role"],
+            uses=_uses(first, condition),
+            assumes_prior=first["assumes_prior"],
+            note=first["note"],
+            cells=tuple(own),
+            mean=_mean(pairs, own, spreads.get(method, {})),
+        )
+
+
+def _mean_of(values: npt.NDArray[np.float64]) -> float | None:
+    """The mean of those that are known."""
+    known = values[~np.isnan(values)]
+    return float(np.mean(known)) if len(known) else None
+
+
+def _std_of(values: npt.NDArray[np.float64]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
+    found = list(filter(None, row["uses"].split("+")))
+    if condition.normalisation == "speaker":
+        found.append("speakers")
+    prior = row["assumes_prior"]
+    if prior != "none":
+        found.append("prior" if prior == "uniform" else f"{prior} prior")
+    return tuple(found)
+
+
+def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
+    return Cell(
+        n=found.get("size", 0),
+        mean=None if reason else found.get("uar"),
+        std=None if reason else found.get("std"),
+        status=status or "ok",
+        reason=reason,
+        war=None if reason else found.get("war"),
+        seconds=found.get("seconds"),
+        energy=found.get("energy"),
+    )
+
+
+def _missing(planned: pd.DataFrame) -> tuple[str, str]:
+    """Status and reason of a cell some of whose draws are not ok."""
+    for status in ("failed", "not_applicable"):
+        found = planned[planned.status == status]
+        if len(found):
+            return status, one_line(found.reason.iloc[0]) + _share(len(found), len(planned))
+    return "failed", "not run yet" + _share((planned.status != "ok").sum(), len(planned))
+
+
+def _share(number: int, of: int) -> str:
+    return f" ({number} of {of} draws)" if number < of else ""
+
+
+def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
+    """The mean over the pairs."""
+    seconds = _mean_of(np.array([cell.seconds for cell in cells], dtype=np.float64))
+    energy = _mean_of(np.array([cell.energy for cell in cells], dtype=np.float64))
+    holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
+    if holes:
+        statuses = {cell.status for _, cell in holes}
+        named = ", ".join(str(pair) for pair, _ in itertools.islice(holes, 3))
+        return Cell(
+            n=min(cell.n for cell in cells),
+            mean=None,
+            std=None,
+            status="failed" if "failed" in statuses else "not_applicable",
+            reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}"
+            f"{', …' if len(holes) > 3 else ''}",
+            seconds=seconds,
+            energy=energy,
+        )
+    return Cell(
+        n=shared.get("size", 0),
+        mean=_mean_of(np.array([cell.mean for cell in cells], dtype=np.float64)),
+        std=shared.get("std"),
+        war=_mean_of(np.array([cell.war for cell in cells], dtype=np.float64)),
+        seconds=seconds,
+        energy=energy,
+    )
+
+
+def _budget(rows: pd.DataFrame) -> str:
+    """Steps and batch that most trained methods have, and which have others."""
+    found: dict[tuple[Any, ...], list[str]] = {}
+    every = zip(rows.method.to_list(), rows.parameters.to_list(), strict=True)
+    for method, parameters in sorted(set(every), key=str):
+        own = dict(parameters)
+        if set(_BUDGET) <= set(own):
+            members = found.setdefault(tuple(own[name] for name in _BUDGET), [])
+            members += [] if method in members else [method]
+    if not found:
+        return ""
+    shared = max(found, key=lambda values: len(found[values]))
+    steps, *batch = (text.format(v) for text, v in zip(_BUDGET.values(), shared, strict=True))
+    texts = [f"budget: {steps} of {' + '.join(batch)}"]
+    for values, members in found.items():
+        parts = zip(_BUDGET.values(), values, shared, strict=True)
+        changed = [text.format(value) for text, value, usual in parts if value != usual]
+        if changed:
+            texts.append(f"{', '.join(members)}: {', '.join(changed)}")
+    return "; ".join(texts)
+
+
+def _configured(table: Leaderboard, rows: pd.DataFrame, frame: pd.DataFrame) -> Leaderboard:
+    """With the hyper-parameters of each pair: those that vary, or all where none does."""
+    lines = []
+    for line in table.lines:
+        own = rows[rows.method == line.method].drop_duplicates(["pair", "parameters"])
+        every = set(frame[frame.method == line.method].parameters)
+        values: dict[str, set[Any]] = {}
+        for name, value in itertools.chain.from_iterable(every):
+            values.setdefault(name, set()).add(value)
+        chosen = {name for name, seen in values.items() if len(seen) > 1}
+        found: dict[Pair, list[str]] = {}
+        for pair, parameters in zip(own.pair, own.parameters, strict=True):
+            text = ", ".join(f"{k}={v}" for k, v in parameters if not chosen or k in chosen)
+            found.setdefault(Pair.parse(pair), []).append(text)
+        texts = tuple((pair, " or ".join(dict.fromkeys(text))) for pair, text in found.items())
+        lines.append(dataclasses.replace(line, configurations=texts))
+    return dataclasses.replace(table, lines=tuple(lines))

@@ -1,0 +1,412 @@
+"""A run from request to records.
+
+    for pack, outcomes in runner(packs):
+        store.put(score(outcomes))
+
+The runner yields what came of each pack as soon as it is finished; scores are computed in this
+process, where the answers are, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from clser_bench.corpora.corrupt import Corruption, parse
+from clser_bench.problem import Outcome, Trial
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Condition
+from clser_bench.run import schedule, selection
+from clser_bench.run.choice import Say
+from clser_bench.run.plan import Pack, Plan, longest_first, plan
+from clser_bench.run.prepare import prepare
+from clser_bench.run.request import Request
+from clser_bench.run.worker import Means, failures, own_worker
+from clser_bench.scoring.metrics import score
+from clser_bench.scoring.routines import ROUTINES
+from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
+from clser_bench.train import energy
+
+ATTEMPTS = 2
+"""A failed trial is tried once more by the next run."""
+
+Results = Generator[tuple[Pack, Sequence[Outcome]], float | None, None]
+"""What a runner yields; it may be sent the mean UAR of the pack."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        results: the results file.
+        condition: of clean speech and the first number of shots, with nothing left open.
+        planned: trials asked for.
+        found: of them, stored before.
+        ok: of them, stored with a score by now, whether by this run or before.
+        failed: of them, failed; whether in this run or before.
+        not_applicable: of them, with a reason why there can be no score.
+        interrupted: stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on.
+    """
+
+    results: Path
+    condition: Condition
+    planned: int
+    found: int
+    ok: int
+    failed: int
+    not_applicable: int
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Asked:
+    """The plan of one condition, and of held-out labels where the criterion needs them."""
+
+    plan: Plan
+    held_out: Plan | None
+
+    @property
+    def plans(self) -> list[Plan]:
+        return [self.plan] if self.held_out is None else [self.plan, self.held_out]
+
+
+def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None) -> Summary:
+    """Do what a request asks for, as far as it is not stored already.
+
+    With corruptions, clean speech and each of them is planned for itself, and all run together.
+
+    Args:
+        request: what was asked for.
+        progress: notified of reading, extraction and trials.
+        say: given lines for the user.
+
+    Raises:
+        ClserError: anything that is wrong with the request, before any trial runs.
+        MissingExtraError: joules are asked for, and codecarbon is not installed.
+        KeyboardInterrupt: interrupted before the first trial.
+    """
+    if request.energy:
+        energy.require()
+    conditions = [request.condition.replace(shots=shots) for shots in request.shots]
+    criteria = [selection.criterion(condition) for condition in conditions]
+    with terminable():
+        asked = [_asked(request, criteria[0], None, progress=progress, say=say)]
+        asked += [
+            _asked(request, criteria[0], corruption, progress=progress)
+            for corruption in parse(*request.corruptions)
+        ]
+        with Store(request.results) as store:
+            plans = [each for both in asked for each in both.plans]
+            found, interrupted = _complete(plans, store, progress=progress, say=say)
+            for both in () if interrupted else asked:
+                _choose(both, criteria[0], store)
+            return _summary([both.plan for both in asked], store, found, interrupted=interrupted)
+
+
+def run_configurations(
+    requests: Sequence[Request], *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> tuple[Plan, ...]:
+    """Run every configuration of the methods that have several, under one or more conditions.
+
+    The workers are started once for all of it. No table shows what is stored here. Targets stay
+    clean, whatever corruptions a request names.
+
+    Args:
+        requests: one for each condition, with the same results file, scheduler and workers.
+        progress: notified of reading, extraction and trials.
+        say: given lines for the user.
+
+    Returns:
+        A plan a request; `Plan.trials` are stored by now.
+
+    Raises:
+        ClserError: anything that is wrong with a request, before any trial runs.
+        KeyboardInterrupt: interrupted; the same call goes on.
+    """
+    with terminable():
+        plans = tuple(
+            plan(prepare(each, each.condition, progress=progress, say=say), configurations=True)
+            for each in requests
+        )
+        with Store(requests[0].results) as store:
+            if _complete(plans, store, progress=progress, say=say)[1]:
+                raise KeyboardInterrupt
+    return plans
+
+
+def finish(
+    plans: Sequence[Plan], store: Store, *, say: Say = lambda _: None
+) -> Iterator[list[Record]]:
+    """Run what is not stored of some plans.
+
+    Args:
+        plans: what is asked for, with the same scheduler and workers.
+        store: the results.
+        say: given lines for the user.
+
+    Yields:
+        The records of each finished pack, already stored.
+
+    Raises:
+        CorpusError: a class has fewer utterances than shots; before anything runs.
+    """
+    by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
+    open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
+    states = store.stored(list(open_ids))
+    failed = {trial for trial, status in states.items() if status == "failed"}
+    packs: list[Pack] = []
+    for each in plans:
+        packs += each.packs(open_ids=open_ids, failed_ids=failed)
+    routines = [each for each in by_id.values() if each[1].method in ROUTINES]
+    routines = [(owner, trial) for owner, trial in routines if trial.id in open_ids]
+    for owner, trial in routines:
+        owner.prepared.folds(trial)  # what is wrong with them is said before anything runs
+    if packs:
+        yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
+    for owner, trial in routines:
+        records = [_solved(owner, trial)]
+        store.put(records)
+        yield records
+
+
+def _run_packs(
+    packs: Sequence[Pack],
+    request: Request,
+    by_id: dict[str, tuple[Plan, Trial]],
+    store: Store,
+    *,
+    say: Say,
+) -> Iterator[list[Record]]:
+    if request.scheduler == "local":
+        results = in_turn(packs, request.means, say=say)
+    else:
+        results = by_ray(packs, request, say=say)
+    with contextlib.closing(results):
+        uar: float | None = None
+        while True:
+            try:
+                pack, outcomes = results.send(uar)
+            except StopIteration:
+                return
+            records = scored(pack, outcomes, by_id)
+            store.put(records)
+            uar = mean_uar(records)
+            yield records
+
+
+def in_turn(packs: Sequence[Pack], means: Means, *, say: Say = lambda _: None) -> Results:
+    """Run packs one after the other, in one worker process.
+
+    Args:
+        packs: in the order in which they are run.
+        means: what they are run with.
+        say: given a line that names a pack which runs for long.
+    """
+    for pack in packs:
+        named = False
+
+        def waiting(seconds: float, pack: Pack = pack) -> None:
+            nonlocal named
+            if seconds > schedule.NOTICE and not named:
+                say(still_running(pack, seconds))
+                named = True
+
+        yield pack, own_worker().run(pack.jobs, means, waiting=waiting)
+
+
+def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None) -> Results:
+    """Run packs by Ray Tune: a trial of it is a pack.
+
+    Args:
+        packs: in the order in which they are started.
+        request: its means are used.
+        say: given a line that names a pack which runs for long.
+
+    Raises:
+        ClserError: Ray does not start, or it died.
+    """
+    numbered = schedule.Numbered()
+    sent = [numbered.sent(pack.jobs) for pack in packs]
+    task = schedule.task(request, len(packs), problems=numbered.problems, packs=sent)
+    with schedule.ray_tune(task) as ray:
+        for what, number, content in ray.messages(
+            lambda number, seconds: say(still_running(packs[number], seconds))
+        ):
+            if what == "failed":
+                yield packs[number], failures(packs[number].jobs, content)
+            else:
+                uar = yield packs[number], content[0]
+                ray.reply(math.nan if uar is None else uar)
+
+
+def still_running(pack: Pack, seconds: float) -> str:
+    """A line that names a pack which runs for long."""
+    count = len(pack.jobs)
+    trials = "1 trial" if count == 1 else f"{count} trials"
+    return (
+        f"{pack.jobs[0].method}: {trials} in one pack have been running for {seconds / 60:.0f} "
+        "min (--patience bounds the time of a trial)"
+    )
+
+
+def scored(
+    pack: Pack, outcomes: Sequence[Outcome], by_id: dict[str, tuple[Plan, Trial]]
+) -> list[Record]:
+    """The records of a pack's trials.
+
+    Args:
+        pack: what was run.
+        outcomes: of its jobs.
+        by_id: plan of each trial, by its id.
+    """
+    folds: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        folds.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
+    records = []
+    for name, parts in folds.items():
+        owner, trial = by_id[name]
+        records.append(score(trial, parts, owner.keys(trial), pack=pack.name))
+    return records
+
+
+def mean_uar(records: Sequence[Record]) -> float:
+    """Mean UAR of the records that have one, percent; NaN where none has."""
+    values = [record.metrics.uar for record in records if record.metrics is not None]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _asked(
+    request: Request,
+    criterion: selection.Objective | None,
+    corruption: Corruption | None,
+    *,
+    progress: Progress,
+    say: Say = lambda _: None,
+) -> _Asked:
+    prepared = prepare(
+        request, request.condition, corruption=corruption, progress=progress, say=say
+    )
+    made = plan(prepared)
+    if selection.several(made.condition.selection):
+        names = {info.name for info in made.methods}
+        say(
+            f"selection {made.condition.selection}: {len(made.trials)} trials of "
+            f"{len(made.methods)} configurations of {len(names)} methods"
+        )
+    if criterion is None or criterion.requires != "source":
+        return _Asked(plan=made, held_out=None)
+    rules = request.condition.replace(setting="held-out")
+    held_out = prepare(request, rules, corruption=corruption, progress=progress)
+    return _Asked(plan=made, held_out=plan(held_out))
+
+
+def _complete(
+    plans: Sequence[Plan], store: Store, *, progress: Progress, say: Say
+) -> tuple[int, bool]:
+    """Run what is not stored; how many trials were, and whether it was interrupted."""
+    ids = {trial.id for each in plans for trial in each.trials}
+    missing = len(store.unfinished(list(ids), attempts=ATTEMPTS))
+    for each in plans:
+        _remember(each, each.trials, store, candidates=True)
+        store.put_skipped(each.prepared.skipped)
+    if missing:
+        progress.start(f"trials of suite {plans[0].condition.suite}", missing)
+        try:
+            for records in finish(plans, store, say=say):
+                progress.advance(len(records))
+        except KeyboardInterrupt:
+            return len(ids) - missing, True
+        finally:
+            progress.stop()
+    return len(ids) - missing, False
+
+
+def _choose(asked: _Asked, criterion: selection.Objective | None, store: Store) -> None:
+    """Store which configurations are taken, where the rules ask for a choice."""
+    made = asked.plan
+    if made.condition.selection == selection.OTHER_PAIRS:
+        uars = store.uars([trial.id for trial in made.trials])
+        _remember(made, selection.choose_by_other_pairs(made.trials, made.numbers, uars), store)
+    elif criterion is not None:
+        read = asked.held_out or made
+        taken = selection.choose_by_objective(
+            criterion,
+            made.trials,
+            {**made.numbers, **read.numbers},
+            store=store,
+            folds=read.prepared.folds,
+            held_out=() if asked.held_out is None else read.trials,
+        )
+        _remember(made, taken, store)
+
+
+def _remember(
+    made: Plan, trials: Sequence[Trial], store: Store, *, candidates: bool = False
+) -> None:
+    """Store what is asked for, so that tables know their missing cells and `resume` the request."""
+    several = candidates and selection.several(made.condition.selection)
+    store.plan(
+        made.request.json,
+        trials,
+        pairs=made.prepared.table,
+        methods=made.notes(trials),
+        candidates=made.numbers if several else None,
+    )
+
+
+def _solved(owner: Plan, trial: Trial) -> Record:
+    """The record of a routine's trial; here, where the answers are."""
+    folds = owner.prepared.folds(trial)
+    try:
+        outcomes = ROUTINES[trial.method].solve(folds)
+    except Exception:  # noqa: BLE001
+        # As for a method: it is that trial's failure, stored with its traceback.
+        outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
+    return score(trial, outcomes, owner.keys(trial))
+
+
+def _summary(plans: Sequence[Plan], store: Store, found: int, *, interrupted: bool) -> Summary:
+    """How the plans of all conditions ended, that of clean speech first."""
+    ids = [trial.id for each in plans for trial in each.trials]
+    states = list(store.stored(ids).values())
+    return Summary(
+        results=plans[0].request.results,
+        condition=plans[0].condition,
+        planned=len(ids),
+        found=found,
+        ok=states.count("ok"),
+        failed=states.count("failed"),
+        not_applicable=states.count("not_applicable"),
+        interrupted=interrupted,
+    )
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup: to survive a terminal
+    numbers = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,216 @@
+"""What planning must know of methods, read by a worker process and remembered in the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clser_bench import registry
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.files import cache_folder
+from clser_bench.hashing import digest
+from clser_bench.problem import Value
+from clser_bench.protocol import Condition
+from clser_bench.run.request import Request, Settings
+from clser_bench.run.selection import ALL_CONFIGURATIONS, several
+from clser_bench.run.worker import own_worker
+from clser_bench.scoring.routines import ROUTINES
+
+Values = tuple[tuple[str, Value], ...]
+"""Hyper-parameters, sorted by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodInfo:
+    """A method with its hyper-parameters filled in: what planning must know without importing it.
+
+    Attributes:
+        name: registered name.
+        version: of the method.
+        parameters: all of them, sorted by name.
+        kind: `fitted`, `trained` or, where the answers are given, `routine`.
+        deterministic: whether the same labelled rows always give the same scores.
+        engine_version: of the engine; 0 for what does not use it.
+        packable: whether trials train together.
+        assumes_prior: about the target's class shares.
+        role: of its row in a table.
+        note: printed under tables.
+        title: display name; empty where that is the name.
+        uses: data that it looks at.
+        configurations: what a selection can set instead of the values here; empty for what is not
+            ranked.
+        ranges: of the hyper-parameters, as `hyperparameters.Range` has them.
+        grid: values that a selection tries, by hyper-parameter.
+        spaces: what `sweep --space NAME` varies, each hyper-parameter with a text.
+    """
+
+    name: str
+    version: int
+    parameters: Values = ()
+    kind: str = "routine"
+    deterministic: bool = True
+    engine_version: int = 0
+    packable: bool = False
+    assumes_prior: str = "none"
+    role: str = "oracle"
+    note: str = ""
+    title: str = ""
+    uses: tuple[str, ...] = ()
+    configurations: tuple[Values, ...] = ()
+    ranges: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    grid: Mapping[str, Sequence[Value]] = dataclasses.field(default_factory=dict)
+    spaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+
+def expand(words: Iterable[str]) -> tuple[str, ...]:
+    """Names of methods and routines from what users write, each once, in order.
+
+    Args:
+        words: as `registry.expand` takes them; `all` ends with the routines.
+
+    Raises:
+        SpecError: a name is unknown, or a method has no ablations.
+    """
+    names: dict[str, None] = {}
+    for word in words:
+        if word in ROUTINES:
+            names[word] = None
+            continue
+        if word != "all" and ":" not in word:
+            check_method(word)
+        names.update(dict.fromkeys(registry.expand([word])))
+        if word == "all":
+            names.update(dict.fromkeys(ROUTINES))
+    return tuple(names)
+
+
+def check_method(name: str) -> None:
+    """Refuse a name that is neither a method nor a routine.
+
+    Raises:
+        SpecError: naming what there is.
+    """
+    known = (*registry.entries(), *ROUTINES)
+    if name not in known:
+        raise SpecError(f"method '{name}' is unknown{did_you_mean(name, known)}")
+
+
+def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[MethodInfo, ...]:
+    """What methods declare, from the cache where no code has changed since.
+
+    Methods are imported by a worker process, never by this one, which will hold the answers; and a
+    finished run imports no torch.
+
+    Args:
+        asked: names of methods and routines, with the hyper-parameters that are set.
+
+    Raises:
+        SpecError: unknown method or hyper-parameter, or a value out of its range.
+    """
+    code = {registry.entry(name).file.parent for name, _ in asked if name not in ROUTINES}
+    hashes = {folder: _code(folder) for folder in code}
+    found: dict[int, MethodInfo] = {}
+    places: dict[int, Path] = {}
+    for number, (name, settings) in enumerate(asked):
+        if name in ROUTINES:
+            found[number] = _routine(name, settings)
+            continue
+        written = {key: repr(value) for key, value in settings.items()}
+        key = digest([name, hashes[registry.entry(name).file.parent], written])
+        places[number] = cache_folder() / "methods" / f"{key}.json"
+        try:
+            found[number] = _info(json.loads(places[number].read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+    missing = [number for number in range(len(asked)) if number not in found]
+    if missing:
+        answers = own_worker().describe([asked[number] for number in missing])
+        for number, values in zip(missing, answers, strict=True):
+            found[number] = _info(values)
+            _remember(places[number], values)
+    return tuple(found[number] for number in range(len(asked)))
+
+
+def _remember(place: Path, values: Mapping[str, Any]) -> None:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_suffix(f".{digest(str(values))[:8]}")
+        partial.write_text(json.dumps(values), encoding="utf-8")
+        partial.replace(place)
+    except OSError:
+        return  # a cache that cannot be written costs the next run a second, nothing else
+
+
+def _routine(name: str, settings: Mapping[str, Value]) -> MethodInfo:
+    if settings:
+        raise SpecError(f"'{name}' has no hyper-parameter '{next(iter(settings))}'")
+    routine = ROUTINES[name]
+    return MethodInfo(name=name, version=routine.version, note=routine.note)
+
+
+def _info(values: Mapping[str, Any]) -> MethodInfo:
+    pairs = {
+        "parameters": _pairs(values["parameters"]),
+        "configurations": tuple(map(_pairs, values["configurations"])),
+        "uses": tuple(values["uses"]),
+    }
+    return MethodInfo(**{**values, **pairs})
+
+
+def _pairs(items: Iterable[tuple[str, Value]]) -> Values:
+    return tuple((name, value) for name, value in items)
+
+
+def _code(folder: Path) -> str:
+    """Hash of all code that a method of this folder may take its fields from."""
+    package = Path(__file__).parents[1]
+    folders = (package / "train", package / "nn", package / "shallow", folder)
+    files = [file for place in folders for file in sorted(place.glob("*.py"))]
+    state = hashlib.sha256()
+    own = (Path(__file__).with_name("worker.py"), Path(__file__))
+    single = (*own, package / "hyperparameters.py", package / "registry.py", package / "plugin.py")
+    for file in (*files, *single):
+        state.update(hashlib.sha256(file.read_bytes()).digest())
+    return state.hexdigest()
+
+
+def methods_of(request: Request, condition: Condition) -> list[tuple[int, MethodInfo]]:
+    """The methods of a request, each with the number of its configuration, 0 for the default.
+
+    Raises:
+        SpecError: a method or a hyper-parameter is unknown, or set for what does not run.
+    """
+    names, settings = expand(request.methods), request.settings
+    for name in settings:
+        if name not in names:
+            raise SpecError(
+                f"hyper-parameters are set for '{name}', which is not among the methods of this "
+                f"run{did_you_mean(name, names)}"
+            )
+    defaults = read_methods([(name, settings.get(name, {})) for name in names])
+    if not several(condition.selection):
+        return [(0, info) for info in defaults]
+    if condition.selection == ALL_CONFIGURATIONS:
+        defaults = tuple(info for info in defaults if info.configurations)
+    return list(_configurations(defaults, settings))
+
+
+def _configurations(
+    defaults: Sequence[MethodInfo], settings: Settings
+) -> Iterator[tuple[int, MethodInfo]]:
+    """All configurations of methods; what the user set holds for each."""
+    asked = [
+        (info.name, {**settings.get(info.name, {}), **dict(values)})
+        for info in defaults
+        for values in info.configurations
+    ]
+    others = iter(read_methods(asked))
+    for info in defaults:
+        yield 0, info
+        for number in range(1, len(info.configurations) + 1):
+            yield number, next(others)

@@ -1,0 +1,318 @@
+"""What a run needs before any method is named: corpora, features, normalised tables, problems."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clser_bench.corpora.assemble import shared_recordings
+from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.locate import load_corpora
+from clser_bench.corpora.model import Corpus
+from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
+from clser_bench.features.cache import concatenated
+from clser_bench.features.extract import feature_table
+from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
+from clser_bench.features.normalise import normalised
+from clser_bench.features.reading import corrupted_corpus
+from clser_bench.features.sets import FeatureSet, feature_set
+from clser_bench.files import cache_folder
+from clser_bench.hashing import digest
+from clser_bench.problem import Rows, SkippedFile, Table, Trial
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Condition, Pair, Shots, classes_of
+from clser_bench.run.choice import Choice, Say, choose
+from clser_bench.run.request import Request
+from clser_bench.run.selection import OTHER_PAIRS, check_other_pairs
+from clser_bench.splits import Fold, build
+
+Folds = Callable[[Trial], tuple[Fold, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairFacts:
+    """What the trials of one pair share.
+
+    Attributes:
+        pair: the pair.
+        classes: its emotions.
+        source_key: of the source's table and labels.
+        target_key: of the target's.
+        synthetic: whether a corpus is synthetic.
+    """
+
+    pair: Pair
+    classes: tuple[str, ...]
+    source_key: str
+    target_key: str
+    synthetic: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prepared:
+    """Corpora with features under some rules.
+
+    Attributes:
+        request: what was asked for.
+        condition: the rules with nothing left open but the number of shots.
+        table: all ordered pairs of the suite.
+        corpora: by code.
+        facts: what the trials of each pair share.
+        folds: problems and answers of a trial, built when asked for.
+        skipped: files left out by `--skip-bad`.
+    """
+
+    request: Request
+    condition: Condition
+    table: tuple[Pair, ...]
+    corpora: Mapping[str, Corpus]
+    facts: tuple[PairFacts, ...]
+    folds: Folds
+    skipped: tuple[SkippedFile, ...]
+
+
+def prepare(
+    request: Request,
+    condition: Condition,
+    *,
+    corruption: Corruption | None = None,
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
+) -> Prepared:
+    """Read corpora and extract features; both come from the cache where they are in it.
+
+    Args:
+        request: what was asked for.
+        condition: the rules; its suite, features and alignment as the user wrote them.
+        corruption: of the target, adaptation data and scored data alike; None for none. The source
+            stays clean.
+        progress: notified of reading and extraction.
+        say: given what was chosen, a line each.
+
+    Raises:
+        ClserError: anything that is wrong with the request or the corpora.
+    """
+    cache = cache_folder()
+    choice = choose(request, cache=cache, progress=progress, say=say)
+    if condition.selection == OTHER_PAIRS:
+        check_other_pairs(choice.suite, choice.table, asked=request.pairs)
+    specs = {code: choice.located.spec(code) for code in choice.known}
+    assigned = resolve_feature_sets(condition.features, specs)
+    corpora = _read(choice, request, cache=cache, progress=progress, say=say)
+
+    def extract(
+        which: Mapping[str, Corpus], features: Mapping[str, FeatureSet]
+    ) -> dict[str, Table]:
+        return {
+            code: feature_table(
+                corpus,
+                features[code],
+                cache=cache,
+                workers=request.workers,
+                devices=request.devices,
+                progress=progress,
+            )
+            for code, corpus in which.items()
+        }
+
+    target_speech: Mapping[str, Corpus] = corpora
+    if corruption is not None:
+        targets = dict.fromkeys(pair.target for pair in choice.pairs)
+        target_speech = {code: corrupted_corpus(corpora[code], corruption) for code in targets}
+    anchors = {}
+    if condition.alignment == "anchors" and not assigned.one:
+        anchors = dict.fromkeys(corpora, feature_set(ANCHORS))
+    raw, raw_anchors = extract(corpora, assigned.sets), {}
+    if anchors:
+        raw_anchors = extract(corpora, anchors)
+    raw_targets, raw_target_anchors = raw, raw_anchors
+    if corruption is not None:
+        raw_targets = extract(target_speech, assigned.sets)
+        raw_target_anchors = extract(target_speech, anchors) if anchors else {}
+    tables = NormalisedTables(
+        raw=raw,
+        targets=raw_targets,
+        anchors=raw_anchors,
+        target_anchors=raw_target_anchors,
+        assigned=assigned,
+        condition=condition,
+        cache=cache,
+    )
+    return Prepared(
+        request=request,
+        condition=condition.replace(
+            suite=choice.suite,
+            features=assigned.name,
+            alignment="" if assigned.one else condition.alignment,
+            corruption="" if corruption is None else corruption.name,
+        ),
+        table=choice.table,
+        corpora=corpora,
+        facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
+        folds=_folds(corpora, condition, tables),
+        skipped=tuple(item for corpus in corpora.values() for item in corpus.skipped),
+    )
+
+
+def _read(
+    choice: Choice, request: Request, *, cache: Path, progress: Progress, say: Say
+) -> dict[str, Corpus]:
+    corpora = load_corpora(
+        codes=choice.codes,
+        located=choice.located,
+        cache=cache,
+        skip_bad=request.skip_bad,
+        workers=request.workers,
+        progress=progress,
+        say=say,
+    )
+    for pair in choice.pairs:
+        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
+            say(finding.sentence)
+    return corpora
+
+
+def _facts(
+    pair: Pair, corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables
+) -> PairFacts:
+    source, target = corpora[pair.source], corpora[pair.target]
+    keys = []
+    for corpus, table in zip((source, target), tables(source, target), strict=True):
+        facts = [table.key, corpus.emotions.tolist(), corpus.speakers.tolist()]
+        if condition.setting == "inductive":
+            facts.append(corpus.genders.tolist())  # they decide the halves of the speakers
+        keys.append(digest(facts))
+    return PairFacts(
+        pair=pair,
+        classes=classes_of(source.spec, target.spec, classes=condition.classes),
+        source_key=keys[0],
+        target_key=keys[1],
+        synthetic=source.spec.synthetic or target.spec.synthetic,
+    )
+
+
+def _folds(corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables) -> Folds:
+    @functools.cache
+    def built(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
+        return build(
+            corpora[pair.source],
+            corpora[pair.target],
+            classes=classes,
+            shots=shots,
+            seed=seed,
+            condition=condition,
+            tables=tables,
+        )
+
+    return lambda trial: built(trial.pair, trial.classes, trial.shots, trial.seed)
+
+
+@dataclass(eq=False, kw_only=True)
+class NormalisedTables:
+    """Gives the tables of both sides of a pair: normalised, and in one space where they differ.
+
+    Each is made once and kept in the cache. A corrupted target is z-scored by its own, corrupted
+    statistics (or the clean source's), and its anchors come from corrupted speech as well.
+
+    Attributes:
+        raw: features before normalisation, by corpus code.
+        targets: likewise, of the corpora where they are the target of a pair.
+        anchors: tables of the set `align.ANCHORS`, where the alignment needs them.
+        target_anchors: as `anchors`, of the targets.
+        assigned: which feature set each corpus has.
+        condition: its normalisation and alignment are used; in the setting `held-out` the source's
+            rows stand below those of the target.
+        cache: the cache folder.
+    """
+
+    raw: Mapping[str, Table]
+    targets: Mapping[str, Table]
+    anchors: Mapping[str, Table]
+    target_anchors: Mapping[str, Table]
+    assigned: FeatureAssignment
+    condition: Condition
+    cache: Path
+    _single: dict[tuple[str, str, bytes], Table] = field(default_factory=dict)
+    _aligned: dict[tuple[str, str, bytes], tuple[Table, Table]] = field(default_factory=dict)
+
+    def __call__(
+        self, source: Corpus, target: Corpus, rows: Rows | None = None
+    ) -> tuple[Table, Table]:
+        """The tables of source and target.
+
+        Args:
+            source: the source.
+            target: the target.
+            rows: the target's rows whose statistics may be used; None for all.
+        """
+        first, second = self._sides(source, target, rows)
+        if self.condition.setting == "held-out":
+            return first, concatenated(second, first, cache=self.cache)
+        return first, second
+
+    def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
+        codes = source.spec.code, target.spec.code
+        sets = self.assigned.sets[codes[0]], self.assigned.sets[codes[1]]
+        own = self._normalised(self.raw, source, None)
+        how = self.condition.alignment
+        if sets[0].key == sets[1].key:
+            by = self.raw[source.spec.code]
+            return own, self._normalised(self.targets, target, rows, reference=by)
+        if how == "none" or (how == "names" and not shares_names(*sets)):
+            sides = own, self._normalised(self.targets, target, rows)
+            refuse_alike(sides, sets, how)
+            return sides
+        key = (*codes, b"" if rows is None else rows.tobytes())
+        if key not in self._aligned:
+            # Each with its own statistics: those of the source mean nothing to other columns.
+            self._aligned[key] = aligned(
+                own,
+                self._normalised(self.targets, target, rows),
+                sets=sets,
+                how=how,
+                rows=rows,
+                cache=self.cache,
+                anchors=self._anchors(source, target, rows),
+            )
+        return self._aligned[key]
+
+    def _anchors(
+        self, source: Corpus, target: Corpus, rows: Rows | None
+    ) -> tuple[Table, Table] | None:
+        if not self.anchors:
+            return None
+        by = self.anchors[source.spec.code]
+        second = self._normalised(self.target_anchors, target, rows, reference=by)
+        return self._normalised(self.anchors, source, None), second
+
+    def _normalised(
+        self,
+        tables: Mapping[str, Table],
+        corpus: Corpus,
+        rows: Rows | None,
+        *,
+        reference: Table | None = None,
+    ) -> Table:
+        """The z-scored table of a corpus.
+
+        Args:
+            tables: raw, by code.
+            corpus: which of them.
+            rows: whose statistics may be used; None for all.
+            reference: whose statistics the normalisation `source` uses; None for its own.
+        """
+        raw, how = tables[corpus.spec.code], self.condition.normalisation
+        by = (reference or raw) if how == "source" else None
+        key = (raw.key, by.key if by else "", b"" if rows is None else rows.tobytes())
+        if key not in self._single:
+            self._single[key] = normalised(
+                raw,
+                how=how,
+                speakers=corpus.speakers,
+                cache=self.cache,
+                reference=by,
+                rows=rows,
+            )
+        return self._single[key]

@@ -1,0 +1,273 @@
+"""Processes that a command starts, and messages between them.
+
+A child is a clean interpreter that runs one module, which answers on its standard output and ends
+when its input does: whichever way the command ends, its children follow. Between our own processes
+messages are pickled; outcomes of a process that runs methods are not, since unpickling executes
+code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pickle
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from clser_bench.problem import Job, Outcome
+
+_LENGTH = struct.Struct("<Q")
+_PREFIX = "clser-"
+"""Of our temporary folders; after it, the process that owns one."""
+
+_LONGEST = 40
+"""Ray puts sockets below its folder, whose whole path may have some 100 characters."""
+
+_LIMIT = 2**33
+"""Bytes of the longest message: a process that announces more is at fault."""
+
+
+class ChildProcess:
+    """A child, from the side of the process that starts it; a context manager.
+
+    Args:
+        module: what it runs, as `python -m` would.
+        environment: variables that it gets besides those of this process.
+        grace: seconds in which it may end in order.
+    """
+
+    def __init__(self, module: str, *, environment: dict[str, str], grace: float) -> None:
+        self._grace = grace
+        # -P: no module of the folder that the command runs in is taken for one of ours. A session
+        # of its own: Ctrl-C in a terminal is for the command, which ends its children.
+        self._process = subprocess.Popen(  # noqa: S603 (our own module)
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, **environment},
+            start_new_session=True,
+            bufsize=0,  # `select` does not see what lies in a buffer
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, message: object) -> None:
+        """Send a message.
+
+        Raises:
+            EOFError: the child has ended; says how.
+        """
+        try:
+            send(self._pipe("stdin"), pickle.dumps(message))
+        except OSError as error:
+            raise EOFError(self._end()) from error
+
+    def next(self, *, timeout: float | None = None) -> Any:
+        """The next message; None where there is none in time.
+
+        Args:
+            timeout: seconds; None to wait for as long as it takes.
+
+        Raises:
+            EOFError: the child has ended; says how.
+        """
+        stream = self._pipe("stdout")
+        if not select.select([stream], [], [], timeout)[0]:
+            return None
+        try:
+            return pickle.loads(receive(stream))  # noqa: S301 (of our own process)
+        except EOFError:
+            raise EOFError(self._end()) from None
+
+    def close(self) -> None:
+        """End the child and whatever it is running."""
+        for name in ("stdin", "stdout"):
+            with contextlib.suppress(OSError):
+                self._pipe(name).close()
+        try:
+            self._process.wait(timeout=self._grace)  # it ends when its input does
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _pipe(self, name: str) -> Any:
+        return getattr(self._process, name)
+
+    def _end(self) -> str:
+        return exit_in_words(self._process.wait())
+
+
+@contextlib.contextmanager
+def channel() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """In a child: its input, and its output freed from whatever code prints.
+
+    Yields:
+        Streams from and to the process that started it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with os.fdopen(os.dup(1), "wb") as sink:
+        os.dup2(2, 1)
+        yield sys.stdin.buffer, sink
+
+
+def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
+    """Outcomes as a line of JSON and the bytes of their arrays.
+
+    Args:
+        outcomes: any number.
+    """
+    heads, arrays = [], []
+    for outcome in outcomes:
+        head: dict[str, Any] = {}
+        for item in dataclasses.fields(outcome):
+            value = getattr(outcome, item.name)
+            if isinstance(value, np.ndarray):
+                head[item.name] = {"dtype": value.dtype.str, "shape": value.shape}
+                arrays.append(np.ascontiguousarray(value).tobytes())
+            else:
+                head[item.name] = value
+        heads.append(head)
+    return json.dumps(heads).encode() + b"\n" + b"".join(arrays)
+
+
+def unpack_outcomes(message: bytes, jobs: Sequence[Job]) -> list[Outcome]:
+    """Read what `pack_outcomes` wrote.
+
+    Args:
+        message: from a process that is not trusted.
+        jobs: whose outcomes they must be, in order.
+
+    Raises:
+        ValueError: they are not, or the message is damaged (also KeyError, TypeError).
+    """
+    text, _, data = message.partition(b"\n")
+    place, outcomes = 0, []
+    for head in json.loads(text):
+        values = {}
+        for name, value in head.items():
+            if not isinstance(value, dict):
+                values[name] = value
+                continue
+            kind, shape = np.dtype(value["dtype"]), tuple(map(int, value["shape"]))
+            if kind.kind not in "fiu" or min(shape, default=0) < 0:
+                raise ValueError(f"{name} is an array of {kind}")
+            size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+            piece = data[place : place + size]
+            values[name] = np.frombuffer(piece, kind).reshape(shape).copy()
+            place += size
+        outcomes.append(Outcome(**values))
+    if [outcome.id for outcome in outcomes] != [job.id for job in jobs] or place != len(data):
+        raise ValueError("they are of other trials")
+    return outcomes
+
+
+def send(stream: BinaryIO, message: bytes) -> None:
+    """Write a message with its length."""
+    left = memoryview(_LENGTH.pack(len(message)) + message)
+    while left:
+        left = left[stream.write(left) :]
+    stream.flush()
+
+
+def receive(stream: BinaryIO | FileIO) -> bytes:
+    """Read what `send` wrote.
+
+    Raises:
+        EOFError: the stream ends before.
+        ValueError: the message is longer than any outcome is.
+    """
+    (size,) = _LENGTH.unpack(_read(stream, _LENGTH.size))
+    if size > _LIMIT:
+        raise ValueError(f"a message of {size} bytes")
+    return _read(stream, size)
+
+
+def _read(stream: BinaryIO | FileIO, size: int) -> bytes:
+    parts = []
+    while size:
+        part = stream.read(min(size, 2**20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def exit_in_words(code: int) -> str:
+    """How a process ended, in words.
+
+    Args:
+        code: its exit code, negative where a signal ended it.
+    """
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[str]:
+    """A temporary folder that only this user may read, removed with the processes that use it.
+
+    What earlier commands left because they were killed is removed first.
+    """
+    base = tempfile.gettempdir()
+    place = base if len(base) <= _LONGEST else "/tmp"  # noqa: S108 (a private folder is made in it)
+    remove_leftovers(Path(place))
+    made = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place)
+    try:
+        yield made
+    finally:
+        _end_processes(Path(made))
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def remove_leftovers(place: Path) -> None:
+    """Remove folders of commands that were killed, and end what runs in them.
+
+    Args:
+        place: where temporary folders are.
+    """
+    for found in place.glob(f"{_PREFIX}*-*"):
+        owner = found.name.removeprefix(_PREFIX).partition("-")[0]
+        mine = found.stat().st_uid == os.getuid() if found.exists() else False
+        if mine and owner.isdecimal() and not _is_alive(int(owner)):
+            _end_processes(found)
+            shutil.rmtree(found, ignore_errors=True)
+
+
+def _is_alive(owner: int) -> bool:
+    """Whether a process is there and is one of ours: numbers are used again."""
+    try:
+        return b"clser_bench" in Path(f"/proc/{owner}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _end_processes(place: Path) -> None:
+    """End processes whose command line names a folder: Ray's, which outlive a killed driver."""
+    needle = f"{place}{os.sep}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            if int(entry.name) != os.getpid() and needle in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)

@@ -1,0 +1,473 @@
+"""A sweep from request to result: configurations of a method, compared by an objective.
+
+By Ray Tune a trial is one configuration, and a step trains its next block of draws over all pairs;
+in this process (`--scheduler local`) configurations follow each other, under the same samplers and
+the same rule of early stopping, Optuna's own. Which configurations stop early may depend on timing;
+a configuration's trials never do, and what is stored is not run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.hyperparameters import Range
+from clser_bench.problem import Outcome, Trial, Value
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Condition, Pair
+from clser_bench.run import schedule
+from clser_bench.run.choice import Say
+from clser_bench.run.execute import ATTEMPTS, in_turn, scored, terminable
+from clser_bench.run.methods import read_methods
+from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of
+from clser_bench.run.prepare import Prepared, prepare
+from clser_bench.run.request import Request
+from clser_bench.run.samplers import TRIES, distributions, grid, rounded, sampler
+from clser_bench.run.selection import (
+    ALL_CONFIGURATIONS,
+    DEV,
+    ORACLE,
+    Cells,
+    Objective,
+    cells,
+    objective,
+)
+from clser_bench.store.sqlite import Store
+from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult
+
+SEARCHES = ("sobol", "random", "grid", "tpe")
+POPULATION = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRequest:
+    """What a sweep was asked for.
+
+    Attributes:
+        request: suite, corpora, rules, draws and means; it names one method and one number of
+            shots.
+        space: what is varied.
+        objective: one of `selection.OBJECTIVES`.
+        search: one of `SEARCHES`.
+        samples: configurations besides the default; the most of a grid.
+        population: configurations that run before `tpe` looks at them.
+        halving: one in so many goes on to more draws; 0 for no early stopping.
+        seed: of the sampler.
+        command: what makes the sweep again.
+    """
+
+    request: Request
+    space: SearchSpace
+    objective: str
+    search: str = SEARCHES[0]
+    samples: int = 64
+    population: int = POPULATION
+    halving: int = 0
+    seed: int = 0
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        for what, names in (
+            ("method", self.request.methods),
+            ("number of shots", self.request.shots),
+        ):
+            if len(names) != 1:
+                raise SpecError(f"a sweep is of one {what}, got {', '.join(map(str, names))}")
+        if self.search not in SEARCHES:
+            known = did_you_mean(self.search, SEARCHES)
+            raise SpecError(f"search '{self.search}' is unknown{known}")
+        for what, value in (("samples", self.samples), ("population", self.population)):
+            if value < 1:
+                raise SpecError(f"{what} {value}: a positive number is needed")
+        if self.halving == 1 or self.halving < 0:
+            raise SpecError(f"halving {self.halving}: one in 2 or more goes on; 0 for none")
+        objective(self.objective).refuse_few(self.request.shots[0])
+        if self.search == "grid":
+            grid(self.space.dimensions, samples=self.samples)
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return self.request.methods[0]
+
+
+def declared(method: str) -> Declared:
+    """What a method declares of its hyper-parameters, without importing it here.
+
+    Args:
+        method: registered name.
+
+    Raises:
+        SpecError: it is unknown.
+    """
+    (info,) = read_methods([(method, {})])
+    ranges = {name: Range(**_as_tuples(values)) for name, values in info.ranges.items()}
+    return Declared(
+        method=method,
+        defaults={name: dict(info.parameters)[name] for name in ranges},
+        ranges=ranges,
+        grid=info.grid,
+        spaces=info.spaces,
+    )
+
+
+def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def sweep(
+    request: SweepRequest, *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> SweepResult:
+    """Run what is not stored of a sweep, and find its best configuration.
+
+    Args:
+        request: the request.
+        progress: notified of reading, extraction and trials.
+        say: given lines for the user.
+
+    Raises:
+        ClserError: anything that is wrong with the request, before any trial runs.
+        KeyboardInterrupt: interrupted; the same call goes on.
+    """
+    chosen = objective(request.objective)
+    asked, rules = _rules(request, chosen)
+    with terminable():
+        prepared = prepare(asked, rules, progress=progress, say=say)
+        with Store(asked.results) as store:
+            run = _Sweep(request=request, chosen=chosen, prepared=prepared, store=store)
+            progress.start(f"configurations of {request.method}", request.samples + 1)
+            try:
+                for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(say):
+                    progress.advance()
+            finally:
+                progress.stop()
+            return run.result()
+
+
+def rungs(draws: int, halving: int) -> tuple[int, ...]:
+    """Draws after which a configuration may stop: from draws / halving^j up to all of them.
+
+    Args:
+        draws: of a configuration that is run to the end.
+        halving: one in so many goes on; 0 for a single rung.
+    """
+    if not halving:
+        return (draws,)
+    found = [draws]
+    while found[-1] > 1:
+        found.append(math.ceil(found[-1] / halving))
+    return tuple(sorted(set(found)))
+
+
+class _Step(NamedTuple):
+    """The next draws of a configuration.
+
+    Attributes:
+        draws: how many are run by then.
+        packs: what is not stored of them.
+    """
+
+    draws: int
+    packs: tuple[Pack, ...]
+
+
+@dataclass(eq=False, kw_only=True)
+class _Sweep:
+    """The configurations of a sweep so far."""
+
+    request: SweepRequest
+    chosen: Objective
+    prepared: Prepared
+    store: Store
+    values: list[tuple[Value, ...]] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+    objectives: list[list[float]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        fixed = dict(self.request.space.fixed)
+        (self._default,) = read_methods([(self.request.method, fixed)])
+        self._pairs = [fact.pair for fact in self.prepared.facts]
+        self._all_draws = self.prepared.request.seeds
+        self._agreed: dict[tuple[Pair, int], np.ndarray] = {}
+        self._counted: set[str] = set()
+
+    @property
+    def _search(self) -> schedule.Search:
+        request = self.request
+        return schedule.Search(
+            dimensions=request.space.dimensions,
+            sampler=request.search,
+            samples=request.samples,
+            together=request.population,
+            halving=request.halving,
+            rungs=rungs(self._all_draws, request.halving),
+            seed=request.seed,
+        )
+
+    def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
+        """Take up a configuration.
+
+        Args:
+            proposed: hyper-parameters; None for the default configuration.
+
+        Returns:
+            Its number and what is to run; None where it was there before.
+        """
+        dimensions = self.request.space.dimensions
+        parameters = dict(self._default.parameters)
+        if proposed is None:
+            values = tuple(parameters[item.name] for item in dimensions)
+        else:
+            values = rounded(dimensions, proposed)
+        if values in self.values:
+            return None
+        number = len(self.values)
+        parameters |= dict(zip((item.name for item in dimensions), values, strict=True))
+        info = dataclasses.replace(self._default, parameters=tuple(sorted(parameters.items())))
+        made = plan_of(self.prepared, self.prepared.condition, [(number, info)])
+        self.values.append(values)
+        self.plans.append(made)
+        self.objectives.append([])
+        self.missing.append("")
+        return number, self._steps(made)
+
+    def _steps(self, made: Plan) -> list[_Step]:
+        """The blocks of draws of a configuration, with what is not stored of each."""
+        draws = 1 + max(trial.seed for trial in made.trials)
+        halving = self.request.halving
+        marks = rungs(draws, halving) if halving else (*range(FIVE, draws, FIVE), draws)
+        ids = [trial.id for trial in made.trials]
+        unfinished = set(self.store.unfinished(ids, attempts=ATTEMPTS))
+        states = self.store.stored(list(unfinished))
+        failed = {trial for trial, status in states.items() if status == "failed"}
+        steps, before = [], 0
+        for mark in marks:
+            block = {t.id for t in made.trials if before <= t.seed < mark} & unfinished
+            packs = made.packs(open_ids=block, failed_ids=failed) if block else []
+            steps.append(_Step(mark, longest_first(packs)))
+            before = mark
+        return steps
+
+    def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
+        """Store what came of a step.
+
+        Args:
+            number: of the configuration.
+            step: that was run.
+            outcomes: of each of its packs.
+
+        Returns:
+            The mean objective over all its draws so far; NaN where a result is missing.
+        """
+        made = self.plans[number]
+        by_id = {trial.id: (made, trial) for trial in made.trials}
+        for pack, parts in zip(step.packs, outcomes, strict=True):
+            self.store.put(scored(pack, parts, by_id))
+        trials = [trial for trial in made.trials if trial.seed < step.draws]
+        if self.chosen.requires == "candidates":
+            values = self._agreement_so_far(trials)
+        else:
+            (values,) = self._cells([trials])
+        self._take(number, values, step.draws)
+        found = self.objectives[number]
+        return float(np.mean(found)) if len(found) == step.draws else math.nan
+
+    def _cells(self, configurations: Sequence[Sequence[Trial]]) -> list[Cells]:
+        return cells(self.chosen, configurations, store=self.store, folds=self.prepared.folds)
+
+    def _agreement_so_far(self, trials: Sequence[Trial]) -> Cells:
+        """Agreement with the configurations that have reported: to decide by, not to publish."""
+        from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn: a second)
+
+        by_id = {trial.id: trial for trial in trials}
+        values: Cells = {}
+        for record in self.store.records(list(by_id), status="ok"):
+            trial = by_id[record.trial.id]
+            place = trial.pair, trial.seed
+            p = criteria.probabilities(record.scores)
+            both = p + self._agreed.get(place, 0.0)
+            if trial.id not in self._counted:
+                self._counted.add(trial.id)
+                self._agreed[place] = both
+            mean = self._agreed[place] / self._agreed[place].sum(axis=1, keepdims=True)
+            values[place] = float(criteria.ensemble_agreement(np.stack([p, mean]))[0])
+        return values
+
+    def _take(self, number: int, values: Cells, draws: int) -> None:
+        """Set the objective of a configuration draw by draw, up to the first missing result."""
+        self.objectives[number], self.missing[number] = [], ""
+        for seed in range(draws):
+            for pair in self._pairs:
+                if (pair, seed) not in values:
+                    self.missing[number] = self._reason(number, pair, seed)
+                    return
+            mean = float(np.mean([values[pair, seed] for pair in self._pairs]))
+            self.objectives[number].append(mean)
+
+    def _reason(self, number: int, pair: Pair, seed: int) -> str:
+        """Why there is no result at a place."""
+        ids = [t.id for t in self.plans[number].trials if (t.pair, t.seed) == (pair, seed)]
+        for record in self.store.records(ids):
+            reason = record.reason.strip().splitlines()
+            return f"{pair}, draw {seed}: {reason[-1] if reason else record.status}"
+        return f"{pair}, draw {seed}: not run"
+
+    def in_turn(self, say: Say) -> Iterator[int]:
+        """Run configurations one after the other; the number of each that is finished."""
+        search, request = self._search, self.prepared.request
+        pruner: Any = optuna.pruners.NopPruner()
+        if search.halving:
+            pruner = optuna.pruners.SuccessiveHalvingPruner(
+                min_resource=search.rungs[0], reduction_factor=search.halving
+            )
+        study = optuna.create_study(direction="maximize", sampler=sampler(search), pruner=pruner)
+        space, tries, finished = distributions(search.dimensions), 0, 0
+        trial: Any = None  # the default configuration is not the sampler's
+        while finished <= search.samples and tries < TRIES:
+            found = self.configure(None if not finished else trial.params)
+            if found is None:
+                tries += 1
+                _tell(study, trial, math.nan)
+            else:
+                number, steps = found
+                value, tries = math.nan, 0
+                for step in steps:
+                    runs = in_turn(step.packs, request.means, say=say)
+                    value = self.report(number, step, [outcomes for _, outcomes in runs])
+                    if math.isnan(value) or (trial and _stops(trial, value, step.draws)):
+                        break
+                if trial:
+                    _tell(study, trial, value)
+                finished += 1
+                yield number
+            trial = study.ask(space)
+
+    def by_ray(self, say: Say) -> Iterator[int]:
+        """Run configurations by Ray Tune; the number of each that is finished or stopped."""
+        first = self.configure(None)
+        numbered = schedule.Numbered()
+        for trial in self.plans[0].trials:  # the problems of every configuration
+            numbered.sent(self.plans[0].jobs(trial))
+        task = schedule.task(
+            self.prepared.request,
+            self.request.samples + 1,
+            problems=numbered.problems,
+            search=self._search,
+        )
+        steps: dict[int, list[_Step]] = {}
+
+        def slow(number: int, seconds: float) -> None:
+            say(
+                f"{self.request.method}: configuration {number} has been running for "
+                f"{seconds / 60:.0f} min (--patience bounds the time of a trial)"
+            )
+
+        with schedule.ray_tune(task) as ray:
+            for what, number, content in ray.messages(slow):
+                if what == "configure":
+                    found = first if content is None else self.configure(content)
+                    if found is None:
+                        ray.reply(None)
+                        continue
+                    steps[found[0]] = list(found[1])
+                    blocks = [
+                        schedule.Block(
+                            step.draws, tuple(numbered.sent(pack.jobs) for pack in step.packs)
+                        )
+                        for step in found[1]
+                    ]
+                    ray.reply((found[0], blocks))
+                elif what == "outcomes":
+                    step = steps[number].pop(0)
+                    score = self.report(number, step, content)
+                    ray.reply(score)
+                    if not steps[number] or math.isnan(score):
+                        yield number
+                else:
+                    self.missing[number] = content.strip().splitlines()[-1]
+                    ray.reply(None)
+                    yield number
+
+    def result(self) -> SweepResult:
+        """The sweep as it is reported."""
+        draws = max(map(len, self.objectives))
+        whole = [n for n, values in enumerate(self.objectives) if len(values) == draws > 0]
+        if self.chosen.requires == "candidates" and whole:
+            # so far each was compared with those before it; at the end all are one ensemble
+            trials = [self.plans[number].trials for number in whole]
+            for number, values in zip(whole, self._cells(trials), strict=True):
+                self._take(number, values, draws)
+        if not whole:
+            raise SpecError(
+                f"no configuration of {self.request.method} has a result on every pair: "
+                f"{self.missing[0] or 'see `clser-bench status`'}"
+            )
+        best = max(whole, key=lambda n: (float(np.mean(self.objectives[n])), -n))
+        rules, labels = self.prepared.condition, self.chosen.requires == "labels"
+        return SweepResult(
+            method=self.request.method,
+            dimensions=self.request.space.dimensions,
+            objective=self.chosen.name,
+            unit=self.chosen.unit,
+            oracle=self.chosen.name == ORACLE,
+            suite=rules.suite,
+            pairs=len(self._pairs),
+            features=rules.features_label,
+            normalisation=rules.normalisation,
+            shots=str(self.prepared.request.shots[0]),
+            seeds=draws,
+            search=self.request.search,
+            halving=self.request.halving,
+            configurations=tuple(
+                Configuration(
+                    number=number,
+                    values=self.values[number],
+                    draws=tuple(values),
+                    uars=tuple(values) if labels else (),
+                    reason=self.missing[number],
+                )
+                for number, values in enumerate(self.objectives)
+            ),
+            best=best,
+            command=self.request.command,
+            synthetic=any(fact.synthetic for fact in self.prepared.facts),
+        )
+
+
+def _stops(trial: Any, value: float, draws: int) -> bool:
+    """Whether early stopping gives a configuration up."""
+    trial.report(value, draws)
+    return bool(trial.should_prune())
+
+
+def _tell(study: Any, trial: Any, value: float) -> None:
+    """Let a sampler know an objective; NaN for none."""
+    failed = optuna.trial.TrialState.FAIL
+    with contextlib.suppress(RuntimeError):  # of the grid that is exhausted
+        study.tell(
+            trial, None if math.isnan(value) else value, state=failed if math.isnan(value) else None
+        )
+
+
+def _rules(request: SweepRequest, chosen: Objective) -> tuple[Request, Condition]:
+    """The request and the rules that the objective asks for."""
+    asked = request.request
+    if chosen.name == DEV:
+        if asked.condition.suite not in ("", DEV):
+            raise SpecError(
+                f"objective '{DEV}' is the UAR on the suite {DEV}, got --suite "
+                f"{asked.condition.suite}; leave it out, or take --objective {ORACLE} to look at "
+                "that suite's own labels"
+            )
+        asked = asked.replace(condition=asked.condition.replace(suite=DEV))
+    setting = "held-out" if chosen.requires == "source" else asked.condition.setting
+    return asked, asked.condition.replace(setting=setting, selection=ALL_CONFIGURATIONS)

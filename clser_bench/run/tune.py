@@ -1,0 +1,523 @@
+"""Ray Tune, in a process of its own; the only module that imports ray.
+
+    python -m clser_bench.run.tune        (started by `schedule.ray_tune`, never by hand)
+
+In a run a trial of Tune is a pack; in a sweep it is one configuration, and a step trains its next
+block of draws. The searcher asks the driver what a configuration is to run, which leaves out what
+is stored; a scheduler asks it for the score of a step before it decides. Ray only schedules: Tune's
+checkpoints and logs are off. On a cluster a pack whose node dies runs again elsewhere; the same
+pack gives the same bytes. Measured on two cores: 7 s from the import to the first result, then
+0.01 s an empty pack, and 1.4 s to shut down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import math
+import os
+import pickle
+import select
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.error import TuneError
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import ConcurrencyLimiter, Searcher
+from ray.tune.search.optuna import OptunaSearch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from clser_bench.problem import Job, Problem, Table
+from clser_bench.run.process import channel, receive, send
+from clser_bench.run.samplers import TRIES, distributions, sampler
+from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
+from clser_bench.run.worker import ONE_THREAD, Means, Worker
+
+METRIC = "uar"
+"""The score that the driver gives; of a sweep, the mean objective over draws and pairs."""
+
+DRAWS = "draws"
+
+_RETRIES = 3
+"""How often a pack begins again when its node or its actor dies: no fault of a method."""
+
+_STORE_BYTES = 256 * 2**20
+"""For problems and predictions on their way; what does not fit goes to the temporary folder."""
+
+_EMPTY = Table("", np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
+
+
+def main() -> None:
+    """Run what the driver asks for."""
+    with channel() as (source, sink):
+        environment, task = pickle.loads(receive(source))  # noqa: S301 (of our own process)
+        os.environ["CLSER_METHODS"] = environment
+        driver = _Driver(source, sink)
+        driver.watch()
+        warnings.simplefilter("ignore")
+        try:
+            with session(task) as slots:
+                _fit(task, driver, slots)
+        except _RefusedError as error:
+            driver.say("refused", error.theirs, str(error))
+        else:
+            driver.say("end")
+
+
+class _RefusedError(Exception):
+    """Ray cannot do what was asked.
+
+    Args:
+        message: in words.
+        theirs: whether the request is wrong, and not Ray.
+    """
+
+    def __init__(self, message: str, *, theirs: bool) -> None:
+        super().__init__(message)
+        self.theirs = theirs
+
+
+class _Driver:
+    """The process that asked, which holds the answers."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+        self._source, self._sink = source, sink
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Tuner writes a copy of itself to disk, which nobody reads."""
+        return object, ()
+
+    def say(self, what: str, number: int | None = None, content: object = None) -> None:
+        """Tell something that needs no answer."""
+        send(self._sink, pickle.dumps((what, number, content)))
+
+    def ask(self, what: str, number: int | None, content: object) -> Any:
+        """Tell something and wait for the answer."""
+        self.say(what, number, content)
+        return pickle.loads(receive(self._source))  # noqa: S301 (of our own process)
+
+    def watch(self) -> None:
+        """End this process in order when the driver ends, however that happens."""
+
+        def wait() -> None:
+            poll = select.poll()
+            poll.register(self._source, 0)  # only that it is closed
+            poll.poll()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()
+
+
+def _ended(*_: object) -> NoReturn:
+    raise SystemExit(1)
+
+
+# The workers.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cargo:
+    """What workers are given.
+
+    Attributes:
+        packs: jobs of each pack of a run.
+        problems: references to problems; without features where `tables` has them.
+        sides: keys of source and target table of each problem; empty where nothing is shipped.
+        tables: references to (instants, summary) by key.
+    """
+
+    packs: Sequence[tuple[Sent, ...]]
+    problems: Sequence[Any]
+    sides: Sequence[tuple[str, str]]
+    tables: Mapping[str, Any]
+
+
+def load(task: Task) -> Cargo:
+    """Put what packs need where workers find it.
+
+    On this machine, and on nodes that see the cache folder under the same path, a feature table is
+    opened where it lies. Where a node does not, all tables go through Ray's object store, which
+    keeps one copy a node and maps it into every worker.
+    """
+    tables = {side.key: side for p in task.problems for side in (p.source, p.target)}
+    if not task.address or _everywhere([table.folder for table in tables.values()]):
+        problems = [ray.put(problem) for problem in task.problems]
+        return Cargo(packs=task.packs, problems=problems, sides=(), tables={})
+    bare = [dataclasses.replace(p, source=_EMPTY, target=_EMPTY) for p in task.problems]
+    return Cargo(
+        packs=task.packs,
+        problems=[ray.put(problem) for problem in bare],
+        sides=[(p.source.key, p.target.key) for p in task.problems],
+        tables={
+            key: ray.put((np.asarray(table.instants), np.asarray(table.summary)))
+            for key, table in tables.items()
+        },
+    )
+
+
+def _everywhere(folders: Sequence[Path | None]) -> bool:
+    """Whether every node sees these folders; False where a table has none."""
+    named = [folder for folder in folders if folder is not None]
+    if len(named) < len(folders):
+        return False
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    asked = [
+        ray.remote(_sees)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        .remote(named)
+        for node in nodes
+    ]
+    return all(ray.get(asked))
+
+
+def _sees(folders: Sequence[Path]) -> bool:
+    return all((folder / "summary.npy").is_file() for folder in folders)
+
+
+class PackActor(tune.Trainable):  # type: ignore[misc]
+    """An actor that hands packs to a worker process of its own, one after another.
+
+    Methods run in forks of that process, not in this one, so none of them is connected to Ray.
+    """
+
+    def setup(
+        self,
+        config: Mapping[str, Any],
+        cargo: Cargo | None = None,
+        means: Means | None = None,
+        versions: tuple[str, int] = VERSIONS,
+    ) -> None:
+        """Take the first trial.
+
+        Args:
+            config: `pack` is its number; or `blocks` are its steps.
+            cargo: problems and packs.
+            means: what packs are run with.
+            versions: of the code that asks; a node with others would give other numbers.
+        """
+        if versions != VERSIONS:
+            node = ray.util.get_node_ip_address()
+            raise RuntimeError(
+                f"node {node} has clser-bench {VERSIONS[0]} with engine {VERSIONS[1]}, and the "
+                f"run is of {versions[0]} with engine {versions[1]}: install the same on all nodes"
+            )
+        if cargo is None:
+            raise ValueError("an actor needs packs")
+        self._cargo, self._means, self._worker = cargo, means, Worker()
+        self._problems: dict[int, Problem] = {}
+        self._tables: dict[str, Table] = {}
+        self.reset_config(config)
+
+    def reset_config(self, new_config: Mapping[str, Any]) -> bool:
+        """Take the next trial, in the same process."""
+        self._blocks: Sequence[Block] = new_config.get("blocks") or [
+            Block(1, (self._cargo.packs[new_config["pack"]],))
+        ]
+        self._next = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Run the next block: the pack of a run, the next draws of a configuration."""
+        block = self._blocks[self._next]
+        self._next += 1
+        outcomes = [self._worker.run(self._jobs(pack), self._means) for pack in block.packs]
+        return {"outcomes": outcomes, DRAWS: block.draws, "last": self._next == len(self._blocks)}
+
+    def cleanup(self) -> None:
+        """End the worker process."""
+        self._worker.close()
+
+    def _jobs(self, pack: Sequence[Sent]) -> list[Job]:
+        return [
+            Job(
+                id=sent.id,
+                method=sent.method,
+                parameters=sent.parameters,
+                problem=self._problem(sent.problem),
+                seed=sent.seed,
+            )
+            for sent in pack
+        ]
+
+    def _problem(self, number: int) -> Problem:
+        if number not in self._problems:
+            problem: Problem = ray.get(self._cargo.problems[number])
+            if self._cargo.sides:
+                source, target = map(self._table, self._cargo.sides[number])
+                problem = dataclasses.replace(problem, source=source, target=target)
+            self._problems[number] = problem
+        return self._problems[number]
+
+    def _table(self, key: str) -> Table:
+        if key not in self._tables:
+            instants, summary = ray.get(self._cargo.tables[key])
+            self._tables[key] = Table(key, instants, summary)
+        return self._tables[key]
+
+
+# The decisions.
+
+
+class _Scored:
+    """A scheduler that asks the driver for the score of a step, and decides by it."""
+
+    driver: _Driver
+    scores: dict[str, float]
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Add the score to a result, and say whether the trial goes on."""
+        number = _number(trial)
+        score = self.driver.ask("outcomes", number, result["outcomes"])
+        self.scores[trial.trial_id] = result[METRIC] = score
+        decision: str = super().on_trial_result(controller, trial, result)  # type: ignore[misc]
+        if result["last"] or math.isnan(score):
+            return str(TrialScheduler.STOP)
+        # the default configuration is what others are compared with: it runs to the end
+        return str(TrialScheduler.CONTINUE) if number == 0 else decision
+
+
+class _InOrder(_Scored, FIFOScheduler):  # type: ignore[misc]
+    """Starts trials in their order.
+
+    Tune's own FIFO hands a free actor to the oldest waiting trial even while that trial's own
+    actor is starting, which it then kills: with short packs one worker did all the work.
+    """
+
+    def choose_trial_to_run(self, *_: Any, **__: Any) -> None:
+        """Leave the choice to the controller: first come, first served."""
+
+
+class _Halving(_Scored, ASHAScheduler):  # type: ignore[misc]
+    """Asynchronous successive halving over draws."""
+
+    def choose_trial_to_run(self, *_: Any, **__: Any) -> None:
+        """As for `_InOrder`."""
+
+
+class _Reports(tune.Callback):  # type: ignore[misc]
+    """Tells the driver what begins, and puts scores into Tune's results in place of outcomes."""
+
+    def __init__(self, driver: _Driver, scores: Mapping[str, float]) -> None:
+        self._driver, self._scores = driver, scores
+
+    def on_trial_start(self, *, trial: Any, **_: Any) -> None:
+        self._driver.say("begun", _number(trial))
+
+    def on_trial_result(self, *, trial: Any, result: dict[str, Any], **_: Any) -> None:
+        # Taken out, so that Tune does not keep the scores of every utterance to the end.
+        result.pop("outcomes")
+        result[METRIC] = self._scores[trial.trial_id]
+
+
+def _number(trial: Any) -> int:
+    return int(trial.config["pack"])
+
+
+class _Configurations(OptunaSearch):  # type: ignore[misc]
+    """Optuna's samplers, which propose configurations; the driver adds what is to run of each.
+
+    The default configuration comes first, and none comes twice.
+    """
+
+    def __init__(self, search: Search, driver: _Driver) -> None:
+        super().__init__(
+            distributions(search.dimensions), metric=METRIC, mode="max", sampler=sampler(search)
+        )
+        self._driver = driver
+        self._left = search.samples
+        self._asked: dict[str, str] = {}
+        self._begun = False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next configuration, with the blocks of jobs that are not stored."""
+        if not self._begun:
+            self._begun = True
+            number, blocks = self._driver.ask("configure", None, None)
+            return {"pack": number, "blocks": blocks}
+        for attempt in range(TRIES if self._left else 0):
+            name = f"{trial_id}-{attempt}"
+            answer = self._driver.ask("configure", None, super().suggest(name))
+            if answer is not None:
+                self._left -= 1
+                self._asked[trial_id] = name
+                return {"pack": answer[0], "blocks": answer[1]}
+            super().on_trial_complete(name, error=True)
+        return str(Searcher.FINISHED)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Let the sampler know a score on the way."""
+        if trial_id in self._asked:
+            super().on_trial_result(self._asked[trial_id], result)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Let the sampler know the last score; one that is none is a failure."""
+        if trial_id in self._asked:
+            failed = error or not result or math.isnan(result.get(METRIC, math.nan))
+            name = self._asked[trial_id]
+            super().on_trial_complete(name, None if failed else result, error=failed)
+
+
+def _fit(task: Task, driver: _Driver, slots: int) -> None:
+    """Run a task by Tune."""
+    scheduler: Any = _InOrder()
+    search: Any = None
+    space: dict[str, Any] = {}
+    if task.search is None:
+        space = {"pack": tune.grid_search(list(range(len(task.packs))))}
+    else:
+        asked = task.search
+        search = _Configurations(asked, driver)
+        if asked.sampler == "tpe":  # learns from whole populations: the same whoever is faster
+            search = ConcurrencyLimiter(search, max_concurrent=asked.together, batch=True)
+        if asked.halving:
+            scheduler = _Halving(
+                time_attr=DRAWS,
+                metric=METRIC,
+                mode="max",
+                max_t=asked.rungs[-1],
+                grace_period=asked.rungs[0],
+                reduction_factor=asked.halving,
+            )
+    scheduler.driver, scheduler.scores = driver, {}
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(
+                PackActor, cargo=load(task), means=task.means, versions=task.versions
+            ),
+            {"cpu": 1, "gpu": task.gpus},
+        ),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            num_samples=1 if task.search is None else task.search.samples + 1,
+            max_concurrent_trials=slots if task.search is None else None,
+            search_alg=search,
+            scheduler=scheduler,
+            reuse_actors=True,
+            trial_name_creator=lambda trial: str(trial.trial_id),
+            **({} if task.search else {"metric": METRIC, "mode": "max"}),
+        ),
+        run_config=tune.RunConfig(
+            name="packs",
+            storage_path=task.folder,
+            callbacks=[_Reports(driver, scheduler.scores)],
+            failure_config=tune.FailureConfig(max_failures=_RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+    try:
+        grid = tuner.fit()
+    except TuneError as error:
+        raise _RefusedError(f"Ray Tune stopped: {_line(error)}", theirs=False) from error
+    for result in grid:
+        if result.error is not None and result.config is not None:
+            reason = f"the process that ran this pack died {_RETRIES + 1} times: {result.error}"
+            driver.ask("failed", result.config["pack"], reason)
+
+
+# The session.
+
+
+@contextlib.contextmanager
+def session(task: Task) -> Iterator[int]:
+    """Ray while packs run.
+
+    Args:
+        task: this machine, or a cluster.
+
+    Yields:
+        How many packs can run at once.
+
+    Raises:
+        _RefusedError: Ray did not start, the cluster is not there, or it has not what packs need.
+    """
+    if task.address:
+        _join(task.address)
+    else:
+        _start(task)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _ended)  # Ray has put its own in its place
+    try:
+        yield _slots(task)
+    finally:
+        ray.shutdown()
+
+
+def _start(task: Task) -> None:
+    """Ray on this machine alone, reachable from this machine alone."""
+    try:
+        ray.init(
+            address="local",
+            num_cpus=task.slots,
+            num_gpus=None if task.gpus else 0,
+            object_store_memory=_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=task.folder,
+        )
+    except Exception as error:
+        # Of many kinds, whatever Ray met; the remedy is the same.
+        raise _RefusedError(
+            f"Ray did not start: {_line(error)}; run the command again, or take --scheduler local, "
+            "which needs no Ray",
+            theirs=False,
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _join(address: str) -> None:
+    methods = os.environ["CLSER_METHODS"]
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            # what a worker of our own would have inherited
+            runtime_env={
+                "env_vars": {**ONE_THREAD, **({"CLSER_METHODS": methods} if methods else {})}
+            },
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _RefusedError(nobody(address, _line(error)), theirs=True) from error
+
+
+def _slots(task: Task) -> int:
+    """Packs that the resources hold at once, and no more than were asked for."""
+    has = ray.cluster_resources()
+    slots = int(has.get("CPU", 0))
+    if task.gpus:
+        slots = min(slots, int(has.get("GPU", 0) / task.gpus + 1e-9))
+    if slots < 1:
+        raise _RefusedError(
+            f"a pack needs a core and {task.gpus:g} GPU, and Ray has {has.get('CPU', 0):g} cores "
+            f"and {has.get('GPU', 0):g} GPUs; lower --gpus-per-pack or add nodes",
+            theirs=True,
+        )
+    return min(slots, task.slots) if task.slots else slots
+
+
+if __name__ == "__main__":
+    # under its own name: Ray copies what is defined in `__main__` into every message
+    from clser_bench.run import tune as own  # noqa: PLW0406
+
+    own.main()

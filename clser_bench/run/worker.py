@@ -1,0 +1,393 @@
+"""The process that runs methods: a clean interpreter that forks for every pack.
+
+    driver or Ray actor  →  worker (torch and the built-in methods imported)  →  a fork a pack
+
+The worker knows no answers: it was started anew, not forked from the driver. A fork ends with its
+pack, so nothing that a method leaves in memory reaches another pack, and a method that exits, dies
+by a signal or does not end costs its own trials alone. What a fork sends back is JSON and raw
+arrays, since unpickling executes code.
+
+    python -m clser_bench.run.worker        (started by `Worker`, never by hand)
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import dataclasses
+import functools
+import importlib
+import json
+import os
+import pickle
+import select
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NoReturn, Self
+
+from clser_bench import registry
+from clser_bench.errors import ClserError, SpecError, WorkerError
+from clser_bench.problem import Job, Outcome, Value
+from clser_bench.run.process import (
+    ChildProcess,
+    channel,
+    exit_in_words,
+    pack_outcomes,
+    receive,
+    send,
+    unpack_outcomes,
+)
+
+PATIENCE = 3600.0
+"""Seconds that a trial may take: the slowest method takes minutes on one core."""
+
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
+"""A worker has one core; it reads these when it starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """What packs are run with.
+
+    Attributes:
+        device: what they train on.
+        energy: whether joules are measured.
+        patience: seconds that a trial may take.
+    """
+
+    device: str = "cpu"
+    energy: bool = False
+    patience: float = PATIENCE
+
+
+class Worker:
+    """A worker process, from the side of the process that starts it; a context manager.
+
+    It starts when it is first asked, and anew where it ended or was interrupted.
+    """
+
+    def __init__(self) -> None:
+        self._child: ChildProcess | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process and whatever it is running."""
+        if self._child is not None:
+            self._child.close()
+        self._child = None
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        means: Means | None = None,
+        *,
+        waiting: Callable[[float], None] | None = None,
+    ) -> list[Outcome]:
+        """Run the jobs of a pack; whatever goes wrong is an outcome.
+
+        Args:
+            jobs: of one method and one group.
+            means: what they are run with.
+            waiting: called about once a minute with the seconds so far.
+
+        Returns:
+            One outcome a job, in order.
+
+        Raises:
+            WorkerError: the worker itself ended, which is no fault of a method.
+        """
+        message = ("run", tuple(jobs), means or Means())
+        outcomes: list[Outcome] = self._ask(message, waiting=waiting)
+        return outcomes
+
+    def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
+        """What methods declare, each with some hyper-parameters set; see `describe`.
+
+        Raises:
+            SpecError: a method or a hyper-parameter is unknown, or a value is out of its range.
+            WorkerError: as for `run`.
+        """
+        found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), Means()))
+        if isinstance(found, str):
+            raise SpecError(found)
+        return found
+
+    def _ask(self, message: object, *, waiting: Callable[[float], None] | None = None) -> Any:
+        if self._child is None:
+            self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
+        started = time.monotonic()
+        try:
+            self._child.send((os.environ.get("CLSER_METHODS", ""), message))
+            while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
+                if waiting:
+                    waiting(time.monotonic() - started)
+        except EOFError as error:
+            self.close()
+            raise WorkerError(
+                f"a worker process ended ({error}); the same command goes on where it stopped"
+            ) from error
+        except BaseException:
+            self.close()  # its answer would be taken for that of the next question
+            raise
+        return answer
+
+
+@functools.cache
+def own_worker() -> Worker:
+    """The worker of this process, which ends with it."""
+    worker = Worker()
+    atexit.register(worker.close)
+    return worker
+
+
+def failures(jobs: Sequence[Job], reason: str) -> list[Outcome]:
+    """Outcomes of jobs that failed for one reason."""
+    return [Outcome(id=job.id, status="failed", reason=reason) for job in jobs]
+
+
+def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
+    """What planning must know of a method; imports its file.
+
+    Args:
+        name: registered name.
+        settings: hyper-parameters that are set.
+
+    Raises:
+        SpecError: unknown method or hyper-parameter, or a value out of its range.
+    """
+    from clser_bench.train import ENGINE_VERSION  # noqa: PLC0415 (beside torch)
+
+    method = registry.create(name, settings)
+    entry = registry.entry(name)
+    trained = method.kind == "trained"
+    others = method.points(entry.overrides, fixed=settings)[1:] if method.role == "ranked" else ()
+    return {
+        "name": name,
+        "version": entry.version,
+        "parameters": method.parameters(),
+        "kind": method.kind,
+        "deterministic": method.deterministic,
+        "engine_version": ENGINE_VERSION if trained else 0,
+        "packable": trained and method.packable,
+        "assumes_prior": method.assumes_prior,
+        "role": method.role,
+        "note": method.note,
+        "title": method.title,
+        "uses": method.uses,
+        "configurations": tuple(tuple(sorted(values.items())) for values in others),
+        "ranges": {key: dataclasses.asdict(span) for key, span in method.ranges().items()},
+        "grid": method.grid(),
+        "spaces": {key: dict(texts) for key, texts in method.spaces.items()},
+    }
+
+
+# The other side: what runs in the worker and in its forks.
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
+
+    with channel() as (source, sink):
+        while True:
+            try:
+                environment, (what, asked, means) = pickle.loads(receive(source))  # noqa: S301
+            except EOFError:
+                return
+            os.environ["CLSER_METHODS"] = environment
+            answer = _described(asked, source) if what == "describe" else _run(asked, means, source)
+            send(sink, pickle.dumps(answer))
+
+
+def _described(
+    asked: Sequence[tuple[str, Mapping[str, Value]]], source: BinaryIO
+) -> list[dict[str, Any]] | str:
+    def body(send: Callable[[bytes], None]) -> None:
+        try:
+            found: list[dict[str, Any]] | str = [describe(*each) for each in asked]
+        except ClserError as error:
+            found = str(error)
+        except Exception:  # noqa: BLE001
+            # Whatever importing a plugin raises is for its author to see.
+            found = f"a method cannot be read: {traceback.format_exc()}"
+        send(json.dumps(found).encode())
+
+    fork = _Fork(body, source)
+    for message in fork.messages():
+        answer: list[dict[str, Any]] | str = json.loads(message)
+        fork.end()
+        return answer
+    return f"reading the methods {', '.join(name for name, _ in asked)} {fork.reason}"
+
+
+def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
+    """The outcomes of a pack. Where a fork dies, another goes on with what it had not begun."""
+    outcomes: dict[str, Outcome] = {}
+    remaining, alone = list(jobs), False
+    _import_before_fork(jobs[0].method)
+    while remaining:
+        fork = _Fork(functools.partial(_execute, remaining, means, alone), source)
+        begun: list[Job] = []
+        fork.patience = means.patience
+        for message in fork.messages():
+            if message[:1] == _BEGIN:
+                begun = remaining[: int(message[1:])]
+                fork.patience = means.patience * len(begun)
+                continue
+            try:
+                found = unpack_outcomes(message[1:], begun)
+            except (ValueError, KeyError, TypeError) as error:
+                found = failures(begun, f"the method's process sent no outcome ({error})")
+            outcomes.update({outcome.id: outcome for outcome in found})
+            remaining, begun = remaining[len(begun) :], []
+        fork.end()
+        if not remaining:
+            break
+        if len(begun) > 1 and not fork.late:
+            alone = True  # one of them ended the others: each is run for itself
+            continue
+        lost = begun or remaining[:1]
+        outcomes.update(
+            {o.id: o for o in failures(lost, f"the process of this trial {fork.reason}")}
+        )
+        remaining = remaining[len(lost) :]
+    return [outcomes[job.id] for job in jobs]
+
+
+def _import_before_fork(name: str) -> None:
+    """Import what the forks of a method would each import for themselves.
+
+    A method of this package, but no plugin of the user's; and what `torch.func` imports when it is
+    first used, more than a second.
+    """
+    with contextlib.suppress(ClserError):  # the fork meets the same error, and reports it
+        built_in = registry.entry(name).module.startswith("clser_bench.methods.")
+        if built_in and registry.load(name).kind == "fitted":
+            return
+    importlib.import_module("torch._dynamo")
+
+
+def _execute(jobs: Sequence[Job], means: Means, alone: bool, send: Callable[[bytes], None]) -> None:
+    """In a fork: run jobs, and send the outcomes of each part as soon as it is finished."""
+    from clser_bench.train.execute import execute  # noqa: PLC0415 (torch is in this process)
+
+    method = jobs[0].method
+    try:
+        fitted = registry.load(method).kind == "fitted"
+    except Exception:  # noqa: BLE001
+        # As below: a plugin that cannot be imported is the failure of its trials.
+        send(_BEGIN + str(len(jobs)).encode())
+        send(_OUTCOMES + pack_outcomes(failures(jobs, traceback.format_exc())))
+        return
+    # Joules are measured together: many a fit is shorter than what a meter resolves.
+    parts = [[job] for job in jobs] if alone or (fitted and not means.energy) else [list(jobs)]
+    for part in parts:
+        send(_BEGIN + str(len(part)).encode())
+        try:
+            found = execute(part, threads=1, device=means.device, energy=means.energy)
+        except BaseException:  # noqa: BLE001
+            # The engine keeps a job's failure to that job. What escapes it, such as SystemExit,
+            # is a failure of the part, stored with its traceback.
+            found = failures(part, traceback.format_exc())
+        send(_OUTCOMES + pack_outcomes(found))
+
+
+_BEGIN, _OUTCOMES = b"B", b"O"
+
+
+class _Fork:
+    """A fork of this process that runs a function and sends messages.
+
+    Args:
+        body: given a function that sends a message.
+        source: input of this process; where it ends, the driver is gone, and so is the fork.
+
+    Attributes:
+        patience: seconds until the next message.
+        reason: how it ended, in words.
+        late: whether it was ended for taking longer.
+    """
+
+    def __init__(self, body: Callable[[Callable[[bytes], None]], None], source: BinaryIO) -> None:
+        self.patience, self.reason, self.late = PATIENCE, "ended early", False
+        self._source = source
+        reading, writing = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(reading)
+            _forked(body, writing)
+        os.close(writing)
+        self._stream = os.fdopen(
+            reading, "rb", buffering=0
+        )  # what is buffered, select does not see
+
+    def messages(self) -> Iterator[bytes]:
+        """The messages of the fork until it ends, or until one takes longer than `patience`."""
+        while True:
+            ready, _, _ = select.select([self._stream, self._source], [], [], self.patience)
+            if not ready:
+                self.late = True
+                self.reason = (
+                    f"was ended: it took longer than {self.patience:g} s (--patience, times the "
+                    "trials that train together)"
+                )
+                return
+            if self._stream not in ready:  # nothing is sent to a worker that is busy: the end
+                self.end()
+                sys.exit()
+            try:
+                yield receive(self._stream)
+            except (EOFError, ValueError):
+                return
+
+    def end(self) -> None:
+        """End the fork with all that it started, if it runs still, and note how it ended."""
+        if not self._pid:
+            return
+        if self.late or not _is_over(self._pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        if not self.late:
+            self.reason = f"died: {exit_in_words(code)}"
+        self._pid = 0
+        self._stream.close()
+
+
+def _forked(body: Callable[[Callable[[bytes], None]], None], writing: int) -> NoReturn:
+    """Run a function in the fork and end it, whatever happens, without the parent's clean-up."""
+    code = 1
+    try:
+        os.setsid()  # whatever a method starts can be ended with it
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the driver's requests are not for methods
+        os.closerange(3, writing)
+        os.closerange(writing + 1, os.sysconf("SC_OPEN_MAX"))
+        with os.fdopen(writing, "wb") as sink:
+            body(lambda message: send(sink, message))
+        code = 0
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _is_over(pid: int) -> bool:
+    """Whether a fork has ended, or does within the second that an orderly end takes."""
+    for _ in range(100):
+        if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+if __name__ == "__main__":
+    main()

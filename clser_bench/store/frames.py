@@ -1,0 +1,133 @@
+"""Results as tables of pandas: a row a trial, a row an utterance."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clser_bench.problem import AnswerKey
+from clser_bench.protocol import Condition
+from clser_bench.store.records import Guesses, from_json
+from clser_bench.store.schema import FIELDS, Query
+
+if TYPE_CHECKING:
+    from clser_bench.store.sqlite import Line
+
+_OF_LINES = (
+    *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
+    "configuration",
+)  # fmt: skip
+_OF_TRIALS = (
+    "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
+    "macro_f1", "seconds", "energy", "parameters", "tables", "synthetic", "trial", "answers",
+)  # fmt: skip
+
+
+def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
+    """The table of `Store.frame`.
+
+    Args:
+        lines: those that it is made of.
+        query: of the database.
+    """
+    rows = query(
+        """SELECT p.line, t.version, t.source, t.target, t.emotions, t.seed,
+          coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
+          r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
+          t.synthetic, t.id, coalesce(r.answers, '')
+        FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
+        WHERE p.line IN (SELECT value FROM json_each(?))
+        ORDER BY p.line, p.position""",
+        (json.dumps([line.id for line in lines]),),
+    )
+    places = {line.id: place for place, line in enumerate(lines)}
+    head = pd.DataFrame([_cells(line) for line in lines], columns=list(_OF_LINES))
+    body = pd.DataFrame([row[1:] for row in rows], columns=list(_OF_TRIALS))
+    body["emotions"] = body["emotions"].map(_tuple)
+    body["parameters"] = body["parameters"].map(_pairs)
+    body["synthetic"] = body["synthetic"].astype(bool)
+    body["pair"] = body["source"] + "→" + body["target"]
+    floats = ["uar", "war", "macro_f1", "seconds", "energy"]
+    body[floats] = body[floats].astype(float)
+    head = head.take([places[row[0]] for row in rows]).reset_index(drop=True)
+    return pd.concat([head, body], axis=1)
+
+
+def predictions(
+    predicted: Iterable[tuple[str, str, Guesses]], answers: Callable[[str], AnswerKey]
+) -> pd.DataFrame:
+    """The table of `Store.predictions`.
+
+    Args:
+        predicted: as `Store.predicted` yields it.
+        answers: gives an answer key by its hash.
+    """
+    names: dict[str, int] = {}
+    people: dict[str, int] = {}
+    sheets: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {}
+    trials, parts = [], []
+    for trial, key, classes in predicted:
+        if key not in sheets:
+            answer = answers(key)
+            sheets[key] = (
+                np.array([names.setdefault(name, len(names)) for name in answer.names]),
+                np.array([people.setdefault(name, len(people)) for name in answer.speakers]),
+                answer.y.astype(np.uint8),
+            )
+        trials.append(trial)
+        parts.append((*sheets[key], classes))
+    empty = np.zeros(0, np.int64)
+    sizes = [len(part[0]) for part in parts]
+    utterance, speaker, y, found = (
+        np.concatenate([empty, *(part[number] for part in parts)]) for number in range(4)
+    )
+    codes = np.repeat(np.arange(len(sizes)), sizes)
+    return pd.DataFrame(
+        {
+            "trial": pd.Categorical.from_codes(codes, pd.Index(trials, dtype=str)),
+            "utterance": pd.Categorical.from_codes(utterance, pd.Index(list(names), dtype=str)),
+            "speaker": pd.Categorical.from_codes(speaker, pd.Index(list(people), dtype=str)),
+            "y": y.astype(np.uint8),
+            "predicted": found.astype(np.uint8),
+        }
+    )
+
+
+def looks(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
+    """The table of `Store.looks`: rows under names of columns."""
+    return pd.DataFrame([tuple(row) for row in rows], columns=list(names))
+
+
+def _cells(line: Line) -> tuple[Any, ...]:
+    condition, note = line.condition, line.note
+    values = {name: getattr(condition, name) for name in Condition.__dataclass_fields__}
+    values |= {"shots": str(condition.shots), "unlabelled": "+".join(condition.unlabelled)}
+    oracle = condition.selection == "oracle" and note.role == "ranked"
+    return (
+        *values.values(),
+        line.method,
+        note.title or line.method,
+        "oracle" if oracle else note.role,
+        note.assumes_prior,
+        "+".join(note.uses),
+        note.note,
+        note.kind,
+        line.configuration is not None,
+        line.configuration or 0,
+    )
+
+
+@functools.lru_cache(4096)
+def _tuple(text: str) -> tuple[str, ...]:
+    return tuple(from_json(text, "classes of a trial"))
+
+
+@functools.lru_cache(4096)
+def _pairs(text: str) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in from_json(text, "parameters of a trial"))

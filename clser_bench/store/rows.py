@@ -1,0 +1,237 @@
+"""Stored values as rows of the database, and back."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy.typing as npt
+
+from clser_bench.errors import ClserError, StoreError
+from clser_bench.hashing import digest, digest_array
+from clser_bench.problem import Trial
+from clser_bench.protocol import Condition, Pair
+from clser_bench.store.records import MethodNote, Metrics, Record, from_json, pack_array
+from clser_bench.store.schema import OF_TRIALS, dump
+
+OF_TRIAL = (
+    "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
+    "target_key", "engine_version", "synthetic", *OF_TRIALS,
+)  # fmt: skip
+"""Columns of a trial."""
+
+Line = tuple[Any, ...]
+"""Method, note as JSON, configuration, and the fields of a condition as texts."""
+
+
+def answers_hash(y: npt.NDArray[Any], speakers: Sequence[str], names: Sequence[str]) -> str:
+    """The name of an answer key: the hash of its content."""
+    return digest([digest_array(y), list(speakers), list(names)])
+
+
+def condition_of(texts: Mapping[str, str], what: str) -> Condition:
+    """The condition of its stored fields.
+
+    Raises:
+        StoreError: a field is damaged.
+    """
+    try:
+        return Condition.from_texts(texts)
+    except (ClserError, AttributeError) as error:
+        raise StoreError(f"{what}: its condition is damaged ({error})") from error
+
+
+def trial_of(row: Sequence[Any]) -> Trial:
+    """The trial of its columns.
+
+    Raises:
+        StoreError: a column is damaged.
+    """
+    cells = dict(zip(OF_TRIAL, row, strict=True))
+    what = f"trial {str(cells['id'])[:12]}"
+    try:
+        return Trial(
+            pair=Pair(cells["source"], cells["target"]),
+            classes=tuple(from_json(cells["emotions"], what)),
+            seed=cells["seed"],
+            method=cells["method"],
+            version=cells["version"],
+            parameters=tuple((name, value) for name, value in from_json(cells["parameters"], what)),
+            condition=condition_of({name: cells[name] for name in OF_TRIALS}, what),
+            source_key=cells["source_key"],
+            target_key=cells["target_key"],
+            engine_version=cells["engine_version"],
+            synthetic=bool(cells["synthetic"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"{what}: is damaged ({error})") from error
+
+
+def row_of(trial: Trial) -> tuple[Any, ...]:
+    """The columns of a trial."""
+    texts = trial.condition.texts()
+    return (
+        trial.id,
+        trial.pair.source,
+        trial.pair.target,
+        json.dumps(trial.classes),
+        trial.seed,
+        trial.method,
+        trial.version,
+        json.dumps(trial.parameters),
+        trial.source_key,
+        trial.target_key,
+        trial.engine_version,
+        trial.synthetic,
+        *(texts[name] for name in OF_TRIALS),
+    )
+
+
+def note_of(text: str) -> MethodNote:
+    """A note of its JSON; fields that are null or absent have their defaults.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    values = from_json(text, "a note of a method")
+    try:
+        given = {name: value for name, value in values.items() if value is not None}
+        return MethodNote(**given | {"uses": tuple(given.get("uses", ()))})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StoreError(f"a note of a method is damaged ({error})") from error
+
+
+def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
+    """Metrics of their columns.
+
+    Raises:
+        StoreError: one is damaged.
+    """
+    uar, war, macro_f1, recalls, confusion = cells
+    try:
+        return Metrics(
+            uar=uar,
+            war=war,
+            macro_f1=macro_f1,
+            recalls=tuple(math.nan if v is None else v for v in from_json(recalls, what)),
+            confusion=tuple(tuple(row) for row in from_json(confusion, what)),
+        )
+    except TypeError as error:
+        raise StoreError(f"metrics {what}: are damaged ({error})") from error
+
+
+def lines_of(
+    trials: Sequence[Trial], notes: Mapping[str, MethodNote], candidates: Mapping[str, int]
+) -> list[tuple[Line, dict[int, Trial]]]:
+    """Group the trials of a plan by their place in the tables.
+
+    Args:
+        trials: of the plan.
+        notes: of its methods.
+        candidates: as in `Store.plan`.
+
+    Returns:
+        Lines in the order of the notes, then of the plan, with position and trial of each member.
+
+    Raises:
+        StoreError: two trials claim the same place.
+    """
+    found: dict[Line, dict[int, Trial]] = {}
+    taken: dict[tuple[Any, ...], str] = {}
+    for position, trial in enumerate(trials):
+        configuration = candidates.get(trial.id)
+        rules = (trial.condition, trial.method, configuration)
+        place = (*rules, trial.pair, trial.seed)
+        if taken.get(place) == trial.id:
+            continue
+        if place in taken:
+            raise StoreError(
+                f"plan: {trial.method}, {trial.pair}, {trial.shots} shots, seed {trial.seed} is "
+                "asked for with two sets of hyper-parameters or versions; give each its own "
+                "selection"
+            )
+        taken[place] = trial.id
+        found.setdefault(rules, {})[position] = trial
+    order = {name: place for place, name in enumerate(notes)}
+    return [
+        (
+            (
+                method,
+                dump(asdict(notes.get(method, MethodNote()))),
+                configuration,
+                *condition.texts().values(),
+            ),
+            members,
+        )
+        for (condition, method, configuration), members in sorted(
+            found.items(), key=lambda item: order.get(item[0][1], len(order))
+        )
+    ]
+
+
+def insert(connection: sqlite3.Connection, table: str, row: Sequence[Any]) -> int:
+    """Insert a row with a value for each column; its number."""
+    marks = ", ".join("?" * len(row))
+    done = connection.execute(f"INSERT INTO {table} VALUES ({marks})", row)  # noqa: S608
+    return int(done.lastrowid or 0)
+
+
+def put_trials(connection: sqlite3.Connection, trials: Iterable[Trial]) -> None:
+    """Store what determines each trial, where it is not stored yet."""
+    marks = ", ".join("?" * len(OF_TRIAL))
+    connection.executemany(
+        f"INSERT OR IGNORE INTO trials ({', '.join(OF_TRIAL)}) VALUES ({marks})",  # noqa: S608
+        map(row_of, trials),
+    )
+
+
+def put_record(connection: sqlite3.Connection, record: Record) -> None:
+    """Store a record unless an ok one of the same trial is stored."""
+    metrics, key = record.metrics, None
+    if metrics is not None:
+        key = answers_hash(record.y, record.speakers, record.names)
+        texts = [json.dumps(part, ensure_ascii=False) for part in (record.speakers, record.names)]
+        connection.execute(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?)", (key, pack_array(record.y), *texts)
+        )
+    written = connection.execute(
+        """INSERT INTO records VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (trial) DO UPDATE SET
+          status = excluded.status, reason = excluded.reason, attempts = attempts + 1,
+          seconds = excluded.seconds, pack = excluded.pack, uar = excluded.uar,
+          war = excluded.war, macro_f1 = excluded.macro_f1, recalls = excluded.recalls,
+          confusion = excluded.confusion, answers = excluded.answers, energy = excluded.energy
+        WHERE status <> 'ok'""",
+        (
+            record.trial.id,
+            record.status,
+            record.reason,
+            record.seconds,
+            record.pack,
+            *((None,) * 5 if metrics is None else _columns(metrics)),
+            key,
+            record.energy,
+        ),
+    )
+    if metrics is not None and written.rowcount:
+        insert(connection, "predictions", (record.trial.id, pack_array(record.predicted)))
+        put_scores(connection, record)
+
+
+def put_scores(connection: sqlite3.Connection, record: Record) -> int:
+    """Store scores where there are none; how many trials got some, 0 or 1."""
+    if not len(record.scores):
+        return 0
+    return connection.execute(
+        "INSERT OR IGNORE INTO scores VALUES (?, ?)", (record.trial.id, pack_array(record.scores))
+    ).rowcount
+
+
+def _columns(metrics: Metrics) -> tuple[float, float, float, str, str]:
+    recalls = [None if math.isnan(value) else value for value in metrics.recalls]
+    confusion = json.dumps(metrics.confusion)
+    return metrics.uar, metrics.war, metrics.macro_f1, json.dumps(recalls), confusion

@@ -1,0 +1,499 @@
+"""The results database: plans, records, answer keys, skipped files.
+
+Only the process that drives a run writes; others may read meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from clser_bench.errors import StoreError
+from clser_bench.problem import AnswerKey, SkippedFile, Trial
+from clser_bench.protocol import Condition, Pair
+from clser_bench.store import rows, schema
+from clser_bench.store.records import (
+    CLOSE,
+    Finding,
+    Guesses,
+    MethodNote,
+    Record,
+    Run,
+    Tally,
+    from_json,
+    recall_weights,
+    unpack_array,
+)
+from clser_bench.store.schema import FIELDS
+from clser_bench.store.slices import Slices
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_OF = "IN (SELECT value FROM json_each(?))"
+
+
+class Line(NamedTuple):
+    """A method under one condition, as the latest plan that asked for it had it.
+
+    Attributes:
+        id: its number.
+        request: number of the plan.
+        condition: with the suite of the plan.
+        method: its name.
+        note: what tables say of it.
+        configuration: number of the candidate; None where it belongs to a table.
+    """
+
+    id: int
+    request: int
+    condition: Condition
+    method: str
+    note: MethodNote
+    configuration: int | None
+
+
+class Store(Slices):
+    """Results in one SQLite file; a context manager.
+
+    Every call that writes is one transaction, so a process that is killed leaves whole packs
+    and no halves.
+
+    Args:
+        path: the file.
+        create: make it where absent.
+        read_only: change nothing; works where the file cannot be written.
+
+    Raises:
+        StoreError: the file is absent, foreign, damaged, of a newer clser-bench, or cannot be
+            written. Every method raises it where SQLite fails.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
+        self.path = Path(path)
+        self._answers: dict[str, AnswerKey] = {}
+        self._connection = schema.connect(self.path, create=create, read_only=read_only)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Several calls that write, as one: all or nothing."""
+        if self._connection.in_transaction:
+            yield self._connection
+            return
+        with schema.guarded(self.path), schema.transaction(self._connection):
+            yield self._connection
+
+    def plan(
+        self,
+        request: Mapping[str, Any],
+        trials: Sequence[Trial],
+        *,
+        pairs: Sequence[Pair],
+        methods: Mapping[str, MethodNote] | None = None,
+        candidates: Mapping[str, int] | None = None,
+    ) -> int:
+        """Remember what a run asks for, so that tables know missing cells and `resume` the request.
+
+        Asking again for the same makes the stored plan the latest one.
+
+        Args:
+            request: JSON values.
+            trials: all trials, stored or not; at most one per condition, method, configuration,
+                pair and seed. Suite and selection are those of each trial's condition.
+            pairs: the suite's ordered pairs, in table order.
+            methods: what tables say of the methods.
+            candidates: trial id to the number of its configuration, where one of several is to be
+                chosen; tables leave these trials out.
+
+        Returns:
+            The plan's number.
+
+        Raises:
+            StoreError: two trials claim the same place in a table, or the request is no JSON.
+        """
+        texts = schema.dump(request), json.dumps([[p.source, p.target] for p in pairs])
+        lines = rows.lines_of(trials, methods or {}, candidates or {})
+        members = [(line, [trial.id for trial in own.values()]) for line, own in lines]
+        content = schema.content_of(*texts, members)
+        with self.transaction() as connection:
+            turn = connection.execute("SELECT coalesce(max(turn), 0) + 1 FROM requests")
+            turn = turn.fetchone()[0]
+            known = connection.execute("SELECT id FROM requests WHERE content = ?", (content,))
+            found = known.fetchone()
+            if found:
+                connection.execute("UPDATE requests SET turn = ? WHERE id = ?", (turn, found[0]))
+                return int(found[0])
+            number = rows.insert(connection, "requests", (None, content, turn, *texts))
+            rows.put_trials(connection, trials)
+            for line, own in lines:
+                identity = rows.insert(connection, "lines", (None, number, *line))
+                connection.executemany(
+                    "INSERT INTO planned VALUES (?, ?, ?)",
+                    [(identity, trial.id, place) for place, trial in own.items()],
+                )
+        return number
+
+    def put(self, records: Sequence[Record]) -> None:
+        """Store the records of a pack, all or none.
+
+        A stored ok result is never overwritten; anything else is, and its attempts are counted.
+
+        Args:
+            records: one per trial.
+        """
+        with self.transaction() as connection:
+            rows.put_trials(connection, [record.trial for record in records])
+            for record in records:
+                rows.put_record(connection, record)
+
+    def put_skipped(self, skipped: Iterable[SkippedFile]) -> None:
+        """Store the files that `--skip-bad` left out."""
+        with self.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                [(item.corpus, item.name, item.reason) for item in skipped],
+            )
+
+    def stored(self, ids: Sequence[str]) -> dict[str, str]:
+        """Status of those trials that something is stored of."""
+        return {trial: status for trial, (status, _, _) in self._states(ids).items()}
+
+    def uars(self, ids: Sequence[str]) -> dict[str, float]:
+        """UAR in percent of those trials that are ok; reads no array."""
+        return {trial: uar for trial, (_, _, uar) in self._states(ids).items() if uar is not None}
+
+    def attempts(self, ids: Sequence[str]) -> dict[str, int]:
+        """How often each trial was tried; 0 where nothing is stored."""
+        return dict.fromkeys(ids, 0) | {t: tried for t, (_, tried, _) in self._states(ids).items()}
+
+    def unfinished(self, ids: Sequence[str], *, attempts: int = 2) -> tuple[str, ...]:
+        """Trials still to run: nothing is stored, or failed and tried less often than allowed.
+
+        Args:
+            ids: in the order of the answer.
+            attempts: how often a trial may be tried in all.
+        """
+        done = {
+            trial
+            for trial, (status, tried, _) in self._states(ids).items()
+            if status != "failed" or tried >= attempts
+        }
+        return tuple(trial for trial in ids if trial not in done)
+
+    def records(
+        self, ids: Sequence[str] | None = None, *, status: str | None = None
+    ) -> Iterator[Record]:
+        """Stored records, in order of trial id; with their scores, unless they came without.
+
+        Args:
+            ids: only these trials.
+            status: only this status.
+
+        Raises:
+            StoreError: an array is damaged; names the trial.
+        """
+        columns = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        stored = self.query(
+            f"""SELECT r.status, r.reason, r.attempts, r.seconds, r.energy, r.pack, r.answers,
+              r.uar, r.war, r.macro_f1, r.recalls, r.confusion, s.scores, c.classes, {columns}
+            FROM records r JOIN trials t ON t.id = r.trial
+            LEFT JOIN scores s ON s.trial = r.trial LEFT JOIN predictions c ON c.trial = r.trial
+            WHERE (?1 IS NULL OR r.trial IN (SELECT value FROM json_each(?1)))
+              AND (?2 IS NULL OR r.status = ?2)
+            ORDER BY r.trial""",  # noqa: S608 (only column names are put in)
+            (None if ids is None else json.dumps(list(ids)), status),
+        )
+        for state, reason, attempts, seconds, energy, pack, key, *rest in stored:
+            trial = rows.trial_of(rest[7:])
+            common = {"trial": trial, "status": state, "reason": reason, "attempts": attempts}
+            common |= {"seconds": seconds, "energy": energy, "pack": pack}
+            if key is None:
+                yield Record(**common)
+                continue
+            of = f"of trial {trial.id[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
+            empty = np.zeros((0, 0), np.float32)
+            answer = self.answers(key, trial.classes)
+            yield Record(
+                **common,
+                metrics=rows.metrics_of(rest[:5], of),
+                scores=empty if rest[5] is None else unpack_array(rest[5], f"scores {of}"),
+                predicted=unpack_array(rest[6], f"predictions {of}"),
+                y=answer.y,
+                names=answer.names,
+                speakers=answer.speakers,
+            )
+
+    def runs(self) -> tuple[Run, ...]:
+        """Stored plans, the latest last."""
+        stored = self.query(
+            """SELECT q.id, q.request, q.pairs, (SELECT count(DISTINCT p.trial) FROM planned p
+              JOIN lines l ON l.id = p.line WHERE l.request = q.id)
+            FROM requests q ORDER BY q.turn"""
+        )
+        lines = self.query("SELECT request, suite, method, note FROM lines ORDER BY id")
+        suites = {request: suite for request, suite, *_ in lines}
+        notes: dict[int, dict[str, MethodNote]] = {}
+        for request, _, method, text in lines:
+            notes.setdefault(request, {})[method] = rows.note_of(text)
+        return tuple(
+            Run(
+                id=number,
+                suite=suites.get(number, ""),
+                pairs=tuple(Pair(*pair) for pair in from_json(pairs, f"pairs of plan {number}")),
+                text=text,
+                methods=notes.get(number, {}),
+                trials=trials,
+            )
+            for number, text, pairs, trials in stored
+        )
+
+    def planned_ids(self, run: int) -> tuple[str, ...]:
+        """Trials that a plan asked for, in its order."""
+        stored = self.query(
+            "SELECT trial FROM planned WHERE line IN (SELECT id FROM lines WHERE request = ?) "
+            "GROUP BY trial ORDER BY min(position)",
+            (run,),
+        )
+        return tuple(trial for (trial,) in stored)
+
+    def trials(self, line: int) -> tuple[Trial, ...]:
+        """Trials of a line, in the order of the plan.
+
+        Args:
+            line: its number, as `lines` has it.
+        """
+        (found,) = [item for item in self.lines() if item.id == line]
+        own = {"suite": found.condition.suite, "selection": found.condition.selection}
+        stored = self.query(
+            f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
+            FROM planned p JOIN trials t ON t.id = p.trial
+            WHERE p.line = ? ORDER BY p.position""",  # noqa: S608 (only column names are put in)
+            (line,),
+        )
+        return tuple(
+            dataclasses.replace(trial, condition=trial.condition.replace(**own))
+            for trial in map(rows.trial_of, stored)
+        )
+
+    def progress(self, run: int | None = None) -> Tally:
+        """How far the trials of one plan, or of all plans together, are."""
+        stored = self.query(
+            """SELECT coalesce(r.status, ''), count(*) FROM (
+              SELECT DISTINCT p.trial FROM planned p JOIN lines l ON l.id = p.line
+              WHERE ?1 IS NULL OR l.request = ?1) d
+            LEFT JOIN records r ON r.trial = d.trial GROUP BY 1""",
+            (run,),
+        )
+        counts: dict[str, int] = dict(stored)
+        kinds = [counts.get(status, 0) for status in ("ok", "failed", "not_applicable")]
+        return Tally(sum(counts.values()), *kinds)
+
+    def skipped(self) -> tuple[SkippedFile, ...]:
+        """Files that `--skip-bad` left out."""
+        found = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
+        return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
+
+    def pairs(self, suite: str) -> tuple[Pair, ...]:
+        """Pairs of a suite in table order: those of its largest plan, then what others add."""
+        found: dict[Pair, None] = {}
+        for run in sorted(self.runs(), key=lambda run: (-len(run.pairs), run.pairs)):
+            if run.suite == suite:
+                found.update(dict.fromkeys(run.pairs))
+        return tuple(found)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every condition that a plan asked for, in the order of tables; no candidates."""
+        found = {line.condition for line in self.lines() if line.configuration is None}
+        return tuple(sorted(found, key=Condition.order))
+
+    def lines(self) -> tuple[Line, ...]:
+        """Each method under each condition, as the latest plan that asked for it had it."""
+        stored = self.query(
+            f"""SELECT l.id, l.request, l.method, l.note, l.configuration, {", ".join(FIELDS)}
+            FROM lines l JOIN requests q ON q.id = l.request
+            ORDER BY q.turn, CAST(l.protocol_version AS INTEGER), l.id"""  # noqa: S608
+        )
+        latest: dict[tuple[Any, ...], Line] = {}
+        for number, request, method, note, configuration, *fields in stored:
+            condition = rows.condition_of(dict(zip(FIELDS, fields, strict=True)), f"line {number}")
+            place = condition.replace(protocol_version=0), method, configuration
+            latest[place] = Line(
+                number, request, condition, method, rows.note_of(note), configuration
+            )
+        return tuple(latest.values())
+
+    def frame(
+        self, wanted: Mapping[str, str] | None = None, *, candidates: bool = False
+    ) -> pd.DataFrame:
+        """A row for each planned trial, of the latest plan of each condition and method.
+
+        Columns: every field of `Condition` (`shots` as text, `unlabelled` joined by `+`), `method`,
+        `title`, `role`, `assumes_prior`, `uses`, `note`, `kind`, `version`, `source`, `target`,
+        `pair` ("B→C"), `emotions` (tuple of classes), `seed`, `status` (`ok`, `failed`,
+        `not_applicable`, or empty where nothing is stored), `reason`, `uar`, `war`, `macro_f1`
+        (percent; NaN unless ok), `seconds`, `energy` (joules), `parameters` (tuple of pairs),
+        `tables` (hex digits of both feature tables), `synthetic`, `trial` (id), `answers` (hash),
+        `candidate` and `configuration` (its number; 0 for the default).
+
+        Args:
+            wanted: values that a condition must have, as `Condition.matches` takes them.
+            candidates: whether to include the trials of configurations from which one is chosen.
+        """
+        from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
+
+        lines = [line for line in self.lines() if candidates or line.configuration is None]
+        return frames.frame(
+            [line for line in lines if line.condition.matches(wanted or {})], self.query
+        )
+
+    def predictions(self, ids: Sequence[str]) -> pd.DataFrame:
+        """A row for each scored utterance of those trials that are ok.
+
+        Columns: `trial` (id), `utterance`, `speaker` (categories), `y` and `predicted` (uint8,
+        index into the trial's emotions).
+
+        Args:
+            ids: trial ids.
+
+        Raises:
+            StoreError: as `predicted`.
+        """
+        from clser_bench.store import frames  # noqa: PLC0415
+
+        return frames.predictions(self.predicted(ids), self.answers)
+
+    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, str, Guesses]]:
+        """Predicted classes of those trials that are ok, in order of trial id.
+
+        Args:
+            ids: trial ids.
+
+        Yields:
+            Trial id, hash of the answer key, and predicted classes, uint8 [n].
+
+        Raises:
+            StoreError: an array is damaged, or the UAR is not that of the predictions; names the
+                trial.
+        """
+        stored = self.query(
+            f"""SELECT r.trial, r.answers, r.uar, c.classes, t.method, t.source, t.target, t.seed
+            FROM records r JOIN predictions c ON c.trial = r.trial JOIN trials t ON t.id = r.trial
+            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.trial""",  # noqa: S608
+            (json.dumps(list(ids)),),
+        )
+        truths: dict[str, Any] = {}
+        for trial, key, uar, blob, method, source, target, seed in stored:
+            what = f"trial {trial[:12]} ({method}, {source}→{target}, seed {seed})"
+            classes = unpack_array(blob, f"predictions of {what}")
+            if key not in truths:
+                y = self.answers(key).y
+                truths[key] = y, recall_weights(y)
+            y, weights = truths[key]
+            found = float(weights @ (y == classes)) if y.shape == classes.shape else math.nan
+            if not abs(found - uar) <= CLOSE:
+                raise StoreError(
+                    f"{self.path}: {what}: its UAR is stored as {uar:.4f}, and its predictions "
+                    f"give {found:.4f}; run `clser-bench results verify`, and take the file from "
+                    "a backup or run again"
+                )
+            yield trial, key, classes
+
+    def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
+        """A stored answer key, by its hash.
+
+        Args:
+            key: as in `predicted`.
+            classes: put into the answer.
+
+        Raises:
+            StoreError: it is absent or damaged.
+        """
+        if key in self._answers:
+            return dataclasses.replace(self._answers[key], classes=classes)
+        what = f"answer key {key[:12]}"
+        stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
+        if not stored:
+            raise StoreError(
+                f"{self.path}: {what} is not in the file; take the file from a backup, or delete "
+                "it and run again"
+            )
+        y, (speakers, names) = (
+            unpack_array(stored[0][0], what),
+            (tuple(from_json(text, what)) for text in stored[0][1:]),
+        )
+        if rows.answers_hash(y, speakers, names) != key:
+            raise StoreError(
+                f"{self.path}: {what} is not what was stored; take the file from a backup, or "
+                "delete it and run again"
+            )
+        self._answers[key] = AnswerKey(
+            classes=(), y=y.astype(np.int64), speakers=speakers, names=names
+        )
+        return dataclasses.replace(self._answers[key], classes=classes)
+
+    def looks(self) -> pd.DataFrame:
+        """How often each method was evaluated on the targets of a condition.
+
+        An evaluation is a setting of the hyper-parameters with a result on some pair, whatever way
+        it was chosen. Columns: the fields of `Condition` but `selection`, `method`, `version` and
+        `evaluations`; a row per condition, method and version.
+        """
+        from clser_bench.store import frames  # noqa: PLC0415
+
+        fields = [name for name in FIELDS if name != "selection"]
+        names = ", ".join(f"l.{name}" for name in fields)
+        stored = self.query(
+            f"""SELECT {names}, l.method, t.version, count(DISTINCT t.parameters)
+            FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
+            JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
+            GROUP BY {names}, l.method, t.version
+            ORDER BY {names}, l.method, t.version"""  # noqa: S608 (only column names are put in)
+        )
+        return frames.looks(stored, [*fields, "method", "version", "evaluations"])
+
+    def verify(self) -> tuple[Finding, ...]:
+        """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
+        from clser_bench.store.verify import findings  # noqa: PLC0415 (imports this module)
+
+        return tuple(findings(self, self.query))
+
+    def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
+        found = self.query(
+            f"SELECT trial, status, attempts, uar FROM records WHERE trial {_OF}",  # noqa: S608
+            (json.dumps(list(ids)),),
+        )
+        return {trial: tuple(rest) for trial, *rest in found}
+
+    def query(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of an SQL query.
+
+        Args:
+            query: of the tables of `schema`.
+            values: of its question marks.
+        """
+        with schema.guarded(self.path):
+            return self._connection.execute(query, values).fetchall()

@@ -1,0 +1,410 @@
+"""The contract of a method as functions: for the contract tests, and for `check-method FILE`.
+
+Each check takes a registered name and raises `MethodError` with one sentence where the method
+breaks the contract. Problems are small and made of random numbers: all checks of a fitted method
+take a second, of a trained one some ten.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clser_bench import registry
+from clser_bench.errors import MethodError, SpecError
+from clser_bench.hashing import digest_array, generator
+from clser_bench.problem import Floats, Job, Labelled, Outcome, Problem, Rows, Table, Value
+from clser_bench.train.contract import POINTS, Trained
+from clser_bench.train.engine import train_pack
+from clser_bench.train.execute import execute, group_key, pack_limit
+from clser_bench.train.loop import train_one
+
+SHORT: Mapping[str, Value] = {"steps": 6, "target_batch": 12, "source_batch": 12}
+"""The budget of trained methods in most checks."""
+
+
+def example_table(name: str, *, n: int, t: int = 4, d: int = 3, f: int = 5, c: int = 3) -> Table:
+    """A table whose rows lie around class centres shared by all tables; row i has class i % c."""
+    centres = generator("centres", c, d, f).standard_normal((c, d + f))
+    rng = generator("table", name)
+    label = np.arange(n) % c
+    instants = centres[label, None, :d] + rng.standard_normal((n, t, d))
+    summary = centres[label, d:] + rng.standard_normal((n, f))
+    return Table(name, instants.astype(np.float32), summary.astype(np.float32))
+
+
+def example_problem(
+    name: str = "a",
+    *,
+    n_source: int = 40,
+    n_target: int = 36,
+    c: int = 3,
+    shots: int = 4,
+    t: int = 4,
+    d: int = 3,
+    f: int = 5,
+) -> Problem:
+    """A problem with `shots` labelled rows per class; the class of target row i is i % c."""
+    source = example_table(f"{name} source", n=n_source, t=t, d=d, f=f, c=c)
+    target = example_table(f"{name} target", n=n_target, t=t, d=d, f=f, c=c)
+    rows = np.concatenate([np.arange(label, n_source, c)[:shots] for label in range(c)])
+    rest = np.setdiff1d(np.arange(n_source), rows)
+    everything = np.arange(n_target)
+    return Problem(
+        classes=("anger", "fear", "happiness", "neutral", "sadness", "surprise")[:c],
+        source=source,
+        target=target,
+        labelled=Labelled(rows.astype(np.int64), (rows % c).astype(np.int64)),
+        unlabelled=rest.astype(np.int64),
+        adapt=everything.astype(np.int64),
+        scored=everything.astype(np.int64),
+    )
+
+
+def shifted_problem(name: str = "a") -> Problem:
+    """An example whose target is moved by two units, so that adaptation has something to do."""
+    problem = example_problem(name, n_source=90, n_target=90)
+    return with_target(problem, lambda values: values + np.float32(2))
+
+
+def make(name: str, settings: Mapping[str, Value] = SHORT) -> Any:
+    """A method with a small budget where it is trained."""
+    trained = issubclass(registry.load(name), Trained)
+    return registry.create(name, settings if trained else {})
+
+
+def job(name: str, problem: Problem, *, seed: int = 3, label: str = "job") -> Job:
+    """A job with a small budget."""
+    parameters = make(name).parameters()
+    return Job(id=label, method=name, parameters=parameters, problem=problem, seed=seed)
+
+
+def run(name: str, problem: Problem, *, seed: int = 3) -> Outcome:
+    """What comes of a job with a small budget."""
+    return execute([job(name, problem, seed=seed)])[0]
+
+
+def scores_of(name: str, problem: Problem, *, seed: int = 3) -> Floats:
+    """Scores with a small budget.
+
+    Raises:
+        MethodError: there are none; the reason of the outcome.
+    """
+    outcome = run(name, problem, seed=seed)
+    if outcome.status != "ok":
+        raise MethodError(f"an ordinary problem gives no scores: {outcome.reason}")
+    return outcome.scores
+
+
+def changed(table: Table, change: Callable[[Floats], Floats]) -> Table:
+    """A table with other values."""
+    values = change(np.array(table.instants)), change(np.array(table.summary))
+    return Table(f"{table.key} changed", *values)
+
+
+def with_target(problem: Problem, change: Callable[[Floats], Floats]) -> Problem:
+    """The problem with other values of the target."""
+    return replace(problem, target=changed(problem.target, change))
+
+
+def _raised(rows: Rows) -> Callable[[Floats], Floats]:
+    """Adds three to all values of some rows."""
+
+    def change(values: Floats) -> Floats:
+        values[rows] += 3
+        return values
+
+    return change
+
+
+def card(name: str) -> None:
+    """The docstring, the declarations and the explanations of hyper-parameters are there."""
+    entry, method = registry.entry(name), make(name)
+    text = ast.get_docstring(ast.parse(entry.file.read_bytes())) or ""
+    for word in ("Reference:", "Departures:"):
+        _demand(word in text, f"the docstring of {entry.file.name} has no '{word}'")
+    _demand(bool(entry.summary), "the first line of the docstring is empty")
+    _demand(
+        method.assumes_prior in ("none", "uniform", "estimated"),
+        f"assumes_prior is {method.assumes_prior!r}: allowed are none, uniform, estimated",
+    )
+    parts = ("labelled", "source", "target")
+    _demand(set(method.uses) <= set(parts), f"uses is {method.uses!r}: allowed are {parts}")
+    for key, span in method.ranges().items():
+        _demand(bool(span.about), f"hyper-parameter '{key}' has no about=")
+
+
+def points(name: str) -> None:
+    """The grid of a selection is small and holds the defaults."""
+    cls, overrides = registry.load(name), registry.entry(name).overrides
+    found = cls.points(overrides)
+    _demand(len(found) <= POINTS, f"the grid has {len(found)} points; allowed are {POINTS}")
+    made = [registry.create(name, point).parameters() for point in found]
+    whole = int(np.prod([len(values) for values in cls.grid().values()]))
+    _demand(
+        len(set(made)) == len(found) == whole, "the grid lacks the defaults, or repeats a value"
+    )
+    _demand(cls.points(overrides, fixed=cls.grid()) == ({},), "a fixed grid still has points")
+
+
+def reproducible(name: str) -> None:
+    """The same seed gives the same bytes, of the right shape, and the inputs stay as they were."""
+    problem = example_problem()
+    tables = (problem.source, problem.target)
+    before = [digest_array(t.instants) + digest_array(t.summary) for t in tables]
+    first, second = scores_of(name, problem), scores_of(name, problem)
+    _demand(first.tobytes() == second.tobytes(), "the same seed gives other scores: use rng")
+    after = [digest_array(t.instants) + digest_array(t.summary) for t in tables]
+    _demand(before == after, "the features were written into")
+
+
+def deterministic(name: str) -> None:
+    """`deterministic` says whether the seed matters."""
+    problem = example_problem()
+    one, other = scores_of(name, problem, seed=1), scores_of(name, problem, seed=2)
+    same = one.tobytes() == other.tobytes()
+    said = registry.load(name).deterministic
+    _demand(same == said, f"deterministic = {said}, but two seeds give {_sameness(same)} scores")
+
+
+def pack_equals_loop(name: str) -> None:
+    """Packed training equals the one-trial loop to 1e-9 in float64."""
+    method = make(name)
+    if not isinstance(method, Trained) or not method.packable:
+        return
+    methods = [replace(method, learning_rate=rate) for rate in (1e-3, 1e-2, 3e-3)]
+    problems = [example_problem("a"), example_problem("b"), example_problem("b")]
+    packed = train_pack(methods, problems, [1, 2, 3], dtype=torch.float64)
+    for one, problem, seed, result in zip(methods, problems, [1, 2, 3], packed, strict=True):
+        alone = train_one(one, problem, seed, dtype=torch.float64)
+        _demand(not result.failure, f"a packed trial fails: {result.failure}")
+        gap = float(np.abs(result.scores - alone.scores).max())
+        _demand(gap <= 1e-9, f"packed and single training differ by {gap:.2g} (allowed 1e-9)")
+
+
+def order_of_rows(name: str) -> None:
+    """A row number says nothing: the same utterances at other rows get the same scores.
+
+    `adapt` names the moved rows in their old order, so that a trained method's batches hold the
+    same utterances; a fitted method is also given them in the new order.
+    """
+    problem = example_problem()
+    order = np.random.default_rng(0).permutation(36)
+    place = np.argsort(order)
+    moved = with_target(problem, lambda values: values[order])
+    scores = scores_of(name, problem)
+    followed = scores_of(name, replace(moved, adapt=place, scored=place))
+    _demand_equal(followed, scores, "the order of the table's rows changes the scores")
+    if registry.load(name).kind == "fitted":
+        _demand_equal(scores_of(name, moved), scores[order], "the order of rows changes the scores")
+
+
+def scored_rows_apart(name: str) -> None:
+    """In the inductive setting the scored rows are no data: each is answered by itself."""
+    problem = replace(example_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
+    other = with_target(problem, _raised(np.arange(30, 36)))
+    _demand_equal(
+        scores_of(name, other)[:6],
+        scores_of(name, problem)[:6],
+        "a scored row moves the scores of another; adapt to problem.adapt alone",
+    )
+
+
+def declared_data(name: str) -> None:
+    """Data that `uses` does not name do not change the scores."""
+    problem = replace(example_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
+    used, scores = make(name).uses, scores_of(name, problem)
+    if "source" not in used:
+        other = replace(problem, source=changed(problem.source, _raised(problem.unlabelled)))
+        same = np.array_equal(scores_of(name, other), scores)
+        _demand(same, "the unlabelled source changes the scores, but uses does not name 'source'")
+    if "target" not in used:
+        other = replace(problem, adapt=np.arange(12))
+        same = np.array_equal(scores_of(name, other), scores)
+        _demand(same, "the rows to adapt to change the scores, but uses does not name 'target'")
+
+
+def _one_class(problem: Problem) -> Problem:
+    only = problem.labelled.y == 0
+    labelled = Labelled(problem.labelled.rows[only], problem.labelled.y[only])
+    return replace(problem, classes=("anger",), labelled=labelled)
+
+
+HARD: Mapping[str, Callable[[], Problem]] = {
+    "one class": lambda: _one_class(example_problem()),
+    "two utterances": lambda: replace(example_problem(), adapt=np.arange(2), scored=np.arange(2)),
+    "constant target": lambda: with_target(example_problem(), np.zeros_like),
+    "huge values": lambda: with_target(example_problem(), lambda v: v * np.float32(1e18)),
+    "one shot": lambda: example_problem(shots=1),
+    "no unlabelled source": lambda: replace(
+        example_problem(), unlabelled=np.arange(0, dtype=np.int64)
+    ),
+}
+
+
+def hard_problems(name: str, cases: Collection[str] = tuple(HARD)) -> None:
+    """A degenerate problem gives finite scores or a reason."""
+    for case in cases:
+        outcome = run(name, HARD[case]())
+        answered = np.isfinite(outcome.scores).all() if outcome.status == "ok" else outcome.reason
+        _demand(bool(answered), f"a problem with {case} gives neither scores nor a reason")
+
+
+def unequal_sizes(name: str) -> None:
+    """Other feature sizes of the target are answered as `unequal_sizes` says."""
+    problem, wider = example_problem(), example_problem(d=4, f=7)
+    outcome = run(name, replace(problem, target=wider.target))
+    cls = registry.load(name)
+    if not cls.unequal_sizes and cls.role == "ranked":
+        _demand(outcome.status == "not_applicable", "other feature sizes must be not applicable")
+        _demand("same size" in outcome.reason, f"the reason is '{outcome.reason}'")
+
+
+def stable_packs(name: str) -> None:
+    """Jobs of equal sizes share a group, others do not."""
+    one, other = job(name, example_problem("a")), job(name, example_problem("b"), label="other")
+    _demand(group_key(one) == group_key(other), "equal sizes fall into two groups")
+    bigger = job(name, example_problem(c=4))
+    _demand(group_key(one) != group_key(bigger), "other sizes fall into one group")
+    _demand(pack_limit(one) >= 1, "a pack holds no job")
+
+
+def learns(name: str) -> None:
+    """Classes that lie apart are told apart: two of three target utterances at least."""
+    if registry.load(name).role != "ranked":
+        return
+    problem = example_problem(n_source=90, n_target=90, shots=10)
+    method = registry.create(name)
+    one = Job(id="x", method=name, parameters=method.parameters(), problem=problem, seed=3)
+    (outcome,) = execute([one])
+    _demand(outcome.status == "ok", f"an ordinary problem gives no scores: {outcome.reason}")
+    right = float((outcome.scores.argmax(axis=1) == np.arange(90) % 3).mean())
+    _demand(right > 0.6, f"well-separated classes: {100 * right:.0f} % right, of three classes")
+
+
+def moved_share(name: str, problem: Problem, *, seed: int = 3) -> float:
+    """Share of answers that the adaptation term of a trained method moves.
+
+    The control is the method itself from the same start, with the hyper-parameters that its
+    `control` names.
+
+    Args:
+        name: a trained method that declares a control.
+        problem: the problem.
+        seed: of the trial.
+
+    Raises:
+        MethodError: training fails.
+    """
+    control = registry.load(name).control
+    answers = []
+    none: Mapping[str, Value] = {}
+    for settings in (none, control):
+        result = train_one(registry.create(name, settings), problem, seed)
+        if result.failure:
+            raise MethodError(f"an ordinary problem fails: {result.failure}")
+        answers.append(result.scores.argmax(axis=1))
+    return float((answers[0] != answers[1]).mean())
+
+
+def adaptation_moves(name: str) -> None:
+    """The adaptation term of a trained method moves answers on a shifted target."""
+    cls = registry.load(name)
+    if not issubclass(cls, Trained) or set(registry.create(name).uses) == {"labelled"}:
+        return
+    _demand(bool(cls.control), "a trained method that adapts declares control = {...}")
+    unknown = set(cls.control) - set(cls.ranges())
+    _demand(not unknown, f"control names {sorted(unknown)}, which are no hyper-parameters")
+    share = max(moved_share(name, shifted_problem(number)) for number in "ab")
+    _demand(share > 0, "the adaptation term moves no answer on a shifted target")
+
+
+CHECKS: Mapping[str, Callable[[str], None]] = {
+    check.__name__: check
+    for check in (
+        card,
+        points,
+        reproducible,
+        deterministic,
+        pack_equals_loop,
+        order_of_rows,
+        scored_rows_apart,
+        declared_data,
+        hard_problems,
+        unequal_sizes,
+        stable_packs,
+        learns,
+        adaptation_moves,
+    )
+}
+"""The checks by name. Bounds skip those that ask for an answer by each utterance's features."""
+
+NOT_FOR_BOUNDS = ("order_of_rows", "scored_rows_apart", "declared_data")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        name: registered name.
+        check: which check.
+        text: what is wrong, one sentence.
+    """
+
+    name: str
+    check: str
+    text: str
+
+
+def checks_of(name: str) -> tuple[str, ...]:
+    """The checks that a method has to pass."""
+    bound = registry.load(name).role == "bound"
+    return tuple(check for check in CHECKS if not (bound and check in NOT_FOR_BOUNDS))
+
+
+def check_method(path: Path | str) -> list[Finding]:
+    """Check the method of a file against the contract; no checkout is needed.
+
+    Args:
+        path: the file; it becomes known to this process, as by `--plugin`.
+
+    Returns:
+        What is wrong, for the method and each of its presets; empty where all is well.
+
+    Raises:
+        SpecError: the file cannot be read or imported as one method.
+    """
+    base = registry.add_plugin(path)
+    findings = []
+    for name in (e.name for e in registry.entries().values() if e.base == base):
+        registry.load(name)
+        for check in checks_of(name):
+            try:
+                CHECKS[check](name)
+            except (MethodError, SpecError) as error:
+                findings.append(Finding(name, check, str(error)))
+            except Exception as error:  # noqa: BLE001
+                # Whatever a stranger's method raises is a finding about it.
+                findings.append(Finding(name, check, f"raises {error!r}"))
+    return findings
+
+
+def _demand(condition: bool, text: str) -> None:
+    if not condition:
+        raise MethodError(text)
+
+
+def _demand_equal(found: Floats, expected: Floats, text: str) -> None:
+    if not np.allclose(found, expected, rtol=1e-4, atol=1e-4):
+        raise MethodError(f"{text} (by up to {float(np.abs(found - expected).max()):.2g})")
+
+
+def _sameness(same: bool) -> str:
+    return "the same" if same else "other"

@@ -1,0 +1,360 @@
+"""The packed engine: k trials of one method trained at once.
+
+Every trial keeps its own parameters, optimiser state, hyper-parameters, rows and noise; the
+losses are computed under `vmap` and summed, so the gradient of each trial's parameters is that
+of its own loss, and a trial that diverges leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from clser_bench.problem import Problem
+from clser_bench.train.batches import Feeder, initial_seed, part_of
+from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
+from clser_bench.train.inference import Call, refreshed, score_rows
+
+BETAS = (0.9, 0.999)
+EPS = 1e-8
+
+
+class StackedAdam:
+    """Adam for one part of the network of k trials; equal to `torch.optim.Adam` per trial.
+
+    It is `torch.optim.Adam` itself, fused, over views of the stacked parameters: neighbouring
+    trials with the same values are one view, so that a pack of equal ones is one pass over its
+    memory. The weight decay is an L2 penalty: it enters the gradient.
+
+    Reference: Kingma & Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, algorithm 1.
+
+    Args:
+        values: [k, ...], the part's parameters, updated in place.
+        learning_rates: of each trial.
+        weight_decays: of each trial.
+    """
+
+    def __init__(
+        self,
+        values: Sequence[Tensor],
+        learning_rates: Sequence[float],
+        weight_decays: Sequence[float],
+    ) -> None:
+        settings = list(zip(learning_rates, weight_decays, strict=True))
+        self._spans: list[slice] = []
+        groups = []
+        for (rate, decay), members in itertools.groupby(range(len(settings)), settings.__getitem__):
+            rows = list(members)
+            span = slice(rows[0], rows[-1] + 1)
+            self._spans.append(span)
+            views = [value.detach()[span] for value in values]
+            groups.append({"params": views, "lr": rate, "weight_decay": decay, "rate": rate})
+        self._optimiser = torch.optim.Adam(groups, betas=BETAS, eps=EPS, fused=True)
+
+    def reset(self) -> None:
+        """Forget the moments and the step count."""
+        self._optimiser.state.clear()
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor], scale: float) -> None:
+        """One update.
+
+        Args:
+            gradients: of each parameter, [k, ...].
+            scale: factor of the learning rate at this step.
+        """
+        for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
+            group["lr"] = group["rate"] * scale
+            for view, gradient in zip(group["params"], gradients, strict=True):
+                # The fused step reads memory in the order of the parameters.
+                view.grad = gradient[span].contiguous()
+        self._optimiser.step()
+
+
+def rate_scale(decay: str, progress: float) -> float:
+    """Factor of the learning rate: 1, or the cosine from 1 to 0.
+
+    Args:
+        decay: `none` or `cosine`.
+        progress: share of training done.
+    """
+    return 1.0 if decay == "none" else 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dtype) -> nn.Module:
+    """Build a trial's network from its own seed; the global random state is left as it was.
+
+    Args:
+        method: builds it.
+        problem: gives the sizes, and the features that a method may start from.
+        seed: of the trial.
+        dtype: of the parameters; drawn in float32 whatever it is.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(initial_seed(seed))
+        network = method.network(Shape.of(problem))
+        with torch.no_grad():
+            method.start(network, problem)
+        return network.to(dtype)
+
+
+class Caller(nn.Module):
+    """Calls any function of a network under `functional_call`, so that parts can be used freely."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`function(network, *arguments)` with the parameters that are in force."""
+        return function(self.network, *arguments)
+
+
+class Stack:
+    """The networks of k trials: each parameter stacked, [k, ...].
+
+    Attributes:
+        k: trials.
+        values: parameters by name.
+        parts: names of the parameters of each part (top-level child module or parameter).
+        buffers: likewise stacked.
+
+    Args:
+        networks: k networks of the same structure.
+        device: where the stacked parameters shall lie.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], *, device: str = "cpu") -> None:
+        self.caller = Caller(networks[0])
+        self.k = len(networks)
+        parameters = [dict(network.named_parameters()) for network in networks]
+        buffers = [dict(network.named_buffers()) for network in networks]
+        self.values = _stacked(parameters, device)
+        self.buffers = _stacked(buffers, device)
+        self.parts: dict[str, list[str]] = {}
+        for name in self.values:
+            self.parts.setdefault(name.partition(".")[0], []).append(name)
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Everything [k, ...] by the names that `functional_call` wants."""
+        return {f"network.{name}": v for name, v in (self.values | self.buffers).items()}
+
+    def call(
+        self, function: Callable[..., Any], parameters: dict[str, Tensor], *arguments: Any
+    ) -> Any:
+        """Call `function(network, *arguments)` with one trial's parameters."""
+        return functional_call(self.caller, parameters, (function, *arguments))
+
+    def one(self, index: int) -> dict[str, Tensor]:
+        """One trial's parameters, detached.
+
+        Args:
+            index: which.
+        """
+        return {name: value[index].detach() for name, value in self.parameters().items()}
+
+
+def _stacked(states: Sequence[dict[str, Any]], device: str) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([state[name].detach() for state in states]).to(device)
+        for name in states[0]
+    }
+
+
+def stack_states(states: Sequence[State]) -> State:
+    """Stack k carries name by name."""
+    return {name: torch.stack([state[name] for state in states]) for name in states[0]}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What training one trial gave.
+
+    Attributes:
+        scores: [n, c] of the scored rows, in the dtype of training; empty where it failed.
+        failure: why it failed; empty where it did not.
+    """
+
+    scores: npt.NDArray[Any]
+    failure: str = ""
+
+
+def train_pack(
+    methods: Sequence[Trained],
+    problems: Sequence[Problem],
+    seeds: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> list[Result]:
+    """Train k trials together and score each one's rows.
+
+    Args:
+        methods: k methods that differ in real hyper-parameters only.
+        problems: k problems of one shape.
+        seeds: k seeds.
+        dtype: float32, or float64 for comparisons.
+        device: where the networks are trained; features are copied there once per process.
+
+    Returns:
+        One result a trial, in order.
+    """
+    pack = _Pack(methods, problems, seeds, dtype, device)
+    for step in range(methods[0].steps):
+        pack.step(step)
+    return pack.results()
+
+
+_TRIALS = Batch(*(0 for _ in Batch._fields))._replace(progress=None)  # type: ignore[arg-type]
+"""The axis of trials in each field of a stacked batch; progress is the same for all."""
+
+
+class _Pack:
+    def __init__(
+        self,
+        methods: Sequence[Trained],
+        problems: Sequence[Problem],
+        seeds: Sequence[int],
+        dtype: torch.dtype,
+        device: str,
+    ) -> None:
+        self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
+        self.device = device
+        self.method = methods[0]
+        networks = [
+            new_network(m, p, seed=s, dtype=dtype)
+            for m, p, s in zip(methods, problems, seeds, strict=True)
+        ]
+        self.phases = check_phases(self.method, networks[0])
+        self.stack = Stack(networks, device=device)
+        self.real = {
+            name: torch.tensor([getattr(m, name) for m in methods], dtype=dtype, device=device)
+            for name in self.method.real()
+        }
+        self.optimisers = {
+            part: StackedAdam(
+                [self.stack.values[name] for name in names],
+                [m.learning_rate for m in methods],
+                [m.weight_decay for m in methods],
+            )
+            for part, names in self.stack.parts.items()
+        }
+        self.feeder = Feeder(methods, problems, seeds, dtype, device)
+        carries = [m.initial_carry(network) for m, network in zip(methods, networks, strict=True)]
+        self.carry = {
+            name: value.detach().clone().to(device) for name, value in stack_states(carries).items()
+        }
+        self.bad_step = torch.full((len(seeds),), -1, device=device)
+
+    def step(self, step: int) -> None:
+        every = self.method.refresh_every
+        if every and step % every == 0:
+            self.feeder.states = [self._refresh(i, step) for i in range(len(self.seeds))]
+        batch = self.feeder.batch(step, self.carry)
+        for phase in self.phases:
+            if phase.active(step, self.method.steps):
+                self._run(phase, part_of(batch, phase.uses), step)
+        if self.carry:
+            self.carry = self._update_carry(batch)
+
+    def _run(self, phase: Phase, batch: Batch, step: int) -> None:
+        parts = phase.trains or tuple(self.stack.parts)
+        if phase.reset_optimiser and step == phase.first(self.method.steps):
+            for part in parts:
+                self.optimisers[part].reset()
+        scale = rate_scale(self.method.decay, batch.progress)
+        trained = [self.stack.values[name] for part in parts for name in self.stack.parts[part]]
+        for _ in range(phase.repeat):
+            for value in trained:
+                value.requires_grad_()
+            losses = self._losses(phase.loss, batch)
+            found = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)
+            for value in trained:
+                value.requires_grad_(False)
+            self._watch(losses, step)
+            gradients = iter(found)
+            for part in parts:
+                own = [next(gradients) for _ in self.stack.parts[part]]
+                self.optimisers[part].step(own, scale)
+
+    def _losses(self, name: str, batch: Batch) -> Tensor:
+        losses: Tensor = self._each(name, batch)
+        return losses
+
+    def _each(self, name: str, batch: Batch) -> Any:
+        """A function of the method `(network, batch)`, for every trial."""
+
+        def one(parameters: dict[str, Tensor], real: State, batch: Batch) -> Any:
+            function = getattr(bind(self.method, real), name)
+            return self.stack.call(function, parameters, batch)
+
+        return vmap(one, in_dims=(0, 0, _TRIALS))(self.stack.parameters(), self.real, batch)
+
+    @torch.no_grad()
+    def _update_carry(self, batch: Batch) -> State:
+        carry: State = self._each("update_carry", batch)
+        return carry
+
+    def _watch(self, losses: Tensor, step: int) -> None:
+        bad = ~torch.isfinite(losses.detach())
+        self.bad_step = torch.where(bad & (self.bad_step < 0), step, self.bad_step)
+
+    def _call(self, index: int) -> Call:
+        return partial(self._call_one, self.stack.one(index))
+
+    def _call_one(self, parameters: dict[str, Tensor], function: Any, *arguments: Any) -> Any:
+        return self.stack.call(function, parameters, *arguments)
+
+    def _carry_of(self, index: int) -> State:
+        return {name: value[index] for name, value in self.carry.items()}
+
+    def _refresh(self, index: int, step: int) -> State:
+        return refreshed(
+            self.methods[index],
+            self._call(index),
+            self.problems[index],
+            carry=self._carry_of(index),
+            step=step,
+            seed=self.seeds[index],
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def results(self) -> list[Result]:
+        return [self._result(index) for index in range(len(self.seeds))]
+
+    def _result(self, index: int) -> Result:
+        if self.bad_step[index] >= 0:
+            return failed(f"the loss was not finite at step {int(self.bad_step[index])}")
+        problem = self.problems[index]
+        scores = score_rows(
+            self.methods[index],
+            self._call(index),
+            problem,
+            carry=self._carry_of(index),
+            seed=self.seeds[index],
+            dtype=self.dtype,
+            device=self.device,
+        )
+        return finished(scores)
+
+
+def finished(scores: Tensor) -> Result:
+    """A result from scores, or a failure where they are not finite."""
+    if not bool(torch.isfinite(scores).all()):
+        return failed("the scores are not finite")
+    return Result(scores.numpy())
+
+
+def failed(reason: str) -> Result:
+    """A failure with its reason."""
+    return Result(torch.zeros((0, 0)).numpy(), reason)

@@ -1,0 +1,38 @@
+"""Nearest class mean on the summary of the labelled source; no adaptation.
+
+Reference: Snell, Swersky & Zemel, Prototypical Networks for Few-Shot Learning, NIPS 2017,
+equations 1 and 2: a class is the mean of its labelled rows, the nearest in squared Euclidean
+distance is the answer; with rows centred and brought to unit length, SimpleShot's CL2N (Wang et
+al., arXiv 1911.04623).
+
+Departures: no network is trained, the rows are the benchmark's summaries behind the common front;
+each side is centred around its own mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from clser_bench.plugin import Fitted, Problem, hyper, register
+from clser_bench.shallow.few_shot import squared_distances
+from clser_bench.shallow.regression import class_means
+from clser_bench.shallow.sides import present_scores, sides_of, unit_rows
+
+
+@register("prototype", version=1)
+class Prototype(Fitted):
+    """Squared distances to class means."""
+
+    uses = ("labelled",)
+    deterministic = True
+
+    unit: bool = hyper(True, choices=(False, True), grid=(False, True), about="rows at unit length")
+
+    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
+        """Average, return negative squared distances [n, c]."""
+        sides = sides_of(problem)
+        present, y = np.unique(sides.y, return_inverse=True)
+        rows = (sides.known, sides.scored)
+        known, scored = map(unit_rows, rows) if self.unit else rows
+        means, _ = class_means(known, y, len(present))
+        return present_scores(-squared_distances(scored, means), present, sides.classes)

@@ -1,0 +1,225 @@
+"""`export` and `import`: what they print where, and how they end."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import typer
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+
+from clser_bench.cli import main, share
+from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
+from tests import boards
+from tests.records import ok, trial
+
+Call = Callable[..., Result]
+NOTES = {"target-oracle": MethodNote(role="oracle")}
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The two commands and `leaderboard`, as the command line guards them."""
+    app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
+    app.command("leaderboard")(main.tables.leaderboard)
+    app.command("resume")(main.running.resume)
+    app.command("export")(share.export)
+    app.command("import")(share.import_)
+    app.command("card")(main.cards.card)
+    app.add_typer(share.results_app, name="results")
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """A results file at the usual place."""
+    path = tmp_path / "results" / "clser.sqlite"
+    with Store(path) as store:
+        boards.run(store, {"logistic": 12, "sere": 18, "target-oracle": 20}, notes=NOTES)
+    return path
+
+
+def changed(file: Path, change: Callable[[dict, list[dict]], None]) -> str:
+    table = parquet.read_table(file)
+    heading = json.loads(parquet.read_metadata(file).metadata[b"clser-bench"])
+    rows = table.to_pylist()
+    change(heading, rows)
+    metadata = {b"clser-bench": json.dumps(heading).encode()}
+    schema = table.schema.with_metadata(metadata)
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), "changed.parquet")
+    return "changed.parquet"
+
+
+def test_tables_are_the_same_after_a_journey(ours: Path, call: Call) -> None:
+    done = call("export", "ours.parquet")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "12 trials of 3 methods, 12 with a result." in done.stderr
+    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == ""
+    assert "12 results added to theirs.sqlite; 0 were there before." in done.stderr
+    tables = [
+        call("leaderboard", "--format", "csv", "--results", path).stdout
+        for path in (str(ours), "theirs.sqlite")
+    ]
+    assert tables[0] == tables[1]
+    assert tables[0].count("\n") == 10
+    again = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert (again.exit_code, "0 results added" in again.stderr) == (0, True)
+
+
+def test_halves_by_method_are_pooled_by_one_command(ours: Path, call: Call) -> None:
+    call("export", "a.parquet", "--methods", "sere")
+    call("export", "b.parquet", "--methods", "logistic, target-oracle", "--scores")
+    assert call("import", "a.parquet", "b.parquet", "--results", "pool.sqlite").exit_code == 0
+    pool = call("leaderboard", "--format", "csv", "--results", "pool.sqlite")
+    assert pool.stdout == call("leaderboard", "--format", "csv").stdout
+
+
+def test_scores_that_come_later_are_told(ours: Path, call: Call) -> None:
+    call("export", "plain.parquet")
+    call("export", "full.parquet", "--scores")
+    call("import", "plain.parquet", "--results", "pool.sqlite")
+    done = call("import", "full.parquet", "--results", "pool.sqlite")
+    assert done.exit_code == 0
+    told = "0 results added to pool.sqlite; 12 were there before; 12 of these had no scores and"
+    assert told in done.stderr
+
+
+def test_conflicts_are_listed_and_end_with_one(ours: Path, call: Call, tmp_path: Path) -> None:
+    call("export", "ours.parquet")
+    other = ok(trial("sere"), [0] * 24, boards.KEY)
+    with Store(tmp_path / "theirs.sqlite") as store:
+        store.plan({}, [other.trial], pairs=boards.PAIRS)
+        store.put([other])
+    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert done.exit_code == 1
+    row = ["ours.parquet", "sere", "B→C", "5", "0", "acoustic", "33.33", "75.00"]
+    assert done.stdout == "\t".join(row) + "\n"
+    assert "11 results added" in done.stderr
+    assert "1 differ from what is there and were left out." in done.stderr
+
+
+def test_rows_that_are_not_pooled_are_named(ours: Path, call: Call, tmp_path: Path) -> None:
+    call("export", "ours.parquet")
+    with Store(tmp_path / "theirs.sqlite") as store:
+        boards.run(store, {"sere": 18}, version=2)
+    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert done.exit_code == 0
+    assert "not shown in tables: sere, bc, 5 shots: the file has another version" in done.stderr
+
+
+def test_what_is_refused_is_said_without_a_traceback(ours: Path, call: Call) -> None:
+    call("export", "ours.parquet")
+    path = changed(Path("ours.parquet"), lambda _, rows: rows[3].update(uar=99.0))
+    done = call("import", "ours.parquet", path, "--results", "theirs.sqlite")
+    assert done.exit_code == 2
+    assert "Error: changed.parquet: row 4: uar 99.0: predictions and answers give" in done.stderr
+    assert not Path("theirs.sqlite").exists()
+
+
+def test_an_oracle_cannot_pass_for_a_method(ours: Path, call: Call) -> None:
+    call("export", "ours.parquet")
+
+    def rank(_: dict, rows: list[dict]) -> None:
+        for row in rows:
+            row["role"] = "ranked"
+
+    done = call("import", changed(Path("ours.parquet"), rank), "--results", "theirs.sqlite")
+    assert done.exit_code == 2
+    assert (
+        "target-oracle: role 'ranked': it uses target labels; nothing was imported" in done.stderr
+    )
+
+
+@pytest.mark.parametrize(("pair", "synthetic"), [("B→C", True), ("DE→HU", False)])
+def test_synthetic_speech_cannot_pass_for_recorded(
+    call: Call, tmp_path: Path, pair: str, synthetic: bool
+) -> None:
+    record = ok(trial("sere", pair, synthetic=synthetic), [0] * 24, boards.KEY)
+    with Store(tmp_path / "ours.sqlite") as store:
+        store.plan({}, [record.trial], pairs=[record.trial.pair])
+        store.put([record])
+    assert call("export", "ours.parquet", "--results", "ours.sqlite").exit_code == 0
+    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert done.exit_code == 2
+    assert f"row 1: synthetic {synthetic}: {pair} is" in done.stderr
+
+
+def test_results_are_not_overwritten_by_their_export(ours: Path, call: Call) -> None:
+    before = ours.read_bytes()
+    done = call("export", str(ours))
+    assert done.exit_code == 2
+    assert "name a file that ends in .parquet, such as ours.parquet" in done.stderr
+    assert ours.read_bytes() == before
+
+
+def test_there_must_be_something_to_export(call: Call) -> None:
+    done = call("export", "ours.parquet")
+    assert done.exit_code == 2
+    assert "there are no results yet" in done.stderr
+    with Store(Path("results/clser.sqlite")):
+        pass
+    assert "has no results to export" in call("export", "ours.parquet").stderr
+    assert not Path("ours.parquet").exists()
+
+
+def test_a_pooled_file_is_no_run_to_resume(ours: Path, call: Call) -> None:
+    call("export", "ours.parquet")
+    call("import", "ours.parquet", "--results", "theirs.sqlite")
+    done = call("resume", "--results", "theirs.sqlite")
+    assert done.exit_code == 2
+
+
+def test_help_shows_examples(call: Call) -> None:
+    assert "clser-bench export ours.parquet --suite bcro" in call("export", "--help").output
+    assert "clser-bench import lab-a.parquet lab-b.parquet" in call("import", "--help").output
+
+
+def test_verify_finds_a_changed_metric_and_the_leaderboard_refuses_it(
+    ours: Path, call: Call
+) -> None:
+    done = call("results", "verify")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "12 results verified, no findings." in done.stderr
+    with sqlite3.connect(ours) as connection:
+        connection.execute("UPDATE records SET uar = 99.9 WHERE rowid = 1")
+    connection.close()
+    done = call("results", "verify")
+    assert done.exit_code == 1
+    assert "uar is 99.9, and its predictions give" in done.stdout
+    assert "1 findings; take the file from a backup" in done.stderr
+    for command in (("leaderboard",), ("export", "x.parquet")):
+        done = call(*command)
+        assert done.exit_code == 2
+        assert "its UAR is stored as 99.9000" in done.stderr
+
+
+def test_a_damaged_request_stops_resume_and_nothing_else(ours: Path, call: Call) -> None:
+    with sqlite3.connect(ours) as connection:
+        connection.execute("UPDATE requests SET request = '{'")
+    connection.close()
+    assert call("leaderboard").exit_code == 0
+    done = call("resume")
+    assert done.exit_code == 2
+    assert "the request of plan 1 is damaged" in done.stderr
+    assert "the request is damaged" in call("results", "verify").stdout
+
+
+def test_a_card_of_imported_results_names_their_file(ours: Path, call: Call) -> None:
+    call("export", "ours.parquet")
+    call("import", "ours.parquet", "--results", "theirs.sqlite")
+    done = call("card", "--results", "theirs.sqlite", "--out", "card.json")
+    assert done.exit_code == 0, done.output
+    card = json.loads(Path("card.json").read_text(encoding="utf-8"))
+    assert len(card["methods"]) == 3
+    assert card["requests"] == []
+    assert "imported from ours.parquet" in " ".join(card["remarks"])

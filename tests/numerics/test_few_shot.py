@@ -1,0 +1,279 @@
+"""Few-shot classifiers against loops, autograd, POT, SciPy and scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import ot
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from clser_bench import registry
+from clser_bench.hashing import generator
+from clser_bench.nn.balance import balancing_offsets
+from clser_bench.shallow import few_shot
+from clser_bench.shallow.classifier import (
+    adjusted_templates,
+    class_offsets,
+    estimated_shares,
+    logistic_calibration,
+    logistic_model,
+    logistic_scores,
+)
+from clser_bench.shallow.sides import places, sides_of, target_neighbours, unit_rows
+from clser_bench.train.check import example_problem
+
+RNG = generator("few-shot tests")
+CENTRES = 1.5 * RNG.standard_normal((3, 5))
+Y = np.repeat([0, 1, 2], [2, 4, 3])
+KNOWN = unit_rows(CENTRES[Y] + RNG.standard_normal((9, 5)))
+TARGET = unit_rows(CENTRES[np.arange(20) % 3] + 0.5 + RNG.standard_normal((20, 5)))
+LABEL = np.eye(3)[Y]
+MEANS = np.stack([KNOWN[k == Y].mean(axis=0) for k in range(3)])
+
+
+def logits(x: torch.Tensor, w: torch.Tensor, temperature: float) -> torch.Tensor:
+    return -temperature / 2 * torch.cdist(x, w) ** 2
+
+
+def test_squared_distances_equal_scipy() -> None:
+    found = few_shot.squared_distances(TARGET, MEANS)
+    np.testing.assert_allclose(found, cdist(TARGET, MEANS, "sqeuclidean"), atol=1e-12)
+
+
+def test_rectified_prototypes_by_loops() -> None:
+    shift = KNOWN.mean(axis=0) - TARGET.mean(axis=0)
+    sums, totals = np.zeros((3, 5)), np.zeros(3)
+    for weight, row in [(1.0, x) for x in KNOWN] + [(2.0 * 9 / 20, x + shift) for x in TARGET]:
+        cosine = [row @ m / np.linalg.norm(row) / np.linalg.norm(m) for m in MEANS]
+        share = np.exp(4 * np.array(cosine)) / np.exp(4 * np.array(cosine)).sum()
+        k = int(np.argmax(cosine))
+        sums[k] += weight * share[k] * row
+        totals[k] += weight * share[k]
+    found, moved = few_shot.rectified_prototypes(KNOWN, Y, TARGET, scale=4.0, mass=2.0)
+    np.testing.assert_allclose(moved, shift)
+    np.testing.assert_allclose(found, sums / totals[:, None], atol=1e-12)
+
+
+def test_tim_ends_where_the_papers_objective_is_flat() -> None:
+    """The gradient of the augmented objective vanishes, and equation 4 has become smaller."""
+    w = few_shot.tim_prototypes(
+        KNOWN, Y, TARGET, temperature=5.0, supervised=0.5, conditional=0.2, iterations=20_000
+    )
+    x, t, at = (torch.tensor(v) for v in (KNOWN, TARGET, w))
+    at.requires_grad_()
+    log_known, log_p = (logits(v, at, 5.0).log_softmax(dim=1) for v in (x, t))
+    power = log_p.detach().exp() ** 1.2
+    q = power / power.sum(dim=0) ** 0.5
+    q = q / q.sum(dim=1, keepdim=True)
+    cross = -(log_known[torch.arange(9), torch.tensor(Y)]).mean()
+    (0.5 * cross - 1.2 * (q * log_p).sum(dim=1).mean()).backward()
+    assert float(at.grad.abs().max()) < 1e-4
+
+    def objective(prototypes: np.ndarray) -> float:
+        p = softmax(few_shot.tim_logits(TARGET, prototypes, 5.0), axis=1)
+        own = log_softmax(few_shot.tim_logits(KNOWN, prototypes, 5.0), axis=1)
+        shares = p.mean(axis=0)
+        entropy = -(p * np.log(p)).sum(axis=1).mean()
+        return float(
+            -0.5 * own[np.arange(9), Y].mean() + (shares * np.log(shares)).sum() + 0.2 * entropy
+        )
+
+    assert objective(w) < objective(MEANS) - 1e-3
+
+
+def test_alpha_tim_equals_torchs_adam_on_the_papers_loss() -> None:
+    w = torch.tensor(MEANS, requires_grad=True)
+    x, t = torch.tensor(KNOWN), torch.tensor(TARGET)
+    adam = torch.optim.Adam([w], lr=0.01)
+    for _ in range(30):
+        p = logits(t, w, 5.0).softmax(dim=1)
+        cross = torch.nn.functional.cross_entropy(logits(x, w, 5.0), torch.tensor(Y))
+        shares = (1 - (p.mean(dim=0) ** 3).sum()) / 2
+        rows = ((1 - (p**3).sum(dim=1)) / 2).mean()
+        adam.zero_grad()
+        (0.7 * cross - shares + rows).backward()
+        adam.step()
+    found = few_shot.alpha_tim_prototypes(
+        KNOWN, Y, TARGET,
+        temperature=5.0, alpha=3.0, supervised=0.7, learning_rate=0.01, iterations=30,
+    )  # fmt: skip
+    np.testing.assert_allclose(found, w.detach().numpy(), atol=1e-7)
+
+
+def test_transported_prototypes_equal_pots_plan_and_means_in_turn() -> None:
+    mu = MEANS
+    for _ in range(4):
+        cost = cdist(TARGET, mu, "sqeuclidean")
+        plan = ot.sinkhorn(np.full(20, 1 / 20), np.full(3, 1 / 3), cost, 1 / 6, stopThr=1e-13)
+        q, each = 20 * plan, 0.5 * 9 / 20
+        estimate = (LABEL.T @ KNOWN + each * q.T @ TARGET) / (
+            LABEL.sum(axis=0) + each * q.sum(axis=0)
+        )[:, None]
+        mu = mu + 0.3 * (estimate - mu)
+    found, offset = few_shot.transported_prototypes(
+        KNOWN, Y, TARGET, scale=6.0, rate=0.3, mass=0.5, rounds=4
+    )
+    np.testing.assert_allclose(found, mu, atol=1e-4)
+    q = softmax(offset - 6 * cdist(TARGET, mu, "sqeuclidean"), axis=1)
+    np.testing.assert_allclose(q.sum(axis=0), 20 / 3, atol=1e-3)
+
+
+def test_description_length_prototypes_by_the_papers_updates() -> None:
+    w, v = MEANS, np.zeros(3)
+    for _ in range(3):
+        u = np.stack(
+            [
+                np.exp([-4 / 2 * ((x - w[k]) ** 2).sum() + 0.6 * v[k] for k in range(3)])
+                for x in TARGET
+            ]
+        )
+        u /= u.sum(axis=1, keepdims=True)
+        v = np.log(u.mean(axis=0) + 1e-6) + 1
+        each = 2 * 9 / 20
+        w = np.stack(
+            [
+                (KNOWN[k == Y].sum(axis=0) + each * u[:, k] @ TARGET)
+                / ((k == Y).sum() + each * u[:, k].sum())
+                for k in range(3)
+            ]
+        )
+    found, offset = few_shot.description_length_prototypes(
+        KNOWN, Y, TARGET, temperature=4.0, complexity=0.6, mass=2.0, iterations=3
+    )
+    np.testing.assert_allclose(found, w, atol=1e-12)
+    np.testing.assert_allclose(offset, 0.6 * v, atol=1e-12)
+
+
+def test_laplacian_assignments_by_loops() -> None:
+    cost = cdist(TARGET, MEANS, "sqeuclidean")
+    neighbours = np.argsort(cdist(TARGET, TARGET) + 9 * np.eye(20), axis=1)[:, :2]
+    y = softmax(-cost, axis=1)
+    for _ in range(5):
+        y = np.stack(
+            [softmax(-cost[i] + 0.8 * sum(y[j] for j in neighbours[i])) for i in range(20)]
+        )
+    found = few_shot.laplacian_assignments(cost, neighbours, smoothness=0.8, iterations=5)
+    np.testing.assert_allclose(found, y, atol=1e-12)
+
+
+def test_adjusted_templates_by_loops() -> None:
+    weights, offsets = logistic_model(KNOWN, Y, strength=1.0)
+    groups: list[list[tuple[float, np.ndarray]]] = [[], [], []]
+    for x in TARGET:
+        p = softmax(weights @ x + offsets)
+        groups[int(p.argmax())].append((float(-(p * np.log(p)).sum()), x))
+    expected = []
+    for k, group in enumerate(groups):
+        rows = [weights[k], *(x for _, x in sorted(group, key=lambda pair: pair[0])[:3])]
+        mean = np.mean([x / np.linalg.norm(x) for x in rows], axis=0)
+        expected.append(mean / np.linalg.norm(mean))
+    found = adjusted_templates(TARGET, weights, offsets, members=3)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_linear_model_gives_scikit_learns_probabilities(classes: int) -> None:
+    few = classes > Y
+    model = LogisticRegression(C=0.5, class_weight="balanced", max_iter=500)
+    expected = model.fit(KNOWN[few], Y[few]).predict_log_proba(TARGET)
+    found = logistic_scores(KNOWN[few], Y[few], TARGET, classes=classes, strength=0.5)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("imagined", [0.0, 4.0])
+def test_estimated_shares_are_the_likeliest(imagined: float) -> None:
+    """max sum_i log sum_k p_ik pi_k + imagined · sum_k log pi_k over the simplex, by SLSQP."""
+    scores = log_softmax(3 * RNG.standard_normal((200, 3)) + [1, 0, 0], axis=1)
+    p = np.exp(scores)
+    solved = minimize(
+        lambda pi: -np.log(p @ pi).sum() - imagined * np.log(pi).sum(),
+        np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-9, 1)] * 3, options={"ftol": 1e-14},
+        constraints={"type": "eq", "fun": lambda pi: pi.sum() - 1},
+    ).x  # fmt: skip
+    found = estimated_shares(scores, imagined=imagined, iterations=10_000, tolerance=1e-10)
+    np.testing.assert_allclose(found, solved, atol=1e-4)
+    assert found.max() > 0.4
+
+
+def test_calibration_is_the_likeliest_of_held_out_labels() -> None:
+    x = np.concatenate([KNOWN, KNOWN]) + 0.8 * RNG.standard_normal((18, 5))
+    y = np.concatenate([Y, Y])
+    model = LogisticRegression(C=0.5, class_weight="balanced", max_iter=500)
+    held = cross_val_predict(model, x, y, cv=StratifiedKFold(4), method="predict_log_proba")
+    weight = 1 / (np.bincount(y)[y] * 3)
+
+    def loss(point: np.ndarray) -> float:
+        log_p = log_softmax(np.exp(point[0]) * held + point[1:], axis=1)
+        bias = point[1:] @ point[1:] / 36
+        return float(bias - (weight * log_p[np.arange(18), y]).sum())
+
+    best = minimize(loss, np.zeros(4), method="Nelder-Mead", options={"maxiter": 10_000,
+                    "xatol": 1e-7, "fatol": 1e-12}).x  # fmt: skip
+    temperature, bias = logistic_calibration(x, y, classes=3, strength=0.5)
+    np.testing.assert_allclose(temperature, np.exp(-best[0]), rtol=1e-2)
+    np.testing.assert_allclose(bias, best[1:] - best[1:].mean(), atol=1e-2)
+
+
+def test_offsets_of_confident_scores_equal_those_on_the_logarithms() -> None:
+    scores = 30 * RNG.standard_normal((40, 3))
+    even = torch.full((3,), 1 / 3, dtype=torch.float64)
+    expected = balancing_offsets(torch.from_numpy(scores), even, steps=200).numpy()
+    np.testing.assert_allclose(class_offsets(scores), expected - expected.mean(), atol=1e-6)
+
+
+def test_the_front_keeps_distances_up_to_one_scale() -> None:
+    problem = example_problem(f=6)
+    plain, front = sides_of(problem), sides_of(problem, front="axes")
+    before = cdist(plain.known, plain.target)
+    ratio = cdist(front.known, front.target) / before
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-9)
+    both = np.concatenate([front.source, front.target])
+    np.testing.assert_allclose(both.var(axis=0).sum(), 100)
+    np.testing.assert_array_equal(front.known, front.source[problem.labelled.rows])
+    assert (np.diff(both.var(axis=0)) <= 0).all()
+
+
+def test_the_front_treats_scored_rows_as_it_does_those_adapted_to() -> None:
+    problem = example_problem(f=6)
+    whole = sides_of(problem, front="axes").scored
+    fewer = replace(problem, scored=problem.scored[[3, 30]])
+    np.testing.assert_allclose(sides_of(fewer, front="axes").scored, whole[[3, 30]], atol=1e-12)
+    assert sides_of(problem, front="axes").source is sides_of(fewer, front="axes").source
+    assert not sides_of(problem).target.flags.writeable
+
+
+@pytest.mark.parametrize("scored", [np.arange(36), np.array([35, 2, 30])])
+def test_neighbours_by_loops(scored: np.ndarray) -> None:
+    adapt = np.random.default_rng(1).permutation(36)[:33]
+    problem = replace(example_problem(), adapt=adapt, scored=scored)
+    place = places(problem)
+    assert [adapt[at] if at >= 0 else -1 for at in place] == [
+        row if row in adapt else -1 for row in scored
+    ]
+    sides = sides_of(problem, front="axes")
+    found = target_neighbours(problem, front="axes", count=4)
+    for rows, near, own in (
+        (sides.target, found.inside, np.arange(33)),
+        (sides.scored, found.scored, place),
+    ):
+        for x, positions, itself in zip(rows, near, own, strict=True):
+            cosine = unit_rows(sides.target) @ x / np.linalg.norm(x)
+            order = [at for at in np.argsort(-cosine) if at != itself]
+            assert set(positions) == set(order[:4])
+
+
+@pytest.mark.parametrize("name", ["bd-cspn", "tim", "alpha-tim", "pt-map", "paddle"])
+def test_the_target_moves_the_answers(name: str) -> None:
+    """Without its target a method would be the nearest prototype."""
+    problem = example_problem(f=6, shots=2)
+    alone = replace(problem, adapt=problem.adapt[:3], scored=problem.scored)
+    method = registry.create(name, {})
+    moved = method.fit_predict(problem, generator("a")) - method.fit_predict(alone, generator("a"))
+    assert np.abs(moved - moved.mean(axis=1, keepdims=True)).max() > 1e-3

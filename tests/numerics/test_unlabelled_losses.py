@@ -1,0 +1,145 @@
+"""Losses of the newer trained methods against loops, POT and autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import ot
+import torch
+from torch import Tensor
+
+from clser_bench.hashing import generator
+from clser_bench.nn import consistency, contrastive
+from clser_bench.nn.transport import unbalanced_plan
+
+RNG = generator("losses of unlabelled batches")
+
+
+def numbers(*shape: int) -> Tensor:
+    return torch.from_numpy(RNG.standard_normal(shape))
+
+
+U, KEYS, OTHERS = numbers(6, 4), numbers(6, 4), numbers(5, 4)
+
+
+def unit(x: Tensor) -> np.ndarray:
+    return (x / x.norm(dim=-1, keepdim=True)).numpy()
+
+
+def test_unbalanced_plan_equals_pots() -> None:
+    cost = numbers(7, 5).square()
+    a, b = np.full(7, 1 / 7), np.full(5, 1 / 5)
+    theirs = ot.unbalanced.sinkhorn_unbalanced(
+        a, b, cost.numpy(), 0.3, 1.5, reg_type="kl", numItermax=10_000, stopThr=1e-14
+    )
+    ours = unbalanced_plan(cost, entropy=0.3, marginals=1.5, iterations=500)
+    np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
+    assert abs(float(ours.sum()) - 1) > 1e-3
+
+
+def test_a_plan_that_must_keep_its_masses_is_balanced() -> None:
+    cost = numbers(7, 5).square().requires_grad_()
+    plan = unbalanced_plan(cost, entropy=0.3, marginals=1e6, iterations=500)
+    np.testing.assert_allclose(plan.sum(dim=1).numpy(), 1 / 7, rtol=1e-4)
+    np.testing.assert_allclose(plan.sum(dim=0).numpy(), 1 / 5, rtol=1e-4)
+    assert not plan.requires_grad
+
+
+def test_alignment_and_relative_confidence_by_loops() -> None:
+    target, labelled = numbers(6, 3), numbers(4, 3)
+    q, p = target.softmax(dim=-1).numpy(), labelled.softmax(dim=-1).numpy()
+    ratio = p.mean(axis=0) / q.mean(axis=0)
+    expected = np.stack([row * ratio / (row * ratio).sum() for row in q])
+    found = consistency.aligned_logits(target.requires_grad_(), labelled)
+    np.testing.assert_allclose(found.exp().numpy(), expected)
+    assert not found.requires_grad
+    confidence = np.mean([max(row) for row in p])
+    np.testing.assert_allclose(float(consistency.mean_confidence(labelled)), confidence)
+
+
+def kept() -> consistency.Thresholds:
+    return consistency.Thresholds(
+        *(torch.tensor(v, dtype=torch.float64) for v in (0.5, [0.5, 0.3, 0.2], [0.6, 0.4, 0.0]))
+    )
+
+
+def test_thresholds_of_freematch_by_loops() -> None:
+    weak = numbers(6, 3)
+    p = weak.softmax(dim=-1).numpy()
+    found = kept().moved(weak, 0.75)
+    np.testing.assert_allclose(float(found.overall), 0.375 + 0.25 * p.max(axis=1).mean())
+    np.testing.assert_allclose(found.share, 0.75 * kept().share.numpy() + 0.25 * p.mean(axis=0))
+    count = [np.mean(p.argmax(axis=1) == k) for k in range(3)]
+    np.testing.assert_allclose(found.count, 0.75 * kept().count.numpy() + 0.25 * np.array(count))
+    expected = [[0.5, 0.3, 0.2][row.argmax()] / 0.5 * 0.5 for row in p]
+    np.testing.assert_allclose(kept().of(weak).numpy(), expected)
+
+
+def test_fairness_by_loops_and_without_sure_rows() -> None:
+    strong, sure = numbers(6, 3), torch.tensor([1.0, 0, 1, 1, 0, 1]).double()
+    p = strong.softmax(dim=-1).numpy()[[0, 2, 3, 5]]
+    count = np.array([np.mean(p.argmax(axis=1) == k) for k in range(3)])
+
+    def spread(share: np.ndarray, part: np.ndarray) -> np.ndarray:
+        ratio = np.array([s / n if n > 0 else 0.0 for s, n in zip(share, part, strict=True)])
+        return ratio / ratio.sum()
+
+    a = spread(kept().share.numpy(), kept().count.numpy())
+    b = spread(p.mean(axis=0), count)
+    expected = sum(x * np.log(max(y, 1e-12)) for x, y in zip(a, b, strict=True))
+    found = consistency.fairness_loss(strong, sure, kept())
+    np.testing.assert_allclose(float(found), expected)
+    strong.requires_grad_()
+    none = consistency.fairness_loss(strong, torch.zeros(6).double(), kept())
+    (gradient,) = torch.autograd.grad(none, strong)
+    assert float(none.detach()) == 0
+    assert not gradient.isnan().any()
+    assert not gradient.any()
+
+
+def test_contrasts_of_instances_and_prototypes_by_loops() -> None:
+    u, keys, others = unit(U), unit(KEYS), unit(OTHERS)
+    own, matching, nearest = [], [], []
+    for i in range(6):
+        near = np.exp(u[i] @ keys.T / 0.2)
+        own.append(-np.log(near[i] / near.sum()))
+        p = np.exp(u[i] @ others.T / 0.2)
+        p /= p.sum()
+        matching.append(-(p * np.log(p)).sum())
+        nearest.append(-np.log(p.max()))
+    for function, other, expected in (
+        (contrastive.instance_contrast, KEYS, own),
+        (contrastive.matching_entropy, OTHERS, matching),
+        (contrastive.prototype_contrast, OTHERS, nearest),
+    ):
+        np.testing.assert_allclose(float(function(3 * U, other, 0.2)), np.mean(expected))
+
+
+def test_prototypes_follow_their_rows_by_loops() -> None:
+    prototypes = torch.from_numpy(unit(numbers(4, 4)))
+    prototypes[3] = -torch.from_numpy(unit(U).mean(axis=0))
+    prototypes[3] /= prototypes[3].norm()
+    nearest = (unit(U) @ prototypes.numpy().T).argmax(axis=1)
+    expected = []
+    for k, old in enumerate(prototypes.numpy()):
+        rows = unit(U)[nearest == k]
+        moved = 0.7 * old + 0.3 * rows.mean(axis=0) if len(rows) else old
+        expected.append(moved / np.linalg.norm(moved))
+    assert len(set(nearest)) < 4
+    found = contrastive.moved_prototypes(prototypes, 2 * U.clone().requires_grad_(), 0.7)
+    np.testing.assert_allclose(found.numpy(), expected)
+    assert not found.requires_grad
+
+
+def test_attraction_by_loops_and_its_gradient() -> None:
+    logits = numbers(5, 3).requires_grad_()
+    near = numbers(5, 2, 3).softmax(dim=-1)
+    p = logits.softmax(dim=-1)
+    value = contrastive.attraction(p, near, 0.4)
+    q, expected, slope = p.detach().numpy(), 0.0, np.zeros((5, 3))
+    for i in range(5):
+        others = sum(q[j] for j in range(5) if j != i)
+        expected += (0.4 * q[i] @ others - sum(q[i] @ near[i, k].numpy() for k in range(2))) / 5
+        slope[i] = (0.4 * others - near[i].numpy().sum(axis=0)) / 5
+    np.testing.assert_allclose(float(value.detach()), expected)
+    (gradient,) = torch.autograd.grad(value, p)
+    np.testing.assert_allclose(gradient.numpy(), slope)

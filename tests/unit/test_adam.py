@@ -1,0 +1,52 @@
+"""The stacked optimiser against torch's own."""
+
+from __future__ import annotations
+
+import torch
+
+from clser_bench.train.engine import StackedAdam, rate_scale
+
+
+def test_equals_torch_for_each_trial() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(5, 7, generator=generator, dtype=torch.float64)
+    rates = torch.tensor([1e-3, 1e-2, 1e-2, 0.5, 1e-2], dtype=torch.float64)
+    decays = torch.tensor([0.0, 0.1, 0.1, 1.0, 0.1], dtype=torch.float64)
+    flat = start.clone()
+    ours = StackedAdam([flat], rates.tolist(), decays.tolist())
+    theirs = [torch.nn.Parameter(row.clone()) for row in start]
+    optimisers = [
+        torch.optim.Adam([p], lr=float(lr), weight_decay=float(wd))
+        for p, lr, wd in zip(theirs, rates, decays, strict=True)
+    ]
+    for step in range(25):
+        gradient = torch.randn(5, 7, generator=generator, dtype=torch.float64)
+        scale = rate_scale("cosine", step / 25)
+        ours.step([gradient], scale)
+        for parameter, optimiser, row, rate in zip(
+            theirs, optimisers, gradient, rates, strict=True
+        ):
+            parameter.grad = row.clone()
+            optimiser.param_groups[0]["lr"] = float(rate) * scale
+            optimiser.step()
+    for row, parameter in zip(flat, theirs, strict=True):
+        torch.testing.assert_close(row, parameter.detach(), rtol=0, atol=1e-12)
+
+
+def test_reset_forgets_moments() -> None:
+    flat = torch.zeros(1, 2, dtype=torch.float64)
+    optimiser = StackedAdam([flat], [0.1], [0.0])
+    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
+    first = flat.clone()
+    optimiser.step([torch.full((1, 2), -3.0, dtype=torch.float64)], 1.0)
+    optimiser.reset()
+    before = flat.clone()
+    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
+    torch.testing.assert_close(flat - before, first)
+
+
+def test_cosine_goes_from_one_to_zero() -> None:
+    assert rate_scale("cosine", 0.0) == 1.0
+    assert abs(rate_scale("cosine", 0.5) - 0.5) < 1e-12
+    assert abs(rate_scale("cosine", 1.0)) < 1e-12
+    assert rate_scale("none", 0.7) == 1.0
