@@ -19,7 +19,7 @@ from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.names import POOLS
 from clser_bench.features.extract import extract_tables
 from clser_bench.features.normalise import normalised
-from clser_bench.features.sets import FeatureSet, feature_set
+from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set, split_joined
 from clser_bench.files import cache_folder
 from clser_bench.hashing import generator
 from clser_bench.problem import Rows, Table
@@ -58,10 +58,10 @@ def layer_sets(name: str) -> tuple[FeatureSet, ...]:
     Raises:
         FeatureError: the name is not that of one encoder.
     """
-    whole = feature_set(f"{name}:layer=all:pool=mean+sd" if ":layer=" not in name else name)
+    if len(split_joined(name)) > 1 or name in FEATURE_SETS or ":layer=" in name:
+        raise FeatureError(f"'{name}' is not one encoder without a layer; layers are compared")
+    whole = feature_set(f"{name}:layer=all:pool=mean+sd")
     layers = tuple(one for one in whole.sources if one.layer is not None)
-    if len(layers) != len(whole.sources):
-        raise FeatureError(f"'{name}' is not one encoder; only its layers can be compared")
     return layers
 
 
