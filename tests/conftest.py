@@ -40,6 +40,16 @@ def real_corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_encoders() -> Path:
+    """The folder of trained encoders, or a skip with the reason."""
+    named = os.environ.get("CLSER_ENCODERS")
+    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "encoders"
+    if not (folder / "whisper-base").is_dir():
+        pytest.skip(f"no trained weights: {folder} has no whisper-base; set CLSER_ENCODERS")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache for real speech that lasts for the session, shared by its worker processes."""
     base = tmp_path_factory.getbasetemp()

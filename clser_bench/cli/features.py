@@ -14,6 +14,7 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.feature_plot import plot
+from clser_bench.cli.feature_probe import probe
 from clser_bench.cli.output import Bars, complain, print_rows
 from clser_bench.protocol import DEFAULT_FEATURES
 
@@ -109,6 +110,7 @@ def extract(
 
 
 features_app.command("plot")(plot)
+features_app.command("probe")(probe)
 
 
 @features_app.command("list")

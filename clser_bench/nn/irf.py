@@ -167,7 +167,8 @@ def balanced(
 
 def confidence(q: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
     """1 - H(q) / log C, of rows of probabilities; 0 for uniform ones, 1 for certain ones."""
-    return 1 + torch.special.xlogy(q, q).sum(dim=-1) / math.log(q.shape[-1])
+    share: Tensor = 1 + torch.special.xlogy(q, q).sum(dim=-1) / math.log(q.shape[-1])
+    return share
 
 
 def class_means(

@@ -130,7 +130,8 @@ def train(
         return x + x @ (shared + own if of_target else shared)
 
     def logits(x: Tensor) -> Tensor:
-        return (x @ centres.T - 0.5 * (centres**2).sum(dim=1)) / softness + offsets
+        scores: Tensor = (x @ centres.T - 0.5 * (centres**2).sum(dim=1)) / softness + offsets
+        return scores
 
     every = torch.arange(len(target.z))
     parts = [(sides[0], labelled, False), (sides[1], every, True)]

@@ -13,11 +13,10 @@ from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
-from clser_bench.features.extract import feature_table
+from clser_bench.features.extract import extract_tables
 from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
 from clser_bench.features.normalise import normalised
-from clser_bench.features.reading import corrupted_corpus
-from clser_bench.features.sets import FeatureSet, feature_set
+from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Rows, SkippedFile, Table, Trial
@@ -102,40 +101,27 @@ def prepare(
     assigned = resolve_feature_sets(condition.features, specs)
     corpora = _read(choice, request, cache=cache, progress=progress, say=say)
 
-    def extract(
-        which: Mapping[str, Corpus], features: Mapping[str, FeatureSet]
-    ) -> dict[str, Table]:
-        return {
-            code: feature_table(
-                corpus,
-                features[code],
-                cache=cache,
-                workers=request.workers,
-                devices=request.devices,
-                progress=progress,
-            )
-            for code, corpus in which.items()
-        }
-
-    target_speech: Mapping[str, Corpus] = corpora
-    if corruption is not None:
-        targets = dict.fromkeys(pair.target for pair in choice.pairs)
-        target_speech = {code: corrupted_corpus(corpora[code], corruption) for code in targets}
-    anchors = {}
-    if condition.alignment == "anchors" and not assigned.one:
-        anchors = dict.fromkeys(corpora, feature_set(ANCHORS))
-    raw, raw_anchors = extract(corpora, assigned.sets), {}
-    if anchors:
-        raw_anchors = extract(corpora, anchors)
-    raw_targets, raw_target_anchors = raw, raw_anchors
-    if corruption is not None:
-        raw_targets = extract(target_speech, assigned.sets)
-        raw_target_anchors = extract(target_speech, anchors) if anchors else {}
+    anchored = condition.alignment == "anchors" and not assigned.one
+    targets = {pair.target for pair in choice.pairs}
+    extracted = {
+        code: extract_tables(
+            corpus,
+            (assigned.sets[code], *([feature_set(ANCHORS)] if anchored else [])),
+            cache=cache,
+            corruption=corruption if code in targets else None,
+            skip_bad=request.skip_bad,
+            workers=request.workers,
+            devices=request.devices,
+            progress=progress,
+        )
+        for code, corpus in corpora.items()
+    }
+    corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
-        raw=raw,
-        targets=raw_targets,
-        anchors=raw_anchors,
-        target_anchors=raw_target_anchors,
+        raw={code: one.tables[0] for code, one in extracted.items()},
+        targets={code: one.corrupted[0] for code, one in extracted.items()},
+        anchors={code: one.tables[1] for code, one in extracted.items() if anchored},
+        target_anchors={code: one.corrupted[1] for code, one in extracted.items() if anchored},
         assigned=assigned,
         condition=condition,
         cache=cache,

@@ -99,7 +99,9 @@ def recommended_layer(model: str, *, count: int) -> str:
         count: layers of the encoder.
     """
     encoder = find_known(model)
-    return str(count // 2) if encoder is None else encoder.layer
+    numbers = [int(number) for number in re.findall(r"\d+", encoder.layer)] if encoder else []
+    fits = encoder is not None and max(numbers) <= count  # a folder of that name may hold another
+    return encoder.layer if encoder is not None and fits else str(count // 2)
 
 
 def heard(features: str, corpus: str) -> Exposure:
