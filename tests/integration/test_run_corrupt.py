@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from clser_bench.cli import run as running
-from clser_bench.cli.robustness import scales
+from clser_bench.cli.inspect import scales
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Condition, Pair
