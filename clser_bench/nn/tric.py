@@ -160,4 +160,5 @@ def train(
         (loss + decay * moved).backward()
         optimiser.step()
     with torch.no_grad():
-        return torch.log_softmax(logits(embed(places, of_target=True)), dim=-1).double()
+        scores: Tensor = torch.log_softmax(logits(embed(places, of_target=True)), dim=-1).double()
+    return scores
