@@ -23,28 +23,11 @@ class Side(NamedTuple):
 
     Attributes:
         z: embeddings [n, e].
-        segments: deviations of an utterance's segments from its mean, embedded [n, s, e].
         q: the teacher's probabilities [n, c].
     """
 
     z: Float[Tensor, "n e"]
-    segments: Float[Tensor, "n s e"]
     q: Float[Tensor, "n c"]
-
-
-def strong_view(
-    z: Float[Tensor, "n e"],
-    segments: Float[Tensor, "n s e"],
-    dropout: float,
-    generator: torch.Generator,
-) -> Float[Tensor, "n e"]:
-    """Random weights of the segments (Dirichlet, concentration 1), then dropout."""
-    if segments.shape[1]:
-        drawn = torch.rand(segments.shape[:2], generator=generator, dtype=z.dtype)
-        weight = -drawn.clamp_min(FLOOR).log()  # exponential; normalised they are Dirichlet
-        z = z + ((weight / weight.sum(dim=1, keepdim=True))[:, :, None] * segments).sum(dim=1)
-    keep = torch.rand(z.shape, generator=generator, dtype=z.dtype) >= dropout
-    return z * keep / (1 - dropout)
 
 
 def dual_resonance(
@@ -77,7 +60,8 @@ def train(
     dropout: float,
     batch: int = 64,
     prototype_weight: float = 1.0,
-    dual_weight: float = 0.3,
+    target_weight: float = 3.0,
+    dual_weight: float = 1.0,
     temperature: float = 0.2,
     decay: float = 1e-3,
     specific: bool = True,
@@ -99,9 +83,10 @@ def train(
         generator: of batches and views.
         steps: of Adam; the learning rate falls to zero in a line.
         learning_rate: at the first step.
-        dropout: share of an embedding's values set to zero in a view.
+        dropout: share of an embedding's values set to zero in the strong view of a batch.
         batch: utterances of each of the three parts.
         prototype_weight: of the cross-entropy of unlabelled utterances to q.
+        target_weight: of a target utterance in both losses, where a source utterance has 1.
         dual_weight: of `dual_resonance`.
         temperature: tau of `dual_resonance`.
         decay: L2 toward the start.
@@ -111,10 +96,7 @@ def train(
     size = len(metric)
     factor = torch.linalg.cholesky(torch.linalg.inv(metric.double())).to(torch.float32)
     first = prototypes.to(torch.float32) @ factor
-    sides = [
-        Side(side.z.float() @ factor, side.segments.float() @ factor, side.q.float())
-        for side in (source, target)
-    ]
+    sides = [Side(side.z.float() @ factor, side.q.float()) for side in (source, target)]
     places = rows.float() @ factor
     distance = sides[1].z @ first.T - 0.5 * (first**2).sum(dim=1)
     # Logits of standard deviation 2 at the start, so that no class is certain before training.
@@ -141,13 +123,15 @@ def train(
         embedded, wanted, weights = [], [], []
         for side, pool, of_target in parts:
             chosen = pool[torch.randint(len(pool), (batch,), generator=generator)]
-            view = strong_view(side.z[chosen], side.segments[chosen], dropout, generator)
+            keep = torch.rand(batch, size, generator=generator) >= dropout
+            view = side.z[chosen] * keep / (1 - dropout)
             embedded.append(embed(view, of_target=of_target))
             q, known = side.q[chosen], pool is labelled
             if not known and not teacher:
                 q = logits(embedded[-1]).detach().softmax(dim=-1)
             wanted.append(q)
-            weights.append((torch.ones(batch) if known else confidence(q)) / batch)
+            share = (target_weight if of_target else 1.0) / batch
+            weights.append(share * (torch.ones(batch) if known else confidence(q)))
         u, q, weight = torch.cat(embedded), torch.cat(wanted), torch.cat(weights)
         losses = -(q * torch.log_softmax(logits(u), dim=-1)).sum(dim=1) * weight
         loss = losses[:batch].sum() + prototype_weight * losses[batch:].sum()
