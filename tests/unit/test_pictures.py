@@ -274,7 +274,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with manifest.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        row["speaker"] = row["speaker"].replace("X-ann", HOSTILE)
+        row["speaker"] = row["speaker"].replace("X-ann", HOSTILE.replace("\n", " "))
     with manifest.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
