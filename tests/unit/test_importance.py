@@ -21,7 +21,8 @@ def swept(dimensions, values, draws, **changes):
     return SweepResult(
         method="m", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bc", pairs=2, features="f", normalisation="corpus", shots="5",
-        seeds=max(map(len, draws)), search="random", configurations=points, best=0, command="c", **changes,
+        seeds=max(map(len, draws)), search="random", configurations=points, best=0,
+        command="c", **changes,
     )  # fmt: skip
 
 
