@@ -132,7 +132,7 @@ def unit_rows(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:
 
 def one_hot(y: Int[np.ndarray, " m"], classes: int) -> Float[np.ndarray, "m c"]:
     """Indicators of classes."""
-    return np.eye(classes)[y]
+    return np.asarray(np.eye(classes)[y])
 
 
 def present_scores(
