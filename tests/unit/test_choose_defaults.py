@@ -107,7 +107,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     methods = tmp_path / "methods"
-    write_method(methods, "near", grid={"weight": (0.0, 1.0, 10.0)})
+    write_method(methods, "near", grid=(0.0, 1.0, 10.0))
     write_method(methods, "fixed")
     monkeypatch.setenv("CLSER_METHODS", str(methods))
     manifest = write_corpora(tmp_path / "corpora", codes="XY", takes=2)
