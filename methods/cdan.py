@@ -10,8 +10,8 @@ Departures: the shared backbone, optimiser and budget instead of a pre-trained n
 classifier has one hidden layer of 128 as that of `dann`, instead of two of 1024 with dropout; no
 randomised map, as embedding times classes is small here; the domain classifier sees the whole
 source, labelled or not, and never the labels: class probabilities are the network's own. The
-learning rate follows the shared schedule; it and the weight of the adversary (1 in the paper) were
-chosen on the suite `dev` (results/selection), for each of the two forms.
+learning rate follows the shared schedule; the weight of the adversary (1 in the paper) was chosen
+on the suite `dev` (results/selection), for each of the two forms.
 """
 
 import torch

@@ -3,10 +3,10 @@
 Reference: Sun, Feng & Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016,
 algorithm 1, with its ridge of 1.
 
-Departures: covariances are those of the whole source and of the target around their means, and
-the means are exchanged too; the classifier is the benchmark's logistic regression on the labelled
-rows instead of a support vector machine. The ridge (1 in the paper) and C were chosen on the suite
-`dev` (results/selection).
+Departures: covariances are those of the whole source and of the target around their means, and the
+means are exchanged too; the classifier is the benchmark's logistic regression on the labelled rows
+instead of a support vector machine. The ridge (1 in the paper) and C were chosen on the suite
+`wide` (results/selection/defaults.md).
 """
 
 import numpy as np

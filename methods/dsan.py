@@ -7,11 +7,10 @@ likeliest of some utterance on both sides of a batch), the ramp 2 / (1 + exp(-10
 factor 0.5 are those of the authors' code (easezyc/deep-transfer-learning).
 
 Departures: the shared backbone, optimiser and budget instead of a pre-trained ResNet; the adapted
-layer is the embedding; few source utterances have labels here, so the source's side is the
-labelled batch with one-hot weights and a batch of the whole source with its softmax for weights,
-as the target's, without gradient; the ramp follows steps instead of epochs.
-The weight (0.5 in the authors' code) and the learning rate were chosen on the suite `dev`
-(results/selection).
+layer is the embedding; few source utterances have labels here, so the source's side is the labelled
+batch with one-hot weights and a batch of the whole source with its softmax for weights, as the
+target's, without gradient; the ramp follows steps instead of epochs. The weight (0.5 in the
+authors' code) was chosen on the suite `dev` (results/selection).
 """
 
 import torch

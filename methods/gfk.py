@@ -4,9 +4,9 @@ Reference: Gong, Shi, Sha & Grauman, Geodesic Flow Kernel for Unsupervised Domai
 2012: the closed form of the kernel by principal angles.
 
 Departures: the subspaces are principal axes of the whole source and of the target, both centred;
-their dimension is a hyper-parameter, not chosen by the paper's disagreement measure; the
-classifier is the benchmark's logistic regression on x G^(1/2) instead of nearest neighbour. C was
-chosen on the suite `dev` (results/selection).
+their dimension is a hyper-parameter, not chosen by the paper's disagreement measure; the classifier
+is the benchmark's logistic regression on x G^(1/2) instead of nearest neighbour. C was chosen on
+the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

@@ -5,12 +5,12 @@ the objective of JAN, and the weight that rises as 2 / (1 + exp(-gamma p)) - 1 w
 The kernels are those of the authors' code (thuml/Xlearn): five for the embedding, bandwidths 1/4
 to 4 times the mean squared distance within the batch, and one for the softmax, bandwidth 1.68.
 
-Departures: the shared backbone, optimiser and budget instead of a pre-trained network; the
-adapted layers are the embedding and the softmax; JMMD is the unbiased estimate from all pairs of
-a batch instead of the linear-time one; it compares the target with the whole source, labelled or
-not, while the emotions are learned from the few labelled utterances; JAN-A, the paper's variant
-with an adversary, is left out. The weight (1 in the paper) and the learning rate were chosen on
-the suite `dev` (results/selection).
+Departures: the shared backbone, optimiser and budget instead of a pre-trained network; the adapted
+layers are the embedding and the softmax; JMMD is the unbiased estimate from all pairs of a batch
+instead of the linear-time one; it compares the target with the whole source, labelled or not, while
+the emotions are learned from the few labelled utterances; JAN-A, the paper's variant with an
+adversary, is left out. The weight (1 in the paper) was chosen on the suite `wide`
+(results/selection/defaults.md).
 """
 
 from torch import Tensor

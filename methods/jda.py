@@ -7,9 +7,9 @@ rounds (algorithm 1), with a linear kernel (the primal form).
 Departures: the whole source enters the marginal mean and the variance, only its labelled rows the
 conditional means; the first pseudo-labels come from components with the marginal term alone; rows
 are not brought to unit length and the discrepancy matrix is not divided by its norm, as public
-copies of the authors' code do, so that lambda has another scale; components have unit variance; the
-classifier is the benchmark's logistic regression instead of nearest neighbour. lambda was
-chosen on the suite `dev` (results/selection).
+copies of the authors' code do, so that lambda has another scale; components have unit length, as in
+skada, not unit variance; the classifier is the benchmark's logistic regression instead of nearest
+neighbour. lambda was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ that the target is assumed to have uniform class shares; the loss is cross-entro
 benchmark's logistic regression on target rows with their transported soft labels (a linear
 classifier; the paper has kernels, networks and the hinge loss); the first plan follows the
 distances alone, as in skada's `solve_jdot_classification`; few rounds. alpha (1 / max d in the
-paper) and C were chosen on the suite `dev` (results/selection).
+paper) and C were chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ labelled rows enter the classifier (with five labelled rows an emotion these are
 Gaussian kernel whose width is a multiple of the median distance from labelled to target rows; no
 row weighs less than 0.001 of the mean weight, so that no emotion vanishes; the classifier is the
 benchmark's logistic regression, whose class weights undo a change of the emotions' shares. The
-width and C were chosen on the suite `dev` (results/selection).
+width and C were chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

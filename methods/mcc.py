@@ -6,9 +6,8 @@ their sum with the cross-entropy. The reweighting by constants is that of the
 authors' code (thuml/Transfer-Learning-Library); temperature 2.5 and weight 1 are the paper's.
 
 Departures: the shared backbone, optimiser and budget instead of a pre-trained network with a
-bottleneck; emotions are learned from the few labelled source utterances, and the unlabelled
-source is not used. The weight and the learning rate were chosen on the suite `dev`
-(results/selection).
+bottleneck; emotions are learned from the few labelled source utterances, and the unlabelled source
+is not used. The weight was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 from torch import Tensor

@@ -7,11 +7,10 @@ that code.
 
 Departures: the shared backbone, optimiser and budget instead of the paper's networks; each
 classifier has one hidden layer on the shared embedding and no dropout, where the paper's have
-several with dropout; only the few labelled source
-utterances are seen, never the unlabelled source; no class-balance term; a factor of the
-discrepancy in steps B and C, 1 in the paper. A training step takes two plus `repetitions`
-optimiser steps on one batch, where most methods take one; weight decay acts in each of them. The
-factor was chosen on the suite `dev` (results/selection).
+several with dropout; only the few labelled source utterances are seen, never the unlabelled source;
+no class-balance term; a factor of the discrepancy in steps B and C, 1 in the paper. A training step
+takes two plus `repetitions` optimiser steps on one batch, where most methods take one; weight decay
+acts in each of them. The factor was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 from jaxtyping import Float

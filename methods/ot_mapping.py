@@ -8,8 +8,8 @@ public code, POT's `ot.da.SinkhornLpl1Transport`.
 Departures: only the labelled source rows are transported, and every emotion has the same mass, so
 that the target is assumed to have uniform class shares; distances are divided by the largest; the
 last plan is what the allowed Sinkhorn steps reach; the weights of both regularisers were chosen on
-the suite `dev` (results/selection), where the paper validates them per problem; the classifier is
-the benchmark's logistic regression instead of nearest neighbour.
+the suite `wide` (results/selection/defaults.md), where the paper validates them per problem; the
+classifier is the benchmark's logistic regression instead of nearest neighbour.
 """
 
 import numpy as np

@@ -6,12 +6,12 @@ maximisation and self-supervised pseudo-labels; the latter's details (1 appended
 centroids renewed once, classes that nobody is given left out) and the factors 0.1 (smoothing), 1
 (information) and 0.3 (pseudo-labels) as in the authors' code.
 
-Departures: the shared backbone (no bottleneck with BatchNorm), a linear head
-without weight normalisation, the shared optimiser, budget and schedule, which runs on through both
-stages. The source model sees the few labelled utterances only and is not chosen on held-out source.
+Departures: the shared backbone (no bottleneck with BatchNorm), a linear head without weight
+normalisation, the shared optimiser, budget and schedule, which runs on through both stages. The
+source model sees the few labelled utterances only and is not chosen on held-out source.
 Pseudo-labels are renewed every `update_every` steps, not once an epoch; training starts from random
 weights, as there is no pretrained network, so that the features learn as fast as everything else.
-The pseudo-labels' factor and the learning rate were chosen on the suite `dev` (results/selection).
+The pseudo-labels' factor was chosen on the suite `dev` (results/selection).
 """
 
 from torch import Tensor

@@ -6,7 +6,7 @@ Reference: Fernando et al., Unsupervised Visual Domain Adaptation Using Subspace
 Departures: axes are those of the whole source and of the target, both centred; the number of axes
 is a hyper-parameter instead of the paper's bound; the classifier is the benchmark's logistic
 regression instead of nearest neighbour or a support vector machine. The number of axes and C were
-chosen on the suite `dev` (results/selection).
+chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

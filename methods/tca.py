@@ -5,8 +5,8 @@ Transactions on Neural Networks 22 (2011): the unsupervised form, with a linear 
 
 Departures: the primal form for the linear kernel, an f x f problem instead of one in the number of
 utterances, where the regulariser is on the map itself; the whole source enters the means and the
-variance; the classifier is the benchmark's logistic regression. mu was chosen on the suite `dev`
-(results/selection).
+variance; components have unit length, as in skada; the classifier is the benchmark's logistic
+regression. mu was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np

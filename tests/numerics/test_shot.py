@@ -103,7 +103,7 @@ def accuracy(name: str, problems: list[Problem], values: dict[str, Value] | None
 
 def test_shot_recovers_a_shift_that_the_source_model_does_not() -> None:
     problems = [shifted_problem(name) for name in "abcd"]
-    assert accuracy("shot", problems) > accuracy("source-only", problems) + 0.02
+    assert accuracy("shot", problems) > accuracy("source-only", problems) + 0.01
 
 
 def test_mme_gains_from_its_entropy_under_a_shift() -> None:

@@ -243,6 +243,6 @@ def test_mcd_takes_step_c_as_often_as_asked() -> None:
     assert isinstance(method, Trained)
     assert [(phase.trains, phase.repeat) for phase in method.phases()] == [
         ((), 1),
-        (("head", "other"), 1),
+        (("one", "other"), 1),
         (("backbone",), 3),
     ]
