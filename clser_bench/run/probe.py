@@ -61,8 +61,7 @@ def layer_sets(name: str) -> tuple[FeatureSet, ...]:
     if len(split_joined(name)) > 1 or name in FEATURE_SETS or ":layer=" in name:
         raise FeatureError(f"'{name}' is not one encoder without a layer; layers are compared")
     whole = feature_set(f"{name}:layer=all:pool=mean+sd")
-    layers = tuple(one for one in whole.sources if one.layer is not None)
-    return layers
+    return tuple(one for one in whole.sources if one.layer is not None)
 
 
 def probe(
