@@ -6,7 +6,7 @@ VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCHMARKS := packing ray_share features growth
-EXTRAS := demo,opensmile,optuna,test
+EXTRAS := demo,opensmile,video,test
 
 python := $(VENV)/bin/python
 # Named by the folder: console scripts hold absolute paths, so a moved checkout installs again.

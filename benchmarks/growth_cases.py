@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from clser_bench import registry
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
-from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
+from clser_bench.problem import AnswerKey, Labelled, Problem, Table, Trial
 from clser_bench.protocol import Condition, CorpusSpec, Pair
-from clser_bench.run.execute import run_packs
-from clser_bench.run.plan import Pack, Plan
+from clser_bench.run.methods import MethodInfo
+from clser_bench.run.plan import Plan, longest_first
+from clser_bench.run.prepare import Prepared
 from clser_bench.run.request import Request
 from clser_bench.splits import Fold, build
 
@@ -191,30 +192,42 @@ def plan_of(case: Case, folds: Folds) -> Plan:
         for pair in PAIRS[: case.pairs]
         for seed in range(case.seeds)
     )
-    config = Request(scheduler="local")
-    return Plan(
-        config=config,
-        condition=config.condition,
-        suite="benchmark",
+    request = Request(scheduler="local")
+    info = MethodInfo(
+        name=name,
+        version=method.version,
+        parameters=method.parameters(),
+        kind=method.kind,
+        packable=getattr(method, "packable", False),
+    )
+    prepared = Prepared(
+        request=request,
+        condition=request.condition,
         table=PAIRS,
-        trials=trials,
-        cards=(),
+        corpora=folds.corpora,
+        facts=(),
         folds=folds,
+        skipped=(),
+    )
+    return Plan(
+        prepared=prepared,
+        condition=request.condition,
+        trials=trials,
+        numbers=dict.fromkeys((trial.id for trial in trials), 0),
+        methods=(info,),
     )
 
 
 def work(case: Case, folds: Folds) -> str:
     """Plan and, but for planning, run a case; why it failed, or an empty string."""
-    from clser_bench.train.execute import group_key, pack_limit
+    from clser_bench.train.execute import execute
 
     plan = plan_of(case, folds)
-    ids = [trial.id for trial in plan.trials]
-    packs = plan.packs(open_ids=ids, failed_ids=(), grouping=(group_key, pack_limit))
-    reasons: list[str] = []
-
-    def done(_: Pack, outcomes: Sequence[Outcome]) -> None:
-        reasons.extend(o.reason.strip().splitlines()[-1] for o in outcomes if o.status != "ok")
-
-    if case.subject != PLANNING:
-        run_packs(packs, done=done)
-    return f"failed: {reasons[0]}" if reasons else ""
+    packs = plan.packs(open_ids={trial.id for trial in plan.trials}, failed_ids=())
+    if case.subject == PLANNING:
+        return ""
+    for pack in longest_first(packs):
+        for outcome in execute(list(pack.jobs)):
+            if outcome.status != "ok":
+                return f"failed: {outcome.reason.strip().splitlines()[-1]}"
+    return ""

@@ -1,4 +1,4 @@
-"""What Ray costs: the same packs in this process and through Ray Tune, one core each.
+"""What Ray costs: the same packs in one worker process and through Ray Tune, one core each.
 
     python benchmarks/ray_share.py          # some two minutes; --quick for fewer packs
 
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -22,10 +21,9 @@ import torch
 
 from clser_bench import registry
 from clser_bench.problem import Job
-from clser_bench.run import execute as local
+from clser_bench.run.execute import Results, by_ray, in_turn
 from clser_bench.run.plan import Pack
-from clser_bench.run.quiet import ray_environment
-from clser_bench.run.where import Where
+from clser_bench.run.request import Request
 
 METHOD = "dann"
 
@@ -50,11 +48,10 @@ def packs(count: int) -> list[Pack]:
     return made
 
 
-def timed(run: Callable[[Callable[..., None]], None]) -> tuple[float, float]:
+def timed(results: Results) -> tuple[float, float]:
     """Seconds to the first pack, and from there to the last."""
-    moments: list[float] = []
     started = time.perf_counter()
-    run(lambda *_: moments.append(time.perf_counter()))
+    moments = [time.perf_counter() for _ in results]
     return moments[0] - started, moments[-1] - moments[0]
 
 
@@ -65,15 +62,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     work = packs(3 if arguments.quick else 10)
-    here = timed(lambda done: local.run_packs(work, done=done))
-    with ray_environment(1):
-        from clser_bench.run.ray_tune.packs import run_packs
-
-        there = timed(lambda done: run_packs(work, where=Where(workers=1), done=done))
-    again = timed(lambda done: local.run_packs(work, done=done))
+    request = Request(workers=1)
+    here = timed(in_turn(work, request.means))
+    there = timed(by_ray(work, request))
+    again = timed(in_turn(work, request.means))
     mean = (here[1] + again[1]) / 2
     print(f"{len(work)} packs of {packing.BEST} x {METHOD}, one core")
-    print(f"  in this process  {here[1]:7.2f} s and, after Ray, {again[1]:7.2f} s")
+    print(f"  in one worker    {here[1]:7.2f} s and, after Ray, {again[1]:7.2f} s")
     print(f"  through Ray      {there[1]:7.2f} s   {there[1] / mean:.3f} x")
     print(f"  start-up of Ray  {there[0] - here[0]:7.2f} s more to the first pack")
     print(

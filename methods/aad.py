@@ -25,7 +25,7 @@ class Aad(SourceFree):
     dispersion: float = hyper(
         1.0, low=0.0, high=100.0, grid=(0.3, 1.0, 3.0), about="lambda, at the start"
     )
-    decay_power: float = hyper(1.0, low=0.0, high=20.0, grid=(0.0, 1.0, 5.0), about="beta")
+    decay_power: float = hyper(0.0, low=0.0, high=20.0, grid=(0.0, 5.0), about="beta")
     attraction_weight: float = hyper(1.0, low=0.0, high=100.0, about="factor of the whole loss")
     neighbours: int = hyper(5, low=1, high=1000, about="nearest target utterances")
 

@@ -35,10 +35,10 @@ class Cds(Trained):
     keeps = "both self-supervised losses, in one stage with the labels and within a batch"
 
     instance_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3), about="factor of the discrimination"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.03, 0.1), about="factor of the discrimination"
     )
     matching_weight: float = hyper(
-        0.03, low=0.0, high=100.0, grid=(0.01, 0.03, 0.1), about="factor of the matching"
+        0.003, low=0.0, high=100.0, grid=(0.003, 0.01, 0.03), about="factor of the matching"
     )
     temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau of both terms")
     deviation: float = hyper(0.3, low=0.0, high=10.0, about="of the noise, in z-score units")

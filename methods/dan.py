@@ -28,7 +28,7 @@ class Dan(Trained):
     control = {"mmd_weight": 0.0}
 
     mmd_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="lambda, of each MMD"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.1, 1.0), about="lambda, of each MMD"
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:

@@ -33,7 +33,7 @@ class FixMatch(Trained):
         low=0.0,
         high=100.0,
         grid=(0.03, 0.1, 0.3),
-        about="lambda_u, factor of the target's loss",
+        about="lambda_u, of the target's loss",
     )
 
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:

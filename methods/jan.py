@@ -27,7 +27,7 @@ class Jan(Trained):
     control = {"jmmd_weight": 0.0}
 
     jmmd_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of JMMD after the ramp"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.1, 1.0), about="factor of JMMD after the ramp"
     )
     ramp: float = hyper(10.0, low=0.1, high=100.0, log=True, about="gamma of the paper's ramp")
     bandwidth: float = hyper(

@@ -39,9 +39,11 @@ class Jumbot(Trained):
         0.1, low=0.0, high=100.0, grid=(0.1, 1.0), about="eta_1, of the embeddings' distance"
     )
     label_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3), about="eta_2, of the cross-entropy"
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3), about="eta_2, of the cross-entropy"
     )
-    transport_weight: float = hyper(1.0, low=0.0, high=100.0, about="factor of the whole transport")
+    transport_weight: float = hyper(
+        0.3, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0), about="of the whole transport"
+    )
     entropy: float = hyper(0.1, low=1e-4, high=100.0, log=True, about="epsilon of the plan")
     marginals: float = hyper(1.0, low=1e-4, high=1e4, log=True, about="tau, how well masses keep")
     iterations: int = hyper(30, low=1, high=10_000, about="Sinkhorn steps")
@@ -58,5 +60,5 @@ class Jumbot(Trained):
             cost, entropy=self.entropy, marginals=self.marginals, iterations=self.iterations
         )
         emotion = cross_entropy(network.head(known), batch.y)
-        moved: Tensor = emotion + self.transport_weight * (plan * cost).sum()
-        return moved
+        total: Tensor = emotion + self.transport_weight * (plan * cost).sum()
+        return total

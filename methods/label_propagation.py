@@ -36,7 +36,11 @@ class LabelPropagation(Fitted):
         0.2, low=0.01, high=0.99, grid=(0.2, 0.5, 0.9), about="the neighbours' share"
     )
     neighbours: int = hyper(
-        100, low=1, high=10_000, grid=(20, 100), about="of an utterance in the graph"
+        100,
+        low=1,
+        high=10_000,
+        grid=(20, 100),
+        about="of an utterance, at most a fifth of the graph",
     )
     unlabelled_source: bool = hyper(
         False, grid=(False, True), about="whether the rest of the source is in the graph"
@@ -49,8 +53,10 @@ class LabelPropagation(Fitted):
         if self.unlabelled_source:
             parts.append(sides.source[sides.unlabelled])
         x = np.concatenate(parts)
+        # In a graph of all with all every row would end alike.
+        count = max(1, min(self.neighbours, len(x) // 5))
         model = LabelSpreading(
-            kernel=functools.partial(neighbour_graph, count=self.neighbours),
+            kernel=functools.partial(neighbour_graph, count=count),
             alpha=self.alpha,
             max_iter=ITERATIONS,
             tol=TOLERANCE,

@@ -25,7 +25,7 @@ class Mcc(Trained):
     uses = ("labelled", "target")
 
     confusion_weight: float = hyper(
-        3.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the confusion"
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="factor of the confusion"
     )
     temperature: float = hyper(
         2.5, low=0.1, high=100.0, log=True, about="divides class scores before the softmax"

@@ -36,14 +36,13 @@ class TwoClassifiers(SharedClassifier):
 
     def __init__(self, d: int, f: int, c: int) -> None:
         super().__init__(d, f, c)
-        # two layers in place of the one of the shared backbone
-        self.head = two_layers(c)  # type: ignore[assignment]
-        self.other = two_layers(c)
+        self.one, self.other = two_layers(c), two_layers(c)
+        del self.head
 
     def forward(self, view: object) -> Float[Tensor, "b c"]:
         """The sum of both heads' class scores."""
         embedding = self.embed(view)
-        scores: Tensor = self.head(embedding) + self.other(embedding)
+        scores: Tensor = self.one(embedding) + self.other(embedding)
         return scores
 
 
@@ -56,7 +55,7 @@ class Mcd(Trained):
     keeps = "the three training steps and the discrepancy; one hidden layer a head, no dropout"
 
     discrepancy_weight: float = hyper(
-        0.3, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="of steps B and C"
+        0.3, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3, 1.0), about="of steps B and C"
     )
     repetitions: int = hyper(4, low=1, high=20, about="how often step C is taken per batch")
 
@@ -66,7 +65,7 @@ class Mcd(Trained):
     def phases(self) -> tuple[Phase, ...]:
         return (
             Phase("agree_on_source", uses=("labelled",)),
-            Phase("disagree_on_target", trains=("head", "other"), uses=("labelled", "target")),
+            Phase("disagree_on_target", trains=("one", "other"), uses=("labelled", "target")),
             Phase(
                 "agree_on_target",
                 trains=("backbone",),
@@ -78,7 +77,7 @@ class Mcd(Trained):
     def agree_on_source(self, network: TwoClassifiers, batch: Batch) -> Tensor:
         """Step A: cross-entropy of both heads on the labelled source."""
         embedding = network.embed(batch.labelled)
-        one = cross_entropy(network.head(embedding), batch.y)
+        one = cross_entropy(network.one(embedding), batch.y)
         return one + cross_entropy(network.other(embedding), batch.y)
 
     def disagree_on_target(self, network: TwoClassifiers, batch: Batch) -> Tensor:
@@ -89,5 +88,5 @@ class Mcd(Trained):
     def agree_on_target(self, network: TwoClassifiers, batch: Batch) -> Tensor:
         """Step C: features of the target on which the heads agree."""
         embedding = network.embed(batch.target)
-        gap = classifier_discrepancy(network.head(embedding), network.other(embedding))
+        gap = classifier_discrepancy(network.one(embedding), network.other(embedding))
         return self.discrepancy_weight * gap

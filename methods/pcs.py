@@ -42,15 +42,19 @@ class Pcs(Trained):
     keeps = "the four losses; prototypes follow batches instead of a clustering of each epoch"
 
     inside_weight: float = hyper(
-        1.0, low=0.0, high=100.0, grid=(0.1, 1.0), about="lambda_in, contrast within a side"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.1), about="lambda_in, contrast within a side"
     )
     across_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.03, 0.1, 0.3), about="lambda_cross, matching across"
+        0.01, low=0.0, high=100.0, grid=(0.01, 0.1), about="lambda_cross, matching across"
     )
     information_weight: float = hyper(
-        0.1, low=0.0, high=100.0, grid=(0.1, 0.5), about="lambda_mim, of the mutual information"
+        0.03,
+        low=0.0,
+        high=100.0,
+        grid=(0.03, 0.1, 0.5),
+        about="lambda_mim, of the information",
     )
-    temperature: float = hyper(0.1, low=1e-3, high=10.0, log=True, about="tau of all terms")
+    temperature: float = hyper(0.3, low=1e-3, high=10.0, log=True, about="tau of all terms")
     momentum: float = hyper(0.9, low=0.0, high=0.9999, about="of the prototypes")
 
     def network(self, shape: Shape) -> nn.Module:

@@ -27,7 +27,7 @@ class PseudoLabel(Trained):
     uses = ("labelled", "target")
 
     pseudo_weight: float = hyper(
-        1.0, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
+        0.3, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )
     ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
     ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")

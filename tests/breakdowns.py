@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from clser_bench.protocol import Pair
-from clser_bench.report.breakdown import break_down
-from clser_bench.report.breakdown_rows import Known
-from clser_bench.report.tables import leaderboard
+from clser_bench.report.breakdown import Facts, break_down
+from clser_bench.report.table import leaderboard
 from tests.boards import KEY
 from tests.records import ok, trial
 
@@ -25,13 +24,14 @@ def put(store, draws, key=KEY, *, pairs=ONE, method="m", keys=None):
 
 def broken(store, by, **more):
     """The one leaderboard of a store, broken down."""
-    (table,) = leaderboard(store, intervals=False)
-    return break_down(store, table, by=by, **more)
+    frame = store.frame()
+    (table,) = leaderboard(frame, store, intervals=False)
+    return break_down(store, frame, table, by=by, **more)
 
 
 def part(found, method="m", pair=None):
     """The part of a method, over all pairs or of one."""
-    (one,) = [item for item in found.parts if (item.method, item.pair) == (method, pair)]
+    (one,) = [item for item in found.parts if (item.line.method, item.pair) == (method, pair)]
     return one
 
 
@@ -40,6 +40,6 @@ def means(one):
     return {value.group: value.mean for value in one.values}
 
 
-def known(values, by):
-    """What is known of the utterances of C, in order."""
-    return {"C": {f"{row:03d}.wav": Known(**{by: value}) for row, value in enumerate(values)}}
+def facts(values, by):
+    """Facts of the utterances of C, in order."""
+    return {"C": {f"{row:03d}.wav": Facts(**{by: value}) for row, value in enumerate(values)}}

@@ -7,7 +7,7 @@ import sqlite3
 from pyarrow import parquet
 
 from clser_bench.problem import SkippedFile
-from clser_bench.report.tables import leaderboard, render
+from clser_bench.report.render import render
 from clser_bench.store import parquet as files
 from clser_bench.store import pooling
 from clser_bench.store.records import MethodNote
@@ -36,7 +36,7 @@ def take(results, *paths):
 def shown(path, format_="csv"):
     """The tables of a results file, with all they can have."""
     with Store(path, create=False) as store:
-        tables = leaderboard(store, with_=("time", "point"), resamples=50)
+        tables = boards.tables_of(store, with_=("time", "point"))
     return render(tables, format_)
 
 

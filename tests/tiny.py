@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 from clser_bench.hashing import digest, generator
+from clser_bench.report.render import render
+from clser_bench.run import execute, plan
+from clser_bench.run.prepare import prepare
+from clser_bench.run.request import Request
+from clser_bench.store.records import Record
+from clser_bench.store.sqlite import Store
+from tests.boards import tables_of
 
 EMOTIONS = ("anger", "sadness")
 
@@ -91,3 +102,76 @@ def write_method(
     )
     file.write_text(text, encoding="utf-8")
     return file
+
+
+def planned(request: Request, **options: Any) -> plan.Plan:
+    """The plan of a request; `options` are those of `prepare`."""
+    return plan.plan(prepare(request, request.condition, **options))
+
+
+def stored(results: Path, method: str = "") -> list[Record]:
+    """The records of a results file, of one method or all."""
+    with Store(results, create=False) as store:
+        return [r for r in store.records() if method in ("", r.trial.method)]
+
+
+def scores(results: Path) -> dict[str, bytes]:
+    """The scores of every record, by its trial."""
+    return {record.trial.id: record.scores.tobytes() for record in stored(results)}
+
+
+def table_text(results: Path) -> str:
+    """The tables of a results file."""
+    with Store(results, create=False) as store:
+        return render(tables_of(store, intervals=False), "csv")
+
+
+class Watch:
+    """A progress that notes what is started, and may interrupt the run.
+
+    Args:
+        stop: packs, or configurations of a sweep, after which SIGTERM is sent; 0 for none.
+    """
+
+    def __init__(self, stop: int = 0) -> None:
+        self.lines: list[str] = []
+        self.left = stop
+
+    def start(self, what: str, total: int) -> None:
+        """Note a line."""
+        self.lines.append(f"{what}: {total}")
+
+    def advance(self, _count: int = 1) -> None:
+        """Count what runs, not what is read or extracted."""
+        if self.lines[-1].startswith(("trials", "configurations")):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGTERM)
+
+    def stop(self) -> None:
+        """Nothing to do."""
+
+    @property
+    def ran(self) -> bool:
+        """Whether any trial was to run."""
+        return any(line.startswith("trials") for line in self.lines)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give all runs that follow wrong answers of the target, of two classes."""
+    true = execute.prepare
+
+    def poisoned(*arguments: Any, **options: Any) -> Any:
+        made = true(*arguments, **options)
+        if made.condition.setting == "held-out":  # answers of the source
+            return made
+
+        def folds(trial: Any) -> Any:
+            return tuple(
+                dataclasses.replace(fold, key=dataclasses.replace(fold.key, y=1 - fold.key.y))
+                for fold in made.folds(trial)
+            )
+
+        return dataclasses.replace(made, folds=folds)
+
+    monkeypatch.setattr(execute, "prepare", poisoned)

@@ -221,7 +221,7 @@ def configs(arguments: argparse.Namespace) -> list[Request]:
             methods=tuple(arguments.methods.split(",")),
             shots=tuple(parse_shots(text) for text in arguments.shots.split(",")),
             seeds=arguments.seeds,
-            condition=Condition(features=features, normalisation=normalisation),
+            condition=Condition(suite="dev", features=features, normalisation=normalisation),
             results=arguments.records,
             workers=arguments.workers,
         )
@@ -240,7 +240,7 @@ def write(asked: Sequence[Request], folder: Path, *, command: str) -> str:
     complain(f"{len(uars)} of {len(trials)} trials have a result")
     found = points_of(trials, uars)
     head = (
-        f"# Points of the methods' grids on the suite `{plans[0].suite}`\n\n"
+        f"# Points of the methods' grids on the suite `{plans[0].condition.suite}`\n\n"
         f"`{command}`\n\nUAR in percent, mean over the suite's pairs and {asked[0].seeds} draws; "
         "in brackets the difference to the default\npoint, paired on the same draws, with its "
         f"standard error. `{ALL}`: all conditions together.\n"

@@ -36,16 +36,15 @@ from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError
 from clser_bench.problem import Trial
 from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
-from clser_bench.run import select
 from clser_bench.run.execute import run_configurations
 from clser_bench.run.plan import Plan
 from clser_bench.run.request import Request
-from clser_bench.run.selection import OBJECTIVES, Place, cells
+from clser_bench.run.selection import OBJECTIVES, OTHER_PAIRS, Place, cells, others
 from clser_bench.splits import LEAST_SHOTS
 from clser_bench.store.sqlite import Store
 
-CRITERIA = tuple(item for item in OBJECTIVES.values() if item.looks != "labels")
-SHIPPED, RANDOM, OTHERS = "shipped point", "random point", select.OTHER_PAIRS
+CRITERIA = tuple(item for item in OBJECTIVES.values() if item.requires != "labels")
+SHIPPED, RANDOM, OTHERS = "shipped point", "random point", OTHER_PAIRS
 COLUMNS = (*(item.name for item in CRITERIA), OTHERS, SHIPPED, RANDOM)
 
 Points = list[list[Trial]]
@@ -107,9 +106,9 @@ def judged(
     best = quality.max(axis=0)
     made[SHIPPED] = Judged(correlation=(), regret=tuple((best - quality[0]).tolist()))
     made[RANDOM] = Judged(correlation=(), regret=tuple((best - quality.mean(axis=0)).tolist()))
-    others = [[pairs.index(o) for o in select.others(pair, pairs)] for pair in pairs]
-    if all(others):
-        means = np.stack([quality[:, columns].mean(axis=1) for columns in others], axis=1)
+    elsewhere = [[pairs.index(o) for o in others(pair, pairs)] for pair in pairs]
+    if all(elsewhere):
+        means = np.stack([quality[:, columns].mean(axis=1) for columns in elsewhere], axis=1)
         rows = [judge(means[:, [n]], quality[:, n]) for n in range(len(pairs))]
         made[OTHERS] = Judged(
             correlation=tuple(r for r, _ in rows), regret=tuple(regret for _, regret in rows)
@@ -140,26 +139,28 @@ def compare(
     kept = {} if held is None else by_method(held, shots)
     made = {}
     for method, points in by_method(plain, shots).items():
-        uars = cells(OBJECTIVES["oracle"], points, store, plain.folds)
+        uars = cells(OBJECTIVES["oracle"], points, store=store, folds=plain.prepared.folds)
         values = {
-            item.name: cells(item, points, store, plain.folds)
+            item.name: cells(item, points, store=store, folds=plain.prepared.folds)
             for item in CRITERIA
-            if item.looks != "source"
+            if item.requires != "source"
         }
         if held is not None:
             for item in CRITERIA:
-                if item.looks == "source":
-                    values[item.name] = cells(item, kept[method], store, held.folds)
+                if item.requires == "source":
+                    values[item.name] = cells(
+                        item, kept[method], store=store, folds=held.prepared.folds
+                    )
         draws = 1 + max(trial.seed for trial in points[0])
         everything = [*uars, *(point for per_point in values.values() for point in per_point)]
         pairs = [
             pair
-            for pair in plain.table
+            for pair in plain.prepared.table
             if all((pair, seed) in point for point in everything for seed in range(draws))
         ]
         if pairs:
             made[method] = judged(values, uars, pairs, draws)
-        complain(f"{method}, {shots} shots: {len(pairs)} of {len(plain.table)} pairs")
+        complain(f"{method}, {shots} shots: {len(pairs)} of {len(plain.prepared.table)} pairs")
     return made
 
 
@@ -222,12 +223,15 @@ def as_csv(found: Mapping[Shots, Mapping[str, Mapping[str, Judged]]]) -> str:
 def configs(arguments: argparse.Namespace, shots: Sequence[Shots]) -> list[Request]:
     """The requests: the usual setting, and with enough shots the one that keeps labels back."""
     usual = Request(
-        suite=arguments.suite,
         corpora=arguments.corpora,
         methods=tuple(arguments.methods.split(",")),
         shots=tuple(shots),
         seeds=arguments.seeds,
-        condition=Condition(features=arguments.features, normalisation=arguments.normalise),
+        condition=Condition(
+            suite=arguments.suite,
+            features=arguments.features,
+            normalisation=arguments.normalise,
+        ),
         results=arguments.records,
         workers=arguments.workers,
     )
@@ -253,7 +257,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
         }
     rules = plans[0].condition
     head = (
-        f"# Criteria without target labels on the suite `{plans[0].suite}`\n\n`{command}`\n\n"
+        f"# Criteria without target labels on the suite `{rules.suite}`\n\n`{command}`\n\n"
         f"{rules.features} features, {rules.normalisation} normalisation, {arguments.seeds} draws, "
         f"at most 12 points a method.\nEach cell: mean over pairs ± sample deviation over pairs; "
         "`n` is the number of pairs. Regret: how much worse\nthe point that the criterion takes is "
@@ -262,7 +266,7 @@ def write(arguments: argparse.Namespace, *, command: str) -> str:
     )
     text = "\n".join([head, *(section(k, methods) for k, methods in found.items())])
     arguments.out.mkdir(parents=True, exist_ok=True)
-    name = f"criteria-{plans[0].suite}"
+    name = f"criteria-{rules.suite}"
     (arguments.out / f"{name}.md").write_text(text, encoding="utf-8")
     (arguments.out / f"{name}.csv").write_text(as_csv(found), encoding="utf-8")
     return text

@@ -1,4 +1,4 @@
-"""`card`, and the cards that others write."""
+"""`card` and `reproduce`: the provenance of tables, and tables made again."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import complain
+from clser_bench.cli.output import Bars, complain, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clser_bench.report.board import LeaderboardTable
-    from clser_bench.report.card import Card, Machine, Requested, Software
+    from clser_bench.report.agreement import Agreement
+    from clser_bench.report.model import Leaderboard
+    from clser_bench.report.provenance import Card, Machine, Requested, Software
+    from clser_bench.run.execute import Summary
     from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
+
+INTERRUPTED = 130
+SOME_DIFFERENT = 1
+_SHOWN = 3  # findings in an error
 
 
 @options.examples(
@@ -41,21 +47,21 @@ def card(
 ) -> None:
     """Write a provenance card for each table: JSON that others can check and make again.
 
-    It tells every draw's UAR, the hyper-parameters, keys of audio and features, and the command;
-    no path, host or user. Package versions and machine are those of this moment, so write the
-    card where the run was. Check one with `clser-bench reproduce`.
+    It holds every draw's UAR, the hyper-parameters and how many settings of them were evaluated on
+    the targets, keys of audio and features, and the command; no path, host or user. Rows that were
+    imported name their file. Package versions and machine are those of this moment, so write the
+    card where the run was. A results file in which `results verify` finds something gets no card.
+    Check one with `clser-bench reproduce`.
     """
-    from clser_bench.errors import SpecError
-    from clser_bench.report import tables
-    from clser_bench.report.card import as_text
+    from clser_bench.errors import SpecError, StoreError
+    from clser_bench.files import write_whole
+    from clser_bench.report.provenance import as_text
+    from clser_bench.report.table import leaderboard
     from clser_bench.store.sqlite import Store
 
-    with Store(results, create=False) as store:
-        made = tables.leaderboard(
-            store,
-            wanted=wanted,
-            methods=options.words(methods) or None,
-            intervals=False,
+    with Store(results, create=False, read_only=True) as store:
+        made = leaderboard(
+            store.frame(wanted), store, methods=options.words(methods), intervals=False
         )
         if not made:
             raise SpecError(f"{results}: no table is like that; see `clser-bench leaderboard`")
@@ -64,47 +70,53 @@ def card(
                 f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "
                 "with --suite, --shots and the like"
             )
+        findings = store.verify()
+        if findings:
+            texts = [f"{item.place} {item.name[:12]}: {item.problem}" for item in findings]
+            raise StoreError(
+                f"{results}: no card, since {len(findings)} thing(s) in the file are not as they "
+                f"were written (see `clser-bench results verify`): {'; '.join(texts[:_SHOWN])}"
+            )
         texts = [as_text(card_of(store, table)) for table in made]
     if out is None:
         typer.echo(texts[0], nl=False)
         return
     for number, (table, text) in enumerate(zip(made, texts, strict=True), start=1):
         place = out if len(made) == 1 else out.with_stem(f"{out.stem}-{number}")
-        _write(place, text)
-        complain(f"{place}: {table.title}, {table.rules.features}, {table.rules.selection}")
+        write_whole(place, text)
+        complain(f"{place}: {table.title}, {table.condition.features}, {table.condition.selection}")
 
 
-def card_of(store: Store, table: LeaderboardTable) -> Card:
+def card_of(store: Store, table: Leaderboard) -> Card:
     """The card of a table with the requests and commands of the runs behind it.
 
     Args:
         store: the results that the table was made of.
-        table: as `tables.leaderboard` made it.
+        table: made by `table.leaderboard`.
 
     Raises:
         SpecError: a card cannot hold it.
         StoreError: the database is damaged.
     """
-    from clser_bench.protocol import parse_shots
-    from clser_bench.report.card_making import make_card, runs_of
-    from clser_bench.report.conditions import read_features
+    from clser_bench.report.provenance import make_card, runs_of
     from clser_bench.run.request import Request
 
-    features, condition = read_features(table.rules.features)
     requests, commands = [], []
     for run, methods in runs_of(store, table):
+        if run.imported:
+            continue
         stored = Request.from_json(run.request, results=store.path)
-        config = stored.narrowed(
+        request = stored.narrowed(
             suite=run.suite,
             pairs=run.pairs,
-            features=features,
+            features=table.condition.features,
             methods=methods,
-            shots=parse_shots(table.rules.shots),
-            corruption=condition.name if condition.kind else "",
+            shots=table.condition.shots,
+            corruption=table.condition.corruption,
         )
         folder = stored.corpora is not None and run.suite != "demo"
-        requests.append(_requested(config, folder=folder, manifests=len(stored.manifests)))
-        commands.append(config.command(folder=folder, manifests=len(stored.manifests)))
+        requests.append(_requested(request, folder=folder, manifests=len(stored.manifests)))
+        commands.append(request.command(folder=folder, manifests=len(stored.manifests)))
     software, machine = here()
     return make_card(
         store, table, software=software, machine=machine, requests=requests, commands=commands
@@ -112,8 +124,8 @@ def card_of(store: Store, table: LeaderboardTable) -> Card:
 
 
 def here() -> tuple[Software, Machine]:
-    """The software and the machine of this process, as cards tell them."""
-    from clser_bench.report.card import Machine, Software
+    """The software and the machine of this process, as cards have them."""
+    from clser_bench.report.provenance import Machine, Software
     from clser_bench.run import provenance
 
     return (
@@ -122,41 +134,233 @@ def here() -> tuple[Software, Machine]:
     )
 
 
-def _requested(config: Request, *, folder: bool, manifests: int) -> Requested:
+def _requested(request: Request, *, folder: bool, manifests: int) -> Requested:
     from pydantic import ValidationError
 
     from clser_bench.errors import SpecError
-    from clser_bench.report.card import Requested, faults
+    from clser_bench.report.provenance import Requested, faults
 
     try:
         return Requested(
-            suite=config.condition.suite or None,
-            pairs=tuple((pair.source, pair.target) for pair in config.pairs),
-            methods=config.methods,
-            shots=config.shots[0],
-            seeds=config.seeds,
-            align=config.condition.alignment,
-            settings=config.settings,
-            skip_bad=config.skip_bad,
+            condition=request.condition.texts(),
+            pairs=tuple(f"{pair.source}->{pair.target}" for pair in request.pairs),
+            methods=request.methods,
+            shots=request.shots,
+            seeds=request.seeds,
+            corruptions=request.corruptions,
+            settings=request.settings,
+            skip_bad=request.skip_bad,
             manifests=manifests,
             folder=folder,
-            corruptions=config.corruptions,
-            features=config.condition.features,
-            normalisation=config.condition.normalisation,
-            setting=config.condition.setting,
-            prior=config.condition.prior,
-            fixed4=config.condition.classes == "fixed4",
-            selection=config.condition.selection,
         )
     except ValidationError as error:
         raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
 
 
-def _write(place: Path, text: str) -> None:
-    from clser_bench.errors import StoreError
+@options.examples(
+    "clser-bench reproduce bcro-5.json --corpora ~/corpora",
+    "clser-bench reproduce bcro-5.json --corpora ~/corpora --results again.sqlite",
+)
+def reproduce(
+    card_file: Annotated[
+        Path, typer.Argument(metavar="CARD", help="A card that `clser-bench card` wrote.")
+    ],
+    *,
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Instead of the card's, where those lie in a folder of its author."
+        ),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="FILE",
+            help="Where to store what is run; a new file below results/ where not given.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str,
+        typer.Option(metavar="WHERE", help="ray (processes on all cores) or local (this process)."),
+    ] = "ray",
+    workers: options.Workers = None,
+    devices: options.Devices = "",
+) -> None:
+    """Run the requests of a card again, and compare cell by cell.
 
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{place}: cannot be written ({error.strerror})") from error
+    `identical`: every draw has the same UAR. `within noise`: the draws differ both ways, by no more
+    than chance (paired over draws, Holm over all cells). `different`: else. Other audio, features
+    or versions are named first, since they explain all that follows. Rows that the card's author
+    imported are left out. Ends with 0 where nothing is different, else with 1.
+    """
+    from clser_bench.report.agreement import compare, other_software
+    from clser_bench.report.provenance import read_card
+
+    claimed = read_card(card_file)
+    _check(claimed, features=features)
+    _check_places(claimed, corpora, manifest)
+    place = results or Path("results") / f"reproduced-{claimed.sha256[:12]}.sqlite"
+    _check_results(place, asked=results is not None)
+    software, machine = here()
+    for line in other_software(claimed.software, software):
+        complain(line)
+    for method in claimed.methods:
+        if method.imported:
+            complain(f"{method.method}: imported from {method.imported}, so it is not run again")
+    requests = [
+        _request(asked, features=features).replace(
+            corpora=corpora if asked.folder else None,
+            manifests=tuple(manifest or ()) if asked.manifests else (),
+            results=place,
+            scheduler=scheduler,
+            workers=workers,
+            devices=options.words(devices),
+        )
+        for asked in claimed.requests
+    ]
+    summary = _run(requests)
+    _report(compare(claimed, _found(claimed, summary, software=software, machine=machine)))
+
+
+def _request(asked: Requested, *, features: str | None) -> Request:
+    """The request as `run` takes it, still without places."""
+    from clser_bench.protocol import Condition, Pair
+    from clser_bench.run.request import Request
+
+    condition = Condition.from_texts(asked.condition)
+    return Request(
+        condition=condition.replace(features=features or condition.features),
+        pairs=tuple(Pair.parse(pair) for pair in asked.pairs),
+        methods=asked.methods,
+        shots=asked.shots,
+        seeds=asked.seeds,
+        settings={name: dict(values) for name, values in asked.settings.items()},
+        skip_bad=asked.skip_bad,
+        corruptions=asked.corruptions,
+    )
+
+
+def _check(claimed: Card, *, features: str | None) -> None:
+    """Refuse a card whose run would be another one here, or would run what came with it."""
+    from clser_bench.errors import SpecError
+    from clser_bench.protocol import PROTOCOL_VERSION
+    from clser_bench.run.request import is_local
+
+    version = claimed.rules.protocol_version
+    if version != PROTOCOL_VERSION:
+        raise SpecError(
+            f"the card is of protocol version {version}, this clser-bench has "
+            f"{PROTOCOL_VERSION}: their numbers cannot be compared; install clser-bench "
+            f"{claimed.software.clser_bench}, which wrote the card"
+        )
+    if not claimed.requests:
+        raise SpecError("the card has no request, so nobody can make it again")
+    for name in [asked.condition["features"] for asked in claimed.requests if features is None]:
+        if is_local(name):
+            raise SpecError(
+                f"the card's features '{name}' lie in a folder of its author; name your copy with "
+                "--features"
+            )
+        if "remote-code" in name:
+            raise SpecError(
+                f"the card's features '{name}' run code that comes with the model; read that code, "
+                f"and if you trust it add --features '{name}'"
+            )
+
+
+def _check_places(claimed: Card, corpora: Path | None, manifests: list[Path] | None) -> None:
+    from clser_bench.errors import SpecError
+
+    for asked in claimed.requests:
+        if asked.manifests and not manifests:
+            raise SpecError(
+                f"the card was made of {asked.manifests} manifest(s) of its author's recordings; "
+                "name yours with --manifest"
+            )
+        if asked.folder and corpora is None and not manifests:
+            raise SpecError("name the folder of your corpora with --corpora or CLSER_CORPORA")
+
+
+def _check_results(place: Path, *, asked: bool) -> None:
+    from clser_bench.errors import SpecError
+
+    if place.exists() and not asked:
+        raise SpecError(
+            f"{place}: is there from before; go on with it by --results {place}, or name another "
+            "file, which makes every trial again"
+        )
+
+
+def _run(requests: list[Request]) -> Summary:
+    """Run the requests in their order; the summary of the last."""
+    from clser_bench.run.execute import run
+
+    for request in requests:
+        with Bars() as bars:
+            summary = run(request, progress=bars, say=complain)
+        if summary.found:
+            complain(
+                f"{summary.found} of {summary.planned} trials were in {summary.results} before and "
+                "are not made again: they prove nothing new"
+            )
+        if summary.interrupted:
+            complain(f"Interrupted: go on with --results {summary.results}")
+            raise typer.Exit(INTERRUPTED)
+    return summary
+
+
+def _found(claimed: Card, summary: Summary, *, software: Software, machine: Machine) -> Card:
+    """The card of the table that was just made."""
+    from clser_bench.errors import StoreError
+    from clser_bench.report.provenance import make_card
+    from clser_bench.report.table import leaderboard
+    from clser_bench.store.sqlite import Store
+
+    rules = claimed.condition
+    own = {name: rules[name] for name in ("suite", "shots", "corruption", "selection")}
+    with Store(summary.results, create=False, read_only=True) as store:
+        frame = store.frame(summary.condition.texts() | own)
+        names = [method.method for method in claimed.methods if not method.imported]
+        frame = frame[frame.method.isin(names)]
+        for table in leaderboard(frame, store, intervals=False):
+            return make_card(store, table, software=software, machine=machine)
+    raise StoreError(
+        f"{summary.results}: the run made no table of suite {rules['suite']}, selection "
+        f"{rules['selection']} and target {rules['corruption']}, as the card has it; its requests "
+        "are not those of its table"
+    )
+
+
+def _report(agreement: Agreement) -> None:
+    from clser_bench.report.agreement import DIFFERENT, IDENTICAL, NOISE
+
+    if agreement.corpora:
+        complain(
+            "other audio, labels, features or normalisation than the card's, which explains "
+            f"whatever differs for them: {', '.join(agreement.corpora)}"
+        )
+    for line in agreement.changes:
+        complain(line)
+    names = ("method", "pair", "verdict", "n", "shift", "largest", "reason")
+    print_rows(
+        names,
+        [
+            (
+                cell.method,
+                cell.pair,
+                cell.verdict,
+                cell.n,
+                "" if cell.shift is None else f"{round(cell.shift, 2) + 0.0:+.2f}",
+                "" if cell.largest is None else f"{cell.largest:.2f}",
+                cell.reason,
+            )
+            for cell in agreement.cells
+        ],
+    )
+    counts = [f"{agreement.count(verdict)} {verdict}" for verdict in (IDENTICAL, NOISE, DIFFERENT)]
+    complain(f"{len(agreement.cells)} cells (means over pairs included): {', '.join(counts)}.")
+    if agreement.count(DIFFERENT):
+        raise typer.Exit(SOME_DIFFERENT)

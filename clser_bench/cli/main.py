@@ -9,15 +9,12 @@ from typer.core import TyperGroup
 
 from clser_bench import __version__
 from clser_bench.cli import (
-    breakdown,
     cards,
     corpora,
     doctor,
     features,
-    figures,
+    inspect,
     listing,
-    reproduce,
-    robustness,
     run,
     share,
     tables,
@@ -80,12 +77,12 @@ app.command("resume")(run.resume)
 app.command("sweep")(run.sweep)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(tables.compare)
-app.command("breakdown")(breakdown.breakdown)
-app.command("figures")(figures.figures)
+app.command("breakdown")(inspect.breakdown)
+app.command("figures")(inspect.figures)
 app.command("embeddings")(run.embeddings)
-app.command("robustness")(robustness.robustness)
+app.command("robustness")(inspect.robustness)
 app.command("card")(cards.card)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce")(cards.reproduce)
 app.command("export")(share.export)
 app.command("import")(share.import_)
 app.command("status")(tables.status)

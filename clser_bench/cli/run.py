@@ -212,17 +212,18 @@ def _told(summary: Summary) -> str:
 
 
 def _print_tables(request: Request, summary: Summary, *, format_: str, with_: str) -> None:
-    from clser_bench.report.tables import leaderboard, render
+    from clser_bench.report.render import render
+    from clser_bench.report.table import leaderboard
     from clser_bench.store.sqlite import Store
 
     if request.corruptions:
         _print_robustness(request, summary, format_=format_)
         return
     wanted = _wanted(summary)
-    with Store(request.results, create=False) as store:
-        made = leaderboard(store, wanted=wanted, with_=options.words(with_))
+    with Store(request.results, create=False, read_only=True) as store:
+        made = leaderboard(store.frame(wanted), store, extras=options.words(with_))
     shots = {str(count) for count in request.shots}
-    tables = [table for table in made if table.rules.shots in shots]
+    tables = [table for table in made if str(table.condition.shots) in shots]
     typer.echo(render(tables, format_, width=columns()), nl=False)
 
 
@@ -234,18 +235,17 @@ def _wanted(summary: Summary) -> dict[str, str]:
 
 def _print_robustness(request: Request, summary: Summary, *, format_: str) -> None:
     """Means by condition: a leaderboard for each would hide what the run is about."""
-    from clser_bench.cli.robustness import scales
-    from clser_bench.report.robustness import robustness
-    from clser_bench.report.robustness_text import render
+    from clser_bench.cli.inspect import scales
+    from clser_bench.report.robustness import render, robustness
     from clser_bench.store.sqlite import Store
 
     wanted = _wanted(summary)
     del wanted["corruption"]
-    with Store(request.results, create=False) as store:
+    with Store(request.results, create=False, read_only=True) as store:
         made = [
             table
             for shots in dict.fromkeys(map(str, request.shots))
-            for table in robustness(store, scales(), wanted={**wanted, "shots": shots})
+            for table in robustness(store.frame({**wanted, "shots": shots}), store, scales())
         ]
     typer.echo(render(made, format_, width=columns()), nl=False)
 

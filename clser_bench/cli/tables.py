@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,10 +14,11 @@ from clser_bench.cli import options
 from clser_bench.cli.output import columns, complain, print_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
+    from clser_bench.report.page.data import Documented
     from clser_bench.report.table import Heard
     from clser_bench.store.sqlite import Store
 
@@ -60,9 +62,9 @@ def leaderboard(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Instead of printing, write a page for browsers and its numbers as CSV, with a "
-            "provenance card of each table, into this folder; --format, --transpose and --with "
-            "point have no effect then.",
+            help="Instead of printing, write a page for browsers (index.html) and its numbers "
+            "(leaderboard.csv) into this folder; --format, --transpose and --with have no effect "
+            "then.",
         ),
     ] = None,
     published: Annotated[
@@ -86,8 +88,8 @@ def leaderboard(
     """Print the tables of a results file, or write them as a page for browsers.
 
     Intervals and verdicts are those of all ranked methods, whichever --methods shows. Needs
-    neither corpora nor methods. The page works from disk, without a server, and loads nothing; it
-    holds comparisons of the methods too. Prints the files written.
+    neither corpora nor methods. The page works from disk, without a server, and loads nothing.
+    Prints the files written.
     """
     from clser_bench.report.published import published_rows, published_tables, read_published
     from clser_bench.report.render import render
@@ -97,7 +99,8 @@ def leaderboard(
     papers = read_published(published) if published else ()
     with Store(results, create=False, read_only=True) as store:
         if html is not None:
-            _page(store, wanted, methods, against, html)
+            for path in _page(store, wanted, methods, against, html):
+                typer.echo(str(path))
             return
         made = tables_of(
             store.frame(wanted),
@@ -189,15 +192,55 @@ def compare(
 
 def _page(
     store: Store, wanted: Mapping[str, str], methods: str, against: str, folder: Path
-) -> None:
-    from clser_bench.cli.site import write_site
-    from clser_bench.report import tables
+) -> Iterator[Path]:
+    """Write the page and its numbers; yields the files."""
+    from clser_bench.errors import SpecError
+    from clser_bench.files import write_whole
+    from clser_bench.report.page.build import page
+    from clser_bench.report.page.data import page_data
+    from clser_bench.report.render import render
+    from clser_bench.report.table import leaderboard as tables_of
 
-    made = tables.leaderboard(
-        store, wanted=wanted, methods=options.words(methods) or None, against=against or None
-    )
-    for path in write_site(store, made, folder):
-        typer.echo(str(path))
+    frame = store.frame(wanted)
+    shown = options.words(methods)
+    made = tables_of(frame, store, methods=shown, against=against, heard=_heard())
+    if not made:
+        raise SpecError(
+            f"{store.path}: there are no results to show; see `clser-bench status`, and ask for "
+            "fewer rules"
+        )
+    names = {line.method for table in made for line in table.lines}
+    data = page_data(made, frame, store, documented=dict(_documented(names)))
+    contents = {"index.html": page(data), "leaderboard.csv": render(made, "csv")}
+    for name, content in contents.items():
+        write_whole(folder / name, content, error=SpecError)
+        yield folder / name
+
+
+def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
+    """The documentation of those methods that are installed, from files that are not executed."""
+    from clser_bench import registry
+    from clser_bench.report.page.data import Documented
+    from clser_bench.scoring.routines import ROUTINES
+
+    for name, entry in registry.entries().items():
+        if name in names:
+            text = ast.get_docstring(ast.parse(entry.file.read_text(encoding="utf-8"))) or ""
+            parts: dict[str, str] = {}
+            for paragraph in text.split("\n\n")[1:]:
+                heading, _, rest = " ".join(paragraph.split()).partition(": ")
+                parts.setdefault(heading, rest)
+            yield (
+                name,
+                Documented(
+                    summary=entry.summary,
+                    reference=parts.get("Reference", ""),
+                    departures=parts.get("Departures", ""),
+                ),
+            )
+    for routine in ROUTINES.values():
+        if routine.name in names:
+            yield routine.name, Documented(summary=routine.about)
 
 
 def _heard() -> Heard | None:

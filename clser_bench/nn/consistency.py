@@ -130,12 +130,12 @@ class Thresholds(NamedTuple):
     Attributes:
         overall: mean confidence [].
         share: mean probability of each class [c].
-        chosen: share of the rows whose likeliest class it is [c].
+        taken: share of the rows whose likeliest class it is [c].
     """
 
     overall: Float[Tensor, ""]
     share: Float[Tensor, " c"]
-    chosen: Float[Tensor, " c"]
+    taken: Float[Tensor, " c"]
 
     def moved(self, weak: Float[Tensor, "n c"], keep: Tensor | float) -> Thresholds:
         """The averages after a batch (equations 5 and 6 of the paper).
@@ -145,8 +145,8 @@ class Thresholds(NamedTuple):
             keep: momentum, 0 to 1.
         """
         p = weak.detach().softmax(dim=-1)
-        count = functional.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=0)
-        now = Thresholds(p.max(dim=-1).values.mean(), p.mean(dim=0), count)
+        taken = functional.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=0)
+        now = Thresholds(p.max(dim=-1).values.mean(), p.mean(dim=0), taken)
         return Thresholds(
             *(keep * old + (1 - keep) * new for old, new in zip(self, now, strict=True))
         )
@@ -181,7 +181,7 @@ def fairness_loss(
     share = (sure.unsqueeze(-1) * p).sum(dim=0) / total
     member = functional.one_hot(p.detach().argmax(dim=-1), p.shape[-1]).to(p.dtype)
     count = (sure.unsqueeze(-1) * member).sum(dim=0) / total
-    a, b = _spread(kept.share, kept.chosen), _spread(share, count)
+    a, b = _spread(kept.share, kept.taken), _spread(share, count)
     return (a.detach() * b.clamp_min(SMALLEST).log()).sum() * (sure.sum() > 0)
 
 

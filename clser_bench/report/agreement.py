@@ -10,7 +10,7 @@ library code, or other input. A cell is
 - `different` else, and where one draw alone differs: it has no spread to compare with.
 
 Without Holm's correction, at five draws one cell in nine would be called different by chance. The
-mean over the pairs stands among the cells, so that a small shift that all pairs share is found.
+mean over the pairs is among the cells, so that a small shift that all pairs share is found.
 """
 
 from __future__ import annotations
@@ -24,14 +24,8 @@ import numpy as np
 from scipy.special import stdtr
 
 from clser_bench.problem import Value
-from clser_bench.report.card import (
-    Card,
-    CardCell,
-    CardMethod,
-    Software,
-)
-from clser_bench.report.crossed_statistics import holm
-from clser_bench.report.evidence import SIGNIFICANT
+from clser_bench.report.provenance import Card, CardCell, CardMethod, Software
+from clser_bench.report.statistics import SIGNIFICANT, holm
 
 IDENTICAL, NOISE, DIFFERENT = "identical", "within noise", "different"
 MEAN = "mean"
@@ -52,8 +46,8 @@ class CellAgreement:
         pair: the pair, or `mean` for the mean over all.
         verdict: `identical`, `within noise` or `different`.
         n: draws that both have.
-        shift: mean over these draws of the UAR here minus the card's, in points; None for a hole.
-        largest: largest absolute difference of a draw, in points; None for a hole.
+        shift: mean over these draws of the UAR here minus the card's, in points; None if missing.
+        largest: largest absolute difference of a draw, in points; None if missing.
         p: of the shift, not yet corrected; None where that is not what decides.
         reason: why it is different where that is not the shift.
     """
@@ -90,6 +84,8 @@ class Agreement:
 def compare(card: Card, found: Card) -> Agreement:
     """Compare what was found with what a card says; see the module for the rule.
 
+    Imported rows of the card are left out.
+
     Args:
         card: what is claimed; its tolerances come from the other one.
         found: the card of the same table, made here.
@@ -98,6 +94,8 @@ def compare(card: Card, found: Card) -> Agreement:
     places = {pair.pair: place for place, pair in enumerate(found.pairs)}
     cells: list[CellAgreement] = []
     for method in card.methods:
+        if method.imported:
+            continue
         mine = methods.get(method.method)
         at = [None if mine is None else places.get(pair.pair) for pair in card.pairs]
         theirs = [None if mine is None or i is None else mine.cells[i] for i in at]
@@ -116,10 +114,10 @@ def other_software(card: Software, here: Software) -> Iterator[str]:
         card: of the card.
         here: of this process.
     """
-    told = {"clser-bench": card.clser_bench, "commit": card.commit, "Python": card.python}
+    claimed = {"clser-bench": card.clser_bench, "commit": card.commit, "Python": card.python}
     have = {"clser-bench": here.clser_bench, "commit": here.commit, "Python": here.python}
-    told, have = {**told, **card.packages}, {**have, **here.packages}
-    for name, version in told.items():
+    claimed, have = {**claimed, **card.packages}, {**have, **here.packages}
+    for name, version in claimed.items():
         if version and have.get(name, "") != version:
             yield f"{name}: {version} in the card, {have.get(name) or 'none'} here"
     if card.modified or here.modified:
@@ -132,7 +130,7 @@ def _row(
 ) -> Iterator[CellAgreement]:
     """A method's cells, and its mean over the pairs where every pair has the same draws."""
     here = [{} if cell is None else _draws(seeds, cell.uars) for cell in found]
-    told = [_draws(method.seeds, cell.uars) for cell in method.cells]
+    claimed = [_draws(method.seeds, cell.uars) for cell in method.cells]
     variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]
     spread = math.sqrt(float(np.mean(variances))) if variances else 0.0
     for pair, cell, other, draws in zip(card.pairs, method.cells, found, here, strict=True):
@@ -145,13 +143,13 @@ def _row(
             if reason
             else _compared(made, _draws(method.seeds, cell.uars), draws, spread=spread)
         )
-    kept = set(told[0]) if told else set()
-    if len(told) > 1 and kept and all(set(draws) == kept for draws in (*told, *here)):
+    shared = set(claimed[0]) if claimed else set()
+    if len(claimed) > 1 and shared and all(set(draws) == shared for draws in (*claimed, *here)):
         means = [
-            {seed: float(np.mean([draws[seed] for draws in side])) for seed in kept}
-            for side in (told, here)
+            {seed: float(np.mean([draws[seed] for draws in side])) for seed in shared}
+            for side in (claimed, here)
         ]
-        spread = float(np.std(list(means[1].values()), ddof=1)) if len(kept) > 1 else 0.0
+        spread = float(np.std(list(means[1].values()), ddof=1)) if len(shared) > 1 else 0.0
         made = CellAgreement(method=method.method, pair=MEAN, verdict=DIFFERENT)
         yield _compared(made, *means, spread=spread)
 
@@ -164,25 +162,25 @@ def _unlike(method: CardMethod, cell: CardCell, found: CardCell | None, here: Dr
     """Why a cell cannot be compared by its draws; empty where it can."""
     if found is None:
         return "not made here"
-    told = _draws(method.seeds, cell.uars)
-    values = list(told.values())
+    claimed = _draws(method.seeds, cell.uars)
+    values = list(claimed.values())
     if cell.n != len(values) or (
         cell.mean is not None and (not values or abs(cell.mean - np.mean(values)) > _EXACT)
     ):
         return "the card's mean does not follow from its draws"
     if cell.status != found.status:
         return f"{cell.status} in the card, {found.status} here: {found.reason or cell.reason}"
-    if set(told) != set(here):
-        seeds = ", ".join(map(str, sorted(set(told) ^ set(here))[:5]))
+    if set(claimed) != set(here):
+        seeds = ", ".join(map(str, sorted(set(claimed) ^ set(here))[:5]))
         return f"only one of both has draws {seeds}"
     return ""
 
 
-def _compared(made: CellAgreement, told: Draws, here: Draws, *, spread: float) -> CellAgreement:
+def _compared(made: CellAgreement, claimed: Draws, here: Draws, *, spread: float) -> CellAgreement:
     """Compare the same draws; the p value is still to be corrected."""
-    if not told:
+    if not claimed:
         return dataclasses.replace(made, verdict=IDENTICAL, reason="no result in either")
-    gaps = np.array([here[seed] - told[seed] for seed in sorted(told)])
+    gaps = np.array([here[seed] - claimed[seed] for seed in sorted(claimed)])
     shift, largest = float(gaps.mean()), float(np.abs(gaps).max())
     made = dataclasses.replace(made, n=len(gaps), shift=shift, largest=largest)
     if largest <= _EXACT:
@@ -211,13 +209,13 @@ def _decided(cells: Sequence[CellAgreement]) -> Iterator[CellAgreement]:
 def _other_corpora(card: Card, found: Card) -> list[str]:
     here = {pair.pair: pair for pair in found.pairs}
     codes: set[str] = set()
-    for told in card.pairs:
-        have = here.get(told.pair)
+    for claimed in card.pairs:
+        have = here.get(claimed.pair)
         if have is None:
             continue
         for code, keys in (
-            (told.source, (told.source_key, have.source_key)),
-            (told.target, (told.target_key, have.target_key)),
+            (claimed.source, (claimed.source_key, have.source_key)),
+            (claimed.target, (claimed.target_key, have.target_key)),
         ):
             if all(keys) and keys[0] != keys[1]:
                 codes.add(code)
@@ -225,21 +223,21 @@ def _other_corpora(card: Card, found: Card) -> list[str]:
 
 
 def _changes(card: Card, methods: Mapping[str, CardMethod]) -> Iterator[str]:
-    for told in card.methods:
-        here = methods.get(told.method)
+    for claimed in card.methods:
+        here = methods.get(claimed.method)
         if here is None:
             continue
         for what, old, new in (
-            ("version", told.version, here.version),
-            ("engine version", told.engine_version, here.engine_version),
+            ("version", claimed.version, here.version),
+            ("engine version", claimed.engine_version, here.engine_version),
         ):
             if old and new and old != new:
-                yield f"{told.method}: {what} {old} in the card, {new} here"
+                yield f"{claimed.method}: {what} {old} in the card, {new} here"
         pairs = [str(pair.pair) for pair in card.pairs]
-        other = [pair for pair in pairs if _point(told, pair) != _point(here, pair)]
+        other = [pair for pair in pairs if _point(claimed, pair) != _point(here, pair)]
         if other:
             where = "all pairs" if other == pairs else ", ".join(other)
-            yield f"{told.method}: other hyper-parameters here for {where}"
+            yield f"{claimed.method}: other hyper-parameters here for {where}"
 
 
 def _point(method: CardMethod, pair: str) -> dict[str, tuple[type, Value]]:

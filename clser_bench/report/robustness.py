@@ -1,230 +1,218 @@
-"""How methods stand a corrupted target: means by condition, and what is lost against clean speech.
+"""Methods on corrupted targets: means by corruption, and the loss against clean speech.
 
-`run --corrupt` stores the clean condition and each corruption as tables of their own, told apart by
-the name of their features: `minimal` and `minimal, target noise:10`. Here they meet again. The
-change against clean speech is paired on the same draws and the same resamples of speakers.
+`run --corrupt` stores clean speech and each corruption as tables of their own that differ in
+`Condition.corruption`. The change against clean speech is paired on the same draws and speakers.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.report.aggregate import aggregate
-from clser_bench.report.board import Cell, LeaderboardTable, Line, Rules
-from clser_bench.report.conditions import CLEAN, Condition, Scale, Scales, read_features
-from clser_bench.report.crossed_statistics import RESAMPLES, Interval
-from clser_bench.report.evidence import Evidence, count
+from clser_bench.protocol import CLEAN, Condition
+from clser_bench.report.formats import (
+    MISSING,
+    Footnotes,
+    Row,
+    TextTable,
+    csv_of,
+    json_of,
+    rounded,
+    signed,
+    write_tables,
+)
+from clser_bench.report.intervals import Evidence, count
+from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.render import FORMATS, condition_line, condition_row
+from clser_bench.report.statistics import Interval
+from clser_bench.report.table import leaderboard, rows_of
 from clser_bench.store.sqlite import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
-    """A method under a condition.
+class Scale:
+    """The levels of a kind of corruption.
 
     Attributes:
-        condition: the condition.
+        unit: of a level, for the axis of a figure.
+        clean: the level that would leave speech as it is; infinity where higher ones are milder.
+    """
+
+    unit: str = "level"
+    clean: float = math.inf
+
+    def place(self, level: float) -> float:
+        """Orders levels along an axis, `clean` among them."""
+        return -level if math.isinf(self.clean) else level
+
+    def severity(self, level: float) -> float:
+        """Orders levels from mild to severe."""
+        return -level if math.isinf(self.clean) else abs(level - self.clean)
+
+
+Scales = Mapping[str, Scale]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A method under a corruption.
+
+    Attributes:
+        corruption: `noise:10`, or `clean`.
         cell: mean UAR over the pairs.
-        interval: of the mean; None where nothing could be resampled.
+        interval: of the mean; None where there is none.
         change: against clean speech, paired, in points of UAR; None for clean speech itself, and
             where the two share no draw or have not the same pairs.
     """
 
-    condition: Condition
+    corruption: str
     cell: Cell
     interval: Interval | None = None
     change: Interval | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A method under every condition.
-
-    Attributes:
-        method: its name.
-        kind: `ranked`, `bound` or `oracle`.
-        note: footnote; may be empty.
-        points: in the order of the table's conditions.
-    """
-
-    method: str
-    kind: str
-    note: str
-    points: tuple[Point, ...]
-
     @property
-    def shown(self) -> str:
-        """Its name, with the kind unless it is ranked."""
-        return self.method if self.kind == "ranked" else f"{self.method} ({self.kind})"
-
-    def at(self, condition: Condition) -> Point:
-        """The method under one of the conditions."""
-        return next(point for point in self.points if point.condition == condition)
-
-    @property
-    def draws(self) -> str:
-        """How many: `5`, or `1–5` where conditions differ."""
-        counts = sorted({point.cell.n for point in self.points})
-        return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    def kind(self) -> str:
+        """Of corruption; empty for clean speech."""
+        return kind_of(self.corruption)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """Methods down, conditions across.
+    """Methods down, corruptions across.
 
     Attributes:
-        table: of clean speech, or of the first condition where there is none; its rules name the
-            features without a corruption.
+        table: of clean speech, or of the first corruption where there is none.
         scales: of kinds of corruption.
-        conditions: clean speech first, then kinds, from mild to severe.
-        curves: in the order of the table of clean speech.
+        corruptions: clean speech first, then kinds, from mild to severe.
+        curves: row of a method and its points, in the order of the table of clean speech.
         remarks: footnotes about the whole table.
-        resamples: of the intervals.
     """
 
-    table: LeaderboardTable
+    table: Leaderboard
     scales: Scales
-    conditions: tuple[Condition, ...]
-    curves: tuple[Curve, ...]
+    corruptions: tuple[str, ...]
+    curves: tuple[tuple[Line, tuple[Point, ...]], ...]
     remarks: tuple[str, ...]
-    resamples: int
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """Of corruption."""
-        return tuple(dict.fromkeys(item.kind for item in self.conditions if item.kind))
+        found = (kind_of(name)[0] for name in self.corruptions)
+        return tuple(dict.fromkeys(kind for kind in found if kind))
 
     def scale(self, kind: str) -> Scale:
-        """Of a kind; one that this version does not know counts down."""
+        """Of a kind; levels of one that this version does not know count down."""
         return self.scales.get(kind, Scale())
 
 
+def kind_of(corruption: str) -> tuple[str, float]:
+    """Kind and level of `noise:10`; of `clean`, an empty kind."""
+    kind, _, level = corruption.partition(":")
+    return (kind, float(level)) if level else ("", 0.0)
+
+
 def robustness(
-    store: Store,
-    scales: Scales,
-    *,
-    wanted: Mapping[str, str] | None = None,
-    methods: Collection[str] | None = None,
-    resamples: int = RESAMPLES,
+    frame: pd.DataFrame, store: Store, scales: Scales, *, methods: Collection[str] = ()
 ) -> tuple[Robustness, ...]:
-    """Bring together the conditions of each set of rules that has a corrupted target.
+    """Join the tables of a frame that differ in the corruption of the target only.
 
     Args:
-        store: the results.
+        frame: as `Store.frame` made it.
+        store: the results that it was made of.
         scales: of each kind of corruption.
-        wanted: values that a condition must have, as `Condition.matches` takes them.
-        methods: only these.
-        resamples: number of bootstrap resamples.
+        methods: those to show; all where empty.
+
+    Returns:
+        One for each condition that has a corrupted target.
 
     Raises:
         SpecError: a method has no results.
         StoreError: the database is damaged.
     """
-    known = {item.method for item in store.slices()}
-    for name in methods or ():
-        if name not in known:
-            raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
-    groups: dict[Rules, dict[Condition, LeaderboardTable]] = {}
-    for table in aggregate(store, wanted=wanted, methods=methods):
-        name, condition = read_features(table.rules.features)
-        shared = dataclasses.replace(table.rules, features=name)
-        groups.setdefault(shared, {})[condition] = table
+    groups: dict[Condition, dict[str, Leaderboard]] = {}
+    for table in leaderboard(frame, store, methods=methods, intervals=False):
+        own = table.condition
+        shared = own.replace(corruption="", protocol_version=0)
+        groups.setdefault(shared, {})[own.corruption or CLEAN] = table
     return tuple(
-        _joined(store, shared, groups[shared], scales, resamples)
-        for shared in sorted(groups, key=Rules.order)
-        if set(groups[shared]) - {CLEAN}
+        _joined(frame, store, tables, scales) for tables in groups.values() if set(tables) - {CLEAN}
     )
 
 
 def _joined(
-    store: Store,
-    rules: Rules,
-    tables: Mapping[Condition, LeaderboardTable],
-    scales: Scales,
-    resamples: int,
+    frame: pd.DataFrame, store: Store, tables: Mapping[str, Leaderboard], scales: Scales
 ) -> Robustness:
     kinds = list(scales)
 
-    def order(condition: Condition) -> tuple[bool, int, str, float, float]:
-        kind, scale = condition.kind, scales.get(condition.kind, Scale())
+    def order(name: str) -> tuple[bool, int, str, float, float]:
+        kind, level = kind_of(name)
         place = kinds.index(kind) if kind in kinds else len(kinds)
-        severity = scale.severity(condition.level)
-        return kind != "", place, kind, round(severity, 9), condition.level
+        severity = scales.get(kind, Scale()).severity(level)
+        return kind != "", place, kind, round(severity, 9), level
 
-    conditions = tuple(sorted({CLEAN, *tables}, key=order))
-    first = next(tables[item] for item in conditions if item in tables)
-    alike = {item: table for item, table in tables.items() if _alike(table, first)}
-    groups = [alike, *({item: tables[item]} for item in tables if item not in alike)]
+    names = tuple(sorted({CLEAN, *tables}, key=order))
+    first = next(tables[name] for name in names if name in tables)
+    alike = [name for name in tables if _alike(tables[name], first)]
+    groups = [alike, *([name] for name in tables if name not in alike)]
     evidence = {
-        item: found for group in groups for item, found in _weighed(store, group, resamples)
+        name: found
+        for group in groups
+        for found in [_evidence(frame, store, {name: tables[name] for name in group})]
+        for name in group
     }
     lines: dict[str, Line] = {}
-    for condition in (item for item in conditions if item in tables):
-        for line in tables[condition].lines:
+    for name in (name for name in names if name in tables):
+        for line in tables[name].lines:
             lines.setdefault(line.method, line)
     return Robustness(
-        table=dataclasses.replace(first, rules=rules),
+        table=dataclasses.replace(first, condition=first.condition.replace(corruption="")),
         scales=scales,
-        conditions=conditions,
+        corruptions=names,
         curves=tuple(
-            Curve(
-                method=line.method,
-                kind=line.kind,
-                note=line.note,
-                points=tuple(_point(item, line.method, tables, evidence) for item in conditions),
-            )
+            (line, tuple(_point(name, line.method, tables, evidence) for name in names))
             for line in lines.values()
         ),
-        remarks=tuple(_remarks(conditions, tables, first, evidence)),
-        resamples=resamples,
+        remarks=tuple(_remarks(names, tables, first)),
     )
 
 
-def _alike(table: LeaderboardTable, other: LeaderboardTable) -> bool:
+def _alike(table: Leaderboard, other: Leaderboard) -> bool:
     """Whether means are over the same: only then can they be compared."""
-    return (set(table.pairs), table.protocol_version) == (set(other.pairs), other.protocol_version)
+    versions = table.condition.protocol_version, other.condition.protocol_version
+    return set(table.pairs) == set(other.pairs) and versions[0] == versions[1]
 
 
-def _weighed(
-    store: Store, tables: Mapping[Condition, LeaderboardTable], resamples: int
-) -> Iterator[tuple[Condition, Evidence]]:
-    """The same evidence for all tables: of every method under every condition."""
+def _evidence(frame: pd.DataFrame, store: Store, tables: Mapping[str, Leaderboard]) -> Evidence:
+    """Of every method under every corruption together, so that changes are paired."""
     counts = {}
-    pooled = any(table.rules.shots == "all" for table in tables.values())
-    for condition, table in tables.items():
-        whole = [line for line in table.lines if line.mean.mean is not None]
-        for method, found in count(store, table, whole).items():
-            counts[_key(condition, method)] = found
-    evidence = Evidence(counts, pooled=pooled, resamples=resamples)
-    yield from dict.fromkeys(tables, evidence).items()
-
-
-def _key(condition: Condition, method: str) -> str:
-    return f"{condition.name}/{method}"
-
-
-def _line(table: LeaderboardTable | None, method: str) -> Line | None:
-    return next((line for line in table.lines if line.method == method), None) if table else None
+    for name, table in tables.items():
+        whole = [line.method for line in table.lines if line.mean.mean is not None]
+        for method, found in count(store, table, rows_of(frame, table), whole).items():
+            counts[f"{name}/{method}"] = found
+    return Evidence(counts, pooled=any(table.pooled for table in tables.values()))
 
 
 def _point(
-    condition: Condition,
+    name: str,
     method: str,
-    tables: Mapping[Condition, LeaderboardTable],
-    evidence: Mapping[Condition, Evidence],
+    tables: Mapping[str, Leaderboard],
+    evidence: Mapping[str, Evidence],
 ) -> Point:
-    line = _line(tables.get(condition), method)
+    line = tables[name].line(method) if name in tables else None
     if line is None:
         missing = Cell(n=0, mean=None, std=None, status="failed", reason="not run")
-        return Point(condition=condition, cell=missing)
-    found, key, clean = evidence[condition], _key(condition, method), _key(CLEAN, method)
+        return Point(corruption=name, cell=missing)
+    found, key, clean = evidence[name], f"{name}/{method}", f"{CLEAN}/{method}"
     if key not in found.methods:
-        return Point(condition=condition, cell=line.mean)
-    paired = condition != CLEAN and clean in found.methods
+        return Point(corruption=name, cell=line.mean)
+    paired = name != CLEAN and clean in found.methods
     return Point(
-        condition=condition,
+        corruption=name,
         cell=line.mean,
         interval=found.mean(key),
         change=found.difference(key, clean) if paired else None,
@@ -232,27 +220,124 @@ def _point(
 
 
 def _remarks(
-    conditions: Sequence[Condition],
-    tables: Mapping[Condition, LeaderboardTable],
-    first: LeaderboardTable,
-    evidence: Mapping[Condition, Evidence],
+    names: Sequence[str], tables: Mapping[str, Leaderboard], first: Leaderboard
 ) -> Iterator[str]:
     yield from first.remarks
-    for condition in (item for item in conditions if item in tables):
-        table = tables[condition]
-        yield from (f"{condition.name}: {t}" for t in table.remarks if t not in first.remarks)
+    for name in (name for name in names if name in tables):
+        table = tables[name]
+        yield from (f"{name}: {text}" for text in table.remarks if text not in first.remarks)
         if not _alike(table, first):
             yield (
-                f"{condition.name} is over other pairs or of another protocol version "
-                f"({len(table.pairs)} pairs, version {table.protocol_version}), so nothing is "
-                "compared with it; run it again"
+                f"{name} is over other pairs or of another protocol version ({len(table.pairs)} "
+                f"pairs, version {table.condition.protocol_version}), so nothing is compared with "
+                "it; run it again"
             )
     if CLEAN not in tables:
-        yield "clean speech was not run, so nothing is lost against it; run again with --corrupt"
-    drawn = [line for table in tables.values() for line in table.lines if line.kind != "oracle"]
-    if first.rules.shots != "all" and any(line.mean.n == 1 for line in drawn):
-        yield "n = 1: the interval covers the speakers, and holds for this one draw only"
-    counted = [item.dropped for item in dict.fromkeys(evidence.values())]
-    if sum(dropped for dropped, _ in counted):
-        share = f"{sum(d for d, _ in counted)} of {sum(of for _, of in counted)} recalls"
-        yield f"bootstrap: {share} were left out, their class absent from the resample"
+        yield "clean speech was not run, so there are no changes; run again with --corrupt"
+
+
+def render(
+    found: Sequence[Robustness],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+) -> str:
+    """Write tables as text.
+
+    Args:
+        found: as `robustness` made them.
+        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
+        width: columns of the terminal, for `table`.
+
+    Raises:
+        SpecError: there is no such format.
+    """
+    if format in ("csv", "json"):
+        rows = [row for item in found for row in flat_rows(item)]
+        return json_of(rows) if format == "json" else csv_of(rows)
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
+    return write_tables([text_table(item) for item in found], format, width=width)
+
+
+def flat_rows(found: Robustness) -> Iterator[Row]:
+    """A table as flat rows, one a method and corruption."""
+    for line, points in found.curves:
+        for point in points:
+            cell, (kind, level) = point.cell, kind_of(point.corruption)
+            row: Row = condition_row(found.table.condition.replace(corruption=point.corruption))
+            row |= {
+                "synthetic": found.table.synthetic,
+                "method": line.method,
+                "title": line.title,
+                "role": line.role,
+                "level": level if kind else None,
+                "unit": found.scale(kind).unit if kind else None,
+                "n": cell.n,
+                "uar_mean": rounded(cell.mean),
+                "uar_std": rounded(cell.std),
+            }
+            row |= {f"interval_{end}": value for end, value in _ends(point.interval).items()}
+            row["change"] = rounded(point.change.estimate) if point.change else None
+            row |= {f"change_{end}": value for end, value in _ends(point.change).items()}
+            row["change_p"] = rounded(point.change.p) if point.change else None
+            yield row | {"status": cell.status, "reason": cell.reason}
+
+
+def text_table(found: Robustness) -> TextTable:
+    """A table as text cells."""
+    corrupted = [name for name in found.corruptions if name != CLEAN]
+    notes = Footnotes()
+    cells = []
+    for line, points in found.curves:
+        mark = notes.mark(f"{line.title}: {line.note}" if line.note else "")
+        for point in points:
+            if point.cell.mean is None:
+                reason = point.cell.reason or point.cell.status
+                notes.mark(f"{line.title}, {point.corruption}: {reason}")
+        changes = [_change(point.change) for point in points if point.corruption != CLEAN]
+        cells.append((f"{line.shown}{mark}", draws_of(points), *map(_mean, points), *changes))
+    units = "; ".join(f"{kind}: {found.scale(kind).unit}" for kind in found.kinds)
+    return TextTable(
+        title=f"{found.table.title}: corrupted target",
+        header=(
+            condition_line(found.table),
+            *found.table.warnings,
+            "The target is corrupted, the utterances to adapt to and to score alike, and has its "
+            "own statistics; the source stays clean. " + units + ".",
+            "Mean UAR in %, [95 % interval]; - clean: difference of the means, paired, pointwise.",
+        ),
+        names=("method", "n", CLEAN, *corrupted, *(f"{name} - clean" for name in corrupted)),
+        cells=tuple(cells),
+        aside=tuple(line.role in ("oracle", "reference") for line, _ in found.curves),
+        below=found.remarks,
+        footnotes=tuple(notes.texts),
+    )
+
+
+def draws_of(points: Sequence[Point]) -> str:
+    """Number of draws: `5`, or `1–5` where corruptions differ."""
+    counts = sorted({point.cell.n for point in points})
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+
+
+def _mean(point: Point) -> str:
+    cell, interval = point.cell, point.interval
+    if cell.mean is None:
+        return MISSING
+    if interval is not None and interval.low is not None and interval.high is not None:
+        return f"{cell.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
+    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+
+
+def _change(found: Interval | None) -> str:
+    if found is None:
+        return MISSING
+    if found.low is None or found.high is None:
+        return signed(found.estimate)
+    return f"{signed(found.estimate)} [{signed(found.low)}, {signed(found.high)}]"
+
+
+def _ends(interval: Interval | None) -> dict[str, float | None]:
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return dict(zip(("low", "high"), map(rounded, ends), strict=True))

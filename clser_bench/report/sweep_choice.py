@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from clser_bench.report.spread import LEVEL
+from clser_bench.report.statistics import LEVEL
 from clser_bench.sweeps import Configuration, SweepResult
 
 

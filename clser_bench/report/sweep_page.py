@@ -12,10 +12,10 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from clser_bench.report.drawing import render
+from clser_bench.report.formats import one_line
 from clser_bench.report.importance import importances
 from clser_bench.report.sweep_text import lay_out
 from clser_bench.report.sweep_words import findings, header, warnings
-from clser_bench.report.text import one_line
 from clser_bench.sweeps import SweepResult
 
 if TYPE_CHECKING:

@@ -14,10 +14,9 @@ from typing import Any
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.report import text
+from clser_bench.report import formats
+from clser_bench.report.formats import DIGITS, MISSING, TextTable, one_line
 from clser_bench.report.importance import importances
-from clser_bench.report.layout import HOLE, Layout
-from clser_bench.report.rows import DIGITS
 from clser_bench.report.sweep_choice import Measured, finished, measured, weigh
 from clser_bench.report.sweep_words import (
     amount,
@@ -28,7 +27,6 @@ from clser_bench.report.sweep_words import (
     warned,
     warnings,
 )
-from clser_bench.report.text import one_line
 from clser_bench.sweeps import Configuration, SweepResult
 
 UNSEEN = "not looked at by the choice"
@@ -47,7 +45,7 @@ def summary(swept: SweepResult) -> str:
     return "\n".join([*findings(swept), *warned(swept)]) + "\n"
 
 
-def lay_out(swept: SweepResult) -> Layout:
+def lay_out(swept: SweepResult) -> TextTable:
     """Lay a sweep out as a table of all points, the highest objective first.
 
     Points that were given up early, and those with a hole, come after those that were run to the
@@ -71,17 +69,17 @@ def lay_out(swept: SweepResult) -> Layout:
             mark = f" [{notes.index(point.reason) + 1}]"
         found = measured(point.draws) if point.draws else None
         cells = [f"{point.number}{name(swept, point)}{mark}"]
-        cells += [HOLE, HOLE, "0"] if found is None else _measured(swept, found)
+        cells += [MISSING, MISSING, "0"] if found is None else _measured(swept, found)
         if uars:
-            cells.append(f"{measured(point.uars).mean:.1f}" if point.uars else HOLE)
+            cells.append(f"{measured(point.uars).mean:.1f}" if point.uars else MISSING)
         rows.append((*cells, *map(shown, point.values)))
         aside.append(point.number not in whole)
     names = ["point", f"mean {unit}", "sd", "n", *([uar] if uars else [])]
-    return Layout(
+    return TextTable(
         title=one_line(f"Sweep of {swept.method}"),
         header=tuple(map(one_line, (*header(swept), *warned(swept)))),
         names=(*names, *(one_line(item.name) for item in swept.dimensions)),
-        first_pair=len(names),
+        summary=len(names) - 1,
         cells=tuple(rows),
         aside=tuple(aside),
         below=findings(swept),
@@ -95,7 +93,7 @@ def markdown(swept: SweepResult) -> str:
     Args:
         swept: the sweep.
     """
-    return text.markdown(lay_out(swept))
+    return formats.markdown(lay_out(swept))
 
 
 def as_csv(swept: SweepResult) -> str:
@@ -165,8 +163,9 @@ def params_toml(swept: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) 
     chosen = weigh(swept)
     if chosen.best is None:
         raise SpecError(f"sweep of {swept.method}: {chosen.reason}; there is no best point")
+    points = len(swept.configurations)
     told = [
-        f"Best of {len(swept.configurations)} points of {swept.method}: number {chosen.best.number}.",
+        f"Best of {points} points of {swept.method}: number {chosen.best.number}.",
         *header(swept),
         *warned(swept),
     ]
@@ -197,7 +196,7 @@ def has_uars(swept: SweepResult) -> bool:
 
 
 def _measured(swept: SweepResult, found: Measured) -> list[str]:
-    spread = HOLE if found.std is None else amount(swept, found.std)
+    spread = MISSING if found.std is None else amount(swept, found.std)
     return [amount(swept, found.mean), spread, str(found.n)]
 
 

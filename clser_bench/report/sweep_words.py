@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from clser_bench.problem import Value
+from clser_bench.report.formats import one_line
 from clser_bench.report.importance import Importance, importances
 from clser_bench.report.sweep_choice import Measured, Unflattered, finished, weigh
-from clser_bench.report.text import one_line
 from clser_bench.sweeps import Configuration, SweepResult
 
 ORACLE = "chosen with target labels: an upper bound, not a result"

@@ -23,6 +23,7 @@ import pickle
 import select
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
+        self._lock = threading.Lock()  # two threads may run at once; a pipe has one order
 
     def __enter__(self) -> Self:
         return self
@@ -122,23 +124,24 @@ class Worker:
         return found
 
     def _ask(self, message: object, *, waiting: Callable[[float], None] | None = None) -> Any:
-        if self._child is None:
-            self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
-        started = time.monotonic()
-        try:
-            self._child.send((os.environ.get("CLSER_METHODS", ""), message))
-            while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
-                if waiting:
-                    waiting(time.monotonic() - started)
-        except EOFError as error:
-            self.close()
-            raise WorkerError(
-                f"a worker process ended ({error}); the same command goes on where it stopped"
-            ) from error
-        except BaseException:
-            self.close()  # its answer would be taken for that of the next question
-            raise
-        return answer
+        with self._lock:
+            if self._child is None:
+                self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
+            started = time.monotonic()
+            try:
+                self._child.send((os.environ.get("CLSER_METHODS", ""), message))
+                while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
+                    if waiting:
+                        waiting(time.monotonic() - started)
+            except EOFError as error:
+                self.close()
+                raise WorkerError(
+                    f"a worker process ended ({error}); the same command goes on where it stopped"
+                ) from error
+            except BaseException:
+                self.close()  # its answer would be taken for that of the next question
+                raise
+            return answer
 
 
 @functools.cache

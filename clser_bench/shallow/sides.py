@@ -90,7 +90,7 @@ class _Whole(NamedTuple):
     def project(self, table: Table, rows: Int[np.ndarray, " s"]) -> Float[np.ndarray, "s k"]:
         """Other rows of the target behind the front."""
         x = table.summary[rows].astype(np.float64)
-        return x if self.axes is None else np.asarray((x - self.mean) @ self.axes)
+        return np.asarray(x if self.axes is None else (x - self.mean) @ self.axes)
 
 
 @functools.lru_cache(maxsize=PAIRS)
@@ -121,7 +121,7 @@ def places(problem: Problem) -> Int[np.ndarray, " s"]:
     order = np.argsort(problem.adapt, kind="stable")
     at = np.searchsorted(problem.adapt, problem.scored, sorter=order).clip(max=len(order) - 1)
     found = order[at]
-    return np.where(problem.adapt[found] == problem.scored, found, -1)
+    return np.asarray(np.where(problem.adapt[found] == problem.scored, found, -1))
 
 
 def unit_rows(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "n f"]:

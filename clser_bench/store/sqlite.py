@@ -34,7 +34,6 @@ from clser_bench.store.records import (
     unpack_array,
 )
 from clser_bench.store.schema import FIELDS
-from clser_bench.store.slices import Slices
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,7 +61,7 @@ class Line(NamedTuple):
     configuration: int | None
 
 
-class Store(Slices):
+class Store:
     """Results in one SQLite file; a context manager.
 
     Every call that writes is one transaction, so a process that is killed leaves whole packs

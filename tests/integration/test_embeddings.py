@@ -15,12 +15,9 @@ from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
 from clser_bench.run.embeddings import embeddings
 from clser_bench.run.execute import run
-from clser_bench.run.plan import make_plan
 from clser_bench.run.request import Request
-from clser_bench.store.sqlite import Store
 from clser_bench.train.engine import new_network
-from clser_bench.train.loop import embed
-from tests.tiny import write_corpora
+from tests.tiny import planned, stored, write_corpora
 
 
 @pytest.fixture
@@ -32,7 +29,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
         pairs=(Pair("X", "Y"),),
         shots=(1,),
         seeds=1,
-        settings=(("source-only", (("steps", 4),)),),
+        settings={"source-only": {"steps": 4}},
         results=tmp_path / "results.sqlite",
         scheduler="local",
         workers=1,
@@ -41,7 +38,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
 
 def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> None:
     source, target = embeddings(config, 0)
-    plan = make_plan(config)
+    plan = planned(config)
     (job,) = plan.jobs(plan.trials[0])
     method = registry.create("source-only", {"steps": 4})
     network = new_network(method, job.problem, seed=job.seed, dtype=torch.float32)
@@ -54,30 +51,20 @@ def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> 
     assert np.abs(source.after - source.before).max() > 1e-3
     # the trained head on the trained embedding gives the stored scores, up to the head's own map:
     run(config)
-    with Store(config.results) as store:
-        (record,) = list(store.records())
+    (record,) = stored(config.results)
     after = np.column_stack([target.after, np.ones(len(target.after))])
     fitted, *_ = np.linalg.lstsq(after, record.scores, rcond=None)
     np.testing.assert_allclose(after @ fitted, record.scores, atol=1e-3)
     assert [target.corpus.utterances[row].name for row in target.rows] == list(record.names)
 
 
-def test_sere_shows_its_embedding_without_the_summaries(config: Request) -> None:
-    plan = make_plan(config)
-    (job,) = plan.jobs(plan.trials[0])
-    method = registry.create("sere", {"steps": 2, "embedding": 8})
-    (source, _), (after, _) = embed(method, job.problem, job.seed)
-    assert source.shape[1] == after.shape[1] == 8
-    torch.testing.assert_close(source.norm(dim=1), torch.ones(len(source)))
-
-
 def test_only_networks_have_embeddings(config: Request) -> None:
     import dataclasses
 
     with pytest.raises(SpecError, match="'logistic' has no network"):
-        embeddings(dataclasses.replace(config, methods=("logistic",), settings=()), 0)
+        embeddings(dataclasses.replace(config, methods=("logistic",), settings={}), 0)
     with pytest.raises(SpecError, match="of one method, got 2"):
-        embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings=()), 0)
+        embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings={}), 0)
 
 
 def test_the_command_writes_both_pictures(config: Request, tmp_path: Path) -> None:

@@ -11,19 +11,20 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, reproduce, running
+from clser_bench.cli import cards, main
+from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import provenance
-from clser_bench.run.request import Request
+from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
 
 app = typer.Typer(cls=main._Guarded)
-app.command("run")(running.run)
+app.command("run")(run_command)
 app.command("card")(cards.card)
-app.command("reproduce")(reproduce.reproduce)
+app.command("reproduce")(cards.reproduce)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(folder / "four", codes="VWXY", takes=2)
     write_method(folder / "methods", "near", grid=(1.0, 10.0))
     write_method(
-        folder / "methods", "far", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
+        folder / "methods",
+        "far",
+        body=f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')",
     )
     return folder
 
@@ -109,9 +112,8 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
-        "--seeds 3 --features minimal --align anchors --normalise corpus --target-prior natural "
-        "--select default --fixed4 --set near.weight=0.5"
+        "clser-bench run --fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
+        "--seeds 3 --set near.weight=0.5"
     )
 
 
@@ -154,7 +156,7 @@ def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call
     assert made.exit_code == 0, made.output
     call("card", "--out", "card.json")
     card = json.loads(Path("card.json").read_text())
-    assert card["rules"]["selection"] == "other-pairs"
+    assert card["condition"]["selection"] == "other-pairs"
     assert card["requests"][0]["pairs"] == []
     done = call("reproduce", "card.json", *places)
     assert done.exit_code == 0, done.output
@@ -209,22 +211,23 @@ def test_other_labels_are_named_before_the_cells(run: Call, call: Call, tmp_path
 
 
 def test_a_method_that_fails_here_is_different(
-    run: Call, call: Call, again: Call, monkeypatch: pytest.MonkeyPatch
+    run: Call, call: Call, again: Call, shared: Path
 ) -> None:
     run("--methods", "near,far")
     call("card", "--out", "card.json")
-    monkeypatch.setenv("FAIL", "1")
+    (shared / "fail").touch()
     done = again("card.json")
+    (shared / "fail").unlink()
     assert done.exit_code == 1
     assert verdicts(done)["far", "X→Y"] == "different"
-    assert "ok in the card, failed here: RuntimeError: told to" in done.stdout
+    assert "ok in the card, failed here: RuntimeError: as asked" in done.stdout
     assert verdicts(done)["near", "mean"] == "identical"
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol_version": 99}, "protocol version 99"),
+        ({"condition": Condition(protocol_version=99).texts()}, "protocol version 99"),
         ({"requests": []}, "no request"),
     ],
 )
@@ -255,7 +258,7 @@ def test_a_card_neither_reads_folders_nor_runs_code_unasked(
 ) -> None:
     run("--methods", "near")
     call("card", "--out", "card.json")
-    rewrite("card.json", lambda card: card["requests"][0].update(features=features))
+    rewrite("card.json", lambda card: card["requests"][0]["condition"].update(features=features))
     done = again("card.json")
     assert done.exit_code == 2
     assert message in done.stderr
@@ -303,9 +306,11 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
     assert done.exit_code == 2
     assert "2 tables" in done.stderr
     assert call("card", "--out", "made/card.json").exit_code == 0
-    shots = [json.loads(Path(f"made/card-{n}.json").read_text())["rules"]["shots"] for n in (1, 2)]
+    shots = [
+        json.loads(Path(f"made/card-{n}.json").read_text())["condition"]["shots"] for n in (1, 2)
+    ]
     assert shots == ["1", "2"]
-    assert json.loads(call("card", "--shots", "2").stdout)["rules"]["shots"] == "2"
+    assert json.loads(call("card", "--shots", "2").stdout)["condition"]["shots"] == "2"
     assert "no table is like that" in call("card", "--shots", "9").stderr
 
 
@@ -323,8 +328,7 @@ def test_a_card_a_table(run: Call, call: Call) -> None:
     ],
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
-    config = provenance.narrowed(
-        Request(condition=Condition(features=stored)),
+    config = Request(condition=Condition(features=stored)).narrowed(
         suite="bcro",
         pairs=(),
         features="hf:facebook/hubert@abc:layer=12",
@@ -332,7 +336,7 @@ def test_features_are_named_without_folders(stored: str, named: str) -> None:
         shots=5,
     )
     assert config.condition.features == named
-    assert provenance.is_local(named) == ("./" in named)
+    assert is_local(named) == ("./" in named)
 
 
 def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
@@ -340,8 +344,7 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     table = (Pair("B", "C"), Pair("C", "B"))
 
     def narrowed(suite: str, **options: object) -> Request:
-        return provenance.narrowed(
-            Request(**{**places, **options}),  # type: ignore[arg-type]
+        return Request(**{**places, **options}).narrowed(  # type: ignore[arg-type]
             suite=suite,
             pairs=table,
             features="minimal",
@@ -350,19 +353,19 @@ def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
         )
 
     chosen = narrowed("bcro")
-    assert (chosen.suite, chosen.pairs, chosen.corpora) == ("bcro", (), None)
+    assert (chosen.condition.suite, chosen.pairs, chosen.corpora) == ("bcro", (), None)
     # whoever has more corpora than the author still gets these pairs
     custom = narrowed("custom")
-    assert (custom.suite, custom.pairs) == ("custom", table)
+    assert (custom.condition.suite, custom.pairs) == ("custom", table)
     assert narrowed("custom", pairs=table[:1]).pairs == table[:1]
     alone = narrowed("custom", manifests=(Path("/home/ann/m.csv"),))
-    assert (alone.suite, alone.pairs, alone.manifests) == (None, table, ())
+    assert (alone.condition.suite, alone.pairs, alone.manifests) == ("", table, ())
 
 
 def test_a_method_that_is_set_stays_in_the_request() -> None:
-    """Without it the others would stand under another selection."""
-    config = provenance.narrowed(
-        Request(methods=("sere", "dann"), settings=(("dann", (("steps", 4), ("dual", True))),)),
+    """Without it the others would have another selection."""
+    settings = {"dann": {"steps": 4, "dual": True}}
+    config = Request(methods=("sere", "dann"), settings=settings).narrowed(
         suite="bcro",
         pairs=(),
         features="minimal",
@@ -370,9 +373,9 @@ def test_a_method_that_is_set_stays_in_the_request() -> None:
         shots="all",
     )
     assert config.methods == ("sere", "dann")
-    line = provenance.command(config, folder=True, manifests=0)
+    line = config.command(folder=True, manifests=0)
     assert line.startswith("clser-bench run --suite bcro --corpora DIR --methods sere,dann ")
-    assert line.endswith("--set dann.steps=4 --set dann.dual=true")
+    assert line.endswith("--set dann.dual=true --set dann.steps=4")
 
 
 def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:

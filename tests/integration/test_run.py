@@ -1,14 +1,12 @@
-"""Whole runs on recordings of a few tones, in this process."""
+"""Whole runs on recordings of a few tones."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pickle
 import re
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,20 +14,12 @@ from typing import Any
 import pytest
 
 from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
-from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
-from clser_bench.report.tables import leaderboard, render
-from clser_bench.run import execute as local
-from clser_bench.run import execute as main
 from clser_bench.run.execute import Summary, run
-from clser_bench.run.plan import Pack, make_plan
 from clser_bench.run.request import Request, parse_settings
-from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
-from clser_bench.train import energy
-from clser_bench.train import execute as engine
-from clser_bench.train.energy import Used
-from tests.tiny import write_corpora, write_method
+from tests.boards import tables_of
+from tests.tiny import Watch, planned, scores, stored, table_text, write_corpora, write_method
 
 Config = Callable[..., Request]
 
@@ -41,9 +31,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpora(folder / "corpora")
     write_method(folder / "methods", "near")
     write_method(folder / "methods", "fixed", deterministic=True)
-    write_method(
-        folder / "methods", "late", body="if os.environ.get('FAIL'): raise RuntimeError('told to')"
-    )
+    broken = f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')"
+    write_method(folder / "methods", "late", body=broken)
+    write_method(folder / "methods", "full", body="raise MemoryError('no more')")
+    write_method(folder / "methods", "dying", body="os._exit(3)")
     return folder
 
 
@@ -67,16 +58,6 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
     return make
 
 
-def records(config: Request) -> list[Record]:
-    with Store(config.results, create=False) as store:
-        return list(store.records())
-
-
-def csv(config: Request) -> str:
-    with Store(config.results, create=False) as store:
-        return render(leaderboard(store, intervals=False), "csv")
-
-
 def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     asked = config(methods=("chance", "near"))
     said: list[str] = []
@@ -84,48 +65,26 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     assert re.fullmatch("custom-[0-9a-f]{6}", summary.suite)
     assert summary == Summary(
         results=asked.results,
-        suite="custom",
-        condition=Condition(suite="custom"),
+        condition=Condition(suite="custom", shots=1),
         planned=24,
         found=0,
         ok=24,
         failed=0,
         not_applicable=0,
     )
-    assert said == [f"suite {summary.suite}: 6 ordered pairs of X Y Z"]
-    near = [r for r in records(asked) if r.trial.method == "near"]
+    assert said == ["suite custom: 6 ordered pairs of X Y Z"]
+    near = [r for r in stored(asked.results) if r.trial.method == "near"]
     # the tones of two emotions are far apart, so nearest centroids find nearly all
     assert min(r.metrics.uar for r in near if r.metrics) > 90
     assert all(r.scores.shape == (12, 2) for r in near)
     assert all(r.pack for r in near)
 
 
-def test_what_is_stored_is_not_run_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(config())
-    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
-    again = run(config())
+def test_what_is_stored_is_not_run_again(config: Config) -> None:
+    first, watch = run(config()), Watch()
+    again = run(config(), progress=watch)
     assert (again.found, again.ok) == (first.planned, first.planned)
-
-
-def test_joules_are_stored_where_they_are_asked_for(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    @contextlib.contextmanager
-    def metered(wanted: bool, *, gpu: bool = False) -> Iterator[Used]:
-        yield Used(joules=12.0 if wanted else None)
-
-    monkeypatch.setattr(engine, "metered", metered)
-    monkeypatch.setattr(energy, "require", lambda: None)
-    asked = config(pairs=(Pair("X", "Y"),), seeds=2)
-    run(asked)
-    assert [r.energy for r in records(asked)] == [None, None]
-    more = dataclasses.replace(asked, seeds=3, energy=True)
-    assert run(more).found == 2  # what is there without joules is not run again
-    found = {r.trial.seed: r.energy for r in records(asked)}
-    assert found == {0: None, 1: None, 2: pytest.approx(12.0)}
-    with Store(asked.results) as store:
-        stored = [Request.from_json(r.config, results=asked.results) for r in store.runs()]
-    assert [item.energy for item in stored] == [False, True]
+    assert not watch.ran
 
 
 def test_joules_without_codecarbon_are_refused_before_anything_runs(
@@ -140,48 +99,54 @@ def test_joules_without_codecarbon_are_refused_before_anything_runs(
 
 def test_more_seeds_add_to_what_is_there(config: Config) -> None:
     run(config(seeds=2))
-    before = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in records(config())}
+    before = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in stored(config().results)}
     summary = run(config(seeds=4))
     assert (summary.found, summary.planned) == (12, 24)
-    after = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in records(config())}
+    after = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in stored(config().results)}
     assert {key: after[key] for key in before} == before
 
 
-def test_a_failed_trial_is_tried_once_more(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def failing(shared: Path) -> Iterator[Path]:
+    """A file; the method `late` fails as long as it is there."""
+    place = shared / "fail"
+    place.touch()
+    yield place
+    place.unlink(missing_ok=True)
+
+
+def test_a_failed_trial_is_tried_once_more(config: Config, failing: Path) -> None:
     asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
-    monkeypatch.setenv("FAIL", "1")
     assert run(asked).failed == 1
-    (failed,) = records(asked)
-    assert "RuntimeError: told to" in failed.reason
+    (failed,) = stored(asked.results)
+    assert "RuntimeError: as asked" in failed.reason
     assert "Traceback" in failed.reason
-    monkeypatch.delenv("FAIL")
+    failing.unlink()
     assert run(asked).ok == 1
-    assert [(r.status, r.attempts) for r in records(asked)] == [("ok", 2)]
+    assert [(r.status, r.attempts) for r in stored(asked.results)] == [("ok", 2)]
 
 
-def test_a_trial_that_failed_twice_is_left(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_that_failed_twice_is_left(config: Config, failing: Path) -> None:
     asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
-    monkeypatch.setenv("FAIL", "1")
+    assert failing.exists()
     run(asked)
     run(asked)
     assert run(asked).found == 1
-    assert [r.attempts for r in records(asked)] == [2]
+    assert [r.attempts for r in stored(asked.results)] == [2]
 
 
-def test_a_pack_that_breaks_the_engine_is_a_failure_of_its_trials(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
-        raise MemoryError("no more")
-
-    monkeypatch.setattr("clser_bench.train.execute.execute", broken)
-    assert run(config()).failed == 12
-    assert all("MemoryError: no more" in r.reason for r in records(config()))
+def test_whatever_breaks_a_worker_is_a_failure_of_its_trials_alone(config: Config) -> None:
+    asked = config(methods=("full", "dying", "near"), pairs=(Pair("X", "Y"),))
+    summary = run(asked)
+    assert (summary.failed, summary.ok) == (4, 2)
+    reasons = {r.trial.method: r.reason for r in stored(asked.results) if r.status == "failed"}
+    assert "MemoryError: no more" in reasons["full"]
+    assert "the process of this trial died: exit code 3" in reasons["dying"]
 
 
 def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
     asked = config(methods=("fixed", "near"), shots=(1, "all"), seeds=3, pairs=(Pair("X", "Y"),))
-    plan = make_plan(asked)
+    plan = planned(asked)
     seeds = {
         (method, shots): [t.seed for t in plan.trials if (t.method, t.shots) == (method, shots)]
         for method in ("fixed", "near")
@@ -193,16 +158,16 @@ def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
 
 def test_both_folds_of_the_inductive_setting_make_one_record(config: Config) -> None:
     asked = config(condition=Condition(setting="inductive"), seeds=1)
-    plan = make_plan(asked)
+    plan = planned(asked)
     folds = [plan.jobs(trial) for trial in plan.trials]
     assert {len(jobs) for jobs in folds} == {2}
     run(asked)
-    assert all(len(r.y) == 12 for r in records(asked))
-    assert all(len(set(r.speakers)) == 2 for r in records(asked))
+    assert all(len(r.y) == 12 for r in stored(asked.results))
+    assert all(len(set(r.speakers)) == 2 for r in stored(asked.results))
 
 
 def test_methods_share_random_numbers(config: Config) -> None:
-    plan = make_plan(config(methods=("near", "fixed")))
+    plan = planned(config(methods=("near", "fixed")))
     seeds = {
         method: [job.seed for t in plan.trials if t.method == method for job in plan.jobs(t)]
         for method in ("near", "fixed")
@@ -217,17 +182,17 @@ def test_settings_name_themselves_and_are_other_trials(config: Config) -> None:
     summary = run(asked)
     assert (summary.condition.selection, summary.found, summary.ok) == ("given", 0, 12)
     with Store(asked.results) as store:
-        assert {t.rules.selection for t in leaderboard(store)} == {"default", "given"}
+        assert {t.condition.selection for t in tables_of(store)} == {"default", "given"}
 
 
 def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config: Config) -> None:
-    before = make_plan(config()).trials
+    before = planned(config()).trials
     manifest = write_corpora(tmp_path / "corpora")
     text = manifest.read_text().replace(
         "X-ann-anger-0.wav,X-ann,anger", "X-ann-anger-0.wav,X-ann,sadness"
     )
     manifest.write_text(text)
-    after = make_plan(config(manifests=(manifest,))).trials
+    after = planned(config(manifests=(manifest,))).trials
     changed = {a.pair for a, b in zip(after, before, strict=True) if a.id != b.id}
     assert changed == {
         pair for pair in (t.pair for t in after) if "X" in (pair.source, pair.target)
@@ -238,54 +203,40 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
     ("options", "kind", "message"),
     [
         ({"methods": ("naer",)}, SpecError, "method 'naer' is unknown; did you mean 'near'"),
-        ({"suite": "bcor"}, SpecError, "suite 'bcor' is unknown"),
+        ({"condition": Condition(suite="bcor")}, SpecError, "suite 'bcor' is unknown"),
         ({"shots": (7,)}, CorpusError, "7"),
-        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom-"),
-        ({"suite": "bcro"}, CorpusError, "missing: EMO-DB"),
-        ({"settings": (("near", (("weight", 11.0),)),)}, SpecError, "weight=11.0: allowed is"),
-        ({"settings": (("near", (("wieght", 1.0),)),)}, SpecError, "did you mean 'weight'"),
-        ({"settings": (("dann", (("steps", 1),)),)}, SpecError, "not among the methods"),
+        ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
+        ({"condition": Condition(suite="bcro")}, CorpusError, "missing: EMO-DB"),
+        ({"settings": {"near": {"weight": 11.0}}}, SpecError, "weight=11.0: allowed is"),
+        ({"settings": {"near": {"wieght": 1.0}}}, SpecError, "did you mean 'weight'"),
+        ({"settings": {"dann": {"steps": 1}}}, SpecError, "not among the methods"),
         ({"condition": Condition(features="acustic")}, ClserError, "acustic"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
     config: Config,
-    monkeypatch: pytest.MonkeyPatch,
     options: dict[str, Any],
     kind: type[Exception],
     message: str,
 ) -> None:
-    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("something ran"))
     with pytest.raises(kind, match=message):
         run(config(**options))
+    results = config().results
+    assert not results.exists() or not stored(results)
 
 
 def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
-    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    config: Config, tmp_path: Path
 ) -> None:
     asked = config(seeds=12, shots=(1, 2))
-    whole = local.run_packs
-
-    def interrupted(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
-        def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
-            done(pack, outcomes)
-            if pack is packs[1]:
-                signal.raise_signal(signal.SIGTERM)
-
-        whole(packs, done=stop_after_two, **rest)
-
-    monkeypatch.setattr(local, "run_packs", interrupted)
-    summary = run(asked)
+    summary = run(asked, progress=Watch(stop=2))
     assert summary.interrupted
     assert 0 < summary.ok < summary.planned
-    monkeypatch.setattr(local, "run_packs", whole)
     assert run(asked).ok == summary.planned
-    unbroken = dataclasses.replace(asked, results=tmp_path / "unbroken.sqlite")
+    unbroken = config(seeds=12, shots=(1, 2), results=tmp_path / "unbroken.sqlite")
     run(unbroken)
-    assert csv(asked) == csv(unbroken)
-    assert [r.scores.tobytes() for r in records(asked)] == [
-        r.scores.tobytes() for r in records(unbroken)
-    ]
+    assert table_text(asked.results) == table_text(unbroken.results)
+    assert scores(asked.results) == scores(unbroken.results)
 
 
 def test_two_runs_at_once_on_one_file_agree(config: Config) -> None:
@@ -293,7 +244,11 @@ def test_two_runs_at_once_on_one_file_agree(config: Config) -> None:
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(run, [asked, asked])
     assert first.ok == second.ok == first.planned
-    assert len({r.trial.id for r in records(asked)}) == len(records(asked)) == first.planned
+    assert (
+        len({r.trial.id for r in stored(asked.results)})
+        == len(stored(asked.results))
+        == first.planned
+    )
 
 
 def test_the_demo_runs_where_no_corpora_are_named(
@@ -312,11 +267,9 @@ def test_the_demo_runs_where_no_corpora_are_named(
 
 
 def test_what_is_sent_holds_no_answer(config: Config) -> None:
-    plan = make_plan(config(methods=("near",), condition=Condition(setting="inductive")))
+    plan = planned(config(methods=("near",), condition=Condition(setting="inductive")))
     open_ids = {trial.id for trial in plan.trials}
-    packs = plan.packs(
-        open_ids=open_ids, failed_ids=(), grouping=(lambda job: job.method, lambda _: 64)
-    )
+    packs = plan.packs(open_ids=open_ids, failed_ids=())
     sent = b"".join(pickle.dumps(pack.jobs) for pack in packs)
     assert sent
     for trial in plan.trials:

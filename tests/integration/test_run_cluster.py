@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.report.tables import leaderboard, render
+from clser_bench.problem import Problem
+from clser_bench.run import schedule
 from clser_bench.run.execute import run
 from clser_bench.run.request import Request
-from clser_bench.run.where import where
-from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.tiny import stored, table_text, write_corpora, write_method
 
 SEEDS = 40
 
@@ -32,7 +31,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
         methods=("slow", "source-only"),
         shots=(1,),
         seeds=SEEDS,
-        settings=(("source-only", (("steps", 3),)),),
+        settings={"source-only": {"steps": 3}},
         results=tmp_path / "cluster.sqlite",
     )
 
@@ -52,14 +51,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         made.shutdown()
 
 
-def tables(config: Request) -> str:
-    with Store(config.results, create=False) as store:
-        return render(leaderboard(store), "csv")
-
-
 def local(asked: Request, folder: Path) -> Request:
-    return dataclasses.replace(
-        asked, results=folder / "local.sqlite", scheduler="local", ray_address="", workers=1
+    return asked.replace(
+        results=folder / "local.sqlite", scheduler="local", ray_address="", workers=1
     )
 
 
@@ -69,15 +63,14 @@ def test_a_node_dies_and_the_table_is_the_same(
     asked: Request, cluster: Any, tmp_path: Path
 ) -> None:
     made, nodes = cluster
-    asked = dataclasses.replace(asked, ray_address=made.address)
+    asked = asked.replace(ray_address=made.address)
     killed: list[int] = []
 
     def kill() -> None:
         while not asked.results.exists():
             time.sleep(0.1)
         while True:
-            with Store(asked.results) as store:
-                done = sum(1 for record in store.records() if record.trial.method == "slow")
+            done = len(stored(asked.results, "slow"))
             if done >= 10:
                 killed.append(done)
                 made.remove_node(nodes[0], allow_graceful=False)
@@ -93,7 +86,7 @@ def test_a_node_dies_and_the_table_is_the_same(
     assert (summary.ok, summary.failed) == (4 * SEEDS, 0)
     plain = local(asked, tmp_path)
     run(plain)
-    assert tables(asked) == tables(plain)
+    assert table_text(asked.results) == table_text(plain.results)
 
 
 @pytest.mark.slow
@@ -101,16 +94,27 @@ def test_a_node_dies_and_the_table_is_the_same(
 def test_features_travel_where_a_node_does_not_see_the_cache(
     asked: Request, cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from clser_bench.run.ray_tune import shipping
-
     made, _ = cluster
-    monkeypatch.setattr(shipping, "_everywhere", lambda _: False)
-    asked = dataclasses.replace(asked, ray_address=made.address, methods=("source-only",), seeds=10)
+    whole = schedule.task
+
+    def without_folders(*arguments: Any, problems: Sequence[Problem], **more: Any) -> schedule.Task:
+        bare = [
+            dataclasses.replace(
+                problem,
+                source=dataclasses.replace(problem.source, folder=None),
+                target=dataclasses.replace(problem.target, folder=None),
+            )
+            for problem in problems
+        ]
+        return whole(*arguments, problems=bare, **more)
+
+    monkeypatch.setattr(schedule, "task", without_folders)
+    asked = asked.replace(ray_address=made.address, methods=("source-only",), seeds=10)
     summary = run(asked)
     assert (summary.ok, summary.failed) == (20, 0)
     plain = local(asked, tmp_path)
     run(plain)
-    assert tables(asked) == tables(plain)
+    assert table_text(asked.results) == table_text(plain.results)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +126,7 @@ def test_features_travel_where_a_node_does_not_see_the_cache(
     ],
 )
 def test_no_cluster_there(asked: Request, address: str, said: str) -> None:
-    config = dataclasses.replace(
-        asked, ray_address=address, methods=("source-only",), settings=(), seeds=2
-    )
+    config = asked.replace(ray_address=address, methods=("source-only",), settings={}, seeds=2)
     with pytest.raises(SpecError, match=rf"--ray-address {said}"):
         run(config)
 
@@ -134,5 +136,5 @@ def test_no_gpu_there(asked: Request, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SpecError, match=r"--gpus-per-pack 0\.25: torch finds no GPU"):
-        where(dataclasses.replace(asked, gpus_per_pack=0.25), 3)
-    assert where(asked, 3).device == "cpu"
+        asked.replace(gpus_per_pack=0.25).slots(3)
+    assert asked.means.device == "cpu"

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +13,17 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import running
-from clser_bench.cli.robustness import scales
+from clser_bench.cli import run as running
+from clser_bench.cli.inspect import scales
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.features.aligned import aligned
-from clser_bench.features.languages import hear
-from clser_bench.features.normalise import normalised
-from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.robustness import robustness
-from clser_bench.run import execute as local
-from clser_bench.run.choice import choose
-from clser_bench.run.corpora import Read, read
 from clser_bench.run.execute import run
-from clser_bench.run.plan import Pack, Plan, make_plan
+from clser_bench.run.plan import Plan
 from clser_bench.run.request import Request
-from clser_bench.run.sides import Sides
 from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.tiny import Watch, planned, scores, stored, write_corpora, write_method
 
 Config = Callable[..., Request]
 BURIED = Corruption("noise", -20)
@@ -63,25 +53,9 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
             scheduler="local",
             workers=1,
         )
-        return dataclasses.replace(usual, **options)
+        return usual.replace(**options)
 
     return make
-
-
-class Told:
-    """Keeps what a run does."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def start(self, what: str, total: int) -> None:
-        self.lines.append(f"{what}: {total}")
-
-    def advance(self, count: int = 1) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
 
 
 def facts(plan: Plan) -> dict[Pair, tuple[str, str]]:
@@ -89,9 +63,9 @@ def facts(plan: Plan) -> dict[Pair, tuple[str, str]]:
 
 
 def test_the_source_stays_and_each_corruption_makes_another_target(config: Config) -> None:
-    clean = make_plan(config())
+    clean = planned(config())
     twice = [Corruption("noise", 20), Corruption("noise", 0)]
-    plans = [clean, *(make_plan(config(), corruption=item) for item in twice)]
+    plans = [clean, *(planned(config(), corruption=item) for item in twice)]
     for pair in facts(clean):
         assert len({facts(plan)[pair][0] for plan in plans}) == 1
         assert len({facts(plan)[pair][1] for plan in plans}) == len(plans)
@@ -100,19 +74,18 @@ def test_the_source_stays_and_each_corruption_makes_another_target(config: Confi
         "minimal, target noise:20",
         "minimal, target noise:0",
     ]
-    again = make_plan(config(), corruption=twice[1])
+    again = planned(config(), corruption=twice[1])
     assert [trial.id for trial in again.trials] == [trial.id for trial in plans[2].trials]
 
 
 def test_the_clean_condition_is_the_run_without_corruptions(config: Config, tmp_path: Path) -> None:
     alone = run(config())
-    told = Told()
-    both = run(config(corruptions=("noise:-20",)), progress=told)
+    watch = Watch()
+    both = run(config(corruptions=("noise:-20",)), progress=watch)
     assert (both.planned, both.found, both.ok) == (2 * alone.planned, alone.planned, 2 * alone.ok)
     assert both.condition.features_label == "minimal"
-    with Store(config().results) as store:
-        records = list(store.records())
-    clean = {trial.id for trial in make_plan(config()).trials}
+    records = stored(config().results)
+    clean = {trial.id for trial in planned(config()).trials}
     named = {
         record.trial.condition.features_label for record in records if record.trial.id not in clean
     }
@@ -121,15 +94,15 @@ def test_the_clean_condition_is_the_run_without_corruptions(config: Config, tmp_
     assert run(config(corruptions=("noise:-20",))).found == both.planned
 
 
-def test_shards_of_corrupted_speech_are_kept(config: Config) -> None:
+def test_shards_of_corrupted_speech_are_used_again(config: Config) -> None:
     asked = config(corruptions=("clip:10,20",), pairs=(Pair("X", "Y"),))
-    first, second = Told(), Told()
+    first, second = Watch(), Watch()
     run(asked, progress=first)
     assert [line for line in first.lines if "clip" in line] == [
         "Y, clip:10: extracting minimal features: 12",
         "Y, clip:20: extracting minimal features: 12",
     ]
-    run(dataclasses.replace(asked, seeds=3), progress=second)
+    run(asked.replace(seeds=3), progress=second)
     assert not [line for line in second.lines if "extracting" in line]
 
 
@@ -152,114 +125,61 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config: Config) -> N
     assert change.estimate == pytest.approx(severe - clean)
 
 
-def read_all(config: Request, cache: Path, corruption: Corruption | None) -> Read:
-    told = Told()
-    choice = choose(config, cache=cache, progress=told)
-    heard = hear(config.condition.features, {code: choice.spec(code) for code in choice.known})
-    return read(choice, config, heard, cache=cache, progress=told, corruption=corruption)
-
-
 @pytest.mark.parametrize("how", ["source", "corpus"])
 def test_a_corrupted_target_has_statistics_of_its_own_or_the_clean_source_s(
-    config: Config, shared: Path, how: str
+    config: Config, how: str
 ) -> None:
-    asked = config(condition=Condition(normalisation=how))  # type: ignore[arg-type]
-    have = read_all(asked, shared / "cache", BURIED)
-    source, target = have.corpora["X"], have.corpora["Y"]
-    _, second = Sides(have, asked.condition, align="anchors")(source, target)
-    raw = np.asarray(have.targets["Y"].summary, np.float64)
-    known = np.asarray(have.tables["X"].summary, np.float64) if how == "source" else raw
+    def tables(normalisation: str, corruption: Corruption | None) -> list[np.ndarray]:
+        asked = config(
+            condition=Condition(normalisation=normalisation),  # type: ignore[arg-type]
+            pairs=(Pair("X", "Y"),),
+        )
+        plan = planned(asked, corruption=corruption)
+        problem = plan.jobs(plan.trials[0])[0].problem
+        return [np.asarray(side.summary, np.float64) for side in (problem.source, problem.target)]
+
+    source, raw = tables("none", BURIED)
+    known = source if how == "source" else raw
     wanted = ((raw - known.mean(axis=0)) / (known.std(axis=0) + 1e-6)).clip(-5, 5)
-    np.testing.assert_allclose(second.summary, wanted, atol=1e-4)
+    np.testing.assert_allclose(tables(how, BURIED)[1], wanted, atol=1e-4)
+    np.testing.assert_array_equal(tables(how, BURIED)[0], tables(how, None)[0])
 
 
-def test_anchors_of_a_corrupted_target_are_corrupted(config: Config, shared: Path) -> None:
+def test_sets_that_differ_are_aligned_by_corrupted_anchors(config: Config) -> None:
     asked = config(
         condition=Condition(features="set:X=mel,Y=prosody,Z=mel"),
         pairs=(Pair("X", "Y"), Pair("Z", "Y")),
+        corruptions=(BURIED.name,),
     )
-    clean = read_all(asked, shared / "cache", None)
-    have = read_all(asked, shared / "cache", BURIED)
-    assert clean.target_anchors is clean.anchors
-    assert clean.targets is clean.tables
-    assert set(have.targets) == set(have.target_anchors) == {"Y"}
-    assert {code: table.key for code, table in have.tables.items()} == {
-        code: table.key for code, table in clean.tables.items()
-    }
-    assert have.target_anchors["Y"].key != have.anchors["Y"].key == clean.anchors["Y"].key
-    parts = (
-        (have.tables, "X"),
-        (have.targets, "Y"),
-        (have.anchors, "X"),
-        (have.target_anchors, "Y"),
-    )
-    source, target, *anchors = (
-        normalised(tables[code], how="corpus", speakers=np.array([]), cache=have.cache)
-        for tables, code in parts
-    )
-    wanted = aligned(
-        source,
-        target,
-        sets=(have.heard.sets["X"], have.heard.sets["Y"]),
-        how="anchors",
-        rows=None,
-        cache=have.cache,
-        anchors=(anchors[0], anchors[1]),
-    )
-    sides = Sides(have, asked.condition, align="anchors")
-    found = sides(have.corpora["X"], have.corpora["Y"])
-    assert [table.key for table in found] == [table.key for table in wanted]
-    summary = run(dataclasses.replace(asked, corruptions=(BURIED.name,)))
+    watch = Watch()
+    summary = run(asked, progress=watch)
     assert summary.ok == summary.planned == 8
-    with Store(asked.results) as store:
-        found = {record.trial.condition for record in store.records()}
+    corrupted = {line for line in watch.lines if line.startswith("Y, noise:-20: extracting")}
+    assert "Y, noise:-20: extracting acoustic features: 12" in corrupted, "the anchors"
+    assert not [line for line in watch.lines if line.startswith(("X, noise", "Z, noise"))]
+    found = {record.trial.condition for record in stored(asked.results)}
     assert {item.features for item in found} == {summary.condition.features}
     assert {item.corruption for item in found} == {"", "noise:-20"}
     assert {item.alignment for item in found} == {"anchors"}
 
 
-def test_an_interrupted_run_goes_on_with_its_corruptions(
-    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_goes_on_with_its_corruptions(config: Config, tmp_path: Path) -> None:
     asked = config(corruptions=("noise:0", "telephone"), pairs=(Pair("X", "Y"), Pair("Y", "X")))
     assert asked.corruptions == ("noise:0", "telephone:8", "telephone:6", "telephone:4")
-    whole = local.run_packs
-
-    def interrupted(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
-        def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
-            done(pack, outcomes)
-            if pack is packs[1]:
-                signal.raise_signal(signal.SIGTERM)
-
-        whole(packs, done=stop_after_two, **rest)
-
-    monkeypatch.setattr(local, "run_packs", interrupted)
-    first = run(asked)
+    first = run(asked, progress=Watch(stop=2))
     assert first.interrupted
     assert 0 < first.ok < first.planned == 20
-    monkeypatch.setattr(local, "run_packs", whole)
     with Store(asked.results) as store:
-        stored = store.runs()[-1].config
-    repeated = Request.from_json(stored, results=asked.results)
-    assert repeated.corruptions == asked.corruptions
+        repeated = Request.from_json(store.runs()[-1].request, results=asked.results)
+    assert repeated == asked
     second = run(repeated)
     assert (second.found, second.ok) == (first.ok, 20)
-    unbroken = dataclasses.replace(asked, results=tmp_path / "unbroken.sqlite")
+    unbroken = asked.replace(results=tmp_path / "unbroken.sqlite")
     run(unbroken)
-    scores = []
-    for results in (asked.results, unbroken.results):
-        with Store(results) as store:
-            scores.append({r.trial.id: r.scores.tobytes() for r in store.records()})
-    assert scores[0] == scores[1]
+    assert scores(asked.results) == scores(unbroken.results)
 
 
-def test_options_of_older_files_have_no_corruption(config: Config) -> None:
-    stored = config().as_json()
-    del stored["corruptions"]
-    assert Request.from_json(stored, results=config().results) == config()
-
-
-def test_points_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:
+def test_configurations_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:
     write_corpora(tmp_path / "four", codes="WXYZ", takes=2)
     write_method(tmp_path / "methods", "tuned", grid=(1.0, 10.0))
     with pytest.MonkeyPatch.context() as patch:

@@ -12,8 +12,7 @@ import pytest
 from clser_bench.protocol import Pair
 from clser_bench.run.execute import run
 from clser_bench.run.request import Request
-from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.tiny import scores, stored, write_corpora, write_method
 
 
 def test_ray_gives_the_same_scores_and_keeps_the_failures(
@@ -22,7 +21,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     manifest = write_corpora(tmp_path / "corpora", codes="XY")
     methods = tmp_path / "methods"
     write_method(methods, "near")
-    write_method(methods, "raising", body="raise RuntimeError('told to')")
+    write_method(methods, "raising", body="raise RuntimeError('as asked')")
     write_method(methods, "dying", body="os._exit(3)")
     home, place = tmp_path / "home", tmp_path / "cwd"
     home.mkdir()
@@ -33,7 +32,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
         methods=("near", "source-only"),
         shots=(1,),
         seeds=5,
-        settings=(("source-only", (("steps", 3),)),),
+        settings={"source-only": {"steps": 3}},
         results=tmp_path / "local.sqlite",
         scheduler="local",
         workers=1,
@@ -55,18 +54,17 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     )
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("suite,")
-    told = done.stderr.splitlines()
-    assert told[-1].endswith("20 failed (see `clser-bench status`).")
-    assert len(told) == 3, done.stderr
+    said = done.stderr.splitlines()
+    assert said[-1].endswith("20 failed (see `clser-bench status`).")
+    assert len(said) == 3, done.stderr
     assert not list(home.iterdir())
     assert not list(place.iterdir())
-    with Store(asked.results) as here, Store(tmp_path / "ray.sqlite") as there:
-        expected = {r.trial.id: r.scores.tobytes() for r in here.records()}
-        found = {r.trial.id: r for r in there.records()}
+    expected = scores(asked.results)
+    found = {r.trial.id: r for r in stored(tmp_path / "ray.sqlite")}
     assert {key: found[key].scores.tobytes() for key in expected} == expected
     reasons = {r.trial.method: r.reason for r in found.values() if r.status == "failed"}
-    assert "RuntimeError: told to" in reasons["raising"]
-    assert "the process that ran this pack died" in reasons["dying"]
+    assert "RuntimeError: as asked" in reasons["raising"]
+    assert "the process of this trial died: exit code 3" in reasons["dying"]
     assert Pair("X", "Y") in {r.trial.pair for r in found.values()}
 
 

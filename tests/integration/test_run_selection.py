@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +10,28 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import CorpusError, SpecError
-from clser_bench.problem import Outcome
 from clser_bench.protocol import Condition, Pair
-from clser_bench.report.board import LeaderboardTable
-from clser_bench.report.tables import leaderboard, render
-from clser_bench.run import execute as local
-from clser_bench.run import execute as main
-from clser_bench.run import select
+from clser_bench.report.model import Leaderboard
+from clser_bench.run import selection
 from clser_bench.run.execute import run, run_configurations
-from clser_bench.run.plan import Pack, make_plan
+from clser_bench.run.plan import Pack, Plan
 from clser_bench.run.request import Request, parse_settings
-from clser_bench.run.work import left
-from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.boards import tables_of
+from tests.tiny import (
+    Watch,
+    planned,
+    poison,
+    stored,
+    table_text,
+    write_corpora,
+    write_method,
+)
 
 Config = Callable[..., Request]
 OTHER_PAIRS = Condition(selection="other-pairs")
 GRID = (0.0, 1.0, 10.0)
-FAILS = "if self.weight == 10.0 and os.environ.get('FAIL'): raise RuntimeError('told to')"
+FAILS = "if self.weight == 10.0: raise RuntimeError('as asked')"
 
 
 @pytest.fixture(scope="module")
@@ -56,33 +56,32 @@ def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Con
             methods=("near",),
             shots=(1,),
             seeds=2,
-            protocol=OTHER_PAIRS,
+            condition=OTHER_PAIRS,
             results=tmp_path / "results.sqlite",
             scheduler="local",
             workers=1,
         )
-        return dataclasses.replace(usual, **options)
+        return usual.replace(**options)
 
     return make
 
 
-def records(config: Request, method: str) -> list[Record]:
-    with Store(config.results, create=False) as store:
-        return [record for record in store.records() if record.trial.method == method]
+def tables(request: Request) -> dict[str, Leaderboard]:
+    with Store(request.results, create=False) as store:
+        made = tables_of(store, intervals=False)
+    return {table.condition.selection: table for table in made}
 
 
-def tables(config: Request, **options: Any) -> dict[str, LeaderboardTable]:
-    with Store(config.results, create=False) as store:
-        made = leaderboard(store, intervals=False, **options)
-    return {table.rules.selection: table for table in made}
+def all_packs(plan: Plan) -> list[Pack]:
+    return plan.packs(open_ids={trial.id for trial in plan.trials}, failed_ids=())
 
 
 def test_every_point_runs_and_the_table_holds_the_chosen(config: Config) -> None:
     asked = config(methods=("chance", "near", "fixed"))
     said: list[str] = []
     summary = run(asked, say=said.append)
-    assert said[-1] == "selection other-pairs: 120 trials of 5 points of 3 methods"
-    assert (summary.planned, summary.ok, summary.selection) == (120, 120, "other-pairs")
+    assert said[-1] == "selection other-pairs: 120 trials of 5 configurations of 3 methods"
+    assert (summary.planned, summary.ok, summary.condition.selection) == (120, 120, "other-pairs")
     found = tables(asked)
     assert list(found) == ["other-pairs"]
     table = found["other-pairs"]
@@ -90,14 +89,14 @@ def test_every_point_runs_and_the_table_holds_the_chosen(config: Config) -> None
         ("chance", "near", "fixed"), 2
     )
     by_cell: dict[tuple[Pair, float], list[float]] = {}
-    for record in records(asked, "near"):
+    for record in stored(asked.results, "near"):
         assert record.metrics
         cell = by_cell.setdefault((record.trial.pair, dict(record.trial.parameters)["weight"]), [])  # type: ignore[arg-type]
         cell.append(record.metrics.uar)
     assert len(by_cell) == 12 * 3
     (line,) = [line for line in table.lines if line.method == "near"]
     for pair, cell in zip(table.pairs, line.cells, strict=True):
-        elsewhere = select.others(pair, table.pairs)
+        elsewhere = selection.others(pair, table.pairs)
         assert len(elsewhere) == 2
         best = max(
             (1.0, 0.0, 10.0), key=lambda w: np.mean([np.mean(by_cell[p, w]) for p in elsewhere])
@@ -105,57 +104,34 @@ def test_every_point_runs_and_the_table_holds_the_chosen(config: Config) -> None
         assert cell.mean == pytest.approx(np.mean(by_cell[pair, best]))
 
 
-def test_nothing_is_computed_twice(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = run(config(protocol=Condition()))
+def test_nothing_is_computed_twice(config: Config) -> None:
+    first = run(config(condition=Condition()))
     summary = run(config())
     assert (first.ok, summary.found, summary.planned) == (24, 24, 72)
-    text = {name: render([table], "csv") for name, table in tables(config()).items()}
-    monkeypatch.setattr(main, "execute", lambda *_, **__: pytest.fail("ran again"))
-    assert run(config()).found == 72
-    assert run(config(protocol=Condition())).found == 24
-    assert {name: render([table], "csv") for name, table in tables(config()).items()} == text
-    assert set(text) == {"default", "other-pairs"}
+    text, watch = table_text(config().results), Watch()
+    assert run(config(), progress=watch).found == 72
+    assert run(config(condition=Condition()), progress=watch).found == 24
+    assert not watch.ran
+    assert table_text(config().results) == text
+    assert set(tables(config())) == {"default", "other-pairs"}
 
 
-def test_resume_repeats_the_selection(config: Config) -> None:
-    run(config())
-    with Store(config().results) as store:
-        stored = store.runs()[-1].config
-        assert store.progress().planned == 72
-    again = Request.from_json(json.loads(json.dumps(stored)), results=config().results)
-    assert again == config()
-    assert run(again).found == 72
-
-
-def test_an_interrupted_selection_goes_on(
-    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_an_interrupted_selection_goes_on(config: Config, tmp_path: Path) -> None:
     asked = config(shots=(1, 2))
-    whole = local.run_packs
-
-    def interrupted(packs: Sequence[Pack], *, done: Any, **rest: Any) -> None:
-        def stop_after_two(pack: Pack, outcomes: Sequence[Outcome]) -> None:
-            done(pack, outcomes)
-            if pack is packs[1]:
-                signal.raise_signal(signal.SIGTERM)
-
-        whole(packs, done=stop_after_two, **rest)
-
-    monkeypatch.setattr(local, "run_packs", interrupted)
-    summary = run(asked)
+    summary = run(asked, progress=Watch(stop=2))
     assert summary.interrupted
     assert 0 < summary.ok < summary.planned == 144
     assert tables(asked) == {}, "nothing is chosen from half of the trials"
-    monkeypatch.setattr(local, "run_packs", whole)
-    assert run(asked).ok == 144
-    unbroken = dataclasses.replace(asked, results=tmp_path / "unbroken.sqlite")
+    with Store(asked.results) as store:
+        again = Request.from_json(store.runs()[-1].request, results=asked.results)
+    assert again == asked
+    assert run(again).ok == 144
+    unbroken = asked.replace(results=tmp_path / "unbroken.sqlite")
     run(unbroken)
-    with Store(asked.results) as one, Store(unbroken.results) as other:
-        assert render(leaderboard(one), "csv") == render(leaderboard(other), "csv")
+    assert table_text(asked.results) == table_text(unbroken.results)
 
 
-def test_a_point_that_fails_is_not_chosen(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAIL", "1")
+def test_a_configuration_that_fails_is_not_chosen(config: Config) -> None:
     asked = config(methods=("late",))
     assert run(asked).failed == 24
     (line,) = tables(asked)["other-pairs"].lines
@@ -163,10 +139,10 @@ def test_a_point_that_fails_is_not_chosen(config: Config, monkeypatch: pytest.Mo
 
 
 def test_what_is_set_is_fixed_and_leaves_the_grid(config: Config) -> None:
-    plan = make_plan(config(methods=("near", "late"), settings=parse_settings(["near.weight=2"])))
+    plan = planned(config(methods=("near", "late"), settings=parse_settings(["near.weight=2"])))
     weights = {(t.method, dict(t.parameters)["weight"]) for t in plan.trials}
     assert weights == {("near", 2.0), *(("late", weight) for weight in (0.0, 1.0, 10.0))}
-    assert plan.protocol.selection == "other-pairs"
+    assert plan.condition.selection == "other-pairs"
 
 
 def test_a_selection_needs_four_corpora(config: Config, tmp_path: Path) -> None:
@@ -178,10 +154,9 @@ def test_a_selection_needs_four_corpora(config: Config, tmp_path: Path) -> None:
     assert not config().results.exists()
 
 
-def test_points_share_no_pack_and_leave_packs_as_they_are(config: Config, tmp_path: Path) -> None:
-    with Store(tmp_path / "empty.sqlite") as store:
-        default = left([make_plan(config(protocol=Condition()))], store).packs
-        every = left([make_plan(config())], store).packs
+def test_configurations_share_no_pack_and_leave_packs_as_they_are(config: Config) -> None:
+    default = all_packs(planned(config(condition=Condition())))
+    every = all_packs(planned(config()))
     assert {pack.name for pack in default} < {pack.name for pack in every}
     assert all(len({job.parameters for job in pack.jobs}) == 1 for pack in every)
 
@@ -190,7 +165,7 @@ def test_every_point_under_several_rules_at_once(config: Config) -> None:
     asked = [
         config(
             methods=("near", "fixed", "chance", "target-oracle"),
-            protocol=Condition(normalisation=how),
+            condition=Condition(normalisation=how),
             seeds=1,
         )
         for how in ("corpus", "speaker")
@@ -200,61 +175,45 @@ def test_every_point_under_several_rules_at_once(config: Config) -> None:
     assert {t.method for plan in plans for t in plan.trials} == {"near"}
     with Store(asked[0].results) as store:
         assert len(store.uars([t.id for plan in plans for t in plan.trials])) == 72
-        assert leaderboard(store, intervals=False) == ()
+        assert tables_of(store, intervals=False) == ()
 
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
 def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> None:
     rules = Condition(setting=setting)  # type: ignore[arg-type]
-    asked = config(methods=("target-oracle", "near"), protocol=rules, shots=(1, 2))
+    asked = config(methods=("target-oracle", "near"), condition=rules, shots=(1, 2))
     assert run(asked).ok == 48 + 24
-    found = records(asked, "target-oracle")
+    found = stored(asked.results, "target-oracle")
     assert {(r.trial.seed, r.trial.parameters, r.pack) for r in found} == {(0, (), "")}
     assert all(len(r.y) == 8 and np.isfinite(r.scores).all() for r in found)
     with Store(asked.results) as store:
-        table = leaderboard(store, shots=1)[0]
+        table = tables_of(store, shots=1)[0]
     last = table.lines[-1]
-    assert (last.method, last.kind, last.rank, last.mean.n) == ("target-oracle", "oracle", None, 1)
+    assert (last.method, last.role, last.ranks, last.mean.n) == ("target-oracle", "oracle", None, 1)
     assert run(asked).found == 72
 
 
 def test_an_imbalanced_target_has_an_oracle_a_draw(config: Config) -> None:
     rules = Condition(prior="dirichlet:1")
-    plan = make_plan(config(methods=("target-oracle",), protocol=rules))
+    plan = planned(config(methods=("target-oracle",), condition=rules))
     assert sorted({t.seed for t in plan.trials}) == [0, 1]
 
 
-def test_no_answer_of_the_oracle_travels(config: Config, tmp_path: Path) -> None:
-    plan = make_plan(config(methods=("target-oracle", "near"), protocol=Condition()))
-    with Store(tmp_path / "empty.sqlite") as store:
-        work = left([plan], store)
-    assert {job.method for pack in work.packs for job in pack.jobs} == {"near"}
-    assert {trial.method for trial in work.kept} == {"target-oracle"}
+def test_no_answer_of_the_oracle_travels(config: Config) -> None:
+    plan = planned(config(methods=("target-oracle", "near"), condition=Condition()))
+    assert {job.method for pack in all_packs(plan) for job in pack.jobs} == {"near"}
 
 
 def test_a_poisoned_key_changes_the_oracle_only(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = config(methods=("near", "target-oracle"), protocol=Condition())
+    asked = config(methods=("near", "target-oracle"), condition=Condition())
     run(asked)
-    poisoned = dataclasses.replace(asked, results=tmp_path / "poisoned.sqlite")
-    true = main.make_plan
-
-    def made(*arguments: Any, **options: Any) -> Any:
-        plan = true(*arguments, **options)
-
-        def folds(trial: Any) -> Any:
-            return tuple(
-                dataclasses.replace(fold, key=dataclasses.replace(fold.key, y=1 - fold.key.y))
-                for fold in plan.folds(trial)
-            )
-
-        return dataclasses.replace(plan, folds=folds)
-
-    monkeypatch.setattr(main, "make_plan", made)
+    poisoned = asked.replace(results=tmp_path / "poisoned.sqlite")
+    poison(monkeypatch)
     run(poisoned)
     for method, same in (("near", True), ("target-oracle", False)):
-        before, after = records(asked, method), records(poisoned, method)
+        before, after = stored(asked.results, method), stored(poisoned.results, method)
         alike = [
             one.scores.tobytes() == other.scores.tobytes()
             for one, other in zip(before, after, strict=True)
@@ -262,11 +221,10 @@ def test_a_poisoned_key_changes_the_oracle_only(
         assert all(alike) if same else not any(alike)
 
 
-def test_too_many_shots_are_told_before_the_oracle_runs(config: Config) -> None:
+def test_too_many_shots_are_refused_before_the_oracle_runs(config: Config) -> None:
     with pytest.raises(CorpusError, match="7"):
-        run(config(methods=("target-oracle",), protocol=Condition(), shots=(7,)))
-    with Store(config().results) as store:
-        assert store.runs() == ()
+        run(config(methods=("target-oracle",), condition=Condition(), shots=(7,)))
+    assert stored(config().results) == []
 
 
 def test_the_oracle_has_no_settings(config: Config) -> None:
@@ -283,5 +241,5 @@ def test_a_routine_that_breaks_is_a_failure(
         raise MemoryError("no more")
 
     monkeypatch.setattr("clser_bench.scoring.oracle.target_oracle", broken)
-    assert run(config(methods=("target-oracle",), protocol=Condition())).failed == 12
-    assert "MemoryError: no more" in records(config(), "target-oracle")[0].reason
+    assert run(config(methods=("target-oracle",), condition=Condition())).failed == 12
+    assert "MemoryError: no more" in stored(config().results, "target-oracle")[0].reason

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from clser_bench import registry
 from clser_bench.nn.alignment import principal_axes
-from clser_bench.train.check import example_problem
-from clser_bench.train.engine import new_network
 
 
 def test_principal_axes_equal_scikit_learn_up_to_sign() -> None:
@@ -38,18 +34,6 @@ def test_more_axes_than_values_are_zero_rows() -> None:
     axes = principal_axes(torch.randn(9, 2, generator=torch.Generator().manual_seed(0)), 4)
     assert axes.shape == (4, 2)
     assert not axes[2:].any()
-
-
-def test_sere_starts_as_an_isometry_of_the_principal_space() -> None:
-    """With as many values as inputs, inner products of mean instants and summaries are kept."""
-    problem = example_problem(d=3, f=5)
-    method = registry.create("sere", {"embedding": 8, "whitening": 0.0, "dynamic": 1.0})
-    network = new_network(method, problem, seed=1, dtype=torch.float32)
-    weight = torch.cat([network.semantic.shared.weight, network.emotional.shared.weight], dim=1)
-    assert not weight[:, 8:].any()  # differences start at zero
-    torch.testing.assert_close(weight[:, :8].T @ weight[:, :8], torch.eye(8), atol=1e-5, rtol=0)
-    other = new_network(method, problem, seed=2, dtype=torch.float32)
-    assert not np.allclose(other.semantic.shared.weight.detach(), weight[:, :5].detach())
 
 
 def test_more_values_than_observations() -> None:

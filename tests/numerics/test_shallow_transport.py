@@ -16,6 +16,7 @@ from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Table
 from clser_bench.shallow import transport
 from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 
 
@@ -201,8 +202,8 @@ def test_jdot_equals_skada() -> None:
     from sklearn.linear_model import LogisticRegression
 
     problem = example_problem(f=4, n_target=30)
-    x = problem.source.summary[problem.labelled.rows].astype(np.float64)
-    target = problem.target.summary.astype(np.float64)
+    sides = sides_of(problem, front="axes")
+    x, target = sides.known, sides.target
     distance = np.sum((x[:, None] - target) ** 2, axis=-1)
     # (1 - a) d / mean + a · loss is alpha · d / max + loss up to a factor.
     alpha = float(distance.max() / distance.mean())

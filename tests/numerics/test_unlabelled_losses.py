@@ -69,7 +69,7 @@ def test_thresholds_of_freematch_by_loops() -> None:
     np.testing.assert_allclose(float(found.overall), 0.375 + 0.25 * p.max(axis=1).mean())
     np.testing.assert_allclose(found.share, 0.75 * kept().share.numpy() + 0.25 * p.mean(axis=0))
     count = [np.mean(p.argmax(axis=1) == k) for k in range(3)]
-    np.testing.assert_allclose(found.count, 0.75 * kept().count.numpy() + 0.25 * np.array(count))
+    np.testing.assert_allclose(found.taken, 0.75 * kept().taken.numpy() + 0.25 * np.array(count))
     expected = [[0.5, 0.3, 0.2][row.argmax()] / 0.5 * 0.5 for row in p]
     np.testing.assert_allclose(kept().of(weak).numpy(), expected)
 
@@ -83,7 +83,7 @@ def test_fairness_by_loops_and_without_sure_rows() -> None:
         ratio = np.array([s / n if n > 0 else 0.0 for s, n in zip(share, part, strict=True)])
         return ratio / ratio.sum()
 
-    a = spread(kept().share.numpy(), kept().count.numpy())
+    a = spread(kept().share.numpy(), kept().taken.numpy())
     b = spread(p.mean(axis=0), count)
     expected = sum(x * np.log(max(y, 1e-12)) for x, y in zip(a, b, strict=True))
     found = consistency.fairness_loss(strong, sure, kept())

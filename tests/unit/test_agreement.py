@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from clser_bench.protocol import Condition
 from clser_bench.report.agreement import (
     DIFFERENT,
     IDENTICAL,
@@ -17,12 +18,11 @@ from clser_bench.report.agreement import (
     compare,
     other_software,
 )
-from clser_bench.report.card import (
+from clser_bench.report.provenance import (
     Card,
     CardCell,
     CardMethod,
     CardPair,
-    CardRules,
     Machine,
     Software,
 )
@@ -50,12 +50,13 @@ def method(*cells: CardCell, name: str = "sere", **more: Any) -> CardMethod:
     values: dict[str, Any] = {
         "version": 1,
         "engine_version": 1,
+        "evaluations": 1,
         "parameters": {},
         "of_pairs": {},
         "seeds": tuple(range(len(cells[0].uars))),
         **more,
     }
-    return CardMethod(method=name, kind="ranked", cells=cells, **values)
+    return CardMethod(method=name, role="ranked", cells=cells, **values)
 
 
 def card(*methods: CardMethod, keys: str = "BCRO") -> Card:
@@ -64,12 +65,10 @@ def card(*methods: CardMethod, keys: str = "BCRO") -> Card:
         CardPair(source="B", target=code, classes=(), source_key=keys[0], target_key=keys[place])
         for place, code in enumerate("CRO"[: len(methods[0].cells)], start=1)
     )
-    rules = dict.fromkeys(CardRules.model_fields, "x")
     return Card(
         title="x",
-        protocol_version=1,
+        condition=Condition().texts(),
         synthetic=False,
-        rules=CardRules(**rules),
         pairs=pairs,
         methods=methods,
         requests=(),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from clser_bench.report.breakdown_text import render
-from clser_bench.report.tables import leaderboard
+from clser_bench.report.table import leaderboard
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
-from tests.breakdowns import ONE, broken, known, means, part, put
+from tests.breakdowns import ONE, broken, facts, means, part, put
 from tests.records import answer_key, ok, trial
 
 
@@ -73,8 +73,8 @@ def test_an_emotion_that_a_pair_lacks_is_left_out_of_its_mean(store):
 
 def test_a_single_group_has_the_uar_of_the_leaderboard(store):
     run(store, {"m": 15, "other": 9}, seeds=3, pairs=ONE)
-    (table,) = leaderboard(store, intervals=False)
-    found = broken(store, "gender", known=known(["female"] * 24, "gender"))
+    (table,) = leaderboard(store.frame(), store, intervals=False)
+    found = broken(store, "gender", facts=facts(["female"] * 24, "gender"))
     for line in table.lines:
         (value,) = part(found, line.method).values
         assert (value.mean, value.std) == pytest.approx((line.mean.mean, line.mean.std))
@@ -84,7 +84,7 @@ def test_a_single_group_has_the_uar_of_the_leaderboard(store):
 def test_what_is_left_out_does_not_shift_predictions(store):
     key = answer_key([0, 0, 1, 1, 2, 2])
     put(store, [[1, 0, 1, 2, 0, 2]], key)
-    found = broken(store, "gender", known=known(["", "male", "male", "", "", "male"], "gender"))
+    found = broken(store, "gender", facts=facts(["", "male", "male", "", "", "male"], "gender"))
     assert means(part(found)) == {"male": 100}
     assert found.remarks == ("C: left out, of unknown gender: 3 utterances",)
 
@@ -92,7 +92,7 @@ def test_what_is_left_out_does_not_shift_predictions(store):
 def test_thirds_by_hand(store):
     put(store, [KEY.y])
     lengths = [float(row) for row in range(23)] + [None]
-    found = broken(store, "length", known=known(lengths, "length"))
+    found = broken(store, "length", facts=facts(lengths, "length"))
     # a third of 0..22 is at 7.33, two at 14.67
     sizes = {value.group: value.count for value in part(found).values}
     assert sizes == {"short": 8, "middle": 7, "long": 8}
@@ -106,14 +106,14 @@ def test_thirds_by_hand(store):
 def test_groups_of_recognition_rates_by_hand(store):
     put(store, [KEY.y])
     rates = [79.9, 80.0, 89.9, 90.0, 99.9, 100.0] * 4
-    values = part(broken(store, "human", known=known(rates, "human"))).values
+    values = part(broken(store, "human", facts=facts(rates, "human"))).values
     found = {value.group: value.count // 4 for value in values}
     assert found == {"below 80 %": 1, "80 to <90 %": 2, "90 to <100 %": 2, "100 %": 1}
 
 
 def test_pairs_whose_target_is_unknown_are_left_out(store):
     run(store, {"m": 20})
-    found = broken(store, "gender", known=known(["male", "female"] * 12, "gender"))
+    found = broken(store, "gender", facts=facts(["male", "female"] * 12, "gender"))
     assert found.pairs == ONE
     assert [one.pair for one in found.parts] == [ONE[0], None]
     assert "mean over 1 pairs (B→C)" in render([found])

@@ -10,7 +10,7 @@ import pytest
 
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY
-from tests.breakdowns import broken, known, means, part, put
+from tests.breakdowns import broken, facts, means, part, put
 from tests.records import answer_key
 
 
@@ -73,7 +73,7 @@ def test_a_difference_of_groups_has_an_interval(store):
         draws.append(np.where(right, key.y, (key.y + 1) % 3))
     put(store, draws, key)
     levels = np.where(loud, -10.0, -30.0)
-    (gap,) = part(broken(store, "loudness", known=known(levels.tolist(), "loudness"))).gaps
+    (gap,) = part(broken(store, "loudness", facts=facts(levels.tolist(), "loudness"))).gaps
     assert (gap.low, gap.high) == ("quiet", "middle")  # ties leave the loud third empty
     assert gap.mean == pytest.approx(gap.interval.estimate)
     assert 0 < gap.interval.low < gap.mean < gap.interval.high
@@ -85,14 +85,14 @@ def test_correlation_with_people_by_hand(store):
     key = answer_key([0, 0, 0, 0, 1, 1, 1, 1], speakers="abababab")
     put(store, [[0, 0, 0, 1, 0, 1, 1, 1], [0, 0, 1, 1, 0, 0, 1, 1]], key)
     rates = [100, 95, 90, 80, 100, 95, 90, 80]
-    one = part(broken(store, "human", known=known([float(rate) for rate in rates], "human")))
+    one = part(broken(store, "human", facts=facts([float(rate) for rate in rates], "human")))
     over_all, within = one.correlations
     assert (over_all.within, over_all.n, within.within) == (False, 8, True)
     assert over_all.rho == pytest.approx(0, abs=1e-12)
     # ranks of class 0: people 4 3 2 1, shares 3½ 3½ 2 1: 4½ / √(5 · 4½); class 1 is its mirror
     assert within.rho == pytest.approx(0, abs=1e-12)
     people = [float(rate) for rate in [100, 95, 90, 80, 80, 90, 95, 100]]
-    one = part(broken(store, "human", known=known(people, "human")))
+    one = part(broken(store, "human", facts=facts(people, "human")))
     assert one.correlations[1].rho == pytest.approx(4.5 / math.sqrt(5 * 4.5))
 
 
@@ -101,7 +101,7 @@ def test_the_interval_of_a_correlation_leaves_speakers_out(store):
     right = [1, 1, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0]
     put(store, [[0 if good else 1 for good in right]], key)
     people = [100.0, 95, 90, 85, 95, 80, 100, 90, 85, 90, 80, 95]
-    found = part(broken(store, "human", known=known(people, "human"))).correlations[0]
+    found = part(broken(store, "human", facts=facts(people, "human"))).correlations[0]
 
     def spearman(kept):
         ranks = []
@@ -124,5 +124,5 @@ def test_the_interval_of_a_correlation_leaves_speakers_out(store):
 
 def test_no_correlation_where_nothing_varies(store):
     put(store, [KEY.y])
-    found = part(broken(store, "human", known=known([80.0, 100.0] * 12, "human")))
+    found = part(broken(store, "human", facts=facts([80.0, 100.0] * 12, "human")))
     assert [item.rho for item in found.correlations] == [None, None]

@@ -9,14 +9,13 @@ import json
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.report.breakdown import break_down
-from clser_bench.report.breakdown_rows import Known
+from clser_bench.report.breakdown import Facts, break_down
 from clser_bench.report.breakdown_text import render
-from clser_bench.report.tables import leaderboard
+from clser_bench.report.table import leaderboard
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
-from tests.breakdowns import ONE, broken, known, part, put
+from tests.breakdowns import ONE, broken, facts, part, put
 from tests.records import answer_key, hole, ok, trial
 
 
@@ -52,7 +51,7 @@ def test_a_method_without_any_result(store):
 
 def test_rows_have_the_figures(store):
     run(store, {"m": 20}, pairs=ONE, shots="all", seeds=1)
-    found = broken(store, "human", known=known([80.0, 100.0] * 12, "human"))
+    found = broken(store, "human", facts=facts([80.0, 100.0] * 12, "human"))
     rows = json.loads(render([found], "json"))
     assert {row["figure"] for row in rows} == {"uar", "gap", "rho", "rho_within"}
     assert {row["pair"] for row in rows} == {"B→C", "mean"}
@@ -71,8 +70,9 @@ def test_oracles_and_synthetic_speech_are_marked(store):
     of = [trial("s", str(pair), synthetic=True, suite="demo") for pair in PAIRS]
     store.plan({}, of, pairs=PAIRS)
     store.put([ok(one, KEY.y, KEY) for one in of])
-    (table,) = leaderboard(store, wanted={"suite": "demo"}, intervals=False)
-    assert "(synthetic speech)" in render([break_down(store, table, by="emotion")], "md")
+    frame = store.frame({"suite": "demo"})
+    (table,) = leaderboard(frame, store, intervals=False)
+    assert "(synthetic speech)" in render([break_down(store, frame, table, by="emotion")], "md")
 
 
 @pytest.mark.parametrize("by", ["emotion", "confusion", "speaker"])
@@ -102,9 +102,9 @@ def test_what_cannot_be_broken_down(store):
         broken(store, "speakers")
     with pytest.raises(SpecError, match="the length of the utterances is not known in C"):
         broken(store, "length")
-    other = {"C": {"elsewhere/000.wav": Known(length=1.0)}}
-    with pytest.raises(SpecError, match=r"C: the length of none of 24 .* '000.wav'.* copy of the"):
-        broken(store, "length", known=other)
+    other = {"C": {"elsewhere/000.wav": Facts(length=1.0)}}
+    with pytest.raises(SpecError, match=r"C: the length of none of .* '000.wav'.* copy of the"):
+        broken(store, "length", facts=other)
     with pytest.raises(SpecError, match="no format 'xml'"):
         render([broken(store, "emotion")], "xml")
     assert render([]) == "No results to show.\n"

@@ -11,31 +11,33 @@ from typing import Any
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Pair
-from clser_bench.report.board import LeaderboardTable
-from clser_bench.report.card import Card, Machine, Requested, Software, as_text, seal
-from clser_bench.report.card_making import make_card, runs_of
-from clser_bench.report.card_reading import read_card
-from clser_bench.report.tables import leaderboard
+from clser_bench.protocol import Condition, Pair
+from clser_bench.report.model import Leaderboard
+from clser_bench.report.provenance import (
+    Card,
+    Machine,
+    Requested,
+    Software,
+    as_text,
+    make_card,
+    read_card,
+    runs_of,
+    seal,
+)
+from clser_bench.store.records import IMPORTED
 from clser_bench.store.sqlite import Store
-from tests.boards import KEY, PAIRS, run
+from tests.boards import KEY, PAIRS, run, tables_of
 from tests.records import hole, ok, trial
 
 SOFTWARE = Software(clser_bench="1.2", python="3.11.7", packages={"numpy": "2.0"})
 MACHINE = Machine(processor="a processor", cores=2, memory_gib=8.0, system="a system")
 REQUEST = Requested(
-    suite="bc",
-    pairs=(("B", "C"),),
+    condition=Condition(suite="bc", alignment="anchors").texts(),
+    pairs=("B->C",),
     methods=("sere",),
-    shots=5,
+    shots=(5,),
     seeds=2,
-    features="acoustic",
-    align="anchors",
-    normalisation="corpus",
-    setting="transductive",
-    prior="natural",
-    fixed4=False,
-    selection="default",
+    corruptions=(),
     settings={"sere": {"steps": 3, "weight": 1.0, "dual": True, "kind": "x"}},
     skip_bad=False,
     manifests=0,
@@ -49,8 +51,8 @@ def store(tmp_path: Path):
         yield opened
 
 
-def table_of(store: Store, **options: Any) -> LeaderboardTable:
-    (table,) = leaderboard(store, intervals=False, **options)
+def table_of(store: Store, **options: Any) -> Leaderboard:
+    (table,) = tables_of(store, intervals=False, **options)
     return table
 
 
@@ -88,17 +90,39 @@ def test_a_card_tells_every_draw_of_every_cell(store: Store) -> None:
 def test_a_card_tells_what_the_table_was_made_of(store: Store) -> None:
     run(store, {"sere": 20}, shots="all", normalisation="speaker", prior="dirichlet:1")
     card = card_of(store)
-    assert card.rules.shots == "all"
-    assert (card.rules.normalisation, card.rules.prior) == ("speaker", "dirichlet:1")
-    assert (card.protocol_version, card.synthetic) == (1, False)
+    assert card.rules == table_of(store).condition
+    assert (card.condition["shots"], card.condition["prior"]) == ("all", "dirichlet:1")
+    assert not card.synthetic
     first, second = card.pairs
     assert first.classes == ("anger", "happiness", "sadness")
     assert (first.source_key, first.target_key) == ("t-B".ljust(64, "0"), "t-C".ljust(64, "0"))
     assert (second.source_key, second.target_key) == (first.target_key, first.source_key)
     (method,) = card.methods
-    assert (method.version, method.engine_version) == (1, 0)
+    assert (method.version, method.engine_version, method.evaluations) == (1, 0, 1)
     assert method.parameters == {"c": 0.05, "steps": 3, "whiten": True}
     assert method.of_pairs == {}
+
+
+def test_evaluations_are_counted_over_all_ways_of_selection(store: Store) -> None:
+    run(store, {"sere": 20, "dann": 9})
+    for number in (1, 2):
+        of = [
+            trial("sere", str(pair), suite="bc", selection="oracle", parameters=(("c", number),))
+            for pair in PAIRS
+        ]
+        store.plan({}, of, pairs=PAIRS, candidates={item.id: number for item in of})
+        store.put([ok(item, KEY.y.tolist(), KEY) for item in of])
+    found = {method.method: method.evaluations for method in card_of(store).methods}
+    assert found == {"sere": 3, "dann": 1}
+
+
+def test_imported_rows_name_their_file(store: Store) -> None:
+    run(store, {"sere": 20})
+    trials = [trial("dann", str(pair), suite="bc") for pair in PAIRS]
+    store.plan({IMPORTED: "theirs.parquet"}, trials, pairs=PAIRS)
+    store.put([ok(item, KEY.y.tolist(), KEY) for item in trials])
+    found = {method.method: method.imported for method in card_of(store).methods}
+    assert found == {"sere": "", "dann": "theirs.parquet"}
 
 
 def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
@@ -161,7 +185,7 @@ def test_hostile_names_are_kept_or_refused(store: Store) -> None:
     assert '<script>|$x$\\"' in as_text(card_of(store))
     run(store, {"sere\x1b[2J": 20}, shots=1)
     with pytest.raises(SpecError, match="a card cannot hold it"):
-        card_of(store, wanted={"shots": "1"})
+        card_of(store, shots=1)
 
 
 def test_the_hash_is_that_of_canonical_json(store: Store) -> None:
@@ -223,16 +247,18 @@ CELL = ("methods", 0, "cells", 0)
         (("methods", 0, "parameters", "c"), [1], "parameters"),
         (("pairs", 0, "source"), "../B", "match pattern"),
         (("pairs", 1), {"source": "B", "target": "C", "classes": [], "source_key": "",
-                        "target_key": ""}, "stands twice"),
+                        "target_key": ""}, "named twice"),
         (("requests", 0, "seeds"), 10**6, "less than or equal to 10000"),
-        (("requests", 0, "shots"), 0, "greater than or equal to 1"),
+        (("requests", 0, "shots", 0), 0, "greater than or equal to 1"),
         (("requests", 0, "methods"), [], "at least 1"),
-        (("requests", 0, "normalisation"), "best", "'corpus'"),
-        (("requests", 0, "features"), "x" * 5000, "at most 4096"),
+        (("requests", 0, "condition", "normalisation"), "best", "'best' is unknown"),
+        (("requests", 0, "condition", "features"), "x" * 5000, "at most 4096"),
+        (("condition", "prior"), "dirichlet:-1", "target prior"),
+        (("condition", "extra"), "x", "needs the fields"),
         (("requests", 0, "corpora"), "/etc", "not permitted"),
         (("software", "commit"), "HEAD; rm", "match pattern"),
         (("machine",), None, "machine"),
-        (("format",), 2, "is of format 2, this clser-bench reads 1"),
+        (("format",), 1, "is of format 1, this clser-bench reads 2"),
     ],
 )  # fmt: skip
 def test_a_card_of_another_form_is_refused(
@@ -249,8 +275,8 @@ def test_a_card_of_another_form_is_refused(
 
 
 def test_a_missing_field_is_named(tmp_path: Path, values: dict[str, Any]) -> None:
-    del values["rules"]["prior"]
-    with pytest.raises(SpecError, match=r"rules\.prior.*required"):
+    del values["methods"][0]["evaluations"]
+    with pytest.raises(SpecError, match=r"methods\.0\.evaluations.*required"):
         read_card(write(tmp_path / "card.json", values))
 
 

@@ -14,7 +14,7 @@ from clser_bench.progress import SILENT
 from clser_bench.protocol import Condition, CorpusSpec, Pair
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice, resolve_suite
-from clser_bench.run.config import RunConfig
+from clser_bench.run.request import Request
 
 Choose = Callable[..., Choice]
 
@@ -58,12 +58,14 @@ def choose(tmp_path: Path, said: list[str]) -> Choose:
             conflicts=options.pop("conflicts", {}),
             folder=tmp_path,
         )
-        config = RunConfig(
+        rules = {name: options.pop(name) for name in ("suite", "normalisation") if name in options}
+        request = Request(
+            condition=Condition(**rules),
             corpora=tmp_path if folders else None,
             manifests=(Path("m.csv"),) if manifests else (),
             **options,
         )
-        return resolve_suite(config, located, say=said.append)
+        return resolve_suite(request, located, say=said.append)
 
     return make
 
@@ -93,8 +95,8 @@ def test_without_corpora_the_demo_is_chosen_and_said(
     monkeypatch.setattr(choice, "demo_corpora", lambda folder, **_: folder)
     monkeypatch.setattr(choice, "locate", lambda *_, **__: Located(listings=demo))
     for suite in (None, "demo"):
-        config = RunConfig(suite=suite)
-        made = choice.choose(config, cache=tmp_path, progress=SILENT, say=said.append)
+        request = Request(condition=Condition(suite=suite or ""))
+        made = choice.choose(request, cache=tmp_path, progress=SILENT, say=said.append)
         assert (made.suite, len(made.pairs)) == ("demo", 12)
     [line] = said
     assert "synthetic" in line
@@ -165,11 +167,10 @@ def test_a_suite_needs_only_the_corpora_of_its_pairs(choose: Choose) -> None:
 
 
 def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
-    by_speaker = Condition(normalisation="speaker")
-    made = choose("N T U", suite="dev", condition=by_speaker)
+    made = choose("N T U", suite="dev", normalisation="speaker")
     assert made.table == (Pair("N", "T"), Pair("T", "N"))
     with pytest.raises(SpecError, match="U drops out of suite dev under speaker normalisation"):
-        choose("N T U", suite="dev", condition=by_speaker, pairs=(Pair("N", "U"),))
+        choose("N T U", suite="dev", normalisation="speaker", pairs=(Pair("N", "U"),))
 
 
 def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:

@@ -12,6 +12,7 @@ import pytest
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, parse_settings
+from clser_bench.run.worker import Worker
 from tests import tools
 from tests.records import trial
 from tests.tiny import write_corpora, write_method
@@ -100,14 +101,14 @@ def test_what_changes_is_written_for_params(tool: ModuleType, tmp_path: Path) ->
     assert made == "[m]\nweight = 1.0\n\n# n: the default stays\n"
     file = tmp_path / "chosen.toml"
     file.write_text(made)
-    assert parse_settings([], file) == (("m", (("weight", 1.0),)),)
+    assert parse_settings([], file) == {"m": {"weight": 1.0}}
 
 
 def test_a_small_run_writes_its_files_and_goes_on(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     methods = tmp_path / "methods"
-    write_method(methods, "near", grid={"weight": (0.0, 1.0, 10.0)})
+    write_method(methods, "near", grid=(0.0, 1.0, 10.0))
     write_method(methods, "fixed")
     monkeypatch.setenv("CLSER_METHODS", str(methods))
     manifest = write_corpora(tmp_path / "corpora", codes="XY", takes=2)
@@ -133,8 +134,6 @@ def test_a_small_run_writes_its_files_and_goes_on(
     assert len(rows) == 3 * 3
     assert {row["condition"] for row in rows} == {"minimal corpus 1", "minimal speaker 1", "all"}
     assert sum(int(row["chosen"]) for row in rows) == 3
-    monkeypatch.setattr(
-        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
-    )
+    monkeypatch.setattr(Worker, "run", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, out, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in out.iterdir()} == first

@@ -17,6 +17,7 @@ import pytest
 from clser_bench.protocol import Pair
 from clser_bench.run.request import Request
 from clser_bench.run.selection import OBJECTIVES, Place
+from clser_bench.run.worker import Worker
 from clser_bench.store.sqlite import Store
 from tests import tools
 from tests.tiny import write_corpora, write_method
@@ -192,15 +193,21 @@ def test_a_small_run_writes_its_files_and_goes_on(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     methods = tmp_path / "methods"
-    write_method(methods, "near", grid={"weight": (0.0, 1.0, 10.0)})
+    write_method(methods, "near", grid=(0.0, 1.0, 10.0))
     write_method(methods, "fixed")
     monkeypatch.setenv("CLSER_METHODS", str(methods))
     manifest = write_corpora(tmp_path / "corpora", codes="WXYZ", takes=5)
     real = tool.configs
 
     def local(*arguments: Any) -> list[Request]:
-        changes = {"suite": None, "manifests": (manifest,), "scheduler": "local"}
-        return [dataclasses.replace(config, **changes) for config in real(*arguments)]
+        return [
+            each.replace(
+                condition=each.condition.replace(suite=""),
+                manifests=(manifest,),
+                scheduler="local",
+            )
+            for each in real(*arguments)
+        ]
 
     monkeypatch.setattr(tool, "configs", local)
     asked = namespace(records=tmp_path / "records.sqlite", out=tmp_path / "out")
@@ -216,7 +223,7 @@ def test_a_small_run_writes_its_files_and_goes_on(
     rows = list(csv.DictReader(first[table].splitlines()))
     assert {row["pairs"] for row in rows} == {"12"}
     names = {k: {row["criterion"] for row in rows if row["shots"] == k} for k in ("2", "10")}
-    source = {name for name, item in OBJECTIVES.items() if item.looks == "source"}
+    source = {name for name, item in OBJECTIVES.items() if item.requires == "source"}
     assert names["10"] == set(tool.COLUMNS)
     assert names["2"] == set(tool.COLUMNS) - source
     for shots in (2, 10):
@@ -228,8 +235,6 @@ def test_a_small_run_writes_its_files_and_goes_on(
         assert told["shipped point"] == pytest.approx(shipped, abs=1e-4)
         assert told["random point"] == pytest.approx(drawn, abs=1e-4)
         assert all(value >= 0 for value in told.values())
-    monkeypatch.setattr(
-        "clser_bench.run.execute.execute", lambda *_, **__: pytest.fail("ran again")
-    )
+    monkeypatch.setattr(Worker, "run", lambda *_, **__: pytest.fail("ran again"))
     tool.write(asked, command="the command")
     assert {file.name: file.read_text(encoding="utf-8") for file in asked.out.iterdir()} == first

@@ -1,114 +1,171 @@
-"""What holds of every figure of a leaderboard: nothing is cut off, names are text."""
+"""Figures: that marks lie where the numbers are, names are text, and files are the same bytes."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
+import typer
+from typer.testing import CliRunner
 
-from clser_bench.errors import SpecError
-from clser_bench.protocol import EMOTIONS, Pair
-from clser_bench.report.confusion_figure import confusion
-from clser_bench.report.curve_figure import learning_curves
+from clser_bench.cli.inspect import figures as command
+from clser_bench.cli.inspect import file_name
+from clser_bench.errors import ClserError, SpecError
+from clser_bench.protocol import Condition
+from clser_bench.report import figures
 from clser_bench.report.drawing import render
-from clser_bench.report.figure_parts import heading
-from clser_bench.report.forest_figure import forest
-from clser_bench.report.heat_figure import heat_map
-from clser_bench.report.rank_figure import rank_diagram
-from tests.boards import PAIRS
-from tests.drawn import HOLE, HOSTILE, board, line, many, texts
+from clser_bench.report.table import leaderboard, rows_of
+from clser_bench.store.records import MethodNote
+from clser_bench.store.sqlite import Store
+from tests.boards import PAIRS, TWELVE, run
+
+HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
 
 
-def every(table, width=3.4):
-    names = [one.method for one in table.lines]
-    ranks = np.linspace(1.2, max(len(names), 2), len(names)).tolist()
-    cliques = [tuple(range(at, min(at + 4, len(names)))) for at in range(0, len(names), 2)]
-    counts = np.arange(49).reshape(7, 7) * 100
-    shots = [dataclasses.replace(table, rules=dataclasses.replace(table.rules, shots=k))
-             for k in ("1", "5", "10", "20", "all")]  # fmt: skip
-    return {
-        "forest": forest(table, width=width),
-        "heat": heat_map(table, width=width),
-        "curves": learning_curves(shots, width=width),
-        "ranks": rank_diagram(names, ranks, 3.0, cliques, heading="what\nrules", width=width),
-        "confusion": confusion([counts] * 3, EMOTIONS[:7], names[:1] * 3, width=width),
-    }
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "r.sqlite") as opened:
+        yield opened
 
 
-LARGE = many(synthetic=True, features="hf:facebook/wav2vec2-large-xlsr-53@c3f9d884:layer=12")
-SMALL = board(line("m", 30.0, cells=[HOLE]), pairs=PAIRS[:1], synthetic=True)
+def tables(store, **more):
+    return leaderboard(store.frame(), store, **more)
+
+
+def fill(store, **rules):
+    notes = {"chance": MethodNote(role="bound"), HOSTILE: MethodNote(note=HOSTILE)}
+    methods = {"logistic": 14, "good": 22, "bad": 6, "same": 14, HOSTILE: 15, "chance": 8}
+    run(store, methods, seeds=3, pairs=TWELVE, notes=notes, **rules)
+
+
+def test_the_forest_draws_the_simultaneous_intervals_of_the_table(store):
+    fill(store)
+    (table,) = tables(store)
+    (axis,) = figures.forest(table).axes
+    ranked = [line for line in table.lines if line.role == "ranked" and line.difference]
+    ranked.sort(key=lambda line: -line.difference.estimate)
+    marks = [line for line in axis.lines if line.get_marker() == "o"]
+    bars = [line for line in axis.lines if line.get_marker() != "o"][1:]  # the first is zero
+    assert [mark.get_xdata()[0] for mark in marks] == [one.difference.estimate for one in ranked]
+    assert [tuple(bar.get_xdata()) for bar in bars] == [
+        (line.difference.low, line.difference.high) for line in ranked
+    ]
+    for mark, line in zip(marks, ranked, strict=True):
+        low, high = line.difference.low, line.difference.high
+        separable = low > 0 or high < 0
+        assert (
+            (mark.get_markerfacecolor() != "white")
+            == separable
+            == (line.verdict != "not separable")
+        )
+    assert {line.verdict for line in ranked} == {"better", "worse", "not separable"}
+
+
+def test_a_forest_without_the_reference_says_so(store):
+    run(store, {"a": 12, "b": 6})
+    with pytest.raises(SpecError, match="no method is compared with logistic"):
+        figures.forest(tables(store)[0])
+
+
+def test_the_heat_map_has_each_mean_and_hatches_missing_cells(store):
+    run(store, {"logistic": 12, "m": 18}, left_out={("m", "B→C", 1)})
+    (table,) = tables(store)
+    (axis,) = figures.heat_map(table, width=7).axes
+    found = {tuple(text.get_position()): text.get_text() for text in axis.texts}
+    lines = sorted(table.lines, key=lambda line: -(line.mean.mean or 0.0))
+    for row, line in enumerate(lines):
+        for column, cell in enumerate(line.cells):
+            text = found.get((column, row))
+            assert text == (None if cell.mean is None else f"{cell.mean:.1f}")
+    assert sum(patch.get_hatch() is not None for patch in axis.patches) == 2  # the cell, the mean
+
+
+def test_learning_curves_go_through_the_means(store):
+    for shots in (1, 5, "all"):
+        run(store, {"logistic": 12, "m": 18 if shots == 5 else 9}, shots=shots, seeds=1)
+    found = tables(store)
+    (axis,) = figures.learning_curves(found, methods=["m"]).axes
+    (line,) = axis.lines
+    means = [table.line("m").mean.mean for table in found]
+    assert line.get_ydata() == pytest.approx(means)
+    assert [text.get_text().split("\n")[0] for text in axis.get_xticklabels()] == ["1", "5", "all"]
+    with pytest.raises(SpecError, match="no results of 'n'"):
+        figures.learning_curves(found, methods=["n"])
+    run(store, {"m": 9}, features="mel", shots=5)
+    with pytest.raises(SpecError, match="make no curve"):
+        figures.learning_curves(tables(store))
+
+
+def test_confusions_are_those_of_the_stored_metrics(store):
+    run(store, {"m": 15}, seeds=3)
+    (table,) = tables(store)
+    (matrix,), classes = figures.count_confusions(store, rows_of(store.frame(), table), ["m"])
+    total = sum(np.array(record.metrics.confusion) for record in store.records())
+    assert (matrix == total).all()
+    assert classes == ("anger", "happiness", "sadness")
+    axis = figures.confusion([matrix], classes, ["m"]).axes[0]
+    shares = [f"{100 * c / row.sum():.0f}" for row in matrix for c in row]
+    assert [text.get_text() for text in axis.texts] == shares
+
+
+def test_hostile_names_stay_text_and_bytes_stay_the_same(store):
+    fill(store)
+    (table,) = tables(store)
+    for draw in (figures.forest, figures.heat_map):
+        text = render(draw(table), "svg")
+        ET.fromstring(text)
+        assert b"<script" not in text
+        assert render(draw(table), "svg") == text
+        assert not draw(table, title=False).get_suptitle()
+
+
+def test_names_of_files_differ_where_conditions_do():
+    conditions = [
+        Condition(suite="bcro"),
+        Condition(suite="bcro", features="a/b"),
+        Condition(suite="bcro", features="a-b"),
+        Condition(suite="bcro", corruption="noise:10"),
+        Condition(suite="bcro", shots="all"),
+        Condition(suite="b" * 200),
+    ]
+    names = [file_name("forest", condition) for condition in conditions]
+    assert len(set(names)) == len(names)
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
+
+
+@pytest.fixture
+def call(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    app = typer.Typer(add_completion=False)
+    app.command()(command)
+    return lambda *words: CliRunner().invoke(app, [*words, "--results", str(store.path)])
+
+
+def test_the_command_writes_every_figure(store, call, tmp_path):
+    for shots in (1, 5):
+        run(store, {"logistic": 12, "m": 18}, shots=shots, pairs=PAIRS)
+    done = call("out", "--methods", "m,logistic", "--formats", "png,svg")
+    assert done.exit_code == 0, done.output
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert sorted(done.stdout.split()) == [f"out/{name}" for name in written]
+    kinds = {name.partition("-bc")[0] for name in written}
+    assert kinds == {"heat-map", "confusion", "shots"} | ({"forest"} & kinds)
 
 
 @pytest.mark.parametrize(
-    ("table", "width"), [(LARGE, 3.4), (LARGE, 7.0), (SMALL, 2.0)], ids=["column", "page", "tiny"]
+    ("words", "message"),
+    [
+        (("out", "--formats", "jpg"), "cannot be a 'jpg'"),
+        (("out", "--formats", ","), "--formats is empty"),
+        (("out", "--suite", "other"), "no results of these conditions"),
+        (("out", "--methods", "n"), "no results of 'n'"),
+        (("file", "--formats", "png"), "choose another OUT_DIR"),
+    ],
 )
-def test_nothing_is_cut_off_and_labels_do_not_meet(table, width):
-    for name, figure in every(table, width).items():
-        figure.draw_without_rendering()
-        beyond = set()
-        for axis in (one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)):
-            low, high = sorted(axis.get_view_interval())
-            ticks = axis.get_major_ticks()
-            beyond |= {id(one) for tick in ticks if not low <= tick.get_loc() <= high
-                       for one in (tick.label1, tick.label2)}  # fmt: skip
-            shown = [one for tick in ticks for one in (tick.label1, tick.label2)
-                     if one.get_visible() and one.get_text() and id(one) not in beyond]  # fmt: skip
-            boxes = [one.get_window_extent() for one in shown]
-            for first, second in itertools.pairwise(boxes):
-                assert not first.shrunk(0.99, 0.99).overlaps(second), (name, shown)
-        for one in figure.findobj(Text):
-            if one.get_visible() and one.get_text().strip() and id(one) not in beyond:
-                box = one.get_window_extent()
-                over = max(-box.x0, -box.y0, box.x1 - figure.bbox.x1, box.y1 - figure.bbox.y1)
-                assert over < 1, (name, one.get_text())
-
-
-def test_synthetic_speech_and_unusual_rules_are_told():
-    table = many(3, synthetic=True, prior="dirichlet:1", setting="inductive", shots="1")
-    for figure in (forest(table), heat_map(table), learning_curves([table])):
-        told = figure.get_suptitle().replace("\n", " ")
-        assert "synthetic speech" in told
-        assert "bc, 1 shot, acoustic, normalisation corpus, setting inductive, prior dirich" in told
-    assert "synthetic" not in "".join(texts(forest(many(3))))
-    assert "selection" not in "".join(texts(forest(many(3))))
-
-
-def test_the_end_of_a_long_name_is_told():
-    start = f"hf:facebook/{'w' * 60}@1f:layer="
-    boards = [board(line("m", 30.0), features=f"{start}{layer}") for layer in (11, 12)]
-    for width in (2.0, 3.4):
-        told = [heading([one], "what", width) for one in boards]
-        assert told[1] == told[0].replace("layer=11", "layer=12") != told[0]
-
-
-def test_hostile_names_are_drawn_as_text():
-    table = board(
-        line(HOSTILE, 30.0, note=HOSTILE), line("_b", 20.0), pairs=(Pair(HOSTILE, "$C$"),) * 2,
-        suite=HOSTILE, features=HOSTILE, reference=HOSTILE, remarks=(HOSTILE,),
-    )  # fmt: skip
-    drawn = every(table)
-    drawn["confusion"] = confusion([np.eye(2, dtype=int)], (HOSTILE, "b"), (HOSTILE,))
-    drawn["curves"] = learning_curves([table])
-    for name, figure in drawn.items():
-        drawn_svg = ET.fromstring(render(figure, "svg"))
-        assert "script" not in {one.tag.rpartition("}")[2] for one in drawn_svg.iter()}, name
-        assert any("<script>" in text for text in texts(figure)), name
-    assert texts(learning_curves([table])).count(" _b") == 1
-
-
-def test_no_methods_are_refused():
-    for draw in (forest, heat_map):
-        with pytest.raises(SpecError, match="there is no method to draw"):
-            draw(board())
-
-
-def test_the_same_figure_gives_the_same_bytes():
-    table = board(line("a", 30.0, cells=(HOLE, HOLE), note="x"), line("b", None))
-    first, second = every(table), every(table)
-    for name, figure in first.items():
-        kind = {"heat": "png", "curves": "pdf"}.get(name, "svg")
-        assert render(figure, kind) == render(second[name], kind), (name, kind)
+def test_the_command_says_what_is_wrong(store, call, tmp_path, words, message):
+    run(store, {"logistic": 12, "m": 18})
+    (tmp_path / "file").write_text("")
+    done = call(*words)
+    assert isinstance(done.exception, ClserError), done.output
+    assert message in str(done.exception)

@@ -14,8 +14,8 @@ from scipy.stats import entropy
 from clser_bench.errors import SpecError
 from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Pair
-from clser_bench.run.selection import OBJECTIVES, Drawn, by_draw, cells, objective, refuse_few
-from clser_bench.run.sweep import measures
+from clser_bench.run import selection
+from clser_bench.run.selection import OBJECTIVES, cells, objective
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
 from clser_bench.store.records import Record
@@ -27,8 +27,8 @@ RNG = np.random.default_rng(0)
 SCORES = 3 * RNG.standard_normal((30, 3)).astype(np.float32)
 Y = RNG.integers(0, 3, 30)
 P = np.exp(SCORES.astype(float)) / np.exp(SCORES.astype(float)).sum(1, keepdims=True)
-SOURCES = [name for name, item in OBJECTIVES.items() if item.looks == "source"]
-AB, BA = Pair("A", "B"), Pair("B", "A")
+SOURCES = [name for name, item in OBJECTIVES.items() if item.requires == "source"]
+AB = Pair("A", "B")
 
 
 def record(of: Trial | None = None, scores: np.ndarray = SCORES, y: np.ndarray = Y) -> Record:
@@ -53,14 +53,14 @@ def test_criteria_of_the_target_are_their_formulas() -> None:
         "neighbourhood-density": density(P),
     }
     for name, value in expected.items():
-        assert OBJECTIVES[name].looks == "target"
-        assert measures.of_target(name, record()) == pytest.approx(value, rel=1e-5)
+        assert OBJECTIVES[name].requires == "target"
+        assert selection.of_target(name, record()) == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["entropy", "mutual-information", "neighbourhood-density"])
 def test_criteria_of_the_target_do_not_read_its_answers(name: str) -> None:
     one, other = record(), record(y=(Y + 1) % 3)
-    assert measures.of_target(name, one) == measures.of_target(name, other)
+    assert selection.of_target(name, one) == selection.of_target(name, other)
 
 
 def test_criteria_of_the_source_are_their_formulas() -> None:
@@ -68,14 +68,19 @@ def test_criteria_of_the_source_are_their_formulas() -> None:
     own = P[np.arange(30), Y]
     recalls = [np.mean(P[label == Y].argmax(1) == label) for label in range(3)]
     none = np.zeros(0)
-    assert measures.of_source("source-accuracy", found, none) == pytest.approx(np.mean(recalls))
-    assert measures.of_source("source-risk", found, none) == pytest.approx(np.log(own).mean())
+    assert selection.of_source("source-accuracy", found, none) == pytest.approx(np.mean(recalls))
+    assert selection.of_source("source-risk", found, none) == pytest.approx(np.log(own).mean())
     weights = RNG.uniform(0.5, 2, 30)
     losses = -np.log(own)
     eta = -np.cov(weights * losses, weights)[0, 1] / np.var(weights, ddof=1)
     expected = -(np.mean(weights * losses) + eta * weights.mean() - eta)
-    value = measures.of_source("embedded-validation", found, weights)
+    value = selection.of_source("embedded-validation", found, weights)
     assert value == pytest.approx(expected, rel=1e-5)
+
+
+def agreed(records: Sequence[Record]) -> np.ndarray:
+    p = np.stack([criteria.probabilities(each.scores) for each in records])
+    return np.asarray(criteria.ensemble_agreement(p))
 
 
 def test_agreement_by_hand() -> None:
@@ -83,26 +88,24 @@ def test_agreement_by_hand() -> None:
     answers = ([0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1])
     y = np.array([0, 1, 2, 0])
     made = [record(scores=4 * np.eye(3)[found], y=y) for found in answers]
-    np.testing.assert_allclose(measures.of_candidates(made), [1, 1, 0.75])
+    np.testing.assert_allclose(agreed(made), [1, 1, 0.75])
     other = [record(scores=4 * np.eye(3)[found], y=(y + 1) % 3) for found in answers]
-    np.testing.assert_array_equal(
-        measures.of_candidates(other), measures.of_candidates(made), "no answer is read"
-    )
+    np.testing.assert_array_equal(agreed(other), agreed(made), "no answer is read")
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
-def test_only_what_keeps_labels_back_needs_ten_shots(name: str) -> None:
+def test_only_what_holds_labels_out_needs_ten_shots(name: str) -> None:
     chosen = objective(name)
     assert chosen.name == name
     assert chosen.about
     assert chosen.unit
-    refuse_few(chosen, 10)
-    refuse_few(chosen, "all")
+    chosen.refuse_few(10)
+    chosen.refuse_few("all")
     if name not in SOURCES:
-        refuse_few(chosen, 1)
+        chosen.refuse_few(1)
         return
     with pytest.raises(SpecError) as error:
-        refuse_few(chosen, 9)
+        chosen.refuse_few(9)
     for words in (f"'{name}'", "below 10 shots", "got 9", "more shots or another objective"):
         assert words in str(error.value)
 
@@ -113,7 +116,7 @@ def test_an_unknown_objective_names_its_neighbour() -> None:
 
 
 def held_out(shift: float = 0.0) -> Problem:
-    """Kept-back rows 0 to 5 of 40; the target lies further along the first axis."""
+    """Held-out rows 0 to 5 of 40; the target lies further along the first axis."""
     problem = example_problem(f=2)
     own = problem.source
     summary = np.array(problem.target.summary)
@@ -134,7 +137,7 @@ def held_out(shift: float = 0.0) -> Problem:
     )
 
 
-def test_weights_are_of_kept_back_rows_by_the_others_and_the_target(
+def test_weights_are_of_held_out_rows_by_the_others_and_the_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[np.ndarray] = []
@@ -146,34 +149,22 @@ def test_weights_are_of_kept_back_rows_by_the_others_and_the_target(
 
     problem = held_out()
     monkeypatch.setattr(criteria, "importance_weights", spied)
-    measures.importance(problem, seed=0)
-    source, kept, target = seen
+    selection.importance(problem, seed=0)
+    source, held, target = seen
     np.testing.assert_array_equal(source, problem.source.summary[6:])
-    np.testing.assert_array_equal(kept, problem.source.summary[:6])
+    np.testing.assert_array_equal(held, problem.source.summary[:6])
     np.testing.assert_array_equal(target, problem.target.summary[5:36])
     assert {array.dtype for array in seen} == {np.dtype(np.float64)}
 
 
 def test_weights_are_larger_nearer_to_the_target_and_ignore_labels() -> None:
     problem = held_out(shift=3.0)
-    weights = measures.importance(problem, seed=0)
+    weights = selection.importance(problem, seed=0)
     along = problem.source.summary[:6, 0]
     assert weights.shape == (6,)
     assert weights[np.argmax(along)] > weights[np.argmin(along)]
     other = replace(problem, labelled=Labelled(problem.labelled.rows, problem.labelled.y[::-1]))
-    np.testing.assert_array_equal(measures.importance(other, seed=0), weights)
-
-
-def test_means_over_pairs_draw_by_draw() -> None:
-    values = {(AB, 0): 1.0, (BA, 0): 2.0, (AB, 1): 4.0, (BA, 1): 8.0}
-    assert by_draw(values, [AB, BA], 2) == Drawn(values=(1.5, 6.0))
-    assert by_draw(values, [AB, BA], 1) == Drawn(values=(1.5,))
-
-
-def test_a_hole_ends_the_draws_and_is_named() -> None:
-    values = {(AB, 0): 1.0, (BA, 0): 2.0, (AB, 1): 4.0, (AB, 2): 1.0, (BA, 2): 1.0}
-    assert by_draw(values, [AB, BA], 3) == Drawn(values=(1.5,), missing=(BA, 1))
-    assert by_draw({}, [AB], 1) == Drawn(values=(), missing=(AB, 0))
+    np.testing.assert_array_equal(selection.importance(other, seed=0), weights)
 
 
 @pytest.fixture
@@ -182,7 +173,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def point(number: int, *, seeds: int = 2, **more: Any) -> list[Trial]:
+def at(number: int, *, seeds: int = 2, **more: Any) -> list[Trial]:
     return [
         trial("m", "A→B", seed=seed, parameters=(("x", float(number)),), **more)
         for seed in range(seeds)
@@ -193,11 +184,11 @@ def no_folds(_: Trial) -> Any:
     raise AssertionError("no problem is looked at")
 
 
-def filled(store: Store, points: Sequence[Sequence[Trial]]) -> dict[str, np.ndarray]:
+def filled(store: Store, configurations: Sequence[Sequence[Trial]]) -> dict[str, np.ndarray]:
     """A result with scores of its own for every trial but the last, which fails."""
     scores: dict[str, np.ndarray] = {}
     rng = np.random.default_rng(1)
-    *most, last = [one for members in points for one in members]
+    *most, last = [one for members in configurations for one in members]
     for one in most:
         scores[one.id] = rng.standard_normal((30, 3)).astype(np.float32)
         store.put([record(one, scores[one.id])])
@@ -207,8 +198,8 @@ def filled(store: Store, points: Sequence[Sequence[Trial]]) -> dict[str, np.ndar
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_cells_of_stored_trials(store: Store, name: str) -> None:
-    points = [point(0), point(1), point(2)]
-    scores = filled(store, points)
+    configurations = [at(0), at(1), at(2)]
+    scores = filled(store, configurations)
     weights_of = held_out()
 
     def folds(_: Trial) -> Any:
@@ -218,39 +209,44 @@ def test_cells_of_stored_trials(store: Store, name: str) -> None:
         return (One,)
 
     chosen = objective(name)
-    found = cells(chosen, points, store, folds if name == "embedded-validation" else no_folds)
+    found = cells(
+        chosen,
+        configurations,
+        store=store,
+        folds=folds if name == "embedded-validation" else no_folds,
+    )
     assert [sorted(one) for one in found] == [[(AB, 0), (AB, 1)]] * 2 + [[(AB, 0)]]
-    for number, members in enumerate(points):
+    for number, members in enumerate(configurations):
         for one in members:
             if one.id not in scores:
                 continue
             own = record(one, scores[one.id])
             value = found[number][AB, one.seed]
-            if chosen.looks == "labels":
+            if chosen.requires == "labels":
                 assert own.metrics
                 assert value == pytest.approx(own.metrics.uar)
-            elif chosen.looks == "target":
-                assert value == pytest.approx(measures.of_target(name, own))
-            elif chosen.looks == "source" and name != "embedded-validation":
-                assert value == pytest.approx(measures.of_source(name, own, np.zeros(0)))
+            elif chosen.requires == "target":
+                assert value == pytest.approx(selection.of_target(name, own))
+            elif chosen.requires == "source" and name != "embedded-validation":
+                assert value == pytest.approx(selection.of_source(name, own, np.zeros(0)))
             assert np.isfinite(value)
 
 
-def test_agreement_compares_the_points_of_one_draw_only(store: Store) -> None:
-    points = [point(0), point(1), point(2)]
-    scores = filled(store, points)
-    found = cells(objective("agreement"), points, store, no_folds)
+def test_agreement_compares_the_configurations_of_one_draw_only(store: Store) -> None:
+    configurations = [at(0), at(1), at(2)]
+    scores = filled(store, configurations)
+    found = cells(objective("agreement"), configurations, store=store, folds=no_folds)
     for seed in (0, 1):
-        ids = [members[seed].id for members in points if members[seed].id in scores]
-        expected = measures.of_candidates([record(scores=scores[name]) for name in ids])
+        ids = [members[seed].id for members in configurations if members[seed].id in scores]
+        expected = agreed([record(scores=scores[name]) for name in ids])
         np.testing.assert_allclose([f[AB, seed] for f in found if (AB, seed) in f], expected)
 
 
 def test_weights_are_computed_once_a_pair_and_draw(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    points = [point(number) for number in range(3)]
-    filled(store, points)
+    configurations = [at(number) for number in range(3)]
+    filled(store, configurations)
     asked: list[int] = []
 
     def importance(_: object, *, seed: int) -> np.ndarray:
@@ -260,8 +256,8 @@ def test_weights_are_computed_once_a_pair_and_draw(
     class One:
         problem = None
 
-    monkeypatch.setattr(measures, "importance", importance)
-    cells(objective("embedded-validation"), points, store, lambda _: (One,))  # type: ignore[arg-type, return-value]
+    monkeypatch.setattr(selection, "importance", importance)
+    cells(objective("embedded-validation"), configurations, store=store, folds=lambda _: (One,))  # type: ignore[arg-type, return-value]
     assert sorted(asked) == [0, 1]
 
 
@@ -271,5 +267,5 @@ def test_an_answer_key_is_needed_for_what_is_scored() -> None:
     outcome = Outcome(id="x", status="ok", scores=SCORES)
     changed = score(trial(), [outcome], [other], pack="p")
     for name in ("source-risk", "source-accuracy"):
-        values = [measures.of_source(name, item, np.zeros(0)) for item in (record(), changed)]
+        values = [selection.of_source(name, item, np.zeros(0)) for item in (record(), changed)]
         assert values[0] != values[1]

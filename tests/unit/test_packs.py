@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,10 @@ from hypothesis import strategies as st
 
 from clser_bench.problem import Job, Trial
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run.plan import FIVE, Pack, blocks, cut
+from clser_bench.run import plan
+from clser_bench.run.methods import MethodInfo
+from clser_bench.run.plan import FIVE, Pack, Plan, blocks, longest_first
+from clser_bench.run.request import Request
 from clser_bench.train.check import example_problem
 
 PROBLEM = example_problem()
@@ -17,6 +21,10 @@ CODES = "BCEOR"
 
 
 FIRST = Pair("B", "C")
+
+
+class Cut(Plan):
+    """A plan whose jobs are given."""
 
 
 def trial(seed: int, pair: Pair = FIRST, *, method: str = "dann") -> Trial:
@@ -36,7 +44,13 @@ def trial(seed: int, pair: Pair = FIRST, *, method: str = "dann") -> Trial:
 def jobs_of(trials: list[Trial], folds: int = 1) -> dict[str, tuple[Job, ...]]:
     return {
         one.id: tuple(
-            Job(id=f"{one.id}-{n}", method=one.method, parameters=(), problem=PROBLEM, seed=n)
+            Job(
+                id=f"{one.id}-{n}",
+                method=one.method,
+                parameters=one.parameters,
+                problem=PROBLEM,
+                seed=n,
+            )
             for n in range(folds)
         )
         for one in trials
@@ -101,16 +115,28 @@ def test_order_of_the_request_does_not_matter(pairs: list[Pair], seeds: int, lim
     assert ids(blocks(trials[::-1], folds=1, limit=limit)) == ids(made)
 
 
-def cut_all(trials: list[Trial], limit: int, *, open_ids: set[str] | None = None) -> list[Pack]:
-    return list(
-        cut(
-            trials,
-            jobs_of(trials),
-            open_ids={t.id for t in trials} if open_ids is None else open_ids,
-            failed_ids=set(),
-            grouping=(lambda job: job.method, lambda _job: limit),
+def cut_all(
+    trials: list[Trial], limit: int, *, open_ids: set[str] | None = None, failed: str = "", folds=1
+) -> list[Pack]:
+    jobs = jobs_of(trials, folds)
+    infos = {
+        (one.method, one.parameters): MethodInfo(
+            name=one.method, version=1, parameters=one.parameters, kind="fitted"
         )
+        for one in trials
+    }
+    made = Cut(
+        prepared=SimpleNamespace(request=Request()),  # type: ignore[arg-type]
+        condition=Condition(),
+        trials=tuple(trials),
+        numbers={},
+        methods=tuple(infos.values()),
     )
+    ids = {t.id for t in trials} if open_ids is None else open_ids
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "FITTED_LIMIT", limit)
+        patch.setattr(Cut, "jobs", lambda _, one: jobs[one.id])
+        return made.packs(open_ids=ids, failed_ids={failed})
 
 
 @quick
@@ -137,8 +163,10 @@ def test_more_methods_leave_packs_as_they_are(pairs: list[Pair], seeds: int, lim
 
 @quick
 @given(some_pairs, seed_counts, limits)
-def test_more_points_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limit: int) -> None:
-    """Two trials of one seed and pair, at two points that could share tensors."""
+def test_more_configurations_leave_packs_as_they_are(
+    pairs: list[Pair], seeds: int, limit: int
+) -> None:
+    """Two trials of one seed and pair, at two configurations that could share tensors."""
     one = grid(pairs, seeds)
     other = [dataclasses.replace(t, parameters=(("rate", 0.5),)) for t in one]
     before = {pack.name for pack in cut_all(one, limit)}
@@ -155,13 +183,7 @@ def test_shots_never_share_a_pack() -> None:
 def test_a_failed_trial_gets_a_pack_of_its_own() -> None:
     trials = grid([Pair("B", "C")], 5)
     failed = trials[2].id
-    packs = cut(
-        trials,
-        jobs_of(trials, folds=2),
-        open_ids={t.id for t in trials},
-        failed_ids={failed},
-        grouping=(lambda job: job.method, lambda _job: 64),
-    )
+    packs = cut_all(trials, 64, failed=failed, folds=2)
     sizes = {tuple(job.id for job in pack.jobs): len(pack.jobs) for pack in packs}
     assert sizes[f"{failed}-0", f"{failed}-1"] == 2
     assert sorted(sizes.values()) == [2, 8]
@@ -183,23 +205,5 @@ def test_long_packs_come_first() -> None:
         for steps in (10, 1000, 100)
         for one in grid([Pair("B", "C")], 2)
     ]
-    jobs = {
-        one.id: (
-            Job(
-                id=f"{one.id}-0",
-                method=one.method,
-                parameters=one.parameters,
-                problem=PROBLEM,
-                seed=0,
-            ),
-        )
-        for one in trials
-    }
-    packs = cut(
-        trials,
-        jobs,
-        open_ids={t.id for t in trials},
-        failed_ids=set(),
-        grouping=(lambda job: job.method, lambda _job: 64),
-    )
+    packs = longest_first(cut_all(trials, 64))
     assert [pack.jobs[0].method for pack in packs] == ["m1000", "m100", "m10"]

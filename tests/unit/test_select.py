@@ -1,4 +1,4 @@
-"""`other-pairs` by hand: four corpora, three points."""
+"""`other-pairs` by hand: four corpora, three configurations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
-from clser_bench.protocol import Condition, Pair
-from clser_bench.run.select import check, choose, of_point, others
+from clser_bench.protocol import Pair
+from clser_bench.run.selection import check_other_pairs, choose_by_other_pairs, others
 from tests.records import trial
 
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
@@ -20,7 +20,7 @@ VALUES = (1.0, 2.0, 3.0)
 Score = Callable[[Trial, int], float | None]
 
 
-def planned(method: str = "m", *, points: int = 3, seeds: int = 2, shots: int = 5) -> list[Trial]:
+def planned(method: str = "m", *, seeds: int = 2, shots: int = 5) -> list[Trial]:
     return [
         trial(
             method,
@@ -28,19 +28,23 @@ def planned(method: str = "m", *, points: int = 3, seeds: int = 2, shots: int = 
             seed=seed,
             shots=shots,
             parameters=(("weight", VALUES[number]),),
-            selection=f"other-pairs/{number}",
+            selection="other-pairs",
         )
-        for number in range(points)
+        for number in range(len(VALUES))
         for pair in PAIRS
         for seed in range(seeds)
     ]
+
+
+def choose(trials: list[Trial], uars: dict[str, float]) -> tuple[Trial, ...]:
+    numbers = {t.id: VALUES.index(dict(t.parameters)["weight"]) for t in trials}  # type: ignore[arg-type]
+    return choose_by_other_pairs(trials, numbers, uars)
 
 
 def chosen(trials: list[Trial], score: Score) -> dict[Pair, float]:
     """The weight chosen for each pair."""
     scores = {t.id: score(t, VALUES.index(dict(t.parameters)["weight"])) for t in trials}  # type: ignore[arg-type]
     made = choose(trials, {name: value for name, value in scores.items() if value is not None})
-    assert {t.condition.selection for t in made} == {"other-pairs"}
     assert {t.id for t in made} <= {t.id for t in trials}
     return {t.pair: dict(t.parameters)["weight"] for t in made}  # type: ignore[misc]
 
@@ -49,7 +53,7 @@ def test_others_touch_neither_end() -> None:
     assert set(others(Pair("B", "C"), PAIRS)) == {Pair("R", "O"), Pair("O", "R")}
 
 
-def test_the_point_that_is_best_on_the_other_two_corpora() -> None:
+def test_the_configuration_that_is_best_on_the_other_two_corpora() -> None:
     """Weight 2 is best between R and O, 3 between B and C, and 1 everywhere else."""
 
     def score(one: Trial, number: int) -> float:
@@ -63,7 +67,7 @@ def test_the_point_that_is_best_on_the_other_two_corpora() -> None:
     assert {found[pair] for pair in PAIRS if str(pair) in "B→R B→O C→R O→B O→C"} == {1.0}
 
 
-def test_ties_go_to_the_earlier_point() -> None:
+def test_ties_go_to_the_earlier_configuration() -> None:
     assert set(chosen(planned(), lambda *_: 40.0).values()) == {1.0}
     assert set(chosen(planned(), lambda _, number: 40.0 + (number > 0)).values()) == {2.0}
 
@@ -77,7 +81,7 @@ def test_the_means_of_both_orders_count() -> None:
     assert chosen(planned(), score)[Pair("B", "C")] == 3.0
 
 
-def test_a_point_with_a_hole_elsewhere_cannot_be_chosen() -> None:
+def test_a_configuration_with_a_hole_elsewhere_cannot_be_chosen() -> None:
     """Weight 3 is best by far, but one draw of R→O failed; of C→B, it does not matter."""
 
     def score(one: Trial, number: int) -> float | None:
@@ -90,7 +94,7 @@ def test_a_point_with_a_hole_elsewhere_cannot_be_chosen() -> None:
     assert {weight for pair, weight in found.items() if "R" in str(pair)} == {3.0}
 
 
-def test_the_shipped_point_stands_where_none_counts() -> None:
+def test_the_default_is_taken_where_none_counts() -> None:
     assert set(chosen(planned(), lambda *_: None).values()) == {1.0}
 
 
@@ -128,12 +132,7 @@ def test_no_result_of_its_own_corpora_moves_a_choice(scores: dict[int, float]) -
 def test_a_suite_of_three_corpora_is_refused() -> None:
     three = tuple(Pair(s, t) for s, t in itertools.permutations("BCR", 2))
     with pytest.raises(SpecError, match="suite custom has none here: a suite needs four corpora"):
-        check("custom", three, asked=())
-    check("bcro", PAIRS, asked=())
+        check_other_pairs("custom", three, asked=())
+    check_other_pairs("bcro", PAIRS, asked=())
     with pytest.raises(SpecError, match="leave --pairs out"):
-        check("bcro", PAIRS, asked=PAIRS[:1])
-
-
-def test_points_have_labels_only_where_one_is_chosen() -> None:
-    assert of_point(Condition(), 0) == Condition()
-    assert of_point(Condition(selection="other-pairs"), 3).selection == "other-pairs/3"
+        check_other_pairs("bcro", PAIRS, asked=PAIRS[:1])

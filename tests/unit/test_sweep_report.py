@@ -56,7 +56,8 @@ def swept(*points, dimensions=DIMENSIONS, seeds=None, best=None, **changes):
     made = SweepResult(
         method="sere", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bcro", pairs=12, features="acoustic", normalisation="corpus", shots="5",
-        seeds=seeds, search="sobol", points=points, best=best, command="clser-bench sweep",
+        seeds=seeds, search="sobol", halving=0, configurations=points, best=best,
+        command="clser-bench sweep",
     )  # fmt: skip
     return dataclasses.replace(made, **changes)
 
@@ -296,7 +297,9 @@ def test_csv_and_json_hold_the_numbers():
     assert read["objective_of_best"]["mean"] == 5
     assert read["gain_over_shipped"]["std"] == pytest.approx(math.sqrt(3), abs=1e-5)
     assert read["choice_on_other_draws"]["read"] == [1, 1]
-    assert [one["draws"] for one in read["points"]] == [list(one.draws) for one in FIVE.points]
+    assert [one["draws"] for one in read["points"]] == [
+        list(one.draws) for one in FIVE.configurations
+    ]
     assert read["points"][1]["values"] == {"rate": 0.01, "rounds": 5, "kind": "linear"}
     assert read["dimensions"][0]["low"] == 1e-4
     odd = swept(
@@ -327,7 +330,7 @@ def test_toml_is_what_run_reads(tmp_path):
     file = tmp_path / "best.toml"
     file.write_text(params_toml(FIVE, fixed=[("steps", 100), ("rate", 9.0)]), encoding="utf-8")
     expected = (("kind", "linear"), ("rate", 0.01), ("rounds", 5), ("steps", 100))
-    assert parse_settings([], file) == (("sere", expected),)
+    assert parse_settings([], file) == {"sere": dict(expected)}
     text = file.read_text(encoding="utf-8")
     assert text.startswith("# Best of 5 points of sere: number 1.\n# suite bcro (12 pairs) · ")
     assert "# command: clser-bench sweep\n" in text
@@ -375,7 +378,7 @@ def test_scatter_has_means_and_bars():
     panel = figure.axes[0]
     bars = {one.lines[0].get_gid(): one for one in panel.containers}
     place = DIMENSIONS[0].place
-    for one in FIVE.points:
+    for one in FIVE.configurations:
         gid = f"point-{one.number}"
         if not one.draws:
             assert gid not in bars

@@ -13,7 +13,9 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.sweeps import ALL, GRID, Space, read_space, spaces_of
+from clser_bench.run.methods import read_methods
+from clser_bench.run.sweep import declared
+from clser_bench.sweeps import ALL, GRID, SearchSpace, read_space
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -51,8 +53,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CLSER_METHODS", str(folder))
 
 
-def read(*assignments: str, space: str = "") -> Space:
-    return read_space("toy-space", space, assignments)
+def read(*assignments: str, space: str = "") -> SearchSpace:
+    return read_space(declared("toy-space"), space, assignments)
 
 
 def only(*assignments: str) -> Dimension:
@@ -139,7 +141,7 @@ def test_assignments_add_to_a_space_and_replace_its_parts() -> None:
 
 
 def test_all_is_everything_that_is_declared_the_spaces_before_the_grid() -> None:
-    assert set(spaces_of("toy-space")) == {"some", GRID, ALL}
+    assert set(declared("toy-space").all_spaces()) == {"some", GRID, ALL}
     grid = {item.name: item.choices for item in read(space=GRID).dimensions}
     assert grid == {"rate": (0.1, 0.5), "kind": ("a", "b")}
     everything = {item.name: item for item in read(space=ALL).dimensions}
@@ -161,22 +163,24 @@ def test_a_file_reads_like_assignments(tmp_path: Path) -> None:
     assert found.fixed == expected.fixed == (("share", 0.25), ("size", 4))
 
 
-@pytest.mark.parametrize("name", sorted(registry.entries()))
-def test_every_space_of_every_method_can_be_read(name: str) -> None:
-    method = registry.create(name)
-    for space, texts in spaces_of(name).items():
-        if not texts:
-            continue
-        found = read_space(name, space, ())
-        varied = {item.name: item for item in found.dimensions}
-        assert set(varied) | {key for key, _ in found.fixed} == set(texts)
-        for item in found.dimensions:
-            for share in (0.0, 0.3, 1.0):
-                registry.create(name, {item.name: item.at(share)})
-        if space == GRID:
-            assert {key: item.choices for key, item in varied.items()} == {
-                key: values for key, values in method.grid().items() if len(values) > 1
-            }
+def test_every_space_of_every_method_can_be_read() -> None:
+    names = sorted(registry.entries())
+    read_methods([(name, {}) for name in names])  # all at once, for the cache
+    for name in names:
+        made = declared(name)
+        for space, texts in made.all_spaces().items():
+            if not texts:
+                continue
+            found = read_space(made, space, ())
+            varied = {item.name: item for item in found.dimensions}
+            assert set(varied) | {key for key, _ in found.fixed} == set(texts)
+            for item in found.dimensions:
+                for share in (0.0, 0.3, 1.0):
+                    made.ranges[item.name].check(item.name, item.at(share))
+            if space == GRID:
+                assert {key: list(item.choices) for key, item in varied.items()} == {
+                    key: list(values) for key, values in made.grid.items() if len(values) > 1
+                }
 
 
 @pytest.mark.parametrize(
@@ -228,13 +232,13 @@ def test_a_range_without_end_is_refused(assignment: str) -> None:
 
 def test_unknown_methods_and_spaces_are_named() -> None:
     with pytest.raises(SpecError, match="toy-spcae"):
-        read_space("toy-spcae", ALL, ())
+        declared("toy-spcae")
     with pytest.raises(SpecError) as error:
         read(space="smoe")
     for word in ("'toy-space'", "'smoe'", "did you mean 'some'", ".toml"):
         assert word in str(error.value)
     with pytest.raises(SpecError, match="varies nothing; give a range with --set"):
-        read_space("majority", ALL, ())
+        read_space(declared("majority"), ALL, ())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,307 @@
+"""The Instantaneous Resonance Field (IRF): a chain of prototypes from few labels to the target.
+
+Reference: SERE, arXiv 2604.07417; equations reconstructed from its abstract, numbered as in
+docs/sere.md; equation 9 is in `clser_bench.nn.tric`. Everything here is in closed form.
+
+Letters: n source utterances, r rows of the target side (those to adapt to, then others that are
+only scored), e values of an embedding, c classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from clser_bench.nn.balance import balancing_offsets
+
+SINKHORN_STEPS = 15
+START_SHRINKAGE = 0.8
+"""Of the labelled utterances' covariance in the start: five a class estimate little of it."""
+SHRINKAGES = (0.3, 0.5, 0.8)
+"""Of the chains that equation 8 averages."""
+SPREAD = 3.0
+"""Standard deviation of averaged scores, so that balancing them gives probabilities of use."""
+FLOOR = 1e-12
+
+
+class Axes(NamedTuple):
+    """Equation 1, without labels: how summaries and mean instants become embeddings.
+
+    Attributes:
+        vectors: principal axes [f + d, e], the summary's rows first, each block over its scale.
+        mean: of both blocks, the sides weighing alike [f + d].
+        within: covariance of instants around their utterance's mean, with the summary's part of
+            the axes, as `instant_covariance` has it [e, e].
+    """
+
+    vectors: Float[Tensor, "v e"]
+    mean: Float[Tensor, " v"]
+    within: Float[Tensor, "e e"]
+
+
+class Chain(NamedTuple):
+    """What one chain (equations 2 to 7) finds.
+
+    Attributes:
+        start: balanced log-probabilities of the rows from the labels alone [r, c].
+        source_link: after the source link.
+        target_link: after the target link.
+        answer: what the check takes.
+        source: balanced log-probabilities of the source [n, c].
+        prototypes: after the target link [c, e].
+        covariance: the metric after the target link [e, e].
+        agreement: kappa of the two links.
+    """
+
+    start: Float[Tensor, "r c"]
+    source_link: Float[Tensor, "r c"]
+    target_link: Float[Tensor, "r c"]
+    answer: Float[Tensor, "r c"]
+    source: Float[Tensor, "n c"]
+    prototypes: Float[Tensor, "c e"]
+    covariance: Float[Tensor, "e e"]
+    agreement: float
+
+
+def principal_embedding(
+    summaries: Sequence[Float[Tensor, "_ f"]],
+    means: Sequence[Float[Tensor, "_ d"]],
+    deviations: Sequence[Float[Tensor, "d d"]],
+    *,
+    size: int,
+    dynamic: float,
+) -> Axes:
+    """Equation 1: z = V^T [f / sd(f); dynamic · h / sd(h)], each side centred with both.
+
+    sd^2 is a block's total variance, the sides weighing alike, so that neither the summary nor
+    the mean instant dominates by its number of columns; V holds principal axes, unscaled.
+
+    Args:
+        summaries: of each side.
+        means: of the instants of each utterance, of each side.
+        deviations: covariance of instants around their utterance's mean, of each side [d, d].
+        size: most axes.
+        dynamic: weight of the mean instants.
+    """
+    blocks, centres = [], []
+    for sides, weight in ((summaries, 1.0), (means, dynamic)):
+        centre = torch.stack([side.mean(dim=0) for side in sides]).mean(dim=0)
+        squares = [((side - side.mean(dim=0)) ** 2).sum() / len(side) for side in sides]
+        variance = torch.stack(squares).mean()
+        scale = weight / variance.clamp_min(FLOOR).sqrt()
+        blocks.append((scale, [(side - centre) * scale for side in sides]))
+        centres.append(centre)
+    (f_scale, f_sides), (d_scale, d_sides) = blocks
+    joined = [torch.cat(both, dim=1) for both in zip(f_sides, d_sides, strict=True)]
+    covariance = torch.stack([x.T @ x / len(x) for x in joined]).mean(dim=0)
+    vectors = torch.linalg.eigh(covariance).eigenvectors.flip(-1)[:, :size]
+    f = summaries[0].shape[1]
+    scales = torch.cat([f_scale.expand(f), d_scale.expand(len(vectors) - f)])
+    within = instant_covariance(vectors, f, torch.stack(list(deviations)).mean(dim=0))
+    return Axes(vectors * scales[:, None], torch.cat(centres), within)
+
+
+def instant_covariance(
+    vectors: Float[Tensor, "v e"], f: int, deviation: Float[Tensor, "d d"]
+) -> Float[Tensor, "e e"]:
+    """The instantaneous part of equation 2: what varies within an utterance is not emotion.
+
+    On the summary's part of the axes, which has no instants, the identity; on the instants' part
+    their covariance around the utterance's mean, scaled so that the trace is e.
+
+    Args:
+        vectors: orthonormal axes.
+        f: how many of their rows belong to the summary.
+        deviation: covariance of instants; zero (one instant an utterance) gives the identity.
+    """
+    size = vectors.shape[1]
+    identity = torch.eye(size, dtype=vectors.dtype)
+    part = vectors[f:].T @ deviation @ vectors[f:]
+    if float(part.trace()) <= FLOOR:
+        return identity
+    static = vectors[:f].T @ vectors[:f]
+    return static + part * ((size - static.trace()) / part.trace())
+
+
+def shrunk(
+    covariance: Float[Tensor, "e e"], within: Float[Tensor, "e e"], *, amount: float, mix: float
+) -> Float[Tensor, "e e"]:
+    """Equation 2: (1 - a) S + a tr(S)/e ((1 - b) I + b W), with a = amount and b = mix."""
+    size = len(covariance)
+    scale = (covariance.trace() / size).clamp_min(FLOOR)
+    toward = (1 - mix) * torch.eye(size, dtype=covariance.dtype) + mix * within
+    return (1 - amount) * covariance + amount * scale * toward
+
+
+def resonance(
+    z: Float[Tensor, "n e"], prototypes: Float[Tensor, "c e"], metric: Float[Tensor, "e e"]
+) -> Float[Tensor, "n c"]:
+    """Equation 3: log softmax_k of -|z - c[k]|^2 / 2 in the metric's inverse."""
+    directions = torch.linalg.solve(metric, prototypes.T)
+    offsets = -0.5 * (prototypes * directions.T).sum(dim=1)
+    return torch.log_softmax(z @ directions + offsets, dim=-1)
+
+
+def balanced(
+    log_p: Float[Tensor, "n c"], adapt: int, *, steps: int = SINKHORN_STEPS
+) -> Float[Tensor, "n c"]:
+    """Equation 4: offsets of the classes give them equal shares of the first `adapt` rows.
+
+    Args:
+        log_p: logarithms of assignments.
+        adapt: rows whose shares count; the others get the same offsets.
+        steps: Sinkhorn rounds; 0 only normalises.
+    """
+    classes = log_p.shape[1]
+    prior = torch.full((classes,), 1 / classes, dtype=log_p.dtype)
+    # Bounded, so that a class that no row is near still gets finite offsets.
+    log_p = (log_p - log_p.amax(dim=-1, keepdim=True)).clamp_min(-30)
+    offsets = balancing_offsets(log_p[:adapt], prior, steps=steps)
+    return torch.log_softmax(log_p + offsets, dim=-1)
+
+
+def confidence(q: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
+    """1 - H(q) / log C, of rows of probabilities; 0 for uniform ones, 1 for certain ones."""
+    share: Tensor = 1 + torch.special.xlogy(q, q).sum(dim=-1) / math.log(q.shape[-1])
+    return share
+
+
+def class_means(
+    weights: Float[Tensor, "n c"], z: Float[Tensor, "n e"]
+) -> tuple[Float[Tensor, "c e"], Float[Tensor, " c"]]:
+    """Weighted mean of each class, and its total weight."""
+    mass = weights.sum(dim=0)
+    return weights.T @ z / mass.clamp_min(FLOOR)[:, None], mass
+
+
+def within_classes(q: Float[Tensor, "n c"], z: Float[Tensor, "n e"]) -> Float[Tensor, "e e"]:
+    """Covariance of z less the covariance of the soft classes' means."""
+    centred = z - z.mean(dim=0)
+    means, mass = class_means(q, centred)
+    share = mass / mass.sum()
+    means = means - share @ means
+    return centred.T @ centred / len(z) - (means * share[:, None]).T @ means
+
+
+def agreement(a: Float[Tensor, "n c"], b: Float[Tensor, "n c"]) -> float:
+    """Kappa of two answers against equal chances: (o - 1/C) / (1 - 1/C)."""
+    chance = 1 / a.shape[1]
+    same = (a.argmax(dim=1) == b.argmax(dim=1)).to(torch.float64).mean()
+    return float((same - chance) / (1 - chance))
+
+
+def chain(
+    source: Float[Tensor, "n e"],
+    labels: Float[Tensor, "n c"],
+    rows: Float[Tensor, "r e"],
+    adapt: int,
+    *,
+    within: Float[Tensor, "e e"],
+    shrinkage: float,
+    mix: float,
+    source_mass: float,
+    target_mass: float,
+    source_rounds: int = 5,
+    target_rounds: int = 3,
+    threshold: float | None = 0.65,
+    steps: int = SINKHORN_STEPS,
+) -> Chain:
+    """Equations 2 to 7: labelled source, unlabelled source, unlabelled target.
+
+    Args:
+        source: embeddings, labelled or not.
+        labels: one-hot; zero for an unlabelled utterance. Every class has one labelled at least.
+        rows: embeddings of the target side, those to adapt to first.
+        adapt: how many those are.
+        within: the instantaneous part of the metric.
+        shrinkage: a of equation 2.
+        mix: b of equation 2.
+        source_mass: rho_s, the unlabelled source's mass against the labels'; 0 for no link.
+        target_mass: rho_t, likewise of the target.
+        source_rounds: of the source link.
+        target_rounds: of the target link.
+        threshold: of kappa; None takes the target link unchecked.
+        steps: of balancing.
+    """
+    target = rows[:adapt]
+    known: Bool[Tensor, " n"] = labels.sum(dim=1) > 0
+    z, y = source[known], labels[known]
+    anchors, counts = class_means(y, z)
+    freedom = len(z) - len(counts)
+    one_shot = freedom <= 0
+    if one_shot:
+        # One utterance a class has no spread: the target's whole covariance, for its scale.
+        spread, first = _covariance(target), 1.0
+    else:
+        residual = z - y @ anchors
+        spread, first = residual.T @ residual / freedom, START_SHRINKAGE
+
+    def metric(covariance: Tensor, amount: float) -> Tensor:
+        return shrunk(covariance, within, amount=amount, mix=mix)
+
+    prototypes, measure = anchors, metric(spread, first)
+    start = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
+    linked = source_mass > 0 and bool((~known).any())
+    if not linked and not one_shot:
+        measure = metric(spread, shrinkage)
+    for _ in range(source_rounds if linked else 0):  # equation 5
+        q = balanced(resonance(source, prototypes, measure), len(source), steps=steps).exp()
+        weights = q * (confidence(q) * ~known)[:, None]
+        means, mass = class_means(weights, source)
+        prototypes = _pulled(anchors, means, mass, source_mass)
+        spread = within_classes(torch.where(known[:, None], labels, q), source)
+        measure = metric(spread, shrinkage)
+    source_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
+    answers = balanced(resonance(source, prototypes, measure), len(source), steps=steps)
+    base = prototypes
+    last = 1.0 if one_shot and not linked else shrinkage
+    for _ in range(target_rounds if target_mass > 0 else 0):  # equation 6
+        q = balanced(resonance(target, prototypes, measure), adapt, steps=steps).exp()
+        means, mass = class_means(q * confidence(q)[:, None], target)
+        prototypes = _pulled(base, means, mass, target_mass)
+        measure = metric(0.5 * spread + 0.5 * within_classes(q, target), last)
+    target_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
+    kappa = agreement(source_link[:adapt], target_link[:adapt])
+    answer = target_link  # equation 7
+    if threshold is not None and kappa <= threshold:
+        answer = balanced(start + source_link + target_link, adapt, steps=steps)
+    return Chain(start, source_link, target_link, answer, answers, prototypes, measure, kappa)
+
+
+def averaged(
+    scores: Sequence[Float[Tensor, "n c"]],
+    adapt: int,
+    *,
+    weights: Sequence[float] = (),
+    steps: int = SINKHORN_STEPS,
+) -> Float[Tensor, "n c"]:
+    """Equation 8: standardised scores averaged, spread and balanced.
+
+    Args:
+        scores: log-probabilities of the same rows.
+        adapt: rows whose spread and shares count.
+        weights: of the scores, summing to one; equal where none are given.
+        steps: of balancing.
+    """
+    weights = weights or [1 / len(scores)] * len(scores)
+    total = torch.zeros_like(scores[0])
+    for one, weight in zip(scores, weights, strict=True):
+        centred = one - one.mean(dim=-1, keepdim=True)
+        total = total + weight * centred / centred[:adapt].std(correction=0).clamp_min(FLOOR)
+    return balanced(SPREAD * total, adapt, steps=steps)
+
+
+def _pulled(base: Tensor, means: Tensor, mass: Tensor, rho: float) -> Tensor:
+    """Bounded mass: (base + rho mean) / (1 + rho); a class without weight stays."""
+    pulled = (base + rho * means) / (1 + rho)
+    return torch.where((mass > FLOOR)[:, None], pulled, base)
+
+
+def _covariance(z: Tensor) -> Tensor:
+    centred = z - z.mean(dim=0)
+    return centred.T @ centred / len(z)

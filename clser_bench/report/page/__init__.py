@@ -1,0 +1,1 @@
+"""The page of a leaderboard: one file that works from disk."""

@@ -1,0 +1,197 @@
+"""SERE's equations against plain loops and hand-worked numbers, and degenerate input."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from clser_bench import registry
+from clser_bench.nn import irf, tric
+from clser_bench.train.check import example_problem, scores_of
+
+
+def rand(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_embedding_has_equal_blocks_and_keeps_distances() -> None:
+    """Equation 1: with all axes, distances are those of the scaled columns."""
+    f, h = [3 * rand(20, 4), 3 * rand(30, 4, seed=1)], [rand(20, 2, seed=2), rand(30, 2, seed=3)]
+    axes = irf.principal_embedding(f, h, [torch.eye(2).double()] * 2, size=6, dynamic=0.5)
+    scaled = []
+    for sides, weight in ((f, 1.0), (h, 0.5)):
+        variance = sum(float(((x - x.mean(0)) ** 2).sum() / len(x)) for x in sides) / 2
+        scaled.append(sides[0] * weight / math.sqrt(variance))
+    z = torch.cat([f[0], h[0]], dim=1) @ axes.vectors
+    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(*[torch.cat(scaled, 1)] * 2))
+    assert axes.within.trace() == pytest.approx(6)
+
+
+def test_without_variation_within_utterances_the_metric_is_round() -> None:
+    found = irf.instant_covariance(torch.eye(3).double(), 2, torch.zeros(1, 1).double())
+    torch.testing.assert_close(found, torch.eye(3).double())
+
+
+def test_shrinkage_by_hand() -> None:
+    """Equation 2: trace 4 of two values, so the target of shrinkage has trace 4."""
+    covariance = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
+    found = irf.shrunk(covariance, torch.diag(torch.tensor([2.0, 0.0])), amount=0.5, mix=0.5)
+    torch.testing.assert_close(found, torch.tensor([[3.0, 0.5], [0.5, 1.0]]))
+
+
+def test_resonance_is_the_squared_distance_in_the_metric() -> None:
+    """Equation 3."""
+    z, c, root = rand(5, 3), rand(2, 3, seed=1), rand(3, 3, seed=2)
+    metric = root @ root.T + torch.eye(3)
+    wanted = torch.zeros(5, 2, dtype=torch.float64)
+    for i in range(5):
+        for k in range(2):
+            gap = z[i] - c[k]
+            wanted[i, k] = -0.5 * gap @ torch.linalg.inv(metric) @ gap
+    torch.testing.assert_close(irf.resonance(z, c, metric), wanted.log_softmax(dim=1))
+
+
+def test_balancing_evens_the_rows_to_adapt_to_alone() -> None:
+    """Equation 4."""
+    scores = rand(40, 3) + torch.tensor([2.0, 0.0, -1.0])
+    found = irf.balanced(scores, 30, steps=200)
+    torch.testing.assert_close(found[:30].exp().mean(dim=0), torch.full((3,), 1 / 3).double())
+    changed = scores.clone()
+    changed[35:] += rand(5, 3, seed=1)
+    torch.testing.assert_close(irf.balanced(changed, 30, steps=200)[:35], found[:35])
+
+
+def test_confidence_and_agreement_by_hand() -> None:
+    q = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    torch.testing.assert_close(irf.confidence(q), torch.tensor([0.0, 1.0]))
+    a = torch.eye(2)[[0, 0, 1, 1]]
+    assert irf.agreement(a, torch.eye(2)[[0, 0, 1, 0]]) == pytest.approx(0.5)
+
+
+def test_within_classes_equals_a_loop() -> None:
+    z, y = rand(12, 3), torch.arange(12) % 3
+    q = torch.nn.functional.one_hot(y).double()
+    wanted = torch.zeros(3, 3, dtype=torch.float64)
+    for i in range(12):
+        gap = z[i] - z[y == y[i]].mean(dim=0)
+        wanted += torch.outer(gap, gap) / 12
+    torch.testing.assert_close(irf.within_classes(q, z), wanted)
+
+
+def clusters(shots: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    """Three classes, whose target is moved; labels of the first `shots` of each."""
+    centres = 4 * torch.eye(3).double()
+    y = torch.arange(60) % 3
+    source, target = rand(60, 3) + centres[y], rand(45, 3, seed=1) + centres[y[:45]] + 0.5
+    labels = torch.nn.functional.one_hot(y).double()
+    labels[3 * shots :] = 0
+    return source, labels, target
+
+
+PLAIN = {"shrinkage": 0.5, "mix": 0.5, "source_mass": 3.0, "target_mass": 1.0}
+
+
+def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: object) -> irf.Chain:
+    within = torch.eye(source.shape[1]).double()
+    options = {**PLAIN, "within": within, **changes}
+    return irf.chain(source, labels, target, len(target), **options)  # type: ignore[arg-type]
+
+
+def test_links_equal_a_loop() -> None:
+    """Equations 5 and 6, one round each."""
+    source, labels, target = clusters()
+    found = chain(source, labels, target, source_rounds=1, target_rounds=1, threshold=None)
+    eye = torch.eye(3).double()
+    known, rest = source[:6], source[6:]
+    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
+    gaps = known - anchors.repeat(2, 1)
+    spread = gaps.T @ gaps / 3
+    q = irf.balanced(irf.resonance(source, anchors, round_(spread, 0.8)), 60).exp()
+    pulled = []
+    for k in range(3):
+        weight = [float(row[k] * irf.confidence(row[None])[0]) for row in q[6:]]
+        mean = sum(w * z for w, z in zip(weight, rest, strict=True)) / sum(weight)
+        pulled.append((anchors[k] + 3 * mean) / 4)
+    spread = irf.within_classes(torch.cat([eye.repeat(2, 1), q[6:]]), source)
+    link = irf.resonance(target, torch.stack(pulled), round_(spread, 0.5))
+    torch.testing.assert_close(found.source_link, irf.balanced(link, 45))
+    q = irf.balanced(link, 45).exp()
+    moved = []
+    for k in range(3):
+        weight = q[:, k] * irf.confidence(q)
+        moved.append((pulled[k] + (weight / weight.sum()) @ target) / 2)
+    torch.testing.assert_close(found.prototypes, torch.stack(moved))
+    assert found.answer is found.target_link
+
+
+def round_(covariance: Tensor, amount: float) -> Tensor:
+    scale = covariance.trace() / len(covariance)
+    return (1 - amount) * covariance + amount * scale * torch.eye(len(covariance)).double()
+
+
+def test_the_check_falls_back_to_the_average() -> None:
+    """Equation 7: no agreement passes a threshold of one."""
+    found = chain(*clusters(), threshold=1.0)
+    average = irf.balanced(found.start + found.source_link + found.target_link, 45)
+    torch.testing.assert_close(found.answer, average)
+    assert found.agreement > 0.65
+    assert chain(*clusters()).answer.equal(found.target_link)
+
+
+def test_the_order_of_the_target_says_nothing() -> None:
+    source, labels, target = clusters()
+    order = torch.randperm(45, generator=torch.Generator().manual_seed(0))
+    moved = chain(source, labels, target[order]).answer
+    torch.testing.assert_close(moved, chain(source, labels, target).answer[order])
+
+
+@pytest.mark.parametrize("shots", [1, 20])
+def test_one_shot_and_no_unlabelled_source(shots: int) -> None:
+    source, labels, target = clusters(shots)
+    assert torch.isfinite(chain(source, labels, target).answer).all()
+    alone = labels.sum(dim=1) > 0
+    found = chain(source[alone], labels[alone], 0 * target)
+    assert torch.isfinite(found.answer).all()
+
+
+def test_averaged_scores_ignore_their_scales() -> None:
+    """Equation 8."""
+    a, b = rand(30, 3), rand(30, 3, seed=1)
+    torch.testing.assert_close(irf.averaged([a, b], 30), irf.averaged([7 * a + 1, b], 30))
+    torch.testing.assert_close(irf.averaged([a, b], 30, weights=(1.0, 0.0)), irf.averaged([a], 30))
+
+
+def test_dual_resonance_equals_a_loop() -> None:
+    """Equation 9, instance and instance."""
+    u, q, weight = rand(4, 3), rand(4, 2, seed=1).softmax(dim=1), rand(4, seed=2).abs()
+    wanted = 0.0
+    for i in range(4):
+        others = [j for j in range(4) if j != i]
+        cosine = torch.stack([torch.cosine_similarity(u[i], u[j], dim=0) / 0.2 for j in others])
+        alike = torch.stack([q[i] @ q[j] for j in others])
+        wanted -= float(weight[i] * (alike / alike.sum() * cosine.log_softmax(dim=0)).sum())
+    assert float(tric.dual_resonance(u, q, weight, 0.2)) == pytest.approx(wanted)
+
+
+def test_views_vary_around_the_embedding() -> None:
+    z, segments = rand(2, 3), rand(2, 4, 3, seed=1)
+    segments = segments - segments.mean(dim=1, keepdim=True)
+    generator = torch.Generator().manual_seed(0)
+    views = torch.stack([tric.strong_view(z, segments, 0.2, generator) for _ in range(20_000)])
+    torch.testing.assert_close(views.mean(dim=0), z, atol=0.05, rtol=0)
+    bare = tric.strong_view(z, segments[:, :0], 0.0, generator)
+    torch.testing.assert_close(bare, z)
+
+
+ABLATIONS = [entry.name for entry in registry.entries().values() if entry.base == "sere"]
+
+
+def test_every_ablation_acts() -> None:
+    """On a problem whose links disagree, so that the check acts, too."""
+    problem = example_problem(n_source=60, n_target=60)
+    answers = {name: scores_of(name, problem) for name in ABLATIONS}
+    same = [n for n in ABLATIONS if n != "sere" and (answers[n] == answers["sere"]).all()]
+    assert set(same) <= {"sere-no-check"}  # acts where the check fails, tested above

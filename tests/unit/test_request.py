@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.protocol import Condition, Pair
+from clser_bench.run.request import Request, parse_settings
+
+
+def test_options_survive_json(tmp_path: Path) -> None:
+    results = tmp_path / "results.sqlite"
+    config = Request(
+        pairs=(Pair("B", "C"),),
+        corpora=tmp_path,
+        manifests=(tmp_path / "m.csv",),
+        methods=("dann",),
+        shots=(1, "all"),
+        seeds=3,
+        condition=Condition(
+            suite="bcro",
+            normalisation="speaker",
+            setting="inductive",
+            prior="dirichlet:1",
+            selection="other-pairs",
+        ),
+        settings=parse_settings(["dann.steps=10"]),
+        results=results,
+        scheduler="local",
+        workers=2,
+        skip_bad=True,
+        energy=True,
+    )
+    stored = json.loads(json.dumps(config.json))
+    assert Request.from_json(stored, results=results) == config
+
+
+def test_options_from_before_joules_were_measured_ask_for_none() -> None:
+    stored = Request().json
+    del stored["energy"]
+    assert Request.from_json(stored, results=Request().results) == Request()
+
+
+def test_options_of_another_version_are_refused() -> None:
+    with pytest.raises(SpecError, match="last run's options cannot be read"):
+        Request.from_json({"suite": None}, results=Path("r.sqlite"))
+
+
+def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "params.toml"
+    file.write_text("[dann]\nsteps = 5\nramp = 2.5\n[sere]\nadaptive = true\n")
+    made = parse_settings(["dann.steps=7", "dann.decay=none", "sere.adaptive=false"], file)
+    assert dict(made) == {
+        "dann": {"decay": "none", "ramp": 2.5, "steps": 7},
+        "sere": {"adaptive": False},
+    }
+    assert isinstance(made["dann"]["steps"], int)
+
+
+@pytest.mark.parametrize("text", ["dann", "dann.steps", "dann=3", ".steps=3", "dann.=3"])
+def test_a_malformed_setting_says_how_to_write_it(text: str) -> None:
+    with pytest.raises(SpecError, match=r"write METHOD\.NAME=VALUE"):
+        parse_settings([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = 3", "stands outside a table"),
+        ("[dann", "not valid TOML"),
+        ("[a]\nb=[1]", "must be"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "params.toml"
+    file.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        parse_settings([], file)
+    assert str(file) in str(caught.value)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"absent\.toml: cannot be read"):
+        parse_settings([], tmp_path / "absent.toml")
+
+
+def test_wrong_options_are_refused() -> None:
+    with pytest.raises(SpecError, match="scheduler 'rya' is unknown; did you mean 'ray'"):
+        Request(scheduler="rya")
+    with pytest.raises(
+        SpecError, match="selection 'others' is unknown; did you mean 'other-pairs'"
+    ):
+        Request(condition=Condition(selection="others"))
+    with pytest.raises(SpecError, match="seeds 0"):
+        Request(seeds=0)
+    with pytest.raises(SpecError, match="at least one method"):
+        Request(methods=())
