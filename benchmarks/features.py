@@ -7,6 +7,7 @@
    - the whole way (decoding, batches, pooling, shards, table) as a share of a bare forward loop
      over ready batches of the same shapes: what is lost besides the encoder;
    - the whole way against one utterance at a time, as other harnesses extract.
+3. With --whisper FOLDER: its contexts (padded, own, 30s) in turn, the whole way.
 
 Speech comes from --corpora (or CLSER_CORPORA); without any, noises of like lengths stand in.
 """
@@ -63,6 +64,8 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=120, help="of speech for the encoder")
     options.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     options.add_argument("--shape", choices=SHAPES, default="base", help="of wav2vec 2.0")
+    options.add_argument("--whisper", help="folder of a Whisper encoder: its contexts in turn")
+    options.add_argument("--layers", default="2-3", help="of that encoder")
     options.add_argument("--precision", choices=("float32", "bf16", "fp16"), default="float32")
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -73,6 +76,8 @@ def main() -> None:
         print(f"{total:.0f} s of speech, {total / len(corpus.utterances):.1f} s each\n")
         _acoustic(corpus)
         _encoder(corpus, place, asked)
+        if asked.whisper:
+            _contexts(corpus, place, asked)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -158,7 +163,7 @@ def _encoder(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
     encoder = find_encoder(parse(name))
     layers = (encoder.layers,)
     total = sum(utterance.seconds for utterance in corpus.utterances)
-    loaded = run.load(encoder, layers, asked.precision, asked.device)
+    loaded = run.load(encoder, layers, asked.precision, None, asked.device)
     loaded.run(loaded.prepare(np.zeros(16_000, np.float32)))  # the first run is no measure
     warm = Corpus(spec=corpus.spec, root=corpus.root, utterances=corpus.utterances[:2])
     feature_table(warm, name, cache=place / "warm", devices=(asked.device,))
@@ -179,6 +184,26 @@ def _encoder(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
     print(f"  whole way             {total / ours:7.1f} times real time")
     print(f"  share of bare forward {100 * bare / ours:7.1f} %   (bare: {total / bare:.1f})")
     print(f"  against one at a time {single / ours:7.2f} times (alone: {total / single:.1f})")
+
+
+def _contexts(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
+    """Seconds of each context of Whisper, the whole way, and its cosine to the 30 s window."""
+    seconds, means = {}, {}
+    for context in ("30s", "padded", "own"):
+        name = f"hf:{asked.whisper}:layer={asked.layers}:context={context}"
+        run.load.cache_clear()
+        started = time.perf_counter()
+        table = feature_table(corpus, name, cache=place / context, devices=(asked.device,))
+        seconds[context] = time.perf_counter() - started
+        means[context] = table.summary - np.mean(table.summary, axis=0)
+    total = sum(utterance.seconds for utterance in corpus.utterances)
+    print(f"\nWhisper, layers {asked.layers}: seconds, times faster than 30 s, cosine (centred)")
+    for context, spent in seconds.items():
+        one, other = means[context], means["30s"]
+        lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+        cosine = float(((one * other).sum(axis=1) / lengths).mean())
+        ratio = seconds["30s"] / spent
+        print(f"  {context:7} {spent:8.1f} s  {ratio:5.1f}  {cosine:.4f}  ({total / spent:.0f} x)")
 
 
 def _padded(pieces: Sequence[np.ndarray], device: str) -> tuple[torch.Tensor, torch.Tensor]:

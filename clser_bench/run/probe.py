@@ -136,14 +136,8 @@ def probe(
                     sides = found[pair.source].corpus, found[pair.target].corpus
                     recalls = [_uar(*sides, tables, count, seed) for seed in draws]
                     uars.append(float(np.mean(recalls)))
-                rows.append(
-                    ProbeRow(
-                        layer=features.layer.number if features.layer else 0,
-                        pool=pool,
-                        shots=count,
-                        uars=tuple(map(float, uars)),
-                    )
-                )
+                row = ProbeRow(layer=layer.number, pool=pool, shots=count, uars=tuple(uars))
+                rows.append(row)
     return rows
 
 

@@ -27,7 +27,6 @@ def test_every_layer_and_pool_has_a_row_with_a_plausible_score(tmp_path: Path) -
     assert means == sorted(means, reverse=True)
     # Pitch gives the emotion away, and even random layers carry it.
     assert means[0] > 100
-    assert means[-1] >= 0
 
 
 def test_a_set_that_is_no_encoder_is_refused(tmp_path: Path) -> None:

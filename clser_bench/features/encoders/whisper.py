@@ -18,7 +18,9 @@ padded: a row depends on its own utterance alone.
 from __future__ import annotations
 
 import functools
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +84,7 @@ class OwnFrames:
         self._heads = network.config.encoder_attention_heads
         self._kept: dict[int, Padding] = {}
         self._bytes = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
 
     def prepare(self, piece: Floats) -> Floats:
         """The log-mel spectrum of own frames, as the 30 s window has it.
@@ -233,10 +235,10 @@ class OwnFrames:
             self._bytes += size
             return pair
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="clser-padding-")
+            self._folder = Path(tempfile.mkdtemp(prefix="clser-padding-"))
+            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         key, value = (
-            _mapped(one, Path(self._folder.name) / f"{name}-{part}")
-            for part, one in enumerate(pair)
+            _mapped(one, self._folder / f"{name}-{part}") for part, one in enumerate(pair)
         )
         return key, value
 
