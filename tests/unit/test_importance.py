@@ -21,7 +21,7 @@ def swept(dimensions, values, draws, **changes):
     return SweepResult(
         method="m", dimensions=dimensions, objective="entropy", unit="nats", oracle=False,
         suite="bc", pairs=2, features="f", normalisation="corpus", shots="5",
-        seeds=max(map(len, draws)), search="random", configurations=points, best=0,
+        seeds=max(map(len, draws)), search="random", configurations=points, best=0, halving=0,
         command="c", **changes,
     )  # fmt: skip
 
