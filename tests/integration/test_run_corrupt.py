@@ -110,17 +110,17 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config: Config) -> N
     """The tones differ in pitch only; one that loudness gives away would survive the noise."""
     run(config(methods=("near", "chance"), corruptions=("noise:40,-20",), seeds=4))
     with Store(config().results) as store:
-        (found,) = robustness(store, scales(), resamples=200)
-    near = next(curve for curve in found.curves if curve.method == "near")
-    clean, mild, severe = (point.cell.mean for point in near.points)
-    assert [item.name for item in found.conditions] == ["clean", "noise:40", "noise:-20"]
+        (found,) = robustness(store.frame(), store, scales())
+    near = next(points for line, points in found.curves if line.method == "near")
+    clean, mild, severe = (point.cell.mean for point in near)
+    assert list(found.corruptions) == ["clean", "noise:40", "noise:-20"]
     assert clean is not None
     assert mild is not None
     assert severe is not None
     assert clean > 90
     assert mild > 90
     assert severe < 75
-    change = near.points[2].change
+    change = near[2].change
     assert change is not None
     assert change.estimate == pytest.approx(severe - clean)
 
@@ -194,8 +194,8 @@ def test_configurations_are_chosen_in_each_condition(config: Config, tmp_path: P
         summary = run(asked)
     assert summary.ok == summary.planned
     with Store(asked.results) as store:
-        (found,) = robustness(store, scales(), wanted={"selection": "other-pairs"}, resamples=50)
-    assert [point.cell.n for point in found.curves[0].points] == [1, 1]
+        (found,) = robustness(store.frame({"selection": "other-pairs"}), store, scales())
+    assert [point.cell.n for point in found.curves[0][1]] == [1, 1]
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_the_command_prints_the_conditions(call: Callable[..., Result]) -> None:
     done = call("run", "--corrupt", "noise:20,0", "--corrupt", "clip:10", "--format", "csv")
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["condition"] for row in rows] == ["clean", "noise:20", "noise:0", "clip:10"]
+    assert [row["corruption"] for row in rows] == ["clean", "noise:20", "noise:0", "clip:10"]
     assert all(row["uar_mean"] for row in rows)
     assert "48 of 48 trials stored" in done.stderr
     again = call("resume", "--format", "csv")

@@ -47,7 +47,7 @@ def test_the_planted_parameter_is_found():
     assert b.share > 0.9
     assert sum(one.share for one in found) == pytest.approx(1)
     assert max(a.mean, c.mean) < 0.1
-    assert {(one.configurations, one.reason) for one in found} == {(40, "")}
+    assert {(one.points, one.reason) for one in found} == {(40, "")}
 
 
 @pytest.mark.usefixtures("quick")
@@ -89,7 +89,7 @@ def test_few_points_and_equal_ones_say_why():
     equal = importances(swept(UNIT, x, [[0.1 + 0.2]] * FEWEST))
     assert {one.reason for one in equal} == {"the objective is the same at all points"}
     holes = importances(swept(UNIT, x, [[1.0 * i] for i in range(FEWEST - 1)] + [[]]))
-    assert holes[0].configurations == FEWEST - 1
+    assert holes[0].points == FEWEST - 1
 
 
 @pytest.mark.usefixtures("quick")
