@@ -27,6 +27,7 @@ from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition
 from clser_bench.run import schedule, selection
 from clser_bench.run.choice import Say
+from clser_bench.run.methods import expand
 from clser_bench.run.plan import Pack, Plan, longest_first, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
@@ -96,6 +97,7 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
         MissingExtraError: joules are asked for, and codecarbon is not installed.
         KeyboardInterrupt: interrupted before the first trial.
     """
+    expand(request.methods)  # an unknown method is refused before anything is read
     if request.energy:
         energy.require()
     conditions = [request.condition.replace(shots=shots) for shots in request.shots]

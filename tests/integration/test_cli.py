@@ -215,7 +215,7 @@ def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     chosen = ("--scheduler", "local", "--select", "other-pairs", "--with", "point")
     done = call("run", *options, *chosen)
     assert done.exit_code == 0, done.output
-    assert "selection other-pairs: 24 trials of 2 points of 1 methods" in done.stderr
+    assert "selection other-pairs: 24 trials of 2 configurations of 1 methods" in done.stderr
     assert "24 of 24 trials stored" in done.stderr
     assert "selection other-pairs · shots 1" in done.stdout
     points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]

@@ -62,7 +62,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     asked = config(methods=("chance", "near"))
     said: list[str] = []
     summary = run(asked, say=said.append)
-    assert re.fullmatch("custom-[0-9a-f]{6}", summary.suite)
+    assert re.fullmatch("custom-[0-9a-f]{6}", summary.condition.suite)
     assert summary == Summary(
         results=asked.results,
         condition=Condition(suite="custom", shots=1),

