@@ -19,7 +19,7 @@ from clser_bench.cli.main import app
 from clser_bench.registry import entries
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.sqlite import Store
-from clser_bench.train import execute as energy
+from clser_bench.train import energy
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
