@@ -129,8 +129,8 @@ class Sere(Fitted):
         rows = space.target
         if len(others):
             use = self._uses_instants(problem)
-            extra = _embedded(problem.target, others, space.axes, instants=use)
-            rows = torch.cat([rows, extra])
+            extra = _moments(problem.target, others, instants=use)
+            rows = torch.cat([rows, extra.project(space.axes)])
         scores = self._answer(source, space, labels, rows, rng=rng)
         order = np.concatenate([problem.adapt[space.order], others])
         place = np.empty(order.max() + 1, np.int64)
@@ -227,25 +227,38 @@ def _space(
     # Tables are equal only to themselves, and a process opens a table once.
     members, adapt = (np.frombuffer(part, np.int64) for part in rows)
     order = np.lexsort(target.summary[adapt].T)
-    sides = [(target, adapt[order]), *([(source, members)] if whole_source else [])]
-    parts = [_moments(*side, instants=instants) for side in sides]
+    ours = _moments(target, adapt[order], instants=instants)
+    theirs = _moments(source, members, instants=instants)
+    sides = [ours, theirs] if whole_source else [ours]
     axes = irf.principal_embedding(
-        [part[0] for part in parts],
-        [part[1] for part in parts],
-        [part[2] for part in parts],
+        [side.summary for side in sides],
+        [side.means for side in sides],
+        [side.spread for side in sides],
         size=size,
         dynamic=dynamic,
     )
-    return Space(
-        axes,
-        _embedded(source, members, axes, instants=instants),
-        _embedded(target, adapt[order], axes, instants=instants),
-        order,
-    )
+    return Space(axes, theirs.project(axes), ours.project(axes), order)
 
 
-def _moments(table: Table, rows: np.ndarray, *, instants: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Summaries, mean instants and the covariance of segments around these, in float64."""
+class Moments(NamedTuple):
+    """What equation 1 takes of some utterances, in float64.
+
+    Attributes:
+        summary: [n, f].
+        means: of their instants [n, d]; d is 0 where these are not used.
+        spread: covariance of segments around their utterance's mean [d, d].
+    """
+
+    summary: Tensor
+    means: Tensor
+    spread: Tensor
+
+    def project(self, axes: irf.Axes) -> Tensor:
+        """Embeddings [n, e]."""
+        return (torch.cat([self.summary, self.means], dim=1) - axes.mean) @ axes.vectors
+
+
+def _moments(table: Table, rows: np.ndarray, *, instants: bool) -> Moments:
     summary = np.asarray(table.summary[rows], np.float64)
     largest = float(np.abs(summary).max(initial=0))
     if not largest <= LARGEST:
@@ -254,35 +267,20 @@ def _moments(table: Table, rows: np.ndarray, *, instants: bool) -> tuple[Tensor,
             "(--normalise corpus or speaker)"
         )
     d = table.instants.shape[2] if instants else 0
-    means, covariance = np.zeros((len(rows), d)), np.zeros((d, d))
+    means, spread = np.zeros((len(rows), d)), np.zeros((d, d))
     for start in range(0, len(rows) if instants else 0, BLOCK):
-        mean, deviation = _segments(table, rows[start : start + BLOCK])
+        segments = _segments(table.instants[rows[start : start + BLOCK]])
+        mean = segments.mean(axis=1)
         means[start : start + BLOCK] = mean
-        flat = deviation.reshape(-1, d)
-        covariance += flat.T @ flat / (len(rows) * deviation.shape[1])
-    return torch.from_numpy(summary), torch.from_numpy(means), torch.from_numpy(covariance)
+        flat = (segments - mean[:, None]).reshape(-1, d)
+        spread += flat.T @ flat / (len(rows) * segments.shape[1])
+    return Moments(*(torch.from_numpy(part) for part in (summary, means, spread)))
 
 
-def _embedded(table: Table, rows: np.ndarray, axes: irf.Axes, *, instants: bool) -> Tensor:
-    """Rows in the axes [n, e], block by block."""
-    vectors, centre = axes.vectors.numpy(), axes.mean.numpy()
-    f = table.summary.shape[1]
-    z = np.empty((len(rows), vectors.shape[1]))
-    for start in range(0, len(rows), BLOCK):
-        part = slice(start, start + BLOCK)
-        z[part] = (table.summary[rows[part]] - centre[:f]) @ vectors[:f]
-        if instants:
-            mean = table.instants[rows[part]].mean(axis=1, dtype=np.float64)
-            z[part] += (mean - centre[f:]) @ vectors[f:]
-    return torch.from_numpy(z)
-
-
-def _segments(table: Table, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean instant [n, d] and deviations of the segments' means from it [n, s, d]."""
-    instants = table.instants[rows]
-    mean = instants.mean(axis=1, dtype=np.float64)
+def _segments(instants: np.ndarray) -> np.ndarray:
+    """Means over equal spans of an utterance, float32 [n, s, d]; instants too many are left out."""
     count = min(SEGMENTS, instants.shape[1])
-    edges = np.linspace(0, instants.shape[1], count + 1).astype(int)[:-1]
-    lengths = np.diff(np.append(edges, instants.shape[1]))
-    sums = np.add.reduceat(instants, edges, axis=1)
-    return mean, sums / lengths[:, None].astype(np.float32) - mean[:, None].astype(np.float32)
+    length = instants.shape[1] // count
+    spans = instants[:, : count * length].reshape(len(instants), count, length, -1)
+    found: np.ndarray = spans.mean(axis=2)
+    return found
