@@ -131,7 +131,7 @@ def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
         (3 * source @ turn + 5, 3 * target @ turn + 5),
     ]:
         torch.testing.assert_close(discrepancy.multi_kernel_mmd(a, b), found)
-    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.04
+    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.1
 
 
 def test_joint_mmd_by_loops() -> None:
