@@ -72,7 +72,15 @@ class Plan:
             before = notes[info.name].assumes_prior.split("/") if info.name in notes else []
             priors = "/".join(dict.fromkeys((*before, info.assumes_prior)))
             role = "oracle" if self.condition.selection == ORACLE else info.role
-            notes[info.name] = MethodNote(assumes_prior=priors, role=role, note=info.note)
+            notes[info.name] = MethodNote(
+                assumes_prior=priors,
+                role=role,
+                note=info.note,
+                title=info.title,
+                uses=info.uses,
+                kind=info.kind,
+                version=info.version,
+            )
         return notes
 
     def keys(self, trial: Trial) -> tuple[AnswerKey, ...]:
