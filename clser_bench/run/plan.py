@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clser_bench import registry
 from clser_bench.hashing import digest, seed_of
 from clser_bench.problem import AnswerKey, Job, Problem, Trial
 from clser_bench.protocol import Condition, Shots
@@ -37,6 +38,11 @@ TRAINED_LIMIT = 16
 GPU_LIMIT = 1024
 """On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
 (`train.execute`)."""
+
+
+def _title(info: MethodInfo) -> str:
+    """A method's display name; a preset's has the preset's own name in it."""
+    return info.title and info.title.replace(registry.entry(info.name).base, info.name, 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -76,7 +82,7 @@ class Plan:
                 assumes_prior=priors,
                 role=role,
                 note=info.note,
-                title=info.title,
+                title=_title(info),
                 uses=info.uses,
                 kind=info.kind,
                 version=info.version,

@@ -65,14 +65,14 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     assert re.fullmatch("custom-[0-9a-f]{6}", summary.condition.suite)
     assert summary == Summary(
         results=asked.results,
-        condition=Condition(suite="custom", shots=1),
+        condition=Condition(suite=summary.condition.suite, shots=1),
         planned=24,
         found=0,
         ok=24,
         failed=0,
         not_applicable=0,
     )
-    assert said == ["suite custom: 6 ordered pairs of X Y Z"]
+    assert said == [f"suite {summary.condition.suite}: 6 ordered pairs of X Y Z"]
     near = [r for r in stored(asked.results) if r.trial.method == "near"]
     # the tones of two emotions are far apart, so nearest centroids find nearly all
     assert min(r.metrics.uar for r in near if r.metrics) > 90
