@@ -47,7 +47,6 @@ def aligned(planted, how: str, *, order: bool = False):
     )
 
 
-@pytest.mark.parametrize(("how", "least"), [("moments", 0.9), ("gromov", 0.8), ("anchors", 0.95)])
 def test_a_planted_map_is_found(how: str, least: float, planted):
     # Of few axes, clearly different: of as many as are used on speech only anchors find them.
     _, (first, second), fresh = planted
