@@ -1,5 +1,5 @@
 # clser-bench with the CPU build of PyTorch. Build: docker build -t clser-bench .
-# Run: docker run --rm -v "$PWD":/work -w /work clser-bench run --suite demo
+# Run: docker run --rm -v "$PWD":/data -w /data clser-bench run --suite demo
 FROM python:3.11-slim-bookworm
 
 RUN apt-get update \

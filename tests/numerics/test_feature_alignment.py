@@ -47,6 +47,7 @@ def aligned(planted, how: str, *, order: bool = False):
     )
 
 
+@pytest.mark.parametrize(("how", "least"), [("moments", 0.9), ("anchors", 0.95)])
 def test_a_planted_map_is_found(how: str, least: float, planted):
     # Of few axes, clearly different: of as many as are used on speech only anchors find them.
     _, (first, second), fresh = planted
