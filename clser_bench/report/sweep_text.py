@@ -164,14 +164,14 @@ def params_toml(swept: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) 
     if chosen.best is None:
         raise SpecError(f"sweep of {swept.method}: {chosen.reason}; there is no best point")
     points = len(swept.configurations)
-    told = [
+    header_lines = [
         f"Best of {points} points of {swept.method}: number {chosen.best.number}.",
         *header(swept),
         *warned(swept),
     ]
     names = [item.name for item in swept.dimensions]
     values = {**dict(fixed), **dict(zip(names, chosen.best.values, strict=True))}
-    lines = [f"# {one_line(line)}" for line in told]
+    lines = [f"# {one_line(line)}" for line in header_lines]
     lines += ["", f"[{_key(swept.method)}]"]
     lines += [f"{_key(key)} = {_toml(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"

@@ -89,7 +89,7 @@ OBJECTIVES: Mapping[str, Objective] = {
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
 SELECTIONS = ("default", OTHER_PAIRS, *CRITERIA, ORACLE)
-"""What `run --select` takes."""
+"""Values of `run --select`."""
 
 ALL_CONFIGURATIONS = "configurations"
 """Stands for the selection where every configuration runs and none is chosen."""
