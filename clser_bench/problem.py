@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import mmap
+import secrets
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,6 +128,31 @@ class Table:
         """The table whose arrays hold some rows, and which of its rows they are."""
         return self, rows
 
+    @functools.cached_property
+    def anonymous(self) -> Table:
+        """The same arrays under a random key, without the folder and the names of files."""
+        return Table(secrets.token_hex(16), *map(_unnamed, (self.instants, self.summary)))
+
+    def in_order(self, seed: int) -> Reordered:
+        """The table in the order of a number; the same object whenever it is asked for."""
+        orders = vars(self).setdefault("_orders", {})
+        if seed not in orders:
+            orders[seed] = Reordered(self, seed)
+        found: Reordered = orders[seed]
+        return found
+
+
+def _unnamed(array: Floats) -> Floats:
+    """The array, over the mapping itself where it is one of a file, which numpy would name."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base.base, mmap.mmap):
+        base = base.base
+    if base is None or not isinstance(base, np.memmap):
+        return array
+    start = base.offset % mmap.ALLOCATIONGRANULARITY
+    flat = np.frombuffer(base.base, array.dtype, count=array.size, offset=start)
+    return flat.reshape(array.shape)
+
 
 class Reordered(Table):
     """A table with its rows in another order, which is drawn from a number.
@@ -163,7 +190,7 @@ class Reordered(Table):
         return len(self.order)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return reordered, (self.stored, self.seed)
+        return Table.in_order, (self.stored, self.seed)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -174,11 +201,18 @@ class Reordered(Table):
         """The table whose arrays hold some rows, and which of its rows they are."""
         return self.stored, self.order[rows]
 
+    @functools.cached_property
+    def anonymous(self) -> Table:
+        """As in `Table`."""
+        return self.stored.anonymous.in_order(self.seed)
 
-@functools.lru_cache(maxsize=128)
-def reordered(stored: Table, seed: int) -> Reordered:
-    """A table in the order of a number; the same object for all draws of a pair."""
-    return Reordered(stored, seed)
+    def intact(self) -> bool:
+        """Whether the gathered arrays are still those of the stored table."""
+        gathered = [name for name in ("instants", "summary") if name in vars(self)]
+        return all(
+            np.array_equal(getattr(self, name), getattr(self.stored, name)[self.order])
+            for name in gathered
+        )
 
 
 ARRAYS = ("instants.npy", "summary.npy")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator, seed_of
-from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table, reordered
+from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
 from clser_bench.protocol import EMOTIONS, Condition, Shots
 
 Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
@@ -127,7 +127,7 @@ def _fold(problem: Problem, source: Corpus, target: Corpus, *, by_row: bool) -> 
     """
     codes = source.spec.code, target.spec.code
     first, second = (
-        reordered(table, seed_of("rows", *codes, side))
+        table.in_order(seed_of("rows", *codes, side))
         for side, table in (("source", problem.source), ("target", problem.target))
     )
     ours, theirs = np.argsort(first.order), np.argsort(second.order)

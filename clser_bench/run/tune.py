@@ -37,7 +37,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from clser_bench.problem import Job, Problem, Reordered, Table, reordered
+from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
 from clser_bench.run.samplers import TRIES, distributions, sampler
 from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
@@ -258,7 +258,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
             problem: Problem = ray.get(self._cargo.problems[number])
             if self._cargo.sides:
                 source, target = (
-                    reordered(self._table(key), seed) for key, seed in self._cargo.sides[number]
+                    self._table(key).in_order(seed) for key, seed in self._cargo.sides[number]
                 )
                 problem = dataclasses.replace(problem, source=source, target=target)
             self._problems[number] = problem
