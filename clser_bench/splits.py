@@ -58,6 +58,7 @@ def build(
     seed: int,
     condition: Condition,
     tables: Tables,
+    order: str = "rows",
 ) -> tuple[Fold, ...]:
     """Make the problem of a pair and a draw, and its answer key.
 
@@ -72,6 +73,7 @@ def build(
         seed: number of the draw.
         condition: its setting and target prior are honoured here, its normalisation by `tables`.
         tables: gives the normalised feature tables.
+        order: another word gives other orders of rows, and nothing else.
 
     Returns:
         One fold, or the two of the inductive setting: in each, one half of the speakers is
@@ -99,7 +101,7 @@ def build(
             adapt=rows,
             scored=len(target.utterances) + np.sort(held_out.rows),
         )
-        return (_fold(problem, source, target, by_row=shots == "all"),)
+        return (_fold(problem, source, target, order=order, by_row=shots == "all"),)
     folds = []
     for adapt, scored, allowed in _parts(target, rows, condition):
         source_table, target_table = tables(source, target, allowed)
@@ -112,22 +114,23 @@ def build(
             adapt=adapt,
             scored=scored,
         )
-        folds.append(_fold(problem, source, target, by_row=shots == "all"))
+        folds.append(_fold(problem, source, target, order=order, by_row=shots == "all"))
     return tuple(folds)
 
 
-def _fold(problem: Problem, source: Corpus, target: Corpus, *, by_row: bool) -> Fold:
+def _fold(problem: Problem, source: Corpus, target: Corpus, *, order: str, by_row: bool) -> Fold:
     """A problem with its rows in the drawn order, and its answers.
 
     Args:
         problem: with rows of the stored tables.
         source: its corpus.
         target: likewise.
+        order: what orders are drawn from.
         by_row: sort the labelled rows; else they stay in the order of the draw.
     """
     codes = source.spec.code, target.spec.code
     first, second = (
-        table.in_order(seed_of("rows", *codes, side))
+        table.in_order(seed_of(order, *codes, side))
         for side, table in (("source", problem.source), ("target", problem.target))
     )
     ours, theirs = np.argsort(first.order), np.argsort(second.order)

@@ -4,8 +4,8 @@ By Landlock (Linux 5.13 or later; https://docs.kernel.org/userspace-api/landlock
 TCP and signals, and by a seccomp filter for what Landlock leaves open: sockets of other kinds,
 memory that processes share, and other processes' memory. Neither needs privileges, and neither can
 be taken back. Features come as mappings that were opened before, so no corpus, cache, results file
-or folder of a user is read; nor is `/proc`, where command lines and environments lie, but for the list
-of loaded libraries that threadpoolctl needs.
+or folder of a user is read; nor is `/proc`, where command lines and environments lie, but for the
+list of loaded libraries that threadpoolctl needs.
 """
 
 from __future__ import annotations

@@ -132,8 +132,7 @@ class Plan:
         for trial in trials:
             info = infos[trial.method, trial.parameters]
             key = _group(info, jobs[trial.id][0].problem, trial.shots)
-            if not registry.entry(trial.method).built_in:
-                key += str(trial.pair)
+            key += "" if info.built_in else str(trial.pair)
             groups.setdefault(key, []).append(trial)
         packs: list[Pack] = []
         for members in groups.values():
@@ -299,7 +298,7 @@ def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:
 def _limit(info: MethodInfo, *, gpu: bool) -> int:
     """The most jobs that a pack of a method should hold."""
     if info.kind != "trained":
-        return FITTED_LIMIT if registry.entry(info.name).built_in else 1
+        return FITTED_LIMIT if info.built_in else 1
     if not info.packable:
         return 1
     return GPU_LIMIT if gpu else TRAINED_LIMIT
