@@ -4,7 +4,7 @@ Axis letters, everywhere: n utterances, t instants, d features of an instant, f 
 summary, c classes, k trials in a pack.
 
 The boundary: `Problem` has no names and no target labels; `AnswerKey` has them; no field leads
-from one to the other. It guards against mistakes, not against malice.
+from one to the other. docs/architecture.md has what stands around it.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Table:
     @functools.cached_property
     def anonymous(self) -> Table:
         """The same arrays under a random key, without the folder and the names of files."""
-        return Table(secrets.token_hex(16), *map(_unnamed, (self.instants, self.summary)))
+        return Table(secrets.token_hex(16), _unnamed(self.instants), _unnamed(self.summary))
 
     def in_order(self, seed: int) -> Reordered:
         """The table in the order of a number; the same object whenever it is asked for."""
@@ -144,13 +144,14 @@ class Table:
 
 def _unnamed(array: Floats) -> Floats:
     """The array, over the mapping itself where it is one of a file, which numpy would name."""
-    base: Any = array
-    while isinstance(base, np.ndarray) and not isinstance(base.base, mmap.mmap):
-        base = base.base
-    if base is None or not isinstance(base, np.memmap):
+    named: Any = array
+    while isinstance(named, np.ndarray) and not isinstance(named.base, mmap.mmap):
+        named = named.base
+    if not isinstance(named, np.memmap):
         return array
-    start = base.offset % mmap.ALLOCATIONGRANULARITY
-    flat = np.frombuffer(base.base, array.dtype, count=array.size, offset=start)
+    start = named.offset % mmap.ALLOCATIONGRANULARITY
+    mapping: Any = named.base
+    flat = np.frombuffer(mapping, array.dtype, count=array.size, offset=start)
     return flat.reshape(array.shape)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
 import platform
 import struct
@@ -102,14 +103,12 @@ def confinement() -> str:
 @functools.cache
 def _python() -> tuple[str, ...]:
     """Folders of the interpreter, of installed packages, and of this package's own code."""
-    import clser_bench  # noqa: PLC0415 (its path)
-    import clser_bench.methods  # noqa: PLC0415
-
+    packages = [importlib.import_module(name) for name in ("clser_bench", "clser_bench.methods")]
     paths = sysconfig.get_paths()
     found = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     found |= {sys.executable, os.path.realpath(sys.executable), sysconfig.get_config_var("LIBDIR")}
     found |= {path for path in sys.path if "-packages" in path or path.startswith(sys.base_prefix)}
-    found |= {*clser_bench.__path__, *clser_bench.methods.__path__}
+    found |= {path for package in packages for path in package.__path__}
     return tuple(sorted(filter(None, found)))
 
 

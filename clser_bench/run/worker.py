@@ -207,10 +207,9 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
 
 def main() -> None:
     """Answer requests until the input ends."""
-    import joblib  # noqa: F401, PLC0415 (warns where it can make no semaphore, as in a fork)
-
     import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
 
+    importlib.import_module("joblib")  # it warns where it can make no semaphore, as in a fork
     with channel() as (source, sink):
         while True:
             try:
@@ -291,9 +290,9 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
 
 def _anonymous(job: Job, number: int) -> Job:
     """The job as a method is given it: nothing in it can be looked up."""
-    problem = job.problem
-    sides = {"source": problem.source.anonymous, "target": problem.target.anonymous}
-    return dataclasses.replace(job, id=str(number), problem=dataclasses.replace(problem, **sides))
+    source, target = job.problem.source.anonymous, job.problem.target.anonymous
+    problem = dataclasses.replace(job.problem, source=source, target=target)
+    return dataclasses.replace(job, id=str(number), problem=problem)
 
 
 def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
