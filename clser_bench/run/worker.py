@@ -47,6 +47,7 @@ from clser_bench.run.process import (
     exit_in_words,
     pack_outcomes,
     receive,
+    remove_leftovers,
     send,
     unpack_outcomes,
 )
@@ -209,6 +210,7 @@ def main() -> None:
     """Answer requests until the input ends."""
     import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
 
+    remove_leftovers(Path(tempfile.gettempdir()))
     importlib.import_module("joblib")  # it warns where it can make no semaphore, as in a fork
     with channel() as (source, sink):
         while True:
