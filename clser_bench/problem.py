@@ -117,6 +117,69 @@ class Table:
             return open_table, (self.key, self.folder)
         return Table, (self.key, np.array(self.instants), np.array(self.summary), None)
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """t, d and f."""
+        return *self.instants.shape[1:], self.summary.shape[1]
+
+    def stored_rows(self, rows: Rows) -> tuple[Table, Rows]:
+        """The table whose arrays hold some rows, and which of its rows they are."""
+        return self, rows
+
+
+class Reordered(Table):
+    """A table with its rows in another order, which is drawn from a number.
+
+    Each array is gathered when it is first asked for. Pickles as the stored table and the number.
+
+    Args:
+        stored: the table.
+        seed: of the order.
+
+    Attributes:
+        order: int64 [n], the stored row of each row.
+    """
+
+    stored: Table
+    seed: int
+    order: Rows
+
+    def __init__(self, stored: Table, seed: int) -> None:
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(stored))
+        vars(self).update(stored=stored, seed=seed, order=read_only(order), folder=None)
+        vars(self)["key"] = digest(["order", stored.key, seed])
+
+    @functools.cached_property
+    def instants(self) -> Floats:
+        """As in `Table`."""
+        return read_only(self.stored.instants[self.order])
+
+    @functools.cached_property
+    def summary(self) -> Floats:
+        """As in `Table`."""
+        return read_only(self.stored.summary[self.order])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reordered, (self.stored, self.seed)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """t, d and f."""
+        return self.stored.sizes
+
+    def stored_rows(self, rows: Rows) -> tuple[Table, Rows]:
+        """The table whose arrays hold some rows, and which of its rows they are."""
+        return self.stored, self.order[rows]
+
+
+@functools.lru_cache(maxsize=128)
+def reordered(stored: Table, seed: int) -> Reordered:
+    """A table in the order of a number; the same object for all draws of a pair."""
+    return Reordered(stored, seed)
+
 
 ARRAYS = ("instants.npy", "summary.npy")
 CHECKSUMS = "sha256.json"
@@ -184,6 +247,8 @@ class Labelled:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """All that a method is given. No names of utterances or speakers, no target label.
+
+    The order of rows is drawn for each pair and side, so a row number means nothing elsewhere.
 
     Attributes:
         classes: the emotions, in the order of class indices.

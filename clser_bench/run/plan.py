@@ -283,9 +283,7 @@ def _once(info: MethodInfo, condition: Condition) -> bool:
 
 def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:
     """The group of a trial: trials of one group have tensors of the same shapes."""
-    _, t, d = problem.source.instants.shape
-    sizes = [len(problem.classes), t, d, problem.source.summary.shape[1]]
-    sizes += [problem.target.instants.shape[2], problem.target.summary.shape[1]]
+    sizes = [len(problem.classes), *problem.source.sizes, *problem.target.sizes[1:]]
     if info.kind == "trained":
         # labelled utterances per class in a batch: what is wanted, or the smallest class
         wanted = int(dict(info.parameters).get("labelled_batch", 0))
