@@ -42,9 +42,9 @@ USES = {
 """Data and assumptions that a method may use, and their marks."""
 
 _USES = (
-    "uses: L labelled source, S unlabelled source, T unlabelled target, U added unlabelled corpora, I speaker identities of "
-    "the target (by speaker normalisation), P a uniform class prior of the target, p an estimated "
-    "one."
+    "uses: L labelled source, S unlabelled source, T unlabelled target, U added unlabelled "
+    "corpora, I speaker identities of the target (by speaker normalisation), P a uniform class "
+    "prior of the target, p an estimated one."
 )
 
 

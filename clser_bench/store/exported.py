@@ -138,7 +138,8 @@ def trial_of_row(row: Any) -> Trial:
     added = tuple(filter(None, row.added.split("+")))
     if not {item.partition(":")[0] for item in added} <= set(condition.unlabelled):
         raise StoreError(
-            f"added {row.added[:80]!r}: the condition adds {'+'.join(condition.unlabelled) or 'none'}"
+            f"added {row.added[:80]!r}: the condition adds "
+            f"{'+'.join(condition.unlabelled) or 'none'}"
         )
     if len(row.emotions) < 2 or row.emotions != tuple(e for e in EMOTIONS if e in row.emotions):
         raise StoreError(f"emotions {row.emotions}: some of {', '.join(EMOTIONS)}, in order")
