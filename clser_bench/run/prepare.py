@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,11 @@ def _read(
     for pair in choice.pairs:
         for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
             say(finding.sentence)
+    paired = {code for pair in choice.pairs for code in (pair.source, pair.target)}
+    for added, code in itertools.product(choice.added, sorted(paired)):
+        shared = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
+        if added != code and shared:
+            say(f"{added}: {shared} recording(s) are in {code} too and add nothing to its pairs")
     return corpora
 
 
