@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from clser_bench import __version__
+from clser_bench.cleanup import remove_leftovers, terminable
 from clser_bench.cli import (
     cards,
     corpora,
@@ -27,11 +28,13 @@ MISUSED = 2
 
 
 class _Guarded(TyperGroup):
-    """Prints errors that a user can mend without a traceback."""
+    """Prints errors that a user can mend without a traceback; a killed command leaves nothing."""
 
     def invoke(self, ctx: Any) -> Any:
+        remove_leftovers()
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except ClserError as error:
             complain(f"Error: {error}")
             raise typer.Exit(MISUSED) from None

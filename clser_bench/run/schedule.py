@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from clser_bench import __version__
+from clser_bench.cleanup import temporary_folder
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
-from clser_bench.run.process import ChildProcess, private_folder
+from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
 from clser_bench.run.worker import ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
@@ -177,10 +178,10 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     variables = {**_ENVIRONMENT, **ONE_THREAD, **own, **({} if task.address else token)}
     with (
-        private_folder() as folder,
+        temporary_folder(short=True) as folder,
         ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0) as child,
     ):
-        yield RayTune(child, dataclasses.replace(task, folder=folder))
+        yield RayTune(child, dataclasses.replace(task, folder=str(folder)))
 
 
 def nobody(address: str, why: str) -> str:

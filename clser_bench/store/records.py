@@ -229,7 +229,7 @@ class Tally(NamedTuple):
         return self.planned - self.ok - self.failed - self.not_applicable
 
 
-class Finding(NamedTuple):
+class Fault(NamedTuple):
     """Something in a results file that is not as it was written.
 
     Attributes:

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 
 from clser_bench.errors import StoreError
-from clser_bench.problem import AnswerKey, SkippedFile, Trial
+from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
-    Finding,
+    Fault,
     Guesses,
     MethodNote,
     Record,
@@ -177,6 +177,20 @@ class Store:
                 [(item.corpus, item.name, item.reason) for item in skipped],
             )
 
+    def put_findings(self, number: int, found: Iterable[Finding]) -> None:
+        """Store what is odd about the corpora of a plan, in place of what was stored of it.
+
+        Args:
+            number: of the plan.
+            found: to stand below its tables; without files.
+        """
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM findings WHERE request = ?", (number,))
+            connection.executemany(
+                "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)",
+                [(number, item.kind, item.corpus, item.sentence) for item in found],
+            )
+
     def stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Status of those trials that something is stored of."""
         return {trial: status for trial, (status, _, _) in self._states(ids).items()}
@@ -315,6 +329,17 @@ class Store:
         """Files that `--skip-bad` left out."""
         found = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
         return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
+
+    def findings(self) -> dict[int, tuple[Finding, ...]]:
+        """What is odd about the corpora of each plan, by its number; empty in older files."""
+        if not self.query("SELECT 1 FROM sqlite_master WHERE name = 'findings'"):
+            return {}
+        found: dict[int, list[Finding]] = {}
+        for number, *item in self.query("SELECT * FROM findings ORDER BY request, rowid"):
+            kind, corpus, sentence = item
+            one = Finding(kind=kind, corpus=corpus, sentence=sentence)
+            found.setdefault(number, []).append(one)
+        return {number: tuple(items) for number, items in found.items()}
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
@@ -474,11 +499,11 @@ class Store:
         )
         return frames.looks(stored, [*fields, "method", "version", "evaluations"])
 
-    def verify(self) -> tuple[Finding, ...]:
+    def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
-        from clser_bench.store.verify import findings  # noqa: PLC0415 (imports this module)
+        from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
 
-        return tuple(findings(self, self.query))
+        return tuple(faults(self, self.query))
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(
