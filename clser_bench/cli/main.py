@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Any
 
 import typer
@@ -37,6 +38,12 @@ class _Guarded(TyperGroup):
                 return super().invoke(ctx)
         except ClserError as error:
             complain(f"Error: {error}")
+            raise typer.Exit(MISUSED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE or not error.strerror:
+                raise
+            # a place that cannot be read or written, wherever it was met: the user can mend it
+            complain(f"Error: {error.filename or 'standard output'}: {error.strerror}")
             raise typer.Exit(MISUSED) from None
         except KeyboardInterrupt:
             complain("Interrupted.")

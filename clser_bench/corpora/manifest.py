@@ -154,7 +154,8 @@ class _Reader:
         written = self.folder / text
         for other in (text, unicodedata.normalize("NFD", text)):
             for spelling in (other, other.replace("\\", "/")):
-                if spelling and "\0" not in spelling and (self.folder / spelling).exists():
+                # not Path.exists, which raises where a name is too long
+                if spelling and os.path.exists(self.folder / spelling):  # noqa: PTH110
                     return _normal(self.folder / spelling)
         return written if "\0" in text else _normal(written)
 
