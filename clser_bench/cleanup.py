@@ -7,6 +7,7 @@ the owner ends, so a folder whose lock is free was left by a process that was ki
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import shutil
@@ -23,6 +24,7 @@ _PREFIX = "clser-"
 _LOCK = ".owner"
 _YOUNG = 60.0  # seconds that a folder may be without its lock while it is being made
 _LONGEST = 40  # Ray puts sockets below its folder, whose whole path may have some 100 characters
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 _held: dict[Path, int] = {}
 
 
@@ -44,6 +46,18 @@ def terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_with_parent(parent: int) -> None:
+    """Let this process be killed when the one that forked it ends, however that happens (Linux).
+
+    Args:
+        parent: the process that forked it.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,8 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     # one Ray a child, never another that is joined or started behind its back
     "RAY_ENABLE_AUTO_CONNECT": "0",
+    # a run on this machine does not wait a minute for a part of Ray that is dead
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 
 
@@ -217,6 +219,13 @@ def _check(address: str) -> None:
         raise SpecError(nobody(address, str(error))) from error
 
 
+def _died(error: EOFError) -> ClserError:
+    return ClserError(
+        f"Ray died ({error}): the same command goes on where it stopped; --scheduler local needs "
+        "no Ray"
+    )
+
+
 class RayTune:
     """Messages with the child.
 
@@ -229,7 +238,10 @@ class RayTune:
         self._child = child
         self._begun: dict[int, float] = {}
         self._named: set[int] = set()
-        child.send((os.environ.get("CLSER_METHODS", ""), task))
+        try:
+            child.send((os.environ.get("CLSER_METHODS", ""), task))
+        except EOFError as error:
+            raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done.
@@ -250,10 +262,7 @@ class RayTune:
             try:
                 message = self._child.next(timeout=30.0)
             except EOFError as error:
-                raise ClserError(
-                    f"Ray died ({error}): the same command goes on where it stopped; "
-                    "--scheduler local needs no Ray"
-                ) from None
+                raise _died(error) from None
             if message is None:
                 self._name_slow(slow)
                 continue

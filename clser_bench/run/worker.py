@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, NoReturn, Self
 
 from clser_bench import registry
+from clser_bench.cleanup import end_with_parent
 from clser_bench.errors import ClserError, SpecError, WorkerError
 from clser_bench.problem import Job, Outcome, Value
 from clser_bench.run.process import (
@@ -324,8 +325,10 @@ class _Fork:
         self.patience, self.reason, self.late = PATIENCE, "ended early", False
         self._source = source
         reading, writing = os.pipe()
+        worker = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
+            end_with_parent(worker)
             os.close(reading)
             _forked(body, writing)
         os.close(writing)

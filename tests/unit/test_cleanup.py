@@ -68,6 +68,34 @@ def test_a_terminated_owner_leaves_none(owner: tuple[subprocess.Popen[str], Path
     assert not made.exists()
 
 
+FORKS = """
+import os, time
+from clser_bench.cleanup import end_with_parent
+parent = os.getpid()
+pid = os.fork()
+if pid == 0:
+    end_with_parent(parent)
+    time.sleep(60)
+print(pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_fork_ends_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", FORKS], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    fork = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{fork}").exists() and time.monotonic() < deadline:
+        state = Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":  # nobody may be there to reap it
+            return
+        time.sleep(0.05)
+    assert not Path(f"/proc/{fork}").exists()
+
+
 def test_folders_of_others_stay(place: Path) -> None:
     mine = place / "clser-results"  # a user's own, which only looks like ours
     (mine / "precious").mkdir(parents=True)
