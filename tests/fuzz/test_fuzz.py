@@ -356,10 +356,8 @@ def cards(place: Path) -> Case:
     with Store(place / "r.sqlite") as store:
         run(store, {"sere": 20, "dann": 12})
         (table,) = tables_of(store, intervals=False)
-        text = as_text(
-            make_card(
-                store, table, software=SOFTWARE, machine=MACHINE, requests=[REQUEST], commands=[]
-            )
+        known = make_card(
+            store, table, software=SOFTWARE, machine=MACHINE, requests=[REQUEST], commands=[]
         )
 
     def case(rng: Random, folder: Path) -> str:
