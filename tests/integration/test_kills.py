@@ -120,7 +120,7 @@ def _kill(command: Command, results: Path, name: str, rng: random.Random) -> tup
         time.sleep(rng.uniform(0, LONGEST))
         with contextlib.suppress(ProcessLookupError):
             os.kill(target, signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert not set(command.folders()) & folders, "a folder of the killed run outlives the next"
     _nothing_left(command, before)
     assert "Traceback" not in err, err
