@@ -71,8 +71,8 @@ def main() -> None:
             last: tuple[Any, ...] = ("end",)
         except _RefusedError as error:
             last = ("refused", error.theirs, str(error))
-        # The driver closes the pipe once it has read this; Ray's own handler would write a traceback
-        # into what it still has to clear away.
+        # The driver closes the pipe once it has read this; Ray's handler would print a traceback
+        # while Ray clears away.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         driver.say(*last)
 
