@@ -292,7 +292,7 @@ def _progress(store: Store) -> list[tuple[object, ...]]:
 
 
 def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
-    from clser_bench.report.table import one_line
+    from clser_bench.store.records import one_line
 
     kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
     return Counter(

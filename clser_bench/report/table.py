@@ -17,6 +17,7 @@ from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
@@ -104,12 +105,6 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
         if found.replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
-
-
-def one_line(reason: str) -> str:
-    """The most informative line of a reason: the last of a traceback, else the first."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
-    return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
 
 
 def condition_of(row: Mapping[Any, Any]) -> Condition:

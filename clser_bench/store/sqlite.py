@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from clser_bench.store.records import (
     CLOSE,
     Fault,
     Guesses,
+    Line,
     MethodNote,
     Record,
     Run,
@@ -39,26 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OF = "IN (SELECT value FROM json_each(?))"
-
-
-class Line(NamedTuple):
-    """A method under one condition, as the latest plan that asked for it had it.
-
-    Attributes:
-        id: its number.
-        request: number of the plan.
-        condition: with the suite of the plan.
-        method: its name.
-        note: what tables say of it.
-        configuration: number of the candidate; None where it belongs to a table.
-    """
-
-    id: int
-    request: int
-    condition: Condition
-    method: str
-    note: MethodNote
-    configuration: int | None
 
 
 class Store:

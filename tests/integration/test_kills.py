@@ -34,7 +34,7 @@ TARGETS = {
     "raylet": "raylet/raylet",
     "gcs": "gcs_server",
 }
-"""Part of the command line of each process that is killed."""
+"""Part of the command line of each process that is killed; the first two are there without Ray."""
 
 
 class Command:
@@ -76,14 +76,20 @@ class Command:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["local", "ray"])
 def test_whatever_is_killed_the_same_command_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scheduler: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     manifest = write_corpora(tmp_path / "corpora")
     write_method(tmp_path / "methods", "slow", body="time.sleep(float(os.environ.get('SLOW', 0)))")
     monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
     own = ["--manifest", str(manifest), "--methods", "slow,source-only", "--shots", "1,2"]
     own += ["--seeds", "20", "--set", "source-only.steps=20", "--workers", "2"]
+    own += ["--scheduler", scheduler]
+    targets = list(TARGETS)[: 2 if scheduler == "local" else None]
     command = Command(own, tmp_path)
     rng = random.Random(SEED)
     unbroken = _finished(command, tmp_path / "unbroken.sqlite", "--scheduler", "local")
@@ -95,7 +101,7 @@ def test_whatever_is_killed_the_same_command_goes_on(
             results = tmp_path / f"{number}.sqlite"
             over = False
             while not over and killed < KILLS:
-                name = rng.choice(list(TARGETS))
+                name = rng.choice(targets)
                 over, said = _kill(command, results, name, rng)
                 killed += 1
                 counts[name + said] += 1
@@ -103,10 +109,11 @@ def test_whatever_is_killed_the_same_command_goes_on(
                     print(f"\n{killed}: {name}{said}", end="", flush=True)
             assert _finished(command, results) == unbroken
             counts["identical tables"] += 1
-            _nothing_left(command, {})
+            _gone(command, set(command.processes()))
+            assert not command.folders()
     finally:
         with capsys.disabled():
-            print(f"\nkills: {killed}: {dict(counts)}")
+            print(f"\nkills, {scheduler}: {killed}: {dict(counts)}")
         for process in command.processes():
             os.kill(process, signal.SIGKILL)
 
@@ -122,7 +129,7 @@ def _kill(command: Command, results: Path, name: str, rng: random.Random) -> tup
             os.kill(target, signal.SIGKILL)
     out, err = process.communicate(timeout=240)
     assert not set(command.folders()) & folders, "a folder of the killed run outlives the next"
-    _nothing_left(command, before)
+    _gone(command, set(before))
     assert "Traceback" not in err, err
     if process.returncode == 0:
         return True, ", and the run was finished"
@@ -150,12 +157,9 @@ def _finished(command: Command, results: Path, *more: str) -> str:
     return out
 
 
-def _nothing_left(command: Command, known: dict[int, str]) -> None:
-    """Wait for the processes of an earlier run, or of all runs, to be gone."""
+def _gone(command: Command, known: set[int]) -> None:
+    """Wait for processes of an earlier run to be gone."""
     deadline = time.monotonic() + 20
-    while left := command.processes().keys() & (known.keys() or command.processes().keys()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"still there: {[command.processes().get(one) for one in left]}")
+    while left := {n: line for n, line in command.processes().items() if n in known}:
+        assert time.monotonic() < deadline, f"still there: {list(left.values())}"
         time.sleep(0.2)
-    if not known:
-        assert not command.folders()
