@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from clser_bench import __version__
 from clser_bench.cleanup import remove_leftovers, terminable
 from clser_bench.cli import (
+    audit,
     cards,
     corpora,
     doctor,
@@ -85,6 +86,7 @@ def _options(
 app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.command("sweep")(run.sweep)
+app.command("audit")(audit.audit)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(tables.compare)
 app.command("breakdown")(inspect.breakdown)
