@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError, did_you_mean, printable
 
 PROTOCOL_VERSION = 2
 """Raised when a rule of docs/protocol.md changes a number."""
@@ -321,7 +321,7 @@ class Condition:
         if "shots" in values:
             values["shots"] = parse_shots(values["shots"])
         if "protocol_version" in values:
-            if not values["protocol_version"].isdecimal():
+            if not re.fullmatch("[0-9]{1,9}", values["protocol_version"]):
                 raise SpecError(f"protocol version {values['protocol_version']!r} is no number")
             values["protocol_version"] = int(values["protocol_version"])
         return cls(**values)
@@ -364,8 +364,8 @@ def parse_shots(text: str) -> Shots:
     """
     if text == "all":
         return "all"
-    if not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"shots '{text}': write a positive integer, or all")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):  # int() raises where the digits are thousands
+        raise SpecError(f"shots '{printable(text, limit=40)}': write a positive integer, or all")
     return int(text)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from clser_bench import __version__
+from clser_bench.cleanup import remove_leftovers, terminable
 from clser_bench.cli import (
     audit,
     cards,
@@ -28,13 +30,21 @@ MISUSED = 2
 
 
 class _Guarded(TyperGroup):
-    """Prints errors that a user can mend without a traceback."""
+    """Prints errors that a user can mend without a traceback; a killed command leaves nothing."""
 
     def invoke(self, ctx: Any) -> Any:
+        remove_leftovers()
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except ClserError as error:
             complain(f"Error: {error}")
+            raise typer.Exit(MISUSED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE or not error.strerror:
+                raise
+            # a place that cannot be read or written, wherever it was met: the user can mend it
+            complain(f"Error: {error.filename or 'standard output'}: {error.strerror}")
             raise typer.Exit(MISUSED) from None
         except KeyboardInterrupt:
             complain("Interrupted.")

@@ -26,7 +26,7 @@ from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
-from clser_bench.problem import Rows, SkippedFile, Table, Trial
+from clser_bench.problem import Finding, Rows, SkippedFile, Table, Trial
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, CorpusSpec, Pair, Shots, classes_of
 from clser_bench.run.choice import Choice, Say, choose
@@ -71,6 +71,7 @@ class Prepared:
         facts: what the trials of each pair share.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
+        findings: what is odd about the corpora, and belongs below tables.
     """
 
     request: Request
@@ -80,6 +81,7 @@ class Prepared:
     facts: tuple[PairFacts, ...]
     folds: Folds
     skipped: tuple[SkippedFile, ...]
+    findings: tuple[Finding, ...]
 
 
 def prepare(
@@ -114,7 +116,7 @@ def prepare(
     specs = {code: choice.located.spec(code) for code in choice.known}
     assigned = resolve_feature_sets(condition.features, specs)
     _check_added(choice, assigned, specs)
-    corpora = _read(choice, request, cache=cache, progress=progress, say=say)
+    corpora, findings = _read(choice, request, cache=cache, progress=progress, say=say)
     if copy is not None:
         _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
         cache = copy / "cache"
@@ -159,12 +161,13 @@ def prepare(
         facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
         folds=_folds(corpora, condition, tables, order="rows" if copy is None else "copied rows"),
         skipped=tuple(item for corpus in corpora.values() for item in corpus.skipped),
+        findings=findings,
     )
 
 
 def _read(
     choice: Choice, request: Request, *, cache: Path, progress: Progress, say: Say
-) -> dict[str, Corpus]:
+) -> tuple[dict[str, Corpus], tuple[Finding, ...]]:
     corpora = load_corpora(
         codes=choice.codes,
         located=choice.located,
@@ -174,15 +177,21 @@ def _read(
         progress=progress,
         say=say,
     )
-    for pair in choice.pairs:
-        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
-            say(finding.sentence)
+    shared = [
+        finding
+        for pair in choice.pairs
+        for finding in shared_recordings(corpora[pair.source], corpora[pair.target])
+    ]
+    for finding in shared:
+        say(finding.sentence)
     paired = {code for pair in choice.pairs for code in (pair.source, pair.target)}
     for added, code in itertools.product(choice.added, sorted(paired)):
         shared = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
         if added != code and shared:
             say(f"{added}: {shared} recording(s) are in {code} too and add nothing to its pairs")
-    return corpora
+    own = [finding for corpus in corpora.values() for finding in corpus.findings]
+    every = (*choice.located.findings, *own, *shared)
+    return corpora, tuple(finding for finding in every if finding.kind != "index")
 
 
 def _check_added(

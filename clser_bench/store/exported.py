@@ -89,6 +89,7 @@ class Heading(_Model):
     suites: dict[_Name, tuple[tuple[_Name, _Name], ...]]
     answers: dict[str, Sheet]
     skipped: tuple[tuple[_Name, _Text, _Text], ...]
+    findings: tuple[tuple[_Name, _Text, _Text], ...] = ()
 
 
 _TEXTS: dict[str, Any] = dict.fromkeys(FIELDS, (_Text, ...))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,8 @@ import pandas as pd
 
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
-from clser_bench.store.records import Guesses, from_json
+from clser_bench.store.records import Guesses, Line, from_json
 from clser_bench.store.schema import FIELDS, Query
-
-if TYPE_CHECKING:
-    from clser_bench.store.sqlite import Line
 
 _OF_LINES = (
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
