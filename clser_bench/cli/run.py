@@ -284,7 +284,7 @@ def sweep(
             help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
             "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
             "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
-            "own labels: an upper bound).",
+            "own labels: a reference, no result).",
         ),
     ] = "agreement",
     search: Annotated[

@@ -40,7 +40,7 @@ class Line:
     Attributes:
         method: its name, the key of commands.
         title: its name in tables.
-        role: `ranked`, `bound`, `reference`, `oracle` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         uses: of `labelled`, `source`, `target`, `speakers` and `prior` (or `estimated prior`),
             those that it uses: labelled and unlabelled source, unlabelled target, speaker
             identities of the target, an assumption on its class prior.

@@ -152,7 +152,7 @@ class CardMethod(_Part):
 
     Attributes:
         method: its name.
-        role: `ranked`, `bound`, `oracle`, `reference` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         version: of the method.
         engine_version: of the training engine; 0 for what does not use it.
         evaluations: number of settings of its hyper-parameters, in this version, with a result on
@@ -165,7 +165,7 @@ class CardMethod(_Part):
     """
 
     method: Name
-    role: Literal["ranked", "bound", "oracle", "reference", "submitted"]
+    role: Literal["ranked", "bound", "reference", "submitted"]
     version: Count
     engine_version: Count
     evaluations: Count

@@ -94,7 +94,7 @@ def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
     notes = Footnotes()
     columns = _columns(table)
     body = [_line(table, line, notes) for line in table.lines]
-    aside = [line.role in ("oracle", "reference") for line in table.lines]
+    aside = [line.role == "reference" for line in table.lines]
     if all(line.method != "chance" for line in table.lines):
         body.insert(0, _chance(table, len(columns)))
         aside.insert(0, False)
@@ -466,7 +466,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         ),
         names=("method", *values),
         cells=tuple(cells),
-        aside=tuple(line.role in ("oracle", "reference") for line in shown.values()),
+        aside=tuple(line.role == "reference" for line in shown.values()),
         below=tuple(heard),
         footnotes=tuple(notes.texts),
     )

@@ -20,7 +20,7 @@ from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
 
-_ROLES = ("bound", "ranked", "submitted", "reference", "oracle")
+_ROLES = ("bound", "ranked", "submitted", "reference")
 _BUDGET = {
     "steps": "{} steps",
     "labelled_batch": "{} labelled per class",

@@ -86,7 +86,7 @@ def verdicts(done: Result) -> dict[tuple[str, str], str]:
 
 
 def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -> None:
-    assert run("--methods", "chance,near,target-oracle").exit_code == 0
+    assert run("--methods", "chance,near,within-target").exit_code == 0
     assert call("card", "--out", "card.json").exit_code == 0
     done = again("card.json")
     assert done.exit_code == 0, done.output

@@ -166,6 +166,26 @@ def test_large_concentration_is_nearly_balanced() -> None:
     assert set(shares(rows)) <= {11, 12}
 
 
+@pytest.mark.parametrize("setting", ["transductive", "inductive", "held-out"])
+def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
+    """The corpus that an imbalanced target was drawn from would give away what it lacks."""
+    asked: list[np.ndarray] = []
+    plain = content_tables()
+
+    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> object:
+        asked.append(rows)
+        return plain(source, target, rows)
+
+    condition = Condition(prior="dirichlet:1", setting=setting)  # type: ignore[arg-type]
+    made = folds(condition, tables=tables, seed=3)
+    for fold, rows in zip(made, asked, strict=True):
+        order = np.arange(len(TARGET.utterances))
+        np.testing.assert_array_equal(rows, np.sort(order[fold.problem.adapt]))
+    chosen = target_rows(TARGET, classes=CLASSES, seed=3, condition=condition)
+    assert len(chosen) < len(labelled_rows(TARGET, CLASSES)[0])
+    np.testing.assert_array_equal(np.sort(np.concatenate(asked)), chosen)
+
+
 def test_an_absent_class() -> None:
     with pytest.raises(CorpusError, match=r"Toy T \(T\) in .* has no utterance of boredom"):
         target_rows(TARGET, classes=("anger", "boredom"), seed=0, condition=Condition())
