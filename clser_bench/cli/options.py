@@ -88,7 +88,7 @@ RULES = (
         flag="--normalise",
         metavar="HOW",
         only="Only this normalisation.",
-        ask="z-scores by corpus, speaker, source or none.",
+        ask="z-scores by corpus, speaker, estimated-speakers, source or none.",
         default="corpus",
     ),
     Rule(

@@ -15,7 +15,7 @@ from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_na
 from clser_bench.features.cache import concatenated
 from clser_bench.features.extract import extract_tables
 from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
-from clser_bench.features.normalise import normalised
+from clser_bench.features.normalise import VOICES, normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
@@ -102,11 +102,13 @@ def prepare(
     corpora = _read(choice, request, cache=cache, progress=progress, say=say)
 
     anchored = condition.alignment == "anchors" and not assigned.one
+    estimated = condition.normalisation == "estimated-speakers"
+    further = ((ANCHORS, anchored), (VOICES, estimated))
     targets = {pair.target for pair in choice.pairs}
     extracted = {
         code: extract_tables(
             corpus,
-            (assigned.sets[code], *([feature_set(ANCHORS)] if anchored else [])),
+            (assigned.sets[code], *(feature_set(name) for name, needed in further if needed)),
             cache=cache,
             corruption=corruption if code in targets else None,
             skip_bad=request.skip_bad,
@@ -122,6 +124,8 @@ def prepare(
         targets={code: one.corrupted[0] for code, one in extracted.items()},
         anchors={code: one.tables[1] for code, one in extracted.items() if anchored},
         target_anchors={code: one.corrupted[1] for code, one in extracted.items() if anchored},
+        voices={code: one.tables[-1] for code, one in extracted.items() if estimated},
+        target_voices={code: one.corrupted[-1] for code, one in extracted.items() if estimated},
         assigned=assigned,
         condition=condition,
         cache=cache,
@@ -207,6 +211,8 @@ class NormalisedTables:
         targets: likewise, of the corpora where they are the target of a pair.
         anchors: tables of the set `align.ANCHORS`, where the alignment needs them.
         target_anchors: as `anchors`, of the targets.
+        voices: tables of the set `normalise.VOICES`, where the normalisation estimates speakers.
+        target_voices: as `voices`, of the targets.
         assigned: which feature set each corpus has.
         condition: its normalisation and alignment are used; in the setting `held-out` the source's
             rows stand below those of the target.
@@ -217,6 +223,8 @@ class NormalisedTables:
     targets: Mapping[str, Table]
     anchors: Mapping[str, Table]
     target_anchors: Mapping[str, Table]
+    voices: Mapping[str, Table]
+    target_voices: Mapping[str, Table]
     assigned: FeatureAssignment
     condition: Condition
     cache: Path
@@ -291,7 +299,10 @@ class NormalisedTables:
         """
         raw, how = tables[corpus.spec.code], self.condition.normalisation
         by = (reference or raw) if how == "source" else None
-        key = (raw.key, by.key if by else "", b"" if rows is None else rows.tobytes())
+        of_target = tables is self.targets or tables is self.target_anchors
+        voices = (self.target_voices if of_target else self.voices).get(corpus.spec.code)
+        others = "".join(table.key for table in (by, voices) if table)
+        key = (raw.key, others, b"" if rows is None else rows.tobytes())
         if key not in self._single:
             self._single[key] = normalised(
                 raw,
@@ -299,6 +310,7 @@ class NormalisedTables:
                 speakers=corpus.speakers,
                 cache=self.cache,
                 reference=by,
+                voices=voices,
                 rows=rows,
             )
         return self._single[key]
