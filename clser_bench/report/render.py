@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.protocol import Condition
+from clser_bench.protocol import Condition, base_code
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
@@ -25,7 +25,7 @@ from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
 
 FORMATS = ("table", "md", "latex", "csv", "json")
-GROUPED = ("family", "source", "target")
+GROUPED = ("family", "source", "target", "part")
 ACROSS = ("shots", "features")
 BY = (*GROUPED, *ACROSS)
 """Arrangements of a leaderboard other than by pairs."""
@@ -375,7 +375,8 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
 
     Args:
         table: the table.
-        by: `family` (of languages), `source` or `target`.
+        by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
+            parts of corpora, `female→male`).
         families: corpus code to language family; a code that it lacks is a family of its own.
 
     Raises:
@@ -385,8 +386,13 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
         raise SpecError(f"pairs cannot be grouped by '{by}'; choose of {', '.join(GROUPED)}")
     groups: dict[str, list[int]] = {}
     for place, pair in enumerate(table.pairs):
-        ends = families.get(pair.source, pair.source), families.get(pair.target, pair.target)
-        name = {"family": "→".join(ends), "source": f"{pair.source}→", "target": f"→{pair.target}"}
+        codes = pair.source, pair.target
+        name = {
+            "family": "→".join(families.get(base_code(code), code) for code in codes),
+            "source": f"{pair.source}→",
+            "target": f"→{pair.target}",
+            "part": "→".join(_part(code) for code in codes),
+        }
         groups.setdefault(name[by], []).append(place)
     usual = text_table(table)
     cells = [
@@ -402,6 +408,12 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
         aside=usual.aside[len(usual.cells) - len(table.lines) :],
         footnotes=tuple(n for n in usual.footnotes if n.partition(": ")[2] in _notes(table)),
     )
+
+
+def _part(code: str) -> str:
+    """Which part of a corpus a code is of; the halves of the speakers are alike."""
+    words = [word for word in code.split(".")[1:] if word not in ("first", "second")]
+    return ".".join(words) or "all"
 
 
 def _notes(table: Leaderboard) -> set[str]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.store.sqlite import Store
@@ -150,7 +150,7 @@ def _table(
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
-    seen = [c for c in codes if heard and heard(condition.features, c) == "labels"]
+    seen = [c for c in codes if heard and heard(condition.features, base_code(c)) == "labels"]
     table = Leaderboard(
         condition=condition,
         pairs=tuple(pairs),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.locate import load_corpora
-from clser_bench.corpora.model import Corpus
+from clser_bench.corpora.model import Corpus, rows_of_part
+from clser_bench.errors import CorpusError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
-from clser_bench.features.extract import extract_tables
+from clser_bench.features.extract import Extracted, extract_tables
 from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
 from clser_bench.features.normalise import VOICES, normalised
 from clser_bench.features.sets import feature_set
@@ -21,7 +25,7 @@ from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Rows, SkippedFile, Table, Trial
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Condition, Pair, Shots, classes_of
+from clser_bench.protocol import Condition, Pair, Shots, base_code, classes_of
 from clser_bench.run.choice import Choice, Say, choose
 from clser_bench.run.request import Request
 from clser_bench.run.selection import OTHER_PAIRS, check_other_pairs
@@ -104,11 +108,12 @@ def prepare(
     anchored = condition.alignment == "anchors" and not assigned.one
     estimated = condition.normalisation == "estimated-speakers"
     further = ((ANCHORS, anchored), (VOICES, estimated))
-    targets = {pair.target for pair in choice.pairs}
-    extracted = {
+    targets = {base_code(pair.target) for pair in choice.pairs}
+    sets = {base_code(code): one for code, one in assigned.sets.items()}
+    whole = {
         code: extract_tables(
             corpus,
-            (assigned.sets[code], *(feature_set(name) for name, needed in further if needed)),
+            (sets[code], *(feature_set(name) for name, needed in further if needed)),
             cache=cache,
             corruption=corruption if code in targets else None,
             skip_bad=request.skip_bad,
@@ -118,6 +123,7 @@ def prepare(
         )
         for code, corpus in corpora.items()
     }
+    extracted = {code: _part(whole[base_code(code)], code) for code in choice.codes}
     corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
         raw={code: one.tables[0] for code, one in extracted.items()},
@@ -150,7 +156,7 @@ def _read(
     choice: Choice, request: Request, *, cache: Path, progress: Progress, say: Say
 ) -> dict[str, Corpus]:
     corpora = load_corpora(
-        codes=choice.codes,
+        codes=tuple(dict.fromkeys(map(base_code, choice.codes))),
         located=choice.located,
         cache=cache,
         skip_bad=request.skip_bad,
@@ -158,10 +164,35 @@ def _read(
         progress=progress,
         say=say,
     )
-    for pair in choice.pairs:
-        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
-            say(finding.sentence)
+    for codes in dict.fromkeys((base_code(p.source), base_code(p.target)) for p in choice.pairs):
+        if codes[0] != codes[1]:  # else both are parts of one corpus
+            for finding in shared_recordings(*(corpora[code] for code in codes)):
+                say(finding.sentence)
     return corpora
+
+
+def _part(whole: Extracted, code: str) -> Extracted:
+    """A part of a corpus, with its rows of the tables."""
+    corpus = whole.corpus
+    if code == corpus.spec.code:
+        return whole
+    rows = rows_of_part(corpus.utterances, code)
+    if not len(rows):
+        raise CorpusError(f"{corpus.spec.title} in {corpus.root} has no utterance of part {code}")
+
+    def part(table: Table) -> Table:
+        key = digest([table.key, rows.tolist()])
+        return Table(key, np.asarray(table.instants[rows]), np.asarray(table.summary[rows]))
+
+    return Extracted(
+        corpus=dataclasses.replace(
+            corpus,
+            spec=corpus.spec.model_copy(update={"code": code}),
+            utterances=tuple(corpus.utterances[row] for row in rows),
+        ),
+        tables=tuple(map(part, whole.tables)),
+        corrupted=tuple(map(part, whole.corrupted)),
+    )
 
 
 def _facts(
