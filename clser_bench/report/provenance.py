@@ -36,7 +36,7 @@ _FAULTS = 3
 _PRINTED = r"^[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]*$"
 Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PRINTED)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}(\.[a-z]+)*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,64}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0, le=10**9)]

@@ -120,7 +120,8 @@ def condition_line(table: Leaderboard) -> str:
     parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
     parts += [f"unlabelled {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
     parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
-    return " · ".join([*parts, f"{len(table.pairs)} pairs", f"draws {table.seeds}"])
+    parts += [f"{len(table.pairs)} pairs", f"draws {table.seeds}", table.standing]
+    return " · ".join(parts)
 
 
 def _statistics_line(table: Leaderboard) -> str:
@@ -292,7 +293,7 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
     about += f", prior {rules.prior}" * (rules.prior != "natural")
     about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, {len(table.pairs)} pairs, "
-    about += f"{table.seeds} draws."
+    about += f"{table.seeds} draws, {table.standing}."
     compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(

@@ -73,11 +73,14 @@ def leaderboard(
         if known and name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
     skipped = Counter(item.corpus for item in store.skipped())
+    cards = _cards(store)
     made = []
     for every in _by_condition(frame):
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
         table = _table(rows, store, skipped, heard, old)
+        named = {line.method: cards.get((table.condition, line.method), "") for line in table.lines}
+        table = dataclasses.replace(table, standing=_standing(named))
         if intervals or against:
             table = add_intervals(store, table, rows, against=against)
         if "point" in extras:
@@ -162,6 +165,26 @@ def _table(
         heard=tuple(seen),
     )
     return dataclasses.replace(table, warnings=tuple(_warnings(table)))
+
+
+def _cards(store: Store) -> dict[tuple[Condition, str], str]:
+    """Condition and method to the digest of the card that froze it; empty where none did."""
+    confirms = {run.id: str(run.request.get("confirms", "")) for run in store.runs()}
+    return {
+        (line.condition, line.method): confirms[line.request]
+        for line in store.lines()
+        if line.configuration is None
+    }
+
+
+def _standing(cards: Mapping[str, str]) -> str:
+    """Exploratory, or confirmed with the card; the rows that are exploratory where some are."""
+    names = sorted(set(filter(None, cards.values())))
+    if not names:
+        return "exploratory"
+    confirmed = f"confirmed (card {', '.join(name[:12] for name in names)})"
+    others = [method for method, name in cards.items() if not name]
+    return f"{confirmed}, but exploratory: {', '.join(others)}" if others else confirmed
 
 
 def _place(line: Line) -> tuple[int, bool, float, str]:
