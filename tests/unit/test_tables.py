@@ -196,6 +196,18 @@ def test_bounds_come_first_and_references_last(store):
     assert [line.role for line in table.lines] == ["bound", *["ranked"] * 3, "reference"]
 
 
+def test_rows_beside_the_competition_move_no_interval(tmp_path):
+    found = []
+    for number, more in enumerate(({}, {"best": 24, "chance": 8})):
+        notes = {"best": MethodNote(role="reference"), "chance": MethodNote(role="bound")}
+        with Store(tmp_path / f"{number}.sqlite") as store:
+            run(store, {"logistic": 12, "m": 16, "k": 14, **more}, notes=notes, seeds=4)
+            (table,) = tables_of(store)
+            found.append([table.line(name).difference for name in "mk"])
+            assert table.standing == "exploratory"
+    assert found[0] == found[1]
+
+
 def test_old_names_are_shown_as_the_new_ones(store):
     run(store, {"logistic": 12, "target-oracle": 22}, notes={"target-oracle": MethodNote()})
     with store.transaction() as connection:
