@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError
+from clser_bench.problem import Table
 from clser_bench.protocol import Condition, classes_of
 from clser_bench.splits import Fold, build, labelled_rows, speaker_folds, target_rows
 
@@ -36,13 +37,14 @@ def test_transductive() -> None:
     source_rows, _ = labelled_rows(SOURCE, CLASSES)
     target, y = labelled_rows(TARGET, CLASSES)
     together = np.concatenate([problem.labelled.rows, problem.unlabelled])
-    np.testing.assert_array_equal(np.sort(together), source_rows)
-    np.testing.assert_array_equal(problem.adapt, target)
-    np.testing.assert_array_equal(problem.scored, target)
-    np.testing.assert_array_equal(key.y, y)
+    np.testing.assert_array_equal(np.sort(fold.order[0][together]), source_rows)
+    np.testing.assert_array_equal(problem.adapt, problem.scored)
+    scored = fold.order[1][problem.scored]
+    np.testing.assert_array_equal(np.sort(scored), target)
+    np.testing.assert_array_equal(key.y, y[np.searchsorted(target, scored)])
     assert [key.names[0], key.speakers[0]] == [
-        TARGET.utterances[target[0]].name,
-        TARGET.utterances[target[0]].speaker,
+        TARGET.utterances[scored[0]].name,
+        TARGET.utterances[scored[0]].speaker,
     ]
     for rows in (problem.unlabelled, problem.adapt, problem.scored):
         assert rows.dtype == np.int64
@@ -67,7 +69,8 @@ def test_inductive_halves_change_places() -> None:
     np.testing.assert_array_equal(first.problem.scored, second.problem.adapt)
     everything, _ = labelled_rows(TARGET, CLASSES)
     together = np.concatenate([first.problem.scored, second.problem.scored])
-    np.testing.assert_array_equal(np.sort(together), everything)
+    np.testing.assert_array_equal(first.order[1], second.order[1])
+    np.testing.assert_array_equal(np.sort(first.order[1][together]), everything)
     assert not set(first.key.speakers) & set(second.key.speakers)
     for fold, (code, rows) in zip((first, second), asked, strict=True):
         assert code == "T"
@@ -174,13 +177,17 @@ def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
 
     def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> object:
         asked.append(rows)
-        return plain(source, target, rows)
+        first, second = plain(source, target, rows)
+        if setting != "held-out":
+            return first, second
+        names = "instants", "summary"
+        both = [np.concatenate([getattr(t, name) for t in (second, first)]) for name in names]
+        return first, Table("both", *both)
 
     condition = Condition(prior="dirichlet:1", setting=setting)  # type: ignore[arg-type]
     made = folds(condition, tables=tables, seed=3)
     for fold, rows in zip(made, asked, strict=True):
-        order = np.arange(len(TARGET.utterances))
-        np.testing.assert_array_equal(rows, np.sort(order[fold.problem.adapt]))
+        np.testing.assert_array_equal(rows, np.sort(fold.order[1][fold.problem.adapt]))
     chosen = target_rows(TARGET, classes=CLASSES, seed=3, condition=condition)
     assert len(chosen) < len(labelled_rows(TARGET, CLASSES)[0])
     np.testing.assert_array_equal(np.sort(np.concatenate(asked)), chosen)
