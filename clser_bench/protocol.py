@@ -46,7 +46,12 @@ Setting = Literal["transductive", "inductive", "held-out"]
 Classes = Literal["shared", "fixed4"]
 Gender = Literal["female", "male", "other", ""]
 
+PARTS = ("female", "male", "first", "second", "a", "b")
+"""Parts of a corpus, written behind its code as `B.female` or `B.first.a`: speakers of a gender, a
+half of the speakers (of each gender as evenly as it goes), a half of the sentences."""
+
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
+_CODE_OF_PART = re.compile(rf"{_CODE.pattern}(\.({'|'.join(PARTS)}))*")
 
 
 class _Definition(BaseModel):
@@ -150,11 +155,16 @@ class Pair:
             SpecError: the text is none of these, or both codes are the same.
         """
         parts = re.split(r"→|->|:", text.strip())
-        if len(parts) != 2 or not all(_CODE.fullmatch(part) for part in parts):
+        if len(parts) != 2 or not all(_CODE_OF_PART.fullmatch(part) for part in parts):
             raise SpecError(f"pair {text!r}: write SOURCE->TARGET with corpus codes, such as B->C")
         if parts[0] == parts[1]:
             raise SpecError(f"pair {text!r}: source and target must differ")
         return cls(parts[0], parts[1])
+
+
+def base_code(code: str) -> str:
+    """The code of the corpus that a part is of; of a whole corpus its own."""
+    return code.partition(".")[0]
 
 
 class Suite(_Definition):
@@ -162,10 +172,12 @@ class Suite(_Definition):
 
     Attributes:
         name: `bcro`.
-        corpora: corpus codes, in the order of the table; empty for all that are at hand.
+        corpora: corpus codes or parts of corpora (`PARTS`), in the order of the table; empty for
+            all that are at hand.
         use: what the suite is for.
         kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
-            of corpora of one language.
+            of corpora of one language; two parts of a corpus are a pair where they have no speaker
+            in common.
         targets: the corpora that are targets; empty for all.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
@@ -179,6 +191,9 @@ class Suite(_Definition):
 
     @model_validator(mode="after")
     def _targets_are_corpora(self) -> Self:
+        for code in self.corpora:
+            if not _CODE_OF_PART.fullmatch(code):
+                raise ValueError(f"{code!r} of suite {self.name}: parts are {', '.join(PARTS)}")
         for code in self.targets:
             if code not in self.corpora:
                 raise ValueError(f"target {code!r} is not among the corpora of suite {self.name}")

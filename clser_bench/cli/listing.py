@@ -99,10 +99,10 @@ def _show_spaces(method: str) -> None:
 
 
 def _show_routine(routine: Routine) -> None:
-    from clser_bench.scoring import oracle
+    from clser_bench.scoring import within_target
 
-    typer.echo(f"{routine.name}: version {routine.version}, routine, oracle")
-    typer.echo(f"\n{(oracle.__doc__ or '').strip()}\n")
+    typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
+    typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
     typer.echo(f"Note: {routine.note}")
     typer.echo("\nHyper-parameters:\nnone")
 

@@ -88,7 +88,7 @@ RULES = (
         flag="--normalise",
         metavar="HOW",
         only="Only this normalisation.",
-        ask="z-scores by corpus, speaker, source or none.",
+        ask="z-scores by corpus, speaker, estimated-speakers, source or none.",
         default="corpus",
     ),
     Rule(
@@ -134,8 +134,8 @@ RULES = (
         only="Only this choice of hyper-parameters.",
         ask="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
         "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
-        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
-        "bound, never ranked).",
+        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (a "
+        "reference that uses target labels, never ranked).",
         ask_flag="--select",
         default="default",
     ),

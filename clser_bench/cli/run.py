@@ -133,7 +133,7 @@ def run(
         energy=_ENERGY in options.words(with_),
         patience=patience,
     )
-    _go(request, format_=format_, with_=with_)
+    go(request, format_=format_, with_=with_)
 
 
 @options.examples(
@@ -162,7 +162,7 @@ def resume(
     request = Request.from_json(runs[-1].request, results=results)
     if _ENERGY in options.words(with_):
         request = request.replace(energy=True)
-    _go(request, format_=format_, with_=with_)
+    go(request, format_=format_, with_=with_)
 
 
 def _check_output(format_: str, with_: str) -> None:
@@ -178,7 +178,17 @@ def _check_output(format_: str, with_: str) -> None:
                 raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, allowed)}")
 
 
-def _go(request: Request, *, format_: str, with_: str) -> None:
+def go(request: Request, *, format_: str, with_: str) -> None:
+    """Run a request and print its tables.
+
+    Args:
+        request: what was asked for.
+        format_: of the tables.
+        with_: what they show beside scores, as `--with` takes it.
+
+    Raises:
+        Exit: interrupted, or trials failed.
+    """
     from clser_bench.errors import SpecError
     from clser_bench.run.execute import run as run_request
 
@@ -284,7 +294,7 @@ def sweep(
             help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
             "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
             "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
-            "own labels: an upper bound).",
+            "own labels: a reference, no result).",
         ),
     ] = "agreement",
     search: Annotated[

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import SpecError
 from clser_bench.files import expanded, read_toml
-from clser_bench.protocol import CorpusSpec, Suite
+from clser_bench.protocol import CorpusSpec, Suite, base_code
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`
@@ -83,7 +83,9 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         corpora[spec.code] = spec
         origin[spec.code] = file.name
     for suite in suites.values():
-        unknown = [code for code in (*suite.corpora, *suite.targets) if code not in corpora]
+        unknown = [
+            code for code in (*suite.corpora, *suite.targets) if base_code(code) not in corpora
+        ]
         if unknown:
             raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
     return Definitions(

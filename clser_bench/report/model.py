@@ -40,7 +40,7 @@ class Line:
     Attributes:
         method: its name, the key of commands.
         title: its name in tables.
-        role: `ranked`, `bound`, `reference`, `oracle` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         uses: of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
             prior`), those that it uses: labelled and unlabelled source, unlabelled target, added
             corpora, speaker identities of the target, an assumption on its class prior.
@@ -100,6 +100,7 @@ class Leaderboard:
             and largest; None without intervals.
         heard: code of each corpus whose labels the encoder was trained with.
         extras: of `EXTRAS`, those to show.
+        standing: `exploratory`, or `confirmed` with the card that froze its methods beforehand.
     """
 
     condition: Condition
@@ -117,6 +118,7 @@ class Leaderboard:
     detectable: tuple[float, float, float] | None = None
     heard: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    standing: str = "exploratory"
 
     @property
     def seeds(self) -> int:

@@ -36,7 +36,7 @@ _FAULTS = 3
 _PRINTED = r"^[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]*$"
 Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PRINTED)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}(\.[a-z]+)*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,64}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
@@ -153,7 +153,7 @@ class CardMethod(_Part):
 
     Attributes:
         method: its name.
-        role: `ranked`, `bound`, `oracle`, `reference` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         version: of the method.
         engine_version: of the training engine; 0 for what does not use it.
         evaluations: number of settings of its hyper-parameters, in this version, with a result on
@@ -166,7 +166,7 @@ class CardMethod(_Part):
     """
 
     method: Name
-    role: Literal["ranked", "bound", "oracle", "reference", "submitted"]
+    role: Literal["ranked", "bound", "reference", "submitted"]
     version: Count
     engine_version: Count
     evaluations: Count

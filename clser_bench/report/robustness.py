@@ -309,7 +309,7 @@ def text_table(found: Robustness) -> TextTable:
         ),
         names=("method", "n", CLEAN, *corrupted, *(f"{name} - clean" for name in corrupted)),
         cells=tuple(cells),
-        aside=tuple(line.role in ("oracle", "reference") for line, _ in found.curves),
+        aside=tuple(line.role == "reference" for line, _ in found.curves),
         below=found.remarks,
         footnotes=tuple(notes.texts),
     )

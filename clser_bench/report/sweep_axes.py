@@ -89,7 +89,7 @@ def title(swept: SweepResult, what: str, width: float) -> str:
     parts += [plain(swept.features, longest=40), f"normalisation {plain(swept.normalisation)}"]
     parts += [plain(swept.search)]
     parts += ["synthetic speech"] if swept.synthetic else []
-    parts += ["chosen with target labels: an upper bound"] if swept.oracle else []
+    parts += ["chosen with target labels: a reference"] if swept.oracle else []
     letters = max(24, int(18 * width))
     return "\n".join(textwrap.fill(text, letters) for text in (first, ", ".join(parts)))
 

@@ -10,7 +10,7 @@ from clser_bench.report.importance import Importance, importances
 from clser_bench.report.sweep_choice import Measured, Unflattered, finished, weigh
 from clser_bench.sweeps import Configuration, SweepResult
 
-ORACLE = "chosen with target labels: an upper bound, not a result"
+ORACLE = "chosen with target labels: a reference, not a result"
 SYNTHETIC = "the speech is synthetic: these numbers say nothing about real speech"
 
 

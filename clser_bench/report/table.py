@@ -14,7 +14,7 @@ import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean, printable
 from clser_bench.problem import Finding
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.store.records import one_line
@@ -22,7 +22,7 @@ from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
 
-_ROLES = ("bound", "ranked", "submitted", "reference", "oracle")
+_ROLES = ("bound", "ranked", "submitted", "reference")
 _BUDGET = {
     "steps": "{} steps",
     "labelled_batch": "{} labelled per class",
@@ -75,6 +75,7 @@ def leaderboard(
         if known and name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
     skipped = Counter(item.corpus for item in store.skipped())
+    cards = _cards(store)
     found = store.findings()
     noted: dict[Condition, list[Finding]] = defaultdict(list)
     for line in store.lines() if found else ():
@@ -85,6 +86,8 @@ def leaderboard(
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
         table = _table(rows, store, skipped=skipped, findings=noted, heard=heard, old=old)
+        named = {line.method: cards.get((table.condition, line.method), "") for line in table.lines}
+        table = dataclasses.replace(table, standing=_standing(named))
         if intervals or against:
             table = add_intervals(store, table, rows, against=against)
         if "point" in extras:
@@ -154,7 +157,7 @@ def _table(
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
-    seen = [c for c in codes if heard and heard(condition.features, c) == "labels"]
+    seen = [c for c in codes if heard and heard(condition.features, base_code(c)) == "labels"]
     table = Leaderboard(
         condition=condition,
         pairs=tuple(pairs),
@@ -169,6 +172,26 @@ def _table(
         heard=tuple(seen),
     )
     return dataclasses.replace(table, warnings=tuple(_warnings(table)))
+
+
+def _cards(store: Store) -> dict[tuple[Condition, str], str]:
+    """Condition and method to the digest of the card that froze it; empty where none did."""
+    confirms = {run.id: str(run.request.get("confirms", "")) for run in store.runs()}
+    return {
+        (line.condition, line.method): confirms[line.request]
+        for line in store.lines()
+        if line.configuration is None
+    }
+
+
+def _standing(cards: Mapping[str, str]) -> str:
+    """Exploratory, or confirmed with the card; the rows that are exploratory where some are."""
+    names = sorted(set(filter(None, cards.values())))
+    if not names:
+        return "exploratory"
+    confirmed = f"confirmed (card {', '.join(name[:12] for name in names)})"
+    others = [method for method, name in cards.items() if not name]
+    return f"{confirmed}, but exploratory: {', '.join(others)}" if others else confirmed
 
 
 def _place(line: Line) -> tuple[int, bool, float, str]:

@@ -81,7 +81,7 @@ class Plan:
                 continue
             before = notes[info.name].assumes_prior.split("/") if info.name in notes else []
             priors = "/".join(dict.fromkeys((*before, info.assumes_prior)))
-            role = "oracle" if self.condition.selection == ORACLE else info.role
+            role = "reference" if self.condition.selection == ORACLE else info.role
             notes[info.name] = MethodNote(
                 assumes_prior=priors,
                 role=role,

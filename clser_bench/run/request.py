@@ -51,7 +51,7 @@ _PlainPair = Annotated[
 
 _HERE = (
     *("results", "scheduler", "workers", "devices", "ray_address", "gpus_per_pack", "energy"),
-    *("patience", "corpora", "manifests"),
+    *("patience", "corpora", "manifests", "confirms"),
 )
 """Fields that belong to a machine and not to what is measured."""
 
@@ -99,6 +99,8 @@ class Request:
         gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
         energy: measure the joules of what is trained.
         patience: seconds that a trial may take.
+        confirms: digest of the card that froze methods and values before the run (`run.confirm`);
+            empty for an exploratory one.
     """
 
     condition: Condition = dataclasses.field(default_factory=lambda: DEFAULT)
@@ -119,6 +121,7 @@ class Request:
     gpus_per_pack: float = 0.0
     energy: bool = False
     patience: float = PATIENCE
+    confirms: str = ""
 
     def __post_init__(self) -> None:
         for what, value, known in (

@@ -6,8 +6,8 @@ a configuration among those of a method, all of which run on every pair:
 
 `other-pairs`: for s→t the one with the best mean UAR over the suite's pairs of other corpora, so no
 label of s or t has a say. A criterion: for each pair and draw the one that it prefers, which is
-what a user with that draw would take. `oracle`: the one that is best on the pair's own labels, an
-upper bound.
+what a user with that draw would take. `oracle`: the one that is best on the pair's own labels, a
+reference that is never ranked.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _OBJECTIVES: tuple[tuple[str, Requires, str, str], ...] = (
     ("source-accuracy", "source", "share", "UAR on held-out source labels"),
     ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
     (DEV, "labels", "points of UAR", "UAR on the suite dev"),
-    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: an upper bound, no result"),
+    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: a reference, no result"),
 )
 
 OBJECTIVES: Mapping[str, Objective] = {

@@ -46,7 +46,7 @@ class _Row(_Model):
 
     method: _Name
     title: _Name
-    role: Literal["ranked", "bound", "oracle", "reference", "submitted"]
+    role: Literal["ranked", "bound", "reference", "submitted"]
     assumes_prior: _Text
     uses: _Text
     note: _Text

@@ -18,7 +18,10 @@ from clser_bench.problem import Floats, Rows, Trial
 from clser_bench.protocol import Condition, Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
-ROLES = ("ranked", "bound", "oracle", "reference", "submitted")
+ROLES = ("ranked", "bound", "reference", "submitted")
+RENAMED = {"target-oracle": "within-target"}
+"""Names of methods in older files; they are shown under the new ones."""
+
 IMPORTED = "imported"
 """Key of a request that came with a file of others; its value is the name of that file."""
 
@@ -155,8 +158,8 @@ class MethodNote:
 
     Attributes:
         assumes_prior: `none`, `uniform` or `estimated`.
-        role: `ranked`, `bound` (chance and the like), `oracle` (uses target labels), `reference`
-            (within the target, no competitor) or `submitted` (predictions made elsewhere).
+        role: `ranked`, `bound` (chance and the like), `reference` (uses target labels) or
+            `submitted` (predictions made elsewhere).
         note: a footnote, such as "equations reconstructed from the abstract"; may be empty.
         title: the name that is shown; empty for the method's own.
         uses: the data that it is given, such as `labelled`, `source`, `target`.

@@ -23,6 +23,7 @@ from clser_bench.protocol import Condition, Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
+    RENAMED,
     Fault,
     Guesses,
     Line,
@@ -252,7 +253,7 @@ class Store:
         suites = {request: suite for request, suite, *_ in lines}
         notes: dict[int, dict[str, MethodNote]] = {}
         for request, _, method, text in lines:
-            notes.setdefault(request, {})[method] = rows.note_of(text)
+            notes.setdefault(request, {})[RENAMED.get(method, method)] = rows.note_of(text)
         return tuple(
             Run(
                 id=number,
@@ -344,7 +345,8 @@ class Store:
             ORDER BY q.turn, CAST(l.protocol_version AS INTEGER), l.id"""  # noqa: S608
         )
         latest: dict[tuple[Any, ...], Line] = {}
-        for number, request, method, note, configuration, *fields in stored:
+        for number, request, name, note, configuration, *fields in stored:
+            method = RENAMED.get(name, name)
             condition = rows.condition_of(dict(zip(FIELDS, fields, strict=True)), f"line {number}")
             place = condition.replace(protocol_version=0), method, configuration
             latest[place] = Line(

@@ -132,7 +132,7 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
         (("run", "--scheduler", "rya"), "did you mean 'ray'"),
         (("run", "--select", "other"), "selection 'other' is unknown"),
-        (("run", "--methods", "target-orcale"), "did you mean 'target-oracle'"),
+        (("run", "--methods", "within-taregt"), "did you mean 'within-target'"),
         (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
         (("run", "--manifest", "absent.csv"), "absent.csv"),
         (("run", "--corpora", "absent"), "absent"),
@@ -174,13 +174,13 @@ def test_show_tells_what_can_be_set(call: Call) -> None:
 
 
 def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
-    told = call("show", "target-oracle").stdout
-    assert told.startswith("target-oracle: version 1, routine, oracle\n\nUpper bound: logistic")
-    done = run("--methods", "near,target-oracle")
+    told = call("show", "within-target").stdout
+    assert told.startswith("within-target: version 1, routine, reference\n\nReference: logistic")
+    done = run("--methods", "near,within-target")
     assert done.exit_code == 0, done.output
     assert "6 of 6 trials stored" in done.stderr
     lines = done.stdout.splitlines()
-    (place,) = [n for n, line in enumerate(lines) if line.startswith("target-oracle (oracle)")]
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("within-target (reference)")]
     assert lines[place - 1] == "", "it stands apart"
     assert lines[place - 2].startswith("near")
 

@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main
 from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run import provenance
+from clser_bench.run import execute, provenance
 from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
@@ -25,6 +25,7 @@ app = typer.Typer(cls=main._Guarded)
 app.command("run")(run_command)
 app.command("card")(cards.card)
 app.command("reproduce")(cards.reproduce)
+app.command("confirm")(cards.confirm)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def verdicts(done: Result) -> dict[tuple[str, str], str]:
 
 
 def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -> None:
-    assert run("--methods", "chance,near,target-oracle").exit_code == 0
+    assert run("--methods", "chance,near,within-target").exit_code == 0
     assert call("card", "--out", "card.json").exit_code == 0
     done = again("card.json")
     assert done.exit_code == 0, done.output
@@ -382,3 +383,39 @@ def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
     assert provenance._checkout(tmp_path) == ("", None)
     (tmp_path / ".git").write_text("gitdir: nowhere")
     assert provenance._checkout(tmp_path) == ("", None)
+
+
+def test_a_confirmation_is_frozen_before_it_runs(
+    run: Call, call: Call, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--methods", "near,chance", "--results", "r.sqlite").exit_code == 0
+    four = str(shared / "four" / "manifest.csv")
+    asked = ("confirm", "r.sqlite", "--suite", "custom", "--scheduler", "local", "--manifest")
+    done = call(*asked, four)
+    assert done.exit_code != 0
+    assert "has results on X, Y of suite custom-" in done.stderr
+    assert not Path("r-confirm-custom.json").exists(), "nothing is frozen for what was looked at"
+
+    write_corpora(Path("others"), codes="PQ")
+    others = str(Path("others") / "manifest.csv")
+    seen: list[bool] = []
+    whole = execute.run
+
+    def watched(*arguments: object, **more: object) -> object:
+        seen.append(Path("r-confirm-custom.json").exists())
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(execute, "run", watched)
+    done = call(*asked, others)
+    assert done.exit_code == 0, done.stderr
+    assert seen == [True]
+    card = json.loads(Path("r-confirm-custom.json").read_text())
+    assert [method["name"] for method in card["methods"]] == ["near", "chance"]
+    assert {row["method"] for row in card["explored"]} == {"near", "chance"}
+    assert f"confirmed (card {card['digest'][:12]})" in done.stdout
+    assert call(*asked, others).exit_code == 0, "the same command goes on"
+
+    card["seeds"] = 9
+    Path("r-confirm-custom.json").write_text(json.dumps(card))
+    done = call(*asked, others)
+    assert "was changed after it was written" in done.stderr

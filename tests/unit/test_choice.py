@@ -12,7 +12,7 @@ from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.problem import SkippedFile
 from clser_bench.progress import SILENT
-from clser_bench.protocol import Condition, CorpusSpec, Pair
+from clser_bench.protocol import Condition, CorpusSpec, Pair, Suite
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice, resolve_suite
 from clser_bench.run.request import Request
@@ -153,6 +153,15 @@ def test_the_control_has_pairs_of_one_language_only(choose: Choose) -> None:
     made = choose("B C O", own, suite="same-language")
     assert made.suite.startswith("same-language-")
     assert [str(pair) for pair in made.pairs] == ["X→B", "B→X"]
+
+
+def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose: Choose) -> None:
+    made = choose("B C O R", suite="gender")
+    assert len(made.table) == 48
+    assert Pair("B.female", "B.male") not in made.table
+    assert Pair.parse("B.female->O.male") in made.table
+    with pytest.raises(ValueError, match="parts are female, male, first"):
+        Suite(name="x", corpora=("B.old",), use="")
 
 
 def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:

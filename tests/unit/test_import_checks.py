@@ -116,7 +116,7 @@ def test_a_file_written_again_by_others_is_read(file):
         ("protocol_version", "x", "protocol version 'x' is no number"),
         ("suite", "elsewhere", "suite 'elsewhere': it has no pairs"),
         ("role", "best", "role: Input should be"),
-        ("role", "oracle", "has another note in a row before"),
+        ("role", "reference", "has another note in a row before"),
     ],
 )
 def test_a_changed_value_is_refused_with_its_row(file, tmp_path, column, value, match):

@@ -36,7 +36,7 @@ def file(made, tmp_path):
 
 def test_halves_by_method_give_the_whole(ours, tmp_path):
     halves = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    names = [("sere", "dann"), ("logistic", "chance", "target-oracle", "lacking")]
+    names = [("sere", "dann"), ("logistic", "chance", "within-target", "lacking")]
     for path, methods in zip(halves, names, strict=True):
         files.write(ours, path, methods=methods)
         assert {entry.trial.method for entry in read(path).entries} == set(methods)

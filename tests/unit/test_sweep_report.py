@@ -234,7 +234,7 @@ def test_the_summary_says_what_was_found():
 def test_warnings():
     odd = dataclasses.replace(FIVE, oracle=True, synthetic=True, search="optuna")
     for text in (summary(odd), markdown(odd), params_toml(odd)):
-        assert "warning: chosen with target labels: an upper bound, not a result\n" in text
+        assert "warning: chosen with target labels: a reference, not a result\n" in text
         assert "warning: the speech is synthetic" in text
         assert "optuna placed its points by all draws" in text
     assert "warning" not in summary(FIVE) + markdown(FIVE) + params_toml(FIVE)

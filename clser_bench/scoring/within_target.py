@@ -1,5 +1,6 @@
-"""Upper bound: logistic regression on target labels, across the target's speakers.
+"""Reference: logistic regression on target labels, across the target's speakers.
 
+No bound: a method with many source labels and the scored speakers' unlabelled speech can be better.
 The classifier of `logistic` with its shipped recipe, given what no method is given: the classes of
 the target. Each utterance is scored by a model that was trained on other speakers only: every
 speaker is left out in turn, or, where there are more than ten, every one of ten groups of them.
@@ -25,7 +26,7 @@ GROUPS = 10
 """The most models a fold: leave-one-speaker-out up to so many speakers."""
 
 
-def target_oracle(folds: Sequence[Fold]) -> list[Outcome]:
+def within_target(folds: Sequence[Fold]) -> list[Outcome]:
     """Score the target from its own labels, by models that have not seen the speaker.
 
     Args:
