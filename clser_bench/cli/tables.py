@@ -221,7 +221,7 @@ def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
     """The documentation of those methods that are installed, from files that are not executed."""
     from clser_bench import registry
     from clser_bench.report.page.data import Documented
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.oracle import ROUTINES
 
     for name, entry in registry.entries().items():
         if name in names:
@@ -246,7 +246,7 @@ def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
 def _heard() -> Heard | None:
     """The corpora that encoders were trained with; None where this installation does not know."""
     try:
-        from clser_bench.features.encoders.known import heard
+        from clser_bench.features.encoders.names import heard
     except ModuleNotFoundError:
         return None
     return heard

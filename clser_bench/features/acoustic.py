@@ -25,9 +25,15 @@ from clser_bench.features.columns import (
 )
 from clser_bench.features.pitch import Pitch, pitch
 from clser_bench.features.quality import quality_columns
-from clser_bench.features.spectrum import FRAME, level, mel_columns, power, shape_columns
+from clser_bench.features.spectrum import (
+    FRAME,
+    level,
+    load_torchaudio,
+    mel_columns,
+    power,
+    shape_columns,
+)
 from clser_bench.features.summaries import Flags, active, pool, summarise
-from clser_bench.features.torchaudio_import import load_torchaudio
 from clser_bench.problem import Floats
 
 _LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]

@@ -19,7 +19,7 @@ from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, Settings
 from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.oracle import ROUTINES
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""

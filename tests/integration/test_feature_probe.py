@@ -9,8 +9,7 @@ from tiny_encoders import save_tiny
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
-from clser_bench.features.encoders.known import heard, known_encoders, recommended_layer
-from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.encoders.names import POOLS, heard, known_encoders, recommended_layer
 from clser_bench.features.sets import feature_set
 from tests.tiny import write_corpora
 

@@ -15,8 +15,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.protocol import Condition
 from clser_bench.run import methods as names
 from clser_bench.scoring import oracle
-from clser_bench.scoring.oracle import speaker_groups, target_oracle
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.oracle import ROUTINES, speaker_groups, target_oracle
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")

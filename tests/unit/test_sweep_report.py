@@ -237,16 +237,16 @@ def test_the_summary():
             "corpora); the best of 3, biased upwards by the choice"
         ),
         (
-            "gain over the default: +2.5000 nats [-0.2561, +5.2561] (95 %, t over n = 4 draws, given "
-            "these corpora), paired"
+            "gain over the default: +2.5000 nats [-0.2561, +5.2561] (95 %, t over n = 4 draws, "
+            "given these corpora), paired"
         ),
         (
             "chosen on some draws, read on the others: 7.0000 nats; gain over the default +3.5000 "
             "(n = 1 + 1 draws read; chosen: 1)"
         ),
         (
-            "importance of hyper-parameters (fANOVA): not given (configurations with an objective: 4; "
-            "8 are needed)"
+            "importance of hyper-parameters (fANOVA): not given (configurations with an objective: "
+            "4; 8 are needed)"
         ),
     ]
 
