@@ -90,7 +90,7 @@ def power(samples: Tensor) -> Tensor:
 
 
 def decibel(values: Tensor, *, floor: float | Tensor = FLOOR) -> Tensor:
-    """`10 log10`, not below the floor (-100 dB unless told).
+    """`10 log10`, not below the floor (-100 dB by default).
 
     Args:
         values: powers, any shape.

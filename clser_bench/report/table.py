@@ -29,7 +29,7 @@ _BUDGET = {
 }
 """The hyper-parameters that are the budget of a trained method, and how they are written."""
 
-Heard = Callable[[str, str], str]
+ExposureOf = Callable[[str, str], str]
 """Feature set and corpus code to `labels`, `audio`, `no` or `unknown`: what an encoder was trained
 with."""
 
@@ -42,7 +42,7 @@ def leaderboard(
     extras: Collection[str] = (),
     intervals: bool = True,
     against: str = "",
-    heard: Heard | None = None,
+    exposure: ExposureOf | None = None,
 ) -> tuple[Leaderboard, ...]:
     """Make the tables of a frame, one for each condition.
 
@@ -56,7 +56,7 @@ def leaderboard(
             were measured, `point` for the hyper-parameters of each pair.
         intervals: add intervals and verdicts; reads predictions, not only metrics.
         against: the method that differences are to, in place of `REFERENCE`.
-        heard: what the encoders of feature sets were trained with.
+        exposure: what the encoders of feature sets were trained with.
 
     Returns:
         The tables in a fixed order; none where nothing was planned.
@@ -77,7 +77,7 @@ def leaderboard(
     for every in _by_condition(frame):
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
-        table = _table(rows, store, skipped, heard, old)
+        table = _table(rows, store, skipped, exposure, old)
         if intervals or against:
             table = add_intervals(store, table, rows, against=against)
         if "point" in extras:
@@ -130,7 +130,7 @@ def _table(
     rows: pd.DataFrame,
     store: Store,
     skipped: Mapping[str, int],
-    heard: Heard | None,
+    exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
     """A table without intervals.
@@ -139,7 +139,7 @@ def _table(
         rows: of the newest protocol version.
         store: the results.
         skipped: corpus code to number of files that were left out.
-        heard: as of `leaderboard`.
+        exposure: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
     condition = condition_of(rows.iloc[0].to_dict())
@@ -150,7 +150,7 @@ def _table(
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
-    seen = [c for c in codes if heard and heard(condition.features, c) == "labels"]
+    seen = [c for c in codes if exposure and exposure(condition.features, c) == "labels"]
     table = Leaderboard(
         condition=condition,
         pairs=tuple(pairs),
@@ -159,7 +159,7 @@ def _table(
         synthetic=bool(rows.synthetic.any()),
         remarks=tuple(_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes})),
         budget=_budget(rows),
-        heard=tuple(seen),
+        exposed=tuple(seen),
     )
     return dataclasses.replace(table, warnings=tuple(_warnings(table)))
 
@@ -172,10 +172,10 @@ def _place(line: Line) -> tuple[int, bool, float, str]:
 def _warnings(table: Leaderboard) -> Iterator[str]:
     if table.synthetic:
         yield "The speech is synthetic: these numbers say nothing about real speech."
-    if table.heard:
+    if table.exposed:
         yield (
-            f"The encoder was trained with the emotion labels of {', '.join(table.heard)}: results "
-            "on these corpora may be memory, and are not to be ranked with those of other features."
+            f"The encoder was trained with the emotion labels of {', '.join(table.exposed)}: "
+            "results on these corpora may be memory, and are not to be ranked with those of other features."
         )
 
 

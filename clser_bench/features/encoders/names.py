@@ -243,7 +243,7 @@ def recommended_layer(model: str, *, count: int) -> str:
     return encoder.layer if encoder is not None and fits else str(count // 2)
 
 
-def heard(features: str, corpus: str) -> Exposure:
+def exposure(features: str, corpus: str) -> Exposure:
     """How a corpus entered the training of the encoders of a feature set.
 
     Args:
