@@ -196,8 +196,7 @@ def _page(
     """Write the page and its numbers; yields the files."""
     from clser_bench.errors import SpecError
     from clser_bench.files import write_whole
-    from clser_bench.report.page.build import page
-    from clser_bench.report.page.data import page_data
+    from clser_bench.report.page.data import page, page_data
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
 

@@ -175,7 +175,8 @@ def _warnings(table: Leaderboard) -> Iterator[str]:
     if table.exposed:
         yield (
             f"The encoder was trained with the emotion labels of {', '.join(table.exposed)}: "
-            "results on these corpora may be memory, and are not to be ranked with those of other features."
+            "results on these corpora may be memory, and are not to be ranked with those of other "
+            "features."
         )
 
 
