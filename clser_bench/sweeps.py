@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
@@ -414,3 +415,18 @@ def _value(name: str, text: str, default: Value) -> Value:
         raise SpecError(
             f"{name}={text!r}: {kinds.get(type(default), 'a text')} is needed"
         ) from None
+
+
+def distributions(dimensions: Iterable[Dimension]) -> dict[str, Any]:
+    """The space as Optuna writes it."""
+    from optuna import distributions as kinds  # noqa: PLC0415 (slow to import)
+
+    found: dict[str, Any] = {}
+    for item in dimensions:
+        if item.choices:
+            found[item.name] = kinds.CategoricalDistribution(item.choices)
+        elif item.whole:
+            found[item.name] = kinds.IntDistribution(int(item.low), int(item.high), log=item.log)
+        else:
+            found[item.name] = kinds.FloatDistribution(item.low, item.high, log=item.log)
+    return found

@@ -28,13 +28,13 @@ from clser_bench.sweeps import (
     SplitHalfEstimate,
     SweepResult,
     choose,
+    distributions,
     finished,
     measured,
 )
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.distributions import BaseDistribution
 
 FEWEST = 8
 """With fewer configurations no importance is given."""
@@ -254,10 +254,10 @@ def _study(result: SweepResult, names: Sequence[str]) -> Study:
     most = max((len(one.draws) for one in points), default=0)
     full = np.array([one.draws for one in points if len(one.draws) == most])
     centre = full.mean(axis=0) if most else full
-    spaces = {
-        name: _distribution(item, [one.values[at] for one in points])
+    spaces = distributions(
+        _widened(item, name, [one.values[at] for one in points])
         for at, (name, item) in enumerate(zip(names, result.dimensions, strict=True))
-    }
+    )
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else each study is announced
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials(
@@ -271,21 +271,17 @@ def _study(result: SweepResult, names: Sequence[str]) -> Study:
     return study
 
 
-def _distribution(dimension: Dimension, values: Sequence[Value]) -> BaseDistribution:
-    """What Optuna calls the range; it takes in the default, which need not be in the space."""
-    from optuna import distributions  # noqa: PLC0415 (slow to import)
-
+def _widened(dimension: Dimension, name: str, values: Sequence[Value]) -> Dimension:
+    """A dimension that takes in the default too, which need not be in the space."""
     if dimension.choices:
         kinds = list(dict.fromkeys([*dimension.choices, *values]))
         if not any(isinstance(kind, str) for kind in kinds):
             kinds.sort()
-        return distributions.CategoricalDistribution(kinds)
-    low = min([dimension.low, *map(float, values)])
-    high = max([dimension.high, *map(float, values)])
+        return Dimension(name=name, choices=tuple(kinds))
+    numbers = list(map(float, values))
+    low, high = min([dimension.low, *numbers]), max([dimension.high, *numbers])
     log = dimension.log and low > 0
-    if dimension.whole:
-        return distributions.IntDistribution(int(low), int(high), log=log)
-    return distributions.FloatDistribution(low, high, log=log)
+    return dataclasses.replace(dimension, name=name, low=low, high=high, log=log)
 
 
 def _findings(result: SweepResult) -> Iterator[str]:
