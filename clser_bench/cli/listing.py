@@ -12,7 +12,7 @@ from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from clser_bench.hyperparameters import Range
-    from clser_bench.scoring.routines import Routine
+    from clser_bench.scoring.within_target import Routine
 
 
 class Kind(enum.StrEnum):
@@ -48,7 +48,7 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
     from clser_bench.run.methods import check_method
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
     if method in ROUTINES:
@@ -123,7 +123,7 @@ def _allowed(span: Range) -> str:
 
 def _methods() -> None:
     from clser_bench import registry
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
 
     rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
     rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
@@ -154,7 +154,7 @@ def _suites() -> None:
 
 
 def _features() -> None:
-    from clser_bench.features.encoders.known import known_encoders
+    from clser_bench.features.encoders.names import known_encoders
     from clser_bench.features.languages import language_sets
     from clser_bench.features.sets import FEATURE_SETS, feature_set
 

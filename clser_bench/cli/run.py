@@ -407,22 +407,15 @@ def _folder(result: SweepResult, space: str, command: str) -> Path:
 
 def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Value]]) -> None:
     from clser_bench.errors import StoreError
-    from clser_bench.report import sweep_text
-    from clser_bench.report.drawing import render
-    from clser_bench.report.sweep_figures import parallel_coordinates, parameter_scatter
-    from clser_bench.report.sweep_page import page
+    from clser_bench.report import sweep as report
 
-    figures = {
-        "parallel-coordinates": parallel_coordinates(result),
-        "parameters": parameter_scatter(result),
-    }
+    pictures = report.figures(result)
     files: dict[str, bytes] = {
-        "best.toml": sweep_text.params_toml(result, fixed=fixed).encode(),
-        "points.csv": sweep_text.as_csv(result).encode(),
-        "sweep.json": sweep_text.as_json(result).encode(),
-        "sweep.md": sweep_text.markdown(result).encode(),
-        "sweep.html": page(result, figures).encode(),
-        **{f"{name}.png": render(figure, "png") for name, figure in figures.items()},
+        "best.toml": report.params_toml(result, fixed=fixed).encode(),
+        "points.csv": report.as_csv(result).encode(),
+        "sweep.json": report.as_json(result).encode(),
+        "sweep.md": report.markdown(result, pictures=pictures).encode(),
+        **pictures,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -433,8 +426,8 @@ def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Val
             f"{error.filename or folder}: cannot be written ({error.strerror}); name another "
             "folder with --out (what was run is stored)"
         ) from error
-    typer.echo(sweep_text.summary(result).rstrip("\n"))
-    typer.echo(f"Report: {folder / 'sweep.html'} (and {', '.join(sorted(files))})")
+    typer.echo(report.summary(result).rstrip("\n"))
+    typer.echo(f"Report: {folder / 'sweep.md'} (and {', '.join(sorted(files))})")
     typer.echo(f"Use it: clser-bench run --methods {result.method} --params {folder / 'best.toml'}")
 
 

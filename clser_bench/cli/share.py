@@ -125,7 +125,7 @@ def verify(results: options.Results = options.RESULTS) -> None:
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import definitions
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
     from clser_bench.store.exported import FaultyError
 
     specs = definitions().corpora

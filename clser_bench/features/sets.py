@@ -15,14 +15,15 @@ from typing import Any, cast
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import columns, user_table
 from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.encoders.known import known_encoders, recommended_layer
 from clser_bench.features.encoders.models import Encoder, find_encoder
 from clser_bench.features.encoders.names import (
     PREFIX,
     Context,
     Precision,
+    known_encoders,
     layer_numbers,
     parse,
+    recommended_layer,
 )
 from clser_bench.features.user_table import UserTable
 from clser_bench.hashing import digest

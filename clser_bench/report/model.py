@@ -98,7 +98,7 @@ class Leaderboard:
         ranked: number of ranked methods with a result on every pair, shown or not.
         detectable: least detectable differences to the reference in the family: their least, median
             and largest; None without intervals.
-        heard: code of each corpus whose labels the encoder was trained with.
+        exposed: code of each corpus whose labels the encoder was trained with.
         extras: of `EXTRAS`, those to show.
         standing: `exploratory`, or `confirmed` with the card that froze its methods beforehand.
     """
@@ -116,7 +116,7 @@ class Leaderboard:
     family: int = 0
     ranked: int = 0
     detectable: tuple[float, float, float] | None = None
-    heard: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     standing: str = "exploratory"
 

@@ -454,7 +454,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         for line in table.lines:
             shown.setdefault(line.method, line)
     values = [str(getattr(table.condition, by)) for table in tables]
-    marks = [" ‡" * bool(table.heard) for table in tables]
+    marks = [" ‡" * bool(table.exposed) for table in tables]
     first = tables[0].condition
     parts = [f"features {first.features}"] * (by != "features")
     parts += [f"normalisation {first.normalisation}", f"prior {first.prior}", first.setting]
@@ -467,7 +467,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         texts = [MISSING if one is None else _with_interval(one) for one in found]
         cells.append((name, *(f"{t}{mark}" for t, mark in zip(texts, marks, strict=True))))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
-    heard = (
+    exposed = (
         {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()
     )
     suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"
@@ -481,6 +481,6 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         names=("method", *values),
         cells=tuple(cells),
         aside=tuple(line.role == "reference" for line in shown.values()),
-        below=tuple(heard),
+        below=tuple(exposed),
         footnotes=tuple(notes.texts),
     )

@@ -31,7 +31,7 @@ _BUDGET = {
 }
 """The hyper-parameters that are the budget of a trained method, and how they are written."""
 
-Heard = Callable[[str, str], str]
+ExposureOf = Callable[[str, str], str]
 """Feature set and corpus code to `labels`, `audio`, `no` or `unknown`: what an encoder was trained
 with."""
 
@@ -44,7 +44,7 @@ def leaderboard(
     extras: Collection[str] = (),
     intervals: bool = True,
     against: str = "",
-    heard: Heard | None = None,
+    exposure: ExposureOf | None = None,
 ) -> tuple[Leaderboard, ...]:
     """Make the tables of a frame, one for each condition.
 
@@ -58,7 +58,7 @@ def leaderboard(
             were measured, `point` for the hyper-parameters of each pair.
         intervals: add intervals and verdicts; reads predictions, not only metrics.
         against: the method that differences are to, in place of `REFERENCE`.
-        heard: what the encoders of feature sets were trained with.
+        exposure: what the encoders of feature sets were trained with.
 
     Returns:
         The tables in a fixed order; none where nothing was planned.
@@ -85,7 +85,7 @@ def leaderboard(
     for every in _by_condition(frame):
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
-        table = _table(rows, store, skipped=skipped, findings=noted, heard=heard, old=old)
+        table = _table(rows, store, skipped=skipped, findings=noted, exposure=exposure, old=old)
         named = {line.method: cards.get((table.condition, line.method), "") for line in table.lines}
         table = dataclasses.replace(table, standing=_standing(named))
         if intervals or against:
@@ -136,7 +136,7 @@ def _table(
     *,
     skipped: Mapping[str, int],
     findings: Mapping[Condition, Sequence[Finding]],
-    heard: Heard | None,
+    exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
     """A table without intervals.
@@ -146,7 +146,7 @@ def _table(
         store: the results.
         skipped: corpus code to number of files that were left out.
         findings: what is odd about the corpora under a condition.
-        heard: as of `leaderboard`.
+        exposure: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
     condition = condition_of(rows.iloc[0].to_dict())
@@ -157,7 +157,7 @@ def _table(
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
-    seen = [c for c in codes if heard and heard(condition.features, base_code(c)) == "labels"]
+    seen = [c for c in codes if exposure and exposure(condition.features, base_code(c)) == "labels"]
     table = Leaderboard(
         condition=condition,
         pairs=tuple(pairs),
@@ -169,7 +169,7 @@ def _table(
             *_of_corpora(findings.get(condition, ()), {"", *codes, *map(str, pairs)}),
         ),
         budget=_budget(rows),
-        heard=tuple(seen),
+        exposed=tuple(seen),
     )
     return dataclasses.replace(table, warnings=tuple(_warnings(table)))
 
@@ -202,10 +202,11 @@ def _place(line: Line) -> tuple[int, bool, float, str]:
 def _warnings(table: Leaderboard) -> Iterator[str]:
     if table.synthetic:
         yield "The speech is synthetic: these numbers say nothing about real speech."
-    if table.heard:
+    if table.exposed:
         yield (
-            f"The encoder was trained with the emotion labels of {', '.join(table.heard)}: results "
-            "on these corpora may be memory, and are not to be ranked with those of other features."
+            f"The encoder was trained with the emotion labels of {', '.join(table.exposed)}: "
+            "results on these corpora may be memory, and are not to be ranked with those of other "
+            "features."
         )
 
 

@@ -31,7 +31,7 @@ from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import Means, failures, own_worker
 from clser_bench.scoring.metrics import score
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
 from clser_bench.train import energy

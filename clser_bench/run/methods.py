@@ -19,7 +19,7 @@ from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, Settings
 from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import RENAMED
 
 Values = tuple[tuple[str, Value], ...]

@@ -26,7 +26,7 @@ from clser_bench.run.methods import MethodInfo, methods_of
 from clser_bench.run.prepare import Prepared
 from clser_bench.run.request import Request
 from clser_bench.run.selection import ALL_CONFIGURATIONS, ORACLE
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import MethodNote
 
 FIVE = 5

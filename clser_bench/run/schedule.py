@@ -1,7 +1,7 @@
 """Ray Tune, from the side of the process that holds the answers.
 
 Ray runs in a child (`clser_bench.run.tune`), which asks this process what a configuration is to
-run, hands over what came of each pack, and is told the score: no answer and no results file is in a
+run, hands over what came of each pack, and gets the score: no answer and no results file is in a
 process that Ray knows. Ray ends the process that it runs in when one of its own dies; here that is
 one line, and the same command goes on.
 """

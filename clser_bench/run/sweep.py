@@ -31,7 +31,7 @@ from clser_bench.run.methods import read_methods
 from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of
 from clser_bench.run.prepare import Prepared, prepare
 from clser_bench.run.request import Request
-from clser_bench.run.samplers import TRIES, distributions, grid, rounded, sampler
+from clser_bench.run.samplers import TRIES, grid, rounded, sampler
 from clser_bench.run.selection import (
     ALL_CONFIGURATIONS,
     DEV,
@@ -42,7 +42,7 @@ from clser_bench.run.selection import (
     objective,
 )
 from clser_bench.store.sqlite import Store
-from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult
+from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult, distributions
 
 SEARCHES = ("sobol", "random", "grid", "tpe")
 POPULATION = 32

@@ -39,9 +39,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
-from clser_bench.run.samplers import TRIES, distributions, sampler
+from clser_bench.run.samplers import TRIES, sampler
 from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
 from clser_bench.run.worker import ONE_THREAD, Means, Worker
+from clser_bench.sweeps import distributions
 
 METRIC = "uar"
 """The score that the driver gives; of a sweep, the mean objective over draws and pairs."""

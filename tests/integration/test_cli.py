@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from clser_bench import __version__
 from clser_bench.cli.main import app
 from clser_bench.registry import entries
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 

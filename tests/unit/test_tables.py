@@ -329,8 +329,8 @@ def test_marks_say_what_a_method_uses(store):
 def test_an_encoder_that_was_trained_with_the_labels_is_named(store):
     run(store, {"m": 20})
     seen = {("acoustic", "C"): "labels", ("acoustic", "B"): "audio"}
-    (table,) = tables_of(store, heard=lambda features, code: seen[features, code])
-    assert table.heard == ("C",)
+    (table,) = tables_of(store, exposure=lambda features, code: seen[features, code])
+    assert table.exposed == ("C",)
     assert "trained with the emotion labels of C" in " ".join(render([table]).split())
     (joined,) = across([table], "features")
     assert joined.cells[0][1].endswith(" ‡")

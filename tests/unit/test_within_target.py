@@ -16,8 +16,7 @@ from clser_bench.problem import Table
 from clser_bench.protocol import Condition
 from clser_bench.run import methods as names
 from clser_bench.scoring import within_target as module
-from clser_bench.scoring.routines import ROUTINES
-from clser_bench.scoring.within_target import speaker_groups, within_target
+from clser_bench.scoring.within_target import ROUTINES, speaker_groups, within_target
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")

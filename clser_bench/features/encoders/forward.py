@@ -18,7 +18,7 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
-from clser_bench.features.torchaudio_import import load_torchaudio
+from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
