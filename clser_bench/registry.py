@@ -32,6 +32,9 @@ ENTRY_POINTS = "clser_bench.methods"
 """The group under which a distribution names modules, one method a module."""
 
 _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
+
+PLACES = ("CLSER_METHODS", _PLUGINS)
+"""Variables of the environment that say where methods are, beside this package."""
 _EXTRA = "clser_bench_extra_methods"
 
 
@@ -133,6 +136,11 @@ def read_method(file: Path) -> Entry:
     if not file.is_file():
         raise SpecError(f"{file}: there is no such file")
     return _read(file, _module_of(file))[0]
+
+
+def places() -> dict[str, str]:
+    """The variables of `PLACES` with their values, for another process."""
+    return {name: os.environ.get(name, "") for name in PLACES}
 
 
 def entries() -> dict[str, Entry]:

@@ -19,6 +19,7 @@ from clser_bench.cli import (
     share,
     tables,
 )
+from clser_bench.cli.options import Command
 from clser_bench.cli.output import complain
 from clser_bench.errors import ClserError
 
@@ -49,7 +50,6 @@ app = typer.Typer(
     ),
     epilog="Try: clser-bench run        (synthetic speech; needs no data)",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -72,26 +72,28 @@ def _options(
     pass
 
 
-app.command("run")(run.run)
-app.command("resume")(run.resume)
-app.command("sweep")(run.sweep)
-app.command("leaderboard")(tables.leaderboard)
-app.command("compare")(tables.compare)
-app.command("breakdown")(inspect.breakdown)
-app.command("figures")(inspect.figures)
-app.command("embeddings")(run.embeddings)
-app.command("robustness")(inspect.robustness)
-app.command("card")(cards.card)
-app.command("reproduce")(cards.reproduce)
-app.command("export")(share.export)
-app.command("import")(share.import_)
-app.command("status")(tables.status)
-app.command("list")(listing.list_)
-app.command("show")(listing.show)
+app.command("run", cls=Command)(run.run)
+app.command("resume", cls=Command)(run.resume)
+app.command("sweep", cls=Command)(run.sweep)
+app.command("leaderboard", cls=Command)(tables.leaderboard)
+app.command("compare", cls=Command)(tables.compare)
+app.command("breakdown", cls=Command)(inspect.breakdown)
+app.command("figures", cls=Command)(inspect.figures)
+app.command("embeddings", cls=Command)(run.embeddings)
+app.command("robustness", cls=Command)(inspect.robustness)
+app.command("card", cls=Command)(cards.card)
+app.command("reproduce", cls=Command)(cards.reproduce)
+app.command("draws", cls=Command)(share.draws)
+app.command("score", cls=Command)(share.score)
+app.command("export", cls=Command)(share.export)
+app.command("import", cls=Command)(share.import_)
+app.command("status", cls=Command)(tables.status)
+app.command("list", cls=Command)(listing.list_)
+app.command("show", cls=Command)(listing.show)
 app.add_typer(corpora.corpus_app, name="corpus")
 app.add_typer(features.features_app, name="features")
 app.add_typer(share.results_app, name="results")
-app.command("doctor")(doctor.doctor)
+app.command("doctor", cls=Command)(doctor.doctor)
 
 
 def main() -> None:

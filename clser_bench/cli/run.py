@@ -37,6 +37,7 @@ Patience = Annotated[
         "--patience",
         metavar="SECONDS",
         min=1.0,
+        rich_help_panel=options.WHERE,
         help="End a trial that takes longer, and store it as failed.",
     ),
 ]
@@ -54,12 +55,9 @@ class Projection(StrEnum):
     "clser-bench run",
     "clser-bench run --corpora ~/corpora --methods sere,dann --shots 5",
     "clser-bench run --suite bcro --methods all --shots 1,5,all --seeds 10",
-    "clser-bench run --suite bcro --methods logistic,dann --select other-pairs",
-    'clser-bench run --pairs "B->C" --set dann.steps=400',
+    'clser-bench run --pairs "B->C" --set dann.steps=400 --plugin mine.py',
     "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
-    "clser-bench run --features set:heterogeneous-acoustic --align names",
-    "clser-bench run --suite bcro --corrupt noise:20,10,0 --corrupt reverb",
-    "clser-bench run --methods logistic,dann --with time,energy",
+    "clser-bench run --suite bcro --corruption noise:20,10,0 --with time",
 )
 @options.condition_arguments()
 def run(
@@ -67,32 +65,47 @@ def run(
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    tasks: options.Tasks = None,
+    plugin: options.Plugin = None,
     pairs: options.Pairs = "",
     methods: Annotated[
-        str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            rich_help_panel=options.WHAT,
+            help="Comma list, or all: see `list methods`.",
+        ),
     ] = "chance,logistic,source-only,dann,sere",
-    shots: Annotated[
-        str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
-    ] = "5",
+    shots: options.SeveralShots = "5",
     seeds: options.Seeds = 5,
     devices: options.Devices = "",
     corrupt: Annotated[
         list[str] | None,
         typer.Option(
+            "--corruption",
             "--corrupt",
             metavar="LIST",
+            rich_help_panel=options.HOW,
             help="Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also pink, "
             "babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.",
         ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="METHOD.NAME=VALUE",
+            rich_help_panel=options.HOW,
+            help="A hyper-parameter; repeatable.",
+        ),
     ] = None,
     params: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML with hyper-parameters: [METHOD] NAME = VALUE."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=options.HOW,
+            help="TOML with hyper-parameters: [METHOD] NAME = VALUE.",
+        ),
     ] = None,
     results: options.Results = options.RESULTS,
     scheduler: options.Scheduler = "ray",
@@ -106,9 +119,8 @@ def run(
 ) -> None:
     """Run methods on a suite; print its table.
 
-    What is stored is not run again: the same command goes on after an interruption, and more
-    seeds or methods add to what is there. Without corpora it runs on synthetic speech. With
-    --corrupt it prints how methods stand a target that is worse than the source.
+    What is stored is not run again: the same command goes on after an interruption, and more seeds
+    or methods add to what is there. Without corpora it runs on synthetic speech.
     """
     _check_output(format_, with_)
     from clser_bench.run.request import Request, parse_settings
@@ -118,6 +130,8 @@ def run(
         pairs=options.pairs(pairs),
         corpora=corpora,
         manifests=tuple(manifest or ()),
+        tasks=tuple(tasks or ()),
+        plugins=tuple(plugin or ()),
         methods=options.words(methods),
         shots=options.shots(shots),
         seeds=seeds,
@@ -160,6 +174,8 @@ def resume(
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
     request = Request.from_json(runs[-1].request, results=results)
+    options.use_tasks(request.tasks)
+    options.use_plugins(request.plugins)
     if _ENERGY in options.words(with_):
         request = request.replace(energy=True)
     _go(request, format_=format_, with_=with_)
@@ -185,7 +201,7 @@ def _go(request: Request, *, format_: str, with_: str) -> None:
     others = ",".join(name for name in options.words(with_) if name != _ENERGY)
     if request.corruptions and others:
         raise SpecError(
-            f"--with {others} belongs to leaderboards, and a run with --corrupt prints another "
+            f"--with {others} belongs to leaderboards, and a run with --corruption prints another "
             f"table; leave it out, and see `clser-bench leaderboard --with {others}` after the run"
         )
     with Bars() as bars:
@@ -256,7 +272,9 @@ def _print_robustness(request: Request, summary: Summary, *, format_: str) -> No
     "clser-bench sweep --method sere --space tric --suite bcro --shots 5 --seeds 9 --halving 3",
     "clser-bench run --suite bcro --methods sere --params results/sweeps/NAME/best.toml",
 )
-@options.condition_arguments("suite", "features", "alignment", "normalisation", "prior", "classes")
+@options.condition_arguments(
+    "suite", "features", "alignment", "normalisation", "setting", "prior", "classes"
+)
 def sweep(
     *,
     method: Annotated[str, typer.Option(metavar="NAME", help="One method: see `list methods`.")],
@@ -312,6 +330,7 @@ def sweep(
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     pairs: options.Pairs = "",
     shots: OneShots = "5",
     seeds: options.Seeds = 5,
@@ -443,6 +462,7 @@ def embeddings(
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     shots: OneShots = "5",
     seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
     projection: Annotated[

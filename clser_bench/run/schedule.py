@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import socket
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clser_bench import __version__
+from clser_bench import __version__, registry
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
@@ -228,7 +227,7 @@ class RayTune:
         self._child = child
         self._begun: dict[int, float] = {}
         self._named: set[int] = set()
-        child.send((os.environ.get("CLSER_METHODS", ""), task))
+        child.send((registry.places(), task))
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done.

@@ -129,7 +129,7 @@ class Worker:
                 self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
             started = time.monotonic()
             try:
-                self._child.send((os.environ.get("CLSER_METHODS", ""), message))
+                self._child.send((registry.places(), message))
                 while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
                     if waiting:
                         waiting(time.monotonic() - started)
@@ -206,7 +206,7 @@ def main() -> None:
                 environment, (what, asked, means) = pickle.loads(receive(source))  # noqa: S301
             except EOFError:
                 return
-            os.environ["CLSER_METHODS"] = environment
+            os.environ.update(environment)
             answer = _described(asked, source) if what == "describe" else _run(asked, means, source)
             send(sink, pickle.dumps(answer))
 
