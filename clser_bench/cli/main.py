@@ -15,6 +15,7 @@ from clser_bench.cli import (
     features,
     inspect,
     listing,
+    plugins,
     run,
     share,
     tables,
@@ -90,6 +91,8 @@ app.command("import", cls=Command)(share.import_)
 app.command("status", cls=Command)(tables.status)
 app.command("list", cls=Command)(listing.list_)
 app.command("show", cls=Command)(listing.show)
+app.add_typer(plugins.new_app, name="new")
+app.command("check-method", cls=Command)(plugins.check_method)
 app.add_typer(corpora.corpus_app, name="corpus")
 app.add_typer(features.features_app, name="features")
 app.add_typer(share.results_app, name="results")
