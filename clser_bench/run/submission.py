@@ -31,7 +31,6 @@ from clser_bench.scoring.metrics import score
 from clser_bench.scoring.routines import ROUTINES
 from clser_bench.store.records import IMPORTED, MethodNote, Record
 from clser_bench.store.sqlite import Store
-from clser_bench.train.execute import stored_scores
 
 _NAMED = 20  # faults that an error names
 
@@ -265,6 +264,8 @@ def _trial(one: Draw, draws: Draws, name: str, content: str) -> Trial:
 
 def _record(trial: Trial, one: Draw, answers: Mapping[str, Floats], *, scores: bool) -> Record:
     """The record of a trial; without scores where only classes were given."""
+    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
+
     outcomes = []
     for ids in one.ids:
         values = np.stack([answers[name] for name in ids])
