@@ -12,6 +12,7 @@ from clser_bench.cli import (
     cards,
     corpora,
     doctor,
+    embeddings,
     features,
     inspect,
     listing,
@@ -80,7 +81,7 @@ app.command("leaderboard", cls=Command)(tables.leaderboard)
 app.command("compare", cls=Command)(tables.compare)
 app.command("breakdown", cls=Command)(inspect.breakdown)
 app.command("figures", cls=Command)(inspect.figures)
-app.command("embeddings", cls=Command)(run.embeddings)
+app.command("embeddings", cls=Command)(embeddings.embeddings)
 app.command("robustness", cls=Command)(inspect.robustness)
 app.command("card", cls=Command)(cards.card)
 app.command("reproduce", cls=Command)(cards.reproduce)

@@ -297,6 +297,15 @@ Seeds = Annotated[
         help="Draws of the labelled utterances.",
     ),
 ]
+OneShots = Annotated[
+    str,
+    typer.Option(
+        "--shots",
+        metavar="K",
+        rich_help_panel=WHAT,
+        help="Labelled utterances per emotion: 5, or all.",
+    ),
+]
 SeveralShots = Annotated[
     str,
     typer.Option(
@@ -405,7 +414,8 @@ def condition_arguments(*fields: str) -> Callable[[F], F]:
     ]
 
     def collect(given: dict[str, Any]) -> Condition:
-        return Condition(**{rule.field: _value(rule, given) or "" for rule in chosen})
+        values: dict[str, Any] = {rule.field: _value(rule, given) or "" for rule in chosen}
+        return Condition(**values)
 
     return _with_options("condition", options, collect)
 

@@ -1,10 +1,9 @@
-"""`run`, `resume`, `sweep` and `embeddings`: commands that train."""
+"""`run`, `resume` and `sweep`: commands that train."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from clser_bench.problem import Value
     from clser_bench.protocol import Condition
-    from clser_bench.report.drawing import Speech
-    from clser_bench.run.embeddings import EmbeddedSide
     from clser_bench.run.execute import Summary
     from clser_bench.run.request import Request
     from clser_bench.sweeps import SweepResult
@@ -28,9 +25,6 @@ INTERRUPTED = 130
 SOME_FAILED = 1
 _ENERGY = "energy"
 
-OneShots = Annotated[
-    str, typer.Option("--shots", metavar="K", help="Labelled utterances per emotion: 5, or all.")
-]
 Patience = Annotated[
     float,
     typer.Option(
@@ -41,14 +35,6 @@ Patience = Annotated[
         help="End a trial that takes longer, and store it as failed.",
     ),
 ]
-
-
-class Projection(StrEnum):
-    """Names of `features.projection.PROJECTIONS`; umap needs its package."""
-
-    pca = "pca"
-    tsne = "tsne"
-    umap = "umap"
 
 
 @options.examples(
@@ -277,11 +263,21 @@ def _print_robustness(request: Request, summary: Summary, *, format_: str) -> No
 )
 def sweep(
     *,
-    method: Annotated[str, typer.Option(metavar="NAME", help="One method: see `list methods`.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "--methods",
+            metavar="NAME",
+            rich_help_panel=options.WHAT,
+            help="One method: see `list methods`.",
+        ),
+    ],
     space: Annotated[
         str,
         typer.Option(
             metavar="NAME",
+            rich_help_panel=options.WHAT,
             help="What is varied: a space that the method declares (see `show METHOD`), grid, all, "
             "or a TOML file with a table [METHOD].",
         ),
@@ -291,6 +287,7 @@ def sweep(
         typer.Option(
             "--set",
             metavar="NAME=TEXT",
+            rich_help_panel=options.WHAT,
             help="LOW:HIGH, log:LOW:HIGH, A,B,C, or one value to fix it; repeatable. Alone, it is "
             "the whole space.",
         ),
@@ -299,6 +296,7 @@ def sweep(
         str,
         typer.Option(
             metavar="NAME",
+            rich_help_panel=options.HOW,
             help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
             "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
             "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
@@ -309,35 +307,51 @@ def sweep(
         str,
         typer.Option(
             metavar="HOW",
+            rich_help_panel=options.HOW,
             help="sobol, random, grid, or tpe, which learns (optuna, its former name, works too).",
         ),
     ] = "sobol",
     samples: Annotated[
-        int, typer.Option(min=1, help="Configurations besides the default; the most for a grid.")
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=options.HOW,
+            help="Configurations besides the default; the most for a grid.",
+        ),
     ] = 64,
     population: Annotated[
-        int, typer.Option(min=1, help="Configurations that run before tpe looks at them.")
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=options.HOW,
+            help="Configurations that run before tpe looks at them.",
+        ),
     ] = 32,
     halving: Annotated[
         int,
         typer.Option(
             min=0,
+            rich_help_panel=options.HOW,
             help="Start all with few draws; one configuration in this many goes on. 0: all do.",
         ),
     ] = 0,
-    search_seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+    search_seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel=options.HOW, help="Of the sampler.")
+    ] = 0,
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     pairs: options.Pairs = "",
-    shots: OneShots = "5",
+    shots: options.OneShots = "5",
     seeds: options.Seeds = 5,
+    devices: options.Devices = "",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
+            rich_help_panel=options.OUTPUT,
             help="Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.",
         ),
     ] = None,
@@ -372,11 +386,16 @@ def sweep(
             results=results,
             scheduler=scheduler,
             workers=workers,
+            devices=options.words(devices),
             ray_address=ray_address,
             gpus_per_pack=gpus_per_pack,
             patience=patience,
         ),
-        space=read_space(declared(method), space or ("" if set_ else "grid"), set_ or ()),
+        space=read_space(
+            declared(method),
+            space or ("" if set_ else "grid"),
+            [text.removeprefix(f"{method}.") for text in set_ or ()],
+        ),
         objective=objective,
         search="tpe" if search == "optuna" else search,
         samples=samples,
@@ -445,106 +464,3 @@ def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Val
     typer.echo(sweep_text.summary(result).rstrip("\n"))
     typer.echo(f"Report: {folder / 'sweep.html'} (and {', '.join(sorted(files))})")
     typer.echo(f"Use it: clser-bench run --methods {result.method} --params {folder / 'best.toml'}")
-
-
-@options.examples(
-    'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
-    'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
-)
-@options.condition_arguments("suite", "features", "alignment", "normalisation")
-def embeddings(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A trained method.")],
-    *,
-    pair: Annotated[
-        str, typer.Option(metavar="PAIR", help="Source and target: B->C (quote the >).")
-    ],
-    condition: Condition,
-    corpora: options.Corpora = None,
-    manifest: options.Manifest = None,
-    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
-    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
-    shots: OneShots = "5",
-    seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
-    projection: Annotated[
-        Projection, typer.Option(help="How the plane is found.")
-    ] = Projection.pca,
-    formats: Annotated[
-        str, typer.Option(metavar="LIST", help="png, svg, pdf: a comma list.")
-    ] = "png",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Made where absent.")] = Path(),
-) -> None:
-    """Draw what a method's network sees of source and target, before adaptation and after.
-
-    Trains one trial and writes two pictures with emotions as colours and corpora as markers. Labels
-    of the target colour the points; the training does not see them.
-    """
-    from clser_bench.errors import SpecError, did_you_mean
-    from clser_bench.report import drawing
-    from clser_bench.run.embeddings import embeddings as run_embeddings
-    from clser_bench.run.request import Request
-
-    kinds = options.words(formats)
-    for kind in kinds:
-        if kind not in drawing.FORMATS:
-            raise SpecError(f"--formats '{kind}'{did_you_mean(kind, drawing.FORMATS)}")
-    request = Request(
-        condition=condition,
-        pairs=options.pairs(pair),
-        corpora=corpora,
-        manifests=tuple(manifest or ()),
-        methods=(method,),
-        shots=options.shots(shots),
-    )
-    with Bars() as bars:
-        sides = run_embeddings(request, seed, progress=bars, say=complain)
-    for path in _drawn(sides, method, projection, kinds, out):
-        typer.echo(str(path))
-
-
-def _drawn(
-    sides: tuple[EmbeddedSide, EmbeddedSide],
-    method: str,
-    how: Projection,
-    kinds: tuple[str, ...],
-    out: Path,
-) -> list[Path]:
-    import numpy as np
-
-    from clser_bench.errors import SpecError
-    from clser_bench.features.projection import project, standardised
-    from clser_bench.report.drawing import render
-    from clser_bench.report.pictures import draw_projection
-
-    codes = "-".join(side.corpus.spec.code for side in sides)
-    written = []
-    for moment in ("before", "after"):
-        values = [getattr(side, moment) for side in sides]
-        points = project(standardised(np.concatenate(values)), how.value).points
-        parted = np.split(points, [len(values[0])])
-        for kind in kinds:
-            figure = draw_projection(
-                [_speech(side) for side in sides],
-                parted,
-                by="emotion",
-                title=f"{method} {moment} adaptation, {how.value}",
-                axes=("component 1", "component 2") if how is Projection.pca else ("", ""),
-            )
-            path = out / f"embeddings-{method}-{codes}-{moment}.{kind}"
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(render(figure, kind))
-            except OSError as error:
-                raise SpecError(f"{path}: cannot be written ({error.strerror})") from error
-            written.append(path)
-    return written
-
-
-def _speech(side: EmbeddedSide) -> Speech:
-    from clser_bench.report.drawing import Speech
-
-    return Speech(
-        title=side.corpus.spec.title,
-        emotions=tuple(side.corpus.emotions[side.rows].tolist()),
-        speakers=tuple(side.corpus.speakers[side.rows].tolist()),
-        synthetic=side.corpus.spec.synthetic,
-    )

@@ -102,7 +102,7 @@ def draws(
         made = write_draws(
             request,
             out,
-            audio="" if audio is Audio.none else audio.value,
+            audio=audio.value,
             table=table.value,
             progress=bars,
             say=complain,
@@ -164,10 +164,9 @@ def score(
     with Store(results) as store:
         done = submit(predictions, found, store, name=name, card=described)
         complain(f"{done.trials} trials of {name} stored in {results}.")
-        made = []
-        for shots in dict.fromkeys(one.shots for one in found.trials.values()):
-            rules = found.condition.replace(shots=shots).texts()
-            made += leaderboard(store.frame(rules), store)
+        every = dict.fromkeys(one.shots for one in found.trials.values())
+        frames = [store.frame(found.condition.replace(shots=k).texts()) for k in every]
+        made = [table for frame in frames for table in leaderboard(frame, store)]
     typer.echo(render(made, format_, width=columns()), nl=False)
 
 

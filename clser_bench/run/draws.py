@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import soundfile
 
@@ -32,7 +31,7 @@ from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
-from clser_bench.hashing import digest
+from clser_bench.hashing import Hashable, digest
 from clser_bench.problem import Problem, Rows, Table
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Pair, Shots, classes_of
@@ -120,7 +119,7 @@ class Draws:
     def digest(self) -> str:
         """Hash of the rules and of every row: 64 hexadecimal digits."""
         rules = {k: text for k, text in self.condition.texts().items() if k != "shots"}
-        rows = {
+        rows: dict[str, Hashable] = {
             name: [[row.part, row.fold, row.id, row.emotion] for row in one.rows]
             for name, one in self.trials.items()
         }
@@ -178,7 +177,7 @@ def write_draws(
     request: Request,
     folder: Path,
     *,
-    audio: Literal["", "copy", "link"] = "",
+    audio: Literal["none", "copy", "link"] = "none",
     table: Literal["csv", "parquet"] = "csv",
     progress: Progress = SILENT,
     say: Say = lambda _: None,
@@ -191,7 +190,7 @@ def write_draws(
         request: as for `draws`; its results file is where predictions will be scored.
         folder: where to write.
         audio: `copy` writes each utterance as the benchmark reads it (mono, without metadata);
-            `link` makes hard links to whole files; empty for none.
+            `link` makes hard links to whole files.
         table: format of the rows.
         progress: notified of reading and writing.
         say: given lines for the user.
@@ -213,7 +212,7 @@ def write_draws(
     place.chmod(0o600)
     sounds = {row.id: row.utterance for one in made.trials.values() for row in one.rows}
     names = {}
-    if audio:
+    if audio != "none":
         progress.start(f"audio ({audio})", len(sounds))
         for name, utterance in sorted(sounds.items()):
             names[name] = _put_audio(folder, name, utterance, audio)
@@ -350,8 +349,7 @@ def _parts(
     """Each part of a problem: its corpus, rows of the corpus, and the labels that are given."""
 
     def numbers(table: Table, rows: Rows) -> list[int]:
-        found: npt.NDArray[np.int64] = table.summary[rows, 0].astype(np.int64)
-        return found.tolist()
+        return [int(number) for number in table.summary[rows, 0]]
 
     labelled = problem.labelled
     given = [problem.classes[index] for index in labelled.y]
