@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from clser_bench import __version__
 from clser_bench.cli import (
@@ -16,12 +17,12 @@ from clser_bench.cli import (
     features,
     inspect,
     listing,
+    options,
     plugins,
     run,
     share,
     tables,
 )
-from clser_bench.cli.options import Command
 from clser_bench.cli.output import complain
 from clser_bench.errors import ClserError
 
@@ -41,6 +42,29 @@ class _Guarded(TyperGroup):
         except KeyboardInterrupt:
             complain("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
+
+
+class Command(TyperCommand):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then each group of options in the order of `options.GROUPS`."""
+        groups: dict[str, list[tuple[str, str]]] = {
+            name: [] for name in ("Arguments", *options.GROUPS)
+        }
+        for parameter in self.get_params(ctx):
+            shown: Any = copy.copy(parameter)
+            shown.opts = [name for name in parameter.opts if name not in options.FORMER]
+            record = shown.get_help_record(ctx)
+            if record is None:
+                continue
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            group = getattr(parameter, "rich_help_panel", None) or usual
+            groups.setdefault(group, []).append(record)
+        for name, records in groups.items():
+            if records:
+                with formatter.section(name):
+                    formatter.write_dl(records)
 
 
 app = typer.Typer(

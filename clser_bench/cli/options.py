@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import os
@@ -15,7 +14,6 @@ from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
 from clser_bench.protocol import DEFAULT_FEATURES, Condition, Pair, Shots, parse_shots
 
@@ -23,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 RESULTS = Path("results/clser.sqlite")
 
-WHAT, HOW, WHERE, OUTPUT = "What", "How", "Where", "Output"
+GROUPS = WHAT, HOW, WHERE, OUTPUT = ("What", "How", "Where", "Output")
 """Groups of the help, in this order."""
 
 
@@ -149,6 +147,9 @@ RULES = (
 )
 """Every rule of `protocol.Condition` that has an option, in the order of the help."""
 
+FORMER = frozenset({"--corrupt", *(rule.former for rule in RULES if rule.former)})
+"""Spellings that still work and are not shown."""
+
 Results = Annotated[
     Path,
     typer.Option(
@@ -162,7 +163,7 @@ Corpora = Annotated[
         metavar="DIR",
         envvar="CLSER_CORPORA",
         rich_help_panel=WHAT,
-        help="Folder that holds corpora at any depth.",
+        help="Folder of corpora at any depth.",
     ),
 ]
 Manifest = Annotated[
@@ -231,13 +232,7 @@ Devices = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        min=1,
-        rich_help_panel=WHERE,
-        help="Processes; one a core where not given.",
-    ),
+    typer.Option("--workers", metavar="N", min=1, rich_help_panel=WHERE, help="Else one a core."),
 ]
 Scheduler = Annotated[
     str,
@@ -343,33 +338,6 @@ MeasuredWith = Annotated[
         "without them is not run again).",
     ),
 ]
-
-
-FORMER = frozenset({"--corrupt", *(rule.former for rule in RULES if rule.former)})
-"""Spellings that still work and are not shown."""
-
-
-class Command(TyperCommand):
-    """A command whose help shows its options in groups."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, then each group of options in the order of `WHAT`, `HOW`, ..."""
-        groups: dict[str, list[tuple[str, str]]] = {
-            name: [] for name in ("Arguments", WHAT, HOW, WHERE, OUTPUT)
-        }
-        for parameter in self.get_params(ctx):
-            shown: Any = copy.copy(parameter)
-            shown.opts = [name for name in parameter.opts if name not in FORMER]
-            record = shown.get_help_record(ctx)
-            if record is None:
-                continue
-            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            group = getattr(parameter, "rich_help_panel", None) or usual
-            groups.setdefault(group, []).append(record)
-        for name, records in groups.items():
-            if records:
-                with formatter.section(name):
-                    formatter.write_dl(records)
 
 
 def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:

@@ -124,7 +124,16 @@ def test_the_command_of_a_card_makes_the_same_trials(
 
     from clser_bench.store.sqlite import Store
 
-    run("--methods", "near,far", "--normalise", "speaker", "--setting", "inductive", "--set", "near.weight=2")
+    run(
+        "--methods",
+        "near,far",
+        "--normalise",
+        "speaker",
+        "--setting",
+        "inductive",
+        "--set",
+        "near.weight=2",
+    )
     (command,) = json.loads(call("card").stdout)["commands"]
     manifest = str(shared / "corpora" / "manifest.csv")
     words = [manifest if word == "FILE" else word for word in shlex.split(command)[1:]]
