@@ -87,6 +87,13 @@ def test_resume_knows_the_plugin_and_the_definitions(
     assert "2 were there before" in call("resume").stderr
 
 
+def test_the_example_of_the_documentation_passes_its_checks(call: Call) -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    Path("class_mean.py").write_text(example, encoding="utf-8")
+    assert "passes every check" in call("check-method", "class_mean.py").stderr
+
+
 BROKEN = {
     "return -self.sharpness": ("return self.sharpness", "learns", r"\d+ % right"),
     "deterministic = True": ("deterministic = False", "deterministic", "the same scores"),

@@ -112,8 +112,8 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --classes fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
-        "--seeds 3 --set near.weight=0.5"
+        "clser-bench run --classes fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far "
+        "--shots 1 --seeds 3 --set near.weight=0.5"
     )
 
 
