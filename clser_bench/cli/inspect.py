@@ -81,6 +81,7 @@ def breakdown(
         bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
     ] = False,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     workers: options.Workers = None,
     format_: options.Format = "table",
