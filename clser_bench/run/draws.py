@@ -16,7 +16,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,7 @@ from clser_bench.errors import SpecError, StoreError
 from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
-from clser_bench.problem import Problem, Rows, Table
+from clser_bench.problem import Problem, Table
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Pair, Shots, classes_of
 from clser_bench.run.choice import Say, choose
@@ -298,6 +298,7 @@ def _read_private(results: Path) -> dict[str, Any]:
 
 def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt: str) -> Draw:
     classes = classes_of(source.spec, target.spec, classes=condition.classes)
+    sides = source.utterances, target.utterances
     folds = build(
         source,
         target,
@@ -305,21 +306,15 @@ def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt:
         shots=condition.shots,
         seed=seed,
         condition=condition,
-        tables=lambda one, other, _: (_numbered(one), _numbered(other)),
+        tables=lambda *_: (_numbered(len(sides[0])), _numbered(len(sides[1]))),
     )
-    rows = []
-    for number, fold in enumerate(folds):
-        for part, corpus, at, emotions in _parts(source, target, fold.problem):
-            ids = [_id(salt, corpus, part, corpus.utterances[row]) for row in at]
-            rows += [
-                Row(
-                    part=part, fold=number, id=name, emotion=label, utterance=corpus.utterances[row]
-                )
-                for name, label, row in zip(ids, emotions, at, strict=True)
-            ]
+    rows = [
+        Row(part=part, fold=number, id=_id(salt, part, one), emotion=label, utterance=one)
+        for number, fold in enumerate(folds)
+        for part, one, label in _parts(fold.problem, *sides)
+    ]
     by_name = {utterance.name: utterance for utterance in target.utterances}
-    sides = (source, target)
-    facts = [[c.content, c.emotions.tolist(), c.speakers.tolist()] for c in sides]
+    facts = [[c.content, c.emotions.tolist(), c.speakers.tolist()] for c in (source, target)]
     return Draw(
         pair=Pair(source.spec.code, target.spec.code),
         classes=classes,
@@ -330,42 +325,43 @@ def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt:
         folds=folds,
         rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), row.fold, row.id))),
         ids=tuple(
-            tuple(_id(salt, target, "scored", by_name[name]) for name in fold.key.names)
-            for fold in folds
+            tuple(_id(salt, "scored", by_name[name]) for name in fold.key.names) for fold in folds
         ),
     )
 
 
-def _numbered(corpus: Corpus) -> Table:
+def _numbered(rows: int) -> Table:
     """A table whose only feature is the number of the row, whatever order a problem has."""
-    count = len(corpus.utterances)
-    numbers = np.arange(count, dtype=np.float32)[:, None]
-    return Table(corpus.spec.code, np.zeros((count, 1, 0), np.float32), numbers)
+    numbers = np.arange(rows, dtype=np.float32)[:, None]
+    return Table(f"{rows} numbers", np.zeros((rows, 1, 0), np.float32), numbers)
 
 
 def _parts(
-    source: Corpus, target: Corpus, problem: Problem
-) -> Iterator[tuple[str, Corpus, list[int], Iterable[str]]]:
-    """Each part of a problem: its corpus, rows of the corpus, and the labels that are given."""
+    problem: Problem, source: Sequence[Utterance], target: Sequence[Utterance]
+) -> Iterator[tuple[str, Utterance, str]]:
+    """Part, recording and given label of each row of a problem.
 
-    def numbers(table: Table, rows: Rows) -> list[int]:
-        return [int(number) for number in table.summary[rows, 0]]
-
+    Args:
+        problem: its tables as `_numbered` makes them.
+        source: the utterances behind the source's table.
+        target: likewise.
+    """
     labelled = problem.labelled
-    given = [problem.classes[index] for index in labelled.y]
-    yield "labelled", source, numbers(problem.source, labelled.rows), given
-    for part, corpus, table, rows in (
-        ("unlabelled", source, problem.source, problem.unlabelled),
-        ("adapt", target, problem.target, problem.adapt),
-        ("scored", target, problem.target, problem.scored),
+    for part, table, rows, utterances in (
+        ("labelled", problem.source, labelled.rows, source),
+        ("unlabelled", problem.source, problem.unlabelled, source),
+        ("adapt", problem.target, problem.adapt, target),
+        ("scored", problem.target, problem.scored, target),
     ):
-        yield part, corpus, numbers(table, rows), [""] * len(rows)
+        given = [problem.classes[index] for index in labelled.y] if part == "labelled" else None
+        for place, number in enumerate(table.summary[rows, 0]):
+            yield part, utterances[int(number)], given[place] if given else ""
 
 
-def _id(salt: str, corpus: Corpus, part: str, utterance: Utterance) -> str:
+def _id(salt: str, part: str, utterance: Utterance) -> str:
     """A name that says nothing: 20 hexadecimal digits of a keyed hash."""
     side = "target" if part in ("adapt", "scored") else "source"
-    message = f"{side} {corpus.spec.code} {utterance.content}".encode()
+    message = f"{side} {utterance.content}".encode("ascii")
     return hmac.new(bytes.fromhex(salt), message, hashlib.sha256).hexdigest()[:20]
 
 
