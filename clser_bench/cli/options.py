@@ -249,8 +249,7 @@ RayAddress = Annotated[
         "--ray-address",
         metavar="HOST:PORT",
         rich_help_panel=WHERE,
-        help="Join a Ray cluster that runs (auto: the one of this machine), instead of starting "
-        "one; see docs/scaling.md.",
+        help="Join a Ray cluster that runs (auto: this machine's) instead of starting one.",
     ),
 ]
 GpusPerPack = Annotated[
