@@ -230,7 +230,7 @@ def submit(
         assumes_prior=card.assumes_prior,
         role="submitted",
         note=card.note(sorted(draws.languages)),
-        title=card.title if card.title != name else "",
+        title=printable(card.title) if card.title != name else "",
         uses=card.uses,
         kind="submitted",
         version=1,
