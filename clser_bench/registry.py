@@ -33,8 +33,8 @@ ENTRY_POINTS = "clser_bench.methods"
 
 _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
 
-PLACES = ("CLSER_METHODS", _PLUGINS)
-"""Variables of the environment that say where methods are, beside this package."""
+VARIABLES = ("CLSER_METHODS", _PLUGINS)
+"""Of the environment: where methods are."""
 _EXTRA = "clser_bench_extra_methods"
 
 
@@ -139,8 +139,8 @@ def read_method(file: Path) -> Entry:
 
 
 def places() -> dict[str, str]:
-    """The variables of `PLACES` with their values, for another process."""
-    return {name: os.environ.get(name, "") for name in PLACES}
+    """The variables of `VARIABLES` with their values, for another process."""
+    return {name: os.environ.get(name, "") for name in VARIABLES}
 
 
 def entries() -> dict[str, Entry]:
