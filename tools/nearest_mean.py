@@ -38,8 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     """
     folder, out = Path(arguments[0]), Path(arguments[1])
     with (folder / "draws.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {row["id"]: energies(folder / row["audio"]) for row in rows}
+        rows = [row for row in csv.DictReader(file) if row["part"] in ("labelled", "scored")]
+    audio = {row["id"]: folder / row["audio"] for row in rows}
+    found = {name: energies(path) for name, path in audio.items()}
     written = []
     for trial, members in groupby(rows, key=lambda row: row["trial"]):
         labelled: dict[str, list[np.ndarray]] = {}
