@@ -139,8 +139,8 @@ RULES = (
         only="Only this choice of hyper-parameters.",
         ask="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
         "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
-        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
-        "bound, never ranked).",
+        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (a "
+        "reference that uses target labels, never ranked).",
         former="--select",
         default="default",
     ),
