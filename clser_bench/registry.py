@@ -62,6 +62,16 @@ class Entry:
     base: str
     ablation: bool = False
 
+    @property
+    def built_in(self) -> bool:
+        """Whether it is a method of this package."""
+        return self.module.startswith("clser_bench.methods.")
+
+    @property
+    def origin(self) -> Path:
+        """What is read to import it: its file alone, or the folder of an installed module."""
+        return self.file if self.module.startswith(_EXTRA) else self.file.parent
+
 
 @dataclass_transform(field_specifiers=(hyper,), kw_only_default=True, frozen_default=True)
 def register(

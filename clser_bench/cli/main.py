@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from clser_bench import __version__
 from clser_bench.cli import (
+    audit,
     cards,
     corpora,
     doctor,
@@ -98,30 +99,35 @@ def _options(
     pass
 
 
-app.command("run", cls=Command)(run.run)
-app.command("resume", cls=Command)(run.resume)
-app.command("sweep", cls=Command)(run.sweep)
-app.command("leaderboard", cls=Command)(tables.leaderboard)
-app.command("compare", cls=Command)(tables.compare)
-app.command("breakdown", cls=Command)(inspect.breakdown)
-app.command("figures", cls=Command)(inspect.figures)
-app.command("embeddings", cls=Command)(embeddings.embeddings)
-app.command("robustness", cls=Command)(inspect.robustness)
-app.command("card", cls=Command)(cards.card)
-app.command("reproduce", cls=Command)(cards.reproduce)
-app.command("draws", cls=Command)(share.draws)
-app.command("score", cls=Command)(share.score)
-app.command("export", cls=Command)(share.export)
-app.command("import", cls=Command)(share.import_)
-app.command("status", cls=Command)(tables.status)
-app.command("list", cls=Command)(listing.list_)
-app.command("show", cls=Command)(listing.show)
+app.command("run")(run.run)
+app.command("resume")(run.resume)
+app.command("sweep")(run.sweep)
+app.command("audit")(audit.audit)
+app.command("leaderboard")(tables.leaderboard)
+app.command("compare")(tables.compare)
+app.command("breakdown")(inspect.breakdown)
+app.command("figures")(inspect.figures)
+app.command("embeddings")(embeddings.embeddings)
+app.command("robustness")(inspect.robustness)
+app.command("card")(cards.card)
+app.command("reproduce")(cards.reproduce)
+app.command("draws")(share.draws)
+app.command("score")(share.score)
+app.command("export")(share.export)
+app.command("import")(share.import_)
+app.command("status")(tables.status)
+app.command("list")(listing.list_)
+app.command("show")(listing.show)
+app.command("check-method")(plugins.check_method)
 app.add_typer(plugins.new_app, name="new")
-app.command("check-method", cls=Command)(plugins.check_method)
 app.add_typer(corpora.corpus_app, name="corpus")
 app.add_typer(features.features_app, name="features")
 app.add_typer(share.results_app, name="results")
-app.command("doctor", cls=Command)(doctor.doctor)
+app.command("doctor")(doctor.doctor)
+
+
+for registered in app.registered_commands:
+    registered.cls = Command
 
 
 def main() -> None:
