@@ -13,12 +13,13 @@ python := $(VENV)/bin/python
 ready := $(VENV)/.ready$(subst /,-,$(CURDIR))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow fuzz lint bench clean
 
 help:
 	@echo "make demo       run the benchmark on four synthetic corpora"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take minutes"
+	@echo "make fuzz       mutate inputs at random for FUZZ_SECONDS (an hour)"
 	@echo "make lint       check style, types and layers"
 	@echo "make bench      run the speed scripts"
 	@echo "make setup      only set up $(VENV)"
@@ -34,6 +35,10 @@ test: $(ready)
 
 test-slow: $(ready)
 	$(python) -m pytest -m slow $(PYTEST_ARGS)
+
+fuzz: $(ready)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%j)} \
+		$(python) -m pytest tests/fuzz $(PYTEST_ARGS)
 
 lint: $(ready)
 	$(python) -m ruff check .

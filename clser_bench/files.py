@@ -28,6 +28,11 @@ def expanded(text: str | Path) -> Path:
         return Path(text)  # it will not be found, and the error of whoever looks names it
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False, too, where its name is too long or its folder is closed."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)
+
+
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError, did_you_mean, printable
 
 PROTOCOL_VERSION = 2
 """Raised when a rule of docs/protocol.md changes a number."""
@@ -240,7 +240,7 @@ class Condition:
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
         classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
             fear, happiness, sadness).
-        unlabelled: codes of further corpora whose speech is used without labels.
+        unlabelled: codes of added corpora, whose speech is used without labels; sorted.
         selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
         shots: labelled utterances of each class.
         protocol_version: of the rules of docs/protocol.md.
@@ -269,6 +269,10 @@ class Condition:
             value = getattr(self, field)
             if value not in names:
                 raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
+        for code in self.unlabelled:
+            if not _CODE.fullmatch(code):
+                raise SpecError(f"unlabelled '{code}' is no corpus code; write N,T")
+        object.__setattr__(self, "unlabelled", tuple(sorted(set(self.unlabelled))))
         self.concentration()
 
     @property
@@ -317,7 +321,7 @@ class Condition:
         if "shots" in values:
             values["shots"] = parse_shots(values["shots"])
         if "protocol_version" in values:
-            if not values["protocol_version"].isdecimal():
+            if not re.fullmatch("[0-9]{1,9}", values["protocol_version"]):
                 raise SpecError(f"protocol version {values['protocol_version']!r} is no number")
             values["protocol_version"] = int(values["protocol_version"])
         return cls(**values)
@@ -360,8 +364,8 @@ def parse_shots(text: str) -> Shots:
     """
     if text == "all":
         return "all"
-    if not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"shots '{text}': write a positive integer, or all")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):  # int() raises where the digits are thousands
+        raise SpecError(f"shots '{printable(text, limit=40)}': write a positive integer, or all")
     return int(text)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from clser_bench.cleanup import remove_leftovers
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 
@@ -27,6 +28,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove what processes that tests have killed left in the temporary folder."""
+    remove_leftovers()
 
 
 @pytest.fixture(scope="session")

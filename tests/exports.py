@@ -42,7 +42,7 @@ def shown(path, format_="csv"):
 
 def cleaned(text):
     """Tables as they are once a reason has lost what steers a terminal."""
-    for escape in ("\x1b", r"\u001b"):
+    for escape in ("\x1b", r"\x1b", r"\u001b"):
         text = text.replace(escape, "\N{REPLACEMENT CHARACTER}")
     return text
 

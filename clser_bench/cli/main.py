@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from clser_bench import __version__
+from clser_bench.cleanup import remove_leftovers, terminable
 from clser_bench.cli import (
     audit,
     cards,
@@ -32,17 +34,29 @@ MISUSED = 2
 
 
 class _Guarded(TyperGroup):
-    """Prints errors that a user can mend without a traceback."""
+    """Prints errors that a user can mend without a traceback; a killed command leaves nothing."""
 
     def invoke(self, ctx: Any) -> Any:
+        remove_leftovers()
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except ClserError as error:
             complain(f"Error: {error}")
+            raise typer.Exit(MISUSED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE or not error.strerror:
+                raise
+            # a place that cannot be read or written, wherever it was met: the user can mend it
+            complain(f"Error: {error.filename or 'standard output'}: {error.strerror}")
             raise typer.Exit(MISUSED) from None
         except KeyboardInterrupt:
             complain("Interrupted.")
             raise typer.Exit(INTERRUPTED) from None
+
+
+FORMER = frozenset({"--corrupt", *(rule.former for rule in options.RULES if rule.former)})
+"""Spellings that still work and are not shown."""
 
 
 class Command(TyperCommand):
@@ -55,7 +69,7 @@ class Command(TyperCommand):
         }
         for parameter in self.get_params(ctx):
             shown: Any = copy.copy(parameter)
-            shown.opts = [name for name in parameter.opts if name not in options.FORMER]
+            shown.opts = [name for name in parameter.opts if name not in FORMER]
             record = shown.get_help_record(ctx)
             if record is None:
                 continue

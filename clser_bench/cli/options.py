@@ -130,7 +130,9 @@ RULES = (
         field="unlabelled",
         flag="--unlabelled",
         metavar="CODES",
-        only="Only with this further unlabelled speech: N+T.",
+        only="Only with this added unlabelled speech: N,T, or none.",
+        ask="Add these corpora as unlabelled speech: N,T (docs/protocol.md says to which side).",
+        default="",
     ),
     Rule(
         field="selection",
@@ -147,14 +149,8 @@ RULES = (
 )
 """Every rule of `protocol.Condition` that has an option, in the order of the help."""
 
-FORMER = frozenset({"--corrupt", *(rule.former for rule in RULES if rule.former)})
-"""Spellings that still work and are not shown."""
-
 Results = Annotated[
-    Path,
-    typer.Option(
-        "--results", metavar="FILE", rich_help_panel=OUTPUT, help="The results file (SQLite)."
-    ),
+    Path, typer.Option("--results", metavar="FILE", rich_help_panel=OUTPUT, help="The results.")
 ]
 Corpora = Annotated[
     Path | None,
@@ -263,10 +259,7 @@ GpusPerPack = Annotated[
     ),
 ]
 SkipBad = Annotated[
-    bool,
-    typer.Option(
-        "--skip-bad", rich_help_panel=HOW, help="List unreadable files, instead of stopping."
-    ),
+    bool, typer.Option("--skip-bad", rich_help_panel=HOW, help="List unreadable files and go on.")
 ]
 Features = Annotated[str, typer.Option("--features", metavar="NAME", help=_FEATURES)]
 Methods = Annotated[
@@ -357,6 +350,9 @@ def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
     def collect(given: dict[str, Any]) -> dict[str, str]:
         values = {rule.field: _value(rule, given) for rule in chosen}
         wanted = {field: value for field, value in values.items() if value is not None}
+        if "unlabelled" in wanted:
+            codes = words(wanted["unlabelled"].replace("+", ","))
+            wanted["unlabelled"] = "+".join(sorted(codes)) if codes != ("none",) else ""
         suite, colon, classes = wanted.get("suite", "").partition(":")
         # `bcro:fixed4`, as tables are titled
         return {"classes": classes, **wanted, "suite": suite} if colon else wanted
@@ -382,6 +378,8 @@ def condition_arguments(*fields: str) -> Callable[[F], F]:
 
     def collect(given: dict[str, Any]) -> Condition:
         values: dict[str, Any] = {rule.field: _value(rule, given) or "" for rule in chosen}
+        if "unlabelled" in values:
+            values["unlabelled"] = words(values["unlabelled"])
         return Condition(**values)
 
     return _with_options("condition", options, collect)

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
+from clser_bench.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 
 def complain(line: str) -> None:
-    """Write a line to stderr."""
-    typer.echo(line, err=True)
+    """Write a line, or several, to stderr; whatever files of users bring into it is harmless."""
+    typer.echo(printable(line), err=True)
 
 
 def columns() -> int | None:
@@ -35,7 +37,7 @@ def print_rows(
         rows: cells.
         header: names the columns in a pipe too.
     """
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[" ".join(printable(str(cell)).splitlines()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in [names, *texts] if header else texts:
             typer.echo("\t".join(row))

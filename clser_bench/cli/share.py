@@ -260,11 +260,11 @@ def verify(results: options.Results = options.RESULTS) -> None:
     print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
     if found:
         complain(
-            f"{results}: {len(found)} findings; take the file from a backup, or delete it and run "
+            f"{results}: {len(found)} fault(s); take the file from a backup, or delete it and run "
             "again."
         )
         raise typer.Exit(DAMAGED)
-    complain(f"{results}: {tally.ok} results verified, no findings.")
+    complain(f"{results}: {tally.ok} results verified, no faults.")
 
 
 def _check_marks(found: Submission) -> None:

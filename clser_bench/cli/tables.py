@@ -173,6 +173,7 @@ def compare(
     """
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import comparison
+    from clser_bench.report.formats import json_of
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
@@ -185,7 +186,7 @@ def compare(
         made = [comparison.compare(store, frame, table) for table in tables]
     if format_ == "json":
         rows = [row for item in made for row in json.loads(comparison.as_json(item))]
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        typer.echo(json_of(rows), nl=False)
         return
     _echo([text for item in made for text in comparison.text_tables(item)], format_)
 
@@ -291,7 +292,7 @@ def _progress(store: Store) -> list[tuple[object, ...]]:
 
 
 def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
-    from clser_bench.report.table import one_line
+    from clser_bench.store.records import one_line
 
     kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
     return Counter(

@@ -348,10 +348,12 @@ class _Search:
             if file.path not in used and not file.name.startswith(roots):
                 groups[file.name.partition("/")[0] if "/" in file.name else "."].append(file)
         for number, (top, files) in enumerate(sorted(groups.items())):
-            place = str(self.root / top)
+            place = self.root.name if top == "." else f"{self.root.name}/{top}"
             if number == _PLACES:
                 rest = len(groups) - _PLACES
-                sentence = f"{self.root}: {rest} more folders hold recordings of no known corpus"
+                sentence = (
+                    f"{self.root.name}: {rest} more folders hold recordings of no known corpus"
+                )
                 yield Finding(kind="stray", corpus="", sentence=sentence)
                 return
             unread = [file for file in files if file.kind == "unread"]

@@ -18,6 +18,7 @@ from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
 from clser_bench.errors import CorpusError, did_you_mean, has_controls
+from clser_bench.files import is_file
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender, canonical_language
 
@@ -157,7 +158,7 @@ class _Reader:
         written = self.folder / text
         for other in (text, unicodedata.normalize("NFD", text)):
             for spelling in (other, other.replace("\\", "/")):
-                if spelling and "\0" not in spelling and (self.folder / spelling).exists():
+                if spelling and is_file(self.folder / spelling):
                     return _normal(self.folder / spelling)
         return written if "\0" in text else _normal(written)
 

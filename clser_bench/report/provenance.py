@@ -279,7 +279,7 @@ def make_card(
                 )
                 for line in table.lines
             ),
-            remarks=table.remarks,
+            remarks=tuple(map(_in_print, table.remarks)),
             requests=tuple(requests),
             commands=tuple(commands),
             software=software,
@@ -410,8 +410,12 @@ def _method(
     )
 
 
+def _in_print(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
-    reason = "".join(letter if letter.isprintable() else " " for letter in cell.reason[:1000])
+    reason = _in_print(cell.reason[:1000])
     if "/" in reason or "\\" in reason:  # it may name a folder of this machine
         reason = "see `clser-bench status` of the results file"
     return CardCell(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError, did_you_mean, printable
+from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
@@ -73,11 +75,16 @@ def leaderboard(
         if known and name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
     skipped = Counter(item.corpus for item in store.skipped())
+    found = store.findings()
+    noted: dict[Condition, list[Finding]] = defaultdict(list)
+    for line in store.lines() if found else ():
+        if line.configuration is None:
+            noted[line.condition] += found.get(line.request, ())
     made = []
     for every in _by_condition(frame):
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
-        table = _table(rows, store, skipped, heard, old)
+        table = _table(rows, store, skipped=skipped, findings=noted, heard=heard, old=old)
         if intervals or against:
             table = add_intervals(store, table, rows, against=against)
         if "point" in extras:
@@ -98,12 +105,6 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
         if found.replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
-
-
-def one_line(reason: str) -> str:
-    """The most informative line of a reason: the last of a traceback, else the first."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
-    return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
 
 
 def condition_of(row: Mapping[Any, Any]) -> Condition:
@@ -129,7 +130,9 @@ def _by_condition(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _table(
     rows: pd.DataFrame,
     store: Store,
+    *,
     skipped: Mapping[str, int],
+    findings: Mapping[Condition, Sequence[Finding]],
     heard: Heard | None,
     old: Sequence[str],
 ) -> Leaderboard:
@@ -139,6 +142,7 @@ def _table(
         rows: of the newest protocol version.
         store: the results.
         skipped: corpus code to number of files that were left out.
+        findings: what is odd about the corpora under a condition.
         heard: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
@@ -157,7 +161,10 @@ def _table(
         classes=tuple(used[pair] for pair in pairs),
         lines=tuple(lines),
         synthetic=bool(rows.synthetic.any()),
-        remarks=tuple(_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes})),
+        remarks=(
+            *_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes}),
+            *_of_corpora(findings.get(condition, ()), {"", *codes, *map(str, pairs)}),
+        ),
         budget=_budget(rows),
         heard=tuple(seen),
     )
@@ -197,6 +204,12 @@ def _remarks(
             yield f"{number} file(s) of {code} could not be read and were left out"
 
 
+def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iterator[str]:
+    """What was seen of corpora and pairs, each sentence once; names of files are cut short."""
+    sentences = dict.fromkeys(item.sentence for item in findings if item.corpus in concerned)
+    yield from (printable(text, limit=2_000) for text in sentences)
+
+
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
     good = rows[rows.status == "ok"]
     # numpy adds up in the order of the draws; groupby means differ from that in the last bit
@@ -215,6 +228,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         method: {"size": len(places), "std": _std_of(means[places])}
         for method, places in whole.groupby("method").indices.items()
     }
+    given = set(rows.method[rows.added != ""])
     for first in rows.drop_duplicates("method").to_dict("records"):
         method = first["method"]
         own = []
@@ -231,7 +245,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
             method=method,
             title=first["title"] or method,
             role=first["role"],
-            uses=_uses(first, condition),
+            uses=_uses(first, condition, added=method in given),
             assumes_prior=first["assumes_prior"],
             note=first["note"],
             cells=tuple(own),
@@ -249,8 +263,10 @@ def _std_of(values: npt.NDArray[np.float64]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
+def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple[str, ...]:
     found = list(filter(None, row["uses"].split("+")))
+    if added:
+        found.append("unlabelled")
     if condition.normalisation == "speaker" and row["role"] != "submitted":
         found.append("speakers")
     prior = row["assumes_prior"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clser_bench.corpora.assemble import reasons as reasons_of
 from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.locate import Located, locate
 from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.hashing import digest
+from clser_bench.problem import SkippedFile
 from clser_bench.progress import Progress
 from clser_bench.protocol import Pair, Suite, classes_of, same_language
 
@@ -43,26 +46,26 @@ class Choice:
         pairs: ordered pairs that are run.
         table: ordered pairs of the whole suite, which a table shows.
         located: the corpora at hand.
+        added: corpora whose speech is used without labels.
     """
 
     suite: str
     pairs: tuple[Pair, ...]
     table: tuple[Pair, ...]
     located: Located
+    added: tuple[str, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The corpora that the pairs need, in the order of their first use."""
-        return tuple(
-            dict.fromkeys(code for pair in self.pairs for code in (pair.source, pair.target))
-        )
+        """The corpora that the pairs need, in the order of their first use, then added ones."""
+        paired = (code for pair in self.pairs for code in (pair.source, pair.target))
+        return tuple(dict.fromkeys((*paired, *self.added)))
 
     @property
     def known(self) -> tuple[str, ...]:
         """The corpora of the whole table: an encoder set is named alike whatever pairs are run."""
-        return tuple(
-            dict.fromkeys(code for pair in self.table for code in (pair.source, pair.target))
-        )
+        paired = (code for pair in self.table for code in (pair.source, pair.target))
+        return tuple(dict.fromkeys((*paired, *self.added)))
 
 
 def choose(
@@ -77,7 +80,8 @@ def choose(
         say: takes what was chosen unasked, and what is left out.
 
     Raises:
-        SpecError: unknown suite, or pairs that the suite has not.
+        SpecError: unknown suite, pairs that the suite has not, or an added corpus that adds
+            nothing.
         CorpusError: corpora are missing, or there twice.
     """
     if request.condition.suite and not is_custom(request.condition.suite):
@@ -91,8 +95,17 @@ def choose(
         if nothing:
             say(_NO_CORPORA)
         place = demo_corpora(cache / demo.name, progress=progress)
-        return _of_suite(demo, request, locate(place, codes=demo.corpora), say=say)
-    return resolve_suite(request, locate(request.corpora, request.manifests), say=say)
+        choice = _of_suite(demo, request, locate(place, codes=demo.corpora), say=say)
+    else:
+        choice = resolve_suite(request, locate(request.corpora, request.manifests), say=say)
+    choice.located.require(request.condition.unlabelled)
+    for code in request.condition.unlabelled:
+        if all(code in (pair.source, pair.target) for pair in choice.pairs):
+            raise SpecError(
+                f"--unlabelled {code}: it is the source or the target of every pair; name a "
+                "corpus that is neither in one of them"
+            )
+    return dataclasses.replace(choice, added=request.condition.unlabelled)
 
 
 def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: None) -> Choice:
@@ -215,7 +228,8 @@ def _custom(request: Request, located: Located, *, say: Say, kind: Suite | None 
     say(f"suite {name}: {len(pairs)} ordered pairs of {' '.join(codes)}")
     for code, conflict in located.conflicts.items():
         say(f"{code} is left out: {conflict}")
-    _report_left_out(reasons, request, say, none_left=not pairs)
+    bad = [item for code in codes for item in located.listings[code].bad]
+    _report_left_out(reasons, request, say, none_left=not pairs, bad=bad)
     return Choice(suite=name, pairs=pairs, table=pairs, located=located)
 
 
@@ -229,12 +243,20 @@ def _apart(pair: Pair, located: Located, suite: Suite) -> str:
 
 
 def _report_left_out(
-    reasons: dict[Pair, str], request: Request, say: Say, *, none_left: bool
+    reasons: dict[Pair, str],
+    request: Request,
+    say: Say,
+    *,
+    none_left: bool,
+    bad: Sequence[SkippedFile] = (),
 ) -> None:
-    """Say which pairs are left out; refuse where one was asked for by name, or none is left."""
+    """Say which pairs are left out; refuse where one was asked for by name, or none is left.
+
+    Recordings that cannot be used may be why, so a refusal names them.
+    """
     lines = [f"{pair} is left out: {why}" for pair, why in reasons.items()]
     if lines and (none_left or any(pair in reasons for pair in request.pairs)):
-        raise SpecError(lines[0])
+        raise SpecError("\n".join([lines[0], *reasons_of(bad)]))
     for line in lines:
         say(line)
 

@@ -40,6 +40,9 @@ DEFAULT_RESULTS = Path("results/clser.sqlite")
 Settings = dict[str, dict[str, Value]]
 """Method to hyper-parameters that are set by the user."""
 
+MOST_SEEDS = 10_000
+"""Draws that a run may have; a card holds no more."""
+
 _PlainPair = Annotated[
     Pair,
     BeforeValidator(lambda value: Pair.parse(value) if isinstance(value, str) else value),
@@ -126,6 +129,8 @@ class Request:
         for name, count in (("seeds", self.seeds), ("workers", self.workers)):
             if count is not None and count < 1:
                 raise SpecError(f"{name} {count}: a positive number is needed")
+        if self.seeds > MOST_SEEDS:
+            raise SpecError(f"seeds {self.seeds}: at most {MOST_SEEDS} draws are run")
         if not 0 <= self.gpus_per_pack < math.inf:
             raise SpecError(f"gpus-per-pack {self.gpus_per_pack}: 0 or more is needed")
         if not 0 < self.patience < math.inf:

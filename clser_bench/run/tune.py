@@ -69,10 +69,13 @@ def main() -> None:
         try:
             with session(task) as slots:
                 _fit(task, driver, slots)
+            last: tuple[Any, ...] = ("end",)
         except _RefusedError as error:
-            driver.say("refused", error.theirs, str(error))
-        else:
-            driver.say("end")
+            last = ("refused", error.theirs, str(error))
+        # The driver closes the pipe once it has read this; Ray's handler would print a traceback
+        # while Ray clears away.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        driver.say(*last)
 
 
 class _RefusedError(Exception):

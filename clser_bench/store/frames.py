@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,8 @@ import pandas as pd
 
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
-from clser_bench.store.records import Guesses, from_json
+from clser_bench.store.records import Guesses, Line, from_json
 from clser_bench.store.schema import FIELDS, Query
-
-if TYPE_CHECKING:
-    from clser_bench.store.sqlite import Line
 
 _OF_LINES = (
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
@@ -25,7 +22,8 @@ _OF_LINES = (
 )  # fmt: skip
 _OF_TRIALS = (
     "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
-    "macro_f1", "seconds", "energy", "parameters", "tables", "synthetic", "trial", "answers",
+    "macro_f1", "seconds", "energy", "parameters", "tables", "added", "synthetic", "trial",
+    "answers",
 )  # fmt: skip
 
 
@@ -40,7 +38,7 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
         """SELECT p.line, t.version, t.source, t.target, t.emotions, t.seed,
           coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
           r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
-          t.synthetic, t.id, coalesce(r.answers, '')
+          t.unlabelled, t.synthetic, t.id, coalesce(r.answers, '')
         FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
         WHERE p.line IN (SELECT value FROM json_each(?))
         ORDER BY p.line, p.position""",

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from clser_bench.errors import StoreError
 from clser_bench.problem import Floats, Rows, Trial
-from clser_bench.protocol import Pair
+from clser_bench.protocol import Condition, Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
 ROLES = ("ranked", "bound", "oracle", "reference", "submitted")
@@ -229,7 +229,27 @@ class Tally(NamedTuple):
         return self.planned - self.ok - self.failed - self.not_applicable
 
 
-class Finding(NamedTuple):
+class Line(NamedTuple):
+    """A method under one condition, as the latest plan that asked for it had it.
+
+    Attributes:
+        id: its number.
+        request: number of the plan.
+        condition: with the suite of the plan.
+        method: its name.
+        note: what tables say of it.
+        configuration: number of the candidate; None where it belongs to a table.
+    """
+
+    id: int
+    request: int
+    condition: Condition
+    method: str
+    note: MethodNote
+    configuration: int | None
+
+
+class Fault(NamedTuple):
     """Something in a results file that is not as it was written.
 
     Attributes:

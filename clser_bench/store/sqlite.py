@@ -13,18 +13,19 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from clser_bench.errors import StoreError
-from clser_bench.problem import AnswerKey, SkippedFile, Trial
+from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
-    Finding,
+    Fault,
     Guesses,
+    Line,
     MethodNote,
     Record,
     Run,
@@ -39,26 +40,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OF = "IN (SELECT value FROM json_each(?))"
-
-
-class Line(NamedTuple):
-    """A method under one condition, as the latest plan that asked for it had it.
-
-    Attributes:
-        id: its number.
-        request: number of the plan.
-        condition: with the suite of the plan.
-        method: its name.
-        note: what tables say of it.
-        configuration: number of the candidate; None where it belongs to a table.
-    """
-
-    id: int
-    request: int
-    condition: Condition
-    method: str
-    note: MethodNote
-    configuration: int | None
 
 
 class Store:
@@ -177,6 +158,20 @@ class Store:
                 [(item.corpus, item.name, item.reason) for item in skipped],
             )
 
+    def put_findings(self, number: int, found: Iterable[Finding]) -> None:
+        """Store what is odd about the corpora of a plan, in place of what was stored of it.
+
+        Args:
+            number: of the plan.
+            found: to stand below its tables; without files.
+        """
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM findings WHERE request = ?", (number,))
+            connection.executemany(
+                "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)",
+                [(number, item.kind, item.corpus, item.sentence) for item in found],
+            )
+
     def stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Status of those trials that something is stored of."""
         return {trial: status for trial, (status, _, _) in self._states(ids).items()}
@@ -286,7 +281,8 @@ class Store:
             line: its number, as `lines` has it.
         """
         (found,) = [item for item in self.lines() if item.id == line]
-        own = {"suite": found.condition.suite, "selection": found.condition.selection}
+        names = ("suite", "unlabelled", "selection")
+        own = {name: getattr(found.condition, name) for name in names}
         stored = self.query(
             f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
             FROM planned p JOIN trials t ON t.id = p.trial
@@ -315,6 +311,17 @@ class Store:
         """Files that `--skip-bad` left out."""
         found = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
         return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
+
+    def findings(self) -> dict[int, tuple[Finding, ...]]:
+        """What is odd about the corpora of each plan, by its number; empty in older files."""
+        if not self.query("SELECT 1 FROM sqlite_master WHERE name = 'findings'"):
+            return {}
+        found: dict[int, list[Finding]] = {}
+        for number, *item in self.query("SELECT * FROM findings ORDER BY request, rowid"):
+            kind, corpus, sentence = item
+            one = Finding(kind=kind, corpus=corpus, sentence=sentence)
+            found.setdefault(number, []).append(one)
+        return {number: tuple(items) for number, items in found.items()}
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
@@ -474,11 +481,11 @@ class Store:
         )
         return frames.looks(stored, [*fields, "method", "version", "evaluations"])
 
-    def verify(self) -> tuple[Finding, ...]:
+    def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
-        from clser_bench.store.verify import findings  # noqa: PLC0415 (imports this module)
+        from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
 
-        return tuple(findings(self, self.query))
+        return tuple(faults(self, self.query))
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(

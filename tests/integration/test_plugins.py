@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import options
+from clser_bench.cli.main import FORMER as SPELLINGS
 from clser_bench.cli.main import app
 from clser_bench.errors import FeatureError
 from clser_bench.features import sets
@@ -220,7 +220,7 @@ def test_the_help_of_run_is_in_groups_and_the_first_fits_a_screen(call: Call) ->
     places = [lines.index(f"{name}:") for name in ("What", "How", "Where", "Output")]
     assert places == sorted(places)
     assert places[1] <= 40, "usage, examples and what is run: one screen"
-    former = re.compile("|".join(rf"{name}(?![\w-])" for name in options.FORMER))
+    former = re.compile("|".join(rf"{name}(?![\w-])" for name in SPELLINGS))
     for command in ("run", "sweep", "leaderboard", "compare", "draws", "figures"):
         assert not former.search(call(command, "--help").stdout), command
 

@@ -224,7 +224,8 @@ def test_a_poisoned_key_changes_the_oracle_only(
 def test_too_many_shots_are_refused_before_the_oracle_runs(config: Config) -> None:
     with pytest.raises(CorpusError, match="7"):
         run(config(methods=("target-oracle",), condition=Condition(), shots=(7,)))
-    assert stored(config().results) == []
+    with Store(config().results) as store:
+        assert store.runs() == ()
 
 
 def test_the_oracle_has_no_settings(config: Config) -> None:

@@ -189,14 +189,14 @@ def test_verify_finds_a_changed_metric_and_the_leaderboard_refuses_it(
 ) -> None:
     done = call("results", "verify")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "12 results verified, no findings." in done.stderr
+    assert "12 results verified, no faults." in done.stderr
     with sqlite3.connect(ours) as connection:
         connection.execute("UPDATE records SET uar = 99.9 WHERE rowid = 1")
     connection.close()
     done = call("results", "verify")
     assert done.exit_code == 1
     assert "uar is 99.9, and its predictions give" in done.stdout
-    assert "1 findings; take the file from a backup" in done.stderr
+    assert "1 fault(s); take the file from a backup" in done.stderr
     for command in (("leaderboard",), ("export", "x.parquet")):
         done = call(*command)
         assert done.exit_code == 2
