@@ -79,10 +79,17 @@ def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own, so that none reads or fills the user's."""
+def own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """Give each test a cache of its own, so that none reads or fills the user's.
+
+    The contract is that of the user's own methods too: `CLSER_METHODS=DIR pytest tests/contract`.
+    """
     cache = tmp_path / "clser-cache"
     monkeypatch.setenv("CLSER_CACHE", str(cache))
-    monkeypatch.delenv("CLSER_METHODS", raising=False)
-    monkeypatch.delenv("CLSER_TASKS", raising=False)
+    for name in ("CLSER_PLUGINS", "CLSER_TASKS"):
+        monkeypatch.setenv(name, "")  # what a test puts in is taken out again
+    if "contract" not in request.path.parts:
+        monkeypatch.delenv("CLSER_METHODS", raising=False)
     return cache

@@ -213,6 +213,8 @@ def reproduce(
     ],
     *,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     manifest: options.Manifest = None,
     features: Annotated[
         str | None,

@@ -56,6 +56,7 @@ def _features() -> None:
 def extract(
     *,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     features: options.Features = DEFAULT_FEATURES,
     devices: options.Devices = "",

@@ -268,7 +268,7 @@ def status(results: options.Results = options.RESULTS) -> None:
         reasons = _reasons(store)
         skipped = store.skipped()
     names = ("suite", "planned", "ok", "not applicable", "failed", "missing", "stored")
-    print_rows(names, rows)
+    print_rows(names, rows, header=True)
     for (kind, method, reason), count in sorted(reasons.items()):
         complain(f"{kind}: {method}: {count} trials: {reason}")
     for item in skipped:

@@ -93,6 +93,52 @@ def _read(own: tuple[Path, ...]) -> Definitions:
     )
 
 
+def template(name: str) -> str:
+    """The text of a first definition of a corpus, which is read as it is.
+
+    Args:
+        name: of the corpus: lower-case letters, digits, `_` and `-`.
+
+    Raises:
+        SpecError: the name is no such name, or a corpus has it.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,15}", name):
+        raise SpecError(f"corpus name '{name}': write at most 16 lower-case letters and digits")
+    for spec in definitions().corpora.values():
+        if name in (spec.name, spec.code.lower()):
+            raise SpecError(f"'{name}' is the corpus {spec.title} ({spec.code}); choose another")
+    return _TEMPLATE.replace("NAME", name).replace("CODE", name.upper())
+
+
+_TEMPLATE = """\
+code = "CODE"        # short name in pairs and tables
+name = "NAME"
+title = "NAME"
+language = "en"      # BCP 47: en, de, pt-BR
+licence = "unknown"
+verified = false     # whether the definition was checked against all of its recordings
+citation = "Authors (year). Title."
+
+# Path of each recording below the corpus's folder, without extension: ann/angry_01.wav
+pattern = '(?P<speaker>[a-z]+)/(?P<emotion>[a-z]+)_(?P<text>\\d+)'
+
+[labels]             # the corpus's own label = anger, boredom, disgust, fear, happiness, ...
+angry = "anger"
+happy = "happiness"
+neutral = "neutral"
+sad = "sadness"
+
+[excluded]           # labels that are left out, with the reason
+calm = "has no counterpart"
+
+[ignored]            # regular expressions of paths (with extension) that are left out
+'.*/test_.*' = "not labelled"
+
+[genders]            # of each speaker: female, male, other
+ann = "female"
+"""
+
+
 def _installed() -> list[Traversable]:
     """The folder that ships, and those of other packages."""
     folders: list[Traversable] = [importlib.resources.files("clser_bench.tasks")]

@@ -83,7 +83,10 @@ def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> Corp
     shipped = definitions().corpora
     if code in shipped or code in codes:
         owner = shipped[code].title if code in shipped else f"'{codes[code]}'"
-        raise CorpusError(f"{path}: corpus '{name}' would get the code {code} of {owner}")
+        raise CorpusError(
+            f"{path}: corpus '{name}' would get the code {code} of {owner}; write another name in "
+            "the column 'corpus'"
+        )
     codes[code] = name
     tags = {row.cells.get("language", "") for row in rows} - {""}
     languages = sorted({canonical_language(tag) for tag in tags}) or ["und"]

@@ -354,7 +354,9 @@ def _evaluations(store: Store, condition: Condition) -> dict[tuple[str, int], in
 
 
 def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterator[CardPair]:
-    shown = [trial for line in table.lines for trial in trials[line.method]]
+    run = [line for line in table.lines if line.role != "submitted"]
+    # the keys of a submission are those of audio and labels: no features are known of it
+    shown = [trial for line in run or table.lines for trial in trials[line.method]]
     for pair in table.pairs:
         own = [trial for trial in shown if trial.pair == pair]
         keys = sorted({(trial.source_key, trial.target_key) for trial in own})

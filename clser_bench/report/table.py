@@ -215,8 +215,9 @@ def _remarks(
 ) -> Iterator[str]:
     if old:
         yield f"not shown, since they have an older protocol version (run again): {', '.join(old)}"
-    tables = rows.groupby("pair").tables.nunique()
-    mixed = [str(pair) for pair in pairs if tables[str(pair)] > 1]
+    # of a submission no features are known
+    tables = rows[rows.role != "submitted"].groupby("pair").tables.nunique()
+    mixed = [str(pair) for pair in pairs if tables.get(str(pair), 0) > 1]
     if mixed:
         yield (
             "methods had different audio or features, so they cannot be compared (run them "
@@ -290,7 +291,7 @@ def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple
     found = list(filter(None, row["uses"].split("+")))
     if added:
         found.append("unlabelled")
-    if condition.normalisation == "speaker":
+    if condition.normalisation == "speaker" and row["role"] != "submitted":
         found.append("speakers")
     prior = row["assumes_prior"]
     if prior != "none":

@@ -51,7 +51,7 @@ _PlainPair = Annotated[
 
 _HERE = (
     *("results", "scheduler", "workers", "devices", "ray_address", "gpus_per_pack", "energy"),
-    *("patience", "corpora", "manifests", "confirms"),
+    *("patience", "corpora", "manifests", "tasks", "plugins", "confirms"),
 )
 """Fields that belong to a machine and not to what is measured."""
 
@@ -60,15 +60,10 @@ DEFAULT = Condition(alignment=DEFAULT_ALIGNMENT)
 
 _FLAGS = {
     "alignment": "--align",
-    "classes": "--fixed4",
     "normalisation": "--normalise",
     "prior": "--target-prior",
-    "selection": "--select",
-    "setting": "--inductive",
 }
 """Options of rules whose names differ from those of the fields."""
-
-_SWITCHES = ("classes", "setting")
 
 _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")
 
@@ -83,6 +78,8 @@ class Request:
         pairs: only these pairs; empty for all of the suite.
         corpora: folder that holds corpora at any depth; None for none.
         manifests: tables of the user's own recordings.
+        tasks: folders of the user's own definitions, for `resume`; `CLSER_TASKS` has them too.
+        plugins: files of the user's own methods, likewise.
         methods: names of methods and routines; `all` for every one, but ablations.
         shots: labelled utterances of each class, one number or several.
         seeds: number of draws.
@@ -107,6 +104,8 @@ class Request:
     pairs: tuple[_PlainPair, ...] = ()
     corpora: Path | None = None
     manifests: tuple[Path, ...] = ()
+    tasks: tuple[Path, ...] = ()
+    plugins: tuple[Path, ...] = ()
     methods: tuple[str, ...] = DEFAULT_METHODS
     shots: tuple[Shots, ...] = (5,)
     seeds: int = 5
@@ -194,7 +193,8 @@ class Request:
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude={"results"})
         if self.corpora is not None:
             values["corpora"] = os.path.abspath(self.corpora)  # noqa: PTH100 (links stay)
-        values["manifests"] = [os.path.abspath(path) for path in self.manifests]  # noqa: PTH100
+        for name in ("manifests", "tasks", "plugins"):
+            values[name] = [os.path.abspath(path) for path in getattr(self, name)]  # noqa: PTH100
         values["condition"]["features"] = rooted(self.condition.features)
         return values
 
@@ -233,14 +233,14 @@ class Request:
             flag = _FLAGS.get(name, f"--{name}")
             if value != usual[name]:
                 texts = ",".join(value) if isinstance(value, tuple) else str(value)
-                yield from (flag,) if name in _SWITCHES else (flag, texts)
+                yield from (flag, texts)
         yield from ("--corpora", "DIR") if folder else ()
         yield from ("--manifest", "FILE") * manifests
         if self.pairs:
             yield from ("--pairs", ",".join(f"{p.source}->{p.target}" for p in self.pairs))
         yield from ("--methods", ",".join(self.methods))
         yield from ("--shots", ",".join(map(str, self.shots)), "--seeds", str(self.seeds))
-        yield from ("--corrupt", ",".join(self.corruptions)) if self.corruptions else ()
+        yield from ("--corruption", ",".join(self.corruptions)) if self.corruptions else ()
         yield from ("--skip-bad",) if self.skip_bad else ()
         for method, own in self.settings.items():
             for name, setting in own.items():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import socket
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clser_bench import __version__
+from clser_bench import __version__, registry
 from clser_bench.cleanup import temporary_folder
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.hyperparameters import Dimension
@@ -239,7 +238,7 @@ class RayTune:
         self._begun: dict[int, float] = {}
         self._named: set[int] = set()
         try:
-            child.send((os.environ.get("CLSER_METHODS", ""), task))
+            child.send((registry.places(), task))
         except EOFError as error:
             raise _died(error) from None
 

@@ -90,7 +90,7 @@ OBJECTIVES: Mapping[str, Objective] = {
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
 SELECTIONS = ("default", OTHER_PAIRS, *CRITERIA, ORACLE)
-"""Values of `run --select`."""
+"""Values of `run --selection`."""
 
 ALL_CONFIGURATIONS = "configurations"
 """Stands for the selection where every configuration runs and none is chosen."""
@@ -125,8 +125,8 @@ def criterion(condition: Condition) -> Objective | None:
     chosen.refuse_few(condition.shots)
     if chosen.requires == "source" and condition.setting != "transductive":
         raise SpecError(
-            f"--select {chosen.name} holds labels out in the transductive setting; leave "
-            "--inductive out"
+            f"--selection {chosen.name} holds labels out in the transductive setting; leave "
+            "--setting inductive out"
         )
     return chosen
 
@@ -154,11 +154,13 @@ def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair
         SpecError: pairs are named, or a pair has no pair of other corpora.
     """
     if asked:
-        raise SpecError(f"--select {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out")
+        raise SpecError(
+            f"--selection {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out"
+        )
     for pair in table:
         if not others(pair, table):
             raise SpecError(
-                f"--select {OTHER_PAIRS} chooses for {pair} by the pairs of other corpora, and "
+                f"--selection {OTHER_PAIRS} chooses for {pair} by the pairs of other corpora, and "
                 f"suite {suite} has none here: a suite needs four corpora"
             )
 

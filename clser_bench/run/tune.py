@@ -37,6 +37,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from clser_bench import registry
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
 from clser_bench.run.samplers import TRIES, sampler
@@ -62,7 +63,7 @@ def main() -> None:
     """Run what the driver asks for."""
     with channel() as (source, sink):
         environment, task = pickle.loads(receive(source))  # noqa: S301 (of our own process)
-        os.environ["CLSER_METHODS"] = environment
+        os.environ.update(environment)
         driver = _Driver(source, sink)
         driver.watch()
         warnings.simplefilter("ignore")
@@ -494,16 +495,14 @@ def _line(error: BaseException) -> str:
 
 
 def _join(address: str) -> None:
-    methods = os.environ["CLSER_METHODS"]
+    methods = {name: value for name, value in registry.places().items() if value}
     try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             # what a worker of our own would have inherited
-            runtime_env={
-                "env_vars": {**ONE_THREAD, **({"CLSER_METHODS": methods} if methods else {})}
-            },
+            runtime_env={"env_vars": {**ONE_THREAD, **methods}},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _RefusedError(nobody(address, _line(error)), theirs=True) from error

@@ -138,8 +138,7 @@ class Worker:
                 self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
             started = time.monotonic()
             try:
-                places = {name: os.environ.get(name, "") for name in registry.VARIABLES}
-                self._child.send((places, message))
+                self._child.send((registry.places(), message))
                 while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
                     if waiting:
                         waiting(time.monotonic() - started)

@@ -104,7 +104,7 @@ def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -
 def test_the_card_names_no_place_of_this_machine(
     run: Call, call: Call, shared: Path, tmp_path: Path
 ) -> None:
-    run("--methods", "near,far", "--set", "near.weight=0.5", "--fixed4")
+    run("--methods", "near,far", "--set", "near.weight=0.5", "--classes", "fixed4")
     text = call("card").stdout
     for secret in (str(shared), str(tmp_path), str(Path.home()), os.uname().nodename):
         assert secret not in text
@@ -113,8 +113,8 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
-        "--seeds 3 --set near.weight=0.5"
+        "clser-bench run --classes fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far "
+        "--shots 1 --seeds 3 --set near.weight=0.5"
     )
 
 
@@ -125,7 +125,16 @@ def test_the_command_of_a_card_makes_the_same_trials(
 
     from clser_bench.store.sqlite import Store
 
-    run("--methods", "near,far", "--normalise", "speaker", "--inductive", "--set", "near.weight=2")
+    run(
+        "--methods",
+        "near,far",
+        "--normalise",
+        "speaker",
+        "--setting",
+        "inductive",
+        "--set",
+        "near.weight=2",
+    )
     (command,) = json.loads(call("card").stdout)["commands"]
     manifest = str(shared / "corpora" / "manifest.csv")
     words = [manifest if word == "FILE" else word for word in shlex.split(command)[1:]]
@@ -151,7 +160,7 @@ def test_a_table_of_two_runs_is_made_again_by_both(run: Call, call: Call, again:
 def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call) -> None:
     places = ("--manifest", str(shared / "four" / "manifest.csv"), "--scheduler", "local")
     made = call(
-        "run", *places, "--methods", "near", "--shots", "1", "--seeds", "2", "--select",
+        "run", *places, "--methods", "near", "--shots", "1", "--seeds", "2", "--selection",
         "other-pairs",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
