@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -47,7 +48,7 @@ def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
-    from clser_bench.run.methods import check_method
+    from clser_bench.run.methods import check_method, declared, read_methods
     from clser_bench.scoring.routines import ROUTINES
 
     check_method(method)
@@ -55,41 +56,33 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
         _show_routine(ROUTINES[method])
         return
     found = registry.entry(method)
-    instance = registry.create(method)
-    cls: Any = type(instance)
-    typer.echo(f"{method}: version {found.version}, {cls.kind}, {cls.role}")
+    (info,) = read_methods([(method, {})])
+    typer.echo(f"{method}: version {found.version}, {info.kind}, {info.role}")
     if found.base != method:
         typer.echo(f"Preset of {found.base}: {found.summary}")
-    document = _docstring(found.module, cls)
-    typer.echo(f"\n{document.strip()}\n")
-    typer.echo(f"Assumes of the target's class prior: {instance.assumes_prior}")
-    if cls.note:
-        typer.echo(f"Note: {cls.note}")
+    typer.echo(f"\n{_docstring(found.file).strip()}\n")
+    typer.echo(f"Assumes of the target's class prior: {info.assumes_prior}")
+    if info.note:
+        typer.echo(f"Note: {info.note}")
     presets = [entry.name for entry in registry.entries().values() if entry.base == found.base]
     others = [name for name in presets if name != method]
     if others:
         typer.echo(f"Of the same file: {', '.join(others)}")
     typer.echo("\nHyper-parameters:")
-    ranges = cls.ranges()
-    if not ranges:
+    own = declared(method)
+    if not own.ranges:
         typer.echo("none")
         return
     print_rows(
         ("name", "value", "allowed", "about"),
         [
-            (name, getattr(instance, name), _allowed(span), span.about)
-            for name, span in ranges.items()
+            (name, own.defaults[name], _allowed(span), span.about)
+            for name, span in own.ranges.items()
         ],
     )
-    _show_spaces(method)
-
-
-def _show_spaces(method: str) -> None:
-    from clser_bench.run.sweep import declared
-
     rows = [
         (space, name, text)
-        for space, texts in declared(method).all_spaces().items()
+        for space, texts in own.all_spaces().items()
         for name, text in texts.items()
         if space != "all"
     ]
@@ -107,10 +100,13 @@ def _show_routine(routine: Routine) -> None:
     typer.echo("\nHyper-parameters:\nnone")
 
 
-def _docstring(module: str, cls: type[Any]) -> str:
-    import sys
+def _docstring(file: Path) -> str:
+    """Of the file, else of the method's class."""
+    import ast
 
-    return sys.modules[module].__doc__ or cls.__doc__ or ""
+    tree = ast.parse(file.read_bytes())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list]
+    return next(filter(None, map(ast.get_docstring, (tree, *classes))), "")
 
 
 def _allowed(span: Range) -> str:

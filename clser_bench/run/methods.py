@@ -14,12 +14,14 @@ from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
+from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, Settings
 from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
 from clser_bench.scoring.routines import ROUTINES
+from clser_bench.sweeps import Declared
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""
@@ -134,6 +136,30 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
             found[number] = _info(values)
             _remember(places[number], values)
     return tuple(found[number] for number in range(len(asked)))
+
+
+def declared(method: str) -> Declared:
+    """What a method declares of its hyper-parameters, read as `read_methods` does.
+
+    Args:
+        method: registered name.
+
+    Raises:
+        SpecError: it is unknown.
+    """
+    (info,) = read_methods([(method, {})])
+    ranges = {name: Range(**_as_tuples(values)) for name, values in info.ranges.items()}
+    return Declared(
+        method=method,
+        defaults={name: dict(info.parameters)[name] for name in ranges},
+        ranges=ranges,
+        grid=info.grid,
+        spaces=info.spaces,
+    )
+
+
+def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _remember(place: Path, values: Mapping[str, Any]) -> None:
