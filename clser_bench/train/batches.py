@@ -147,18 +147,19 @@ def gather(
     Returns:
         A view with [k, b, t, d], [k, b, d + f].
     """
-    first = bank_of(tables[0], device)
-    k, b = len(tables), len(rows[0])
+    stored = [table.stored_rows(own) for table, own in zip(tables, rows, strict=True)]
+    first = bank_of(stored[0][0], device)
+    k, b = len(stored), len(rows[0])
     t = first.instants.shape[1] if instants else 0
     moments = first.instants.new_empty((k, b, t, first.instants.shape[2]))
     values = first.values.new_empty((k, b, first.values.shape[1]))
     start = 0
     while start < k:
-        stop = start
-        while stop < k and tables[stop] is tables[start]:
+        table, stop = stored[start][0], start
+        while stop < k and stored[stop][0] is table:
             stop += 1
-        bank = bank_of(tables[start], device)
-        index = torch.from_numpy(np.concatenate(rows[start:stop])).to(device)
+        bank = bank_of(table, device)
+        index = torch.from_numpy(np.concatenate([own for _, own in stored[start:stop]])).to(device)
         if t:
             torch.index_select(bank.instants, 0, index, out=moments[start:stop].flatten(0, 1))
         torch.index_select(bank.values, 0, index, out=values[start:stop].flatten(0, 1))
