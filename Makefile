@@ -5,7 +5,7 @@ PYTHON ?=
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
-BENCHMARKS := packing ray_share features growth
+BENCHMARKS := packing peers ray_share features growth
 EXTRAS := demo,opensmile,video,test
 
 python := $(VENV)/bin/python

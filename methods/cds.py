@@ -11,6 +11,7 @@ noise, where the paper keeps a memory bank of all embeddings; both sides of a ba
 banks are told apart and matched.
 """
 
+import torch
 from torch import Tensor
 
 from clser_bench.nn.contrastive import instance_contrast, matching_entropy
@@ -62,4 +63,4 @@ class Cds(Trained):
         (n, d), f = view.pooled.shape, view.summary.shape[1]
         pooled = self.deviation * noise[: n * d].reshape(n, d)
         summary = self.deviation * noise[n * d : n * (d + f)].reshape(n, f)
-        return View(view.instants, view.pooled + pooled, view.summary + summary)
+        return View(view.instants, view.values + torch.cat([pooled, summary], dim=1))

@@ -83,7 +83,7 @@ class MeanTeacher(Trained):
         teacher = _teacher(support.carry)
         part = "backbone."
         backbone = {k.removeprefix(part): v for k, v in teacher.items() if k.startswith(part)}
-        embedding = functional_call(network.backbone, backbone, (view.pooled, view.summary))
+        embedding = functional_call(network.backbone, backbone, (view.values,))
         scores = functional.linear(embedding, teacher["head.weight"], teacher["head.bias"])
         return Embedded(embedding, scores)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -70,7 +71,7 @@ def show(
 ) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
-    from clser_bench.run.methods import check_method
+    from clser_bench.run.methods import check_method, declared, read_methods
     from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
@@ -78,41 +79,33 @@ def show(
         _show_routine(ROUTINES[method])
         return
     found = registry.entry(method)
-    instance = registry.create(method)
-    cls: Any = type(instance)
-    typer.echo(f"{method}: version {found.version}, {cls.kind}, {cls.role}")
+    (info,) = read_methods([(method, {})])
+    typer.echo(f"{method}: version {found.version}, {info.kind}, {info.role}")
     if found.base != method:
         typer.echo(f"Preset of {found.base}: {found.summary}")
-    document = _docstring(found.module, cls)
-    typer.echo(f"\n{document.strip()}\n")
-    typer.echo(f"Assumes of the target's class prior: {instance.assumes_prior}")
-    if cls.note:
-        typer.echo(f"Note: {cls.note}")
+    typer.echo(f"\n{_docstring(found.file).strip()}\n")
+    typer.echo(f"Assumes of the target's class prior: {info.assumes_prior}")
+    if info.note:
+        typer.echo(f"Note: {info.note}")
     presets = [entry.name for entry in registry.entries().values() if entry.base == found.base]
     others = [name for name in presets if name != method]
     if others:
         typer.echo(f"Of the same file: {', '.join(others)}")
     typer.echo("\nHyper-parameters:")
-    ranges = cls.ranges()
-    if not ranges:
+    own = declared(method)
+    if not own.ranges:
         typer.echo("none")
         return
     print_rows(
         ("name", "value", "allowed", "about"),
         [
-            (name, getattr(instance, name), _allowed(span), span.about)
-            for name, span in ranges.items()
+            (name, own.defaults[name], _allowed(span), span.about)
+            for name, span in own.ranges.items()
         ],
     )
-    _show_spaces(method)
-
-
-def _show_spaces(method: str) -> None:
-    from clser_bench.run.sweep import declared
-
     rows = [
         (space, name, text)
-        for space, texts in declared(method).all_spaces().items()
+        for space, texts in own.all_spaces().items()
         for name, text in texts.items()
         if space != "all"
     ]
@@ -130,10 +123,13 @@ def _show_routine(routine: Routine) -> None:
     typer.echo("\nHyper-parameters:\nnone")
 
 
-def _docstring(module: str, cls: type[Any]) -> str:
-    import sys
+def _docstring(file: Path) -> str:
+    """Of the file, else of the method's class."""
+    import ast
 
-    return sys.modules[module].__doc__ or cls.__doc__ or ""
+    tree = ast.parse(file.read_bytes())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list]
+    return ast.get_docstring(tree) or next(filter(None, map(ast.get_docstring, classes)), "")
 
 
 def _allowed(span: Range) -> str:

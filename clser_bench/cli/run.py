@@ -378,8 +378,9 @@ def sweep(
     Trials are stored like those of `run`: the same command goes on after an interruption. No label
     of a target is looked at unless the objective is dev or oracle.
     """
+    from clser_bench.run.methods import declared
     from clser_bench.run.request import Request
-    from clser_bench.run.sweep import SweepRequest, declared
+    from clser_bench.run.sweep import SweepRequest
     from clser_bench.run.sweep import sweep as run_sweep
     from clser_bench.sweeps import read_space
 

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # its parts load when used: this one in a second
 import soundfile
 import soxr
-from scipy import signal
 
 from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.definitions import definitions
@@ -207,18 +208,29 @@ def _root_mean_square(samples: Samples) -> float:
     return float(np.sqrt(np.mean(samples**2)))
 
 
+def _filtered(
+    samples: Samples,
+    order: int,
+    hertz: float | list[float],
+    kind: Literal["lowpass", "highpass", "bandpass"] = "lowpass",
+) -> Samples:
+    sections = scipy.signal.butter(order, hertz, kind, fs=RATE, output="sos")
+    filtered: Samples = scipy.signal.sosfilt(sections, samples)
+    return filtered
+
+
 def _breathy(voice: Samples, *, share: float, noise: np.random.Generator) -> Samples:
     """Let noise that follows the voice's envelope take the place of its upper harmonics."""
     white = noise.standard_normal(len(voice))
-    low = signal.sosfilt(signal.butter(2, 1500, fs=RATE, output="sos"), voice)
-    hiss = signal.sosfilt(signal.butter(2, 1500, "highpass", fs=RATE, output="sos"), white)
-    envelope = signal.sosfilt(signal.butter(1, 30, fs=RATE, output="sos"), np.abs(voice))
+    low = _filtered(voice, 2, 1500)
+    hiss = _filtered(white, 2, 1500, "highpass")
+    envelope = _filtered(np.abs(voice), 1, 30)
     return (1 - share) * voice + share * (low + 0.5 * np.maximum(envelope, 0) * hiss)
 
 
 def _bright(voice: Samples, *, decibels: float) -> Samples:
     """Raise or lower what lies above 1 kHz (a tense or a lax voice)."""
-    high = signal.sosfilt(signal.butter(1, 1000, "highpass", fs=RATE, output="sos"), voice)
+    high = _filtered(voice, 1, 1000, "highpass")
     return voice + (10 ** (decibels / 20) - 1) * high
 
 
@@ -228,8 +240,7 @@ def _trembling(voice: Samples, *, depth: float, phase: float) -> Samples:
 
 
 def _telephone(voice: Samples, noise: np.random.Generator) -> Samples:
-    band = signal.butter(4, (300, 3400), "bandpass", fs=RATE, output="sos")
-    return signal.sosfilt(band, voice) + _hiss(voice, noise, decibels=-62)
+    return _filtered(voice, 4, [300, 3400], "bandpass") + _hiss(voice, noise, decibels=-62)
 
 
 def _room(voice: Samples, noise: np.random.Generator) -> Samples:
@@ -238,7 +249,7 @@ def _room(voice: Samples, noise: np.random.Generator) -> Samples:
     tail = generator("demo room").standard_normal(len(seconds)) * 10 ** (-3 * seconds / 0.4)
     tail *= 0.6 / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
-    return signal.fftconvolve(voice, tail)[: len(voice)] + _hiss(voice, noise, decibels=-65)
+    return scipy.signal.fftconvolve(voice, tail)[: len(voice)] + _hiss(voice, noise, decibels=-65)
 
 
 def _clean(voice: Samples, noise: np.random.Generator) -> Samples:
@@ -247,9 +258,7 @@ def _clean(voice: Samples, noise: np.random.Generator) -> Samples:
 
 def _noise(voice: Samples, noise: np.random.Generator) -> Samples:
     """Steady noise, stronger in low frequencies."""
-    hum = signal.sosfilt(
-        signal.butter(1, 500, fs=RATE, output="sos"), _hiss(voice, noise, decibels=-38)
-    )
+    hum = _filtered(_hiss(voice, noise, decibels=-38), 1, 500)
     return voice + hum
 
 

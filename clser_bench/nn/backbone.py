@@ -48,11 +48,9 @@ class Backbone(nn.Module):
             Dense(d + f, HIDDEN), nn.ReLU(), Dense(HIDDEN, HIDDEN), nn.ReLU()
         )
 
-    def forward(
-        self, pooled: Float[Tensor, "b d"], summary: Float[Tensor, "b f"]
-    ) -> Float[Tensor, "b 128"]:
-        """Embeddings of b utterances."""
-        embedding: Tensor = self.layers(torch.cat([pooled, summary], dim=-1))
+    def forward(self, values: Float[Tensor, "b i"]) -> Float[Tensor, "b 128"]:
+        """Embeddings of b utterances, of pooled instants and summary side by side."""
+        embedding: Tensor = self.layers(values)
         return embedding
 
 
@@ -71,8 +69,8 @@ class SharedClassifier(nn.Module):
         self.head = nn.Linear(HIDDEN, c)
 
     def embed(self, view: object) -> Float[Tensor, "b 128"]:
-        """Embeddings of a view (anything with `pooled` and `summary`)."""
-        embedding: Tensor = self.backbone(view.pooled, view.summary)  # type: ignore[attr-defined]
+        """Embeddings of a view (anything with `values`)."""
+        embedding: Tensor = self.backbone(view.values)  # type: ignore[attr-defined]
         return embedding
 
     def forward(self, view: object) -> Float[Tensor, "b c"]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy  # `scipy.stats` loads when used, in a second
 from scipy.special import stdtrit
-from scipy.stats import spearmanr
 
 from clser_bench.hashing import generator
 from clser_bench.protocol import EMOTIONS, Pair
@@ -281,7 +281,7 @@ def _rho(shares: pd.DataFrame) -> float | None:
     human, right = shares.human.to_numpy(np.float64), shares.right.to_numpy(np.float64)
     if len(human) < _FEWEST or not np.ptp(human) or not np.ptp(right):
         return None
-    return float(spearmanr(human, right).statistic)
+    return float(scipy.stats.spearmanr(human, right).statistic)
 
 
 def _rho_within(shares: pd.DataFrame) -> float | None:

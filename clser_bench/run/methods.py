@@ -14,6 +14,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
+from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, Settings
@@ -21,6 +22,7 @@ from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import RENAMED
+from clser_bench.sweeps import Declared
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""
@@ -143,6 +145,30 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         )
         for number, (name, _) in enumerate(asked)
     )
+
+
+def declared(method: str) -> Declared:
+    """What a method declares of its hyper-parameters, read as `read_methods` does.
+
+    Args:
+        method: registered name.
+
+    Raises:
+        SpecError: it is unknown.
+    """
+    (info,) = read_methods([(method, {})])
+    ranges = {name: Range(**_as_tuples(values)) for name, values in info.ranges.items()}
+    return Declared(
+        method=method,
+        defaults={name: dict(info.parameters)[name] for name in ranges},
+        ranges=ranges,
+        grid=info.grid,
+        spaces=info.spaces,
+    )
+
+
+def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _remember(place: Path, values: Mapping[str, Any]) -> None:

@@ -20,7 +20,6 @@ import optuna
 
 from clser_bench.cleanup import terminable
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.hyperparameters import Range
 from clser_bench.problem import Outcome, Trial, Value
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Pair
@@ -42,7 +41,7 @@ from clser_bench.run.selection import (
     objective,
 )
 from clser_bench.store.sqlite import Store
-from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult, distributions
+from clser_bench.sweeps import Configuration, SearchSpace, SweepResult, distributions
 
 SEARCHES = ("sobol", "random", "grid", "tpe")
 POPULATION = 32
@@ -98,30 +97,6 @@ class SweepRequest:
     def method(self) -> str:
         """The method's name."""
         return self.request.methods[0]
-
-
-def declared(method: str) -> Declared:
-    """What a method declares of its hyper-parameters, without importing it here.
-
-    Args:
-        method: registered name.
-
-    Raises:
-        SpecError: it is unknown.
-    """
-    (info,) = read_methods([(method, {})])
-    ranges = {name: Range(**_as_tuples(values)) for name, values in info.ranges.items()}
-    return Declared(
-        method=method,
-        defaults={name: dict(info.parameters)[name] for name in ranges},
-        ranges=ranges,
-        grid=info.grid,
-        spaces=info.spaces,
-    )
-
-
-def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def sweep(

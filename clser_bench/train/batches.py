@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
@@ -98,17 +98,15 @@ def initial_seed(seed: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """A table's arrays as float32 tensors over the same memory, with the pooled instants.
+    """A table as float32 tensors.
 
     Attributes:
         instants: [n, t, d].
-        pooled: [n, d].
-        summary: [n, f].
+        values: [n, d + f], the mean over instants beside the summary.
     """
 
     instants: Tensor
-    pooled: Tensor
-    summary: Tensor
+    values: Tensor
 
 
 @functools.lru_cache(maxsize=32)
@@ -117,13 +115,14 @@ def bank_of(table: Table, device: str = "cpu") -> Bank:
 
     Args:
         table: the table.
-        device: where the tensors shall lie; on the CPU they share the table's memory.
+        device: where the tensors shall lie; on the CPU the instants share the table's memory.
     """
     if device != "cpu":
         host = bank_of(table)
-        return Bank(*(part.to(device) for part in (host.instants, host.pooled, host.summary)))
+        return Bank(host.instants.to(device), host.values.to(device))
     pooled = np.asarray(table.instants).mean(axis=1, dtype=np.float64).astype(np.float32)
-    return Bank(_shared(table.instants), torch.from_numpy(pooled), _shared(table.summary))
+    values = np.concatenate([pooled, np.asarray(table.summary)], axis=1, dtype=np.float32)
+    return Bank(_shared(table.instants), torch.from_numpy(values))
 
 
 def gather(
@@ -146,22 +145,26 @@ def gather(
         device: of the result.
 
     Returns:
-        A view with [k, b, t, d], [k, b, d], [k, b, f].
+        A view with [k, b, t, d], [k, b, d + f].
     """
-    pieces: list[tuple[Tensor, Tensor, Tensor]] = []
     stored = [table.stored_rows(own) for table, own in zip(tables, rows, strict=True)]
+    first = bank_of(stored[0][0], device)
+    k, b = len(stored), len(rows[0])
+    t = first.instants.shape[1] if instants else 0
+    moments = first.instants.new_empty((k, b, t, first.instants.shape[2]))
+    values = first.values.new_empty((k, b, first.values.shape[1]))
     start = 0
-    while start < len(stored):
+    while start < k:
         table, stop = stored[start][0], start
-        while stop < len(stored) and stored[stop][0] is table:
+        while stop < k and stored[stop][0] is table:
             stop += 1
-        at = np.stack([own for _, own in stored[start:stop]])
-        pieces.append(_rows_of(bank_of(table, device), at, instants=instants))
+        bank = bank_of(table, device)
+        index = torch.from_numpy(np.concatenate([own for _, own in stored[start:stop]])).to(device)
+        if t:
+            torch.index_select(bank.instants, 0, index, out=moments[start:stop].flatten(0, 1))
+        torch.index_select(bank.values, 0, index, out=values[start:stop].flatten(0, 1))
         start = stop
-    joined = [
-        torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)
-    ]
-    return View(*(part.to(dtype) for part in joined))
+    return View(moments.to(dtype), values.to(dtype))
 
 
 def rows_view(
@@ -183,20 +186,6 @@ def rows_view(
 def no_rows(view: View) -> View:
     """The same view with no utterances, for parts that a phase does not see."""
     return View(*(part[:, :0] for part in view))
-
-
-def _rows_of(bank: Bank, rows: Rows, *, instants: bool) -> tuple[Tensor, Tensor, Tensor]:
-    index = torch.from_numpy(rows.reshape(-1)).to(bank.summary.device)
-    shape = rows.shape
-    if instants:
-        moments = bank.instants.index_select(0, index)
-    else:
-        moments = bank.instants.new_zeros((len(index), 0, bank.instants.shape[2]))
-    return (
-        moments.reshape(*shape, *moments.shape[1:]),
-        bank.pooled.index_select(0, index).reshape(*shape, bank.pooled.shape[1]),
-        bank.summary.index_select(0, index).reshape(*shape, bank.summary.shape[1]),
-    )
 
 
 def _shared(array: np.ndarray) -> Tensor:
@@ -332,31 +321,24 @@ class Feeder:
         }
 
     def _noise(self, step: int, stream: int, size: int) -> Tensor:
-        offsets = [int(draw.offsets[step, stream]) for draw in self._draws]
         bank = noise_bank(self.device)
-        repeats = -(-size // NOISE_BANK)
-        parts = [
-            bank[o : o + NOISE_BANK].repeat(repeats)[:size] if repeats > 1 else bank[o : o + size]
-            for o in offsets
-        ]
-        return torch.stack(parts).to(self.dtype)
+        starts = [int(draw.offsets[step, stream]) for draw in self._draws]
+        return torch.stack([_numbers(bank, start, size) for start in starts]).to(self.dtype)
 
     def _drop(self, step: int, views: Sequence[View]) -> None:
         """Input dropout, in place: on summaries and pooled instants, not on the instants."""
-        parts = [part for view in views for part in (view.pooled, view.summary)]
+        # NumPy calls cost a fraction of torch's, and there are some for each trial of a pack.
+        array = Tensor.numpy if self.device == "cpu" else (lambda tensor: tensor)
+        parts = [array(part) for view in views for part in (view.pooled, view.summary)]
         for i, (method, draw) in enumerate(zip(self.methods, self._draws, strict=True)):
             if not method.input_dropout:
                 continue
-            bank, start = (
-                dropout_bank(method.input_dropout, self.device),
-                int(draw.offsets[step, 3]),
-            )
+            bank = dropout_bank(method.input_dropout, self.device)
+            start = int(draw.offsets[step, 3])
             for part in parts:
-                size = part[i].numel()
-                # A part larger than the bank uses the masks of its first rows again.
-                for values in torch.split(part[i].view(-1), NOISE_BANK):
-                    values.mul_(bank[start : start + len(values)])
-                start = (start + size) % NOISE_BANK
+                n, width = part.shape[1:]
+                part[i] *= array(_numbers(bank, start, n * width)).reshape(n, width)
+                start = (start + n * width) % NOISE_BANK
 
     def _views(self, target: View, step: int) -> tuple[View, View]:
         if not self.method.views:
@@ -396,15 +378,36 @@ def trial_of(batch: Batch, index: int) -> Batch:
         batch: [k, ...].
         index: which.
     """
-    views: dict[str, Any] = {
-        name: View(*(part[index] for part in getattr(batch, name)))
-        for name in ("labelled", "source", "target", "weak", "strong")
-    }
-    state = {name: value[index] for name, value in batch.state.items()}
-    carry = {name: value[index] for name, value in batch.carry.items()}
-    return batch._replace(
-        y=batch.y[index], state=state, noise=batch.noise[index], carry=carry, **views
-    )
+    one: Batch = filled(batch, (leaf[index] for leaf in leaves_of(batch)))
+    return one
+
+
+def leaves_of(tree: Any) -> Iterator[Tensor]:
+    """The tensors of nested dicts, lists and (named) tuples, in order; other values are none."""
+    if isinstance(tree, Tensor):
+        yield tree
+    elif isinstance(tree, dict | list | tuple):
+        for branch in tree.values() if isinstance(tree, dict) else tree:
+            yield from leaves_of(branch)
+
+
+def filled(tree: Any, leaves: Iterator[Tensor]) -> Any:
+    """The same tree with other tensors, taken in the order of `leaves_of`."""
+    if isinstance(tree, Tensor):
+        return next(leaves)
+    if isinstance(tree, dict):
+        return {name: filled(branch, leaves) for name, branch in tree.items()}
+    if isinstance(tree, list | tuple):
+        branches = [filled(branch, leaves) for branch in tree]
+        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+    return tree
+
+
+def _numbers(bank: Tensor, start: int, size: int) -> Tensor:
+    """Numbers of a bank from a place on; those of a whole bank again where more are wanted."""
+    if size <= NOISE_BANK:
+        return bank[start : start + size]
+    return bank[start : start + NOISE_BANK].repeat(-(-size // NOISE_BANK))[:size]
 
 
 def _size(view: View) -> int:
@@ -415,7 +418,7 @@ def _noisy(view: View, noise: Tensor, *, level: float, erase: bool) -> View:
     """Gaussian noise in z-score units; `erase` also zeroes a share of instants and values."""
     parts = []
     start = 0
-    for part in view:
+    for part in (view.instants, view.pooled, view.summary):
         size = part[0].numel()
         bit = noise[:, start : start + size].reshape(part.shape)
         start += size
@@ -426,7 +429,9 @@ def _noisy(view: View, noise: Tensor, *, level: float, erase: bool) -> View:
             changed = changed * (mark.abs() > _ERASE_BELOW)
         parts.append(changed)
     instants, pooled, summary = parts
-    return View(instants, instants.mean(dim=2) if instants.shape[2] else pooled, summary)
+    if instants.shape[2]:
+        pooled = instants.mean(dim=2)
+    return View(instants, torch.cat([pooled, summary], dim=-1))
 
 
 _ERASE_BELOW = NormalDist().inv_cdf(0.5 + ERASED_SHARE / 2)

@@ -64,13 +64,22 @@ class View(NamedTuple):
 
     Attributes:
         instants: [b, t, d]; t is 0 unless the method asks for instants.
-        pooled: [b, d], the mean over instants.
-        summary: [b, f].
+        values: [b, d + f], the mean over instants beside the summary: they lie in memory as a
+            network wants them, since a copy costs a wide pack as much as a layer.
     """
 
     instants: Tensor
-    pooled: Tensor
-    summary: Tensor
+    values: Tensor
+
+    @property
+    def pooled(self) -> Tensor:
+        """[b, d], the mean over instants."""
+        return self.values[..., : self.instants.shape[-1]]
+
+    @property
+    def summary(self) -> Tensor:
+        """[b, f]."""
+        return self.values[..., self.instants.shape[-1] :]
 
 
 def join(*views: View) -> View:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,10 +17,10 @@ from typing import Any
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from clser_bench.problem import Problem
-from clser_bench.train.batches import Feeder, initial_seed, part_of
+from clser_bench.train.batches import Feeder, filled, initial_seed, leaves_of, part_of
 from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
 from clser_bench.train.inference import Call, refreshed, score_rows
 
@@ -29,7 +29,7 @@ EPS = 1e-8
 
 
 class StackedAdam:
-    """Adam for one part of the network of k trials; equal to `torch.optim.Adam` per trial.
+    """Adam for the parameters of k trials; equal to `torch.optim.Adam` per trial.
 
     It is `torch.optim.Adam` itself, fused, over views of the stacked parameters: neighbouring
     trials with the same values are one view, so that a pack of equal ones is one pass over its
@@ -38,7 +38,7 @@ class StackedAdam:
     Reference: Kingma & Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, algorithm 1.
 
     Args:
-        values: [k, ...], the part's parameters, updated in place.
+        values: [k, ...] each, updated in place.
         learning_rates: of each trial.
         weight_decays: of each trial.
     """
@@ -60,24 +60,27 @@ class StackedAdam:
             groups.append({"params": views, "lr": rate, "weight_decay": decay, "rate": rate})
         self._optimiser = torch.optim.Adam(groups, betas=BETAS, eps=EPS, fused=True)
 
-    def reset(self) -> None:
-        """Forget the moments and the step count."""
-        self._optimiser.state.clear()
+    def reset(self, which: Collection[int]) -> None:
+        """Forget the moments and the step counts of some parameters, by their places."""
+        for group in self._optimiser.param_groups:
+            for place in which:
+                self._optimiser.state.pop(group["params"][place], None)
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], scale: float) -> None:
+    def step(self, gradients: Mapping[int, Tensor], scale: float) -> None:
         """One update.
 
         Args:
-            gradients: of each parameter, [k, ...].
+            gradients: [k, ...] by the place of a parameter; the others stay, and their counts.
             scale: factor of the learning rate at this step.
         """
         for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
             group["lr"] = group["rate"] * scale
-            for view, gradient in zip(group["params"], gradients, strict=True):
+            for place, gradient in gradients.items():
                 # The fused step reads memory in the order of the parameters.
-                view.grad = gradient[span].contiguous()
+                group["params"][place].grad = gradient[span].contiguous()
         self._optimiser.step()
+        self._optimiser.zero_grad()
 
 
 def rate_scale(decay: str, progress: float) -> float:
@@ -107,26 +110,14 @@ def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dt
         return network.to(dtype)
 
 
-class Caller(nn.Module):
-    """Calls any function of a network under `functional_call`, so that parts can be used freely."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`function(network, *arguments)` with the parameters that are in force."""
-        return function(self.network, *arguments)
-
-
 class Stack:
-    """The networks of k trials: each parameter stacked, [k, ...].
+    """The networks of k trials: each parameter and buffer stacked, [k, ...].
 
     Attributes:
         k: trials.
         values: parameters by name.
-        parts: names of the parameters of each part (top-level child module or parameter).
-        buffers: likewise stacked.
+        buffers: likewise.
+        parts: places of the parameters of each part (top-level child module or parameter).
 
     Args:
         networks: k networks of the same structure.
@@ -134,33 +125,49 @@ class Stack:
     """
 
     def __init__(self, networks: Sequence[nn.Module], *, device: str = "cpu") -> None:
-        self.caller = Caller(networks[0])
         self.k = len(networks)
+        self._network = networks[0]
         parameters = [dict(network.named_parameters()) for network in networks]
         buffers = [dict(network.named_buffers()) for network in networks]
         self.values = _stacked(parameters, device)
         self.buffers = _stacked(buffers, device)
-        self.parts: dict[str, list[str]] = {}
-        for name in self.values:
-            self.parts.setdefault(name.partition(".")[0], []).append(name)
+        self.parts: dict[str, list[int]] = {}
+        for place, name in enumerate(self.values):
+            self.parts.setdefault(name.partition(".")[0], []).append(place)
+        places = {id(value): i for i, value in enumerate((parameters[0] | buffers[0]).values())}
+        self._slots = [
+            (owner, name, places[id(value)])
+            for module in self._network.modules()
+            for owner in (module._parameters, module._buffers)  # noqa: SLF001
+            for name, value in owner.items()
+            if value is not None
+        ]
 
-    def parameters(self) -> dict[str, Tensor]:
-        """Everything [k, ...] by the names that `functional_call` wants."""
-        return {f"network.{name}": v for name, v in (self.values | self.buffers).items()}
+    def tensors(self) -> list[Tensor]:
+        """Parameters and buffers [k, ...], in the order that `call` wants."""
+        return [*self.values.values(), *self.buffers.values()]
 
-    def call(
-        self, function: Callable[..., Any], parameters: dict[str, Tensor], *arguments: Any
-    ) -> Any:
-        """Call `function(network, *arguments)` with one trial's parameters."""
-        return functional_call(self.caller, parameters, (function, *arguments))
+    def call(self, function: Callable[..., Any], tensors: Sequence[Tensor], *arguments: Any) -> Any:
+        """Call `function(network, *arguments)` with one trial's parameters and buffers.
 
-    def one(self, index: int) -> dict[str, Tensor]:
-        """One trial's parameters, detached.
+        `torch.func.functional_call` does the same, for a tenth of a small pack's step.
+        """
+        before = [owner[name] for owner, name, _ in self._slots]
+        try:
+            for owner, name, place in self._slots:
+                owner[name] = tensors[place]  # type: ignore[assignment]
+            return function(self._network, *arguments)
+        finally:
+            for (owner, name, _), value in zip(self._slots, before, strict=True):
+                owner[name] = value  # type: ignore[assignment]
+
+    def one(self, index: int) -> list[Tensor]:
+        """One trial's parameters and buffers, detached.
 
         Args:
             index: which.
         """
-        return {name: value[index].detach() for name, value in self.parameters().items()}
+        return [value[index].detach() for value in self.tensors()]
 
 
 def _stacked(states: Sequence[dict[str, Any]], device: str) -> dict[str, Tensor]:
@@ -214,10 +221,6 @@ def train_pack(
     return pack.results()
 
 
-_TRIALS = Batch(*(0 for _ in Batch._fields))._replace(progress=None)  # type: ignore[arg-type]
-"""The axis of trials in each field of a stacked batch; progress is the same for all."""
-
-
 class _Pack:
     def __init__(
         self,
@@ -240,14 +243,11 @@ class _Pack:
             name: torch.tensor([getattr(m, name) for m in methods], dtype=dtype, device=device)
             for name in self.method.real()
         }
-        self.optimisers = {
-            part: StackedAdam(
-                [self.stack.values[name] for name in names],
-                [m.learning_rate for m in methods],
-                [m.weight_decay for m in methods],
-            )
-            for part, names in self.stack.parts.items()
-        }
+        self.optimiser = StackedAdam(
+            list(self.stack.values.values()),
+            [m.learning_rate for m in methods],
+            [m.weight_decay for m in methods],
+        )
         self.feeder = Feeder(methods, problems, seeds, dtype, device)
         carries = [m.initial_carry(network) for m, network in zip(methods, networks, strict=True)]
         self.carry = {
@@ -268,11 +268,12 @@ class _Pack:
 
     def _run(self, phase: Phase, batch: Batch, step: int) -> None:
         parts = phase.trains or tuple(self.stack.parts)
+        places = [place for part in parts for place in self.stack.parts[part]]
         if phase.reset_optimiser and step == phase.first(self.method.steps):
-            for part in parts:
-                self.optimisers[part].reset()
+            self.optimiser.reset(places)
         scale = rate_scale(self.method.decay, batch.progress)
-        trained = [self.stack.values[name] for part in parts for name in self.stack.parts[part]]
+        values = list(self.stack.values.values())
+        trained = [values[place] for place in places]
         for _ in range(phase.repeat):
             for value in trained:
                 value.requires_grad_()
@@ -281,10 +282,7 @@ class _Pack:
             for value in trained:
                 value.requires_grad_(False)
             self._watch(losses, step)
-            gradients = iter(found)
-            for part in parts:
-                own = [next(gradients) for _ in self.stack.parts[part]]
-                self.optimisers[part].step(own, scale)
+            self.optimiser.step(dict(zip(places, found, strict=True)), scale)
 
     def _losses(self, name: str, batch: Batch) -> Tensor:
         losses: Tensor = self._each(name, batch)
@@ -292,12 +290,14 @@ class _Pack:
 
     def _each(self, name: str, batch: Batch) -> Any:
         """A function of the method `(network, batch)`, for every trial."""
+        trees = (self.stack.tensors(), self.real, batch)
 
-        def one(parameters: dict[str, Tensor], real: State, batch: Batch) -> Any:
-            function = getattr(bind(self.method, real), name)
-            return self.stack.call(function, parameters, batch)
+        def one(*leaves: Tensor) -> Any:
+            tensors, real, own = filled(trees, iter(leaves))
+            return self.stack.call(getattr(bind(self.method, real), name), tensors, own)
 
-        return vmap(one, in_dims=(0, 0, _TRIALS))(self.stack.parameters(), self.real, batch)
+        # vmap takes trees too; flat arguments cost a small pack a tenth less.
+        return vmap(one)(*leaves_of(trees))
 
     @torch.no_grad()
     def _update_carry(self, batch: Batch) -> State:
@@ -311,8 +311,8 @@ class _Pack:
     def _call(self, index: int) -> Call:
         return partial(self._call_one, self.stack.one(index))
 
-    def _call_one(self, parameters: dict[str, Tensor], function: Any, *arguments: Any) -> Any:
-        return self.stack.call(function, parameters, *arguments)
+    def _call_one(self, tensors: Sequence[Tensor], function: Any, *arguments: Any) -> Any:
+        return self.stack.call(function, tensors, *arguments)
 
     def _carry_of(self, index: int) -> State:
         return {name: value[index] for name, value in self.carry.items()}

@@ -46,7 +46,7 @@ def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> 
     pooled = torch.from_numpy(np.array(table.instants)).mean(dim=1)[source.rows]
     summary = torch.from_numpy(np.array(table.summary))[source.rows]
     with torch.no_grad():
-        fresh = network.backbone(pooled, summary)
+        fresh = network.backbone(torch.cat([pooled, summary], dim=1))
     np.testing.assert_allclose(source.before, fresh.numpy(), rtol=1e-4, atol=1e-5)
     assert np.abs(source.after - source.before).max() > 1e-3
     # the trained head on the trained embedding gives the stored scores, up to the head's own map:

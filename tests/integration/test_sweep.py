@@ -12,9 +12,10 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, Pair
+from clser_bench.run.methods import declared
 from clser_bench.run.request import Request
 from clser_bench.run.selection import CRITERIA
-from clser_bench.run.sweep import SweepRequest, declared, rungs, sweep
+from clser_bench.run.sweep import SweepRequest, rungs, sweep
 from clser_bench.run.worker import Worker
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store

@@ -161,7 +161,7 @@ def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
 
 def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:
     """Rows of ten target utterances, with the state that the method keeps of them."""
-    whole = View(rand(10, 0, 3), rand(10, 3), rand(10, 5, seed=1))
+    whole = View(rand(10, 0, 3), rand(10, 8))
     none = View(*(part[:0] for part in whole))
     described = Embedded(network.embed(whole).detach(), network(whole).detach())
     rng = np.random.default_rng(0)

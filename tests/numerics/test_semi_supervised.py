@@ -121,7 +121,7 @@ def teacher_after(updates: list[float], averaging: float) -> float:
         carry = method.initial_carry(network)
         for value in updates:
             bias.fill_(value)
-            none = View(*[torch.zeros(0, 0)] * 3)
+            none = View(*[torch.zeros(0, 0)] * 2)
             batch = Batch(none, torch.zeros(0), none, none, none, none, {}, torch.zeros(0))
             carry = method.update_carry(network, batch._replace(carry=carry))
     return float(carry["head.bias"][0])
@@ -139,7 +139,7 @@ def test_the_teacher_gives_the_scores() -> None:
     method = registry.create("mean-teacher")
     torch.manual_seed(0)
     student, teacher = (method.network(Shape.of(example_problem())) for _ in range(2))
-    view = View(torch.zeros(4, 0, 3), torch.randn(4, 3), torch.randn(4, 5))
+    view = View(torch.zeros(4, 0, 3), torch.randn(4, 8))
     carry = method.initial_carry(teacher)
     found = method.embed(student, view, Support(view, torch.zeros(4), carry), target=True)
     torch.testing.assert_close(found.scores, teacher(view))

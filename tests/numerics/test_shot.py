@@ -25,7 +25,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 
 def network_and_target() -> tuple[SharedClassifier, View]:
     torch.manual_seed(1)
-    return SharedClassifier(3, 5, 3).double(), View(rand(10, 0, 3), rand(10, 3), rand(10, 5))
+    return SharedClassifier(3, 5, 3).double(), View(rand(10, 0, 3), rand(10, 8))
 
 
 def labels_of(method: Trained, network: SharedClassifier, whole: View) -> Tensor:

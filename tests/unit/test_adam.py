@@ -22,7 +22,7 @@ def test_equals_torch_for_each_trial() -> None:
     for step in range(25):
         gradient = torch.randn(5, 7, generator=generator, dtype=torch.float64)
         scale = rate_scale("cosine", step / 25)
-        ours.step([gradient], scale)
+        ours.step({0: gradient}, scale)
         for parameter, optimiser, row, rate in zip(
             theirs, optimisers, gradient, rates, strict=True
         ):
@@ -36,12 +36,12 @@ def test_equals_torch_for_each_trial() -> None:
 def test_reset_forgets_moments() -> None:
     flat = torch.zeros(1, 2, dtype=torch.float64)
     optimiser = StackedAdam([flat], [0.1], [0.0])
-    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
+    optimiser.step({0: torch.ones(1, 2, dtype=torch.float64)}, 1.0)
     first = flat.clone()
-    optimiser.step([torch.full((1, 2), -3.0, dtype=torch.float64)], 1.0)
-    optimiser.reset()
+    optimiser.step({0: torch.full((1, 2), -3.0, dtype=torch.float64)}, 1.0)
+    optimiser.reset([0])
     before = flat.clone()
-    optimiser.step([torch.ones(1, 2, dtype=torch.float64)], 1.0)
+    optimiser.step({0: torch.ones(1, 2, dtype=torch.float64)}, 1.0)
     torch.testing.assert_close(flat - before, first)
 
 

@@ -13,8 +13,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.methods import read_methods
-from clser_bench.run.sweep import declared
+from clser_bench.run.methods import declared, read_methods
 from clser_bench.sweeps import ALL, GRID, SearchSpace, read_space
 
 quick = settings(
