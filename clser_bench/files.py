@@ -28,6 +28,16 @@ def expanded(text: str | Path) -> Path:
         return Path(text)  # it will not be found, and the error of whoever looks names it
 
 
+def shipped(name: str) -> Path:
+    """A folder of the project's documents or results, in a checkout or in an installed package.
+
+    Args:
+        name: `docs`, or such as `results/published`.
+    """
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parents[1] / name
+
+
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
 

@@ -77,7 +77,7 @@ def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")
     print_rows(
         ("name", "value", "allowed", "about"),
         [
-            (name, getattr(instance, name), _allowed(span), span.about)
+            (name, getattr(instance, name), allowed(span), span.about)
             for name, span in ranges.items()
         ],
     )
@@ -113,7 +113,8 @@ def _docstring(module: str, cls: type[Any]) -> str:
     return sys.modules[module].__doc__ or cls.__doc__ or ""
 
 
-def _allowed(span: Range) -> str:
+def allowed(span: Range) -> str:
+    """The values that a hyper-parameter may have, in words."""
     if span.choices is not None:
         return ", ".join(map(str, span.choices))
     low = "any" if span.low is None else f"{span.low:g}"
