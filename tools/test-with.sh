@@ -12,7 +12,7 @@ if [ ! -x "$folder/bin/clser-bench" ]; then
         pins=$folder/lowest.txt
     fi
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --constraint "$pins" '.[demo,opensmile,video]' pytest pytest-xdist beartype hypothesis
+        --constraint "$pins" --editable '.[demo,opensmile,video]' pytest pytest-xdist beartype hypothesis
 fi
 "$folder/bin/python" -m pip list --quiet --disable-pip-version-check | grep -iE '^(numpy|pandas|ray|scikit-learn|scipy|torch|transformers) '
 # shellcheck disable=SC2086 (several words)
