@@ -18,11 +18,12 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 NOT_RUN = {
     r"make|pip|python -m venv|\. |source|git|docker|apptainer": "sets up an environment",
-    r"hf |.*hf:(?!\./)|.*(hubert|wavlm|xls-r|whisper)-\w+|.*set:(hetero|iso)\w+( |$)": "needs weights of the hub",
-    r"ray |srun|sbatch|nodes=|head=|sleep|module|.*--ray-address|.*OUT_AUTH": "needs a cluster",
-    r"python tools/": "is tested by itself",
+    r"hf |.*hf:(?!\./)|.*(hubert|wavlm|xls-r|whisper)-\w+": "needs weights of the hub",
+    r".*set:(heterogeneous|isomorphic)( |$)": "needs weights of the hub",
+    r"ray |srun|sbatch|nodes=|head=|sleep|.*--ray-address": "needs a cluster",
+    r"python tools/|python my_system": "is tested by itself, or is the reader's",
 }
-"""Commands that no test runs: how they begin, and why. Those of clser-bench are parsed all the same."""
+"""Commands that no test runs: how they begin, and why. Those of clser-bench are parsed."""
 
 SLOW = r"clser-bench run( --suite demo.*)?$"
 """Makes the synthetic corpora: half a minute."""
@@ -40,10 +41,22 @@ SHORTER = {
 
 LAYOUTS = {
     "emodb": ("{speaker}{text}{label}a", "03 08", "W E A F N T", "a01 b02"),
-    "casia": ("{speaker}/{label}/{text}", "wangzhe liuchanhg", "angry fear happy neutral sad surprise", "201 202"),
-    "emovo": ("{speaker}/{label}-{speaker}-{text}", "f1 m1", "rab dis pau gio neu tri sor", "b1 b2"),
-    "ravdess": ("Actor_{speaker}/03-01-{label}-01-{text}-01-{speaker}", "01 02", "01 03 04 05 06 07 08", "01 02"),
-}  # fmt: skip
+    "casia": (
+        *("{speaker}/{label}/{text}", "wangzhe liuchanhg"),
+        *("angry fear happy neutral sad surprise", "201 202"),
+    ),
+    "emovo": (
+        "{speaker}/{label}-{speaker}-{text}",
+        "f1 m1",
+        "rab dis pau gio neu tri sor",
+        "b1 b2",
+    ),
+    "ravdess": (
+        *("Actor_{speaker}/03-01-{label}-01-{text}-01-{speaker}", "01 02"),
+        *("01 03 04 05 06 07 08", "01 02"),
+    ),
+}
+"""Of each corpus: path, speakers, labels, texts."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +103,13 @@ def write_layouts(folder: Path) -> None:
         for words in itertools.product(speakers.split(), labels.split(), texts.split()):
             path = pattern.format(**dict(zip(("speaker", "label", "text"), words, strict=True)))
             write_tone(folder / name / f"{path}.wav")
+
+
+def write_languages(folder: Path) -> None:
+    """Write the three folders that the start page begins with."""
+    names = itertools.product(("german", "italian", "polish"), "ab", ("ang", "hap", "sad"), "12")
+    for language, speaker, emotion, number in names:
+        write_tone(folder / language / f"{speaker}_{emotion}_{number}.wav")
 
 
 def write_block(block: Block, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Print the lowest versions that pyproject.toml admits, as constraints for pip.
 
-    python tools/lowest.py > lowest.txt && pip install --constraint lowest.txt .
+python tools/lowest.py > lowest.txt && pip install --constraint lowest.txt .
 """
 
 from __future__ import annotations

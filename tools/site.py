@@ -13,9 +13,9 @@ from clser_bench.cli.listing import allowed
 PAGE = "methods.md"
 INTRODUCTION = """# Methods
 
-A method is one file. `clser-bench list methods` lists them, `clser-bench show NAME` prints a card as
-below. *Data* are what a method uses: labelled source, unlabelled source, unlabelled target; *prior* is
-what it assumes of the class shares of the target.
+A method is one file. `clser-bench list methods` lists them, `clser-bench show NAME` prints a card
+as below. *Data* are what a method uses: labelled source, unlabelled source, unlabelled target;
+*prior* is what it assumes of the class shares of the target.
 """
 
 

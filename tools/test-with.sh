@@ -15,5 +15,8 @@ if [ ! -x "$folder/bin/clser-bench" ]; then
         --constraint "$pins" --editable '.[demo,opensmile,video]' pytest pytest-xdist beartype hypothesis
 fi
 "$folder/bin/python" -m pip list --quiet --disable-pip-version-check | grep -iE '^(numpy|pandas|ray|scikit-learn|scipy|torch|transformers) '
+ignore=
+# Old packages warn of what has changed since in those that they need.
+[ "$versions" = lowest ] && ignore="-W ignore::DeprecationWarning -W ignore::FutureWarning"
 # shellcheck disable=SC2086 (several words)
-exec "$folder/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile -m "not slow" ${PYTEST_ARGS:-}
+exec "$folder/bin/python" -m pytest -n "${WORKERS:-2}" --dist loadfile -m "not slow" $ignore ${PYTEST_ARGS:-}

@@ -71,8 +71,8 @@ def leaderboard(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Numbers of papers beside ours: `papers` for those that are shipped, or a TOML file, "
-            "or a folder of them.",
+            help="Numbers of papers beside ours: `papers` for those that are shipped, or a TOML "
+            "file, or a folder of them.",
         ),
     ] = None,
     by: Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -22,10 +21,13 @@ from tests.documents import (
     shorter,
     why_not,
     write_block,
+    write_languages,
     write_layouts,
 )
 
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
+LONG = ("README.md", "index.md", "reading.md", "sweeps.md")
+"""Pages whose commands take ten seconds."""
 TRAINS = ("run", "sweep", "reproduce", "resume")
 
 
@@ -91,7 +93,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(map(str.strip, commands(p)))], ids=lambda page: page.name
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in LONG))
+        for page in PAGES
+        if commands(page)
+    ],
 )
 def test_commands_of_a_page_run(
     page: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +124,8 @@ def run_page(
     monkeypatch.chdir(folder)
     if not slow:
         monkeypatch.setenv("CLSER_CORPORA", str(home / "corpora"))
+    if page.name == "index.md":
+        write_languages(folder)
     for block in blocks(page):
         if block.title:
             write_block(block, folder)
@@ -137,6 +146,7 @@ def smaller(words: list[str]) -> list[str]:
         more += [] if "--seeds" in words else ["--seeds", "1"]
     if words[0] == "sweep":
         more += [] if "--samples" in words else ["--samples", "2"]
+        more += ["--set", "steps=2"]
     if words[0] == "run":
         methods = words[words.index("--methods") + 1] if "--methods" in words else DEFAULT_METHODS
         for name in sorted({"dann", "sere", "source-only"} & set(methods.split(","))):
@@ -146,8 +156,9 @@ def smaller(words: list[str]) -> list[str]:
 
 def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if command.startswith("export "):
-        name, _, value = command.removeprefix("export ").partition("=")
-        monkeypatch.setenv(name, os.path.expanduser(value))
+        for word in command.split()[1:]:
+            name, _, value = word.partition("=")
+            monkeypatch.setenv(name, str(Path(value).expanduser()))
         return
     if why_not(command):
         return
