@@ -37,9 +37,9 @@ _EXTRAS = (
     "clser-bench doctor --corpora ~/corpora",
 )
 def doctor(corpora: options.Corpora = None, results: options.Results = options.RESULTS) -> None:
-    """Tell what this machine has.
+    """Show what is installed and found on this machine.
 
-    Versions, cores, extras, corpora, cache and results.
+    Versions, cores, extras, corpora, cache, results and documents.
     """
     lines = [("clser-bench", __version__), ("python", platform.python_version())]
     lines += [(name, _version(name)) for name in _PACKAGES]

@@ -21,7 +21,7 @@ DAMAGED = 1
 SUFFIX = ".parquet"
 
 results_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look after a results file."
+    no_args_is_help=True, rich_markup_mode=None, help="Check a results file."
 )
 
 
