@@ -4,7 +4,7 @@ Axis letters, everywhere: n utterances, t instants, d features of an instant, f 
 summary, c classes, k trials in a pack.
 
 The boundary: `Problem` has no names and no target labels; `AnswerKey` has them; no field leads
-from one to the other. It guards against mistakes, not against malice.
+from one to the other. docs/architecture.md has what stands around it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import mmap
+import secrets
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,6 +119,102 @@ class Table:
             return open_table, (self.key, self.folder)
         return Table, (self.key, np.array(self.instants), np.array(self.summary), None)
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """t, d and f."""
+        return *self.instants.shape[1:], self.summary.shape[1]
+
+    def stored_rows(self, rows: Rows) -> tuple[Table, Rows]:
+        """The table whose arrays hold some rows, and which of its rows they are."""
+        return self, rows
+
+    @functools.cached_property
+    def anonymous(self) -> Table:
+        """The same arrays under a random key, without the folder and the names of files."""
+        return Table(secrets.token_hex(16), _unnamed(self.instants), _unnamed(self.summary))
+
+    def in_order(self, seed: int) -> Reordered:
+        """The table in the order of a number; the same object whenever it is asked for."""
+        orders = vars(self).setdefault("_orders", {})
+        if seed not in orders:
+            orders[seed] = Reordered(self, seed)
+        found: Reordered = orders[seed]
+        return found
+
+
+def _unnamed(array: Floats) -> Floats:
+    """The array, over the mapping itself where it is one of a file, which numpy would name."""
+    named: Any = array
+    while isinstance(named, np.ndarray) and not isinstance(named.base, mmap.mmap):
+        named = named.base
+    if not isinstance(named, np.memmap):
+        return array
+    start = named.offset % mmap.ALLOCATIONGRANULARITY
+    mapping: Any = named.base
+    flat = np.frombuffer(mapping, array.dtype, count=array.size, offset=start)
+    return flat.reshape(array.shape)
+
+
+class Reordered(Table):
+    """A table with its rows in another order, which is drawn from a number.
+
+    Each array is gathered when it is first asked for. Pickles as the stored table and the number.
+
+    Args:
+        stored: the table.
+        seed: of the order.
+
+    Attributes:
+        order: int64 [n], the stored row of each row.
+    """
+
+    stored: Table
+    seed: int
+    order: Rows
+
+    def __init__(self, stored: Table, seed: int) -> None:
+        order = np.random.Generator(np.random.PCG64(seed)).permutation(len(stored))
+        vars(self).update(stored=stored, seed=seed, order=read_only(order), folder=None)
+        vars(self)["key"] = digest(["order", stored.key, seed])
+
+    @functools.cached_property
+    def instants(self) -> Floats:
+        """As in `Table`."""
+        return read_only(self.stored.instants[self.order])
+
+    @functools.cached_property
+    def summary(self) -> Floats:
+        """As in `Table`."""
+        return read_only(self.stored.summary[self.order])
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Table.in_order, (self.stored, self.seed)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """t, d and f."""
+        return self.stored.sizes
+
+    def stored_rows(self, rows: Rows) -> tuple[Table, Rows]:
+        """The table whose arrays hold some rows, and which of its rows they are."""
+        return self.stored, self.order[rows]
+
+    @functools.cached_property
+    def anonymous(self) -> Table:
+        """As in `Table`."""
+        return self.stored.anonymous.in_order(self.seed)
+
+    def intact(self) -> bool:
+        """Whether the gathered arrays are still those of the stored table."""
+        gathered = [name for name in ("instants", "summary") if name in vars(self)]
+        return all(
+            np.array_equal(getattr(self, name), getattr(self.stored, name)[self.order])
+            for name in gathered
+        )
+
 
 ARRAYS = ("instants.npy", "summary.npy")
 CHECKSUMS = "sha256.json"
@@ -184,6 +282,8 @@ class Labelled:
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Problem:
     """All that a method is given. No names of utterances or speakers, no target label.
+
+    The order of rows is drawn for each pair and side, so a row number means nothing elsewhere.
 
     Attributes:
         classes: the emotions, in the order of class indices.

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from clser_bench.errors import SpecError, did_you_mean
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised when a rule of docs/protocol.md changes a number."""
 
 EMOTIONS = (

@@ -32,6 +32,10 @@ ENTRY_POINTS = "clser_bench.methods"
 """The group under which a distribution names modules, one method a module."""
 
 _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
+
+VARIABLES = ("CLSER_METHODS", _PLUGINS)
+"""Of the environment: where methods are."""
+
 _EXTRA = "clser_bench_extra_methods"
 
 
@@ -58,6 +62,16 @@ class Entry:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     base: str
     ablation: bool = False
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is a method of this package."""
+        return self.module.startswith("clser_bench.methods.")
+
+    @property
+    def origin(self) -> Path:
+        """What is read to import it: its file alone, or the folder of an installed module."""
+        return self.file if self.module.startswith(_EXTRA) else self.file.parent
 
 
 @dataclass_transform(field_specifiers=(hyper,), kw_only_default=True, frozen_default=True)

@@ -3,6 +3,11 @@
 Draws of labelled utterances, speaker folds of the inductive setting, held-out source labels. A
 recording that both corpora of a pair have is a target only: it is no row of the source, neither
 labelled nor unlabelled.
+
+Rows of both tables are in an order drawn for the pair and the side: it follows from neither names
+nor contents, and the number of a row in one pair says nothing about another, where
+its label may be given. All draws of a pair share the order, and with it principal axes, kernels
+and pooled features; an order for each draw would have every one of them computed again.
 """
 
 from __future__ import annotations
@@ -13,9 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.corpora.model import Corpus
+from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError
-from clser_bench.hashing import generator
+from clser_bench.hashing import generator, seed_of
 from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
 from clser_bench.protocol import EMOTIONS, Condition, Shots
 
@@ -34,11 +39,14 @@ class Fold:
 
     Attributes:
         problem: what a method is given.
-        key: what scoring compares with.
+        key: what scoring compares with, in the order of `problem.scored`.
+        order: of each row of the source's and of the target's table, which utterance it is; in the
+            setting `held-out` those of the source follow those of the target.
     """
 
     problem: Problem
     key: AnswerKey
+    order: tuple[Rows, Rows]
 
 
 def build(
@@ -50,6 +58,7 @@ def build(
     seed: int,
     condition: Condition,
     tables: Tables,
+    order: str = "rows",
 ) -> tuple[Fold, ...]:
     """Make the problem of a pair and a draw, and its answer key.
 
@@ -64,6 +73,7 @@ def build(
         seed: number of the draw.
         condition: its setting and target prior are honoured here, its normalisation by `tables`.
         tables: gives the normalised feature tables.
+        order: another word gives other orders of rows, and nothing else.
 
     Returns:
         One fold, or the two of the inductive setting: in each, one half of the speakers is
@@ -91,7 +101,7 @@ def build(
             adapt=rows,
             scored=len(target.utterances) + np.sort(held_out.rows),
         )
-        return (Fold(problem=problem, key=_answers(source, np.sort(held_out.rows), names)),)
+        return (_fold(problem, source, target, order=order, by_row=shots == "all"),)
     folds = []
     for adapt, scored, allowed in _parts(target, rows, condition):
         source_table, target_table = tables(source, target, allowed)
@@ -104,8 +114,44 @@ def build(
             adapt=adapt,
             scored=scored,
         )
-        folds.append(Fold(problem=problem, key=_answers(target, scored, names)))
+        folds.append(_fold(problem, source, target, order=order, by_row=shots == "all"))
     return tuple(folds)
+
+
+def _fold(problem: Problem, source: Corpus, target: Corpus, *, order: str, by_row: bool) -> Fold:
+    """A problem with its rows in the drawn order, and its answers.
+
+    Args:
+        problem: with rows of the stored tables.
+        source: its corpus.
+        target: likewise.
+        order: what orders are drawn from.
+        by_row: sort the labelled rows; else they stay in the order of the draw.
+    """
+    codes = source.spec.code, target.spec.code
+    first, second = (
+        table.in_order(seed_of(order, *codes, side))
+        for side, table in (("source", problem.source), ("target", problem.target))
+    )
+    ours, theirs = np.argsort(first.order), np.argsort(second.order)
+    rows = ours[problem.labelled.rows]
+    turn = np.argsort(rows) if by_row else np.arange(len(rows))
+    scored = np.sort(theirs[problem.scored])
+    return Fold(
+        problem=Problem(
+            classes=problem.classes,
+            source=first,
+            target=second,
+            labelled=Labelled(rows[turn], problem.labelled.y[turn]),
+            unlabelled=np.sort(ours[problem.unlabelled]),
+            adapt=np.sort(theirs[problem.adapt]),
+            scored=scored,
+        ),
+        key=_answers(
+            (*target.utterances, *source.utterances), second.order[scored], problem.classes
+        ),
+        order=(first.order, second.order),
+    )
 
 
 def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, condition: Condition) -> Rows:
@@ -190,8 +236,8 @@ def _parts(
     return parts
 
 
-def _answers(target: Corpus, scored: Rows, classes: tuple[str, ...]) -> AnswerKey:
-    utterances = [target.utterances[row] for row in scored]
+def _answers(every: Sequence[Utterance], scored: Rows, classes: tuple[str, ...]) -> AnswerKey:
+    utterances = [every[row] for row in scored]
     return AnswerKey(
         classes=classes,
         y=np.array([classes.index(utterance.emotion) for utterance in utterances], dtype=np.int64),

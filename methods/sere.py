@@ -139,7 +139,7 @@ class Sere(Fitted):
         return present_scores(found, present, len(problem.classes))
 
     def _uses_instants(self, problem: Problem) -> bool:
-        return self.instants and problem.source.instants.shape[2] >= self.least_values
+        return self.instants and problem.source.sizes[1] >= self.least_values
 
     def _answer(
         self,
@@ -266,10 +266,11 @@ def _moments(table: Table, rows: np.ndarray, *, instants: bool) -> Moments:
             f"summaries reach {largest:.3g}, more than {LARGEST:g}; normalise them "
             "(--normalise corpus or speaker)"
         )
-    d = table.instants.shape[2] if instants else 0
+    d = table.sizes[1] if instants else 0
+    stored, at = table.stored_rows(rows)
     means, spread = np.zeros((len(rows), d)), np.zeros((d, d))
     for start in range(0, len(rows) if instants else 0, BLOCK):
-        segments = _segments(table.instants[rows[start : start + BLOCK]])
+        segments = _segments(stored.instants[at[start : start + BLOCK]])
         mean = segments.mean(axis=1)
         means[start : start + BLOCK] = mean
         flat = (segments - mean[:, None]).reshape(-1, d)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.problem import AnswerKey, Outcome, Trial
-from clser_bench.protocol import Condition, Pair, Shots
+from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
 from clser_bench.scoring.metrics import score
 from clser_bench.store.records import Record
 
@@ -25,7 +25,7 @@ def trial(
     classes: tuple[str, ...] = CLASSES,
     parameters: tuple[tuple[str, Any], ...] = (("c", 0.05), ("steps", 3), ("whiten", True)),
     synthetic: bool = False,
-    protocol_version: int = 1,
+    protocol_version: int = PROTOCOL_VERSION,
     tables: str = "t",
     fixed4: bool = False,
     suite: str = "bc",

@@ -44,6 +44,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     lines = [("clser-bench", __version__), ("python", platform.python_version())]
     lines += [(name, _version(name)) for name in _PACKAGES]
     lines += [("cores", str(_cores())), ("memory", _memory()), ("gpu", _gpu())]
+    lines.append(("methods run", _confinement()))
     lines.append(("torchaudio works", _torchaudio()))
     lines += [(what, _extra(module, extra)) for what, module, extra in _EXTRAS]
     lines += [("corpora", _corpora(corpora)), ("cache", _cache()), ("results", _results(results))]
@@ -64,6 +65,12 @@ def _cores() -> int:
     from clser_bench.features.workers import cores
 
     return cores()
+
+
+def _confinement() -> str:
+    from clser_bench.run.confine import confinement
+
+    return confinement()
 
 
 def _memory() -> str:

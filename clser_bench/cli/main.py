@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from clser_bench import __version__
 from clser_bench.cli import (
+    audit,
     cards,
     corpora,
     doctor,
@@ -75,6 +76,7 @@ def _options(
 app.command("run")(run.run)
 app.command("resume")(run.resume)
 app.command("sweep")(run.sweep)
+app.command("audit")(audit.audit)
 app.command("leaderboard")(tables.leaderboard)
 app.command("compare")(tables.compare)
 app.command("breakdown")(inspect.breakdown)

@@ -130,20 +130,20 @@ def extract_tables(
         cache: the cache folder.
         corruption: gives `Extracted.corrupted`.
         skip_bad: leave out utterances of which features cannot be extracted.
-        workers: as for `feature_table`; so are `devices` and `progress`.
-        devices: where encoders run.
-        progress: shows extraction.
+        workers: as for `feature_table`.
+        devices: likewise.
+        progress: likewise.
 
     Raises:
         ExtractionError: some utterances are bad, and `skip_bad` is false.
         FeatureError: as for `feature_table`.
     """
+    resources = _Resources(
+        cache=cache, workers=workers, devices=devices, progress=progress or SILENT
+    )
 
     def tables(of: Corpus) -> tuple[Table, ...]:
-        return tuple(
-            feature_table(of, one, cache=cache, workers=workers, devices=devices, progress=progress)
-            for one in sets
-        )
+        return _tables(of, sets, resources)
 
     while True:
         try:
@@ -198,24 +198,34 @@ def feature_table(
         MissingExtraError: the feature set needs an extra that is not installed.
     """
     features = feature_set(name) if isinstance(name, str) else name
-    if not corpus.utterances:
-        raise FeatureError(f"corpus {corpus.spec.code} has no utterances to extract features from")
-    key = table_key(corpus, features)
-    found = existing_table(cache, key, rows=len(corpus.utterances))
-    if found is not None:
-        return found
     resources = _Resources(
         cache=cache, workers=workers, devices=devices, progress=progress or SILENT
     )
-    for sources in _together(features.sources):
-        _fill(corpus, sources, resources)
-    return new_table(
-        cache,
-        key,
-        instants=(len(corpus.utterances), INSTANTS, len(features.instants)),
-        summary=(len(corpus.utterances), len(features.summary)),
-        parts=_parts(corpus, features, cache),
-    )
+    return _tables(corpus, [features], resources)[0]
+
+
+def _tables(corpus: Corpus, sets: Sequence[FeatureSet], resources: _Resources) -> tuple[Table, ...]:
+    """The table of each set; what is missing of all of them is made together, in one pass."""
+    if not corpus.utterances:
+        raise FeatureError(f"corpus {corpus.spec.code} has no utterances to extract features from")
+    cache, rows = resources.cache, len(corpus.utterances)
+    keys = [table_key(corpus, features) for features in sets]
+    found = {
+        key: table for key in keys if (table := existing_table(cache, key, rows=rows)) is not None
+    }
+    wanted = {key: one for key, one in zip(keys, sets, strict=True) if key not in found}
+    sources = {source.key: source for one in wanted.values() for source in one.sources}
+    for together in _together(list(sources.values())):
+        _fill(corpus, together, resources)
+    for key, features in wanted.items():
+        found[key] = new_table(
+            cache,
+            key,
+            instants=(rows, INSTANTS, len(features.instants)),
+            summary=(rows, len(features.summary)),
+            parts=_parts(corpus, features, cache),
+        )
+    return tuple(found[key] for key in keys)
 
 
 def table_key(corpus: Corpus, features: FeatureSet) -> str:
@@ -488,7 +498,4 @@ def _mean(wanted: Sequence[str], parts: Sequence[tuple[Sequence[str], Floats]]) 
     for names, array in parts:
         place = {name: number for number, name in enumerate(names)}
         values.append(array[..., [place[name] for name in wanted]])
-    if len(values) == 1:
-        return values[0]
-    mean: Floats = np.asarray(np.mean(values, axis=0, dtype=np.float64), np.float32)
-    return mean
+    return values[0] if len(values) == 1 else np.mean(values, axis=0, dtype=np.float64).astype("f4")

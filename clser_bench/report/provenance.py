@@ -80,6 +80,7 @@ class Machine(_Part):
     cores: Count
     memory_gib: Annotated[float, Field(ge=0)] | None
     system: Text
+    methods: Text = ""  # cards of before do not say whether methods were confined
 
 
 class Requested(_Part):

@@ -77,7 +77,8 @@ def embeddings(
     before, after = embed(method, job.problem, job.seed)
     progress.stop()
     labelled = job.problem.labelled.rows, job.problem.unlabelled
-    rows = (np.sort(np.concatenate(labelled)), np.asarray(job.problem.adapt))
+    first, second = prepared.folds(trial)[0].order
+    rows = (first[np.sort(np.concatenate(labelled))], second[job.problem.adapt])
     source, target = (
         EmbeddedSide(
             corpus=prepared.corpora[code],

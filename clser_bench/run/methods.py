@@ -47,6 +47,7 @@ class MethodInfo:
         ranges: of the hyper-parameters, as `hyperparameters.Range` has them.
         grid: values that a selection tries, by hyper-parameter.
         spaces: what `sweep --space NAME` varies, each hyper-parameter with a text.
+        built_in: whether it is a method of this package.
     """
 
     name: str
@@ -65,6 +66,7 @@ class MethodInfo:
     ranges: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     grid: Mapping[str, Sequence[Value]] = dataclasses.field(default_factory=dict)
     spaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    built_in: bool = True
 
 
 def expand(words: Iterable[str]) -> tuple[str, ...]:
@@ -133,7 +135,13 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         for number, values in zip(missing, answers, strict=True):
             found[number] = _info(values)
             _remember(places[number], values)
-    return tuple(found[number] for number in range(len(asked)))
+    return tuple(
+        # said by the file's place, not by the method
+        dataclasses.replace(
+            found[number], built_in=name in ROUTINES or registry.entry(name).built_in
+        )
+        for number, (name, _) in enumerate(asked)
+    )
 
 
 def _remember(place: Path, values: Mapping[str, Any]) -> None:

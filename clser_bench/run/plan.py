@@ -5,6 +5,10 @@ block of seeds: the jobs of a group (one method at one configuration, one number
 of the same shapes) are ordered by seed and pair, seeds fall into fives, and a five is cut into
 blocks of as many whole seeds as the pack limit allows. So the pack of a trial depends on its own
 seed and on the pairs of its group, never on what is stored, on other seeds or on other methods.
+
+A pack runs in a process of its own. One of a method that is not of this package holds a single
+pair, and a single trial where the method is fitted: whatever it remembers, the labelled rows of one
+pair are of no use in another, where they are scored.
 """
 
 from __future__ import annotations
@@ -128,6 +132,7 @@ class Plan:
         for trial in trials:
             info = infos[trial.method, trial.parameters]
             key = _group(info, jobs[trial.id][0].problem, trial.shots)
+            key += "" if info.built_in else str(trial.pair)
             groups.setdefault(key, []).append(trial)
         packs: list[Pack] = []
         for members in groups.values():
@@ -281,9 +286,7 @@ def _once(info: MethodInfo, condition: Condition) -> bool:
 
 def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:
     """The group of a trial: trials of one group have tensors of the same shapes."""
-    _, t, d = problem.source.instants.shape
-    sizes = [len(problem.classes), t, d, problem.source.summary.shape[1]]
-    sizes += [problem.target.instants.shape[2], problem.target.summary.shape[1]]
+    sizes = [len(problem.classes), *problem.source.sizes, *problem.target.sizes[1:]]
     if info.kind == "trained":
         # labelled utterances per class in a batch: what is wanted, or the smallest class
         wanted = int(dict(info.parameters).get("labelled_batch", 0))
@@ -295,7 +298,7 @@ def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:
 def _limit(info: MethodInfo, *, gpu: bool) -> int:
     """The most jobs that a pack of a method should hold."""
     if info.kind != "trained":
-        return FITTED_LIMIT
+        return FITTED_LIMIT if info.built_in else 1
     if not info.packable:
         return 1
     return GPU_LIMIT if gpu else TRAINED_LIMIT

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import secrets
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +80,7 @@ def prepare(
     condition: Condition,
     *,
     corruption: Corruption | None = None,
+    copy: Path | None = None,
     progress: Progress = SILENT,
     say: Say = lambda _: None,
 ) -> Prepared:
@@ -87,6 +91,9 @@ def prepare(
         condition: the rules; its suite, features and alignment as the user wrote them.
         corruption: of the target, adaptation data and scored data alike; None for none. The source
             stays clean.
+        copy: an empty folder: recordings are put there under names that mean nothing, with a cache
+            of their own, speakers are renamed, and rows are in other orders; what follows from
+            features alone stays the same. None to take everything as it is.
         progress: notified of reading and extraction.
         say: given what was chosen, a line each.
 
@@ -100,6 +107,11 @@ def prepare(
     specs = {code: choice.located.spec(code) for code in choice.known}
     assigned = resolve_feature_sets(condition.features, specs)
     corpora = _read(choice, request, cache=cache, progress=progress, say=say)
+    if copy is not None:
+        _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
+        cache = copy / "cache"
+        keep = condition.setting == "inductive"  # speakers' names decide its halves
+        corpora = {code: _copied(one, copy, speakers=not keep) for code, one in corpora.items()}
 
     anchored = condition.alignment == "anchors" and not assigned.one
     targets = {pair.target for pair in choice.pairs}
@@ -137,7 +149,7 @@ def prepare(
         table=choice.table,
         corpora=corpora,
         facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
-        folds=_folds(corpora, condition, tables),
+        folds=_folds(corpora, condition, tables, order="rows" if copy is None else "copied rows"),
         skipped=tuple(item for corpus in corpora.values() for item in corpus.skipped),
     )
 
@@ -179,7 +191,38 @@ def _facts(
     )
 
 
-def _folds(corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables) -> Folds:
+def _copied(corpus: Corpus, folder: Path, *, speakers: bool) -> Corpus:
+    """A corpus whose recordings and, if asked for, speakers have random names."""
+    files = {u.path: folder / "corpora" / secrets.token_hex(8) for u in corpus.utterances}
+    for path, place in files.items():
+        files[path] = place.with_suffix(path.suffix)
+        _link(path, files[path])
+    people = {u.speaker: secrets.token_hex(4) if speakers else u.speaker for u in corpus.utterances}
+    utterances = [
+        dataclasses.replace(
+            u, name=f"{files[u.path].name}#{n}", path=files[u.path], speaker=people[u.speaker]
+        )
+        for n, u in enumerate(corpus.utterances)
+    ]
+    return dataclasses.replace(corpus, root=folder / "corpora", utterances=tuple(utterances))
+
+
+def _link(path: Path, place: Path) -> None:
+    """Link a file, or the files of a folder; copy them to another disk."""
+    if path.is_dir():
+        for each in path.iterdir():
+            _link(each, place / each.name)
+    elif path.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(path.resolve())
+        except OSError:
+            shutil.copyfile(path, place)
+
+
+def _folds(
+    corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables, *, order: str
+) -> Folds:
     @functools.cache
     def built(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
         return build(
@@ -190,6 +233,7 @@ def _folds(corpora: Mapping[str, Corpus], condition: Condition, tables: Normalis
             seed=seed,
             condition=condition,
             tables=tables,
+            order=order,
         )
 
     return lambda trial: built(trial.pair, trial.classes, trial.shots, trial.seed)

@@ -20,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from io import FileIO
 from pathlib import Path
@@ -251,17 +252,20 @@ def remove_leftovers(place: Path) -> None:
     for found in place.glob(f"{_PREFIX}*-*"):
         owner = found.name.removeprefix(_PREFIX).partition("-")[0]
         mine = found.stat().st_uid == os.getuid() if found.exists() else False
-        if mine and owner.isdecimal() and not _is_alive(int(owner)):
+        if mine and owner.isdecimal() and not _owns(int(owner), found):
             _end_processes(found)
             shutil.rmtree(found, ignore_errors=True)
 
 
-def _is_alive(owner: int) -> bool:
-    """Whether a process is there and is one of ours: numbers are used again."""
+def _owns(owner: int, folder: Path) -> bool:
+    """Whether a process is there that is older than a folder: numbers are used again."""
     try:
-        return b"clser_bench" in Path(f"/proc/{owner}/cmdline").read_bytes()
+        fields = Path(f"/proc/{owner}/stat").read_text(encoding="ascii", errors="replace")
+        started = int(fields.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        age = time.time() - folder.stat().st_ctime
     except OSError:
         return False
+    return started <= time.clock_gettime(time.CLOCK_BOOTTIME) - age + 1
 
 
 def _end_processes(place: Path) -> None:

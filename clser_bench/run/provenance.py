@@ -12,6 +12,7 @@ from pathlib import Path
 
 from clser_bench import __version__
 from clser_bench.features.workers import cores
+from clser_bench.run.confine import confinement
 
 PACKAGES = (
     "POT",
@@ -59,12 +60,14 @@ class Hardware:
         cores: that this process may use.
         memory_gib: memory in GiB; None where unknown.
         system: the operating system.
+        methods: `confined`, or `not confined, because …` (`run.confine`).
     """
 
     processor: str
     cores: int
     memory_gib: float | None
     system: str
+    methods: str
 
 
 def code() -> Code:
@@ -93,6 +96,7 @@ def hardware() -> Hardware:
         cores=cores(),
         memory_gib=memory,
         system=f"{system}, {platform.machine()}",
+        methods=confinement(),
     )
 
 

@@ -25,8 +25,9 @@ from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.splits import LEAST_SHOTS
 
 if TYPE_CHECKING:
-    from clser_bench.problem import Problem, Trial
+    from clser_bench.problem import Trial
     from clser_bench.run.prepare import Folds
+    from clser_bench.splits import Fold
     from clser_bench.store.records import Record
     from clser_bench.store.sqlite import Store
 
@@ -275,7 +276,7 @@ def cells(
                 continue
             if chosen.name == "embedded-validation" and place not in weights:
                 (fold,) = folds(by_id[record.trial.id])
-                weights[place] = importance(fold.problem, seed=place[1])
+                weights[place] = importance(fold, seed=place[1])
             weight = weights.get(place, np.zeros(0))
             values[-1][place] = of_source(chosen.name, record, weight)
     return values
@@ -311,22 +312,22 @@ def of_source(name: str, record: Record, weights: np.ndarray) -> float:
     return criteria.deep_embedded_validation(criteria.cross_entropies(p, record.y), weights)
 
 
-def importance(problem: Problem, *, seed: int) -> np.ndarray:
+def importance(fold: Fold, *, seed: int) -> np.ndarray:
     """How much likelier held-out utterances are in the target than in the source [m].
 
     By the summaries, the same for every configuration of every method: the store holds scores, not
     the embeddings that You et al. (2019) take.
 
     Args:
-        problem: in the setting `held-out`.
+        fold: in the setting `held-out`.
         seed: number of the draw.
     """
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn)
 
-    source = np.setdiff1d(
-        np.concatenate([problem.labelled.rows, problem.unlabelled]),
-        problem.scored - (len(problem.target) - len(problem.source)),
-    )
+    problem, (first, second) = fold.problem, fold.order
+    every = np.concatenate([problem.labelled.rows, problem.unlabelled])
+    scored = second[problem.scored] - (len(second) - len(first))
+    source = every[~np.isin(first[every], scored)]
     sides = (
         problem.source.summary[source],
         problem.target.summary[problem.scored],

@@ -26,7 +26,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, cast
 
 import numpy as np
 import ray
@@ -37,7 +37,7 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from clser_bench.problem import Job, Problem, Table
+from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
 from clser_bench.run.samplers import TRIES, distributions, sampler
 from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
@@ -134,13 +134,14 @@ class Cargo:
     Attributes:
         packs: jobs of each pack of a run.
         problems: references to problems; without features where `tables` has them.
-        sides: keys of source and target table of each problem; empty where nothing is shipped.
+        sides: keys of the stored tables of each problem, with the numbers of their orders; empty
+            where nothing is shipped.
         tables: references to (instants, summary) by key.
     """
 
     packs: Sequence[tuple[Sent, ...]]
     problems: Sequence[Any]
-    sides: Sequence[tuple[str, str]]
+    sides: Sequence[tuple[tuple[str, int], ...]]
     tables: Mapping[str, Any]
 
 
@@ -151,7 +152,8 @@ def load(task: Task) -> Cargo:
     opened where it lies. Where a node does not, all tables go through Ray's object store, which
     keeps one copy a node and maps it into every worker.
     """
-    tables = {side.key: side for p in task.problems for side in (p.source, p.target)}
+    sides = [[cast(Reordered, side) for side in (p.source, p.target)] for p in task.problems]
+    tables = {side.stored.key: side.stored for both in sides for side in both}
     if not task.address or _everywhere([table.folder for table in tables.values()]):
         problems = [ray.put(problem) for problem in task.problems]
         return Cargo(packs=task.packs, problems=problems, sides=(), tables={})
@@ -159,7 +161,7 @@ def load(task: Task) -> Cargo:
     return Cargo(
         packs=task.packs,
         problems=[ray.put(problem) for problem in bare],
-        sides=[(p.source.key, p.target.key) for p in task.problems],
+        sides=[tuple((side.stored.key, side.seed) for side in both) for both in sides],
         tables={
             key: ray.put((np.asarray(table.instants), np.asarray(table.summary)))
             for key, table in tables.items()
@@ -255,7 +257,9 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
         if number not in self._problems:
             problem: Problem = ray.get(self._cargo.problems[number])
             if self._cargo.sides:
-                source, target = map(self._table, self._cargo.sides[number])
+                source, target = (
+                    self._table(key).in_order(seed) for key, seed in self._cargo.sides[number]
+                )
                 problem = dataclasses.replace(problem, source=source, target=target)
             self._problems[number] = problem
         return self._problems[number]

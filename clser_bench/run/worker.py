@@ -4,8 +4,11 @@
 
 The worker knows no answers: it was started anew, not forked from the driver. A fork ends with its
 pack, so nothing that a method leaves in memory reaches another pack, and a method that exits, dies
-by a signal or does not end costs its own trials alone. What a fork sends back is JSON and raw
-arrays, since unpickling executes code.
+by a signal or does not end costs its own trials alone. It is given features without keys, folders
+and file names, an environment without ours, and a temporary folder that is removed with it; where
+the kernel has Landlock it can read and write nothing else (`run.confine`). Packs of a method that
+is not of this package hold one pair (`run.plan`), and it is imported in each fork again. What a
+fork sends back is JSON and raw arrays, since unpickling executes code.
 
     python -m clser_bench.run.worker        (started by `Worker`, never by hand)
 """
@@ -23,22 +26,28 @@ import pickle
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, Self
 
+import numpy as np
+
 from clser_bench import registry
-from clser_bench.errors import ClserError, SpecError, WorkerError
-from clser_bench.problem import Job, Outcome, Value
+from clser_bench.errors import ClserError, FeatureError, SpecError, WorkerError
+from clser_bench.problem import ARRAYS, Job, Outcome, Reordered, Value, open_table
+from clser_bench.run.confine import confine, confinement
 from clser_bench.run.process import (
     ChildProcess,
     channel,
     exit_in_words,
     pack_outcomes,
     receive,
+    remove_leftovers,
     send,
     unpack_outcomes,
 )
@@ -129,7 +138,8 @@ class Worker:
                 self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
             started = time.monotonic()
             try:
-                self._child.send((os.environ.get("CLSER_METHODS", ""), message))
+                places = {name: os.environ.get(name, "") for name in registry.VARIABLES}
+                self._child.send((places, message))
                 while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
                     if waiting:
                         waiting(time.monotonic() - started)
@@ -200,13 +210,17 @@ def main() -> None:
     """Answer requests until the input ends."""
     import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
 
+    remove_leftovers(Path(tempfile.gettempdir()))
+    importlib.import_module("joblib")  # it warns where it can make no semaphore, as in a fork
     with channel() as (source, sink):
         while True:
             try:
                 environment, (what, asked, means) = pickle.loads(receive(source))  # noqa: S301
             except EOFError:
                 return
-            os.environ["CLSER_METHODS"] = environment
+            os.environ.update(environment)
+            with contextlib.suppress(ClserError):  # the fork meets the same error, and reports it
+                registry.entries()  # of folders that it cannot list
             answer = _described(asked, source) if what == "describe" else _run(asked, means, source)
             send(sink, pickle.dumps(answer))
 
@@ -215,6 +229,7 @@ def _described(
     asked: Sequence[tuple[str, Mapping[str, Value]]], source: BinaryIO
 ) -> list[dict[str, Any]] | str:
     def body(send: Callable[[bytes], None]) -> None:
+        _enclose(folder, [name for name, _ in asked], Means())
         try:
             found: list[dict[str, Any]] | str = [describe(*each) for each in asked]
         except ClserError as error:
@@ -224,35 +239,39 @@ def _described(
             found = f"a method cannot be read: {traceback.format_exc()}"
         send(json.dumps(found).encode())
 
-    fork = _Fork(body, source)
-    for message in fork.messages():
-        answer: list[dict[str, Any]] | str = json.loads(message)
-        fork.end()
-        return answer
+    with _own_folder() as folder:
+        fork = _Fork(body, source)
+        for message in fork.messages():
+            answer: list[dict[str, Any]] | str = json.loads(message)
+            fork.end()
+            return answer
     return f"reading the methods {', '.join(name for name, _ in asked)} {fork.reason}"
 
 
 def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     """The outcomes of a pack. Where a fork dies, another goes on with what it had not begun."""
     outcomes: dict[str, Outcome] = {}
-    remaining, alone = list(jobs), False
+    given = [_anonymous(job, number) for number, job in enumerate(jobs)]
+    remaining, alone = given, False
+    stamps = _stamps(jobs)
     _import_before_fork(jobs[0].method)
     while remaining:
-        fork = _Fork(functools.partial(_execute, remaining, means, alone), source)
-        begun: list[Job] = []
-        fork.patience = means.patience
-        for message in fork.messages():
-            if message[:1] == _BEGIN:
-                begun = remaining[: int(message[1:])]
-                fork.patience = means.patience * len(begun)
-                continue
-            try:
-                found = unpack_outcomes(message[1:], begun)
-            except (ValueError, KeyError, TypeError) as error:
-                found = failures(begun, f"the method's process sent no outcome ({error})")
-            outcomes.update({outcome.id: outcome for outcome in found})
-            remaining, begun = remaining[len(begun) :], []
-        fork.end()
+        with _own_folder() as folder:
+            fork = _Fork(functools.partial(_execute, remaining, means, alone, folder), source)
+            begun: list[Job] = []
+            fork.patience = means.patience
+            for message in fork.messages():
+                if message[:1] == _BEGIN:
+                    begun = remaining[: int(message[1:])]
+                    fork.patience = means.patience * len(begun)
+                    continue
+                try:
+                    found = unpack_outcomes(message[1:], begun)
+                except (ValueError, KeyError, TypeError) as error:
+                    found = failures(begun, f"the method's process sent no outcome ({error})")
+                outcomes.update({outcome.id: outcome for outcome in found})
+                remaining, begun = remaining[len(begun) :], []
+            fork.end()
         if not remaining:
             break
         if len(begun) > 1 and not fork.late:
@@ -263,7 +282,72 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
             {o.id: o for o in failures(lost, f"the process of this trial {fork.reason}")}
         )
         remaining = remaining[len(lost) :]
-    return [outcomes[job.id] for job in jobs]
+    if reason := _damage(stamps):
+        return failures(jobs, reason)
+    return [
+        dataclasses.replace(outcomes[bare.id], id=job.id)
+        for bare, job in zip(given, jobs, strict=True)
+    ]
+
+
+def _anonymous(job: Job, number: int) -> Job:
+    """The job as a method is given it: nothing in it can be looked up."""
+    source, target = job.problem.source.anonymous, job.problem.target.anonymous
+    problem = dataclasses.replace(job.problem, source=source, target=target)
+    return dataclasses.replace(job, id=str(number), problem=problem)
+
+
+def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
+    """What the files of the stored tables look like; contents cannot change without it."""
+    none = np.zeros(0, np.int64)
+    sides = [side for job in jobs for side in (job.problem.source, job.problem.target)]
+    folders = {side.stored_rows(none)[0].folder for side in sides}
+    with contextlib.suppress(FileNotFoundError):  # the cache may be emptied in mid-run
+        return {folder: _stamp(folder) for folder in folders if folder is not None}
+    return {}
+
+
+def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
+    found = [(folder / name).stat() for name in ARRAYS]
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+
+
+def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
+    """Why the outcomes of a pack cannot be trusted; empty where they can."""
+    for folder, stamp in stamps.items():
+        with contextlib.suppress(FileNotFoundError):
+            if _stamp(folder) == stamp:
+                continue
+            open_table.cache_clear()
+            try:
+                open_table("", folder)
+            except FeatureError as error:
+                return f"a feature table was written to while the pack ran: {error}"
+    return ""
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[Path]:
+    """A temporary folder for one fork, removed with it."""
+    with tempfile.TemporaryDirectory(
+        prefix=f"clser-{os.getpid()}-", ignore_cleanup_errors=True
+    ) as made:
+        yield Path(made)
+
+
+def _enclose(folder: Path, methods: Sequence[str], means: Means) -> None:
+    """In a fork: leave a method what it needs, and nothing else."""
+    for name in [name for name in os.environ if name.startswith("CLSER_")]:
+        if name not in registry.VARIABLES:
+            del os.environ[name]
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    if means.device != "cpu" or confinement() != "confined":
+        return
+    files = []
+    for name in methods:
+        with contextlib.suppress(ClserError):  # said where the method is loaded
+            files.append(registry.entry(name).origin)
+    confine(folder, files, meters=means.energy)
 
 
 def _import_before_fork(name: str) -> None:
@@ -272,18 +356,21 @@ def _import_before_fork(name: str) -> None:
     A method of this package, but no plugin of the user's; and what `torch.func` imports when it is
     first used, more than a second.
     """
+    confinement()  # tried once for all forks
     with contextlib.suppress(ClserError):  # the fork meets the same error, and reports it
-        built_in = registry.entry(name).module.startswith("clser_bench.methods.")
-        if built_in and registry.load(name).kind == "fitted":
+        if registry.entry(name).built_in and registry.load(name).kind == "fitted":
             return
     importlib.import_module("torch._dynamo")
 
 
-def _execute(jobs: Sequence[Job], means: Means, alone: bool, send: Callable[[bytes], None]) -> None:
+def _execute(
+    jobs: Sequence[Job], means: Means, alone: bool, folder: Path, send: Callable[[bytes], None]
+) -> None:
     """In a fork: run jobs, and send the outcomes of each part as soon as it is finished."""
     from clser_bench.train.execute import execute  # noqa: PLC0415 (torch is in this process)
 
     method = jobs[0].method
+    _enclose(folder, [method], means)
     try:
         fitted = registry.load(method).kind == "fitted"
     except Exception:  # noqa: BLE001
@@ -301,7 +388,17 @@ def _execute(jobs: Sequence[Job], means: Means, alone: bool, send: Callable[[byt
             # The engine keeps a job's failure to that job. What escapes it, such as SystemExit,
             # is a failure of the part, stored with its traceback.
             found = failures(part, traceback.format_exc())
+        if not _intact(part):
+            found = failures(part, "the method wrote into the features that it was given")
         send(_OUTCOMES + pack_outcomes(found))
+
+
+def _intact(jobs: Sequence[Job]) -> bool:
+    """Whether the features of a method that is not of this package are what they were."""
+    if registry.entry(jobs[0].method).built_in:
+        return True  # tests/contract shows it
+    sides = {side for job in jobs for side in (job.problem.source, job.problem.target)}
+    return all(side.intact() for side in sides if isinstance(side, Reordered))
 
 
 _BEGIN, _OUTCOMES = b"B", b"O"

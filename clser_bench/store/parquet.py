@@ -117,7 +117,8 @@ def write(
         new = frame[frame["protocol_version"] == PROTOCOL_VERSION]
         old = frame[frame["protocol_version"] != PROTOCOL_VERSION]
         if new.empty:
-            raise StoreError(f"{results}: has no results to export, or none like that")
+            only = f" of protocol version {PROTOCOL_VERSION}" if len(old) else ""
+            raise StoreError(f"{results}: has no results{only} to export, or none like that")
         rows = _rows(store, new, scores=scores)
         heading = _heading(store, new)
     kinds = {**KINDS, **ARRAYS}

@@ -149,14 +149,14 @@ def gather(
         A view with [k, b, t, d], [k, b, d], [k, b, f].
     """
     pieces: list[tuple[Tensor, Tensor, Tensor]] = []
+    stored = [table.stored_rows(own) for table, own in zip(tables, rows, strict=True)]
     start = 0
-    while start < len(tables):
-        stop = start
-        while stop < len(tables) and tables[stop] is tables[start]:
+    while start < len(stored):
+        table, stop = stored[start][0], start
+        while stop < len(stored) and stored[stop][0] is table:
             stop += 1
-        pieces.append(
-            _rows_of(bank_of(tables[start], device), np.stack(rows[start:stop]), instants=instants)
-        )
+        at = np.stack([own for _, own in stored[start:stop]])
+        pieces.append(_rows_of(bank_of(table, device), at, instants=instants))
         start = stop
     joined = [
         torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces, strict=True)

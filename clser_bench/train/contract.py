@@ -49,15 +49,9 @@ class Shape:
     @classmethod
     def of(cls, problem: Problem) -> Shape:
         """The sizes of a problem."""
-        _, t, d = problem.source.instants.shape
-        return cls(
-            c=len(problem.classes),
-            t=t,
-            d=d,
-            f=problem.source.summary.shape[1],
-            d_target=problem.target.instants.shape[2],
-            f_target=problem.target.summary.shape[1],
-        )
+        t, d, f = problem.source.sizes
+        _, d_target, f_target = problem.target.sizes
+        return cls(c=len(problem.classes), t=t, d=d, f=f, d_target=d_target, f_target=f_target)
 
     @property
     def equal(self) -> bool:

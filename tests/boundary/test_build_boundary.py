@@ -84,7 +84,8 @@ def test_only_the_draw_has_labels(condition: Condition) -> None:
     for fold in folds_of(SOURCE, TARGET, condition):
         problem = fold.problem
         assert np.bincount(problem.labelled.y).tolist() == [5, 5, 5]
-        rest = set(np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))) - set(problem.labelled.rows)
+        inside = np.flatnonzero(np.isin(SOURCE.emotions[fold.order[0]], CLASSES))
+        rest = set(inside.tolist()) - set(problem.labelled.rows.tolist())
         assert problem.unlabelled.tolist() == sorted(rest)
 
 
@@ -95,8 +96,9 @@ def test_nothing_leads_from_the_problem_to_names_speakers_or_answers(
     secrets = {item.name for item in (*SOURCE.utterances, *TARGET.utterances)}
     secrets |= {item.speaker for item in (*SOURCE.utterances, *TARGET.utterances)}
     for fold in folds_of(SOURCE, TARGET, condition, folder=tmp_path):
+        instants = fold.problem.target.instants
         found = list(reached(fold.problem, {}))
-        assert any(value is fold.problem.target.instants for value in found)
+        assert any(value is instants for value in found)
         assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in found)
         assert not [value for value in found if isinstance(value, str) and value in secrets]
         for array in (value for value in found if isinstance(value, np.ndarray)):
@@ -157,6 +159,59 @@ def test_row_and_label_are_independent_though_paths_and_labels_agree() -> None:
     assert_independent(corpus.emotions)
     [fold] = folds_of(SOURCE, corpus, Condition())
     assert_independent(fold.key.y)
+
+
+def test_a_row_number_of_one_pair_means_nothing_in_another() -> None:
+    """As a source, as another's target, and as a target with fewer classes the order is another."""
+    third = memory_corpus("X", dict.fromkeys(("anger", "fear"), 20))
+    [one], [back], [other] = (
+        folds_of(SOURCE, TARGET, Condition()),
+        folds_of(TARGET, SOURCE, Condition()),
+        folds_of(third, TARGET, Condition(), classes=("anger", "fear")),
+    )
+    for first, second in ((one.order[1], back.order[0]), (one.order[1], other.order[1])):
+        same = np.mean(first == second)
+        assert same < 0.1, "by chance one of 115 rows keeps its place"
+    every = [one, back, other]
+    assert len({table.key for f in every for table in (f.problem.source, f.problem.target)}) == 6
+
+
+def test_rows_hold_the_utterance_that_the_answers_name(tmp_path: Path) -> None:
+    tables = content_tables(tmp_path)
+    stored = dict(zip(("source", "target"), tables(SOURCE, TARGET, None), strict=True))
+    [fold] = folds_of(SOURCE, TARGET, Condition(), folder=tmp_path)
+    names = [TARGET.utterances[row].name for row in fold.order[1][fold.problem.scored]]
+    assert list(fold.key.names) == names
+    for side, order in zip(("source", "target"), fold.order, strict=True):
+        table = getattr(fold.problem, side)
+        np.testing.assert_array_equal(table.summary, stored[side].summary[order])
+        np.testing.assert_array_equal(table.instants, stored[side].instants[order])
+        assert sorted(order.tolist()) == list(range(len(table)))
+    labelled = fold.problem.labelled
+    emotions = SOURCE.emotions[fold.order[0][labelled.rows]]
+    assert emotions.tolist() == [CLASSES[y] for y in labelled.y]
+
+
+def test_all_draws_of_a_pair_share_their_tables() -> None:
+    tables = content_tables()
+    sides = tables(SOURCE, TARGET, None)
+    problems = [
+        build(
+            SOURCE,
+            TARGET,
+            classes=CLASSES,
+            shots=shots,
+            seed=seed,
+            condition=Condition(),
+            tables=lambda *_: sides,
+        )[0].problem
+        for seed, shots in ((0, 5), (1, 5), (0, 10))
+    ]
+    assert len({id(problem.source) for problem in problems}) == 1
+    assert len({id(problem.target) for problem in problems}) == 1
+    first, second = pickle.loads(pickle.dumps(problems[:2]))
+    assert first.target is second.target
+    np.testing.assert_array_equal(first.target.summary, problems[0].target.summary)
 
 
 @pytest.mark.real_speech

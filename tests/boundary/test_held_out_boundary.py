@@ -66,8 +66,13 @@ def seen(problem: Problem) -> list[bytes]:
 
 
 def kept_rows(fold: Fold) -> np.ndarray:
-    """Rows of the source that are scored."""
-    return fold.problem.scored - len(TARGET.utterances)
+    """The source's utterances that are scored."""
+    return fold.order[1][fold.problem.scored] - (len(fold.order[1]) - len(fold.order[0]))
+
+
+def utterances(fold: Fold, rows: Rows) -> list[int]:
+    """The source's utterances in some rows of its table."""
+    return fold.order[0][rows].tolist()
 
 
 @settings(max_examples=15, deadline=None)
@@ -105,12 +110,14 @@ def test_kept_back_rows_are_not_labelled_and_all_else_of_the_draw_is(
     fold = fold_of(tables, shots=shots)
     problem, kept = fold.problem, kept_rows(fold)
     drawn = draw(SOURCE, classes=CLASSES, shots=shots, seed=0)
-    assert not set(kept) & set(problem.labelled.rows)
-    assert set(kept) | set(problem.labelled.rows) == set(drawn.rows)
-    assert set(kept) <= set(problem.unlabelled), "the same to a method as any without a label"
+    known, rest = utterances(fold, problem.labelled.rows), utterances(fold, problem.unlabelled)
+    assert not set(kept) & set(known)
+    assert set(kept) | set(known) == set(drawn.rows)
+    assert set(kept) <= set(rest), "the same to a method as any without a label"
     inside = np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))
-    assert problem.unlabelled.tolist() == sorted(set(inside) - set(problem.labelled.rows))
-    truth = [CLASSES.index(SOURCE.utterances[row].emotion) for row in problem.labelled.rows]
+    assert sorted(rest) == sorted(set(inside) - set(known))
+    assert (np.diff(problem.unlabelled) > 0).all()
+    truth = [CLASSES.index(SOURCE.utterances[row].emotion) for row in known]
     assert problem.labelled.y.tolist() == truth
 
 
@@ -133,40 +140,48 @@ def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> No
     seen: set[int] = set()
     for shots in (5, 10, 15, 20):
         fold = fold_of(tables, shots=shots)
-        rows = {*fold.problem.labelled.rows.tolist(), *kept_rows(fold).tolist()}
+        rows = {*utterances(fold, fold.problem.labelled.rows), *kept_rows(fold).tolist()}
         assert len(rows) == 3 * shots
         assert seen < rows
         assert np.bincount(fold.key.y).tolist() == [shots // 5] * 3
         seen = rows
 
 
-def test_the_joined_table_is_the_target_s_rows_then_the_source_s(tables: Tables) -> None:
-    problem = fold_of(tables).problem
+def test_the_joined_table_has_the_target_s_rows_and_the_source_s(tables: Tables) -> None:
+    fold = fold_of(tables)
     own, other = content_tables()(SOURCE, TARGET, None)
     for name in ("instants", "summary"):
-        expected = np.concatenate([getattr(other, name), getattr(own, name)])
-        assert getattr(problem.target, name).tobytes() == expected.tobytes()
-        assert getattr(problem.source, name).tobytes() == getattr(own, name).tobytes()
+        both = np.concatenate([getattr(other, name), getattr(own, name)])
+        found = getattr(fold.problem.target, name)
+        assert found.tobytes() == both[fold.order[1]].tobytes()
+        found = getattr(fold.problem.source, name)
+        assert found.tobytes() == getattr(own, name)[fold.order[0]].tobytes()
 
 
 def test_scored_rows_are_the_right_source_utterances_with_their_answers(tables: Tables) -> None:
     fold = fold_of(tables)
-    problem = fold.problem
-    for row, y, name, speaker in zip(
-        problem.scored, fold.key.y, fold.key.names, fold.key.speakers, strict=True
+    problem, place = fold.problem, np.argsort(fold.order[0])
+    for row, kept, y, name, speaker in zip(
+        problem.scored,
+        kept_rows(fold),
+        fold.key.y,
+        fold.key.names,
+        fold.key.speakers,
+        strict=True,
     ):
-        utterance = SOURCE.utterances[row - len(TARGET.utterances)]
+        utterance = SOURCE.utterances[kept]
         assert (utterance.name, utterance.speaker) == (name, speaker)
         assert utterance.emotion == CLASSES[y]
         np.testing.assert_array_equal(
-            problem.target.summary[row], problem.source.summary[row - len(TARGET.utterances)]
+            problem.target.summary[row], problem.source.summary[place[kept]]
         )
 
 
 def test_the_target_is_adapted_to_as_ever_and_not_scored(tables: Tables) -> None:
-    problem = fold_of(tables).problem
-    assert problem.adapt.tolist() == np.flatnonzero(np.isin(TARGET.emotions, CLASSES)).tolist()
-    assert problem.scored.min() >= len(TARGET.utterances)
+    fold = fold_of(tables)
+    inside = np.flatnonzero(np.isin(TARGET.emotions, CLASSES))
+    assert sorted(fold.order[1][fold.problem.adapt]) == inside.tolist()
+    assert kept_rows(fold).min() >= 0
 
 
 def test_nothing_leads_to_names_speakers_or_answers(tables: Tables) -> None:
@@ -187,8 +202,8 @@ def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
     train, kept = holdout(drawn, source="S", seed=0)
     for other in (memory_corpus("U", COUNTS), TARGET):
         fold = fold_of(tables, target=other)
-        assert fold.problem.labelled.rows.tolist() == train.rows.tolist()
-        assert (fold.problem.scored - len(other.utterances)).tolist() == sorted(kept.rows)
+        assert utterances(fold, fold.problem.labelled.rows) == train.rows.tolist()
+        assert sorted(kept_rows(fold)) == sorted(kept.rows)
     assert len(train.rows) == 24
 
 

@@ -28,7 +28,7 @@ from tests.documents import (
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
 LONG = ("README.md", "index.md", "reading.md", "sweeps.md")
 """Pages whose commands take ten seconds."""
-TRAINS = ("run", "sweep", "reproduce", "resume")
+TRAINS = ("run", "sweep", "reproduce", "resume")  # and take `--scheduler`
 
 
 def commands(page: Path) -> list[str]:

@@ -42,7 +42,7 @@ def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> 
     (job,) = plan.jobs(plan.trials[0])
     method = registry.create("source-only", {"steps": 4})
     network = new_network(method, job.problem, seed=job.seed, dtype=torch.float32)
-    table = job.problem.source
+    table, _ = job.problem.source.stored_rows(source.rows)
     pooled = torch.from_numpy(np.array(table.instants)).mean(dim=1)[source.rows]
     summary = torch.from_numpy(np.array(table.summary))[source.rows]
     with torch.no_grad():

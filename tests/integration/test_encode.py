@@ -18,7 +18,7 @@ from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
-from clser_bench.features.extract import feature_table
+from clser_bench.features.extract import extract_tables, feature_table
 from clser_bench.features.sets import feature_set
 from clser_bench.features.summaries import pool
 from clser_bench.features.workers import run_tasks
@@ -83,6 +83,17 @@ def test_all_layers_in_one_pass_then_any_without_the_encoder(
     assert np.allclose(mean.summary, np.mean([t.summary for t in layers], axis=0), atol=1e-6)
     assert np.allclose(some.instants, (layers[1].instants + layers[2].instants) / 2, atol=1e-6)
     assert np.abs(layers[1].summary - layers[2].summary).max() > 0.1
+
+
+def test_sets_that_are_asked_for_together_are_made_in_one_pass(
+    corpus, hubert: Path, tmp_path: Path
+):
+    progress = Counting()
+    sets = [feature_set(f"hf:{hubert}:layer={number}") for number in (1, 2, 1)]
+    tables = extract_tables(corpus, sets, cache=tmp_path, progress=progress).tables
+    assert progress.totals == [COUNT]
+    alone = [feature_table(corpus, each, cache=tmp_path) for each in sets]
+    assert [table.key for table in tables] == [table.key for table in alone]
 
 
 def test_several_devices_give_the_same(

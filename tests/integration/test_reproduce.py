@@ -108,7 +108,7 @@ def test_the_card_names_no_place_of_this_machine(
     for secret in (str(shared), str(tmp_path), str(Path.home()), os.uname().nodename):
         assert secret not in text
     card = json.loads(text)
-    assert set(card.pop("machine")) == {"processor", "cores", "memory_gib", "system"}
+    assert set(card.pop("machine")) == {"processor", "cores", "memory_gib", "system", "methods"}
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (

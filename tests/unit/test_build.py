@@ -36,13 +36,14 @@ def test_transductive() -> None:
     source_rows, _ = labelled_rows(SOURCE, CLASSES)
     target, y = labelled_rows(TARGET, CLASSES)
     together = np.concatenate([problem.labelled.rows, problem.unlabelled])
-    np.testing.assert_array_equal(np.sort(together), source_rows)
-    np.testing.assert_array_equal(problem.adapt, target)
-    np.testing.assert_array_equal(problem.scored, target)
-    np.testing.assert_array_equal(key.y, y)
+    np.testing.assert_array_equal(np.sort(fold.order[0][together]), source_rows)
+    np.testing.assert_array_equal(problem.adapt, problem.scored)
+    scored = fold.order[1][problem.scored]
+    np.testing.assert_array_equal(np.sort(scored), target)
+    np.testing.assert_array_equal(key.y, y[np.searchsorted(target, scored)])
     assert [key.names[0], key.speakers[0]] == [
-        TARGET.utterances[target[0]].name,
-        TARGET.utterances[target[0]].speaker,
+        TARGET.utterances[scored[0]].name,
+        TARGET.utterances[scored[0]].speaker,
     ]
     for rows in (problem.unlabelled, problem.adapt, problem.scored):
         assert rows.dtype == np.int64
@@ -67,7 +68,8 @@ def test_inductive_halves_change_places() -> None:
     np.testing.assert_array_equal(first.problem.scored, second.problem.adapt)
     everything, _ = labelled_rows(TARGET, CLASSES)
     together = np.concatenate([first.problem.scored, second.problem.scored])
-    np.testing.assert_array_equal(np.sort(together), everything)
+    np.testing.assert_array_equal(first.order[1], second.order[1])
+    np.testing.assert_array_equal(np.sort(first.order[1][together]), everything)
     assert not set(first.key.speakers) & set(second.key.speakers)
     for fold, (code, rows) in zip((first, second), asked, strict=True):
         assert code == "T"

@@ -18,6 +18,7 @@ from clser_bench.run import selection
 from clser_bench.run.selection import OBJECTIVES, cells, objective
 from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
+from clser_bench.splits import Fold
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
 from clser_bench.train.check import example_problem
@@ -137,6 +138,12 @@ def held_out(shift: float = 0.0) -> Problem:
     )
 
 
+def fold_of(problem: Problem) -> Fold:
+    sides = problem.source, problem.target
+    order = tuple(np.arange(len(side)) for side in sides)
+    return Fold(problem=problem, key=answer_key([]), order=order)  # type: ignore[arg-type]
+
+
 def test_weights_are_of_held_out_rows_by_the_others_and_the_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -149,7 +156,7 @@ def test_weights_are_of_held_out_rows_by_the_others_and_the_target(
 
     problem = held_out()
     monkeypatch.setattr(criteria, "importance_weights", spied)
-    selection.importance(problem, seed=0)
+    selection.importance(fold_of(problem), seed=0)
     source, held, target = seen
     np.testing.assert_array_equal(source, problem.source.summary[6:])
     np.testing.assert_array_equal(held, problem.source.summary[:6])
@@ -159,12 +166,12 @@ def test_weights_are_of_held_out_rows_by_the_others_and_the_target(
 
 def test_weights_are_larger_nearer_to_the_target_and_ignore_labels() -> None:
     problem = held_out(shift=3.0)
-    weights = selection.importance(problem, seed=0)
+    weights = selection.importance(fold_of(problem), seed=0)
     along = problem.source.summary[:6, 0]
     assert weights.shape == (6,)
     assert weights[np.argmax(along)] > weights[np.argmin(along)]
     other = replace(problem, labelled=Labelled(problem.labelled.rows, problem.labelled.y[::-1]))
-    np.testing.assert_array_equal(selection.importance(other, seed=0), weights)
+    np.testing.assert_array_equal(selection.importance(fold_of(other), seed=0), weights)
 
 
 @pytest.fixture
@@ -203,10 +210,7 @@ def test_cells_of_stored_trials(store: Store, name: str) -> None:
     weights_of = held_out()
 
     def folds(_: Trial) -> Any:
-        class One:
-            problem = replace(weights_of, scored=36 + np.arange(30))
-
-        return (One,)
+        return (fold_of(replace(weights_of, scored=36 + np.arange(30))),)
 
     chosen = objective(name)
     found = cells(

@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut
 
 from clser_bench.corpora.model import Corpus
+from clser_bench.problem import Table
 from clser_bench.protocol import Condition
 from clser_bench.run import methods as names
 from clser_bench.scoring import oracle
@@ -44,6 +45,12 @@ def many(count: int) -> Corpus:
     return memory_corpus("T", COUNTS, {f"s{number:02d}": "female" for number in range(count)})
 
 
+def with_summary(fold: Fold, summary: np.ndarray) -> Fold:
+    """The fold with other features of the target."""
+    table = Table("changed", fold.problem.target.instants, summary)
+    return dataclasses.replace(fold, problem=dataclasses.replace(fold.problem, target=table))
+
+
 def test_scores_are_those_of_scikit_learn_with_one_speaker_left_out() -> None:
     (fold,) = folds_of()
     x = np.asarray(fold.problem.target.summary[fold.problem.scored])
@@ -63,18 +70,9 @@ def test_scores_are_those_of_scikit_learn_with_one_speaker_left_out() -> None:
 def test_no_speaker_is_in_training_and_test(
     monkeypatch: pytest.MonkeyPatch, speakers: int, setting: str
 ) -> None:
-    """Features that are the row's own number tell which rows a model was given."""
+    """Features that are the utterance's number show which rows a model was given."""
     folds = folds_of(target := many(speakers), setting=setting)
-    numbered = np.arange(len(target.utterances), dtype=np.float32)[:, None]
-    folds = tuple(
-        dataclasses.replace(
-            fold,
-            problem=dataclasses.replace(
-                fold.problem, target=dataclasses.replace(fold.problem.target, summary=numbered)
-            ),
-        )
-        for fold in folds
-    )
+    folds = tuple(with_summary(fold, fold.order[1][:, None].astype(np.float32)) for fold in folds)
     scored: list[int] = []
 
     def watched(x: np.ndarray, y: np.ndarray, target_x: np.ndarray, *, classes: int) -> np.ndarray:
@@ -94,14 +92,8 @@ def test_no_speaker_is_in_training_and_test(
 
 def test_each_half_is_scored_with_the_features_of_its_own_fold() -> None:
     folds = folds_of(setting="inductive")
-    changed = dataclasses.replace(
-        folds[1].problem,
-        target=dataclasses.replace(
-            folds[1].problem.target, summary=2 * folds[1].problem.target.summary
-        ),
-    )
     before = target_oracle(folds)
-    after = target_oracle([folds[0], dataclasses.replace(folds[1], problem=changed)])
+    after = target_oracle([folds[0], with_summary(folds[1], 2 * folds[1].problem.target.summary)])
     assert np.array_equal(before[0].scores, after[0].scores)
     assert not np.array_equal(before[1].scores, after[1].scores)
 

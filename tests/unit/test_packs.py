@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -116,12 +117,18 @@ def test_order_of_the_request_does_not_matter(pairs: list[Pair], seeds: int, lim
 
 
 def cut_all(
-    trials: list[Trial], limit: int, *, open_ids: set[str] | None = None, failed: str = "", folds=1
+    trials: list[Trial],
+    limit: int,
+    *,
+    open_ids: set[str] | None = None,
+    failed: str = "",
+    folds: int = 1,
+    **info: Any,
 ) -> list[Pack]:
     jobs = jobs_of(trials, folds)
     infos = {
         (one.method, one.parameters): MethodInfo(
-            name=one.method, version=1, parameters=one.parameters, kind="fitted"
+            name=one.method, version=1, parameters=one.parameters, **{"kind": "fitted", **info}
         )
         for one in trials
     }
@@ -135,6 +142,7 @@ def cut_all(
     ids = {t.id for t in trials} if open_ids is None else open_ids
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "FITTED_LIMIT", limit)
+        patch.setattr(plan, "TRAINED_LIMIT", limit)
         patch.setattr(Cut, "jobs", lambda _, one: jobs[one.id])
         return made.packs(open_ids=ids, failed_ids={failed})
 
@@ -173,6 +181,17 @@ def test_more_configurations_leave_packs_as_they_are(
     both = cut_all([*one, *other], limit)
     assert before < {pack.name for pack in both}
     assert len(both) == 2 * len(before)
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("fitted", [1] * 12), ("trained", [1, 1, 5, 5])])
+def test_a_method_of_elsewhere_never_has_two_pairs_in_one_process(
+    kind: str, sizes: list[int]
+) -> None:
+    trials = grid([Pair("B", "C"), Pair("C", "B")], 6)
+    packs = cut_all(trials, 64, kind=kind, packable=True, built_in=False)
+    pair_of = {f"{one.id}-0": one.pair for one in trials}
+    assert all(len({pair_of[job.id] for job in pack.jobs}) == 1 for pack in packs)
+    assert sorted(len(pack.jobs) for pack in packs) == sizes
 
 
 def test_shots_never_share_a_pack() -> None:

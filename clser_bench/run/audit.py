@@ -1,0 +1,143 @@
+"""Whether a method's scores follow from the features that it is given, and from nothing else.
+
+The method runs twice: as a run would run it, and on a copy. In the copy recordings and speakers
+have random names, the cache is another, rows are in other orders, and every trial runs in a process
+of its own. Features, labels and draws are the same, so a method that looks something up, or
+remembers one trial in another, loses by it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clser_bench.errors import MethodError
+from clser_bench.problem import Outcome, Trial
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Pair
+from clser_bench.run.choice import Say
+from clser_bench.run.plan import Plan, plan
+from clser_bench.run.prepare import prepare
+from clser_bench.run.request import Request
+from clser_bench.run.worker import own_worker
+from clser_bench.scoring.metrics import score
+
+TOLERANCE = 0.5
+"""Percent that the mean UAR of a deterministic method may move: sums in another order."""
+
+DEVIATIONS = 4.0
+"""Standard errors that the mean of a method with random numbers may move."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A pair, or all pairs, in both runs.
+
+    Attributes:
+        pair: None for all.
+        plain: mean UAR as a run gives it, percent.
+        copied: of the copy.
+        allowed: by how much they may differ.
+    """
+
+    pair: Pair | None
+    plain: float
+    copied: float
+    allowed: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they differ by no more than is allowed."""
+        return abs(self.plain - self.copied) <= self.allowed
+
+
+def audit(
+    request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> tuple[Comparison, ...]:
+    """Run one method both ways.
+
+    Args:
+        request: names one method; its results file is not touched.
+        progress: notified of reading, extraction and trials.
+        say: given lines for the user.
+
+    Returns:
+        A comparison a pair, then that of all pairs, which decides.
+
+    Raises:
+        MethodError: a trial fails.
+        ClserError: anything that is wrong with the request.
+    """
+    made = plan(prepare(request, request.condition, progress=progress, say=say))
+    with tempfile.TemporaryDirectory(prefix=f"clser-{os.getpid()}-") as folder:
+        copied = plan(prepare(request, request.condition, copy=Path(folder), progress=progress))
+        trials = [trial for trial in made.trials if trial.method == request.methods[0]]
+        progress.start(f"trials of {request.methods[0]}, run twice", 2 * len(trials))
+        plain = _uars(made, trials, request, progress, alone=False)
+        other = _uars(copied, trials, request, progress, alone=True)
+        progress.stop()
+    deterministic = {info.name: info.deterministic for info in made.methods}
+    exact = deterministic[request.methods[0]]
+    pairs = dict.fromkeys(trial.pair for trial in trials)
+    groups: list[tuple[Pair | None, list[int]]] = [
+        (pair, [n for n, trial in enumerate(trials) if trial.pair == pair]) for pair in pairs
+    ]
+    groups.append((None, list(range(len(trials)))))
+    return tuple(_compared(pair, plain[at], other[at], exact=exact) for pair, at in groups)
+
+
+def _compared(
+    pair: Pair | None, plain: np.ndarray, copied: np.ndarray, *, exact: bool
+) -> Comparison:
+    """Both means, and what the spread of the differences allows."""
+    moved = copied - plain
+    spread = 0.0 if exact or len(moved) < 2 else moved.std(ddof=1) / np.sqrt(len(moved))
+    return Comparison(
+        pair=pair,
+        plain=float(plain.mean()),
+        copied=float(copied.mean()),
+        allowed=max(TOLERANCE, DEVIATIONS * float(spread)),
+    )
+
+
+def _uars(
+    made: Plan,
+    trials: Sequence[Trial],
+    request: Request,
+    progress: Progress,
+    *,
+    alone: bool,
+) -> np.ndarray:
+    """UAR of each trial, percent."""
+    by_place = {_place(trial): trial for trial in made.trials}  # ids hold speakers' names
+    own = [by_place[_place(trial)] for trial in trials]
+    found: dict[str, list[Outcome]] = {}
+    if alone:
+        jobs = [[job] for trial in own for job in made.jobs(trial)]
+    else:
+        ids = {trial.id for trial in own}
+        jobs = [list(pack.jobs) for pack in made.packs(open_ids=ids, failed_ids=())]
+    for pack in jobs:
+        for outcome in own_worker().run(pack, request.means):
+            found.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
+        progress.advance(len({job.id.rpartition("-")[0] for job in pack}))
+    uars = []
+    for trial in own:
+        record = score(trial, found[trial.id], made.keys(trial))
+        if record.metrics is None:
+            raise MethodError(
+                f"{trial.method} on {trial.pair}, draw {trial.seed}, "
+                f"{'in the copy' if alone else 'as a run gives it'}: {record.status}: "
+                f"{record.reason.strip()}"
+            )
+        uars.append(record.metrics.uar)
+    return np.array(uars)
+
+
+def _place(trial: Trial) -> tuple[object, ...]:
+    return trial.method, trial.parameters, trial.pair, trial.shots, trial.seed
