@@ -20,9 +20,7 @@ CONFLICT = 1
 DAMAGED = 1
 SUFFIX = ".parquet"
 
-results_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Check a results file."
-)
+results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a results file.")
 
 
 @options.examples(
