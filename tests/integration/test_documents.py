@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -26,14 +27,19 @@ from tests.documents import (
 )
 
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
-LONG = ("README.md", "index.md", "reading.md", "sweeps.md")
-"""Pages whose commands take ten seconds."""
+LONG = ("CONTRIBUTING.md", "README.md", "index.md", "reading.md", "sweeps.md")
+"""Pages whose commands take five seconds or more."""
 TRAINS = ("run", "sweep", "reproduce", "resume")  # and take `--scheduler`
 
 
 def commands(page: Path) -> list[str]:
     found = [c for block in blocks(page) if block.language == "sh" for c in block.commands()]
     return [*found, *inline(page)]
+
+
+@functools.cache
+def root_command() -> click.Command:
+    return typer.main.get_command(app)
 
 
 def examples() -> list[str]:
@@ -45,14 +51,14 @@ def examples() -> list[str]:
         for child in getattr(command, "commands", {}).values():
             walk(child)
 
-    walk(typer.main.get_command(app))
+    walk(root_command())
     return found
 
 
 def check(command: str) -> None:
     """Refuse a command or an option that clser-bench does not have."""
     words, _ = arguments(command.replace("NAME", "name"))
-    place: click.Command = typer.main.get_command(app)
+    place = root_command()
     while hasattr(place, "commands") and words and not words[0].startswith("-"):
         assert words[0] in place.commands, f"{command}: no command {words[0]}"
         place = place.commands[words.pop(0)]
