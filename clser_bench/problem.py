@@ -334,7 +334,7 @@ Value = int | float | bool | str
 
 _IN_ID = (
     "suite", "classes", "features", "alignment", "corruption", "normalisation", "setting", "prior",
-    "selection", "shots", "protocol_version",
+    "unlabelled", "selection", "shots", "protocol_version",
 )  # fmt: skip
 """Fields of a condition that `Trial.id` treats one by one."""
 
@@ -350,11 +350,14 @@ class Trial:
         method: registered name.
         version: the method's integer version.
         parameters: its hyper-parameters, sorted by name.
-        condition: the shared rules; its `suite` and `selection` do not enter the hash (the same
-            configuration is the same result whoever chose it, and for whichever table).
+        condition: the shared rules; its `suite`, `selection` and `unlabelled` do not enter the
+            hash (the same configuration is the same result whoever chose it, and for whichever
+            table; of added corpora, `added` has those that the trial is given).
         source_key: key of the source's normalised feature table (audio content, feature code,
             normalisation).
         target_key: the target's.
+        added: `CODE:KEY` of each corpus whose unlabelled speech the trial is given beside those of
+            the pair, KEY the hash of its normalised features; by code.
         engine_version: of the training engine; 0 for fitted methods.
         synthetic: whether a corpus is synthetic.
     """
@@ -368,6 +371,7 @@ class Trial:
     condition: Condition
     source_key: str
     target_key: str
+    added: tuple[str, ...] = ()
     engine_version: int = 0
     synthetic: bool = False
 
@@ -397,6 +401,8 @@ class Trial:
             "engine": self.engine_version,
             "protocol": condition.protocol_version,
         }
+        if self.added:
+            values["unlabelled"] = "+".join(self.added)
         # a rule that came later is part of the id where it is in force
         usual = Condition().texts()
         later = {n: text for n, text in condition.texts().items() if n not in _IN_ID}

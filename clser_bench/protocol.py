@@ -240,7 +240,7 @@ class Condition:
         prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
         classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
             fear, happiness, sadness).
-        unlabelled: codes of further corpora whose speech is used without labels.
+        unlabelled: codes of added corpora, whose speech is used without labels; sorted.
         selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
         shots: labelled utterances of each class.
         protocol_version: of the rules of docs/protocol.md.
@@ -269,6 +269,10 @@ class Condition:
             value = getattr(self, field)
             if value not in names:
                 raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
+        for code in self.unlabelled:
+            if not _CODE.fullmatch(code):
+                raise SpecError(f"unlabelled '{code}' is no corpus code; write N,T")
+        object.__setattr__(self, "unlabelled", tuple(sorted(set(self.unlabelled))))
         self.concentration()
 
     @property

@@ -4,6 +4,9 @@ Draws of labelled utterances, speaker folds of the inductive setting, held-out s
 recording that both corpora of a pair have is a target only: it is no row of the source, neither
 labelled nor unlabelled.
 
+Added corpora are unlabelled speech of one side or the other. Of their utterances only content
+hashes and the order are looked at: no label or speaker of theirs has a way into a problem.
+
 Rows of both tables are in an order drawn for the pair and the side: it follows from neither names
 nor contents, and the number of a row in one pair says nothing about another, where
 its label may be given. All draws of a pair share the order, and with it principal axes, kernels
@@ -22,12 +25,13 @@ from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator, seed_of
 from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
-from clser_bench.protocol import EMOTIONS, Condition, Shots
+from clser_bench.protocol import EMOTIONS, Condition, CorpusSpec, Shots, same_language
 
-Tables = Callable[[Corpus, Corpus, Rows | None], tuple[Table, Table]]
-"""`tables(source, target, rows)`: the normalised tables of both sides of a pair.
+Tables = Callable[[Corpus, Corpus, Rows | None, Sequence[Corpus]], tuple[Table, Table]]
+"""`tables(source, target, rows, added)`: the normalised tables of both sides of a pair.
 
-`rows` are the target's whose statistics may be used (the adaptation half); None means all.
+`rows` are the target's whose statistics may be used (the adaptation half); None means all. The rows
+of added corpora are where `sides` has them.
 """
 
 _LEAST = 2  # utterances that a class keeps in an imbalanced target
@@ -49,6 +53,65 @@ class Fold:
     order: tuple[Rows, Rows]
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Side:
+    """The corpora of one side of a pair, whose rows stand one below the other.
+
+    Attributes:
+        corpora: by code, so that sides of the same corpora have the same table.
+        start: first row of the pair's own corpus.
+        added: rows of the others that are used, ascending.
+    """
+
+    corpora: tuple[Corpus, ...]
+    start: int
+    added: Rows
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """Of all its corpora."""
+        return tuple(item for corpus in self.corpora for item in corpus.utterances)
+
+
+def joins_target(added: CorpusSpec, source: CorpusSpec, target: CorpusSpec) -> bool:
+    """Whether an added corpus joins the target: it has its language, and the source has not."""
+    return same_language(added.language, target.language) and not same_language(
+        source.language, target.language
+    )
+
+
+def sides(source: Corpus, target: Corpus, added: Sequence[Corpus]) -> tuple[Side, Side]:
+    """The sides of a pair with what is added to them.
+
+    A recording that the source, the target or an added corpus before it has too is left out.
+
+    Args:
+        source: the source.
+        target: the target.
+        added: other corpora.
+    """
+    used: dict[str, npt.NDArray[np.bool_]] = {}
+    taken = np.concatenate([source.contents, target.contents])
+    for corpus in sorted(added, key=lambda one: one.spec.code):
+        used[corpus.spec.code] = ~np.isin(corpus.contents, taken)
+        taken = np.concatenate([taken, corpus.contents])
+    found = []
+    for own, here in ((source, False), (target, True)):
+        joining = [c for c in added if joins_target(c.spec, source.spec, target.spec) == here]
+        corpora = sorted((own, *joining), key=lambda one: one.spec.code)
+        none = np.zeros(len(own.utterances), dtype=bool)
+        marks = [none if corpus is own else used[corpus.spec.code] for corpus in corpora]
+        before = corpora[: corpora.index(own)]
+        found.append(
+            Side(
+                corpora=tuple(corpora),
+                start=sum(len(corpus.utterances) for corpus in before),
+                added=np.flatnonzero(np.concatenate(marks)).astype(np.int64),
+            )
+        )
+    return found[0], found[1]
+
+
 def build(
     source: Corpus,
     target: Corpus,
@@ -59,11 +122,13 @@ def build(
     condition: Condition,
     tables: Tables,
     order: str = "rows",
+    added: Sequence[Corpus] = (),
 ) -> tuple[Fold, ...]:
     """Make the problem of a pair and a draw, and its answer key.
 
-    Only utterances of the pair's classes enter, on both sides. No label of the target has a
-    way into the problem but through `target_rows`: which rows there are, never which is which.
+    Only utterances of the pair's classes enter, on both sides; of added corpora all. No label of
+    the target has a way into the problem but through `target_rows`: which rows there are, never
+    which is which.
 
     Args:
         source: the corpus with k labelled utterances per class.
@@ -74,6 +139,7 @@ def build(
         condition: its setting and target prior are honoured here, its normalisation by `tables`.
         tables: gives the normalised feature tables.
         order: another word gives other orders of rows, and nothing else.
+        added: corpora whose speech is used without labels, neither source nor target.
 
     Returns:
         One fold, or the two of the inductive setting: in each, one half of the speakers is
@@ -89,48 +155,62 @@ def build(
     everything = np.setdiff1d(labelled_rows(source, classes)[0], shared)
     rows = target_rows(target, classes=classes, seed=seed, condition=condition)
     names = tuple(classes)
+    pair = source.spec.code, target.spec.code
+    first, second = sides(source, target, added)
+
+    def unlabelled(known: Labelled) -> Rows:
+        return np.concatenate([first.start + np.setdiff1d(everything, known.rows), first.added])
+
     if condition.setting == "held-out":
-        source_table, both = tables(source, target, None)
+        source_table, both = tables(source, target, None, added)
         train, held_out = holdout(labelled, source=source.spec.code, seed=seed)
         problem = Problem(
             classes=names,
             source=source_table,
             target=both,
-            labelled=train,
-            unlabelled=np.setdiff1d(everything, train.rows),
-            adapt=rows,
-            scored=len(target.utterances) + np.sort(held_out.rows),
+            labelled=Labelled(first.start + train.rows, train.y),
+            unlabelled=unlabelled(train),
+            adapt=np.concatenate([second.start + rows, second.added]),
+            scored=len(second.utterances) + first.start + np.sort(held_out.rows),
         )
-        return (_fold(problem, source, target, order=order, by_row=shots == "all"),)
+        fold = _fold(problem, pair, (first, second), order=order, by_row=shots == "all")
+        return (fold,)
     folds = []
     for adapt, scored, allowed in _parts(target, rows, condition):
-        source_table, target_table = tables(source, target, allowed)
+        source_table, target_table = tables(source, target, allowed, added)
         problem = Problem(
             classes=names,
             source=source_table,
             target=target_table,
-            labelled=labelled,
-            unlabelled=np.setdiff1d(everything, labelled.rows),
-            adapt=adapt,
-            scored=scored,
+            labelled=Labelled(first.start + labelled.rows, labelled.y),
+            unlabelled=unlabelled(labelled),
+            adapt=np.concatenate([second.start + adapt, second.added]),
+            scored=second.start + scored,
         )
-        folds.append(_fold(problem, source, target, order=order, by_row=shots == "all"))
+        fold = _fold(problem, pair, (first, second), order=order, by_row=shots == "all")
+        folds.append(fold)
     return tuple(folds)
 
 
-def _fold(problem: Problem, source: Corpus, target: Corpus, *, order: str, by_row: bool) -> Fold:
+def _fold(
+    problem: Problem,
+    pair: tuple[str, str],
+    both: tuple[Side, Side],
+    *,
+    order: str,
+    by_row: bool,
+) -> Fold:
     """A problem with its rows in the drawn order, and its answers.
 
     Args:
         problem: with rows of the stored tables.
-        source: its corpus.
-        target: likewise.
+        pair: codes of source and target.
+        both: their sides.
         order: what orders are drawn from.
         by_row: sort the labelled rows; else they stay in the order of the draw.
     """
-    codes = source.spec.code, target.spec.code
     first, second = (
-        table.in_order(seed_of(order, *codes, side))
+        table.in_order(seed_of(order, *pair, side))
         for side, table in (("source", problem.source), ("target", problem.target))
     )
     ours, theirs = np.argsort(first.order), np.argsort(second.order)
@@ -148,7 +228,7 @@ def _fold(problem: Problem, source: Corpus, target: Corpus, *, order: str, by_ro
             scored=scored,
         ),
         key=_answers(
-            (*target.utterances, *source.utterances), second.order[scored], problem.classes
+            (*both[1].utterances, *both[0].utterances), second.order[scored], problem.classes
         ),
         order=(first.order, second.order),
     )

@@ -43,9 +43,11 @@ PAIRS = 4
         "sere-frozen": {"steps": 0},
         "sere-no-source": {"use_source": False},
         "sere-no-target": {"target_mass": 0.0},
+        "sere-no-chain": {"chained": False},
         "sere-no-check": {"check": False},
         "sere-no-balance": {"balance_steps": 0},
         "sere-no-instants": {"instants": False},
+        "sere-no-highlights": {"instant_mix": 0.0},
         "sere-no-prototype": {"prototype_weight": 0.0},
         "sere-no-dual": {"dual_weight": 0.0},
         "sere-isomorphic": {"heterogeneous": False},
@@ -83,6 +85,7 @@ class Sere(Fitted):
     use_source: bool = hyper(True, about="use the unlabelled source")
     source_mass: float = hyper(3.0, low=0.0, high=100.0, about="rho_s against the labels")
     target_mass: float = hyper(1.0, low=0.0, high=100.0, about="rho_t against the source link")
+    chained: bool = hyper(True, about="the source link first; else both links at once")
     check: bool = hyper(True, about="check the target link")
     agreement: float = hyper(0.65, low=-1.0, high=1.0, about="kappa above which it is taken")
     balance_steps: int = hyper(15, low=0, high=1000, about="Sinkhorn rounds over the classes")
@@ -164,6 +167,7 @@ class Sere(Fitted):
                 source_mass=self.source_mass,
                 target_mass=self.target_mass,
                 threshold=self.agreement if self.check else None,
+                chained=self.chained,
                 steps=self.balance_steps,
             )
             for shrinkage in irf.SHRINKAGES

@@ -16,6 +16,7 @@ from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.hashing import digest, generator
 from clser_bench.problem import CHECKSUMS, Table, array_checksums
 from clser_bench.protocol import EMOTIONS, CorpusSpec
+from clser_bench.splits import sides
 
 
 def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.15) -> Path:
@@ -81,6 +82,8 @@ def memory_corpus(
     code: str,
     counts: Mapping[str, int],
     speakers: Mapping[str, str] | None = None,
+    *,
+    language: str = "de",
 ) -> Corpus:
     """A corpus without audio, listed by path and so by label, then put in order of content.
 
@@ -88,6 +91,7 @@ def memory_corpus(
         code: its code.
         counts: utterances per emotion.
         speakers: speaker to gender; dealt out in turn.
+        language: of its definition.
     """
     genders = speakers or {"ulla": "female", "vera": "female", "willi": "male", "xaver": "male"}
     utterances = []
@@ -108,7 +112,8 @@ def memory_corpus(
                 )
             )
     utterances.sort(key=lambda utterance: (utterance.content, utterance.name))
-    spec = toy_spec(code, [emotion for emotion in EMOTIONS if emotion in counts])
+    emotions = [emotion for emotion in EMOTIONS if emotion in counts]
+    spec = toy_spec(code, emotions, language=language)
     return Corpus(spec=spec, root=Path("/nowhere"), utterances=tuple(utterances))
 
 
@@ -126,8 +131,22 @@ def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
 def content_tables(folder: Path | None = None):
     """`tables` for `build`: features that follow from the content and the rows allowed only."""
 
-    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> tuple[Table, Table]:
-        return table(source, source, None), table(target, source, rows)
+    def tables(
+        source: Corpus, target: Corpus, rows: np.ndarray | None, added: Sequence[Corpus] = ()
+    ) -> tuple[Table, Table]:
+        first, second = sides(source, target, added)
+        return (
+            stacked([table(corpus, source, None) for corpus in first.corpora]),
+            stacked([table(c, source, rows if c is target else None) for c in second.corpora]),
+        )
+
+    names = ("instants", "summary")
+
+    def stacked(parts: list[Table]) -> Table:
+        if len(parts) == 1:
+            return parts[0]
+        arrays = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
+        return Table(digest([part.key for part in parts]), *arrays)
 
     def table(corpus: Corpus, source: Corpus, rows: np.ndarray | None) -> Table:
         allowed = None if rows is None else rows.tolist()

@@ -123,7 +123,9 @@ RULES = (
         field="unlabelled",
         flag="--unlabelled",
         metavar="CODES",
-        only="Only with this further unlabelled speech: N+T.",
+        only="Only with this added unlabelled speech: N,T, or none.",
+        ask="Add these corpora as unlabelled speech: N,T (docs/protocol.md says to which side).",
+        default="",
     ),
     Rule(
         field="selection",
@@ -272,6 +274,9 @@ def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
 
     def collect(given: dict[str, str | None]) -> dict[str, str]:
         wanted = {field: value for field, value in given.items() if value is not None}
+        if "unlabelled" in wanted:
+            codes = words(wanted["unlabelled"].replace("+", ","))
+            wanted["unlabelled"] = "+".join(sorted(codes)) if codes != ("none",) else ""
         suite, colon, classes = wanted.get("suite", "").partition(":")
         # `bcro:fixed4`, as tables are titled
         return {"classes": classes, **wanted, "suite": suite} if colon else wanted
@@ -308,6 +313,8 @@ def condition_arguments(*fields: str) -> Callable[[F], F]:
             else given[rule.field] or ""
             for rule in chosen
         }
+        if "unlabelled" in values:
+            values["unlabelled"] = words(values["unlabelled"])
         return Condition(**values)
 
     return _with_options("condition", options, collect)

@@ -340,34 +340,40 @@ class _Array:
             self._stream.write(value.tobytes())
 
 
-def concatenated(first: Table, second: Table, *, cache: Path) -> Table:
-    """The rows of one table, then those of another; kept in the cache.
+def concatenated(*tables: Table, cache: Path) -> Table:
+    """The rows of one table, then those of the next; kept in the cache.
 
     Args:
-        first: [n, ...].
-        second: [m, ...].
+        tables: one at least; alone, it is given back.
         cache: the cache folder.
 
     Returns:
-        A table of n + m rows.
+        A table of all rows.
 
     Raises:
         FeatureError: their sizes differ.
     """
-    sizes = [(table.instants.shape[1:], table.summary.shape[1]) for table in (first, second)]
-    if sizes[0] != sizes[1]:
-        raise FeatureError(
-            f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
-            "selecting on held-out labels of the source needs one feature set, or an alignment"
-        )
-    rows = len(first) + len(second)
-    key = digest(["joined", first.key, second.key])
+    first, *others = tables
+    if not others:
+        return first
+    for second in others:
+        if (first.instants.shape[1:], first.summary.shape[1]) != (
+            second.instants.shape[1:],
+            second.summary.shape[1],
+        ):
+            raise FeatureError(
+                f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
+                "selecting on held-out labels of the source needs one feature set, or an alignment"
+            )
+    ends = np.cumsum([len(table) for table in tables])
+    rows = int(ends[-1])
+    key = digest(["joined", *(table.key for table in tables)])
     there = existing_table(cache, key, rows=rows)
     if there is not None:
         return there
     parts = (
-        (np.arange(len(first)), first.instants, first.summary),
-        (np.arange(len(first), rows), second.instants, second.summary),
+        (np.arange(end - len(table), end), table.instants, table.summary)
+        for end, table in zip(ends.tolist(), tables, strict=True)
     )
     return new_table(
         cache,

@@ -209,6 +209,7 @@ def chain(
     source_rounds: int = 5,
     target_rounds: int = 3,
     threshold: float | None = 0.65,
+    chained: bool = True,
     steps: int = SINKHORN_STEPS,
 ) -> Chain:
     """Equations 2 to 7: labelled source, unlabelled source, unlabelled target.
@@ -226,6 +227,8 @@ def chain(
         source_rounds: of the source link.
         target_rounds: of the target link.
         threshold: of kappa; None takes the target link unchecked.
+        chained: the source link, then the target link; else one link in which both sides pull at
+            once, for `source_rounds`, with nothing to check (an ablation).
         steps: of balancing.
     """
     target = rows[:adapt]
@@ -251,16 +254,24 @@ def chain(
         measure = metric(spread, shrinkage)
     for _ in range(source_rounds if linked else 0):  # equation 5
         q = balanced(resonance(source, prototypes, measure), len(source), steps=steps).exp()
+        before = prototypes, measure
         weights = q * (confidence(q) * ~known)[:, None]
         means, mass = class_means(weights, source)
         prototypes = _pulled(anchors, means, mass, source_mass)
         spread = within_classes(torch.where(known[:, None], labels, q), source)
+        if not chained and target_mass > 0:
+            q = balanced(resonance(target, *before), adapt, steps=steps).exp()
+            means, mass = class_means(q * confidence(q)[:, None], target)
+            # (labelled + rho_s source + rho_t target) / (1 + rho_s + rho_t)
+            prototypes = _pulled(prototypes, means, mass, target_mass / (1 + source_mass))
+            spread = 0.5 * spread + 0.5 * within_classes(q, target)
         measure = metric(spread, shrinkage)
     source_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
     answers = balanced(resonance(source, prototypes, measure), len(source), steps=steps)
     base = prototypes
     last = 1.0 if one_shot and not linked else shrinkage
-    for _ in range(target_rounds if target_mass > 0 else 0):  # equation 6
+    apart = target_mass > 0 and (chained or not linked)
+    for _ in range(target_rounds if apart else 0):  # equation 6
         q = balanced(resonance(target, prototypes, measure), adapt, steps=steps).exp()
         means, mass = class_means(q * confidence(q)[:, None], target)
         prototypes = _pulled(base, means, mass, target_mass)

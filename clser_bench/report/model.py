@@ -41,9 +41,9 @@ class Line:
         method: its name, the key of commands.
         title: its name in tables.
         role: `ranked`, `bound`, `reference`, `oracle` or `submitted`.
-        uses: of `labelled`, `source`, `target`, `speakers` and `prior` (or `estimated prior`),
-            those that it uses: labelled and unlabelled source, unlabelled target, speaker
-            identities of the target, an assumption on its class prior.
+        uses: of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
+            prior`), those that it uses: labelled and unlabelled source, unlabelled target, added
+            corpora, speaker identities of the target, an assumption on its class prior.
         assumes_prior: `none`, `uniform` or `estimated`.
         note: footnote; may be empty.
         cells: one per pair of the table.

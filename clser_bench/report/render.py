@@ -34,6 +34,7 @@ USES = {
     "labelled": "L",
     "source": "S",
     "target": "T",
+    "unlabelled": "U",
     "speakers": "I",
     "prior": "P",
     "estimated prior": "p",
@@ -41,9 +42,9 @@ USES = {
 """Data and assumptions that a method may use, and their marks."""
 
 _USES = (
-    "uses: L labelled source, S unlabelled source, T unlabelled target, I speaker identities of "
-    "the target (by speaker normalisation), P a uniform class prior of the target, p an estimated "
-    "one."
+    "uses: L labelled source, S unlabelled source, T unlabelled target, U added unlabelled "
+    "corpora, I speaker identities of the target (by speaker normalisation), P a uniform class "
+    "prior of the target, p an estimated one."
 )
 
 
@@ -118,7 +119,7 @@ def condition_line(table: Leaderboard) -> str:
     parts += [f"aligned by {rules.alignment}"] if rules.alignment else []
     parts += [f"target corrupted by {rules.corruption}"] if rules.corruption else []
     parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
-    parts += [f"unlabelled {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
+    parts += [f"added unlabelled speech {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
     parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
     return " · ".join([*parts, f"{len(table.pairs)} pairs", f"draws {table.seeds}"])
 

@@ -214,6 +214,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         method: {"size": len(places), "std": _std_of(means[places])}
         for method, places in whole.groupby("method").indices.items()
     }
+    given = set(rows.method[rows.added != ""])
     for first in rows.drop_duplicates("method").to_dict("records"):
         method = first["method"]
         own = []
@@ -230,7 +231,7 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
             method=method,
             title=first["title"] or method,
             role=first["role"],
-            uses=_uses(first, condition),
+            uses=_uses(first, condition, added=method in given),
             assumes_prior=first["assumes_prior"],
             note=first["note"],
             cells=tuple(own),
@@ -248,8 +249,10 @@ def _std_of(values: npt.NDArray[np.float64]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _uses(row: Mapping[Any, Any], condition: Condition) -> tuple[str, ...]:
+def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple[str, ...]:
     found = list(filter(None, row["uses"].split("+")))
+    if added:
+        found.append("unlabelled")
     if condition.normalisation == "speaker":
         found.append("speakers")
     prior = row["assumes_prior"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -43,26 +44,26 @@ class Choice:
         pairs: ordered pairs that are run.
         table: ordered pairs of the whole suite, which a table shows.
         located: the corpora at hand.
+        added: corpora whose speech is used without labels.
     """
 
     suite: str
     pairs: tuple[Pair, ...]
     table: tuple[Pair, ...]
     located: Located
+    added: tuple[str, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The corpora that the pairs need, in the order of their first use."""
-        return tuple(
-            dict.fromkeys(code for pair in self.pairs for code in (pair.source, pair.target))
-        )
+        """The corpora that the pairs need, in the order of their first use, then added ones."""
+        paired = (code for pair in self.pairs for code in (pair.source, pair.target))
+        return tuple(dict.fromkeys((*paired, *self.added)))
 
     @property
     def known(self) -> tuple[str, ...]:
         """The corpora of the whole table: an encoder set is named alike whatever pairs are run."""
-        return tuple(
-            dict.fromkeys(code for pair in self.table for code in (pair.source, pair.target))
-        )
+        paired = (code for pair in self.table for code in (pair.source, pair.target))
+        return tuple(dict.fromkeys((*paired, *self.added)))
 
 
 def choose(
@@ -77,7 +78,8 @@ def choose(
         say: takes what was chosen unasked, and what is left out.
 
     Raises:
-        SpecError: unknown suite, or pairs that the suite has not.
+        SpecError: unknown suite, pairs that the suite has not, or an added corpus that adds
+            nothing.
         CorpusError: corpora are missing, or there twice.
     """
     if request.condition.suite and not is_custom(request.condition.suite):
@@ -91,8 +93,17 @@ def choose(
         if nothing:
             say(_NO_CORPORA)
         place = demo_corpora(cache / demo.name, progress=progress)
-        return _of_suite(demo, request, locate(place, codes=demo.corpora), say=say)
-    return resolve_suite(request, locate(request.corpora, request.manifests), say=say)
+        choice = _of_suite(demo, request, locate(place, codes=demo.corpora), say=say)
+    else:
+        choice = resolve_suite(request, locate(request.corpora, request.manifests), say=say)
+    choice.located.require(request.condition.unlabelled)
+    for code in request.condition.unlabelled:
+        if all(code in (pair.source, pair.target) for pair in choice.pairs):
+            raise SpecError(
+                f"--unlabelled {code}: it is the source or the target of every pair; name a "
+                "corpus that is neither in one of them"
+            )
+    return dataclasses.replace(choice, added=request.condition.unlabelled)
 
 
 def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: None) -> Choice:

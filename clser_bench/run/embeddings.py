@@ -64,6 +64,8 @@ def embeddings(
     ):
         if len(named) != 1:
             raise SpecError(f"embeddings are of one {what}, got {len(named)}")
+    if request.condition.unlabelled:
+        raise SpecError("embeddings are of the corpora of a pair: leave added corpora out")
     (name,) = request.methods
     method = registry.create(name, request.settings.get(name, {}))
     if not isinstance(method, Trained):

@@ -261,6 +261,7 @@ def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Itera
     for shots in dict.fromkeys(prepared.request.shots):
         rules = condition.replace(shots=shots)
         for fact in prepared.facts:
+            added = [item for side in info.uses for item in fact.added.get(side, ())]
             for seed in range(1 if _once(info, rules) else prepared.request.seeds):
                 yield Trial(
                     pair=fact.pair,
@@ -272,6 +273,7 @@ def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Itera
                     condition=rules,
                     source_key=fact.source_key,
                     target_key=fact.target_key,
+                    added=tuple(sorted(added)),
                     engine_version=info.engine_version,
                     synthetic=fact.synthetic,
                 )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
+from clser_bench.errors import SpecError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
 from clser_bench.features.extract import extract_tables
@@ -24,11 +28,11 @@ from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Rows, SkippedFile, Table, Trial
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Condition, Pair, Shots, classes_of
+from clser_bench.protocol import Condition, CorpusSpec, Pair, Shots, classes_of
 from clser_bench.run.choice import Choice, Say, choose
 from clser_bench.run.request import Request
 from clser_bench.run.selection import OTHER_PAIRS, check_other_pairs
-from clser_bench.splits import Fold, build
+from clser_bench.splits import Fold, Side, build, joins_target, sides
 
 Folds = Callable[[Trial], tuple[Fold, ...]]
 
@@ -43,6 +47,8 @@ class PairFacts:
         source_key: of the source's table and labels.
         target_key: of the target's.
         synthetic: whether a corpus is synthetic.
+        added: by the part of the data that they join, `source` or `target`, what `Trial.added` has
+            of added corpora.
     """
 
     pair: Pair
@@ -50,6 +56,7 @@ class PairFacts:
     source_key: str
     target_key: str
     synthetic: bool
+    added: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,6 +113,7 @@ def prepare(
         check_other_pairs(choice.suite, choice.table, asked=request.pairs)
     specs = {code: choice.located.spec(code) for code in choice.known}
     assigned = resolve_feature_sets(condition.features, specs)
+    _check_added(choice, assigned, specs)
     corpora = _read(choice, request, cache=cache, progress=progress, say=say)
     if copy is not None:
         _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
@@ -169,7 +177,27 @@ def _read(
     for pair in choice.pairs:
         for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
             say(finding.sentence)
+    paired = {code for pair in choice.pairs for code in (pair.source, pair.target)}
+    for added, code in itertools.product(choice.added, sorted(paired)):
+        shared = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
+        if added != code and shared:
+            say(f"{added}: {shared} recording(s) are in {code} too and add nothing to its pairs")
     return corpora
+
+
+def _check_added(
+    choice: Choice, assigned: FeatureAssignment, specs: Mapping[str, CorpusSpec]
+) -> None:
+    """Refuse an added corpus whose features are not those of the side that it joins."""
+    for pair in choice.pairs:
+        for code in choice.added:
+            joins = joins_target(specs[code], specs[pair.source], specs[pair.target])
+            own = pair.target if joins else pair.source
+            if assigned.sets[code].key != assigned.sets[own].key:
+                raise SpecError(
+                    f"--unlabelled {code}: it has features {assigned.sets[code].name}, and joins "
+                    f"{own} in {pair}, which has {assigned.sets[own].name}; take one set for both"
+                )
 
 
 def _facts(
@@ -182,12 +210,20 @@ def _facts(
         if condition.setting == "inductive":
             facts.append(corpus.genders.tolist())  # they decide the halves of the speakers
         keys.append(digest(facts))
+    added: dict[str, list[str]] = {"source": [], "target": []}
+    for code in condition.unlabelled:
+        if code not in (pair.source, pair.target):
+            own = joins_target(corpora[code].spec, source.spec, target.spec)
+            added["target" if own else "source"].append(
+                f"{code}:{tables.key_of(corpora[code], source, target)}"
+            )
     return PairFacts(
         pair=pair,
         classes=classes_of(source.spec, target.spec, classes=condition.classes),
         source_key=keys[0],
         target_key=keys[1],
         synthetic=source.spec.synthetic or target.spec.synthetic,
+        added={side: tuple(items) for side, items in added.items()},
     )
 
 
@@ -224,7 +260,9 @@ def _folds(
     corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables, *, order: str
 ) -> Folds:
     @functools.cache
-    def built(pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int) -> tuple[Fold, ...]:
+    def built(
+        pair: Pair, classes: tuple[str, ...], shots: Shots, seed: int, added: tuple[str, ...]
+    ) -> tuple[Fold, ...]:
         return build(
             corpora[pair.source],
             corpora[pair.target],
@@ -234,9 +272,10 @@ def _folds(
             condition=condition,
             tables=tables,
             order=order,
+            added=[corpora[item.partition(":")[0]] for item in added],
         )
 
-    return lambda trial: built(trial.pair, trial.classes, trial.shots, trial.seed)
+    return lambda t: built(t.pair, t.classes, t.shots, t.seed, t.added)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -268,54 +307,100 @@ class NormalisedTables:
     _aligned: dict[tuple[str, str, bytes], tuple[Table, Table]] = field(default_factory=dict)
 
     def __call__(
-        self, source: Corpus, target: Corpus, rows: Rows | None = None
+        self,
+        source: Corpus,
+        target: Corpus,
+        rows: Rows | None = None,
+        added: Sequence[Corpus] = (),
     ) -> tuple[Table, Table]:
-        """The tables of source and target.
+        """The tables of both sides.
 
         Args:
             source: the source.
             target: the target.
             rows: the target's rows whose statistics may be used; None for all.
+            added: further corpora of either side.
         """
-        first, second = self._sides(source, target, rows)
+        first, second = self._sides(source, target, rows, added)
         if self.condition.setting == "held-out":
             return first, concatenated(second, first, cache=self.cache)
         return first, second
 
-    def _sides(self, source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
-        codes = source.spec.code, target.spec.code
-        sets = self.assigned.sets[codes[0]], self.assigned.sets[codes[1]]
-        own = self._normalised(self.raw, source, None)
-        how = self.condition.alignment
-        if sets[0].key == sets[1].key:
-            by = self.raw[source.spec.code]
-            return own, self._normalised(self.targets, target, rows, reference=by)
+    def key_of(self, added: Corpus, source: Corpus, target: Corpus) -> str:
+        """The hash of an added corpus's table in a pair, and of the side that it joins."""
+        joins = joins_target(added.spec, source.spec, target.spec)
+        by = None if joins and not self._one_set(source, target) else self.raw[source.spec.code]
+        return digest([joins, self._normalised(self.raw, added, None, reference=by).key])
+
+    def _one_set(self, source: Corpus, target: Corpus) -> bool:
+        first, second = (self.assigned.sets[corpus.spec.code] for corpus in (source, target))
+        return first.key == second.key
+
+    def _sides(
+        self, source: Corpus, target: Corpus, rows: Rows | None, added: Sequence[Corpus]
+    ) -> tuple[Table, Table]:
+        sets = self.assigned.sets[source.spec.code], self.assigned.sets[target.spec.code]
+        how, by = self.condition.alignment, self.raw[source.spec.code]
+        first, second = sides(source, target, added)
+        own = self._stacked(first, source, (self.raw, self.raw), None, by)
+        # With other columns each has its own statistics: those of the source mean nothing there.
+        reference = by if self._one_set(source, target) else None
+        other = self._stacked(second, target, (self.targets, self.raw), rows, reference)
+        if self._one_set(source, target):
+            return own, other
         if how == "none" or (how == "names" and not shares_names(*sets)):
-            sides = own, self._normalised(self.targets, target, rows)
-            refuse_alike(sides, sets, how)
-            return sides
-        key = (*codes, b"" if rows is None else rows.tobytes())
+            refuse_alike((own, other), sets, how)
+            return own, other
+        seen = rows
+        if rows is not None and len(second.corpora) > 1:
+            seen = np.sort(np.concatenate([second.start + rows, second.added]))
+        key = (own.key, other.key, b"" if seen is None else seen.tobytes())
         if key not in self._aligned:
-            # Each with its own statistics: those of the source mean nothing to other columns.
             self._aligned[key] = aligned(
                 own,
-                self._normalised(self.targets, target, rows),
+                other,
                 sets=sets,
                 how=how,
-                rows=rows,
+                rows=seen,
                 cache=self.cache,
-                anchors=self._anchors(source, target, rows),
+                anchors=self._anchors(source, target, rows, (first, second)),
             )
         return self._aligned[key]
 
     def _anchors(
-        self, source: Corpus, target: Corpus, rows: Rows | None
+        self, source: Corpus, target: Corpus, rows: Rows | None, both: tuple[Side, Side]
     ) -> tuple[Table, Table] | None:
         if not self.anchors:
             return None
         by = self.anchors[source.spec.code]
-        second = self._normalised(self.target_anchors, target, rows, reference=by)
-        return self._normalised(self.anchors, source, None), second
+        first = self._stacked(both[0], source, (self.anchors, self.anchors), None, by)
+        raw = self.target_anchors, self.anchors
+        return first, self._stacked(both[1], target, raw, rows, by)
+
+    def _stacked(
+        self,
+        side: Side,
+        own: Corpus,
+        raw: tuple[Mapping[str, Table], Mapping[str, Table]],
+        rows: Rows | None,
+        reference: Table | None,
+    ) -> Table:
+        """The z-scored tables of a side's corpora, one below the other.
+
+        Args:
+            side: the side.
+            own: its corpus in the pair.
+            raw: tables of that one and of the others, by code.
+            rows: of that one, whose statistics may be used; None for all.
+            reference: as in `_normalised`.
+        """
+        parts = [
+            self._normalised(raw[0], corpus, rows, reference=reference)
+            if corpus is own
+            else self._normalised(raw[1], corpus, None, reference=reference)
+            for corpus in side.corpora
+        ]
+        return concatenated(*parts, cache=self.cache)
 
     def _normalised(
         self,

@@ -67,6 +67,7 @@ class _Row(_Model):
     parameters: _Text
     source_key: _Key
     target_key: _Key
+    added: _Text
     synthetic: bool
     trial: _Key
     answers: _Text
@@ -134,6 +135,12 @@ def trial_of_row(row: Any) -> Trial:
             f"protocol version {condition.protocol_version}, but this clser-bench has "
             f"{PROTOCOL_VERSION}"
         )
+    added = tuple(filter(None, row.added.split("+")))
+    if not {item.partition(":")[0] for item in added} <= set(condition.unlabelled):
+        raise StoreError(
+            f"added {row.added[:80]!r}: the condition adds "
+            f"{'+'.join(condition.unlabelled) or 'none'}"
+        )
     if len(row.emotions) < 2 or row.emotions != tuple(e for e in EMOTIONS if e in row.emotions):
         raise StoreError(f"emotions {row.emotions}: some of {', '.join(EMOTIONS)}, in order")
     trial = Trial(
@@ -146,6 +153,7 @@ def trial_of_row(row: Any) -> Trial:
         condition=condition,
         source_key=row.source_key,
         target_key=row.target_key,
+        added=added,
         engine_version=row.engine_version,
         synthetic=row.synthetic,
     )

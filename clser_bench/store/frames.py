@@ -25,7 +25,8 @@ _OF_LINES = (
 )  # fmt: skip
 _OF_TRIALS = (
     "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
-    "macro_f1", "seconds", "energy", "parameters", "tables", "synthetic", "trial", "answers",
+    "macro_f1", "seconds", "energy", "parameters", "tables", "added", "synthetic", "trial",
+    "answers",
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
         """SELECT p.line, t.version, t.source, t.target, t.emotions, t.seed,
           coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
           r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
-          t.synthetic, t.id, coalesce(r.answers, '')
+          t.unlabelled, t.synthetic, t.id, coalesce(r.answers, '')
         FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
         WHERE p.line IN (SELECT value FROM json_each(?))
         ORDER BY p.line, p.position""",

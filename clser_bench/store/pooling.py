@@ -94,7 +94,8 @@ def _problem(trial: Trial) -> tuple[Any, ...]:
     """What two trials share that must have the same answers."""
     own = trial.condition
     place = (trial.pair, trial.target_key, own.setting, own.prior, own.protocol_version)
-    return (*place, trial.classes, own.shots, trial.seed)
+    # added rows change the order of the scored ones
+    return (*place, trial.classes, own.shots, trial.seed, trial.added)
 
 
 def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:

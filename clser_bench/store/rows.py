@@ -54,6 +54,8 @@ def trial_of(row: Sequence[Any]) -> Trial:
     cells = dict(zip(OF_TRIAL, row, strict=True))
     what = f"trial {str(cells['id'])[:12]}"
     try:
+        added = tuple(filter(None, cells["unlabelled"].split("+")))
+        cells["unlabelled"] = "+".join(item.partition(":")[0] for item in added)
         return Trial(
             pair=Pair(cells["source"], cells["target"]),
             classes=tuple(from_json(cells["emotions"], what)),
@@ -64,16 +66,17 @@ def trial_of(row: Sequence[Any]) -> Trial:
             condition=condition_of({name: cells[name] for name in OF_TRIALS}, what),
             source_key=cells["source_key"],
             target_key=cells["target_key"],
+            added=added,
             engine_version=cells["engine_version"],
             synthetic=bool(cells["synthetic"]),
         )
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise StoreError(f"{what}: is damaged ({error})") from error
 
 
 def row_of(trial: Trial) -> tuple[Any, ...]:
-    """The columns of a trial."""
-    texts = trial.condition.texts()
+    """The columns of a trial; `unlabelled` has what the trial is given, not what was asked for."""
+    texts = trial.condition.texts() | {"unlabelled": "+".join(trial.added)}
     return (
         trial.id,
         trial.pair.source,

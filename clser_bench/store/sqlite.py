@@ -286,7 +286,8 @@ class Store:
             line: its number, as `lines` has it.
         """
         (found,) = [item for item in self.lines() if item.id == line]
-        own = {"suite": found.condition.suite, "selection": found.condition.selection}
+        names = ("suite", "unlabelled", "selection")
+        own = {name: getattr(found.condition, name) for name in names}
         stored = self.query(
             f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
             FROM planned p JOIN trials t ON t.id = p.trial

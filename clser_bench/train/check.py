@@ -206,7 +206,11 @@ def order_of_rows(name: str) -> None:
 
 
 def scored_rows_apart(name: str) -> None:
-    """In the inductive setting the scored rows are no data: each is answered by itself."""
+    """Scored rows are no data: each is answered by itself in the inductive setting.
+
+    Where more rows are adapted to than are scored (added corpora), a fitted method gives those that
+    are the scores that they have among all.
+    """
     problem = replace(example_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
     other = with_target(problem, _raised(np.arange(30, 36)))
     _demand_equal(
@@ -214,6 +218,14 @@ def scored_rows_apart(name: str) -> None:
         scores_of(name, problem)[:6],
         "a scored row moves the scores of another; adapt to problem.adapt alone",
     )
+    if registry.load(name).kind == "fitted":
+        whole = example_problem()
+        part = replace(whole, scored=whole.scored[5:24])
+        _demand_equal(
+            scores_of(name, part),
+            scores_of(name, whole)[5:24],
+            "rows that are adapted to and not scored change the scores of the others",
+        )
 
 
 def declared_data(name: str) -> None:

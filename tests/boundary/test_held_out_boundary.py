@@ -38,7 +38,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
     folder = tmp_path_factory.mktemp("tables")
     plain = content_tables(folder)
 
-    def both(source: Corpus, target: Corpus, rows: Rows | None) -> tuple[Table, Table]:
+    def both(source: Corpus, target: Corpus, rows: Rows | None, _: object) -> tuple[Table, Table]:
         own, other = plain(source, target, rows)
         return own, concatenated(other, own, cache=folder)
 

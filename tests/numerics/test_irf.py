@@ -132,6 +132,24 @@ def round_(covariance: Tensor, amount: float) -> Tensor:
     return (1 - amount) * covariance + amount * scale * torch.eye(len(covariance)).double()
 
 
+def test_without_the_chain_both_sides_pull_at_once() -> None:
+    """Equations 5 and 6 in one round, from the same assignments."""
+    source, labels, target = clusters()
+    found = chain(source, labels, target, source_rounds=1, chained=False)
+    known, rest = source[:6], source[6:]
+    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
+    gaps = known - anchors.repeat(2, 1)
+    start = round_(gaps.T @ gaps / 3, 0.8)
+    pulls = []
+    for side, rows, size in ((source, slice(6, None), 60), (target, slice(None), 45)):
+        q = irf.balanced(irf.resonance(side, anchors, start), size).exp()[rows]
+        weight = q * irf.confidence(q)[:, None]
+        pulls.append((weight / weight.sum(dim=0)).T @ (rest if side is source else target))
+    torch.testing.assert_close(found.prototypes, (anchors + 3 * pulls[0] + pulls[1]) / 5)
+    assert found.source_link.equal(found.target_link)
+    assert not found.answer.equal(chain(source, labels, target, source_rounds=1).answer)
+
+
 def test_the_check_falls_back_to_the_average() -> None:
     """Equation 7: no agreement passes a threshold of one."""
     found = chain(*clusters(), threshold=1.0)

@@ -59,7 +59,7 @@ def test_inductive_halves_change_places() -> None:
     asked: list[tuple[str, object]] = []
     plain = content_tables()
 
-    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> object:
+    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None, _: object) -> object:
         asked.append((target.spec.code, rows))
         return plain(source, target, rows)
 

@@ -97,7 +97,7 @@ def test_a_file_written_again_by_others_is_read(file):
         ("seed", 9, "the other columns give"),
         ("seed", -1, "seed: .*greater than or equal to 0"),
         ("corruption", "noise:0", "the other columns give"),
-        ("unlabelled", "N", "the other columns give"),
+        ("added", "N:1", "the condition adds none"),
         ("source", "../B", r"pair '\.\./B->"),
         ("emotions", ["sadness", "anger"], r"emotions \('sadness', 'anger'\): some of anger"),
         ("emotions", ["anger", "joy"], "emotions .*: some of anger"),

@@ -30,7 +30,7 @@ RULES = {
     "setting": "Setting",
     "prior": "Target prior",
     "corruption": "Corruption of the target",
-    "unlabelled": "Further unlabelled corpora",
+    "unlabelled": "Added unlabelled corpora",
     "selection": "Selection of hyper-parameters",
 }
 """Fields of a condition in the order of the page, and their labels."""
@@ -39,6 +39,7 @@ _USES = {
     "labelled": "labelled source",
     "source": "unlabelled source",
     "target": "unlabelled target",
+    "unlabelled": "added unlabelled corpora",
     "speakers": "speaker identities of the target",
     "prior": "a uniform class prior of the target",
     "estimated prior": "an estimated class prior of the target",

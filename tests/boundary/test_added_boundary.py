@@ -1,0 +1,153 @@
+"""Added corpora are speech without labels: never an answer, never scored, never what both have."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_corpora import content_tables, memory_corpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clser_bench.corpora.model import Corpus
+from clser_bench.hashing import generator
+from clser_bench.protocol import Condition, Pair
+from clser_bench.splits import Fold, build, sides
+from tests.records import trial
+
+CLASSES = ("anger", "fear", "sadness")
+COUNTS = {"anger": 12, "disgust": 8, "fear": 10, "sadness": 9}
+SOURCE = memory_corpus("M", COUNTS, language="de")
+TARGET = memory_corpus("T", COUNTS, language="pl")
+ADDED = (
+    memory_corpus("A", COUNTS, language="pl"),  # stands before the target, which it joins
+    memory_corpus("G", {"boredom": 7, "fear": 3}, language="de"),
+    memory_corpus("Z", COUNTS, language="tr"),
+)
+CONDITIONS = [Condition(setting=s) for s in ("transductive", "inductive", "held-out")]
+
+
+def folds_of(
+    condition: Condition, added: tuple[Corpus, ...] = ADDED, source: Corpus = SOURCE
+) -> tuple[Fold, ...]:
+    plain = content_tables()
+
+    def tables(*given: object) -> object:
+        own, other = plain(*given)
+        if condition.setting != "held-out":
+            return own, other
+        arrays = (np.concatenate([getattr(t, n) for t in (other, own)]) for n in ARRAYS)
+        return own, replace(other, **dict(zip(ARRAYS, arrays, strict=True)))
+
+    return build(
+        source, TARGET, classes=CLASSES, shots=5, seed=0, condition=condition, tables=tables,
+        added=added,
+    )  # fmt: skip
+
+
+ARRAYS = ("instants", "summary")
+
+
+def relabelled(corpus: Corpus, seed: int) -> Corpus:
+    """Emotions, speakers, genders and names of a corpus put in another order."""
+    order = generator("test", seed).permutation(len(corpus.utterances))
+    items = [
+        replace(item, content=own.content)
+        for own, item in zip(
+            corpus.utterances, (corpus.utterances[place] for place in order), strict=True
+        )
+    ]
+    return replace(corpus, utterances=tuple(items))
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_labels_and_speakers_of_added_corpora_change_nothing(
+    condition: Condition, seed: int
+) -> None:
+    before = folds_of(condition)
+    after = folds_of(condition, tuple(relabelled(corpus, seed) for corpus in ADDED))
+    for one, other in zip(before, after, strict=True):
+        assert pickle.dumps(one.problem) == pickle.dumps(other.problem)
+        assert (one.key.y == other.key.y).all()
+        assert one.key.names == other.key.names
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
+def test_every_row_is_where_it_belongs(condition: Condition) -> None:
+    """By content: labelled and answers are those without added speech, which is unlabelled only."""
+    first, second = sides(SOURCE, TARGET, ADDED)
+    assert [corpus.spec.code for corpus in first.corpora] == ["G", "M", "Z"]
+    assert [corpus.spec.code for corpus in second.corpora] == ["A", "T"]
+    ours = [item.content for item in first.utterances]
+    theirs = [item.content for item in (*second.utterances, *first.utterances)]
+    plain = folds_of(condition, ())
+    for fold, own in zip(folds_of(condition), plain, strict=True):
+        problem, order = fold.problem, [ours, theirs]
+        contents = [[order[side][row] for row in fold.order[side]] for side in (0, 1)]
+        drawn = [SOURCE.utterances[row].content for row in own.order[0][own.problem.labelled.rows]]
+        assert [contents[0][row] for row in problem.labelled.rows] == drawn
+        assert problem.labelled.y.tolist() == own.problem.labelled.y.tolist()
+        unlabelled = {SOURCE.utterances[r].content for r in own.order[0][own.problem.unlabelled]}
+        found = [contents[0][row] for row in problem.unlabelled]
+        assert set(found) - unlabelled == set(ADDED[1].contents) | set(ADDED[2].contents)
+        assert set(found) > unlabelled
+        assert len(set(found)) == len(found)
+        adapted = {TARGET.utterances[r].content for r in own.order[1][own.problem.adapt]}
+        assert {contents[1][row] for row in problem.adapt} == adapted | set(ADDED[0].contents)
+        assert sorted(fold.key.names) == sorted(own.key.names)
+        assert dict(zip(fold.key.names, fold.key.y.tolist(), strict=True)) == dict(
+            zip(own.key.names, own.key.y.tolist(), strict=True)
+        )
+        corpus = SOURCE if condition.setting == "held-out" else TARGET
+        scored = [contents[1][row] for row in problem.scored]
+        named = {item.content: item.name for item in corpus.utterances}
+        assert [named[content] for content in scored] == list(fold.key.names)
+        for rows in (problem.unlabelled, problem.adapt, problem.scored):
+            assert (np.diff(rows) > 0).all()
+
+
+def test_rows_hold_the_features_of_their_corpus() -> None:
+    [fold] = folds_of(Condition())
+    own = content_tables()(SOURCE, TARGET, None, ADDED)
+    for side, table in enumerate((fold.problem.source, fold.problem.target)):
+        np.testing.assert_array_equal(table.summary, own[side].summary[fold.order[side]])
+
+
+def test_what_source_or_target_or_another_added_corpus_has_is_left_out() -> None:
+    copies = [
+        replace(item, content=content)
+        for item, content in zip(
+            ADDED[2].utterances,
+            (*TARGET.contents[:5], *SOURCE.contents[:4], *ADDED[0].contents[:3]),
+            strict=False,
+        )
+    ]
+    mixed = replace(ADDED[2], utterances=(*copies, *ADDED[2].utterances[12:]))
+    first, second = sides(SOURCE, TARGET, (ADDED[0], mixed))
+    kept = [first.utterances[row].content for row in first.added]
+    assert kept == [item.content for item in ADDED[2].utterances[12:]]
+    assert len(second.added) == len(ADDED[0].utterances)
+
+
+def test_of_one_language_all_is_added_to_the_source() -> None:
+    same = memory_corpus("S", COUNTS, language="pl")
+    first, second = sides(same, TARGET, ADDED)
+    assert len(first.corpora) == 4
+    assert second.corpora == (TARGET,)
+    assert len(second.added) == 0
+
+
+def test_a_trial_without_added_speech_has_the_id_that_it_had() -> None:
+    """The hash of version 1 rules; a table that adds corpora shows the same trial."""
+    plain = trial("logistic", "B->C", protocol_version=1)
+    assert plain.id == "3c4ad68dae9ab7982daad9eda98a0766cd9644227676030192e22431278c8b8e"
+    asked = replace(plain, condition=plain.condition.replace(unlabelled=("N", "O")))
+    assert asked.id == plain.id
+    given = replace(asked, added=("N:1", "O:2"))
+    others = [replace(asked, added=("N:1",)), replace(asked, added=("N:1", "O:3"))]
+    assert len({one.id for one in (plain, given, *others)}) == 4
+    assert plain.pair == Pair("B", "C")

@@ -1,0 +1,142 @@
+"""Runs with added unlabelled corpora: who is given them, what is run again, what tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clser_bench.errors import SpecError
+from clser_bench.protocol import Condition, Pair
+from clser_bench.report.render import render
+from clser_bench.run.execute import run
+from clser_bench.run.request import DEFAULT, Request
+from clser_bench.store.sqlite import Store
+from tests.boards import tables_of
+from tests.tiny import planned, stored, write_corpora, write_method
+
+Config = Callable[..., Request]
+ADDED = DEFAULT.replace(unlabelled=("W", "Z"))
+SIDES = {
+    "near": "",
+    "far": "problem.source.summary[problem.unlabelled]",
+    "close": "problem.target.summary[problem.adapt]",
+}
+USES = {"near": ("labelled",), "far": ("labelled", "source"), "close": ("labelled", "target")}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpora W to Z, where W has the language of Y; methods that use one side or none."""
+    folder = tmp_path_factory.mktemp("tiny")
+    manifest = write_corpora(folder / "corpora", codes="WXYZ", takes=2)
+    manifest.write_text(manifest.read_text().replace("qaw", "qay"))
+    for name, rows in SIDES.items():
+        body = f"return np.tile({rows}.mean(0)[:2], (len(problem.scored), 1))" if rows else "pass"
+        file = write_method(folder / "methods", name, body=body)
+        text = file.read_text().replace("    weight", f"    uses = {USES[name]}\n    weight", 1)
+        file.write_text(text)
+    return folder
+
+
+@pytest.fixture
+def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+
+    def make(**options: Any) -> Request:
+        usual = Request(
+            manifests=(shared / "corpora" / "manifest.csv",),
+            pairs=(Pair("X", "Y"), Pair("Y", "X"), Pair("Z", "X")),
+            methods=("near", "far", "close"),
+            shots=(1,),
+            seeds=1,
+            results=tmp_path / "results.sqlite",
+            scheduler="local",
+            workers=1,
+        )
+        return usual.replace(**options)
+
+    return make
+
+
+def test_only_what_is_given_more_is_run_again(config: Config) -> None:
+    first = run(config())
+    summary = run(config(condition=ADDED))
+    assert (first.planned, first.ok) == (9, 9)
+    # W joins the target of X→Y and the source of the others; Z the source of all but its own pair
+    again = {"far": {"X→Y", "Y→X", "Z→X"}, "close": {"X→Y"}, "near": set()}
+    found = [r.trial for r in stored(config().results) if r.trial.added]
+    assert {name: {str(t.pair) for t in found if t.method == name} for name in again} == again
+    assert (summary.planned, summary.found, summary.ok) == (9, 5, 9)
+    assert {str(t.pair): [a[:2] for a in t.added] for t in found if t.method == "far"} == {
+        "X→Y": ["Z:"],
+        "Y→X": ["W:", "Z:"],
+        "Z→X": ["W:"],
+    }
+    with Store(config().results, create=False) as store:
+        conditions = [condition.unlabelled for condition in store.conditions()]
+        lines = [line for line in store.lines() if line.condition.unlabelled]
+        for line in lines:
+            assert {t.condition for t in store.trials(line.id)} == {line.condition}
+        frame = store.frame({"unlabelled": "W+Z"})
+        plain, added = tables_of(store, intervals=False)
+    assert conditions == [(), ("W", "Z")]
+    assert set(frame.trial) <= {r.trial.id for r in stored(config().results)}
+    assert "added unlabelled speech W+Z" in render([added])
+    marks = [{line.method: line.uses for line in table.lines} for table in (plain, added)]
+    assert marks[0] == USES
+    assert marks[1] == USES | {name: (*USES[name], "unlabelled") for name in ("far", "close")}
+
+
+@pytest.mark.parametrize("setting", ["transductive", "inductive"])
+def test_added_speech_reaches_the_side_of_its_language(config: Config, setting: str) -> None:
+    """The means that a method returns are those of the pair's own and the added rows."""
+    asked = config(condition=ADDED.replace(setting=setting), methods=("far", "close"))
+    plan = planned(asked)
+    for trial in plan.trials:
+        codes = {item[0] for item in trial.added}
+        for fold in plan.prepared.folds(trial):
+            problem, own = fold.problem, 8 if setting == "transductive" else 4
+            target = 8 * (str(trial.pair) == "X→Y" and "W" in codes)
+            assert len(problem.adapt) == own + target
+            source = 8 * len(codes - ({"W"} if target else set()))
+            assert len(problem.unlabelled) == 8 - 2 + source
+            assert len(fold.key.y) == own
+            assert np.isin(problem.scored, problem.adapt).all() == (setting == "transductive")
+    assert run(asked).ok == 6
+
+
+def test_held_out_labels_are_found_beside_added_speech(config: Config) -> None:
+    rules = Condition(setting="held-out", unlabelled=("W", "Z"))
+    plan = planned(config(condition=rules, shots=("all",), methods=("far", "close")))
+    for trial in plan.trials:
+        (fold,) = plan.prepared.folds(trial)
+        assert all(name.startswith(trial.pair.source) for name in fold.key.names)
+        assert len(fold.key.y) == 2
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"), [(("Q",), "missing: Q"), (("X",), "--unlabelled X: it is the source")]
+)
+def test_a_corpus_that_adds_nothing_is_refused(
+    config: Config, codes: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(Exception, match=message) as caught:
+        planned(config(condition=DEFAULT.replace(unlabelled=codes)))
+    assert caught.type.__name__ in ("SpecError", "CorpusError")
+
+
+def test_a_corpus_with_other_features_than_its_side_is_refused(config: Config) -> None:
+    sets = DEFAULT.replace(features="set:qaz=mel,*=minimal", unlabelled=("Z",), alignment="moments")
+    with pytest.raises(SpecError, match="--unlabelled Z: it has features mel"):
+        planned(config(condition=sets, pairs=(Pair("X", "Y"),)))
+
+
+def test_codes_have_one_order_and_one_spelling() -> None:
+    assert DEFAULT.replace(unlabelled=("Z", "W", "Z")).texts()["unlabelled"] == "W+Z"
+    with pytest.raises(SpecError, match="'W\\+Z' is no corpus code"):
+        DEFAULT.replace(unlabelled=("W+Z",))
