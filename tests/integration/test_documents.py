@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from pathlib import Path
 
@@ -127,6 +128,7 @@ def run_page(
     """Run the commands of a page in order, in one folder, with the files that the page shows."""
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("CLSER_CACHE", str(home / "cache"))
+    monkeypatch.setenv("PWD", str(folder))
     monkeypatch.chdir(folder)
     if not slow:
         monkeypatch.setenv("CLSER_CORPORA", str(home / "corpora"))
@@ -166,7 +168,7 @@ def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if command.startswith("export "):
         for word in command.split()[1:]:
             name, _, value = word.partition("=")
-            monkeypatch.setenv(name, str(Path(value).expanduser()))
+            monkeypatch.setenv(name, str(Path(os.path.expandvars(value)).expanduser()))
         return
     if why_not(command):
         return
