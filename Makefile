@@ -13,7 +13,7 @@ python := $(VENV)/bin/python
 ready := $(VENV)/.ready$(subst /,-,$(CURDIR))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest test-313 lint docs bench clean
+.PHONY: help setup demo test test-slow test-lowest test-313 fuzz lint docs bench clean
 
 help:
 	@echo "make demo       run the benchmark on four synthetic corpora"
@@ -21,6 +21,7 @@ help:
 	@echo "make test-slow  run the tests that take minutes"
 	@echo "make test-lowest  run them with the lowest versions that pyproject.toml admits"
 	@echo "make test-313   run them with Python 3.13"
+	@echo "make fuzz       mutate inputs at random for FUZZ_SECONDS (an hour)"
 	@echo "make lint       check style, types and layers"
 	@echo "make docs       build the documentation into build/site; broken links are errors"
 	@echo "make bench      run the speed scripts"
@@ -37,6 +38,10 @@ test: $(ready)
 
 test-slow: $(ready)
 	$(python) -m pytest -m slow $(PYTEST_ARGS)
+
+fuzz: $(ready)
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-3600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%j)} \
+		$(python) -m pytest tests/fuzz $(PYTEST_ARGS)
 
 lint: $(ready)
 	$(python) -m ruff check .

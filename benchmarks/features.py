@@ -242,7 +242,7 @@ def _alone(loaded: Loaded, utterance: Utterance) -> None:
 
 
 def _random_encoder(shape: str, folder: Path) -> Path:
-    from clser_bench.features.torchaudio_import import load_torchaudio
+    from clser_bench.features.spectrum import load_torchaudio
 
     load_torchaudio()
     import transformers

@@ -113,15 +113,19 @@ def printable(text: str, *, limit: int = _LONGEST) -> str:
 
     Args:
         text: any text.
-        limit: characters; what is longer is cut, and the number left out is given.
+        limit: characters; what is longer is cut in the middle, since a traceback says at its end
+            what was wrong, and the number left out is given.
     """
-    safe = "".join(
+    if len(text) > limit:
+        half = limit // 2
+        out = f"… ({len(text) - 2 * half} characters left out) …"
+        text = f"{text[:half]}{out}{text[-half:]}"
+    return "".join(
         character.encode("unicode_escape").decode("ascii")
         if character not in "\n\t" and _is_control(character)
         else character
-        for character in text[:limit]
+        for character in text
     )
-    return safe if len(text) <= limit else f"{safe}… ({len(text) - limit} characters more)"
 
 
 def _is_control(character: str) -> bool:

@@ -38,6 +38,11 @@ def shipped(name: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / name
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False, too, where its name is too long or its folder is closed."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)
+
+
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
 

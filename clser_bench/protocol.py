@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError, did_you_mean, printable
 
 PROTOCOL_VERSION = 2
 """Raised when a rule of docs/protocol.md changes a number."""
@@ -46,7 +46,12 @@ Setting = Literal["transductive", "inductive", "held-out"]
 Classes = Literal["shared", "fixed4"]
 Gender = Literal["female", "male", "other", ""]
 
+PARTS = ("female", "male", "first", "second", "a", "b")
+"""Parts of a corpus, written behind its code as `B.female` or `B.first.a`: speakers of a gender, a
+half of the speakers (of each gender as evenly as it goes), a half of the sentences."""
+
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,15}")
+_CODE_OF_PART = re.compile(rf"{_CODE.pattern}(\.({'|'.join(PARTS)}))*")
 
 
 class _Definition(BaseModel):
@@ -150,11 +155,16 @@ class Pair:
             SpecError: the text is none of these, or both codes are the same.
         """
         parts = re.split(r"→|->|:", text.strip())
-        if len(parts) != 2 or not all(_CODE.fullmatch(part) for part in parts):
+        if len(parts) != 2 or not all(_CODE_OF_PART.fullmatch(part) for part in parts):
             raise SpecError(f"pair {text!r}: write SOURCE->TARGET with corpus codes, such as B->C")
         if parts[0] == parts[1]:
             raise SpecError(f"pair {text!r}: source and target must differ")
         return cls(parts[0], parts[1])
+
+
+def base_code(code: str) -> str:
+    """The code of the corpus that a part is of; of a whole corpus its own."""
+    return code.partition(".")[0]
 
 
 class Suite(_Definition):
@@ -162,10 +172,12 @@ class Suite(_Definition):
 
     Attributes:
         name: `bcro`.
-        corpora: corpus codes, in the order of the table; empty for all that are at hand.
+        corpora: corpus codes or parts of corpora (`PARTS`), in the order of the table; empty for
+            all that are at hand.
         use: what the suite is for.
         kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
-            of corpora of one language.
+            of corpora of one language; two parts of a corpus are a pair where they have no speaker
+            in common.
         targets: the corpora that are targets; empty for all.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
@@ -179,6 +191,9 @@ class Suite(_Definition):
 
     @model_validator(mode="after")
     def _targets_are_corpora(self) -> Self:
+        for code in self.corpora:
+            if not _CODE_OF_PART.fullmatch(code):
+                raise ValueError(f"{code!r} of suite {self.name}: parts are {', '.join(PARTS)}")
         for code in self.targets:
             if code not in self.corpora:
                 raise ValueError(f"target {code!r} is not among the corpora of suite {self.name}")
@@ -321,7 +336,7 @@ class Condition:
         if "shots" in values:
             values["shots"] = parse_shots(values["shots"])
         if "protocol_version" in values:
-            if not values["protocol_version"].isdecimal():
+            if not re.fullmatch("[0-9]{1,9}", values["protocol_version"]):
                 raise SpecError(f"protocol version {values['protocol_version']!r} is no number")
             values["protocol_version"] = int(values["protocol_version"])
         return cls(**values)
@@ -364,8 +379,8 @@ def parse_shots(text: str) -> Shots:
     """
     if text == "all":
         return "all"
-    if not text.isdecimal() or int(text) < 1:
-        raise SpecError(f"shots '{text}': write a positive integer, or all")
+    if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):  # int() raises where the digits are thousands
+        raise SpecError(f"shots '{printable(text, limit=40)}': write a positive integer, or all")
     return int(text)
 
 

@@ -35,7 +35,6 @@ _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know 
 
 VARIABLES = ("CLSER_METHODS", _PLUGINS)
 """Of the environment: where methods are."""
-
 _EXTRA = "clser_bench_extra_methods"
 
 
@@ -147,6 +146,11 @@ def read_method(file: Path) -> Entry:
     if not file.is_file():
         raise SpecError(f"{file}: there is no such file")
     return _read(file, _module_of(file))[0]
+
+
+def places() -> dict[str, str]:
+    """The variables of `VARIABLES` with their values, for another process."""
+    return {name: os.environ.get(name, "") for name in VARIABLES}
 
 
 def entries() -> dict[str, Entry]:

@@ -162,7 +162,7 @@ def build(
         return np.concatenate([first.start + np.setdiff1d(everything, known.rows), first.added])
 
     if condition.setting == "held-out":
-        source_table, both = tables(source, target, None, added)
+        source_table, both = tables(source, target, _allowed(rows, condition), added)
         train, held_out = holdout(labelled, source=source.spec.code, seed=seed)
         problem = Problem(
             classes=names,
@@ -242,7 +242,8 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, condition:
     replacement: as many utterances as the scarcest class allows, each count rounded down, but
     at least 2 of each class (all, where it has fewer). Each emotion's weight is drawn
     by itself, so pairs that share a target and a seed share the ratios of its classes.
-    Feature statistics remain those of the whole corpus.
+    Feature statistics are those of the resampled target: the corpus that it was drawn from is not
+    at hand in the situation that this stands for.
 
     Args:
         target: the corpus.
@@ -302,7 +303,7 @@ def _parts(
 ) -> list[tuple[Rows, Rows, Rows | None]]:
     """For each fold: rows to adapt to, rows to score, rows whose statistics may be used."""
     if condition.setting == "transductive":
-        return [(rows, rows, None)]
+        return [(rows, rows, _allowed(rows, condition))]
     first, second = (np.isin(target.speakers, sorted(half)) for half in speaker_folds(target))
     parts: list[tuple[Rows, Rows, Rows | None]] = []
     for adapts, scores in ((first, second), (second, first)):
@@ -312,8 +313,14 @@ def _parts(
                 f"{target.spec.title} ({target.spec.code}): a half of its speakers has no "
                 "utterance of the pair's classes; use the transductive setting"
             )
-        parts.append((adapt, scored, np.flatnonzero(adapts).astype(np.int64)))
+        half = np.flatnonzero(adapts).astype(np.int64)
+        parts.append((adapt, scored, half if condition.prior == "natural" else adapt))
     return parts
+
+
+def _allowed(rows: Rows, condition: Condition) -> Rows | None:
+    """Rows whose statistics may be used, where all speakers may be adapted to."""
+    return None if condition.prior == "natural" else rows
 
 
 def _answers(every: Sequence[Utterance], scored: Rows, classes: tuple[str, ...]) -> AnswerKey:

@@ -8,6 +8,24 @@ hyper-parameter.
     linear:0.01:1   an even one
     5,10,20         listed values
     100             one value, which is then fixed
+
+With x[p, s] the objective of configuration p in draw s (a mean over the pairs), over n draws:
+
+    mean = sum_s x[p, s] / n            sd = sqrt(sum_s (x[p, s] - mean)² / (n - 1))
+    interval = mean ± t(0.975; n - 1) · sd / sqrt(n)
+
+The gain is the same of x[p, s] - x[0, s] over the draws that both configurations have. The
+inference is conditional on the pairs: draws are exchangeable, corpora are taken as given.
+
+The best of many configurations owes part of its mean to luck in these very draws (the winner's
+curse). So the draws are parted into halves A (first, third, …) and B:
+
+    estimate = (mean of x[a, s] over s in B  +  mean of x[b, s] over s in A) / 2
+
+where a has the highest mean over A and b that over B. Each summand is read on draws that took no
+part in its choice. Choices by half of the draws are a little worse than by all, so it errs to the
+low side. Draws that decided which configurations stopped early belong to the choice alone, and
+only the later ones are parted; with a single later draw there is one summand.
 """
 
 from __future__ import annotations
@@ -15,6 +33,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
 
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import read_toml
@@ -132,6 +154,141 @@ class SweepResult:
     best: int
     command: str
     synthetic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A mean over draws; with one draw there is neither deviation nor interval.
+
+    Attributes:
+        mean: over the draws.
+        n: number of draws.
+        std: sample standard deviation.
+        low: lower end of the 95 % interval.
+        high: upper end.
+    """
+
+    mean: float
+    n: int
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitHalfEstimate:
+    """What a choice like this one gives on draws that took no part in it.
+
+    Attributes:
+        value: of the objective.
+        gain: over the default on the same draws; None where that lacks one of them.
+        chosen: numbers of the configurations, one for each half that was read.
+        read: how many draws each of them was read on.
+        candidates: configurations that were chosen among.
+    """
+
+    value: float
+    gain: float | None
+    chosen: tuple[int, ...]
+    read: tuple[int, ...]
+    candidates: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The best configuration of a sweep and what is known of it.
+
+    Attributes:
+        best: None where none was run to the end.
+        objective: of the best one.
+        gain: over the default, paired by draw; None where the default is the best or has no draw.
+        apart: None where there are too few draws.
+        reason: why something is missing; empty where nothing is.
+    """
+
+    best: Configuration | None
+    objective: Measured | None = None
+    gain: Measured | None = None
+    apart: SplitHalfEstimate | None = None
+    reason: str = ""
+
+
+def choose(result: SweepResult) -> Chosen:
+    """The best configuration, its objective, its gain and the estimate on other draws."""
+    by_number = {one.number: one for one in result.configurations}
+    best, default = by_number.get(result.best), by_number.get(0)
+    if best is None or not best.draws:
+        return Chosen(best=None, reason="no configuration was run to the end")
+    apart, gain, reasons = split_half(result), None, []
+    if len(best.draws) == 1:
+        reasons.append("one draw: no interval")
+    if apart is None:
+        reasons.append("too few draws to choose on some and read on others")
+    if default is None or not default.draws:
+        why = f": {default.reason}" if default is not None and default.reason else ""
+        reasons.append(f"the default has no objective{why}")
+    elif default is not best:
+        gain = measured([x - y for x, y in zip(best.draws, default.draws, strict=False)])
+    return Chosen(
+        best=best,
+        objective=measured(best.draws),
+        gain=gain,
+        apart=apart,
+        reason="; ".join(reasons),
+    )
+
+
+def measured(draws: Sequence[float]) -> Measured:
+    """Mean over draws, with a t interval where there are two or more.
+
+    Raises:
+        ValueError: there is no draw.
+    """
+    if not draws:
+        raise ValueError("there is no draw to take the mean of")
+    values = np.asarray(draws, dtype=np.float64)
+    mean, n = float(values.mean()), len(values)
+    if n == 1:
+        return Measured(mean=mean, n=1)
+    std = float(values.std(ddof=1))
+    half = float(stdtrit(n - 1, 0.975)) * std / n**0.5
+    return Measured(mean=mean, n=n, std=std, low=mean - half, high=mean + half)
+
+
+def finished(result: SweepResult) -> tuple[Configuration, ...]:
+    """The configurations that were run to the end, among which the best is chosen."""
+    return tuple(one for one in result.configurations if len(one.draws) >= max(1, result.seeds))
+
+
+def split_half(result: SweepResult) -> SplitHalfEstimate | None:
+    """Choose on some draws and read on others, both ways round; see the top of this file.
+
+    Returns:
+        None where no configuration was run to the end, or no draw is left to read.
+    """
+    whole = finished(result)
+    early = [c for c in result.configurations if 0 < len(c.draws) < result.seeds and not c.reason]
+    later = range(max((len(one.draws) for one in early), default=0), result.seeds)
+    halves = [half for half in (later[0::2], later[1::2]) if half]
+    if not whole or result.seeds < 2 or not halves:
+        return None
+    values = np.array([one.draws[: result.seeds] for one in whole], dtype=np.float64)
+    default = next((row for row, one in enumerate(whole) if one.number == 0), None)
+    rows, read, gains = [], [], []
+    for half in halves:
+        choosing = [draw for draw in range(result.seeds) if draw not in half]
+        row = int(values[:, choosing].mean(axis=1).argmax())
+        rows.append(row)
+        read.append(values[row, half].mean())
+        if default is not None:
+            gains.append((values[row, half] - values[default, half]).mean())
+    return SplitHalfEstimate(
+        value=float(np.mean(read)),
+        gain=float(np.mean(gains)) if gains else None,
+        chosen=tuple(whole[row].number for row in rows),
+        read=tuple(map(len, halves)),
+        candidates=len(whole),
+    )
 
 
 def read_space(declared: Declared, space: str, assignments: Iterable[str]) -> SearchSpace:
@@ -258,3 +415,18 @@ def _value(name: str, text: str, default: Value) -> Value:
         raise SpecError(
             f"{name}={text!r}: {kinds.get(type(default), 'a text')} is needed"
         ) from None
+
+
+def distributions(dimensions: Iterable[Dimension]) -> dict[str, Any]:
+    """The space as Optuna writes it."""
+    from optuna import distributions as kinds  # noqa: PLC0415 (slow to import)
+
+    found: dict[str, Any] = {}
+    for item in dimensions:
+        if item.choices:
+            found[item.name] = kinds.CategoricalDistribution(item.choices)
+        elif item.whole:
+            found[item.name] = kinds.IntDistribution(int(item.low), int(item.high), log=item.log)
+        else:
+            found[item.name] = kinds.FloatDistribution(item.low, item.high, log=item.log)
+    return found

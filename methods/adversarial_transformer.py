@@ -20,9 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clser_bench.nn.attention import EncoderLayer, spans
-from clser_bench.nn.gradient import reverse_gradient
-from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.nn.layers import EncoderLayer, reverse_gradient, sigmoid_ramp, spans
 from clser_bench.plugin import Batch, Shape, Trained, View, cross_entropy, hyper, join, register
 
 WIDTH = 64

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench.nn.discrepancy import local_mmd
-from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.nn.layers import sigmoid_ramp
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 

@@ -16,7 +16,7 @@ adversary, is left out. The weight (1 in the paper) was chosen on the suite `wid
 from torch import Tensor
 
 from clser_bench.nn.discrepancy import joint_mmd
-from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.nn.layers import sigmoid_ramp
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 

@@ -13,7 +13,7 @@ distance is divided by the embedding's size, so that eta_1 means the same for an
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.nn.transport import unbalanced_plan
+from clser_bench.nn.discrepancy import unbalanced_plan
 from clser_bench.plugin import (
     HIDDEN,
     Batch,

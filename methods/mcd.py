@@ -16,7 +16,7 @@ acts in each of them. The factor was chosen on the suite `wide` (results/selecti
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clser_bench.nn.heads import two_layers
+from clser_bench.nn.layers import two_layers
 from clser_bench.nn.uncertainty import classifier_discrepancy
 from clser_bench.plugin import (
     Batch,

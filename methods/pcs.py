@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from clser_bench.nn.contrastive import matching_entropy, moved_prototypes, prototype_contrast
-from clser_bench.nn.heads import CosineClassifier
 from clser_bench.nn.information import information_loss
+from clser_bench.nn.layers import CosineClassifier
 from clser_bench.plugin import (
     Batch,
     Embedded,

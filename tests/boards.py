@@ -46,7 +46,7 @@ def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=
     return trials
 
 
-def tables_of(store, *, methods=(), with_=(), intervals=True, against="", heard=None, **wanted):
+def tables_of(store, *, methods=(), with_=(), intervals=True, against="", exposure=None, **wanted):
     """The tables of a store whose conditions have some values."""
     return leaderboard(
         store.frame({name: str(value) for name, value in wanted.items()}),
@@ -55,7 +55,7 @@ def tables_of(store, *, methods=(), with_=(), intervals=True, against="", heard=
         extras=with_,
         intervals=intervals,
         against=against,
-        heard=heard,
+        exposure=exposure,
     )
 
 

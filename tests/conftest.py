@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from clser_bench.cleanup import remove_leftovers
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 
@@ -27,6 +28,11 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionfinish() -> None:
+    """Remove what processes that tests have killed left in the temporary folder."""
+    remove_leftovers()
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +79,17 @@ def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test a cache of its own, so that none reads or fills the user's."""
+def own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Path:
+    """Give each test a cache of its own, so that none reads or fills the user's.
+
+    The contract is that of the user's own methods too: `CLSER_METHODS=DIR pytest tests/contract`.
+    """
     cache = tmp_path / "clser-cache"
     monkeypatch.setenv("CLSER_CACHE", str(cache))
-    monkeypatch.delenv("CLSER_METHODS", raising=False)
-    monkeypatch.delenv("CLSER_TASKS", raising=False)
+    for name in ("CLSER_PLUGINS", "CLSER_TASKS"):
+        monkeypatch.setenv(name, "")  # what a test puts in is taken out again
+    if "contract" not in request.path.parts:
+        monkeypatch.delenv("CLSER_METHODS", raising=False)
     return cache

@@ -15,10 +15,10 @@ from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.records import answer_key, hole, ok, trial
 
-METHODS = {"logistic": 12, "sere": 18, "target-oracle": 22, "chance": 8}
+METHODS = {"logistic": 12, "sere": 18, "within-target": 22, "chance": 8}
 NOTES = {
     "chance": MethodNote(role="bound"),
-    "target-oracle": MethodNote(role="oracle", note="<script>$|"),
+    "within-target": MethodNote(role="reference", note="<script>$|"),
     "sere": MethodNote(assumes_prior="none/uniform", note="from the abstract"),
 }
 TRACE = "Traceback (most recent call last):\n  File '/home/me/x.py'\nValueError: too few"
@@ -42,7 +42,7 @@ def shown(path, format_="csv"):
 
 def cleaned(text):
     """Tables as they are once a reason has lost what steers a terminal."""
-    for escape in ("\x1b", r"\u001b"):
+    for escape in ("\x1b", r"\x1b", r"\u001b"):
         text = text.replace(escape, "\N{REPLACEMENT CHARACTER}")
     return text
 

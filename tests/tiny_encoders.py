@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from clser_bench.features.torchaudio_import import load_torchaudio
+from clser_bench.features.spectrum import load_torchaudio
 
 load_torchaudio()  # before transformers, which imports it too
 

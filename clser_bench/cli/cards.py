@@ -158,6 +158,52 @@ def _requested(request: Request, *, folder: bool, manifests: int) -> Requested:
 
 
 @options.examples(
+    "clser-bench confirm results/clser.sqlite --suite same-language --corpora ~/more-corpora",
+)
+def confirm(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="The results file that was explored.")
+    ],
+    *,
+    suite: Annotated[
+        str, typer.Option(metavar="NAME", help="A suite whose targets have no results in the file.")
+    ],
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    card_file: Annotated[
+        Path | None,
+        typer.Option("--card", metavar="FILE", help="Else beside RESULTS, named by the suite."),
+    ] = None,
+    scheduler: options.Scheduler = "ray",
+    workers: options.Workers = None,
+    devices: options.Devices = "",
+    format_: options.Format = "table",
+) -> None:
+    """Run what a results file arrived at on targets that it never looked at.
+
+    Takes the rules of its last run and all methods that were run under them, writes their versions
+    and values to a card, and only then runs them on the suite. A suite of which a target has a
+    result in the file is refused. The table says confirmed, with the card; all others say
+    exploratory. After an interruption the same command goes on.
+    """
+    from clser_bench.cli.run import go
+    from clser_bench.run.confirm import explored, freeze
+
+    request, runs = explored(results)
+    asked = request.replace(
+        condition=request.condition.replace(suite=suite),
+        corpora=corpora,
+        manifests=tuple(manifest or ()),
+        scheduler=scheduler,
+        workers=workers,
+        devices=options.words(devices),
+    )
+    place = card_file or results.with_name(f"{results.stem}-confirm-{suite}.json")
+    go(freeze(asked, runs, card=place, say=complain), format_=format_, with_="")
+
+
+@options.examples(
     "clser-bench reproduce bcro-5.json --corpora ~/corpora",
     "clser-bench reproduce bcro-5.json --corpora ~/corpora --results again.sqlite",
 )
@@ -167,6 +213,8 @@ def reproduce(
     ],
     *,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     manifest: options.Manifest = None,
     features: Annotated[
         str | None,

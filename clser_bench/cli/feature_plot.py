@@ -96,6 +96,7 @@ def plot(
         ),
     ] = None,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     workers: options.Workers = None,
     skip_bad: options.SkipBad = False,

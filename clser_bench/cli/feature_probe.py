@@ -21,6 +21,7 @@ def probe(
     ],
     *,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     suite: Annotated[
         str, typer.Option(help="Pairs among the corpora at hand that belong to this suite.")

@@ -60,6 +60,7 @@ def _features() -> None:
 def extract(
     *,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     features: options.Features = DEFAULT_FEATURES,
     devices: options.Devices = "",
@@ -189,8 +190,7 @@ def verify(
                 # At once: later, a file that another process has made again might lie there.
                 remove_from(cache, [damage.path])
                 removed += 1
-    for damage in damaged:
-        typer.echo(f"{damage.path}\t{damage.why}")
+    print_rows(("file", "why"), [(damage.path, damage.why) for damage in damaged])
     checked = f"{_counted(len(shards), 'shard')} and {_counted(len(tables), 'table')} checked"
     if not damaged:
         complain(f"{checked}: none is damaged.")

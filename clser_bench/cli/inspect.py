@@ -81,6 +81,7 @@ def breakdown(
         bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
     ] = False,
     corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
     workers: options.Workers = None,
     format_: options.Format = "table",
@@ -113,20 +114,21 @@ def breakdown(
 
 
 @options.examples(
-    "clser-bench figures figures",
-    "clser-bench figures figures --suite bcro --shots 5,all --formats svg,pdf",
-    "clser-bench figures figures --suite bcro --methods sere,coral,logistic --width 7",
+    "clser-bench figures",
+    "clser-bench figures --suite bcro --shots 5,all --formats svg,pdf --out paper",
+    "clser-bench figures --suite bcro --methods sere,coral,logistic --width 7",
 )
 @options.condition_options(without=("shots",))
 def figures(
-    out_dir: Annotated[
-        Path, typer.Argument(metavar="OUT_DIR", help="The folder; created where absent.")
-    ],
+    former: Annotated[Path | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
     wanted: Mapping[str, str],
     shots: Annotated[
         str, typer.Option(metavar="K", help="Only these numbers of shots: a comma list.")
     ] = "",
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder; created where absent.")
+    ] = Path("figures"),
     methods: Annotated[
         str,
         typer.Option(
@@ -170,8 +172,8 @@ def figures(
         for name, draw in jobs:
             figure = draw()
             for kind in kinds:
-                path = out_dir / f"{name}.{kind}"
-                _save(path, figure, kind, "OUT_DIR")
+                path = (former or out) / f"{name}.{kind}"
+                _save(path, figure, kind, "--out")
                 typer.echo(str(path))
             bars.advance()
 
@@ -197,7 +199,7 @@ def robustness(
 ) -> None:
     """Show how methods perform on corrupted targets.
 
-    Means on clean speech and under each corruption of `run --corrupt`, and the change against
+    Means on clean speech and under each corruption of `run --corruption`, and the change against
     clean speech. Needs neither corpora nor methods.
     """
     from clser_bench.errors import SpecError, did_you_mean
@@ -213,7 +215,7 @@ def robustness(
     if not found:
         raise SpecError(
             f"{results}: there are no results with a corrupted target; run some with `clser-bench "
-            "run --corrupt noise:20,10,0`"
+            "run --corruption noise:20,10,0`"
         )
     if figure is not None:
         _draw_curves(figure, found, options.words(methods), kind, width=width, title=not no_title)

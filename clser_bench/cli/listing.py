@@ -12,7 +12,7 @@ from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from clser_bench.hyperparameters import Range
-    from clser_bench.scoring.routines import Routine
+    from clser_bench.scoring.within_target import Routine
 
 
 class Kind(enum.StrEnum):
@@ -26,15 +26,34 @@ class Kind(enum.StrEnum):
 
 @options.examples(
     "clser-bench list methods",
+    "clser-bench list methods --by kind",
     "clser-bench list methods | cut -f1",
 )
-def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(
+    what: Annotated[Kind, typer.Argument(help="What to list.")],
+    *,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="kind",
+            help="Methods in groups, with what each uses: L labelled source, S unlabelled source, "
+            "T unlabelled target, P a uniform class prior of the target, p an estimated one "
+            "(speaker identities are used by normalisation, not by methods).",
+        ),
+    ] = "",
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
+) -> None:
     """List methods, corpora, suites or features.
 
     In a pipe, plain lines with tabs.
     """
+    from clser_bench.errors import SpecError
+
+    if by and (by != "kind" or what is not Kind.methods):
+        raise SpecError(f"--by '{by}': only methods are listed by kind")
     {
-        Kind.methods: _methods,
+        Kind.methods: _methods_by_kind if by else _methods,
         Kind.corpora: _corpora,
         Kind.suites: _suites,
         Kind.features: _features,
@@ -44,11 +63,15 @@ def list_(what: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 @options.examples(
     "clser-bench show sere",
 )
-def show(method: Annotated[str, typer.Argument(help="A name of `list methods`.")]) -> None:
+def show(
+    method: Annotated[str, typer.Argument(help="A name of `list methods`.")],
+    *,
+    plugin: options.Plugin = None,  # noqa: ARG001 (its callback sets it)
+) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
     from clser_bench.run.methods import check_method
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
     if method in ROUTINES:
@@ -99,10 +122,10 @@ def _show_spaces(method: str) -> None:
 
 
 def _show_routine(routine: Routine) -> None:
-    from clser_bench.scoring import oracle
+    from clser_bench.scoring import within_target
 
-    typer.echo(f"{routine.name}: version {routine.version}, routine, oracle")
-    typer.echo(f"\n{(oracle.__doc__ or '').strip()}\n")
+    typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
+    typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
     typer.echo(f"Note: {routine.note}")
     typer.echo("\nHyper-parameters:\nnone")
 
@@ -124,11 +147,34 @@ def allowed(span: Range) -> str:
 
 def _methods() -> None:
     from clser_bench import registry
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
 
     rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
     rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
     print_rows(("method", "version", "about"), rows)
+
+
+def _methods_by_kind() -> None:
+    """Competitors, variants that take one apart, bounds and routines, each with its data."""
+    from clser_bench import registry
+    from clser_bench.report.render import USES
+    from clser_bench.run.methods import read_methods
+    from clser_bench.scoring.within_target import ROUTINES
+
+    about = {e.name: e.summary for e in registry.entries().values()}
+    about |= {r.name: r.about for r in ROUTINES.values()}
+    groups: dict[str, list[tuple[object, ...]]] = {
+        name: [] for name in ("fitted", "trained", "ablation", "bound", "routine")
+    }
+    for info in read_methods([(name, {}) for name in about]):
+        kind = info.role if info.role == "bound" else info.kind
+        if info.name not in ROUTINES and registry.entry(info.name).ablation:
+            kind = "ablation"
+        prior = {"uniform": "P", "estimated": "p"}.get(info.assumes_prior, "")
+        marks = "".join(USES[part] for part in info.uses) + prior
+        groups[kind].append((kind, info.name, marks, about[info.name]))
+    rows = [row for members in groups.values() for row in members]
+    print_rows(("kind", "method", "uses", "about"), rows)
 
 
 def _corpora() -> None:
@@ -155,13 +201,13 @@ def _suites() -> None:
 
 
 def _features() -> None:
-    from clser_bench.features.encoders.known import known_encoders
+    from clser_bench.features.encoders.names import known_encoders
     from clser_bench.features.languages import language_sets
-    from clser_bench.features.sets import FEATURE_SETS, feature_set
+    from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets
 
     acoustic = [
         (s.name, s.version, len(s.instants), len(s.summary), s.about)
-        for s in map(feature_set, FEATURE_SETS)
+        for s in map(feature_set, (*FEATURE_SETS, *installed_sets()))
     ]
     # Sizes of encoders stand in their files, which need not be here.
     encoders = [

@@ -7,7 +7,7 @@ import inspect
 import os
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 RESULTS = Path("results/clser.sqlite")
 
+GROUPS = WHAT, HOW, WHERE, OUTPUT = ("What", "How", "Where", "Output")
+"""Groups of the help, in this order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
@@ -32,9 +35,10 @@ class Rule:
         metavar: of both options.
         only: help of that option.
         ask: help of the option of commands that run; empty where these have none.
-        ask_flag: that option, where it has another name.
         default: of that option.
-        switch: value that the option stands for, where it takes none.
+        group: of the help of commands that run.
+        former: an earlier spelling, which still works.
+        switch: value that the former spelling stands for, where it takes none.
     """
 
     field: str
@@ -42,14 +46,15 @@ class Rule:
     metavar: str
     only: str
     ask: str = ""
-    ask_flag: str = ""
     default: str | None = None
+    group: str = HOW
+    former: str = ""
     switch: str = ""
 
 
 _FEATURES = (
-    "See `list features`: a set, an encoder (hf:REPOSITORY@REVISION:layer=12, or hf:./FOLDER), or "
-    "a set for each language (set:heterogeneous, set:de=egemaps,zh=mel)."
+    "See `list features`: a set, an encoder (hf:REPOSITORY:layer=12, hf:./FOLDER), table:FILE, or "
+    "a set by language (set:de=egemaps,zh=mel)."
 )
 RULES = (
     Rule(
@@ -58,6 +63,7 @@ RULES = (
         metavar="NAME",
         only="Only this suite.",
         ask="See `list suites`; else chosen from the corpora.",
+        group=WHAT,
     ),
     Rule(field="shots", flag="--shots", metavar="K", only="Only this number of shots."),
     Rule(
@@ -67,6 +73,7 @@ RULES = (
         only="Only this feature set.",
         ask=_FEATURES,
         default=DEFAULT_FEATURES,
+        group=WHAT,
     ),
     Rule(
         field="alignment",
@@ -88,7 +95,7 @@ RULES = (
         flag="--normalise",
         metavar="HOW",
         only="Only this normalisation.",
-        ask="z-scores by corpus, speaker, source or none.",
+        ask="z-scores by corpus, speaker, estimated-speakers, source or none.",
         default="corpus",
     ),
     Rule(
@@ -96,8 +103,8 @@ RULES = (
         flag="--setting",
         metavar="NAME",
         only="Only transductive, or only inductive.",
-        ask="Adapt to half of the target's speakers, score the rest.",
-        ask_flag="--inductive",
+        ask="transductive, or inductive: adapt to half of the target's speakers, score the rest.",
+        former="--inductive",
         default="transductive",
         switch="inductive",
     ),
@@ -114,8 +121,8 @@ RULES = (
         flag="--classes",
         metavar="NAME",
         only="Only shared (all emotions of a pair), or only fixed4.",
-        ask="Only anger, fear, happiness, sadness.",
-        ask_flag="--fixed4",
+        ask="shared (all emotions of a pair), or fixed4: anger, fear, happiness, sadness.",
+        former="--fixed4",
         default="shared",
         switch="fixed4",
     ),
@@ -134,16 +141,16 @@ RULES = (
         only="Only this choice of hyper-parameters.",
         ask="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
         "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
-        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (an upper "
-        "bound, never ranked).",
-        ask_flag="--select",
+        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (a "
+        "reference that uses target labels, never ranked).",
+        former="--select",
         default="default",
     ),
 )
 """Every rule of `protocol.Condition` that has an option, in the order of the help."""
 
 Results = Annotated[
-    Path, typer.Option("--results", metavar="FILE", help="The results file (SQLite).")
+    Path, typer.Option("--results", metavar="FILE", rich_help_panel=OUTPUT, help="The results.")
 ]
 Corpora = Annotated[
     Path | None,
@@ -151,7 +158,8 @@ Corpora = Annotated[
         "--corpora",
         metavar="DIR",
         envvar="CLSER_CORPORA",
-        help="Folder that holds corpora at any depth; they are recognised by their layout.",
+        rich_help_panel=WHAT,
+        help="Folder of corpora at any depth.",
     ),
 ]
 Manifest = Annotated[
@@ -159,17 +167,32 @@ Manifest = Annotated[
     typer.Option(
         "--manifest",
         metavar="FILE",
-        help="CSV or Parquet table of your own recordings (path, speaker, emotion, language), or "
-        "a data set of another system (docs/corpora.md); may be given several times.",
+        rich_help_panel=WHAT,
+        help="Table of your own recordings (path, speaker, emotion, language), or a data set "
+        "of another system; repeatable.",
     ),
 ]
 
 
-def _set_tasks(folders: list[Path] | None) -> list[Path] | None:
-    """Let every reader of definitions, worker processes included, find the folders."""
-    if folders:
-        os.environ["CLSER_TASKS"] = os.pathsep.join(str(path.absolute()) for path in folders)
-    return folders
+def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
+    """Let every reader of definitions, worker processes included, find some folders."""
+    if not folders:
+        return None
+    found = [path.absolute() for path in folders]
+    before = os.environ.get("CLSER_TASKS", "").split(os.pathsep)
+    os.environ["CLSER_TASKS"] = os.pathsep.join(
+        dict.fromkeys(filter(None, (*before, *map(str, found))))
+    )
+    return found
+
+
+def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
+    """Make methods of files known to this process and to those that it starts."""
+    from clser_bench.registry import add_plugin
+
+    for file in files or ():
+        add_plugin(file)
+    return [file.absolute() for file in files] if files else None
 
 
 Tasks = Annotated[
@@ -177,10 +200,21 @@ Tasks = Annotated[
     typer.Option(
         "--tasks",
         metavar="DIR",
-        callback=_set_tasks,
+        callback=use_tasks,
         is_eager=True,
-        help="Folder with your own definitions of corpora and suites (TOML), beside those in "
-        "CLSER_TASKS; may be given several times.",
+        rich_help_panel=WHAT,
+        help="Folder of your own definitions (TOML), beside CLSER_TASKS; repeatable.",
+    ),
+]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        callback=use_plugins,
+        is_eager=True,
+        rich_help_panel=WHAT,
+        help="File of your own method, beside the folders of CLSER_METHODS; repeatable.",
     ),
 ]
 Devices = Annotated[
@@ -188,18 +222,20 @@ Devices = Annotated[
     typer.Option(
         "--devices",
         metavar="LIST",
+        rich_help_panel=WHERE,
         help="Where encoders run: cpu, or cuda:0,cuda:1; the first GPU where not given.",
     ),
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", min=1, help="Processes; one a core where not given."),
+    typer.Option("--workers", metavar="N", min=1, rich_help_panel=WHERE, help="Else one a core."),
 ]
 Scheduler = Annotated[
     str,
     typer.Option(
         "--scheduler",
         metavar="WHERE",
+        rich_help_panel=WHERE,
         help="ray (processes on all cores) or local (this process).",
     ),
 ]
@@ -208,8 +244,8 @@ RayAddress = Annotated[
     typer.Option(
         "--ray-address",
         metavar="HOST:PORT",
-        help="Join a Ray cluster that runs (auto: the one of this machine), instead of starting "
-        "one; see docs/scaling.md.",
+        rich_help_panel=WHERE,
+        help="Join a Ray cluster that runs (auto: this machine's) instead of starting one.",
     ),
 ]
 GpusPerPack = Annotated[
@@ -218,30 +254,67 @@ GpusPerPack = Annotated[
         "--gpus-per-pack",
         metavar="SHARE",
         min=0.0,
+        rich_help_panel=WHERE,
         help="Train packs on GPUs, each with this share of one: 0.25 for four packs a GPU.",
     ),
 ]
 SkipBad = Annotated[
-    bool,
-    typer.Option("--skip-bad", help="List unreadable files, instead of stopping."),
+    bool, typer.Option("--skip-bad", rich_help_panel=HOW, help="List unreadable files and go on.")
 ]
 Features = Annotated[str, typer.Option("--features", metavar="NAME", help=_FEATURES)]
 Methods = Annotated[
     str, typer.Option("--methods", metavar="NAMES", help="Only these: a comma list.")
 ]
 Pairs = Annotated[
-    str, typer.Option("--pairs", metavar="PAIRS", help="Only these: B->C,C->B (quote the >).")
+    str,
+    typer.Option(
+        "--pairs",
+        metavar="PAIRS",
+        rich_help_panel=WHAT,
+        help="Only these: B->C,C->B (quote the >).",
+    ),
 ]
-Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Draws of the labelled utterances.")]
+Seeds = Annotated[
+    int,
+    typer.Option(
+        "--seeds",
+        metavar="N",
+        min=1,
+        rich_help_panel=WHAT,
+        help="Draws of the labelled utterances.",
+    ),
+]
+OneShots = Annotated[
+    str,
+    typer.Option(
+        "--shots",
+        metavar="K",
+        rich_help_panel=WHAT,
+        help="Labelled utterances per emotion: 5, or all.",
+    ),
+]
+SeveralShots = Annotated[
+    str,
+    typer.Option(
+        "--shots",
+        metavar="K",
+        rich_help_panel=WHAT,
+        help="Labelled utterances per emotion: 5, or 1,5,all.",
+    ),
+]
 FORMATS = ("table", "md", "latex", "csv", "json")
 Format = Annotated[
-    str, typer.Option("--format", metavar="FORMAT", help="table, md, latex, csv or json.")
+    str,
+    typer.Option(
+        "--format", metavar="FORMAT", rich_help_panel=OUTPUT, help="table, md, latex, csv or json."
+    ),
 ]
 With = Annotated[
     str,
     typer.Option(
         "--with",
         metavar="WHAT",
+        rich_help_panel=OUTPUT,
         help="Extras: time (seconds a trial), energy (joules a trial, where a run measured them), "
         "point (hyper-parameters of each pair).",
     ),
@@ -251,6 +324,7 @@ MeasuredWith = Annotated[
     typer.Option(
         "--with",
         metavar="WHAT",
+        rich_help_panel=OUTPUT,
         help="Extras: time (seconds a trial), point (hyper-parameters of each pair), energy "
         "(measures the joules of each trial that runs; needs the extra energy; what is stored "
         "without them is not run again).",
@@ -268,12 +342,14 @@ def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
     """
     chosen = [rule for rule in RULES if rule.field not in without]
     options = [
-        _option(rule.field, str | None, None, rule.flag, metavar=rule.metavar, help=rule.only)
+        made
         for rule in chosen
+        for made in _options(rule, None, help=rule.only, rich_help_panel="Which tables")
     ]
 
-    def collect(given: dict[str, str | None]) -> dict[str, str]:
-        wanted = {field: value for field, value in given.items() if value is not None}
+    def collect(given: dict[str, Any]) -> dict[str, str]:
+        values = {rule.field: _value(rule, given) for rule in chosen}
+        wanted = {field: value for field, value in values.items() if value is not None}
         if "unlabelled" in wanted:
             codes = words(wanted["unlabelled"].replace("+", ","))
             wanted["unlabelled"] = "+".join(sorted(codes)) if codes != ("none",) else ""
@@ -295,24 +371,13 @@ def condition_arguments(*fields: str) -> Callable[[F], F]:
     """
     chosen = [rule for rule in RULES if rule.ask and (not fields or rule.field in fields)]
     options = [
-        _option(
-            rule.field,
-            bool if rule.switch else str | None if rule.default is None else str,
-            False if rule.switch else rule.default,
-            rule.ask_flag or rule.flag,
-            metavar=None if rule.switch else rule.metavar,
-            help=rule.ask,
-        )
+        made
         for rule in chosen
+        for made in _options(rule, rule.default, help=rule.ask, rich_help_panel=rule.group)
     ]
 
     def collect(given: dict[str, Any]) -> Condition:
-        values: dict[str, Any] = {
-            rule.field: (rule.switch if given[rule.field] else rule.default)
-            if rule.switch
-            else given[rule.field] or ""
-            for rule in chosen
-        }
+        values: dict[str, Any] = {rule.field: _value(rule, given) or "" for rule in chosen}
         if "unlabelled" in values:
             values["unlabelled"] = words(values["unlabelled"])
         return Condition(**values)
@@ -320,12 +385,27 @@ def condition_arguments(*fields: str) -> Callable[[F], F]:
     return _with_options("condition", options, collect)
 
 
-def _option(name: str, kind: Any, default: Any, flag: str, **words_: Any) -> inspect.Parameter:
+def _options(rule: Rule, default: str | None, **words_: Any) -> Iterator[inspect.Parameter]:
+    """The option of a rule, and a hidden one where its former spelling took no value."""
+    flags = [rule.flag] if rule.switch or not rule.former else [rule.flag, rule.former]
+    option = typer.Option(*flags, metavar=rule.metavar, **words_)
+    kind = str | None if default is None else str
+    yield _parameter(rule.field, kind, default, option)
+    if rule.switch:
+        yield _parameter(f"{rule.field}_", bool, False, typer.Option(rule.former, hidden=True))
+
+
+def _value(rule: Rule, given: Mapping[str, Any]) -> str | None:
+    value: str | None = given[rule.field]
+    return rule.switch if given.get(f"{rule.field}_") else value
+
+
+def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, typer.Option(flag, **words_)],
+        annotation=Annotated[kind, option],
     )
 
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Self
 
 import typer
 
+from clser_bench.errors import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
 
 def complain(line: str) -> None:
-    """Write a line to stderr."""
-    typer.echo(line, err=True)
+    """Write a line, or several, to stderr; whatever files of users bring into it is harmless."""
+    typer.echo(printable(line), err=True)
 
 
 def columns() -> int | None:
@@ -25,16 +27,19 @@ def columns() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_rows(names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_rows(
+    names: Sequence[str], rows: Iterable[Sequence[object]], *, header: bool = False
+) -> None:
     """Write a table for a terminal, or lines of tab-separated values for a pipe.
 
     Args:
-        names: of the columns; left out in a pipe.
+        names: of the columns.
         rows: cells.
+        header: names the columns in a pipe too.
     """
-    texts = [[str(cell) for cell in row] for row in rows]
+    texts = [[" ".join(printable(str(cell)).splitlines()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in texts:
+        for row in [names, *texts] if header else texts:
             typer.echo("\t".join(row))
         return
     from rich.box import SIMPLE_HEAD

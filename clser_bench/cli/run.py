@@ -1,10 +1,9 @@
-"""`run`, `resume`, `sweep` and `embeddings`: commands that train."""
+"""`run`, `resume` and `sweep`: commands that train."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 
     from clser_bench.problem import Value
     from clser_bench.protocol import Condition
-    from clser_bench.report.drawing import Speech
-    from clser_bench.run.embeddings import EmbeddedSide
     from clser_bench.run.execute import Summary
     from clser_bench.run.request import Request
     from clser_bench.sweeps import SweepResult
@@ -28,38 +25,25 @@ INTERRUPTED = 130
 SOME_FAILED = 1
 _ENERGY = "energy"
 
-OneShots = Annotated[
-    str, typer.Option("--shots", metavar="K", help="Labelled utterances per emotion: 5, or all.")
-]
 Patience = Annotated[
     float,
     typer.Option(
         "--patience",
         metavar="SECONDS",
         min=1.0,
+        rich_help_panel=options.WHERE,
         help="End a trial that takes longer, and store it as failed.",
     ),
 ]
-
-
-class Projection(StrEnum):
-    """Names of `features.projection.PROJECTIONS`; umap needs its package."""
-
-    pca = "pca"
-    tsne = "tsne"
-    umap = "umap"
 
 
 @options.examples(
     "clser-bench run",
     "clser-bench run --corpora ~/corpora --methods sere,dann --shots 5",
     "clser-bench run --suite bcro --methods all --shots 1,5,all --seeds 10",
-    "clser-bench run --suite bcro --methods logistic,dann --select other-pairs",
-    'clser-bench run --pairs "B->C" --set dann.steps=400',
+    'clser-bench run --pairs "B->C" --set dann.steps=400 --plugin mine.py',
     "clser-bench run --features hf:facebook/hubert-large-ll60k:layer=12",
-    "clser-bench run --features set:heterogeneous-acoustic --align names",
-    "clser-bench run --suite bcro --corrupt noise:20,10,0 --corrupt reverb",
-    "clser-bench run --methods logistic,dann --with time,energy",
+    "clser-bench run --suite bcro --corruption noise:20,10,0 --with time",
 )
 @options.condition_arguments()
 def run(
@@ -67,32 +51,47 @@ def run(
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
-    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    tasks: options.Tasks = None,
+    plugin: options.Plugin = None,
     pairs: options.Pairs = "",
     methods: Annotated[
-        str, typer.Option(metavar="NAMES", help="Comma list, or all: see `list methods`.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            rich_help_panel=options.WHAT,
+            help="Comma list, or all: see `list methods`.",
+        ),
     ] = "chance,logistic,source-only,dann,sere",
-    shots: Annotated[
-        str, typer.Option(metavar="K", help="Labelled utterances per emotion: 5, or 1,5,all.")
-    ] = "5",
+    shots: options.SeveralShots = "5",
     seeds: options.Seeds = 5,
     devices: options.Devices = "",
     corrupt: Annotated[
         list[str] | None,
         typer.Option(
+            "--corruption",
             "--corrupt",
             metavar="LIST",
+            rich_help_panel=options.HOW,
             help="Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also pink, "
             "babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.",
         ),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="METHOD.NAME=VALUE", help="A hyper-parameter; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="METHOD.NAME=VALUE",
+            rich_help_panel=options.HOW,
+            help="A hyper-parameter; repeatable.",
+        ),
     ] = None,
     params: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML with hyper-parameters: [METHOD] NAME = VALUE."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=options.HOW,
+            help="TOML with hyper-parameters: [METHOD] NAME = VALUE.",
+        ),
     ] = None,
     results: options.Results = options.RESULTS,
     scheduler: options.Scheduler = "ray",
@@ -106,9 +105,8 @@ def run(
 ) -> None:
     """Run methods on a suite; print its table.
 
-    What is stored is not run again: the same command goes on after an interruption, and more
-    seeds or methods add to what is there. Without corpora it runs on synthetic speech. With
-    --corrupt it prints how methods stand a target that is worse than the source.
+    What is stored is not run again: the same command goes on after an interruption, and more seeds
+    or methods add to what is there. Without corpora it runs on synthetic speech.
     """
     _check_output(format_, with_)
     from clser_bench.run.request import Request, parse_settings
@@ -118,6 +116,8 @@ def run(
         pairs=options.pairs(pairs),
         corpora=corpora,
         manifests=tuple(manifest or ()),
+        tasks=tuple(tasks or ()),
+        plugins=tuple(plugin or ()),
         methods=options.words(methods),
         shots=options.shots(shots),
         seeds=seeds,
@@ -133,7 +133,7 @@ def run(
         energy=_ENERGY in options.words(with_),
         patience=patience,
     )
-    _go(request, format_=format_, with_=with_)
+    go(request, format_=format_, with_=with_)
 
 
 @options.examples(
@@ -160,9 +160,11 @@ def resume(
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")
     request = Request.from_json(runs[-1].request, results=results)
+    options.use_tasks(request.tasks)
+    options.use_plugins(request.plugins)
     if _ENERGY in options.words(with_):
         request = request.replace(energy=True)
-    _go(request, format_=format_, with_=with_)
+    go(request, format_=format_, with_=with_)
 
 
 def _check_output(format_: str, with_: str) -> None:
@@ -178,14 +180,24 @@ def _check_output(format_: str, with_: str) -> None:
                 raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, allowed)}")
 
 
-def _go(request: Request, *, format_: str, with_: str) -> None:
+def go(request: Request, *, format_: str, with_: str) -> None:
+    """Run a request and print its tables.
+
+    Args:
+        request: what was asked for.
+        format_: of the tables.
+        with_: what they show beside scores, as `--with` takes it.
+
+    Raises:
+        Exit: interrupted, or trials failed.
+    """
     from clser_bench.errors import SpecError
     from clser_bench.run.execute import run as run_request
 
     others = ",".join(name for name in options.words(with_) if name != _ENERGY)
     if request.corruptions and others:
         raise SpecError(
-            f"--with {others} belongs to leaderboards, and a run with --corrupt prints another "
+            f"--with {others} belongs to leaderboards, and a run with --corruption prints another "
             f"table; leave it out, and see `clser-bench leaderboard --with {others}` after the run"
         )
     with Bars() as bars:
@@ -256,14 +268,26 @@ def _print_robustness(request: Request, summary: Summary, *, format_: str) -> No
     "clser-bench sweep --method sere --space tric --suite bcro --shots 5 --seeds 9 --halving 3",
     "clser-bench run --suite bcro --methods sere --params results/sweeps/NAME/best.toml",
 )
-@options.condition_arguments("suite", "features", "alignment", "normalisation", "prior", "classes")
+@options.condition_arguments(
+    "suite", "features", "alignment", "normalisation", "setting", "prior", "classes"
+)
 def sweep(
     *,
-    method: Annotated[str, typer.Option(metavar="NAME", help="One method: see `list methods`.")],
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "--methods",
+            metavar="NAME",
+            rich_help_panel=options.WHAT,
+            help="One method: see `list methods`.",
+        ),
+    ],
     space: Annotated[
         str,
         typer.Option(
             metavar="NAME",
+            rich_help_panel=options.WHAT,
             help="What is varied: a space that the method declares (see `show METHOD`), grid, all, "
             "or a TOML file with a table [METHOD].",
         ),
@@ -273,6 +297,7 @@ def sweep(
         typer.Option(
             "--set",
             metavar="NAME=TEXT",
+            rich_help_panel=options.WHAT,
             help="LOW:HIGH, log:LOW:HIGH, A,B,C, or one value to fix it; repeatable. Alone, it is "
             "the whole space.",
         ),
@@ -281,44 +306,62 @@ def sweep(
         str,
         typer.Option(
             metavar="NAME",
+            rich_help_panel=options.HOW,
             help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
             "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
             "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
-            "own labels: an upper bound).",
+            "own labels: a reference, no result).",
         ),
     ] = "agreement",
     search: Annotated[
         str,
         typer.Option(
             metavar="HOW",
+            rich_help_panel=options.HOW,
             help="sobol, random, grid, or tpe, which learns (optuna, its former name, works too).",
         ),
     ] = "sobol",
     samples: Annotated[
-        int, typer.Option(min=1, help="Configurations besides the default; the most for a grid.")
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=options.HOW,
+            help="Configurations besides the default; the most for a grid.",
+        ),
     ] = 64,
     population: Annotated[
-        int, typer.Option(min=1, help="Configurations that run before tpe looks at them.")
+        int,
+        typer.Option(
+            min=1,
+            rich_help_panel=options.HOW,
+            help="Configurations that run before tpe looks at them.",
+        ),
     ] = 32,
     halving: Annotated[
         int,
         typer.Option(
             min=0,
+            rich_help_panel=options.HOW,
             help="Start all with few draws; one configuration in this many goes on. 0: all do.",
         ),
     ] = 0,
-    search_seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+    search_seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel=options.HOW, help="Of the sampler.")
+    ] = 0,
     condition: Condition,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     pairs: options.Pairs = "",
-    shots: OneShots = "5",
+    shots: options.OneShots = "5",
     seeds: options.Seeds = 5,
+    devices: options.Devices = "",
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
+            rich_help_panel=options.OUTPUT,
             help="Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.",
         ),
     ] = None,
@@ -353,11 +396,16 @@ def sweep(
             results=results,
             scheduler=scheduler,
             workers=workers,
+            devices=options.words(devices),
             ray_address=ray_address,
             gpus_per_pack=gpus_per_pack,
             patience=patience,
         ),
-        space=read_space(declared(method), space or ("" if set_ else "grid"), set_ or ()),
+        space=read_space(
+            declared(method),
+            space or ("" if set_ else "grid"),
+            [text.removeprefix(f"{method}.") for text in set_ or ()],
+        ),
         objective=objective,
         search="tpe" if search == "optuna" else search,
         samples=samples,
@@ -397,22 +445,15 @@ def _folder(result: SweepResult, space: str, command: str) -> Path:
 
 def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Value]]) -> None:
     from clser_bench.errors import StoreError
-    from clser_bench.report import sweep_text
-    from clser_bench.report.drawing import render
-    from clser_bench.report.sweep_figures import parallel_coordinates, parameter_scatter
-    from clser_bench.report.sweep_page import page
+    from clser_bench.report import sweep as report
 
-    figures = {
-        "parallel-coordinates": parallel_coordinates(result),
-        "parameters": parameter_scatter(result),
-    }
+    pictures = report.figures(result)
     files: dict[str, bytes] = {
-        "best.toml": sweep_text.params_toml(result, fixed=fixed).encode(),
-        "points.csv": sweep_text.as_csv(result).encode(),
-        "sweep.json": sweep_text.as_json(result).encode(),
-        "sweep.md": sweep_text.markdown(result).encode(),
-        "sweep.html": page(result, figures).encode(),
-        **{f"{name}.png": render(figure, "png") for name, figure in figures.items()},
+        "best.toml": report.params_toml(result, fixed=fixed).encode(),
+        "points.csv": report.as_csv(result).encode(),
+        "sweep.json": report.as_json(result).encode(),
+        "sweep.md": report.markdown(result, pictures=pictures).encode(),
+        **pictures,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -423,108 +464,6 @@ def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Val
             f"{error.filename or folder}: cannot be written ({error.strerror}); name another "
             "folder with --out (what was run is stored)"
         ) from error
-    typer.echo(sweep_text.summary(result).rstrip("\n"))
-    typer.echo(f"Report: {folder / 'sweep.html'} (and {', '.join(sorted(files))})")
+    typer.echo(report.summary(result).rstrip("\n"))
+    typer.echo(f"Report: {folder / 'sweep.md'} (and {', '.join(sorted(files))})")
     typer.echo(f"Use it: clser-bench run --methods {result.method} --params {folder / 'best.toml'}")
-
-
-@options.examples(
-    'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
-    'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
-)
-@options.condition_arguments("suite", "features", "alignment", "normalisation")
-def embeddings(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="A trained method.")],
-    *,
-    pair: Annotated[
-        str, typer.Option(metavar="PAIR", help="Source and target: B->C (quote the >).")
-    ],
-    condition: Condition,
-    corpora: options.Corpora = None,
-    manifest: options.Manifest = None,
-    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
-    shots: OneShots = "5",
-    seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
-    projection: Annotated[
-        Projection, typer.Option(help="How the plane is found.")
-    ] = Projection.pca,
-    formats: Annotated[
-        str, typer.Option(metavar="LIST", help="png, svg, pdf: a comma list.")
-    ] = "png",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Made where absent.")] = Path(),
-) -> None:
-    """Draw what a method's network sees of source and target, before adaptation and after.
-
-    Trains one trial and writes two pictures with emotions as colours and corpora as markers. Labels
-    of the target colour the points; the training does not see them.
-    """
-    from clser_bench.errors import SpecError, did_you_mean
-    from clser_bench.report import drawing
-    from clser_bench.run.embeddings import embeddings as run_embeddings
-    from clser_bench.run.request import Request
-
-    kinds = options.words(formats)
-    for kind in kinds:
-        if kind not in drawing.FORMATS:
-            raise SpecError(f"--formats '{kind}'{did_you_mean(kind, drawing.FORMATS)}")
-    request = Request(
-        condition=condition,
-        pairs=options.pairs(pair),
-        corpora=corpora,
-        manifests=tuple(manifest or ()),
-        methods=(method,),
-        shots=options.shots(shots),
-    )
-    with Bars() as bars:
-        sides = run_embeddings(request, seed, progress=bars, say=complain)
-    for path in _drawn(sides, method, projection, kinds, out):
-        typer.echo(str(path))
-
-
-def _drawn(
-    sides: tuple[EmbeddedSide, EmbeddedSide],
-    method: str,
-    how: Projection,
-    kinds: tuple[str, ...],
-    out: Path,
-) -> list[Path]:
-    import numpy as np
-
-    from clser_bench.errors import SpecError
-    from clser_bench.features.projection import project, standardised
-    from clser_bench.report.drawing import render
-    from clser_bench.report.pictures import draw_projection
-
-    codes = "-".join(side.corpus.spec.code for side in sides)
-    written = []
-    for moment in ("before", "after"):
-        values = [getattr(side, moment) for side in sides]
-        points = project(standardised(np.concatenate(values)), how.value).points
-        parted = np.split(points, [len(values[0])])
-        for kind in kinds:
-            figure = draw_projection(
-                [_speech(side) for side in sides],
-                parted,
-                by="emotion",
-                title=f"{method} {moment} adaptation, {how.value}",
-                axes=("component 1", "component 2") if how is Projection.pca else ("", ""),
-            )
-            path = out / f"embeddings-{method}-{codes}-{moment}.{kind}"
-            try:
-                out.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(render(figure, kind))
-            except OSError as error:
-                raise SpecError(f"{path}: cannot be written ({error.strerror})") from error
-            written.append(path)
-    return written
-
-
-def _speech(side: EmbeddedSide) -> Speech:
-    from clser_bench.report.drawing import Speech
-
-    return Speech(
-        title=side.corpus.spec.title,
-        emotions=tuple(side.corpus.emotions[side.rows].tolist()),
-        speakers=tuple(side.corpus.speakers[side.rows].tolist()),
-        synthetic=side.corpus.spec.synthetic,
-    )

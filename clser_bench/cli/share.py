@@ -1,18 +1,20 @@
-"""`export`, `import` and `results`: results files of several laboratories, and their checks."""
+"""Results of others: `draws` and `score` for systems, `export` and `import` for results files."""
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import complain, print_rows
+from clser_bench.cli.output import Bars, columns, complain, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clser_bench.protocol import Condition
     from clser_bench.store.parquet import Submission
     from clser_bench.store.pooling import Merged
 
@@ -20,7 +22,150 @@ CONFLICT = 1
 DAMAGED = 1
 SUFFIX = ".parquet"
 
+
+class Audio(enum.StrEnum):
+    """How the audio of draws is given."""
+
+    none = "none"
+    copy = "copy"
+    link = "link"
+
+
+class TableFormat(enum.StrEnum):
+    """File formats of the rows of draws."""
+
+    csv = "csv"
+    parquet = "parquet"
+
+
 results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a results file.")
+
+
+@options.examples(
+    "clser-bench draws --suite bcro --shots 5 --seeds 5 --out draws --audio copy",
+    "clser-bench draws --manifest mine.csv --shots 1,5 --out draws",
+)
+@options.condition_arguments(
+    "suite", "features", "alignment", "normalisation", "setting", "prior", "classes"
+)
+def draws(
+    *,
+    condition: Condition,
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    tasks: options.Tasks = None,
+    pairs: options.Pairs = "",
+    shots: options.SeveralShots = "5",
+    seeds: options.Seeds = 5,
+    skip_bad: options.SkipBad = False,
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", rich_help_panel=options.OUTPUT, help="The folder; made where absent."
+        ),
+    ],
+    audio: Annotated[
+        Audio,
+        typer.Option(
+            rich_help_panel=options.OUTPUT,
+            help="copy: WAV files without metadata; link: hard links to whole files.",
+        ),
+    ] = Audio.none,
+    table: Annotated[
+        TableFormat, typer.Option("--table", rich_help_panel=options.OUTPUT, help="Of the rows.")
+    ] = TableFormat.csv,
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Write what is labelled, unlabelled and to be scored in each trial, for systems of any kind.
+
+    Rows of targets have opaque ids and no label, speaker or name. The key of the ids and the
+    request stay beside the results file, in FILE.draws.json: keep it, `clser-bench score` needs it.
+    Features and normalisation only decide in which table the system is shown.
+    """
+    from clser_bench.run.draws import write_draws
+    from clser_bench.run.request import Request
+
+    request = Request(
+        condition=condition,
+        pairs=options.pairs(pairs),
+        corpora=corpora,
+        manifests=tuple(manifest or ()),
+        tasks=tuple(tasks or ()),
+        shots=options.shots(shots),
+        seeds=seeds,
+        skip_bad=skip_bad,
+        results=results,
+    )
+    with Bars() as bars:
+        made = write_draws(
+            request,
+            out,
+            audio=audio.value,
+            table=table.value,
+            progress=bars,
+            say=complain,
+        )
+    complain(f"{len(made.trials)} trials in {out}; draws {made.digest[:12]}.")
+
+
+@options.examples(
+    "clser-bench score predictions.csv --draws draws --name my-system --card system.toml",
+)
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="CSV or Parquet: trial, id, and emotion or a score for each class."
+        ),
+    ],
+    *,
+    draws: Annotated[
+        Path, typer.Option("--draws", metavar="DIR", help="The folder that `draws` wrote.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Of the system, in tables.")],
+    card: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="TOML: what the system is (about), what it was trained with (data, heard), which "
+            "parts of the draws it used (uses), and title, reference, parameters, cost.",
+        ),
+    ],
+    corpora: options.Corpora = None,
+    manifest: options.Manifest = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    results: options.Results = options.RESULTS,
+    format_: options.Format = "table",
+) -> None:
+    """Score the predictions of a system for draws; print its tables.
+
+    Every id of every trial must be there once, with a class of the trial or finite scores. The
+    corpora are drawn again, and must give the draws of the folder. The system is shown in tables
+    as submitted, with its card below, and is not ranked.
+    """
+    from clser_bench.report.render import render
+    from clser_bench.report.table import leaderboard
+    from clser_bench.run.draws import stored_draws
+    from clser_bench.run.submission import read_card, submit
+    from clser_bench.store.sqlite import Store
+
+    described = read_card(card)
+    with Bars() as bars:
+        found = stored_draws(
+            draws,
+            results,
+            corpora=corpora,
+            manifests=tuple(manifest or ()),
+            progress=bars,
+            say=complain,
+        )
+    with Store(results) as store:
+        done = submit(predictions, found, store, name=name, card=described)
+        complain(f"{done.trials} trials of {name} stored in {results}.")
+        every = dict.fromkeys(one.shots for one in found.trials.values())
+        frames = [store.frame(found.condition.replace(shots=k).texts()) for k in every]
+        made = [table for frame in frames for table in leaderboard(frame, store)]
+    typer.echo(render(made, format_, width=columns()), nl=False)
 
 
 @options.examples(
@@ -113,17 +258,17 @@ def verify(results: options.Results = options.RESULTS) -> None:
     print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
     if found:
         complain(
-            f"{results}: {len(found)} findings; take the file from a backup, or delete it and run "
+            f"{results}: {len(found)} fault(s); take the file from a backup, or delete it and run "
             "again."
         )
         raise typer.Exit(DAMAGED)
-    complain(f"{results}: {tally.ok} results verified, no findings.")
+    complain(f"{results}: {tally.ok} results verified, no faults.")
 
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import definitions
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
     from clser_bench.store.exported import FaultyError
 
     specs = definitions().corpora

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.page.data import Documented
-    from clser_bench.report.table import Heard
+    from clser_bench.report.table import ExposureOf
     from clser_bench.store.sqlite import Store
 
 COMPARE_FORMATS = ("table", "md", "latex", "json")
@@ -112,7 +112,7 @@ def leaderboard(
             extras=options.words(with_),
             against=against,
             intervals=not papers,
-            heard=_heard(),
+            exposure=_exposure(),
         )
     if papers and format_ in ("csv", "json"):
         from clser_bench.report.formats import csv_of, json_of
@@ -176,6 +176,7 @@ def compare(
     """
     from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import comparison
+    from clser_bench.report.formats import json_of
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
@@ -184,11 +185,11 @@ def compare(
     with Store(results, create=False, read_only=True) as store:
         frame = store.frame(wanted)
         named = options.words(methods)
-        tables = tables_of(frame, store, methods=named, heard=_heard())
+        tables = tables_of(frame, store, methods=named, exposure=_exposure())
         made = [comparison.compare(store, frame, table) for table in tables]
     if format_ == "json":
         rows = [row for item in made for row in json.loads(comparison.as_json(item))]
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        typer.echo(json_of(rows), nl=False)
         return
     _echo([text for item in made for text in comparison.text_tables(item)], format_)
 
@@ -199,14 +200,13 @@ def _page(
     """Write the page and its numbers; yields the files."""
     from clser_bench.errors import SpecError
     from clser_bench.files import write_whole
-    from clser_bench.report.page.build import page
-    from clser_bench.report.page.data import page_data
+    from clser_bench.report.page.data import page, page_data
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
 
     frame = store.frame(wanted)
     shown = options.words(methods)
-    made = tables_of(frame, store, methods=shown, against=against, heard=_heard())
+    made = tables_of(frame, store, methods=shown, against=against, exposure=_exposure())
     if not made:
         raise SpecError(
             f"{store.path}: there are no results to show; see `clser-bench status`, and ask for "
@@ -224,7 +224,7 @@ def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
     """The documentation of those methods that are installed, from files that are not executed."""
     from clser_bench import registry
     from clser_bench.report.page.data import Documented
-    from clser_bench.scoring.routines import ROUTINES
+    from clser_bench.scoring.within_target import ROUTINES
 
     for name, entry in registry.entries().items():
         if name in names:
@@ -246,13 +246,13 @@ def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
             yield routine.name, Documented(summary=routine.about)
 
 
-def _heard() -> Heard | None:
+def _exposure() -> ExposureOf | None:
     """The corpora that encoders were trained with; None where this installation does not know."""
     try:
-        from clser_bench.features.encoders.known import heard
+        from clser_bench.features.encoders.names import exposure
     except ModuleNotFoundError:
         return None
-    return heard
+    return exposure
 
 
 @options.examples(
@@ -271,7 +271,7 @@ def status(results: options.Results = options.RESULTS) -> None:
         reasons = _reasons(store)
         skipped = store.skipped()
     names = ("suite", "planned", "ok", "not applicable", "failed", "missing", "stored")
-    print_rows(names, rows)
+    print_rows(names, rows, header=True)
     for (kind, method, reason), count in sorted(reasons.items()):
         complain(f"{kind}: {method}: {count} trials: {reason}")
     for item in skipped:
@@ -294,7 +294,7 @@ def _progress(store: Store) -> list[tuple[object, ...]]:
 
 
 def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
-    from clser_bench.report.table import one_line
+    from clser_bench.store.records import one_line
 
     kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
     return Counter(

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import SpecError
 from clser_bench.files import expanded, read_toml
-from clser_bench.protocol import CorpusSpec, Suite
+from clser_bench.protocol import CorpusSpec, Suite, base_code
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`
@@ -83,12 +83,60 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         corpora[spec.code] = spec
         origin[spec.code] = file.name
     for suite in suites.values():
-        unknown = [code for code in (*suite.corpora, *suite.targets) if code not in corpora]
+        unknown = [
+            code for code in (*suite.corpora, *suite.targets) if base_code(code) not in corpora
+        ]
         if unknown:
             raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
     return Definitions(
         corpora=MappingProxyType(dict(sorted(corpora.items()))), suites=MappingProxyType(suites)
     )
+
+
+def template(name: str) -> str:
+    """The text of a first definition of a corpus, which is read as it is.
+
+    Args:
+        name: of the corpus: lower-case letters, digits, `_` and `-`.
+
+    Raises:
+        SpecError: the name is no such name, or a corpus has it.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,15}", name):
+        raise SpecError(f"corpus name '{name}': write at most 16 lower-case letters and digits")
+    for spec in definitions().corpora.values():
+        if name in (spec.name, spec.code.lower()):
+            raise SpecError(f"'{name}' is the corpus {spec.title} ({spec.code}); choose another")
+    return _TEMPLATE.replace("NAME", name).replace("CODE", name.upper())
+
+
+_TEMPLATE = """\
+code = "CODE"        # short name in pairs and tables
+name = "NAME"
+title = "NAME"
+language = "en"      # BCP 47: en, de, pt-BR
+licence = "unknown"
+verified = false     # whether the definition was checked against all of its recordings
+citation = "Authors (year). Title."
+
+# Path of each recording below the corpus's folder, without extension: ann/angry_01.wav
+pattern = '(?P<speaker>[a-z]+)/(?P<emotion>[a-z]+)_(?P<text>\\d+)'
+
+[labels]             # the corpus's own label = anger, boredom, disgust, fear, happiness, ...
+angry = "anger"
+happy = "happiness"
+neutral = "neutral"
+sad = "sadness"
+
+[excluded]           # labels that are left out, with the reason
+calm = "has no counterpart"
+
+[ignored]            # regular expressions of paths (with extension) that are left out
+'.*/test_.*' = "not labelled"
+
+[genders]            # of each speaker: female, male, other
+ann = "female"
+"""
 
 
 def _installed() -> list[Traversable]:

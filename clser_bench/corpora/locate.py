@@ -19,7 +19,7 @@ from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.problem import Finding
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import CorpusSpec
+from clser_bench.protocol import CorpusSpec, base_code
 
 _Parts = tuple[str, ...]
 _PLACES = 8  # folders of stray recordings that are named
@@ -45,7 +45,9 @@ class Located:
 
     def spec(self, code: str) -> CorpusSpec:
         """The definition of a corpus, whether it is at hand or not."""
-        return self.listings[code].spec if code in self.listings else definitions().corpora[code]
+        base = base_code(code)
+        spec = self.listings[base].spec if base in self.listings else definitions().corpora[base]
+        return spec if base == code else spec.model_copy(update={"code": code})
 
     def require(self, codes: Iterable[str]) -> None:
         """Refuse corpora that are not at hand.
@@ -53,7 +55,7 @@ class Located:
         Raises:
             CorpusError: names those that are missing, and the remedy.
         """
-        wanted = list(dict.fromkeys(codes))
+        wanted = list(dict.fromkeys(map(base_code, codes)))
         for code in wanted:
             if code in self.conflicts:
                 raise CorpusError(self.conflicts[code])
@@ -348,10 +350,12 @@ class _Search:
             if file.path not in used and not file.name.startswith(roots):
                 groups[file.name.partition("/")[0] if "/" in file.name else "."].append(file)
         for number, (top, files) in enumerate(sorted(groups.items())):
-            place = str(self.root / top)
+            place = self.root.name if top == "." else f"{self.root.name}/{top}"
             if number == _PLACES:
                 rest = len(groups) - _PLACES
-                sentence = f"{self.root}: {rest} more folders hold recordings of no known corpus"
+                sentence = (
+                    f"{self.root.name}: {rest} more folders hold recordings of no known corpus"
+                )
                 yield Finding(kind="stray", corpus="", sentence=sentence)
                 return
             unread = [file for file in files if file.kind == "unread"]

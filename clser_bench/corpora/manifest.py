@@ -18,6 +18,7 @@ from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
 from clser_bench.errors import CorpusError, did_you_mean, has_controls
+from clser_bench.files import is_file
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender, canonical_language
 
@@ -82,7 +83,10 @@ def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> Corp
     shipped = definitions().corpora
     if code in shipped or code in codes:
         owner = shipped[code].title if code in shipped else f"'{codes[code]}'"
-        raise CorpusError(f"{path}: corpus '{name}' would get the code {code} of {owner}")
+        raise CorpusError(
+            f"{path}: corpus '{name}' would get the code {code} of {owner}; write another name in "
+            "the column 'corpus'"
+        )
     codes[code] = name
     tags = {row.cells.get("language", "") for row in rows} - {""}
     languages = sorted({canonical_language(tag) for tag in tags}) or ["und"]
@@ -154,7 +158,7 @@ class _Reader:
         written = self.folder / text
         for other in (text, unicodedata.normalize("NFD", text)):
             for spelling in (other, other.replace("\\", "/")):
-                if spelling and "\0" not in spelling and (self.folder / spelling).exists():
+                if spelling and is_file(self.folder / spelling):
                     return _normal(self.folder / spelling)
         return written if "\0" in text else _normal(written)
 

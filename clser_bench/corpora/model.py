@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.hashing import digest
+from clser_bench.hashing import digest, generator
 from clser_bench.problem import Finding, SkippedFile
-from clser_bench.protocol import CorpusSpec
+from clser_bench.protocol import CorpusSpec, base_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,40 @@ class Listing:
     left_out: tuple[tuple[str, int], ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+
+def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.int64]:
+    """The rows of a part of a corpus.
+
+    Args:
+        utterances: of the whole corpus, n rows.
+        code: of the part, such as `B.first.a` (`protocol.PARTS`); that of the corpus for all rows.
+
+    Returns:
+        Ascending rows [m].
+    """
+    genders = {item.speaker: item.gender for item in utterances}
+    speakers: list[str] = []
+    for gender in sorted(set(genders.values())):
+        same = [name for name in genders if genders[name] == gender]
+        speakers += _shuffled(same, base_code(code), gender)
+    texts = _shuffled({item.text for item in utterances}, base_code(code), "texts")
+    members: dict[str, Callable[[Utterance], bool]] = {
+        "female": lambda item: item.gender == "female",
+        "male": lambda item: item.gender == "male",
+        "first": lambda item: item.speaker in speakers[0::2],
+        "second": lambda item: item.speaker in speakers[1::2],
+        "a": lambda item: item.text in texts[0::2],
+        "b": lambda item: item.text in texts[1::2],
+    }
+    words = code.split(".")[1:]
+    inside = [all(members[word](item) for word in words) for item in utterances]
+    return np.flatnonzero(inside).astype(np.int64)
+
+
+def _shuffled(names: Iterable[str], code: str, purpose: str) -> list[str]:
+    ordered = sorted(names)
+    return [ordered[place] for place in generator("parts", code, purpose).permutation(len(ordered))]
 
 
 @dataclass(frozen=True, kw_only=True)

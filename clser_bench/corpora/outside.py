@@ -41,7 +41,7 @@ from clser_bench.corpora.rows import (
     text_of,
 )
 from clser_bench.errors import CorpusError
-from clser_bench.files import read_toml, regular_size
+from clser_bench.files import is_file, read_toml, regular_size
 from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 _COLUMNS = {
@@ -332,7 +332,7 @@ def _with_speaker(row: Row, spec: CorpusSpec) -> Row:
 def _emobox_folder(path: Path, rows: Sequence[Row]) -> Path:
     """The folder that the paths are relative to: EmoBox's own, above its folder `data`."""
     first = rows[0].cells["path"] if rows else ""
-    return next((folder for folder in path.parents if (folder / first).is_file()), path.parent)
+    return next((folder for folder in path.parents if is_file(folder / first)), path.parent)
 
 
 class _AudFormat:
@@ -422,7 +422,7 @@ class _AudFormat:
         wanted = {"file": "file", "start": "start", "end": "end", column: "value"}
         for suffix in (".parquet", ".csv"):
             path = self._folder / f"db.{table}{suffix}"
-            if path.is_file():
+            if is_file(path):
                 return read_rows(path, wanted)
         raise CorpusError(
             f"{self._folder / f'db.{table}.csv'}: is not there, nor as .parquet (pickled tables "
@@ -440,7 +440,7 @@ class _AudFormat:
                 if isinstance(about, dict)
             }
         path = self._folder / f"db.{labels}.csv"
-        if isinstance(labels, str) and path.is_file():
+        if isinstance(labels, str) and is_file(path):
             rows = read_rows(path, {"speaker": "speaker", "gender": "gender", "sex": "gender"})
             return {row.cells.get("speaker", ""): row.cells.get("gender", "") for row in rows}
         return {}

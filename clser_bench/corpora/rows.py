@@ -50,7 +50,7 @@ def header(path: Path) -> tuple[str, ...]:
     regular_size(path, error=CorpusError, most=MOST_BYTES)
     if is_parquet(path):
         return tuple(parquet_schema(path).names)
-    with path.open(encoding="utf-8-sig", newline="") as file, _no_table(path):
+    with _no_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file, strict=True), [])
     names = [name.strip() for name in names]
     if len(names) < 2 and names:
@@ -140,13 +140,13 @@ def _no_table(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (csv.Error, ValueError, NotImplementedError) as error:
+    except (csv.Error, ValueError, IndexError, NotImplementedError) as error:
         raise CorpusError(f"{path}: is not a table in CSV (UTF-8) or Parquet ({error})") from error
 
 
 def _csv(path: Path, columns: Mapping[str, str]) -> list[Row]:
     rows: list[Row] = []
-    with path.open(encoding="utf-8-sig", newline="") as file, _no_table(path):
+    with _no_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         names = [name.strip() for name in next(reader, [])]
         wanted = [(names.index(name), new) for name, new in columns.items() if name in names]
@@ -171,6 +171,7 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterable[Row]:
     with _no_table(path):
         # texts stay in dictionaries: a small file may hold one long text half a million times
         table = parquet.read_table(path, columns=list(wanted), read_dictionary=list(wanted))
+        table.validate(full=True)  # a damaged file may point beyond its own values
         _refuse_long(path, table)
         lists = [table.column(name).to_pylist() for name in wanted]
     for number, values in enumerate(zip(*lists, strict=True), 1):

@@ -11,7 +11,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ import soundfile
 import soxr
 from scipy import signal
 
+from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.definitions import definitions
 from clser_bench.demo import speak
 from clser_bench.demo.prosody import LANGUAGES, Channel, Language
@@ -72,8 +72,8 @@ def demo_corpora(folder: Path | None = None, *, progress: Progress = SILENT) -> 
         return place
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".demo-") as aside:
-            made = Path(aside) / place.name
+        with temporary_folder(parent, prefix=".demo-") as aside:
+            made = aside / place.name
             _write(made, progress)
             _put_in_place(made, place)
     except (OSError, soundfile.SoundFileError) as error:

@@ -1,6 +1,9 @@
 """The feature sets `acoustic` and `minimal`: samples to frames, instants and a summary.
 
-Their columns are described in `columns`.
+Their columns are described in `columns`. Voice quality (harmonics-to-noise ratio, the balance of
+the lowest harmonics) after F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set
+(GeMAPS) for voice research and affective computing", IEEE Transactions on Affective Computing 7(2),
+2016, section 3.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import soxr
 import torch
+from torch import Tensor
 
 from clser_bench.features.columns import (
     ACOUSTIC_INSTANTS,
@@ -19,16 +23,23 @@ from clser_bench.features.columns import (
     ACOUSTIC_SUMMARY,
     INSTANTS,
     MINIMAL_INSTANTS,
+    MINIMAL_PARAMETERS,
     MINIMAL_SUMMARY,
     QUALITY,
     RATE,
 )
 from clser_bench.features.pitch import Pitch, pitch
-from clser_bench.features.quality import quality_columns
-from clser_bench.features.spectrum import FRAME, level, mel_columns, power, shape_columns
+from clser_bench.features.spectrum import (
+    FRAME,
+    HOP,
+    level,
+    load_torchaudio,
+    mel_columns,
+    power,
+    shape_columns,
+)
 from clser_bench.features.summaries import Flags, active, pool, summarise
-from clser_bench.features.torchaudio_import import load_torchaudio
-from clser_bench.problem import Floats
+from clser_bench.problem import Floats, Rows
 
 _LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]
 _SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
@@ -149,3 +160,81 @@ def _octaves(contour: Pitch) -> Floats:
     octaves = np.log2(contour.hertz[voiced] / float(ACOUSTIC_PARAMETERS["pitch_reference_hz"]))
     filled = np.interp(np.arange(len(contour.hertz)), voiced, octaves)
     return np.asarray(filled, np.float32)
+
+
+WINDOW = round(RATE * float(MINIMAL_PARAMETERS["harmonic_window_seconds"]))
+"""Longer than a frame: the harmonics of a low voice lie 80 Hz apart."""
+
+SIZE = 2048
+"""Points of the Fourier transform: bins of 8 Hz, so that a harmonic's peak is not missed."""
+
+_LEAST = float(MINIMAL_PARAMETERS["least_periodic"])
+_REACH = float(MINIMAL_PARAMETERS["harmonic_reach"])
+_LOW, _HIGH = float(MINIMAL_PARAMETERS["third_low_hz"]), float(MINIMAL_PARAMETERS["third_high_hz"])
+_FLOOR = 1e-12
+
+
+def quality_columns(signal: Tensor, contour: Pitch) -> Floats:
+    """Compute the columns `QUALITY`, in that order.
+
+    Args:
+        signal: float32 [samples] at 16 kHz.
+        contour: the pitch of m frames, frame i centred at `FRAME / 2 + i * HOP`.
+
+    Returns:
+        float32 [m, 3]. Ratios of harmonics are drawn straight through unvoiced frames, and are 0
+        where none is voiced.
+    """
+    periodic = contour.voicing.astype(np.float64).clip(_LEAST, 1 - _LEAST)
+    (voiced,) = np.nonzero(contour.hertz > 0)
+    ratios = np.zeros((len(periodic), 2))
+    if len(voiced):
+        found = _ratios(signal, voiced, contour.hertz[voiced])
+        for column in range(2):
+            ratios[:, column] = np.interp(np.arange(len(periodic)), voiced, found[:, column])
+    hnr = 10 * np.log10(periodic / (1 - periodic))
+    return np.concatenate([hnr[:, None], ratios], axis=1).astype(np.float32)
+
+
+def _ratios(signal: Tensor, places: Rows, hertz: Floats) -> Floats:
+    """H1-H2 and H1-A3 of the voiced frames, dB [v, 2]."""
+    decibel = harmonic_spectrum(signal, places)
+    pitch = torch.from_numpy(hertz)
+    first = harmonic_level(decibel, pitch, 1)
+    third = _highest(decibel, torch.full_like(pitch, _LOW), torch.full_like(pitch, _HIGH))
+    ratios: Floats = torch.stack(
+        [first - harmonic_level(decibel, pitch, 2), first - third], dim=1
+    ).numpy()
+    return ratios
+
+
+def harmonic_spectrum(signal: Tensor, places: Rows) -> Tensor:
+    """The power spectrum of some frames, dB [v, bins].
+
+    Args:
+        signal: float32 [samples] at 16 kHz.
+        places: numbers of the frames [v].
+    """
+    margin = (WINDOW - FRAME) // 2
+    padded = torch.nn.functional.pad(signal, (margin, margin + HOP))
+    frames = padded.unfold(0, WINDOW, HOP)[torch.from_numpy(places)]
+    power = torch.fft.rfft(frames * torch.hann_window(WINDOW), n=SIZE).abs().square()
+    return 10 * torch.log10(power + _FLOOR)
+
+
+def harmonic_level(decibel: Tensor, pitch: Tensor, number: int) -> Tensor:
+    """The level of a harmonic: the highest bin within a quarter of the pitch about it, dB [v].
+
+    Args:
+        decibel: [v, bins] from `harmonic_spectrum`.
+        pitch: in Hz [v].
+        number: 1 is the fundamental.
+    """
+    return _highest(decibel, (number - _REACH) * pitch, (number + _REACH) * pitch)
+
+
+def _highest(decibel: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The highest bin of each frame from `low` to `high` Hz [v]."""
+    hertz = torch.linspace(0, RATE / 2, decibel.shape[1])
+    inside = (hertz >= low[:, None]) & (hertz <= high[:, None])
+    return decibel.masked_fill(~inside, -torch.inf).amax(dim=1)

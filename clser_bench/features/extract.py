@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
@@ -338,11 +338,12 @@ def _extracted(
 def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[Done]:
     """Run tasks; where a file kills openSMILE, name it and go on without it."""
     apart = tasks[0].features.module.endswith("opensmile")
-    with tempfile.TemporaryDirectory(prefix="clser-trail-") as trail:
+    with temporary_folder() as folder:
+        trail = folder / "trail"
+        trail.mkdir()
         pending = {task.number: task for task in tasks}
         if apart:
-            noted = Path(trail)
-            pending = {n: dataclasses.replace(t, trail=noted) for n, t in pending.items()}
+            pending = {n: dataclasses.replace(t, trail=trail) for n, t in pending.items()}
         while pending:
             try:
                 for done in run_tasks(
@@ -351,7 +352,7 @@ def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[Done]:
                     yield done
                     del pending[done.number]
             except WorkerDiedError:
-                killers = _killers(pending.values(), Path(trail)) if apart else set()
+                killers = _killers(pending.values(), trail) if apart else set()
                 if not killers:
                     raise
                 bad = tuple((content, "openSMILE crashes on it") for content in sorted(killers))

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import user_table
 from clser_bench.features.encoders import names as encoders
-from clser_bench.features.encoders.known import tasks_table
+from clser_bench.features.encoders.names import tasks_table
 from clser_bench.features.sets import FeatureSet, feature_set, split_joined
 from clser_bench.files import expanded, read_toml
-from clser_bench.protocol import CorpusSpec
+from clser_bench.protocol import CorpusSpec, base_code
 
 PREFIX = "set:"
 _ANY = "*"
@@ -45,7 +45,8 @@ class LanguageSet(BaseModel):
         Raises:
             FeatureError: there is none.
         """
-        for key in (spec.code, spec.language, spec.language.partition("-")[0]):
+        base = base_code(spec.code)
+        for key in (base, spec.language, spec.language.partition("-")[0]):
             if key in self.languages:
                 return self.languages[key]
         if not self.default:

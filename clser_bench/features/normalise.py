@@ -1,8 +1,12 @@
-"""Z-scores by the statistics of a corpus, of each speaker, or of the source (docs/protocol.md).
+"""Z-scores by the statistics of a corpus, of speakers, of voices, or of the source.
 
-Every column is taken alone: (x - mean) / (deviation + 1e-6), the deviation with ddof 0, then
-clipped to ±5. Instants are taken over all utterances and all instants alike. The statistics are
-unlabelled: no emotion enters.
+The rules are those of docs/protocol.md. Every column is taken alone: (x - mean) / (deviation +
+1e-6), the deviation with ddof 0, then clipped to ±5. Instants are taken over all utterances and
+all instants alike. The statistics are unlabelled: no emotion enters.
+
+Estimated speakers are clusters of utterances with like voices: k-means on `VOICE_COLUMNS`, z-scored
+by the corpus and clipped, for each k from 2 to `MOST_VOICES`; the k with the largest mean
+silhouette (Rousseeuw 1987) is taken. No speaker's name and no emotion enters.
 """
 
 from __future__ import annotations
@@ -13,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.cache import Part, existing_table, new_table
+from clser_bench.features.columns import MINIMAL_SUMMARY
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import Floats, Rows, Table
 from clser_bench.protocol import Normalisation
@@ -24,10 +30,22 @@ VERSION = 1
 EPSILON = 1e-6
 CLIP = 5.0
 
+VOICES = "minimal"
+"""The feature set that voices are estimated from."""
+
+VOICE_COLUMNS = (
+    "p20_pitch", "p50_pitch", "voiced_mfcc01", "voiced_mfcc02", "voiced_mfcc03", "voiced_mfcc04",
+)  # fmt: skip
+"""Of its summary: pitch and long-term spectrum."""
+
+MOST_VOICES = 10
+
+_JUDGED = 2000  # utterances that the silhouette is taken over: it needs every distance
 _BLOCK_BYTES = 1 << 26
 
 Names = npt.NDArray[np.str_]
 Doubles = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -50,6 +68,7 @@ def normalised(
     speakers: Names,
     cache: Path,
     reference: Table | None = None,
+    voices: Table | None = None,
     rows: Rows | None = None,
 ) -> Table:
     """Get the z-scored table, from the cache if it is there.
@@ -57,12 +76,15 @@ def normalised(
     Args:
         table: the raw features of a corpus, n rows.
         how: whose statistics. `corpus`: of all rows. `speaker`: of each speaker's own rows.
-            `source`: of all rows of `reference`. `none`: the table is handed back as it is.
+            `source`: of all rows of `reference`. `estimated-speakers`: of each cluster of
+            `voices`. `none`: the table is handed back as it is.
         speakers: [n], who speaks; used by `speaker` only, and not stored.
         cache: the cache folder.
         reference: the raw table of the source; needed by `source` only.
-        rows: the rows that `corpus` and `speaker` may take statistics from (the half of the
-            target to adapt to), each counted once; None for all. A speaker without any of them
+        voices: the raw table of the same rows in the set `VOICES`; needed by `estimated-speakers`
+            only.
+        rows: the rows that statistics and clusters may be taken from (the half of the target to
+            adapt to), each counted once; None for all. A speaker or cluster without any of them
             is scored and not adapted to: its statistics are those of its own rows, unlabelled,
             as if it were met as a batch. `source` does not use them.
 
@@ -70,14 +92,20 @@ def normalised(
         All n rows, memory-mapped; its key names everything that determined it.
 
     Raises:
-        FeatureError: speakers or rows do not fit the table, or the reference is missing or has
-            other columns.
+        FeatureError: speakers, voices or rows do not fit the table, or the reference is missing or
+            has other columns.
     """
     if how == "none":
         return table
     _check(table, how, speakers, reference, rows)
+    if how == "estimated-speakers" and (voices is None or len(voices) != len(table)):
+        raise FeatureError(
+            f"normalisation '{how}' needs a table of '{VOICES}' with the rows of table "
+            f"{table.key[:12]}"
+        )
     used = None if rows is None or how == "source" else np.unique(rows)
     groups = np.unique(speakers, return_inverse=True)[1].ravel() if how == "speaker" else None
+    by_voice = voices if how == "estimated-speakers" else None
     key = digest(
         {
             "normalisation": how,
@@ -87,12 +115,15 @@ def normalised(
             "table": table.key,
             "speakers": None if groups is None else digest_array(groups.astype(np.int64)),
             "reference": reference.key if how == "source" and reference is not None else None,
+            **({"voices": by_voice.key, "clusters": MOST_VOICES} if by_voice else {}),
             "rows": None if used is None else digest_array(used.astype(np.int64)),
         }
     )
     found = existing_table(cache, key, rows=len(table))
     if found is not None:
         return found
+    if by_voice:
+        groups = estimated_speakers(by_voice, used)
     return new_table(
         cache,
         key,
@@ -100,6 +131,39 @@ def normalised(
         summary=(len(table), table.summary.shape[1]),
         parts=_parts(table, reference if how == "source" else None, groups, used),
     )
+
+
+def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
+    """Cluster utterances by voice.
+
+    Args:
+        voices: raw features of the set `VOICES`, n rows.
+        rows: those that clusters are made of; the others join the nearest. None for all.
+
+    Returns:
+        Number of a cluster [n]; one cluster where there are fewer than three different utterances.
+    """
+    from sklearn.cluster import KMeans  # noqa: PLC0415 (a second)
+    from sklearn.metrics import silhouette_score  # noqa: PLC0415
+
+    columns = [MINIMAL_SUMMARY.index(name) for name in VOICE_COLUMNS]
+    values = np.asarray(voices.summary[:, columns], dtype=np.float64)
+    basis = values if rows is None else values[rows]
+    deviation = basis.std(axis=0) + EPSILON
+    every = ((values - basis.mean(axis=0)) / deviation).clip(-CLIP, CLIP)
+    own = every if rows is None else every[rows]
+    judged = np.arange(0, len(own), -(-len(own) // _JUDGED))
+    best, found = -np.inf, np.zeros(len(values), np.int64)
+    with threadpool_limits(limits=1):  # the same clusters on any number of cores
+        for count in range(2, min(MOST_VOICES + 1, len(np.unique(own, axis=0)))):
+            model = KMeans(count, n_init=10, random_state=0).fit(own)
+            labels = model.labels_[judged]
+            if not 1 < len(np.unique(labels)) < len(labels):
+                continue
+            score = silhouette_score(own[judged], labels)
+            if score > best:
+                best, found = score, model.predict(every).astype(np.int64)
+    return found
 
 
 def _check(
@@ -125,7 +189,7 @@ def _check(
 
 
 def _parts(
-    table: Table, reference: Table | None, groups: npt.NDArray[np.int64] | None, used: Rows | None
+    table: Table, reference: Table | None, groups: Groups | None, used: Rows | None
 ) -> Iterator[Part]:
     """The z-scored rows, group by group, in blocks that fit into memory."""
     everyone = np.arange(len(table))

@@ -148,7 +148,7 @@ def _tsne(rows: Doubles) -> Doubles:
 
 def _by_umap(rows: Doubles) -> Doubles:
     components, _ = _principal(rows, _FIRST)
-    # with a seed umap uses one thread, and warns unless it is told to
+    # with a seed umap uses one thread, and warns unless n_jobs says so
     model = _umap().UMAP(
         n_neighbors=min(_NEIGHBOURS, len(rows) - 1), random_state=_seed("umap"), n_jobs=1
     )

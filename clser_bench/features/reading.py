@@ -56,7 +56,7 @@ def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
     """Decode an utterance and check that it is still the same; corrupt it where it is `Corrupted`.
 
     Corruption comes after resampling to 16 kHz, so that a signal-to-noise ratio means the same for
-    every corpus, and before resampling to what a feature set wants. A set that hears clean files at
+    every corpus, and before resampling to what a feature set wants. A set that reads clean files at
     a higher rate of their own (openSMILE's) thus loses what lies above 8 kHz too.
 
     Where the peak then exceeds full scale (speech with noise), the whole utterance is made softer

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -15,18 +16,22 @@ from typing import Any, cast
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import columns, user_table
 from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.encoders.known import known_encoders, recommended_layer
 from clser_bench.features.encoders.models import Encoder, find_encoder
 from clser_bench.features.encoders.names import (
     PREFIX,
     Context,
     Precision,
+    known_encoders,
     layer_numbers,
     parse,
+    recommended_layer,
 )
 from clser_bench.features.user_table import UserTable
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, Value
+
+ENTRY_POINTS = "clser_bench.features"
+"""The group under which a distribution names feature sets."""
 
 DTYPE = "float32"
 """Of every table."""
@@ -248,10 +253,19 @@ FEATURE_SETS = tuple(_MAKERS)
 """The names of the acoustic sets."""
 
 
+@functools.cache
+def installed_sets() -> dict[str, importlib.metadata.EntryPoint]:
+    """Sets of other distributions by name, from entry points; none of them is imported.
+
+    An entry point of the group `clser_bench.features` names a `FeatureSet` that has its name.
+    """
+    return {point.name: point for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+
+
 def known_names() -> dict[str, str]:
     """Every name for one corpus, with the name that it is short for."""
     encoders = {name: f"{PREFIX}{one.model}" for name, one in known_encoders().items()}
-    return {**{name: name for name in FEATURE_SETS}, **encoders}
+    return {name: name for name in (*FEATURE_SETS, *installed_sets())} | encoders
 
 
 def feature_set(name: str) -> FeatureSet:
@@ -325,6 +339,8 @@ def _single(name: str) -> FeatureSet:
         return _MAKERS[head]()
     if head in known_encoders():
         return _encoder_set(f"{PREFIX}{known_encoders()[head].model}{colon}{options}")
+    if head in installed_sets() and not colon:
+        return _installed_set(installed_sets()[head])
     if name.startswith(PREFIX):
         return _encoder_set(name)
     if name.startswith(user_table.PREFIX):
@@ -334,6 +350,17 @@ def _single(name: str) -> FeatureSet:
         "(mfcc+prosody, egemaps+hubert-large); encoders without a short name are hf:REPOSITORY or "
         "hf:./FOLDER, your own features table:FILE"
     )
+
+
+def _installed_set(point: importlib.metadata.EntryPoint) -> FeatureSet:
+    where = f"entry point {point.name} = '{point.value}' of {ENTRY_POINTS}"
+    try:
+        found = point.load()
+    except (ImportError, AttributeError) as error:
+        raise FeatureError(f"{where}: {error}") from error
+    if not isinstance(found, FeatureSet) or found.name != point.name:
+        raise FeatureError(f"{where}: is no FeatureSet of the name '{point.name}'")
+    return found
 
 
 def _table_set(name: str) -> FeatureSet:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from clser_bench.cleanup import make_folder, remove_folder
 from clser_bench.errors import FeatureError
 from clser_bench.progress import Progress
 
@@ -50,8 +51,8 @@ def writable(cache: Path) -> Path:
     except OSError as error:
         if error.errno in _FULL:
             return cache
-        beside = Path(tempfile.mkdtemp(prefix="clser-features-"))
-        atexit.register(shutil.rmtree, beside, ignore_errors=True)
+        beside = make_folder()
+        atexit.register(remove_folder, beside)
         _log.warning(
             "%s: cannot be written (%s); new features are kept only until this command ends. Set "
             "CLSER_CACHE to a folder that you may write to",

@@ -90,8 +90,8 @@ def squared_consistency(
         student: class scores.
         teacher: class scores of the same utterances; no gradient flows through them.
     """
-    told = teacher.detach().softmax(dim=-1)
-    return (student.softmax(dim=-1) - told).square().mean()
+    target = teacher.detach().softmax(dim=-1)
+    return (student.softmax(dim=-1) - target).square().mean()
 
 
 def mean_confidence(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:

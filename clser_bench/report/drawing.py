@@ -69,13 +69,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """What a figure tells about the utterances of a corpus.
+    """What a figure shows of the utterances of a corpus.
 
     Attributes:
         title: the corpus's name in prose.
         emotions: of each utterance [n], of `EMOTIONS`.
         speakers: of each utterance [n].
-        synthetic: made by a speech synthesiser; told in the figure.
+        synthetic: made by a speech synthesiser; marked in the figure.
     """
 
     title: str

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError, did_you_mean, printable
 
 MISSING = "–"
 """The text of a missing cell."""
@@ -132,13 +132,20 @@ def write_tables(
 
 
 def json_of(rows: Iterable[Row]) -> str:
-    """Rows without NaN as one JSON list."""
-    return json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Rows without NaN as one JSON list; what steers a terminal is written as an escape."""
+    text = json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
 def csv_of(rows: Iterable[Row]) -> str:
-    """Rows as CSV with one header of all names; null and absent values stay empty."""
-    every = list(rows)
+    """Rows as CSV with one header of all names; null and absent values stay empty.
+
+    Texts are cut as `errors.printable` cuts them, and hold nothing that steers a terminal.
+    """
+    every = [
+        {name: printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+        for row in rows
+    ]
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in every for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")

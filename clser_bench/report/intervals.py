@@ -258,7 +258,7 @@ def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidenc
 
 def _drawless(table: Leaderboard, line: Line) -> bool:
     """Whether a line does not depend on the draw, and so has but one: a within-target routine."""
-    aside = line.role in ("oracle", "reference")
+    aside = line.role == "reference"
     return aside and line.mean.n == 1 and table.condition.prior == "natural"
 
 

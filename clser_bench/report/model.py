@@ -40,7 +40,7 @@ class Line:
     Attributes:
         method: its name, the key of commands.
         title: its name in tables.
-        role: `ranked`, `bound`, `reference`, `oracle` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         uses: of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
             prior`), those that it uses: labelled and unlabelled source, unlabelled target, added
             corpora, speaker identities of the target, an assumption on its class prior.
@@ -98,8 +98,9 @@ class Leaderboard:
         ranked: number of ranked methods with a result on every pair, shown or not.
         detectable: least detectable differences to the reference in the family: their least, median
             and largest; None without intervals.
-        heard: code of each corpus whose labels the encoder was trained with.
+        exposed: code of each corpus whose labels the encoder was trained with.
         extras: of `EXTRAS`, those to show.
+        standing: `exploratory`, or `confirmed` with the card that froze its methods beforehand.
     """
 
     condition: Condition
@@ -115,8 +116,9 @@ class Leaderboard:
     family: int = 0
     ranked: int = 0
     detectable: tuple[float, float, float] | None = None
-    heard: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
+    standing: str = "exploratory"
 
     @property
     def seeds(self) -> int:

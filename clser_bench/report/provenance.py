@@ -36,7 +36,7 @@ _FAULTS = 3
 _PRINTED = r"^[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]*$"
 Text = Annotated[str, StringConstraints(max_length=4096, pattern=_PRINTED)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,15}(\.[a-z]+)*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{0,64}$")]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
@@ -153,7 +153,7 @@ class CardMethod(_Part):
 
     Attributes:
         method: its name.
-        role: `ranked`, `bound`, `oracle`, `reference` or `submitted`.
+        role: `ranked`, `bound`, `reference` or `submitted`.
         version: of the method.
         engine_version: of the training engine; 0 for what does not use it.
         evaluations: number of settings of its hyper-parameters, in this version, with a result on
@@ -166,7 +166,7 @@ class CardMethod(_Part):
     """
 
     method: Name
-    role: Literal["ranked", "bound", "oracle", "reference", "submitted"]
+    role: Literal["ranked", "bound", "reference", "submitted"]
     version: Count
     engine_version: Count
     evaluations: Count
@@ -279,7 +279,7 @@ def make_card(
                 )
                 for line in table.lines
             ),
-            remarks=table.remarks,
+            remarks=tuple(map(_in_print, table.remarks)),
             requests=tuple(requests),
             commands=tuple(commands),
             software=software,
@@ -354,7 +354,9 @@ def _evaluations(store: Store, condition: Condition) -> dict[tuple[str, int], in
 
 
 def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterator[CardPair]:
-    shown = [trial for line in table.lines for trial in trials[line.method]]
+    run = [line for line in table.lines if line.role != "submitted"]
+    # the keys of a submission are those of audio and labels: no features are known of it
+    shown = [trial for line in run or table.lines for trial in trials[line.method]]
     for pair in table.pairs:
         own = [trial for trial in shown if trial.pair == pair]
         keys = sorted({(trial.source_key, trial.target_key) for trial in own})
@@ -408,8 +410,12 @@ def _method(
     )
 
 
+def _in_print(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
-    reason = "".join(letter if letter.isprintable() else " " for letter in cell.reason[:1000])
+    reason = _in_print(cell.reason[:1000])
     if "/" in reason or "\\" in reason:  # it may name a folder of this machine
         reason = "see `clser-bench status` of the results file"
     return CardCell(

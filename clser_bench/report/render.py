@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.protocol import Condition
+from clser_bench.protocol import Condition, base_code
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
@@ -25,7 +25,7 @@ from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
 
 FORMATS = ("table", "md", "latex", "csv", "json")
-GROUPED = ("family", "source", "target")
+GROUPED = ("family", "source", "target", "part")
 ACROSS = ("shots", "features")
 BY = (*GROUPED, *ACROSS)
 """Arrangements of a leaderboard other than by pairs."""
@@ -95,7 +95,7 @@ def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
     notes = Footnotes()
     columns = _columns(table)
     body = [_line(table, line, notes) for line in table.lines]
-    aside = [line.role in ("oracle", "reference") for line in table.lines]
+    aside = [line.role == "reference" for line in table.lines]
     if all(line.method != "chance" for line in table.lines):
         body.insert(0, _chance(table, len(columns)))
         aside.insert(0, False)
@@ -121,7 +121,8 @@ def condition_line(table: Leaderboard) -> str:
     parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
     parts += [f"added unlabelled speech {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
     parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
-    return " · ".join([*parts, f"{len(table.pairs)} pairs", f"draws {table.seeds}"])
+    parts += [f"{len(table.pairs)} pairs", f"draws {table.seeds}", table.standing]
+    return " · ".join(parts)
 
 
 def _statistics_line(table: Leaderboard) -> str:
@@ -293,7 +294,7 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
     about += f", prior {rules.prior}" * (rules.prior != "natural")
     about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, {len(table.pairs)} pairs, "
-    about += f"{table.seeds} draws."
+    about += f"{table.seeds} draws, {table.standing}."
     compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
@@ -376,7 +377,8 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
 
     Args:
         table: the table.
-        by: `family` (of languages), `source` or `target`.
+        by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
+            parts of corpora, `female→male`).
         families: corpus code to language family; a code that it lacks is a family of its own.
 
     Raises:
@@ -386,8 +388,13 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
         raise SpecError(f"pairs cannot be grouped by '{by}'; choose of {', '.join(GROUPED)}")
     groups: dict[str, list[int]] = {}
     for place, pair in enumerate(table.pairs):
-        ends = families.get(pair.source, pair.source), families.get(pair.target, pair.target)
-        name = {"family": "→".join(ends), "source": f"{pair.source}→", "target": f"→{pair.target}"}
+        codes = pair.source, pair.target
+        name = {
+            "family": "→".join(families.get(base_code(code), code) for code in codes),
+            "source": f"{pair.source}→",
+            "target": f"→{pair.target}",
+            "part": "→".join(_part(code) for code in codes),
+        }
         groups.setdefault(name[by], []).append(place)
     usual = text_table(table)
     cells = [
@@ -403,6 +410,12 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
         aside=usual.aside[len(usual.cells) - len(table.lines) :],
         footnotes=tuple(n for n in usual.footnotes if n.partition(": ")[2] in _notes(table)),
     )
+
+
+def _part(code: str) -> str:
+    """Which part of a corpus a code is of; the halves of the speakers are alike."""
+    words = [word for word in code.split(".")[1:] if word not in ("first", "second")]
+    return ".".join(words) or "all"
 
 
 def _notes(table: Leaderboard) -> set[str]:
@@ -441,7 +454,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         for line in table.lines:
             shown.setdefault(line.method, line)
     values = [str(getattr(table.condition, by)) for table in tables]
-    marks = [" ‡" * bool(table.heard) for table in tables]
+    marks = [" ‡" * bool(table.exposed) for table in tables]
     first = tables[0].condition
     parts = [f"features {first.features}"] * (by != "features")
     parts += [f"normalisation {first.normalisation}", f"prior {first.prior}", first.setting]
@@ -454,7 +467,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         texts = [MISSING if one is None else _with_interval(one) for one in found]
         cells.append((name, *(f"{t}{mark}" for t, mark in zip(texts, marks, strict=True))))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
-    heard = (
+    exposed = (
         {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()
     )
     suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"
@@ -467,7 +480,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         ),
         names=("method", *values),
         cells=tuple(cells),
-        aside=tuple(line.role in ("oracle", "reference") for line in shown.values()),
-        below=tuple(heard),
+        aside=tuple(line.role == "reference" for line in shown.values()),
+        below=tuple(exposed),
         footnotes=tuple(notes.texts),
     )

@@ -1,6 +1,6 @@
 """Methods on corrupted targets: means by corruption, and the loss against clean speech.
 
-`run --corrupt` stores clean speech and each corruption as tables of their own that differ in
+`run --corruption` stores clean speech and each corruption as tables of their own that differ in
 `Condition.corruption`. The change against clean speech is paired on the same draws and speakers.
 """
 
@@ -233,7 +233,7 @@ def _remarks(
                 "it; run it again"
             )
     if CLEAN not in tables:
-        yield "clean speech was not run, so there are no changes; run again with --corrupt"
+        yield "clean speech was not run, so there are no changes; run again with --corruption"
 
 
 def render(
@@ -309,7 +309,7 @@ def text_table(found: Robustness) -> TextTable:
         ),
         names=("method", "n", CLEAN, *corrupted, *(f"{name} - clean" for name in corrupted)),
         cells=tuple(cells),
-        aside=tuple(line.role in ("oracle", "reference") for line, _ in found.curves),
+        aside=tuple(line.role == "reference" for line, _ in found.curves),
         below=found.remarks,
         footnotes=tuple(notes.texts),
     )

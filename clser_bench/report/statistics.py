@@ -468,12 +468,14 @@ def _largest(groups: Sequence[Group], freedom: float) -> Reals:
     rng = generator("simultaneous intervals", _SIMULATED)
     found = np.zeros(_SIMULATED)
     for whole, pairs in groups:
-        covariance = whole.parts.sum(axis=0) - whole.residual
+        # of the family's own methods alone: no other row of a table moves an interval
+        own = [whole.methods.index(name) for name in sorted({n for pair in pairs for n in pair})]
+        covariance = (whole.parts.sum(axis=0) - whole.residual)[np.ix_(own, own)]
         values, vectors = np.linalg.eigh(covariance)
         known = values > 1e-9 * max(values[-1], 1e-12)
         root = vectors[:, known] * np.sqrt(values[known])
         normal = rng.standard_normal((_SIMULATED, root.shape[1]), dtype=np.float32)
-        directions = whole._contrasts(pairs) @ root  # noqa: SLF001 (same module)
+        directions = whole._contrasts(pairs)[:, own] @ root  # noqa: SLF001 (same module)
         sizes = np.sqrt((directions**2).sum(axis=1))
         directions = (directions[sizes > 1e-6].T / sizes[sizes > 1e-6]).astype(np.float32)
         for start in range(0, directions.shape[1], _BLOCK):

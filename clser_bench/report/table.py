@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.protocol import Condition, Pair
+from clser_bench.errors import SpecError, did_you_mean, printable
+from clser_bench.problem import Finding
+from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals
 from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
 EXTRAS = ("time", "energy", "point")
 
-_ROLES = ("bound", "ranked", "submitted", "reference", "oracle")
+_ROLES = ("bound", "ranked", "submitted", "reference")
 _BUDGET = {
     "steps": "{} steps",
     "labelled_batch": "{} labelled per class",
@@ -29,7 +31,7 @@ _BUDGET = {
 }
 """The hyper-parameters that are the budget of a trained method, and how they are written."""
 
-Heard = Callable[[str, str], str]
+ExposureOf = Callable[[str, str], str]
 """Feature set and corpus code to `labels`, `audio`, `no` or `unknown`: what an encoder was trained
 with."""
 
@@ -42,7 +44,7 @@ def leaderboard(
     extras: Collection[str] = (),
     intervals: bool = True,
     against: str = "",
-    heard: Heard | None = None,
+    exposure: ExposureOf | None = None,
 ) -> tuple[Leaderboard, ...]:
     """Make the tables of a frame, one for each condition.
 
@@ -56,7 +58,7 @@ def leaderboard(
             were measured, `point` for the hyper-parameters of each pair.
         intervals: add intervals and verdicts; reads predictions, not only metrics.
         against: the method that differences are to, in place of `REFERENCE`.
-        heard: what the encoders of feature sets were trained with.
+        exposure: what the encoders of feature sets were trained with.
 
     Returns:
         The tables in a fixed order; none where nothing was planned.
@@ -73,11 +75,19 @@ def leaderboard(
         if known and name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
     skipped = Counter(item.corpus for item in store.skipped())
+    cards = _cards(store)
+    found = store.findings()
+    noted: dict[Condition, list[Finding]] = defaultdict(list)
+    for line in store.lines() if found else ():
+        if line.configuration is None:
+            noted[line.condition] += found.get(line.request, ())
     made = []
     for every in _by_condition(frame):
         rows = every[every.protocol_version == every.protocol_version.max()]
         old = sorted(set(every.method) - set(rows.method))
-        table = _table(rows, store, skipped, heard, old)
+        table = _table(rows, store, skipped=skipped, findings=noted, exposure=exposure, old=old)
+        named = {line.method: cards.get((table.condition, line.method), "") for line in table.lines}
+        table = dataclasses.replace(table, standing=_standing(named))
         if intervals or against:
             table = add_intervals(store, table, rows, against=against)
         if "point" in extras:
@@ -98,12 +108,6 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
         if found.replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
-
-
-def one_line(reason: str) -> str:
-    """The most informative line of a reason: the last of a traceback, else the first."""
-    lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
-    return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
 
 
 def condition_of(row: Mapping[Any, Any]) -> Condition:
@@ -129,8 +133,10 @@ def _by_condition(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def _table(
     rows: pd.DataFrame,
     store: Store,
+    *,
     skipped: Mapping[str, int],
-    heard: Heard | None,
+    findings: Mapping[Condition, Sequence[Finding]],
+    exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
     """A table without intervals.
@@ -139,7 +145,8 @@ def _table(
         rows: of the newest protocol version.
         store: the results.
         skipped: corpus code to number of files that were left out.
-        heard: as of `leaderboard`.
+        findings: what is odd about the corpora under a condition.
+        exposure: as of `leaderboard`.
         old: methods that only an older protocol version has.
     """
     condition = condition_of(rows.iloc[0].to_dict())
@@ -150,18 +157,41 @@ def _table(
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
-    seen = [c for c in codes if heard and heard(condition.features, c) == "labels"]
+    seen = [c for c in codes if exposure and exposure(condition.features, base_code(c)) == "labels"]
     table = Leaderboard(
         condition=condition,
         pairs=tuple(pairs),
         classes=tuple(used[pair] for pair in pairs),
         lines=tuple(lines),
         synthetic=bool(rows.synthetic.any()),
-        remarks=tuple(_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes})),
+        remarks=(
+            *_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes}),
+            *_of_corpora(findings.get(condition, ()), {"", *codes, *map(str, pairs)}),
+        ),
         budget=_budget(rows),
-        heard=tuple(seen),
+        exposed=tuple(seen),
     )
     return dataclasses.replace(table, warnings=tuple(_warnings(table)))
+
+
+def _cards(store: Store) -> dict[tuple[Condition, str], str]:
+    """Condition and method to the digest of the card that froze it; empty where none did."""
+    confirms = {run.id: str(run.request.get("confirms", "")) for run in store.runs()}
+    return {
+        (line.condition, line.method): confirms[line.request]
+        for line in store.lines()
+        if line.configuration is None
+    }
+
+
+def _standing(cards: Mapping[str, str]) -> str:
+    """Exploratory, or confirmed with the card; the rows that are exploratory where some are."""
+    names = sorted(set(filter(None, cards.values())))
+    if not names:
+        return "exploratory"
+    confirmed = f"confirmed (card {', '.join(name[:12] for name in names)})"
+    others = [method for method, name in cards.items() if not name]
+    return f"{confirmed}, but exploratory: {', '.join(others)}" if others else confirmed
 
 
 def _place(line: Line) -> tuple[int, bool, float, str]:
@@ -172,10 +202,11 @@ def _place(line: Line) -> tuple[int, bool, float, str]:
 def _warnings(table: Leaderboard) -> Iterator[str]:
     if table.synthetic:
         yield "The speech is synthetic: these numbers say nothing about real speech."
-    if table.heard:
+    if table.exposed:
         yield (
-            f"The encoder was trained with the emotion labels of {', '.join(table.heard)}: results "
-            "on these corpora may be memory, and are not to be ranked with those of other features."
+            f"The encoder was trained with the emotion labels of {', '.join(table.exposed)}: "
+            "results on these corpora may be memory, and are not to be ranked with those of other "
+            "features."
         )
 
 
@@ -184,8 +215,9 @@ def _remarks(
 ) -> Iterator[str]:
     if old:
         yield f"not shown, since they have an older protocol version (run again): {', '.join(old)}"
-    tables = rows.groupby("pair").tables.nunique()
-    mixed = [str(pair) for pair in pairs if tables[str(pair)] > 1]
+    # of a submission no features are known
+    tables = rows[rows.role != "submitted"].groupby("pair").tables.nunique()
+    mixed = [str(pair) for pair in pairs if tables.get(str(pair), 0) > 1]
     if mixed:
         yield (
             "methods had different audio or features, so they cannot be compared (run them "
@@ -194,6 +226,12 @@ def _remarks(
     for code, number in skipped.items():
         if number:
             yield f"{number} file(s) of {code} could not be read and were left out"
+
+
+def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iterator[str]:
+    """What was seen of corpora and pairs, each sentence once; names of files are cut short."""
+    sentences = dict.fromkeys(item.sentence for item in findings if item.corpus in concerned)
+    yield from (printable(text, limit=2_000) for text in sentences)
 
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
@@ -253,7 +291,7 @@ def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple
     found = list(filter(None, row["uses"].split("+")))
     if added:
         found.append("unlabelled")
-    if condition.normalisation == "speaker":
+    if condition.normalisation == "speaker" and row["role"] != "submitted":
         found.append("speakers")
     prior = row["assumes_prior"]
     if prior != "none":

@@ -8,14 +8,12 @@ remembers one trial in another, loses by it.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from clser_bench.cleanup import temporary_folder
 from clser_bench.errors import MethodError
 from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress
@@ -74,8 +72,8 @@ def audit(
         ClserError: anything that is wrong with the request.
     """
     made = plan(prepare(request, request.condition, progress=progress, say=say))
-    with tempfile.TemporaryDirectory(prefix=f"clser-{os.getpid()}-") as folder:
-        copied = plan(prepare(request, request.condition, copy=Path(folder), progress=progress))
+    with temporary_folder() as folder:
+        copied = plan(prepare(request, request.condition, copy=folder, progress=progress))
         trials = [trial for trial in made.trials if trial.method == request.methods[0]]
         progress.start(f"trials of {request.methods[0]}, run twice", 2 * len(trials))
         plain = _uars(made, trials, request, progress, alone=False)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clser_bench.corpora.assemble import reasons as reasons_of
 from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.locate import Located, locate
+from clser_bench.corpora.model import rows_of_part
 from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.hashing import digest
+from clser_bench.problem import SkippedFile
 from clser_bench.progress import Progress
-from clser_bench.protocol import Pair, Suite, classes_of, same_language
+from clser_bench.protocol import Pair, Suite, base_code, classes_of, same_language
 
 if TYPE_CHECKING:
     from clser_bench.run.request import Request
@@ -226,7 +229,8 @@ def _custom(request: Request, located: Located, *, say: Say, kind: Suite | None 
     say(f"suite {name}: {len(pairs)} ordered pairs of {' '.join(codes)}")
     for code, conflict in located.conflicts.items():
         say(f"{code} is left out: {conflict}")
-    _report_left_out(reasons, request, say, none_left=not pairs)
+    bad = [item for code in codes for item in located.listings[code].bad]
+    _report_left_out(reasons, request, say, none_left=not pairs, bad=bad)
     return Choice(suite=name, pairs=pairs, table=pairs, located=located)
 
 
@@ -235,19 +239,41 @@ def _apart(pair: Pair, located: Located, suite: Suite) -> str:
     languages = [located.spec(code).language for code in (pair.source, pair.target)]
     same = same_language(*languages)
     if same == (suite.kind == "same-language"):
-        return ""
+        return "they have the same speakers" if _common_speakers(pair, located) else ""
     return f"{' and '.join(languages)} are {'one language' if same else 'two languages'}"
 
 
+def _common_speakers(pair: Pair, located: Located) -> bool:
+    """Whether two parts of one corpus have a speaker in common."""
+    base = base_code(pair.source)
+    if base != base_code(pair.target) or base not in located.listings:
+        return False
+    items = located.listings[base].utterances
+    first, second = (
+        {items[row].speaker for row in rows_of_part(items, code)}
+        for code in (pair.source, pair.target)
+    )
+    return not first.isdisjoint(second)
+
+
 def _report_left_out(
-    reasons: dict[Pair, str], request: Request, say: Say, *, none_left: bool
+    reasons: dict[Pair, str],
+    request: Request,
+    say: Say,
+    *,
+    none_left: bool,
+    bad: Sequence[SkippedFile] = (),
 ) -> None:
-    """Say which pairs are left out; refuse where one was asked for by name, or none is left."""
+    """Say which pairs are left out; refuse where one was asked for by name, or none is left.
+
+    Recordings that cannot be used may be why, so a refusal names them.
+    """
     lines = [f"{pair} is left out: {why}" for pair, why in reasons.items()]
     if lines and (none_left or any(pair in reasons for pair in request.pairs)):
-        raise SpecError(lines[0])
-    for line in lines:
-        say(line)
+        raise SpecError("\n".join([lines[0], *reasons_of(bad)]))
+    for pair, line in zip(reasons, lines, strict=True):
+        if "." not in f"{pair}":  # most pairs of parts are not of the suite's kind
+            say(line)
 
 
 def _fingerprint(codes: Iterable[str], located: Located) -> str:

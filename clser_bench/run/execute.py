@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
-import threading
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 
+from clser_bench.cleanup import terminable
 from clser_bench.corpora.corrupt import Corruption, parse
 from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress
@@ -33,7 +31,7 @@ from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import Means, failures, own_worker
 from clser_bench.scoring.metrics import score
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
 from clser_bench.train import energy
@@ -150,18 +148,18 @@ def run_configurations(
 def finish(
     plans: Sequence[Plan], store: Store, *, say: Say = lambda _: None
 ) -> Iterator[list[Record]]:
-    """Run what is not stored of some plans.
+    """Run what is not stored of some plans; nothing runs before the first record is asked for.
 
     Args:
         plans: what is asked for, with the same scheduler and workers.
         store: the results.
         say: given lines for the user.
 
-    Yields:
+    Returns:
         The records of each finished pack, already stored.
 
     Raises:
-        CorpusError: a class has fewer utterances than shots; before anything runs.
+        CorpusError: a class has fewer utterances than shots.
     """
     by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
     open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
@@ -174,12 +172,16 @@ def finish(
     routines = [(owner, trial) for owner, trial in routines if trial.id in open_ids]
     for owner, trial in routines:
         owner.prepared.folds(trial)  # what is wrong with them is said before anything runs
-    if packs:
-        yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
-    for owner, trial in routines:
-        records = [_solved(owner, trial)]
-        store.put(records)
-        yield records
+
+    def finished() -> Iterator[list[Record]]:
+        if packs:
+            yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
+        for owner, trial in routines:
+            records = [_solved(owner, trial)]
+            store.put(records)
+            yield records
+
+    return finished()
 
 
 def _run_packs(
@@ -319,13 +321,14 @@ def _complete(
     """Run what is not stored; how many trials were, and whether it was interrupted."""
     ids = {trial.id for each in plans for trial in each.trials}
     missing = len(store.unfinished(list(ids), attempts=ATTEMPTS))
+    finished = finish(plans, store, say=say)  # refuses what cannot be run before it is remembered
     for each in plans:
         _remember(each, each.trials, store, candidates=True)
         store.put_skipped(each.prepared.skipped)
     if missing:
         progress.start(f"trials of suite {plans[0].condition.suite}", missing)
         try:
-            for records in finish(plans, store, say=say):
+            for records in finished:
                 progress.advance(len(records))
         except KeyboardInterrupt:
             return len(ids) - missing, True
@@ -358,13 +361,14 @@ def _remember(
 ) -> None:
     """Store what is asked for, so that tables know their missing cells and `resume` the request."""
     several = candidates and selection.several(made.condition.selection)
-    store.plan(
+    number = store.plan(
         made.request.json,
         trials,
         pairs=made.prepared.table,
         methods=made.notes(trials),
         candidates=made.numbers if several else None,
     )
+    store.put_findings(number, made.prepared.findings)
 
 
 def _solved(owner: Plan, trial: Trial) -> Record:
@@ -392,23 +396,3 @@ def _summary(plans: Sequence[Plan], store: Store, found: int, *, interrupted: bo
         not_applicable=states.count("not_applicable"),
         interrupted=interrupted,
     )
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # by nohup: to survive a terminal
-    numbers = (signal.SIGTERM,) if ignored else (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

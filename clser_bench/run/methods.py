@@ -19,7 +19,8 @@ from clser_bench.protocol import Condition
 from clser_bench.run.request import Request, Settings
 from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
+from clser_bench.store.records import RENAMED
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""
@@ -58,7 +59,7 @@ class MethodInfo:
     engine_version: int = 0
     packable: bool = False
     assumes_prior: str = "none"
-    role: str = "oracle"
+    role: str = "reference"
     note: str = ""
     title: str = ""
     uses: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ def expand(words: Iterable[str]) -> tuple[str, ...]:
         SpecError: a name is unknown, or a method has no ablations.
     """
     names: dict[str, None] = {}
-    for word in words:
+    for word in (RENAMED.get(word, word) for word in words):
         if word in ROUTINES:
             names[word] = None
             continue

@@ -26,7 +26,7 @@ from clser_bench.run.methods import MethodInfo, methods_of
 from clser_bench.run.prepare import Prepared
 from clser_bench.run.request import Request
 from clser_bench.run.selection import ALL_CONFIGURATIONS, ORACLE
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import MethodNote
 
 FIVE = 5
@@ -81,7 +81,7 @@ class Plan:
                 continue
             before = notes[info.name].assumes_prior.split("/") if info.name in notes else []
             priors = "/".join(dict.fromkeys((*before, info.assumes_prior)))
-            role = "oracle" if self.condition.selection == ORACLE else info.role
+            role = "reference" if self.condition.selection == ORACLE else info.role
             notes[info.name] = MethodNote(
                 assumes_prior=priors,
                 role=role,

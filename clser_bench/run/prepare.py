@@ -16,19 +16,19 @@ import numpy as np
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.corpora.locate import load_corpora
-from clser_bench.corpora.model import Corpus
-from clser_bench.errors import SpecError
+from clser_bench.corpora.model import Corpus, rows_of_part
+from clser_bench.errors import CorpusError, SpecError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
-from clser_bench.features.extract import extract_tables
+from clser_bench.features.extract import Extracted, extract_tables
 from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
-from clser_bench.features.normalise import normalised
+from clser_bench.features.normalise import VOICES, normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
-from clser_bench.problem import Rows, SkippedFile, Table, Trial
+from clser_bench.problem import Finding, Rows, SkippedFile, Table, Trial
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Condition, CorpusSpec, Pair, Shots, classes_of
+from clser_bench.protocol import Condition, CorpusSpec, Pair, Shots, base_code, classes_of
 from clser_bench.run.choice import Choice, Say, choose
 from clser_bench.run.request import Request
 from clser_bench.run.selection import OTHER_PAIRS, check_other_pairs
@@ -71,6 +71,7 @@ class Prepared:
         facts: what the trials of each pair share.
         folds: problems and answers of a trial, built when asked for.
         skipped: files left out by `--skip-bad`.
+        findings: what is odd about the corpora, and belongs below tables.
     """
 
     request: Request
@@ -80,6 +81,7 @@ class Prepared:
     facts: tuple[PairFacts, ...]
     folds: Folds
     skipped: tuple[SkippedFile, ...]
+    findings: tuple[Finding, ...]
 
 
 def prepare(
@@ -114,7 +116,7 @@ def prepare(
     specs = {code: choice.located.spec(code) for code in choice.known}
     assigned = resolve_feature_sets(condition.features, specs)
     _check_added(choice, assigned, specs)
-    corpora = _read(choice, request, cache=cache, progress=progress, say=say)
+    corpora, findings = _read(choice, request, cache=cache, progress=progress, say=say)
     if copy is not None:
         _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
         cache = copy / "cache"
@@ -122,11 +124,14 @@ def prepare(
         corpora = {code: _copied(one, copy, speakers=not keep) for code, one in corpora.items()}
 
     anchored = condition.alignment == "anchors" and not assigned.one
-    targets = {pair.target for pair in choice.pairs}
-    extracted = {
+    estimated = condition.normalisation == "estimated-speakers"
+    further = ((ANCHORS, anchored), (VOICES, estimated))
+    targets = {base_code(pair.target) for pair in choice.pairs}
+    sets = {base_code(code): one for code, one in assigned.sets.items()}
+    whole = {
         code: extract_tables(
             corpus,
-            (assigned.sets[code], *([feature_set(ANCHORS)] if anchored else [])),
+            (sets[code], *(feature_set(name) for name, needed in further if needed)),
             cache=cache,
             corruption=corruption if code in targets else None,
             skip_bad=request.skip_bad,
@@ -136,12 +141,15 @@ def prepare(
         )
         for code, corpus in corpora.items()
     }
+    extracted = {code: _part(whole[base_code(code)], code) for code in choice.codes}
     corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
         raw={code: one.tables[0] for code, one in extracted.items()},
         targets={code: one.corrupted[0] for code, one in extracted.items()},
         anchors={code: one.tables[1] for code, one in extracted.items() if anchored},
         target_anchors={code: one.corrupted[1] for code, one in extracted.items() if anchored},
+        voices={code: one.tables[-1] for code, one in extracted.items() if estimated},
+        target_voices={code: one.corrupted[-1] for code, one in extracted.items() if estimated},
         assigned=assigned,
         condition=condition,
         cache=cache,
@@ -159,14 +167,15 @@ def prepare(
         facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
         folds=_folds(corpora, condition, tables, order="rows" if copy is None else "copied rows"),
         skipped=tuple(item for corpus in corpora.values() for item in corpus.skipped),
+        findings=findings,
     )
 
 
 def _read(
     choice: Choice, request: Request, *, cache: Path, progress: Progress, say: Say
-) -> dict[str, Corpus]:
+) -> tuple[dict[str, Corpus], tuple[Finding, ...]]:
     corpora = load_corpora(
-        codes=choice.codes,
+        codes=tuple(dict.fromkeys(map(base_code, choice.codes))),
         located=choice.located,
         cache=cache,
         skip_bad=request.skip_bad,
@@ -174,15 +183,23 @@ def _read(
         progress=progress,
         say=say,
     )
-    for pair in choice.pairs:
-        for finding in shared_recordings(corpora[pair.source], corpora[pair.target]):
-            say(finding.sentence)
-    paired = {code for pair in choice.pairs for code in (pair.source, pair.target)}
+    based = dict.fromkeys((base_code(p.source), base_code(p.target)) for p in choice.pairs)
+    shared = [
+        finding
+        for source, target in based
+        if source != target  # else both are parts of one corpus
+        for finding in shared_recordings(corpora[source], corpora[target])
+    ]
+    for finding in shared:
+        say(finding.sentence)
+    paired = {code for pair in based for code in pair}
     for added, code in itertools.product(choice.added, sorted(paired)):
-        shared = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
-        if added != code and shared:
-            say(f"{added}: {shared} recording(s) are in {code} too and add nothing to its pairs")
-    return corpora
+        common = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
+        if added != code and common:
+            say(f"{added}: {common} recording(s) are in {code} too and add nothing to its pairs")
+    own = [finding for corpus in corpora.values() for finding in corpus.findings]
+    every = (*choice.located.findings, *own, *shared)
+    return corpora, tuple(finding for finding in every if finding.kind != "index")
 
 
 def _check_added(
@@ -198,6 +215,30 @@ def _check_added(
                     f"--unlabelled {code}: it has features {assigned.sets[code].name}, and joins "
                     f"{own} in {pair}, which has {assigned.sets[own].name}; take one set for both"
                 )
+
+
+def _part(whole: Extracted, code: str) -> Extracted:
+    """A part of a corpus, with its rows of the tables."""
+    corpus = whole.corpus
+    if code == corpus.spec.code:
+        return whole
+    rows = rows_of_part(corpus.utterances, code)
+    if not len(rows):
+        raise CorpusError(f"{corpus.spec.title} in {corpus.root} has no utterance of part {code}")
+
+    def part(table: Table) -> Table:
+        key = digest([table.key, rows.tolist()])
+        return Table(key, np.asarray(table.instants[rows]), np.asarray(table.summary[rows]))
+
+    return Extracted(
+        corpus=dataclasses.replace(
+            corpus,
+            spec=corpus.spec.model_copy(update={"code": code}),
+            utterances=tuple(corpus.utterances[row] for row in rows),
+        ),
+        tables=tuple(map(part, whole.tables)),
+        corrupted=tuple(map(part, whole.corrupted)),
+    )
 
 
 def _facts(
@@ -290,6 +331,8 @@ class NormalisedTables:
         targets: likewise, of the corpora where they are the target of a pair.
         anchors: tables of the set `align.ANCHORS`, where the alignment needs them.
         target_anchors: as `anchors`, of the targets.
+        voices: tables of the set `normalise.VOICES`, where the normalisation estimates speakers.
+        target_voices: as `voices`, of the targets.
         assigned: which feature set each corpus has.
         condition: its normalisation and alignment are used; in the setting `held-out` the source's
             rows stand below those of the target.
@@ -300,6 +343,8 @@ class NormalisedTables:
     targets: Mapping[str, Table]
     anchors: Mapping[str, Table]
     target_anchors: Mapping[str, Table]
+    voices: Mapping[str, Table]
+    target_voices: Mapping[str, Table]
     assigned: FeatureAssignment
     condition: Condition
     cache: Path
@@ -420,7 +465,10 @@ class NormalisedTables:
         """
         raw, how = tables[corpus.spec.code], self.condition.normalisation
         by = (reference or raw) if how == "source" else None
-        key = (raw.key, by.key if by else "", b"" if rows is None else rows.tobytes())
+        of_target = tables is self.targets or tables is self.target_anchors
+        voices = (self.target_voices if of_target else self.voices).get(corpus.spec.code)
+        others = "".join(table.key for table in (by, voices) if table)
+        key = (raw.key, others, b"" if rows is None else rows.tobytes())
         if key not in self._single:
             self._single[key] = normalised(
                 raw,
@@ -428,6 +476,7 @@ class NormalisedTables:
                 speakers=corpus.speakers,
                 cache=self.cache,
                 reference=by,
+                voices=voices,
                 rows=rows,
             )
         return self._single[key]

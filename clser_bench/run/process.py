@@ -14,16 +14,12 @@ import json
 import os
 import pickle
 import select
-import shutil
 import signal
 import struct
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from io import FileIO
-from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
@@ -31,12 +27,6 @@ import numpy as np
 from clser_bench.problem import Job, Outcome
 
 _LENGTH = struct.Struct("<Q")
-_PREFIX = "clser-"
-"""Of our temporary folders; after it, the process that owns one."""
-
-_LONGEST = 40
-"""Ray puts sockets below its folder, whose whole path may have some 100 characters."""
-
 _LIMIT = 2**33
 """Bytes of the longest message: a process that announces more is at fault."""
 
@@ -224,54 +214,3 @@ def exit_in_words(code: int) -> str:
         return f"killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"killed by signal {-code}"
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[str]:
-    """A temporary folder that only this user may read, removed with the processes that use it.
-
-    What earlier commands left because they were killed is removed first.
-    """
-    base = tempfile.gettempdir()
-    place = base if len(base) <= _LONGEST else "/tmp"  # noqa: S108 (a private folder is made in it)
-    remove_leftovers(Path(place))
-    made = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=place)
-    try:
-        yield made
-    finally:
-        _end_processes(Path(made))
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def remove_leftovers(place: Path) -> None:
-    """Remove folders of commands that were killed, and end what runs in them.
-
-    Args:
-        place: where temporary folders are.
-    """
-    for found in place.glob(f"{_PREFIX}*-*"):
-        owner = found.name.removeprefix(_PREFIX).partition("-")[0]
-        mine = found.stat().st_uid == os.getuid() if found.exists() else False
-        if mine and owner.isdecimal() and not _owns(int(owner), found):
-            _end_processes(found)
-            shutil.rmtree(found, ignore_errors=True)
-
-
-def _owns(owner: int, folder: Path) -> bool:
-    """Whether a process is there that is older than a folder: numbers are used again."""
-    try:
-        fields = Path(f"/proc/{owner}/stat").read_text(encoding="ascii", errors="replace")
-        started = int(fields.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-        age = time.time() - folder.stat().st_ctime
-    except OSError:
-        return False
-    return started <= time.clock_gettime(time.CLOCK_BOOTTIME) - age + 1
-
-
-def _end_processes(place: Path) -> None:
-    """End processes whose command line names a folder: Ray's, which outlive a killed driver."""
-    needle = f"{place}{os.sep}".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            if int(entry.name) != os.getpid() and needle in (entry / "cmdline").read_bytes():
-                os.kill(int(entry.name), signal.SIGKILL)

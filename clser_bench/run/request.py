@@ -40,6 +40,9 @@ DEFAULT_RESULTS = Path("results/clser.sqlite")
 Settings = dict[str, dict[str, Value]]
 """Method to hyper-parameters that are set by the user."""
 
+MOST_SEEDS = 10_000
+"""Draws that a run may have; a card holds no more."""
+
 _PlainPair = Annotated[
     Pair,
     BeforeValidator(lambda value: Pair.parse(value) if isinstance(value, str) else value),
@@ -48,7 +51,7 @@ _PlainPair = Annotated[
 
 _HERE = (
     *("results", "scheduler", "workers", "devices", "ray_address", "gpus_per_pack", "energy"),
-    *("patience", "corpora", "manifests"),
+    *("patience", "corpora", "manifests", "tasks", "plugins", "confirms"),
 )
 """Fields that belong to a machine and not to what is measured."""
 
@@ -57,15 +60,10 @@ DEFAULT = Condition(alignment=DEFAULT_ALIGNMENT)
 
 _FLAGS = {
     "alignment": "--align",
-    "classes": "--fixed4",
     "normalisation": "--normalise",
     "prior": "--target-prior",
-    "selection": "--select",
-    "setting": "--inductive",
 }
 """Options of rules whose names differ from those of the fields."""
-
-_SWITCHES = ("classes", "setting")
 
 _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")
 
@@ -80,6 +78,8 @@ class Request:
         pairs: only these pairs; empty for all of the suite.
         corpora: folder that holds corpora at any depth; None for none.
         manifests: tables of the user's own recordings.
+        tasks: folders of the user's own definitions, for `resume`; `CLSER_TASKS` has them too.
+        plugins: files of the user's own methods, likewise.
         methods: names of methods and routines; `all` for every one, but ablations.
         shots: labelled utterances of each class, one number or several.
         seeds: number of draws.
@@ -96,12 +96,16 @@ class Request:
         gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
         energy: measure the joules of what is trained.
         patience: seconds that a trial may take.
+        confirms: digest of the card that froze methods and values before the run (`run.confirm`);
+            empty for an exploratory one.
     """
 
     condition: Condition = dataclasses.field(default_factory=lambda: DEFAULT)
     pairs: tuple[_PlainPair, ...] = ()
     corpora: Path | None = None
     manifests: tuple[Path, ...] = ()
+    tasks: tuple[Path, ...] = ()
+    plugins: tuple[Path, ...] = ()
     methods: tuple[str, ...] = DEFAULT_METHODS
     shots: tuple[Shots, ...] = (5,)
     seeds: int = 5
@@ -116,6 +120,7 @@ class Request:
     gpus_per_pack: float = 0.0
     energy: bool = False
     patience: float = PATIENCE
+    confirms: str = ""
 
     def __post_init__(self) -> None:
         for what, value, known in (
@@ -127,6 +132,8 @@ class Request:
         for name, count in (("seeds", self.seeds), ("workers", self.workers)):
             if count is not None and count < 1:
                 raise SpecError(f"{name} {count}: a positive number is needed")
+        if self.seeds > MOST_SEEDS:
+            raise SpecError(f"seeds {self.seeds}: at most {MOST_SEEDS} draws are run")
         if not 0 <= self.gpus_per_pack < math.inf:
             raise SpecError(f"gpus-per-pack {self.gpus_per_pack}: 0 or more is needed")
         if not 0 < self.patience < math.inf:
@@ -186,7 +193,8 @@ class Request:
         values: dict[str, Any] = _ADAPTER.dump_python(self, mode="json", exclude={"results"})
         if self.corpora is not None:
             values["corpora"] = os.path.abspath(self.corpora)  # noqa: PTH100 (links stay)
-        values["manifests"] = [os.path.abspath(path) for path in self.manifests]  # noqa: PTH100
+        for name in ("manifests", "tasks", "plugins"):
+            values[name] = [os.path.abspath(path) for path in getattr(self, name)]  # noqa: PTH100
         values["condition"]["features"] = rooted(self.condition.features)
         return values
 
@@ -225,14 +233,14 @@ class Request:
             flag = _FLAGS.get(name, f"--{name}")
             if value != usual[name]:
                 texts = ",".join(value) if isinstance(value, tuple) else str(value)
-                yield from (flag,) if name in _SWITCHES else (flag, texts)
+                yield from (flag, texts)
         yield from ("--corpora", "DIR") if folder else ()
         yield from ("--manifest", "FILE") * manifests
         if self.pairs:
             yield from ("--pairs", ",".join(f"{p.source}->{p.target}" for p in self.pairs))
         yield from ("--methods", ",".join(self.methods))
         yield from ("--shots", ",".join(map(str, self.shots)), "--seeds", str(self.seeds))
-        yield from ("--corrupt", ",".join(self.corruptions)) if self.corruptions else ()
+        yield from ("--corruption", ",".join(self.corruptions)) if self.corruptions else ()
         yield from ("--skip-bad",) if self.skip_bad else ()
         for method, own in self.settings.items():
             for name, setting in own.items():

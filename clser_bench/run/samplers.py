@@ -23,24 +23,6 @@ TRIES = 200
 optuna.logging.set_verbosity(optuna.logging.CRITICAL)
 
 
-def distributions(dimensions: Sequence[Dimension]) -> dict[str, Any]:
-    """The space as Optuna writes it.
-
-    Args:
-        dimensions: what is varied.
-    """
-    kinds = optuna.distributions
-    found: dict[str, Any] = {}
-    for item in dimensions:
-        if item.choices:
-            found[item.name] = kinds.CategoricalDistribution(item.choices)
-        elif item.whole:
-            found[item.name] = kinds.IntDistribution(int(item.low), int(item.high), log=item.log)
-        else:
-            found[item.name] = kinds.FloatDistribution(item.low, item.high, log=item.log)
-    return found
-
-
 def sampler(search: Search) -> Any:
     """The sampler of a search.
 

@@ -1,7 +1,7 @@
 """Ray Tune, from the side of the process that holds the answers.
 
 Ray runs in a child (`clser_bench.run.tune`), which asks this process what a configuration is to
-run, hands over what came of each pack, and is told the score: no answer and no results file is in a
+run, hands over what came of each pack, and gets the score: no answer and no results file is in a
 process that Ray knows. Ray ends the process that it runs in when one of its own dies; here that is
 one line, and the same command goes on.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import secrets
 import socket
 import time
@@ -18,11 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from clser_bench import __version__
+from clser_bench import __version__, registry
+from clser_bench.cleanup import temporary_folder
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
-from clser_bench.run.process import ChildProcess, private_folder
+from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
 from clser_bench.run.worker import ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
@@ -49,6 +49,8 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
     # one Ray a child, never another that is joined or started behind its back
     "RAY_ENABLE_AUTO_CONNECT": "0",
+    # a run on this machine does not wait a minute for a part of Ray that is dead
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
 }
 
 
@@ -177,10 +179,10 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     variables = {**_ENVIRONMENT, **ONE_THREAD, **own, **({} if task.address else token)}
     with (
-        private_folder() as folder,
+        temporary_folder(short=True) as folder,
         ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0) as child,
     ):
-        yield RayTune(child, dataclasses.replace(task, folder=folder))
+        yield RayTune(child, dataclasses.replace(task, folder=str(folder)))
 
 
 def nobody(address: str, why: str) -> str:
@@ -216,6 +218,13 @@ def _check(address: str) -> None:
         raise SpecError(nobody(address, str(error))) from error
 
 
+def _died(error: EOFError) -> ClserError:
+    return ClserError(
+        f"Ray died ({error}): the same command goes on where it stopped; --scheduler local needs "
+        "no Ray"
+    )
+
+
 class RayTune:
     """Messages with the child.
 
@@ -228,7 +237,10 @@ class RayTune:
         self._child = child
         self._begun: dict[int, float] = {}
         self._named: set[int] = set()
-        child.send((os.environ.get("CLSER_METHODS", ""), task))
+        try:
+            child.send((registry.places(), task))
+        except EOFError as error:
+            raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done.
@@ -249,10 +261,7 @@ class RayTune:
             try:
                 message = self._child.next(timeout=30.0)
             except EOFError as error:
-                raise ClserError(
-                    f"Ray died ({error}): the same command goes on where it stopped; "
-                    "--scheduler local needs no Ray"
-                ) from None
+                raise _died(error) from None
             if message is None:
                 self._name_slow(slow)
                 continue

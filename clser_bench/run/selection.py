@@ -6,8 +6,8 @@ a configuration among those of a method, all of which run on every pair:
 
 `other-pairs`: for s→t the one with the best mean UAR over the suite's pairs of other corpora, so no
 label of s or t has a say. A criterion: for each pair and draw the one that it prefers, which is
-what a user with that draw would take. `oracle`: the one that is best on the pair's own labels, an
-upper bound.
+what a user with that draw would take. `oracle`: the one that is best on the pair's own labels, a
+reference that is never ranked.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _OBJECTIVES: tuple[tuple[str, Requires, str, str], ...] = (
     ("source-accuracy", "source", "share", "UAR on held-out source labels"),
     ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
     (DEV, "labels", "points of UAR", "UAR on the suite dev"),
-    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: an upper bound, no result"),
+    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: a reference, no result"),
 )
 
 OBJECTIVES: Mapping[str, Objective] = {
@@ -90,7 +90,7 @@ OBJECTIVES: Mapping[str, Objective] = {
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
 SELECTIONS = ("default", OTHER_PAIRS, *CRITERIA, ORACLE)
-"""Values of `run --select`."""
+"""Values of `run --selection`."""
 
 ALL_CONFIGURATIONS = "configurations"
 """Stands for the selection where every configuration runs and none is chosen."""
@@ -125,8 +125,8 @@ def criterion(condition: Condition) -> Objective | None:
     chosen.refuse_few(condition.shots)
     if chosen.requires == "source" and condition.setting != "transductive":
         raise SpecError(
-            f"--select {chosen.name} holds labels out in the transductive setting; leave "
-            "--inductive out"
+            f"--selection {chosen.name} holds labels out in the transductive setting; leave "
+            "--setting inductive out"
         )
     return chosen
 
@@ -154,11 +154,13 @@ def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair
         SpecError: pairs are named, or a pair has no pair of other corpora.
     """
     if asked:
-        raise SpecError(f"--select {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out")
+        raise SpecError(
+            f"--selection {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out"
+        )
     for pair in table:
         if not others(pair, table):
             raise SpecError(
-                f"--select {OTHER_PAIRS} chooses for {pair} by the pairs of other corpora, and "
+                f"--selection {OTHER_PAIRS} chooses for {pair} by the pairs of other corpora, and "
                 f"suite {suite} has none here: a suite needs four corpora"
             )
 

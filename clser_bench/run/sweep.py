@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optuna
 
+from clser_bench.cleanup import terminable
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.hyperparameters import Range
 from clser_bench.problem import Outcome, Trial, Value
@@ -25,12 +26,12 @@ from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import schedule
 from clser_bench.run.choice import Say
-from clser_bench.run.execute import ATTEMPTS, in_turn, scored, terminable
+from clser_bench.run.execute import ATTEMPTS, in_turn, scored
 from clser_bench.run.methods import read_methods
 from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of
 from clser_bench.run.prepare import Prepared, prepare
 from clser_bench.run.request import Request
-from clser_bench.run.samplers import TRIES, distributions, grid, rounded, sampler
+from clser_bench.run.samplers import TRIES, grid, rounded, sampler
 from clser_bench.run.selection import (
     ALL_CONFIGURATIONS,
     DEV,
@@ -41,7 +42,7 @@ from clser_bench.run.selection import (
     objective,
 )
 from clser_bench.store.sqlite import Store
-from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult
+from clser_bench.sweeps import Configuration, Declared, SearchSpace, SweepResult, distributions
 
 SEARCHES = ("sobol", "random", "grid", "tpe")
 POPULATION = 32

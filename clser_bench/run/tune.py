@@ -37,11 +37,13 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from clser_bench import registry
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
-from clser_bench.run.samplers import TRIES, distributions, sampler
+from clser_bench.run.samplers import TRIES, sampler
 from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
 from clser_bench.run.worker import ONE_THREAD, Means, Worker
+from clser_bench.sweeps import distributions
 
 METRIC = "uar"
 """The score that the driver gives; of a sweep, the mean objective over draws and pairs."""
@@ -61,17 +63,20 @@ def main() -> None:
     """Run what the driver asks for."""
     with channel() as (source, sink):
         environment, task = pickle.loads(receive(source))  # noqa: S301 (of our own process)
-        os.environ["CLSER_METHODS"] = environment
+        os.environ.update(environment)
         driver = _Driver(source, sink)
         driver.watch()
         warnings.simplefilter("ignore")
         try:
             with session(task) as slots:
                 _fit(task, driver, slots)
+            last: tuple[Any, ...] = ("end",)
         except _RefusedError as error:
-            driver.say("refused", error.theirs, str(error))
-        else:
-            driver.say("end")
+            last = ("refused", error.theirs, str(error))
+        # The driver closes the pipe once it has read this; Ray's handler would print a traceback
+        # while Ray clears away.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        driver.say(*last)
 
 
 class _RefusedError(Exception):
@@ -490,16 +495,14 @@ def _line(error: BaseException) -> str:
 
 
 def _join(address: str) -> None:
-    methods = os.environ["CLSER_METHODS"]
+    methods = {name: value for name, value in registry.places().items() if value}
     try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             # what a worker of our own would have inherited
-            runtime_env={
-                "env_vars": {**ONE_THREAD, **({"CLSER_METHODS": methods} if methods else {})}
-            },
+            runtime_env={"env_vars": {**ONE_THREAD, **methods}},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise _RefusedError(nobody(address, _line(error)), theirs=True) from error

@@ -38,6 +38,7 @@ from typing import Any, BinaryIO, NoReturn, Self
 import numpy as np
 
 from clser_bench import registry
+from clser_bench.cleanup import end_with_parent, remove_leftovers, temporary_folder
 from clser_bench.errors import ClserError, FeatureError, SpecError, WorkerError
 from clser_bench.problem import ARRAYS, Job, Outcome, Reordered, Value, open_table
 from clser_bench.run.confine import confine, confinement
@@ -47,7 +48,6 @@ from clser_bench.run.process import (
     exit_in_words,
     pack_outcomes,
     receive,
-    remove_leftovers,
     send,
     unpack_outcomes,
 )
@@ -138,8 +138,7 @@ class Worker:
                 self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
             started = time.monotonic()
             try:
-                places = {name: os.environ.get(name, "") for name in registry.VARIABLES}
-                self._child.send((places, message))
+                self._child.send((registry.places(), message))
                 while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
                     if waiting:
                         waiting(time.monotonic() - started)
@@ -210,7 +209,7 @@ def main() -> None:
     """Answer requests until the input ends."""
     import clser_bench.train.execute  # noqa: F401, PLC0415 (torch, before the first fork)
 
-    remove_leftovers(Path(tempfile.gettempdir()))
+    remove_leftovers()
     importlib.import_module("joblib")  # it warns where it can make no semaphore, as in a fork
     with channel() as (source, sink):
         while True:
@@ -329,10 +328,10 @@ def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
 @contextlib.contextmanager
 def _own_folder() -> Iterator[Path]:
     """A temporary folder for one fork, removed with it."""
-    with tempfile.TemporaryDirectory(
-        prefix=f"clser-{os.getpid()}-", ignore_cleanup_errors=True
-    ) as made:
-        yield Path(made)
+    with temporary_folder() as made:
+        own = made / "own"  # beside the lock of its owner
+        own.mkdir()
+        yield own
 
 
 def _enclose(folder: Path, methods: Sequence[str], means: Means) -> None:
@@ -421,8 +420,10 @@ class _Fork:
         self.patience, self.reason, self.late = PATIENCE, "ended early", False
         self._source = source
         reading, writing = os.pipe()
+        worker = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
+            end_with_parent(worker)
             os.close(reading)
             _forked(body, writing)
         os.close(writing)

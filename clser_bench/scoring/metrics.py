@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clser_bench.errors import MethodError
+from clser_bench.errors import MethodError, printable
 from clser_bench.problem import AnswerKey, Floats, Outcome, Trial, read_only
 from clser_bench.store.records import Metrics, Record, predictions
 
@@ -98,12 +98,12 @@ def score(
     for status in ("failed", "not_applicable"):
         for outcome in outcomes:
             if outcome.status == status:
-                return record(status=status, reason=outcome.reason)
+                return record(status=status, reason=printable(outcome.reason))
     try:
         scores, key = join(outcomes, keys)
         metrics = measure(scores, key)
     except MethodError as error:
-        return record(status="failed", reason=str(error))
+        return record(status="failed", reason=printable(str(error)))
     return record(
         status="ok",
         metrics=metrics,

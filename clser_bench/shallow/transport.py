@@ -130,42 +130,6 @@ def barycentres(
     return np.asarray(plan @ target / np.maximum(plan.sum(axis=1, keepdims=True), FLOOR))
 
 
-def transported_classes(
-    known: Float[np.ndarray, "m f"],
-    y: Int[np.ndarray, " m"],
-    target: Float[np.ndarray, "n f"],
-    shares: Float[np.ndarray, " c"],
-    *,
-    entropy: float,
-    iterations: int = 60,
-    tolerance: float = 1e-5,
-) -> Float[np.ndarray, "n c"]:
-    """Class shares that entropic transport brings from labelled rows to target rows.
-
-    Labelled rows of a class have its share of the mass in equal parts, target rows all the same;
-    the cost is the squared Euclidean distance divided by the largest.
-
-    Args:
-        known: labelled observations.
-        y: their classes.
-        target: observations to bring labels to.
-        shares: mass of each class, positive, of sum one; an absent class's goes to the others.
-        entropy: weight of the entropy.
-        iterations: see `Sinkhorn.plan`.
-        tolerance: likewise.
-
-    Returns:
-        Rows that sum to one.
-    """
-    member = np.eye(len(shares))[y]
-    masses = member @ (shares / np.maximum(member.sum(axis=0), 1))
-    columns = np.full(len(target), 1 / len(target))
-    solver = Sinkhorn(masses / masses.sum(), columns, regularisation=entropy)
-    plan = solver.plan(scaled_distances(known, target), iterations=iterations, tolerance=tolerance)
-    brought = plan.T @ member
-    return np.asarray(brought / np.maximum(brought.sum(axis=1, keepdims=True), FLOOR))
-
-
 def matching_weights(
     kernel: Float[np.ndarray, "m m"],
     mean: Float[np.ndarray, " m"],

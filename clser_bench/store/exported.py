@@ -46,7 +46,7 @@ class _Row(_Model):
 
     method: _Name
     title: _Name
-    role: Literal["ranked", "bound", "oracle", "reference", "submitted"]
+    role: Literal["ranked", "bound", "reference", "submitted"]
     assumes_prior: _Text
     uses: _Text
     note: _Text
@@ -89,6 +89,7 @@ class Heading(_Model):
     suites: dict[_Name, tuple[tuple[_Name, _Name], ...]]
     answers: dict[str, Sheet]
     skipped: tuple[tuple[_Name, _Text, _Text], ...]
+    findings: tuple[tuple[_Name, _Text, _Text], ...] = ()
 
 
 _TEXTS: dict[str, Any] = dict.fromkeys(FIELDS, (_Text, ...))

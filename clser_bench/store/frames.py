@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +13,8 @@ import pandas as pd
 
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
-from clser_bench.store.records import Guesses, from_json
+from clser_bench.store.records import RENAMED, Guesses, Line, from_json
 from clser_bench.store.schema import FIELDS, Query
-
-if TYPE_CHECKING:
-    from clser_bench.store.sqlite import Line
 
 _OF_LINES = (
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
@@ -102,19 +99,20 @@ def predictions(
 
 def looks(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
     """The table of `Store.looks`: rows under names of columns."""
-    return pd.DataFrame([tuple(row) for row in rows], columns=list(names))
+    table = pd.DataFrame([tuple(row) for row in rows], columns=list(names))
+    return table.replace({"method": RENAMED})
 
 
 def _cells(line: Line) -> tuple[Any, ...]:
     condition, note = line.condition, line.note
     values = {name: getattr(condition, name) for name in Condition.__dataclass_fields__}
     values |= {"shots": str(condition.shots), "unlabelled": "+".join(condition.unlabelled)}
-    oracle = condition.selection == "oracle" and note.role == "ranked"
+    by_labels = condition.selection == "oracle" and note.role == "ranked"
     return (
         *values.values(),
         line.method,
         note.title or line.method,
-        "oracle" if oracle else note.role,
+        "reference" if by_labels else note.role,
         note.assumes_prior,
         "+".join(note.uses),
         note.note,

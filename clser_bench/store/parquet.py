@@ -23,7 +23,7 @@ from pydantic import (
 
 from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
 from clser_bench.files import whole
-from clser_bench.problem import AnswerKey, SkippedFile
+from clser_bench.problem import AnswerKey, Finding, SkippedFile
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store.exported import (
     ARRAYS,
@@ -71,12 +71,14 @@ class Submission:
         path: the file.
         suites: name to pairs in table order.
         skipped: files that `--skip-bad` left out.
+        findings: what is odd about the corpora.
         entries: a row each.
     """
 
     path: Path
     suites: Mapping[str, tuple[Pair, ...]]
     skipped: tuple[SkippedFile, ...]
+    findings: tuple[Finding, ...]
     entries: tuple[Entry, ...]
 
 
@@ -196,6 +198,11 @@ def _heading(store: Store, frame: pd.DataFrame) -> Heading:
             for item in store.skipped()
             if item.corpus in corpora
         ),
+        findings=tuple(
+            (item.kind, item.corpus, plain(item.sentence))
+            for item in dict.fromkeys(item for items in store.findings().values() for item in items)
+            if set(item.corpus.split("→")) <= {"", *corpora}
+        ),
     )
 
 
@@ -235,7 +242,17 @@ def read(path: Path) -> Submission:
     skipped = (
         SkippedFile(corpus=code, name=name, reason=why) for code, name, why in heading.skipped
     )
-    return Submission(path=path, suites=suites, skipped=tuple(skipped), entries=tuple(entries))
+    findings = (
+        Finding(kind=kind, corpus=corpus, sentence=sentence)
+        for kind, corpus, sentence in heading.findings
+    )
+    return Submission(
+        path=path,
+        suites=suites,
+        skipped=tuple(skipped),
+        findings=tuple(findings),
+        entries=tuple(entries),
+    )
 
 
 def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKey]]:

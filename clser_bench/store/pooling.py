@@ -157,6 +157,8 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
         members.setdefault((trial.condition, trial.method), []).append(trial)
         notes[trial.condition, trial.method] = note
     plans: list[tuple[str, dict[str, MethodNote], list[Trial]]] = []
+    stored = store.findings()
+    findings = dict.fromkeys(submission.findings)
     for place, trials in members.items():
         own = mine.get(place)
         there = store.trials(own.id) if own else ()
@@ -170,10 +172,12 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
             note = own.note if own else notes[place]
             taken = _plan_of(plans, condition.suite, method, note)
             taken += [*there, *fresh]
+            findings.update(dict.fromkeys(stored.get(own.request, ()) if own else ()))
     for suite, said, trials in plans:
-        store.plan(
+        number = store.plan(
             {IMPORTED: submission.path.name}, trials, pairs=submission.suites[suite], methods=said
         )
+        store.put_findings(number, findings)
 
 
 def _plan_of(

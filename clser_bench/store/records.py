@@ -15,10 +15,13 @@ import numpy.typing as npt
 
 from clser_bench.errors import StoreError
 from clser_bench.problem import Floats, Rows, Trial
-from clser_bench.protocol import Pair
+from clser_bench.protocol import Condition, Pair
 
 STATUSES = ("ok", "failed", "not_applicable")
-ROLES = ("ranked", "bound", "oracle", "reference", "submitted")
+ROLES = ("ranked", "bound", "reference", "submitted")
+RENAMED = {"target-oracle": "within-target"}
+"""Names of methods in older files; they are shown under the new ones."""
+
 IMPORTED = "imported"
 """Key of a request that came with a file of others; its value is the name of that file."""
 
@@ -155,8 +158,8 @@ class MethodNote:
 
     Attributes:
         assumes_prior: `none`, `uniform` or `estimated`.
-        role: `ranked`, `bound` (chance and the like), `oracle` (uses target labels), `reference`
-            (within the target, no competitor) or `submitted` (predictions made elsewhere).
+        role: `ranked`, `bound` (chance and the like), `reference` (uses target labels) or
+            `submitted` (predictions made elsewhere).
         note: a footnote, such as "equations reconstructed from the abstract"; may be empty.
         title: the name that is shown; empty for the method's own.
         uses: the data that it is given, such as `labelled`, `source`, `target`.
@@ -229,7 +232,27 @@ class Tally(NamedTuple):
         return self.planned - self.ok - self.failed - self.not_applicable
 
 
-class Finding(NamedTuple):
+class Line(NamedTuple):
+    """A method under one condition, as the latest plan that asked for it had it.
+
+    Attributes:
+        id: its number.
+        request: number of the plan.
+        condition: with the suite of the plan.
+        method: its name.
+        note: what tables say of it.
+        configuration: number of the candidate; None where it belongs to a table.
+    """
+
+    id: int
+    request: int
+    condition: Condition
+    method: str
+    note: MethodNote
+    configuration: int | None
+
+
+class Fault(NamedTuple):
     """Something in a results file that is not as it was written.
 
     Attributes:

@@ -103,6 +103,8 @@ def note_of(text: str) -> MethodNote:
     values = from_json(text, "a note of a method")
     try:
         given = {name: value for name, value in values.items() if value is not None}
+        if given.get("role") == "oracle":  # its name until `within-target` was no "bound" any more
+            given["role"] = "reference"
         return MethodNote(**given | {"uses": tuple(given.get("uses", ()))})
     except (AttributeError, TypeError, ValueError) as error:
         raise StoreError(f"a note of a method is damaged ({error})") from error

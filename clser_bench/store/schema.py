@@ -63,6 +63,9 @@ _TABLES = {
       position INTEGER NOT NULL, PRIMARY KEY (line, trial)""",
     "skipped": """
       corpus TEXT NOT NULL, name TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (corpus, name)""",
+    "findings": """
+      request INTEGER NOT NULL REFERENCES requests(id), kind TEXT NOT NULL, corpus TEXT NOT NULL,
+      sentence TEXT NOT NULL, PRIMARY KEY (request, sentence)""",
 }
 
 # What the new tables are in terms of those of schema 2, where one text held features, alignment and

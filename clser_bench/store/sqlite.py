@@ -13,18 +13,20 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from clser_bench.errors import StoreError
-from clser_bench.problem import AnswerKey, SkippedFile, Trial
+from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
-    Finding,
+    RENAMED,
+    Fault,
     Guesses,
+    Line,
     MethodNote,
     Record,
     Run,
@@ -39,26 +41,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OF = "IN (SELECT value FROM json_each(?))"
-
-
-class Line(NamedTuple):
-    """A method under one condition, as the latest plan that asked for it had it.
-
-    Attributes:
-        id: its number.
-        request: number of the plan.
-        condition: with the suite of the plan.
-        method: its name.
-        note: what tables say of it.
-        configuration: number of the candidate; None where it belongs to a table.
-    """
-
-    id: int
-    request: int
-    condition: Condition
-    method: str
-    note: MethodNote
-    configuration: int | None
 
 
 class Store:
@@ -177,6 +159,20 @@ class Store:
                 [(item.corpus, item.name, item.reason) for item in skipped],
             )
 
+    def put_findings(self, number: int, found: Iterable[Finding]) -> None:
+        """Store what is odd about the corpora of a plan, in place of what was stored of it.
+
+        Args:
+            number: of the plan.
+            found: to stand below its tables; without files.
+        """
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM findings WHERE request = ?", (number,))
+            connection.executemany(
+                "INSERT OR IGNORE INTO findings VALUES (?, ?, ?, ?)",
+                [(number, item.kind, item.corpus, item.sentence) for item in found],
+            )
+
     def stored(self, ids: Sequence[str]) -> dict[str, str]:
         """Status of those trials that something is stored of."""
         return {trial: status for trial, (status, _, _) in self._states(ids).items()}
@@ -257,7 +253,7 @@ class Store:
         suites = {request: suite for request, suite, *_ in lines}
         notes: dict[int, dict[str, MethodNote]] = {}
         for request, _, method, text in lines:
-            notes.setdefault(request, {})[method] = rows.note_of(text)
+            notes.setdefault(request, {})[RENAMED.get(method, method)] = rows.note_of(text)
         return tuple(
             Run(
                 id=number,
@@ -317,6 +313,17 @@ class Store:
         found = self.query("SELECT corpus, name, reason FROM skipped ORDER BY corpus, name")
         return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
 
+    def findings(self) -> dict[int, tuple[Finding, ...]]:
+        """What is odd about the corpora of each plan, by its number; empty in older files."""
+        if not self.query("SELECT 1 FROM sqlite_master WHERE name = 'findings'"):
+            return {}
+        found: dict[int, list[Finding]] = {}
+        for number, *item in self.query("SELECT * FROM findings ORDER BY request, rowid"):
+            kind, corpus, sentence = item
+            one = Finding(kind=kind, corpus=corpus, sentence=sentence)
+            found.setdefault(number, []).append(one)
+        return {number: tuple(items) for number, items in found.items()}
+
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
         found: dict[Pair, None] = {}
@@ -338,7 +345,8 @@ class Store:
             ORDER BY q.turn, CAST(l.protocol_version AS INTEGER), l.id"""  # noqa: S608
         )
         latest: dict[tuple[Any, ...], Line] = {}
-        for number, request, method, note, configuration, *fields in stored:
+        for number, request, name, note, configuration, *fields in stored:
+            method = RENAMED.get(name, name)
             condition = rows.condition_of(dict(zip(FIELDS, fields, strict=True)), f"line {number}")
             place = condition.replace(protocol_version=0), method, configuration
             latest[place] = Line(
@@ -475,11 +483,11 @@ class Store:
         )
         return frames.looks(stored, [*fields, "method", "version", "evaluations"])
 
-    def verify(self) -> tuple[Finding, ...]:
+    def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
-        from clser_bench.store.verify import findings  # noqa: PLC0415 (imports this module)
+        from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
 
-        return tuple(findings(self, self.query))
+        return tuple(faults(self, self.query))
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clser_bench.errors import StoreError
-from clser_bench.store.records import CLOSE, Finding, Metrics, Record, from_json
+from clser_bench.store.records import CLOSE, Fault, Metrics, Record, from_json
 from clser_bench.store.rows import OF_TRIAL, trial_of
 from clser_bench.store.schema import Query, stored_content
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CHUNK = 500  # records that are in memory at once
 
 
-def findings(store: Store, query: Query) -> Iterator[Finding]:
+def faults(store: Store, query: Query) -> Iterator[Fault]:
     """Check the file, ids by columns, answers by hashes, metrics by predictions, plans by hashes.
 
     Args:
@@ -27,15 +27,15 @@ def findings(store: Store, query: Query) -> Iterator[Finding]:
     """
     for (text,) in query("PRAGMA main.integrity_check"):
         if text != "ok":
-            yield Finding("file", store.path.name, text)
+            yield Fault("file", store.path.name, text)
     for table, row, *_ in query("PRAGMA main.foreign_key_check"):
-        yield Finding("file", table, f"row {row} refers to what is not there")
+        yield Fault("file", table, f"row {row} refers to what is not there")
     for name, status, count in query(
         """SELECT r.trial, r.status, count(c.trial) FROM records r
         LEFT JOIN predictions c ON c.trial = r.trial GROUP BY r.trial ORDER BY r.trial"""
     ):
         if (status == "ok") != (count == 1):
-            yield Finding("record", name, f"is {status}, with {count} arrays of predictions")
+            yield Fault("record", name, f"is {status}, with {count} arrays of predictions")
     names = ", ".join(OF_TRIAL)
     for row in query(f"SELECT {names} FROM trials ORDER BY id"):  # noqa: S608
         yield from _tried("trial", row[0], _check_trial, row)
@@ -51,11 +51,11 @@ def findings(store: Store, query: Query) -> Iterator[Finding]:
         yield from _tried("request", str(number), _check_plan, query, number)
 
 
-def _tried(place: str, name: str, check: Callable[..., object], *of: Any) -> Iterator[Finding]:
+def _tried(place: str, name: str, check: Callable[..., object], *of: Any) -> Iterator[Fault]:
     try:
         check(*of)
     except StoreError as error:
-        yield Finding(place, name, str(error))
+        yield Fault(place, name, str(error))
 
 
 def _check_trial(row: tuple[object, ...]) -> None:
@@ -63,13 +63,13 @@ def _check_trial(row: tuple[object, ...]) -> None:
         raise StoreError(f"its columns give the id {found[:12]}")
 
 
-def _check_records(store: Store, names: Sequence[str]) -> Iterator[Finding]:
+def _check_records(store: Store, names: Sequence[str]) -> Iterator[Fault]:
     """Check records together; one by one where one of them cannot be read."""
     try:
         records = {record.trial.id: record for record in store.records(names)}
     except StoreError as error:
         if len(names) == 1:
-            yield Finding("record", names[0], str(error))
+            yield Fault("record", names[0], str(error))
             return
         for name in names:
             yield from _check_records(store, [name])

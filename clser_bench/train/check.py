@@ -288,7 +288,7 @@ def stable_packs(name: str) -> None:
 
 
 def learns(name: str) -> None:
-    """Classes that lie apart are told apart: two of three target utterances at least."""
+    """Classes that lie apart are separated: two of three target utterances at least."""
     if registry.load(name).role != "ranked":
         return
     problem = example_problem(n_source=90, n_target=90, shots=10)

@@ -33,7 +33,7 @@ _LARGEST = 32 << 20
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let freed blocks stay with the process, once; whether the allocator could be told.
+    """Let freed blocks stay with the process, once; whether the allocator accepted it.
 
     Every step allocates the same tensors. By default glibc gives blocks back to the system as
     they are freed and the next step faults every page in again: thousands of page faults a step,

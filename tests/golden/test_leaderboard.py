@@ -39,7 +39,7 @@ NOTES = {
     "sere": MethodNote(assumes_prior="uniform", note="equations reconstructed from the abstract"),
     "dann": MethodNote(),
     "density": MethodNote(),
-    "target-oracle": MethodNote(role="oracle"),
+    "within-target": MethodNote(role="reference"),
 }
 BUDGET = (("labelled_batch", 8), ("source_batch", 64), ("steps", 200), ("target_batch", 64))
 TRAINED = {
@@ -47,7 +47,7 @@ TRAINED = {
     "density": BUDGET,
     "sere": (*BUDGET[:2], ("steps", 100), ("target_batch", 96)),
 }
-SKILL = {"logistic": 0.2, "sere": 0.5, "dann": 0.3, "density": 0.3, "target-oracle": 0.8}
+SKILL = {"logistic": 0.2, "sere": 0.5, "dann": 0.3, "density": 0.3, "within-target": 0.8}
 SPEAKERS = {"B": ("b1", "b2", "b3", "b4"), "O": ("o1", "o2", "o3"), "C": ("c1", "c2", "c3", "c4")}
 SEEDS = 3
 WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from clser_bench import __version__
 from clser_bench.cli.main import app
 from clser_bench.registry import entries
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
@@ -92,7 +92,7 @@ def test_joules_without_codecarbon_name_the_extra(
 
 def test_only_the_asked_shots_and_rules_are_shown(run: Call) -> None:
     run("--methods", "near")
-    run("--methods", "near", "--fixed4")
+    run("--methods", "near", "--classes", "fixed4")
     done = run("--methods", "near", "--shots", "2", "--format", "json")
     titles = {(t["suite"].split("-")[0], t["shots"]) for t in json.loads(done.stdout)}
     assert titles == {("custom", 2)}
@@ -105,7 +105,9 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert "near" in done.stdout
     told = call("status")
     assert told.exit_code == 0
-    assert told.stdout.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %\n"
+    names, row = told.stdout.splitlines()
+    assert names.split("\t")[:2] == ["suite", "planned"]
+    assert row.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %"
     assert "failed: bad: 4 trials: RuntimeError: told to" in told.stderr
 
 
@@ -131,8 +133,8 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--format", "xml"), "there is no format 'xml'"),
         (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
         (("run", "--scheduler", "rya"), "did you mean 'ray'"),
-        (("run", "--select", "other"), "selection 'other' is unknown"),
-        (("run", "--methods", "target-orcale"), "did you mean 'target-oracle'"),
+        (("run", "--selection", "other"), "selection 'other' is unknown"),
+        (("run", "--methods", "within-taregt"), "did you mean 'within-target'"),
         (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
         (("run", "--manifest", "absent.csv"), "absent.csv"),
         (("run", "--corpora", "absent"), "absent"),
@@ -174,13 +176,13 @@ def test_show_tells_what_can_be_set(call: Call) -> None:
 
 
 def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
-    told = call("show", "target-oracle").stdout
-    assert told.startswith("target-oracle: version 1, routine, oracle\n\nUpper bound: logistic")
-    done = run("--methods", "near,target-oracle")
+    told = call("show", "within-target").stdout
+    assert told.startswith("within-target: version 1, routine, reference\n\nReference: logistic")
+    done = run("--methods", "near,within-target")
     assert done.exit_code == 0, done.output
     assert "6 of 6 trials stored" in done.stderr
     lines = done.stdout.splitlines()
-    (place,) = [n for n, line in enumerate(lines) if line.startswith("target-oracle (oracle)")]
+    (place,) = [n for n, line in enumerate(lines) if line.startswith("within-target (reference)")]
     assert lines[place - 1] == "", "it stands apart"
     assert lines[place - 2].startswith("near")
 
@@ -188,7 +190,7 @@ def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
 def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "four", codes="VXYZ", takes=1)
     options = ("--manifest", str(manifest), "--methods", "near", "--shots", "1", "--seeds", "1")
-    chosen = ("--scheduler", "local", "--select", "other-pairs", "--with", "point")
+    chosen = ("--scheduler", "local", "--selection", "other-pairs", "--with", "point")
     done = call("run", *options, *chosen)
     assert done.exit_code == 0, done.output
     assert "selection other-pairs: 24 trials of 2 configurations of 1 methods" in done.stderr
@@ -196,7 +198,7 @@ def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     assert "selection other-pairs" in done.stdout
     points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
     assert points
-    assert call("status").stdout.split("\t", 1)[1] == "24\t24\t0\t0\t0\t100 %\n"
+    assert call("status").stdout.endswith("\t24\t24\t0\t0\t0\t100 %\n")
     again = call("resume", "--format", "csv", "--with", "point")
     assert "24 were there before" in again.stderr
     asked = ("--selection", "other-pairs", "--format", "csv", "--with", "point")

@@ -9,8 +9,7 @@ from tiny_encoders import save_tiny
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
-from clser_bench.features.encoders.known import heard, known_encoders, recommended_layer
-from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.encoders.names import POOLS, exposure, known_encoders, recommended_layer
 from clser_bench.features.sets import feature_set
 from tests.tiny import write_corpora
 
@@ -56,7 +55,7 @@ def test_the_recommended_layer_is_taken_and_named(tmp_path: Path) -> None:
     ],
 )
 def test_exposure_of_a_set(features: str, expected: str) -> None:
-    assert heard(features, "B") == expected
+    assert exposure(features, "B") == expected
 
 
 def test_the_strongest_exposure_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,8 +65,8 @@ def test_the_strongest_exposure_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(known_encoders(), "hubert-base", tuned)
     name = "hf:facebook/hubert-base-ls960@1:layer=8:pool=mean+hf:a/b@2:layer=1:pool=mean"
-    assert heard(name, "B") == "labels"
-    assert heard(name, "O") == "unknown"
+    assert exposure(name, "B") == "labels"
+    assert exposure(name, "O") == "unknown"
 
 
 def test_every_known_encoder_says_where_its_facts_come_from() -> None:

@@ -49,7 +49,7 @@ def results(tmp_path_factory):
     """Two tables; a hostile name, an oracle and a missing cell in the first."""
     file = tmp_path_factory.mktemp("results") / "clser.sqlite"
     notes = {name: MethodNote(note=f"note of {name}", uses=("target",)) for name in METHODS}
-    notes |= {"best": MethodNote(role="oracle")}
+    notes |= {"best": MethodNote(role="reference")}
     common = {"pairs": TWELVE, "notes": notes, "features": "minimal"}
     with Store(file) as store:
         run(store, METHODS, seeds=4, left_out={("holed", "B→C", 0)}, shots=5, **common)

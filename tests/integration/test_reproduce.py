@@ -15,7 +15,7 @@ from clser_bench.cli import cards, main
 from clser_bench.cli.run import run as run_command
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run import provenance
+from clser_bench.run import execute, provenance
 from clser_bench.run.request import Request, is_local
 from tests.tiny import write_corpora, write_method
 
@@ -25,6 +25,7 @@ app = typer.Typer(cls=main._Guarded)
 app.command("run")(run_command)
 app.command("card")(cards.card)
 app.command("reproduce")(cards.reproduce)
+app.command("confirm")(cards.confirm)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def verdicts(done: Result) -> dict[tuple[str, str], str]:
 
 
 def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -> None:
-    assert run("--methods", "chance,near,target-oracle").exit_code == 0
+    assert run("--methods", "chance,near,within-target").exit_code == 0
     assert call("card", "--out", "card.json").exit_code == 0
     done = again("card.json")
     assert done.exit_code == 0, done.output
@@ -103,7 +104,7 @@ def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -
 def test_the_card_names_no_place_of_this_machine(
     run: Call, call: Call, shared: Path, tmp_path: Path
 ) -> None:
-    run("--methods", "near,far", "--set", "near.weight=0.5", "--fixed4")
+    run("--methods", "near,far", "--set", "near.weight=0.5", "--classes", "fixed4")
     text = call("card").stdout
     for secret in (str(shared), str(tmp_path), str(Path.home()), os.uname().nodename):
         assert secret not in text
@@ -112,8 +113,8 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far --shots 1 "
-        "--seeds 3 --set near.weight=0.5"
+        "clser-bench run --classes fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far "
+        "--shots 1 --seeds 3 --set near.weight=0.5"
     )
 
 
@@ -124,7 +125,16 @@ def test_the_command_of_a_card_makes_the_same_trials(
 
     from clser_bench.store.sqlite import Store
 
-    run("--methods", "near,far", "--normalise", "speaker", "--inductive", "--set", "near.weight=2")
+    run(
+        "--methods",
+        "near,far",
+        "--normalise",
+        "speaker",
+        "--setting",
+        "inductive",
+        "--set",
+        "near.weight=2",
+    )
     (command,) = json.loads(call("card").stdout)["commands"]
     manifest = str(shared / "corpora" / "manifest.csv")
     words = [manifest if word == "FILE" else word for word in shlex.split(command)[1:]]
@@ -150,7 +160,7 @@ def test_a_table_of_two_runs_is_made_again_by_both(run: Call, call: Call, again:
 def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call) -> None:
     places = ("--manifest", str(shared / "four" / "manifest.csv"), "--scheduler", "local")
     made = call(
-        "run", *places, "--methods", "near", "--shots", "1", "--seeds", "2", "--select",
+        "run", *places, "--methods", "near", "--shots", "1", "--seeds", "2", "--selection",
         "other-pairs",
     )  # fmt: skip
     assert made.exit_code == 0, made.output
@@ -382,3 +392,39 @@ def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
     assert provenance._checkout(tmp_path) == ("", None)
     (tmp_path / ".git").write_text("gitdir: nowhere")
     assert provenance._checkout(tmp_path) == ("", None)
+
+
+def test_a_confirmation_is_frozen_before_it_runs(
+    run: Call, call: Call, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("--methods", "near,chance", "--results", "r.sqlite").exit_code == 0
+    four = str(shared / "four" / "manifest.csv")
+    asked = ("confirm", "r.sqlite", "--suite", "custom", "--scheduler", "local", "--manifest")
+    done = call(*asked, four)
+    assert done.exit_code != 0
+    assert "has results on X, Y of suite custom-" in done.stderr
+    assert not Path("r-confirm-custom.json").exists(), "nothing is frozen for what was looked at"
+
+    write_corpora(Path("others"), codes="PQ")
+    others = str(Path("others") / "manifest.csv")
+    seen: list[bool] = []
+    whole = execute.run
+
+    def watched(*arguments: object, **more: object) -> object:
+        seen.append(Path("r-confirm-custom.json").exists())
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(execute, "run", watched)
+    done = call(*asked, others)
+    assert done.exit_code == 0, done.stderr
+    assert seen == [True]
+    card = json.loads(Path("r-confirm-custom.json").read_text())
+    assert [method["name"] for method in card["methods"]] == ["near", "chance"]
+    assert {row["method"] for row in card["explored"]} == {"near", "chance"}
+    assert f"confirmed (card {card['digest'][:12]})" in done.stdout
+    assert call(*asked, others).exit_code == 0, "the same command goes on"
+
+    card["seeds"] = 9
+    Path("r-confirm-custom.json").write_text(json.dumps(card))
+    done = call(*asked, others)
+    assert "was changed after it was written" in done.stderr

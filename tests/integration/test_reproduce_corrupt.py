@@ -57,7 +57,7 @@ def made(call: Call, places: tuple[str, ...]) -> Callable[[str], dict]:
     """Cards by the features of their table, after a run under three conditions."""
     done = call(
         *("run", *places, "--methods", "near", "--shots", "1", "--seeds", "3"),
-        *("--corrupt", "noise:40,-20"),
+        *("--corruption", "noise:40,-20"),
     )
     assert done.exit_code == 0, done.output
 
@@ -110,7 +110,7 @@ def test_the_command_of_the_card_makes_the_same_trials(
     made: Callable[[str], dict], call: Call, places: tuple[str, ...]
 ) -> None:
     (command,) = made(NOISY)["commands"]
-    assert command.endswith(" --corrupt noise:-20")
+    assert command.endswith(" --corruption noise:-20")
     words = shlex.split(command)[1:]
     at = words.index("--manifest")
     del words[at : at + 2]
@@ -130,7 +130,7 @@ def test_a_clean_table_of_the_same_run_asks_for_no_corruption(
 ) -> None:
     card = made("minimal")
     assert card["requests"][0]["corruptions"] == []
-    assert "--corrupt" not in card["commands"][0]
+    assert "--corruption" not in card["commands"][0]
     done = call("reproduce", "card.json", *places, "--results", "again.sqlite")
     assert done.exit_code == 0, done.output
     assert verdicts(done) == ["identical"] * 3
@@ -152,7 +152,7 @@ def test_aligned_sets_are_corrupted_again(call: Call, places: tuple[str, ...]) -
     sets = "set:X=mel,Y=prosody"
     done = call(
         *("run", *places, "--methods", "near", "--shots", "1", "--seeds", "2"),
-        *("--features", sets, "--corrupt", "clip:10"),
+        *("--features", sets, "--corruption", "clip:10"),
     )
     assert done.exit_code == 0, done.output
     (name,) = [name for name in conditions(ORIGINAL) if "clip" in name]
@@ -204,4 +204,4 @@ def test_only_the_condition_of_the_table_is_asked_for() -> None:
     assert narrowed("").corruptions == ()
     assert narrowed("noise:-7.5").corruptions == ("noise:-7.5",)
     line = narrowed("noise:-7.5").command(folder=False, manifests=0)
-    assert line.endswith(" --corrupt noise:-7.5")
+    assert line.endswith(" --corruption noise:-7.5")

@@ -215,7 +215,7 @@ def call(config: Config, shared: Path) -> Callable[..., Result]:
 
 
 def test_the_command_prints_the_conditions(call: Callable[..., Result]) -> None:
-    done = call("run", "--corrupt", "noise:20,0", "--corrupt", "clip:10", "--format", "csv")
+    done = call("run", "--corruption", "noise:20,0", "--corruption", "clip:10", "--format", "csv")
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["corruption"] for row in rows] == ["clean", "noise:20", "noise:0", "clip:10"]
@@ -229,11 +229,11 @@ def test_the_command_prints_the_conditions(call: Callable[..., Result]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--corrupt", "nois:20"), "corruption 'nois' is unknown; did you mean 'noise'"),
-        (("--corrupt", "noise:loud"), "'loud' is no number"),
-        (("--corrupt", "telephone:6.5"), "must be a whole number"),
-        (("--corrupt", "20,10"), "20 is a level of nothing"),
-        (("--corrupt", "noise", "--with", "point"), "--with point belongs to leaderboards"),
+        (("--corruption", "nois:20"), "corruption 'nois' is unknown; did you mean 'noise'"),
+        (("--corruption", "noise:loud"), "'loud' is no number"),
+        (("--corruption", "telephone:6.5"), "must be a whole number"),
+        (("--corruption", "20,10"), "20 is a level of nothing"),
+        (("--corruption", "noise", "--with", "point"), "--with point belongs to leaderboards"),
     ],
 )
 def test_the_command_says_what_is_wrong_before_the_work(

@@ -121,7 +121,7 @@ def test_the_oracle_stands_apart(config: Config) -> None:
         assert np.mean(uars[pair, weight]) == pytest.approx(best)
     with Store(asked.results) as store:
         (table,) = tables_of(store)
-    assert {line.method: line.role for line in table.lines}["near"] == "oracle"
+    assert {line.method: line.role for line in table.lines}["near"] == "reference"
     assert all(line.ranks is None for line in table.lines)
 
 

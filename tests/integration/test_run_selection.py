@@ -164,7 +164,7 @@ def test_configurations_share_no_pack_and_leave_packs_as_they_are(config: Config
 def test_every_point_under_several_rules_at_once(config: Config) -> None:
     asked = [
         config(
-            methods=("near", "fixed", "chance", "target-oracle"),
+            methods=("near", "fixed", "chance", "within-target"),
             condition=Condition(normalisation=how),
             seeds=1,
         )
@@ -181,38 +181,39 @@ def test_every_point_under_several_rules_at_once(config: Config) -> None:
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
 def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> None:
     rules = Condition(setting=setting)  # type: ignore[arg-type]
-    asked = config(methods=("target-oracle", "near"), condition=rules, shots=(1, 2))
+    asked = config(methods=("within-target", "near"), condition=rules, shots=(1, 2))
     assert run(asked).ok == 48 + 24
-    found = stored(asked.results, "target-oracle")
+    found = stored(asked.results, "within-target")
     assert {(r.trial.seed, r.trial.parameters, r.pack) for r in found} == {(0, (), "")}
     assert all(len(r.y) == 8 and np.isfinite(r.scores).all() for r in found)
     with Store(asked.results) as store:
         table = tables_of(store, shots=1)[0]
     last = table.lines[-1]
-    assert (last.method, last.role, last.ranks, last.mean.n) == ("target-oracle", "oracle", None, 1)
+    assert (last.method, last.role) == ("within-target", "reference")
+    assert (last.ranks, last.mean.n) == (None, 1)
     assert run(asked).found == 72
 
 
 def test_an_imbalanced_target_has_an_oracle_a_draw(config: Config) -> None:
     rules = Condition(prior="dirichlet:1")
-    plan = planned(config(methods=("target-oracle",), condition=rules))
+    plan = planned(config(methods=("within-target",), condition=rules))
     assert sorted({t.seed for t in plan.trials}) == [0, 1]
 
 
 def test_no_answer_of_the_oracle_travels(config: Config) -> None:
-    plan = planned(config(methods=("target-oracle", "near"), condition=Condition()))
+    plan = planned(config(methods=("within-target", "near"), condition=Condition()))
     assert {job.method for pack in all_packs(plan) for job in pack.jobs} == {"near"}
 
 
 def test_a_poisoned_key_changes_the_oracle_only(
     config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = config(methods=("near", "target-oracle"), condition=Condition())
+    asked = config(methods=("near", "within-target"), condition=Condition())
     run(asked)
     poisoned = asked.replace(results=tmp_path / "poisoned.sqlite")
     poison(monkeypatch)
     run(poisoned)
-    for method, same in (("near", True), ("target-oracle", False)):
+    for method, same in (("near", True), ("within-target", False)):
         before, after = stored(asked.results, method), stored(poisoned.results, method)
         alike = [
             one.scores.tobytes() == other.scores.tobytes()
@@ -223,15 +224,16 @@ def test_a_poisoned_key_changes_the_oracle_only(
 
 def test_too_many_shots_are_refused_before_the_oracle_runs(config: Config) -> None:
     with pytest.raises(CorpusError, match="7"):
-        run(config(methods=("target-oracle",), condition=Condition(), shots=(7,)))
-    assert stored(config().results) == []
+        run(config(methods=("within-target",), condition=Condition(), shots=(7,)))
+    with Store(config().results) as store:
+        assert store.runs() == ()
 
 
 def test_the_oracle_has_no_settings(config: Config) -> None:
-    with pytest.raises(SpecError, match="'target-oracle' has no hyper-parameter 'c'"):
-        run(config(methods=("target-oracle",), settings=parse_settings(["target-oracle.c=1"])))
-    with pytest.raises(SpecError, match="did you mean 'target-oracle'"):
-        run(config(methods=("target-orcale",)))
+    with pytest.raises(SpecError, match="'within-target' has no hyper-parameter 'c'"):
+        run(config(methods=("within-target",), settings=parse_settings(["within-target.c=1"])))
+    with pytest.raises(SpecError, match="did you mean 'within-target'"):
+        run(config(methods=("within-taregt",)))
 
 
 def test_a_routine_that_breaks_is_a_failure(
@@ -240,6 +242,6 @@ def test_a_routine_that_breaks_is_a_failure(
     def broken(*_: object) -> None:
         raise MemoryError("no more")
 
-    monkeypatch.setattr("clser_bench.scoring.oracle.target_oracle", broken)
-    assert run(config(methods=("target-oracle",), condition=Condition())).failed == 12
-    assert "MemoryError: no more" in stored(config().results, "target-oracle")[0].reason
+    monkeypatch.setattr("clser_bench.scoring.within_target.within_target", broken)
+    assert run(config(methods=("within-target",), condition=Condition())).failed == 12
+    assert "MemoryError: no more" in stored(config().results, "within-target")[0].reason

@@ -20,7 +20,7 @@ from tests import boards
 from tests.records import ok, trial
 
 Call = Callable[..., Result]
-NOTES = {"target-oracle": MethodNote(role="oracle")}
+NOTES = {"within-target": MethodNote(role="reference")}
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ours(tmp_path: Path) -> Path:
     """A results file at the usual place."""
     path = tmp_path / "results" / "clser.sqlite"
     with Store(path) as store:
-        boards.run(store, {"logistic": 12, "sere": 18, "target-oracle": 20}, notes=NOTES)
+        boards.run(store, {"logistic": 12, "sere": 18, "within-target": 20}, notes=NOTES)
     return path
 
 
@@ -78,7 +78,7 @@ def test_tables_are_the_same_after_a_journey(ours: Path, call: Call) -> None:
 
 def test_halves_by_method_are_pooled_by_one_command(ours: Path, call: Call) -> None:
     call("export", "a.parquet", "--methods", "sere")
-    call("export", "b.parquet", "--methods", "logistic, target-oracle", "--scores")
+    call("export", "b.parquet", "--methods", "logistic, within-target", "--scores")
     assert call("import", "a.parquet", "b.parquet", "--results", "pool.sqlite").exit_code == 0
     pool = call("leaderboard", "--format", "csv", "--results", "pool.sqlite")
     assert pool.stdout == call("leaderboard", "--format", "csv").stdout
@@ -136,7 +136,7 @@ def test_an_oracle_cannot_pass_for_a_method(ours: Path, call: Call) -> None:
     done = call("import", changed(Path("ours.parquet"), rank), "--results", "theirs.sqlite")
     assert done.exit_code == 2
     assert (
-        "target-oracle: role 'ranked': it uses target labels; nothing was imported" in done.stderr
+        "within-target: role 'ranked': it uses target labels; nothing was imported" in done.stderr
     )
 
 
@@ -189,14 +189,14 @@ def test_verify_finds_a_changed_metric_and_the_leaderboard_refuses_it(
 ) -> None:
     done = call("results", "verify")
     assert (done.exit_code, done.stdout) == (0, "")
-    assert "12 results verified, no findings." in done.stderr
+    assert "12 results verified, no faults." in done.stderr
     with sqlite3.connect(ours) as connection:
         connection.execute("UPDATE records SET uar = 99.9 WHERE rowid = 1")
     connection.close()
     done = call("results", "verify")
     assert done.exit_code == 1
     assert "uar is 99.9, and its predictions give" in done.stdout
-    assert "1 findings; take the file from a backup" in done.stderr
+    assert "1 fault(s); take the file from a backup" in done.stderr
     for command in (("leaderboard",), ("export", "x.parquet")):
         done = call(*command)
         assert done.exit_code == 2

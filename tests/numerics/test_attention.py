@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from clser_bench.nn.attention import EncoderLayer, SelfAttention, attention, spans
+from clser_bench.nn.layers import EncoderLayer, SelfAttention, attention, spans
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn import discrepancy
-from clser_bench.nn.ramps import sigmoid_ramp
+from clser_bench.nn.layers import sigmoid_ramp
 from clser_bench.problem import Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.loop import train_one

@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from clser_bench import registry
 from clser_bench.hashing import generator
-from clser_bench.nn.balance import balancing_offsets
+from clser_bench.nn.irf import balancing_offsets
 from clser_bench.shallow import few_shot
 from clser_bench.shallow.classifier import (
     adjusted_templates,

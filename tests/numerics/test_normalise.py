@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from clser_bench.errors import FeatureError
 from clser_bench.features import normalise
-from clser_bench.features.normalise import normalised
+from clser_bench.features.columns import MINIMAL_SUMMARY
+from clser_bench.features.normalise import VOICE_COLUMNS, estimated_speakers, normalised
 from clser_bench.problem import Table
 
 SPEAKERS = np.array(["ada", "bob", "ada", "bob", "cy"])
@@ -174,6 +175,50 @@ def test_scale_and_shift_do_not_matter(own_cache: Path, scale: float, shift: flo
     np.testing.assert_allclose(one.summary, other.summary, atol=0.02 * max(1, 1 / scale))
 
 
+def voices_of(*counts: int, key: str = "voices") -> Table:
+    """So many utterances of each of several voices, far from each other in pitch and spectrum."""
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(len(counts)), counts)
+    summary = rng.normal(size=(len(which), len(MINIMAL_SUMMARY))).astype(np.float32)
+    columns = [MINIMAL_SUMMARY.index(name) for name in VOICE_COLUMNS]
+    summary[:, columns] += 20 * rng.normal(size=(len(counts), len(columns)))[which]
+    return table_of(summary, key=key)
+
+
+def test_voices_that_are_apart_are_the_clusters():
+    groups = estimated_speakers(voices_of(9, 4, 12))
+    assert len(set(groups[:9]) | {groups[9]} | {groups[-1]}) == 3
+    assert [len(set(part)) for part in np.split(groups, [9, 13])] == [1, 1, 1]
+
+
+def test_rows_that_may_not_be_used_join_the_nearest_voice():
+    voices, used = voices_of(9, 4, 12), np.array([0, 1, 2, 3, 13, 14, 15, 16])
+    groups = estimated_speakers(voices, used)
+    others = voices.summary.copy()
+    others[[4, 20]] += 1.0
+    changed = estimated_speakers(table_of(others), used)
+    np.testing.assert_array_equal(np.delete(changed, [4, 20]), np.delete(groups, [4, 20]))
+    assert set(groups[:9]) != set(groups[13:])
+
+
+def test_alike_utterances_are_one_voice():
+    assert not estimated_speakers(table_of(np.ones((5, len(MINIMAL_SUMMARY))))).any()
+
+
+def test_estimated_speakers_use_no_name(own_cache: Path):
+    table, voices = some_table(rows=20), voices_of(12, 8)
+    given = {"how": "estimated-speakers", "cache": own_cache, "voices": voices}
+    scored = normalised(table, speakers=np.array(["a"] * 20), **given)
+    assert normalised(table, speakers=np.array(["a", "b"] * 10), **given).key == scored.key
+    by_name = normalised(
+        table, how="speaker", speakers=np.repeat(["x", "y"], [12, 8]), cache=own_cache
+    )
+    np.testing.assert_array_equal(scored.instants, by_name.instants)
+    np.testing.assert_array_equal(scored.summary, by_name.summary)
+    for more in ({"rows": np.arange(15)}, {"voices": voices_of(12, 8, key="others")}):
+        assert normalised(table, speakers=SPEAKERS, **{**given, **more}).key != scored.key
+
+
 def test_statistics_are_exact_far_from_zero(own_cache: Path):
     table = table_of(1e6 + np.arange(4.0)[:, None])
     scored = normalised(table, how="corpus", speakers=np.array(["a"] * 4), cache=own_cache)
@@ -188,6 +233,7 @@ def test_statistics_are_exact_far_from_zero(own_cache: Path):
         ({"how": "corpus", "rows": np.array([], np.int64)}, "at least one row"),
         ({"how": "corpus", "rows": np.array([5])}, "from 0 to 4"),
         ({"how": "corpus", "rows": np.array([-1])}, "from 0 to 4"),
+        ({"how": "estimated-speakers"}, "needs a table of 'minimal'"),
         ({"how": "source"}, "needs the raw table of the source"),
         ({"how": "source", "reference": table_of([[1]])}, "same feature set"),
     ],

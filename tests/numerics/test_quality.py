@@ -9,6 +9,7 @@ from signals import RATE, voice
 
 from clser_bench.corpora.audio import decode
 from clser_bench.features import acoustic, opensmile
+from clser_bench.features.acoustic import harmonic_level, harmonic_spectrum, quality_columns
 from clser_bench.features.columns import (
     ACOUSTIC_INSTANTS,
     ACOUSTIC_SUMMARY,
@@ -16,11 +17,6 @@ from clser_bench.features.columns import (
     MINIMAL_SUMMARY,
     QUALITY,
     opensmile_columns,
-)
-from clser_bench.features.quality import (
-    harmonic_level,
-    harmonic_spectrum,
-    quality_columns,
 )
 from clser_bench.hashing import generator
 

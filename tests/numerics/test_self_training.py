@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from clser_bench import registry
-from clser_bench.nn.balance import balance
+from clser_bench.nn.irf import balance
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import balanced_scores, class_offsets, logistic_scores
 from clser_bench.shallow.sides import sides_of

@@ -247,22 +247,3 @@ def test_kmm_prefers_labelled_rows_near_the_target() -> None:
     assert weights[40:].sum() < 0.01 * weights[:40].sum()
     found = logistic_scores(x, labels, near, classes=2, weights=np.maximum(weights, 1e-3))
     assert np.mean(found.argmax(axis=1) == y) > 0.95
-
-
-def test_transported_classes_follow_the_plan_and_its_shares() -> None:
-    """Against POT's plan with the same masses; the shares are what the target receives in all."""
-    rng = generator("transported classes")
-    known, target = rng.standard_normal((7, 3)), rng.standard_normal((20, 3))
-    y, shares = np.array([0, 0, 0, 1, 1, 2, 2]), np.array([0.2, 0.3, 0.5])
-    found = transport.transported_classes(
-        known, y, target, shares, entropy=0.1, iterations=4000, tolerance=1e-12
-    )
-    cost = ot.dist(known, target) / ot.dist(known, target).max()
-    masses = np.array([0.2 / 3] * 3 + [0.15] * 2 + [0.25] * 2)
-    plan = ot.sinkhorn(masses, np.full(20, 1 / 20), cost, 0.1, numItermax=10_000, stopThr=1e-12)
-    expected = np.stack([plan[y == k].sum(axis=0) for k in range(3)], axis=1) * 20
-    np.testing.assert_allclose(found, expected, atol=1e-8)
-    np.testing.assert_allclose(found.mean(axis=0), shares, atol=1e-8)
-    absent = transport.transported_classes(known[:5], y[:5], target, shares, entropy=0.1)
-    assert not absent[:, 2].any()
-    np.testing.assert_allclose(absent.sum(axis=1), 1)

@@ -13,11 +13,11 @@ from clser_bench.features.spectrum import (
     SIZE,
     decibel,
     level,
+    load_torchaudio,
     mel_columns,
     power,
     shape_columns,
 )
-from clser_bench.features.torchaudio_import import load_torchaudio
 
 BINS = SIZE // 2 + 1
 KILOHERTZ = np.linspace(0, 8, BINS)

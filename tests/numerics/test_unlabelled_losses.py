@@ -9,7 +9,7 @@ from torch import Tensor
 
 from clser_bench.hashing import generator
 from clser_bench.nn import consistency, contrastive
-from clser_bench.nn.transport import unbalanced_plan
+from clser_bench.nn.discrepancy import unbalanced_plan
 
 RNG = generator("losses of unlabelled batches")
 

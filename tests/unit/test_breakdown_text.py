@@ -62,10 +62,14 @@ def test_rows_have_the_figures(store):
     assert render([found], "csv").splitlines()[0] == ",".join(rows[0])
 
 
-def test_oracles_and_synthetic_speech_are_marked(store):
-    run(store, {"m": 20, "best": 24}, notes={"m": MethodNote(), "best": MethodNote(role="oracle")})
+def test_references_and_synthetic_speech_are_marked(store):
+    run(
+        store,
+        {"m": 20, "best": 24},
+        notes={"m": MethodNote(), "best": MethodNote(role="reference")},
+    )
     text = render([broken(store, "emotion")])
-    assert "best (oracle)" in text
+    assert "best (reference)" in text
     assert "synthetic" not in text
     of = [trial("s", str(pair), synthetic=True, suite="demo") for pair in PAIRS]
     store.plan({}, of, pairs=PAIRS)

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.corpora.definitions import definitions
-from clser_bench.corpora.model import Corpus
+from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError
+from clser_bench.problem import Table
 from clser_bench.protocol import Condition, classes_of
 from clser_bench.splits import Fold, build, labelled_rows, speaker_folds, target_rows
 
@@ -166,6 +167,48 @@ def test_shares_too_small_to_divide_by() -> None:
 def test_large_concentration_is_nearly_balanced() -> None:
     rows = target_rows(TARGET, classes=CLASSES, seed=0, condition=Condition(prior="dirichlet:1e9"))
     assert set(shares(rows)) <= {11, 12}
+
+
+@pytest.mark.parametrize("setting", ["transductive", "inductive", "held-out"])
+def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
+    """The corpus that an imbalanced target was drawn from would give away what it lacks."""
+    asked: list[np.ndarray] = []
+    plain = content_tables()
+
+    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> object:
+        asked.append(rows)
+        first, second = plain(source, target, rows)
+        if setting != "held-out":
+            return first, second
+        names = "instants", "summary"
+        both = [np.concatenate([getattr(t, name) for t in (second, first)]) for name in names]
+        return first, Table("both", *both)
+
+    condition = Condition(prior="dirichlet:1", setting=setting)  # type: ignore[arg-type]
+    made = folds(condition, tables=tables, seed=3)
+    for fold, rows in zip(made, asked, strict=True):
+        np.testing.assert_array_equal(rows, np.sort(fold.order[1][fold.problem.adapt]))
+    chosen = target_rows(TARGET, classes=CLASSES, seed=3, condition=condition)
+    assert len(chosen) < len(labelled_rows(TARGET, CLASSES)[0])
+    np.testing.assert_array_equal(np.sort(np.concatenate(asked)), chosen)
+
+
+def test_parts_of_a_corpus() -> None:
+    """Halves of speakers and of sentences cover the corpus once, with both genders in each half."""
+    items = [
+        replace(item, speaker=f"s{row % 8}", gender="female" if row % 8 < 4 else "male", text=text)
+        for row, (item, text) in enumerate(zip(TARGET.utterances, "abcdefgh" * 9, strict=False))
+    ]
+    for one, other in (("first", "second"), ("a", "b"), ("female", "male")):
+        rows = [rows_of_part(items, f"T.{word}") for word in (one, other)]
+        np.testing.assert_array_equal(np.sort(np.concatenate(rows)), np.arange(len(items)))
+    first, second = (rows_of_part(items, f"T.{half}") for half in ("first", "second"))
+    assert {items[row].speaker for row in first}.isdisjoint(items[row].speaker for row in second)
+    for half in (first, second):
+        assert Counter(items[row].gender for row in half).keys() == {"female", "male"}
+    both = rows_of_part(items, "T.first.a")
+    np.testing.assert_array_equal(both, np.intersect1d(first, rows_of_part(items, "T.a")))
+    assert len(rows_of_part(items, "T")) == len(items)
 
 
 def test_an_absent_class() -> None:

@@ -10,8 +10,9 @@ from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.locate import Located
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.errors import CorpusError, SpecError
+from clser_bench.problem import SkippedFile
 from clser_bench.progress import SILENT
-from clser_bench.protocol import Condition, CorpusSpec, Pair
+from clser_bench.protocol import Condition, CorpusSpec, Pair, Suite
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice, resolve_suite
 from clser_bench.run.request import Request
@@ -154,6 +155,15 @@ def test_the_control_has_pairs_of_one_language_only(choose: Choose) -> None:
     assert [str(pair) for pair in made.pairs] == ["X→B", "B→X"]
 
 
+def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose: Choose) -> None:
+    made = choose("B C O R", suite="gender")
+    assert len(made.table) == 48
+    assert Pair("B.female", "B.male") not in made.table
+    assert Pair.parse("B.female->O.male") in made.table
+    with pytest.raises(ValueError, match="parts are female, male, first"):
+        Suite(name="x", corpora=("B.old",), use="")
+
+
 def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:
     made = choose("B C O R", pairs=(Pair("C", "B"),))
     assert (made.suite, made.pairs, len(made.table)) == ("bcro", (Pair("C", "B"),), 12)
@@ -179,6 +189,14 @@ def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
     assert choose("B C", own, pairs=(Pair("X", "B"),)).codes == ("X", "B")
     assert set(choose("B C", own, suite="custom").codes) == {"X", "Y", "B", "C"}
     assert set(choose("B", own[:1]).codes) == {"X", "B"}
+
+
+def test_recordings_that_cannot_be_used_are_named_where_no_pair_is_left(choose: Choose) -> None:
+    spec = own_corpus("X", language="de").spec
+    bad = SkippedFile(corpus="X", name="a.wav", reason="line 2: unknown emotion 'Anger'")
+    empty = Listing(spec=spec, root=Path(), origin=Path(), utterances=(), bad=(bad,))
+    with pytest.raises(SpecError, match=r"share 0 emotion.*\n.*a.wav: line 2: unknown emotion"):
+        choose("", (empty, own_corpus("Y", "anger", "fear")))
 
 
 def test_pairs_that_share_too_little_are_left_out_and_said(choose: Choose, said: list[str]) -> None:

@@ -191,7 +191,7 @@ def test_every_two_corpora_have_one_direction(store):
 
 
 def test_only_whole_ranked_methods_are_compared(store):
-    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="reference")}
     methods = {"a": 20, "b": 12, "chance": 8, "best": 24, "holey": 16}
     run(store, methods, notes=notes, left_out={("holey", "B→C", 0)})
     found = compared(store)

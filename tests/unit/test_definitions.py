@@ -48,7 +48,16 @@ def test_genders_name_every_speaker() -> None:
 
 def test_suites() -> None:
     suites = definitions().suites
-    assert list(suites) == ["bceo", "bcro", "dev", "wide", "same-language", "demo"]
+    assert list(suites) == [
+        "bceo",
+        "bcro",
+        "dev",
+        "wide",
+        "same-language",
+        "demo",
+        "gender",
+        "sentences",
+    ]
     assert len(suites["bcro"].pairs()) == 12
     assert len(suites["dev"].pairs()) == 6
     assert {str(pair) for pair in suites["dev"].pairs("speaker")} == {"N→T", "T→N"}

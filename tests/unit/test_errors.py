@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from clser_bench.errors import AudioError, MissingExtraError, did_you_mean
+from clser_bench.errors import AudioError, MissingExtraError, did_you_mean, printable
 
 
 def test_errors_survive_pickling() -> None:
@@ -19,3 +19,21 @@ def test_the_nearest_name_comes_first() -> None:
     assert did_you_mean("ser", ["dann", "sere"]) == "; did you mean 'sere'? Known: dann, sere"
     assert did_you_mean("xyz", ["dann"]) == ". Known: dann"
     assert did_you_mean("xyz", []) == ". Known: none"
+
+
+def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
+    assert printable("a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800") == (
+        r"a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
+    )
+    assert (
+        printable("line\n\tnext, \u0645\u06cc\u200c\u062e")
+        == "line\n\tnext, \u0645\u06cc\u200c\u062e"
+    )
+
+
+def test_a_long_text_keeps_its_ends() -> None:
+    text = printable("Traceback (most recent" + "x" * 300_000 + "ValueError: the reason")
+    assert text.startswith("Traceback (most")
+    assert text.endswith("ValueError: the reason")
+    assert "characters left out" in text
+    assert len(text) < 20_100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -15,24 +14,7 @@ from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.store import parquet as files
 from clser_bench.store.sqlite import Store
 from tests import boards
-from tests.exports import cleaned, dump, export, read, shown, take
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    path = tmp_path_factory.mktemp("made") / "ours.sqlite"
-    export(path)
-    return path
-
-
-@pytest.fixture
-def ours(made, tmp_path):
-    return Path(shutil.copy(made, tmp_path))
-
-
-@pytest.fixture
-def file(made, tmp_path):
-    return Path(shutil.copy(made.with_suffix(".parquet"), tmp_path))
+from tests.exports import cleaned, dump, read, shown, take
 
 
 @pytest.mark.parametrize("format_", ["csv", "md", "json"])

@@ -160,7 +160,7 @@ def test_the_command_writes_every_figure(store, call, tmp_path):
         (("out", "--formats", ","), "--formats is empty"),
         (("out", "--suite", "other"), "no results of these conditions"),
         (("out", "--methods", "n"), "no results of 'n'"),
-        (("file", "--formats", "png"), "choose another OUT_DIR"),
+        (("file", "--formats", "png"), "choose another --out"),
     ],
 )
 def test_the_command_says_what_is_wrong(store, call, tmp_path, words, message):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,24 +17,7 @@ from clser_bench.store import parquet as files
 from clser_bench.store.exported import FaultyError
 from clser_bench.store.sqlite import Store
 from tests import boards
-from tests.exports import NAME, dump, export, read, row_of, take
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    path = tmp_path_factory.mktemp("made") / "ours.sqlite"
-    export(path)
-    return path
-
-
-@pytest.fixture
-def ours(made, tmp_path):
-    return Path(shutil.copy(made, tmp_path))
-
-
-@pytest.fixture
-def file(made, tmp_path):
-    return Path(shutil.copy(made.with_suffix(".parquet"), tmp_path))
+from tests.exports import NAME, dump, read, row_of, take
 
 
 def rewrite(file, *, columns=None, heading=None, row=None, drop=(), add=None):
@@ -116,7 +97,7 @@ def test_a_file_written_again_by_others_is_read(file):
         ("protocol_version", "x", "protocol version 'x' is no number"),
         ("suite", "elsewhere", "suite 'elsewhere': it has no pairs"),
         ("role", "best", "role: Input should be"),
-        ("role", "oracle", "has another note in a row before"),
+        ("role", "reference", "has another note in a row before"),
     ],
 )
 def test_a_changed_value_is_refused_with_its_row(file, tmp_path, column, value, match):

@@ -4,8 +4,7 @@ import pytest
 from fake_corpora import toy_spec
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.known import known_encoders
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.names import known_encoders, parse
 from clser_bench.features.languages import (
     LanguageSet,
     language_sets,

@@ -118,7 +118,7 @@ def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_pat
     write_toy(tmp_path / "x")
     write_tone(tmp_path / "RAVDESS" / "03-01-05-01-01-01-01.wav")
     [sentence] = sentences(locate(tmp_path))
-    assert sentence.startswith(f"{tmp_path / 'RAVDESS'}: 1 recording(s), such as RAVDESS/03-01-05")
+    assert sentence.startswith(f"{tmp_path.name}/RAVDESS: 1 recording(s), such as RAVDESS/03-01-05")
     assert "belong to no known corpus; those of RAVDESS (R) lie as Actor_" in sentence
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Condition, Pair, parse_shots
 from clser_bench.run.request import Request, parse_settings
 
 
@@ -97,3 +97,14 @@ def test_wrong_options_are_refused() -> None:
         Request(seeds=0)
     with pytest.raises(SpecError, match="at least one method"):
         Request(methods=())
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "9" * 5000, "²", "1e3"])
+def test_shots_are_small_whole_numbers(text: str) -> None:
+    with pytest.raises(SpecError, match="write a positive integer, or all"):
+        parse_shots(text)
+
+
+def test_draws_are_counted_before_anything_is_planned() -> None:
+    with pytest.raises(SpecError, match="seeds 1000000000: at most 10000 draws are run"):
+        Request(seeds=10**9)

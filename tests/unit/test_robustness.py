@@ -278,7 +278,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
         (("--figure", "x.jpg"), r"'\.jpg' is none"),
         (("--figure", "r.sqlite/b.png"), r"b\.png: cannot be written .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
-        (("--features", "mel"), "no results with a corrupted target; .*--corrupt noise:20,10,0"),
+        (("--features", "mel"), "no results with a corrupted target; .*--corruption noise:20,10,0"),
     ],
 )
 def test_the_command_says_what_is_wrong(

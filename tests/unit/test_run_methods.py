@@ -57,12 +57,12 @@ def test_the_second_reading_asks_nobody_and_has_every_field(asked: list[Any]) ->
 
 def test_configurations_are_methods_of_their_own(asked: list[Any]) -> None:
     request = Request(
-        methods=("dann", "chance", "target-oracle"),
+        methods=("dann", "chance", "within-target"),
         condition=Condition(selection="oracle"),
         settings={"dann": {"steps": 9}},
     )
     made = methods_of(request, request.condition)
-    names = ["dann", "chance", "target-oracle"]
+    names = ["dann", "chance", "within-target"]
     assert [info.name for number, info in made if number == 0] == names
     infos = [info for _, info in made if info.name == "dann"]
     assert len(infos) == 1 + len(infos[0].configurations) > 2
@@ -108,8 +108,8 @@ def test_a_damaged_file_of_the_cache_is_written_again(own_cache: Path) -> None:
 
 
 def test_names_are_expanded_once_each() -> None:
-    names = expand(["chance", "target-oracle", "chance"])
-    assert names == ("chance", "target-oracle")
-    assert set(expand(["all"])) <= {*registry.entries(), "target-oracle"}
+    names = expand(["chance", "within-target", "chance"])
+    assert names == ("chance", "within-target")
+    assert set(expand(["all"])) <= {*registry.entries(), "within-target"}
     with pytest.raises(SpecError, match="did you mean 'chance'"):
         expand(["chanec"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import signal
@@ -12,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,7 +19,6 @@ from hypothesis.extra import numpy as hnp
 from clser_bench.errors import StoreError
 from clser_bench.problem import SkippedFile
 from clser_bench.protocol import Pair
-from clser_bench.store import schema
 from clser_bench.store.records import MethodNote, Record, pack_array, unpack_array
 from clser_bench.store.sqlite import Store
 from tests.records import answer_key, hole, ok, trial
@@ -241,189 +238,6 @@ def test_any_array_comes_back(array):
 def test_no_array_of_objects_is_stored():
     with pytest.raises(ValueError, match="object"):
         pack_array(np.array([{}], dtype=object))
-
-
-def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
-    note = tmp_path / "notes.txt"
-    note.write_text("these are my notes, and they are longer than a header of SQLite. " * 20)
-    before = note.read_bytes()
-    with pytest.raises(StoreError, match=r"notes.txt: is no results database.*--results"):
-        Store(note)
-    assert note.read_bytes() == before
-
-
-def test_another_programs_database_is_refused(tmp_path):
-    other = tmp_path / "other.sqlite"
-    with sqlite3.connect(other) as connection:
-        connection.execute("CREATE TABLE birds (name)")
-    connection.close()
-    with pytest.raises(StoreError, match="of something else"):
-        Store(other)
-
-
-def test_a_newer_database_is_refused(path):
-    Store(path).close()
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
-    connection.close()
-    with pytest.raises(StoreError, match=r"newer clser-bench.*upgrade"):
-        Store(path)
-
-
-OLD = Path(__file__).parents[1] / "golden" / "results_schema_2.sql"
-
-
-def make_old(path, version=2):
-    """The results file of an earlier version, written by that version and kept as SQL."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.executescript(OLD.read_text(encoding="utf-8"))
-    if version == 1:
-        connection.execute("ALTER TABLE records DROP COLUMN energy")
-        connection.execute("PRAGMA user_version = 1")
-    connection.close()
-
-
-def everything(store):
-    """All that reading commands take from a store."""
-    return (
-        store.frame(candidates=True).drop(columns="tables").to_csv(),
-        store.lines(),
-        [(run.suite, run.pairs, run.request, run.methods, run.trials) for run in store.runs()],
-        [(record.trial, record.metrics, record.scores.tolist()) for record in store.records()],
-        store.skipped(),
-    )
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_an_older_file_is_read_as_it_is_and_migrated_by_the_first_that_writes(path, version):
-    make_old(path, version)
-    before = path.read_bytes()
-    with Store(path, create=False, read_only=True) as store:
-        old = everything(store)
-        assert store.verify()  # its plans have no hashes of today
-    assert path.read_bytes() == before
-    with Store(path) as store:
-        assert everything(store) == old
-        assert store.verify() == ()
-        store.put([dataclasses.replace(ok(trial("new"), [0, 0, 1, 1, 2], KEY), energy=2.5)])
-    with Store(path, create=False, read_only=True) as store:
-        assert len(list(store.records())) == len(old[3]) + 1
-    for run in old[2]:
-        assert run[2]["seeds"] in (1, 2)
-    assert schema_of(path) == schema_of(path.with_name("new.sqlite"))
-
-
-def schema_of(path):
-    Store(path).close()
-    with sqlite3.connect(path) as connection:
-        found = {
-            (name, *column[1:4])
-            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            for column in connection.execute(f"PRAGMA table_info({name})")
-        }
-    connection.close()
-    return found
-
-
-def test_the_tables_of_an_older_file_stay(path):
-    make_old(path)
-    with Store(path, create=False, read_only=True) as store:
-        found = store.frame()
-    wanted = pd.read_csv(OLD.with_suffix(".csv"), dtype=str).query("pair != 'mean'")
-    assert len(found) == 16
-    means = found[found.status == "ok"].groupby(["corruption", "method", "pair"]).uar.mean()
-    shown = {round(float(value), 2) for value in wanted["uar_mean"].dropna()}
-    assert {round(value, 2) for value in means} >= shown
-    assert set(found.corruption) == {"", "noise:-2.5"}
-    assert set(found.role) == {"bound", "ranked"}
-
-
-def test_a_field_that_a_file_lacks_has_its_default(path, monkeypatch):
-    """A rule that is added later: older files have it as clean speech has corruptions."""
-    with Store(path) as store:
-        store.plan({}, [trial()], pairs=PAIRS)
-    connection = sqlite3.connect(path)
-    for table in ("trials", "lines"):
-        connection.execute(f"ALTER TABLE {table} DROP COLUMN corruption")
-    connection.commit()
-    connection.close()
-    for options in ({"read_only": True}, {}):
-        with Store(path, create=False, **options) as store:
-            (line,) = store.lines()
-            assert line.condition.corruption == ""
-            assert store.trials(line.id) == (trial(),)
-
-
-def test_joules_of_another_attempt_replace_those_of_the_failed_one(path):
-    with Store(path) as store:
-        store.put([dataclasses.replace(hole(trial()), energy=1.0)])
-        store.put([dataclasses.replace(ok(trial(), [0, 0, 1, 1, 2], KEY), energy=3.0)])
-        store.put([dataclasses.replace(ok(trial(), [0, 0, 1, 1, 2], KEY), energy=9.0)])
-        assert [record.energy for record in store.records()] == [3.0]
-
-
-def test_an_empty_file_becomes_a_database(tmp_path):
-    (tmp_path / "new.sqlite").touch()
-    with Store(tmp_path / "new.sqlite") as store:
-        assert store.runs() == ()
-
-
-def test_absent_results_are_named(path):
-    with pytest.raises(StoreError, match="no results yet"):
-        Store(path, create=False)
-    assert not path.exists()
-
-
-def test_a_folder_or_a_place_below_a_file_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="is a folder"):
-        Store(tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be made"):
-        Store(tmp_path / "file" / "clser.sqlite")
-
-
-def refusing(opened, *, unless):
-    """SQLite on a medium that cannot be written; permissions do not stop the superuser."""
-
-    def connect(where, *rest, **options):
-        if unless in str(where):
-            return opened(where, *rest, **options)
-        return opened("/proc/none/results.sqlite", *rest, **options)
-
-    return connect
-
-
-def test_a_read_only_place_is_refused_for_writing_and_read(path, monkeypatch):
-    with Store(path) as store:
-        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
-    monkeypatch.setattr(schema.sqlite3, "connect", refusing(sqlite3.connect, unless="immutable"))
-    with pytest.raises(StoreError, match=r"cannot be opened for writing.*writable place"):
-        Store(path)
-    with Store(path, create=False, read_only=True) as store:
-        assert store.progress() == store.progress()
-        assert len(list(store.records())) == 1
-        with pytest.raises(StoreError, match="cannot be written"):
-            store.put([hole(trial(seed=1))])
-
-
-def test_a_read_only_file_that_was_not_closed_is_refused(path, monkeypatch):
-    Store(path).close()
-    path.with_name(f"{path.name}-wal").write_bytes(b"x" * 100)
-    monkeypatch.setattr(schema.sqlite3, "connect", refusing(sqlite3.connect, unless="immutable"))
-    with pytest.raises(StoreError, match="cannot be opened"):
-        Store(path, create=False, read_only=True)
-
-
-def test_a_reader_writes_nothing(path):
-    with Store(path) as store:
-        store.put([hole(trial())])
-    before = sorted(path.parent.iterdir()), path.read_bytes()
-    with Store(path, create=False, read_only=True) as store:
-        assert len(list(store.records())) == 1
-        with pytest.raises(StoreError, match="cannot be written"):
-            store.put_skipped([SkippedFile(corpus="B", name="a", reason="x")])
-    assert (sorted(path.parent.iterdir()), path.read_bytes()) == before
 
 
 def test_others_read_while_one_writes(path):

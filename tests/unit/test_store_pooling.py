@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,30 +11,13 @@ from clser_bench.store import parquet as files
 from clser_bench.store.exported import FaultyError
 from clser_bench.store.sqlite import Store
 from tests import boards
-from tests.exports import cleaned, dump, export, read, shown, take
+from tests.exports import cleaned, dump, read, shown, take
 from tests.records import answer_key, hole, ok, trial
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    path = tmp_path_factory.mktemp("made") / "ours.sqlite"
-    export(path)
-    return path
-
-
-@pytest.fixture
-def ours(made, tmp_path):
-    return Path(shutil.copy(made, tmp_path))
-
-
-@pytest.fixture
-def file(made, tmp_path):
-    return Path(shutil.copy(made.with_suffix(".parquet"), tmp_path))
 
 
 def test_halves_by_method_give_the_whole(ours, tmp_path):
     halves = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    names = [("sere", "dann"), ("logistic", "chance", "target-oracle", "lacking")]
+    names = [("sere", "dann"), ("logistic", "chance", "within-target", "lacking")]
     for path, methods in zip(halves, names, strict=True):
         files.write(ours, path, methods=methods)
         assert {entry.trial.method for entry in read(path).entries} == set(methods)

@@ -187,19 +187,44 @@ def test_every_set_of_rules_has_its_own_table(store):
     assert render(()) == "No results to show.\n"
 
 
-def test_bounds_come_first_and_oracles_last(store):
-    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+def test_bounds_come_first_and_references_last(store):
+    notes = {"chance": MethodNote(role="bound"), "best": MethodNote(role="reference")}
     run(store, {"weak": 10, "chance": 8, "best": 24, "strong": 20, "alike": 20}, notes=notes)
     (table,) = tables_of(store, intervals=False)
     names = [line.method for line in table.lines]
     assert (names[0], names[-1], names[-2]) == ("chance", "best", "weak")
-    assert [line.role for line in table.lines] == ["bound", *["ranked"] * 3, "oracle"]
+    assert [line.role for line in table.lines] == ["bound", *["ranked"] * 3, "reference"]
+
+
+def test_rows_beside_the_competition_move_no_interval(tmp_path):
+    found = []
+    for number, more in enumerate(({}, {"best": 24, "chance": 8})):
+        notes = {"best": MethodNote(role="reference"), "chance": MethodNote(role="bound")}
+        with Store(tmp_path / f"{number}.sqlite") as store:
+            run(store, {"logistic": 12, "m": 16, "k": 14, **more}, notes=notes, seeds=4)
+            (table,) = tables_of(store)
+            found.append([table.line(name).difference for name in "mk"])
+            assert table.standing == "exploratory"
+    assert found[0] == found[1]
+
+
+def test_old_names_are_shown_as_the_new_ones(store):
+    run(store, {"logistic": 12, "target-oracle": 22}, notes={"target-oracle": MethodNote()})
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE lines SET note = replace(note, 'ranked', 'oracle') "
+            "WHERE method = 'target-oracle'"
+        )
+    (table,) = tables_of(store, intervals=False)
+    assert [(line.method, line.role) for line in table.lines][-1] == ("within-target", "reference")
+    assert set(store.runs()[0].methods) == {"within-target", "logistic"}
+    assert set(store.looks()["method"]) == {"logistic", "within-target"}
 
 
 def test_a_selection_by_the_oracle_is_never_ranked(store):
     run(store, {"m": 20}, selection="oracle")
     (table,) = tables_of(store)
-    assert (table.lines[0].role, table.lines[0].ranks) == ("oracle", None)
+    assert (table.lines[0].role, table.lines[0].ranks) == ("reference", None)
 
 
 def test_intervals_of_ranks_hold_the_place_by_mean(store):
@@ -232,7 +257,7 @@ def test_differences_to_a_chosen_method_are_of_the_family_of_all_pairs(store):
 def test_the_table_says_which_methods_are_better_than_logistic(store):
     methods = {"logistic": 12, "good": 22, "same": 12, "bad": 4, "chance": 8, "best": 24}
     notes = {name: MethodNote() for name in methods}
-    notes |= {"chance": MethodNote(role="bound"), "best": MethodNote(role="oracle")}
+    notes |= {"chance": MethodNote(role="bound"), "best": MethodNote(role="reference")}
     run(store, methods, seeds=6, pairs=TWELVE, notes=notes)
     tables = tables_of(store)
     verdicts = {line.method: line.verdict for line in tables[0].lines}
@@ -304,8 +329,8 @@ def test_marks_say_what_a_method_uses(store):
 def test_an_encoder_that_was_trained_with_the_labels_is_named(store):
     run(store, {"m": 20})
     seen = {("acoustic", "C"): "labels", ("acoustic", "B"): "audio"}
-    (table,) = tables_of(store, heard=lambda features, code: seen[features, code])
-    assert table.heard == ("C",)
+    (table,) = tables_of(store, exposure=lambda features, code: seen[features, code])
+    assert table.exposed == ("C",)
     assert "trained with the emotion labels of C" in " ".join(render([table]).split())
     (joined,) = across([table], "features")
     assert joined.cells[0][1].endswith(" ‡")
@@ -320,7 +345,7 @@ def test_there_is_no_verdict_without_a_whole_reference(store):
 
 def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
     """It depends on no draw, so its one result stands for each of them."""
-    notes = {"logistic": MethodNote(), "best": MethodNote(role="oracle")}
+    notes = {"logistic": MethodNote(), "best": MethodNote(role="reference")}
     run(store, {"logistic": 12}, seeds=4, pairs=TWELVE, notes=notes)
     run(store, {"best": 22}, seeds=1, pairs=TWELVE, notes=notes)
     (table,) = tables_of(store, against="logistic")

@@ -2,10 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOAD = (
-    "from clser_bench.features.torchaudio_import import load_torchaudio; "
-    "module = load_torchaudio(); "
-)
+LOAD = "from clser_bench.features.spectrum import load_torchaudio; module = load_torchaudio(); "
 
 
 def run(code: str, path: Path | None = None) -> str:
@@ -45,7 +42,7 @@ def test_a_torchaudio_that_fails_otherwise_is_told(tmp_path: Path):
     (folder / "torchaudio" / "__init__.py").write_text("raise RuntimeError('other CUDA')\n")
     code = (
         "from clser_bench.errors import FeatureError\n"
-        "from clser_bench.features.torchaudio_import import load_torchaudio\n"
+        "from clser_bench.features.spectrum import load_torchaudio\n"
         "try: load_torchaudio()\n"
         "except FeatureError as error: print(error)"
     )

@@ -18,7 +18,7 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
-from clser_bench.features.torchaudio_import import load_torchaudio
+from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -214,6 +214,7 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
     """The feature extractor and the model, from the folder alone: the network is not asked."""
     load_torchaudio()  # transformers imports it too, and would meet its compiled part
     from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
+    from safetensors import SafetensorError  # noqa: PLC0415
     from transformers import AutoFeatureExtractor, AutoModel  # noqa: PLC0415 (seconds to import)
 
     logging: Any = importlib.import_module("transformers.utils.logging")
@@ -232,7 +233,7 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
             output_loading_info=True,
             **options,
         )
-    except (*_CONFIGURATION_FAULTS, StrictDataclassError) as error:
+    except (*_CONFIGURATION_FAULTS, StrictDataclassError, SafetensorError) as error:
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise FeatureError(f"{encoder.folder}: cannot be loaded as an encoder ({why})") from error
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features.columns import INSTANTS
@@ -119,8 +119,8 @@ def encode(groups: Sequence[Group], *, devices: Sequence[str] = ()) -> Iterator[
         for window in windows:
             yield from encode_window(window, places[0])
         return
-    with tempfile.TemporaryDirectory() as claims:
-        tasks = [(window, places, Path(claims)) for window in windows]
+    with temporary_folder() as claims:
+        tasks = [(window, places, claims) for window in windows]
         for done in run_tasks(_on_own_device, tasks, workers=len(places)):
             yield from done
 

@@ -18,8 +18,6 @@ padded: a row depends on its own utterance alone.
 from __future__ import annotations
 
 import functools
-import shutil
-import tempfile
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clser_bench.cleanup import make_folder, remove_folder
 from clser_bench.problem import Floats
 
 EXTRA, DEEP_EXTRA = 10, 200
@@ -235,8 +234,8 @@ class OwnFrames:
             self._bytes += size
             return pair
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="clser-padding-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = make_folder()
+            weakref.finalize(self, remove_folder, self._folder)
         key, value = (
             _mapped(one, self._folder / f"{name}-{part}") for part, one in enumerate(pair)
         )

@@ -1,4 +1,4 @@
-"""The oracle: trained on target labels, never on a speaker that it scores."""
+"""The reference `within-target`: trained on target labels, never on a speaker that it scores."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.problem import Table
 from clser_bench.protocol import Condition
 from clser_bench.run import methods as names
-from clser_bench.scoring import oracle
-from clser_bench.scoring.oracle import speaker_groups, target_oracle
-from clser_bench.scoring.routines import ROUTINES
+from clser_bench.scoring import within_target as module
+from clser_bench.scoring.within_target import ROUTINES, speaker_groups, within_target
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")
@@ -59,7 +58,7 @@ def test_scores_are_those_of_scikit_learn_with_one_speaker_left_out() -> None:
         model = LogisticRegression(C=0.05, class_weight="balanced", max_iter=500)
         model.fit(x[train], fold.key.y[train])
         expected[test] = model.predict_log_proba(x[test])
-    (outcome,) = target_oracle([fold])
+    (outcome,) = within_target([fold])
     assert outcome.status == "ok"
     assert outcome.scores.dtype == np.float32
     np.testing.assert_allclose(outcome.scores, expected, rtol=1e-5, atol=1e-6)
@@ -79,32 +78,32 @@ def test_no_speaker_is_in_training_and_test(
         train, test = x[:, 0].astype(int), target_x[:, 0].astype(int)
         assert not {*target.speakers[train]} & {*target.speakers[test]}
         left_out = {*target.speakers} - {*target.speakers[train]}
-        assert len(left_out) <= (1 if speakers <= oracle.GROUPS else 2), "the rest is trained on"
+        assert len(left_out) <= (1 if speakers <= module.GROUPS else 2), "the rest is trained on"
         assert [CLASSES[label] for label in y] == target.emotions[train].tolist()
         scored.extend(test)
         return np.zeros((len(test), classes))
 
-    monkeypatch.setattr(oracle, "logistic_scores", watched)
-    outcomes = target_oracle(folds)
+    monkeypatch.setattr(module, "logistic_scores", watched)
+    outcomes = within_target(folds)
     assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
     assert sorted(scored) == list(range(len(target.utterances)))
 
 
 def test_each_half_is_scored_with_the_features_of_its_own_fold() -> None:
     folds = folds_of(setting="inductive")
-    before = target_oracle(folds)
-    after = target_oracle([folds[0], with_summary(folds[1], 2 * folds[1].problem.target.summary)])
+    before = within_target(folds)
+    after = within_target([folds[0], with_summary(folds[1], 2 * folds[1].problem.target.summary)])
     assert np.array_equal(before[0].scores, after[0].scores)
     assert not np.array_equal(before[1].scores, after[1].scores)
 
 
 def test_the_draw_does_not_matter() -> None:
-    one, other = (target_oracle(folds_of(seed=seed))[0].scores for seed in (0, 1))
+    one, other = (within_target(folds_of(seed=seed))[0].scores for seed in (0, 1))
     assert one.tobytes() == other.tobytes()
 
 
 def test_one_speaker_is_not_applicable() -> None:
-    (outcome,) = target_oracle(folds_of(many(1)))
+    (outcome,) = within_target(folds_of(many(1)))
     assert outcome.status == "not_applicable"
     assert "one speaker" in outcome.reason
 
@@ -116,7 +115,7 @@ def test_a_class_of_one_speaker_only_gives_finite_scores() -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        (outcome,) = target_oracle(folds_of(dataclasses.replace(TARGET, utterances=changed)))
+        (outcome,) = within_target(folds_of(dataclasses.replace(TARGET, utterances=changed)))
     assert outcome.status == "ok"
     assert np.isfinite(outcome.scores).all()
 
@@ -126,17 +125,17 @@ def test_groups_follow_from_names_alone_and_are_even() -> None:
     groups = speaker_groups(speakers)
     assert groups == speaker_groups(speakers[::-1] * 2)
     sizes = np.bincount(list(groups.values()))
-    assert len(sizes) == oracle.GROUPS
+    assert len(sizes) == module.GROUPS
     assert sizes.max() - sizes.min() == 1
     assert sorted(speaker_groups(speakers[:7]).values()) == list(range(7))
 
 
 def test_the_line_of_a_list_is_the_first_of_the_docstring() -> None:
-    first = (oracle.__doc__ or "").partition("\n")[0]
-    assert ROUTINES["target-oracle"].about == first
+    first = (module.__doc__ or "").partition("\n")[0]
+    assert ROUTINES["within-target"].about == first
 
 
 def test_all_ends_with_the_routines() -> None:
     everything = names.expand(["all"])
-    assert everything[-1] == "target-oracle"
-    assert names.expand(["target-oracle", "chance"]) == ("target-oracle", "chance")
+    assert everything[-1] == "within-target"
+    assert names.expand(["within-target", "chance"]) == ("within-target", "chance")

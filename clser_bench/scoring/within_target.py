@@ -1,16 +1,22 @@
-"""Upper bound: logistic regression on target labels, across the target's speakers.
+"""Reference: logistic regression on target labels, across the target's speakers.
 
-The classifier of `logistic` with its shipped recipe, given what no method is given: the classes of
+No bound: a method with many source labels and the scored speakers' unlabelled speech can be better.
+The classifier of `logistic` with its defaults, given what no method is given: the classes of
 the target. Each utterance is scored by a model that was trained on other speakers only: every
 speaker is left out in turn, or, where there are more than ten, every one of ten groups of them.
 In the inductive setting, each half is scored with the features of its own fold, by models that
 were trained on both halves without the speaker or group.
+
+Such a routine is a row of a table, but no method: it runs in the process that scores, where the
+answers are. No worker ever sees it, and it is no plugin, since a plugin is never given an answer.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +24,15 @@ from threadpoolctl import threadpool_limits
 
 from clser_bench.hashing import digest
 from clser_bench.problem import Outcome, Rows
-from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.splits import Fold
+
+if TYPE_CHECKING:
+    from clser_bench.splits import Fold
 
 GROUPS = 10
 """The most models a fold: leave-one-speaker-out up to so many speakers."""
 
 
-def target_oracle(folds: Sequence[Fold]) -> list[Outcome]:
+def within_target(folds: Sequence[Fold]) -> list[Outcome]:
     """Score the target from its own labels, by models that have not seen the speaker.
 
     Args:
@@ -74,6 +81,8 @@ def _scores(
     fold: Fold, groups: dict[str, int], *, rows: Rows, y: Rows, group: Rows
 ) -> npt.NDArray[np.float64]:
     """Scores [n, c] of a fold's rows, from the labels of other groups in all folds."""
+    from clser_bench.shallow.classifier import logistic_scores  # noqa: PLC0415 (scikit-learn)
+
     features = fold.problem.target.summary
     own = np.array([groups[name] for name in fold.key.speakers])
     scores = np.empty((len(own), len(fold.problem.classes)))
@@ -86,3 +95,33 @@ def _scores(
             classes=scores.shape[1],
         )
     return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routine:
+    """A routine by its name.
+
+    Attributes:
+        name: what users write.
+        version: raised when its numbers move.
+        about: one line.
+        note: printed under tables.
+        solve: from the folds of a trial to an outcome each.
+    """
+
+    name: str
+    version: int
+    about: str
+    note: str
+    solve: Callable[[Sequence[Fold]], list[Outcome]]
+
+
+ROUTINES: Mapping[str, Routine] = {
+    "within-target": Routine(
+        name="within-target",
+        version=1,
+        about="Reference: logistic regression on target labels, across the target's speakers.",
+        note="trained on the target's labels, on other speakers than it scores: no competitor",
+        solve=within_target,
+    )
+}

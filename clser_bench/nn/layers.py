@@ -1,12 +1,19 @@
-"""Transformer layers written as matrix products, so that they work under vmap."""
+"""Parts of networks that work under vmap: attention, heads, gradient reversal, rising weights.
+
+Attention is written as matrix products, gradient reversal without an autograd.Function.
+"""
 
 from __future__ import annotations
 
 import math
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+from clser_bench.nn.backbone import HIDDEN, SharedClassifier
+from clser_bench.nn.information import cosine_logits
 
 
 def attention(
@@ -90,3 +97,56 @@ def spans(h: Float[Tensor, "b t d"], length: int) -> Float[Tensor, "b s {length}
     """
     h = functional.pad(h, (0, 0, 0, -h.shape[-2] % length))
     return h.reshape(*h.shape[:-2], h.shape[-2] // length, length * h.shape[-1])
+
+
+class CosineClassifier(SharedClassifier):
+    """The shared backbone with a prototype per class; the method divides by its temperature."""
+
+    def __init__(self, d: int, f: int, c: int) -> None:
+        super().__init__(d, f, c)
+        self.head = nn.Linear(HIDDEN, c, bias=False)
+        nn.init.xavier_normal_(self.head.weight)
+
+    def classify(
+        self, embedding: Float[Tensor, "b e"], temperature: Tensor | float
+    ) -> Float[Tensor, "b c"]:
+        """Class scores of embeddings: prototypes · unit embedding / temperature."""
+        return cosine_logits(embedding, self.head.weight, temperature)
+
+
+def two_layers(c: int) -> nn.Sequential:
+    """A head of one hidden layer on the shared embedding.
+
+    Args:
+        c: classes.
+    """
+    return nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, c))
+
+
+def reverse_gradient(x: Tensor, weight: Tensor | float) -> Tensor:
+    """The identity, whose gradient is multiplied by `-weight`.
+
+    Reference: Ganin & Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015,
+    equations 7 and 8.
+
+    Args:
+        x: any shape.
+        weight: strength, a number or a 0-d tensor.
+    """
+    return (1 + weight) * x.detach() - weight * x
+
+
+def sigmoid_ramp(
+    gamma: Tensor | float, progress: float, *, dtype: torch.dtype
+) -> Float[Tensor, ""]:
+    """2 / (1 + exp(-gamma p)) - 1: zero at the start, near one in the end.
+
+    Reference: Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016),
+    section 5.2.2.
+
+    Args:
+        gamma: steepness, positive.
+        progress: p, share of training done.
+        dtype: of the result.
+    """
+    return 2 / (1 + torch.exp(-torch.as_tensor(gamma, dtype=dtype) * progress)) - 1

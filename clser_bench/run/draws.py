@@ -1,0 +1,439 @@
+"""What is labelled, unlabelled and to be scored in each trial, for systems outside this package.
+
+A folder of draws has `draws.json` (the rules, the trials with their classes, a digest), a table of
+the rows of each trial, and on request the audio. An utterance is named by an opaque id: a keyed
+hash of its audio, another one as a source than as a target, so that the labels of a pair say
+nothing about the pair the other way round. The key stays beside the results file.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import hmac
+import io
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import soundfile
+
+from clser_bench.corpora.audio import decode
+from clser_bench.corpora.locate import load_corpora
+from clser_bench.corpora.model import Corpus, Utterance
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.features.languages import resolve_feature_sets
+from clser_bench.files import cache_folder, regular_size, write_whole
+from clser_bench.hashing import Hashable, digest
+from clser_bench.problem import Problem, Table
+from clser_bench.progress import SILENT, Progress
+from clser_bench.protocol import Condition, Pair, Shots, classes_of
+from clser_bench.run.choice import Say, choose
+from clser_bench.run.request import Request
+from clser_bench.splits import Fold, build
+
+COLUMNS = ("trial", "part", "fold", "id", "emotion", "audio")
+PARTS = ("labelled", "unlabelled", "adapt", "scored")
+FORMATS = ("csv", "parquet")
+HEADING = "draws.json"
+
+_VERSION = 1
+_MOST_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An utterance of a trial.
+
+    Attributes:
+        part: one of `PARTS`.
+        fold: number of the fold; 0 but in the inductive setting.
+        id: its opaque name.
+        emotion: of labelled rows; empty for others.
+        utterance: the recording.
+    """
+
+    part: str
+    fold: int
+    id: str
+    emotion: str
+    utterance: Utterance
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draw:
+    """A trial without a method.
+
+    Attributes:
+        pair: source and target.
+        classes: its emotions.
+        shots: labelled utterances of each class.
+        seed: number of the draw.
+        synthetic: whether a corpus is synthetic.
+        keys: of the audio, the labels and the speakers of both sides, for the trial's id.
+        folds: answers, and problems whose only feature is the row's number.
+        rows: of all parts, ordered by part, fold and id.
+        ids: of the scored utterances of each fold, in the order of its answers.
+    """
+
+    pair: Pair
+    classes: tuple[str, ...]
+    shots: Shots
+    seed: int
+    synthetic: bool
+    keys: tuple[str, str]
+    folds: tuple[Fold, ...]
+    rows: tuple[Row, ...]
+    ids: tuple[tuple[str, ...], ...]
+
+    @property
+    def name(self) -> str:
+        """`B:C:5:0`: source, target, shots, seed."""
+        return f"{self.pair.source}:{self.pair.target}:{self.shots}:{self.seed}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draws:
+    """The draws of a request.
+
+    Attributes:
+        condition: the rules with nothing left open but the number of shots.
+        table: ordered pairs of the whole suite.
+        languages: of each corpus, by code.
+        trials: by name.
+    """
+
+    condition: Condition
+    table: tuple[Pair, ...]
+    languages: Mapping[str, str]
+    trials: Mapping[str, Draw]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Hash of the rules and of every row: 64 hexadecimal digits."""
+        rules = {k: text for k, text in self.condition.texts().items() if k != "shots"}
+        rows: dict[str, Hashable] = {
+            name: [[row.part, row.fold, row.id, row.emotion] for row in one.rows]
+            for name, one in self.trials.items()
+        }
+        return digest([rules, rows])
+
+
+def draws(
+    request: Request, salt: str, *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> Draws:
+    """Read corpora and draw what a run of the same request would be given.
+
+    Args:
+        request: its methods, and what else concerns training, do not matter.
+        salt: the key of the ids.
+        progress: notified of reading.
+        say: given lines for the user.
+
+    Raises:
+        ClserError: anything that is wrong with the request or the corpora.
+    """
+    cache = cache_folder()
+    rules = request.condition
+    choice = choose(request, cache=cache, progress=progress, say=say)
+    specs = {code: choice.located.spec(code) for code in choice.known}
+    assigned = resolve_feature_sets(rules.features, specs)
+    corpora = load_corpora(
+        codes=choice.codes,
+        located=choice.located,
+        cache=cache,
+        skip_bad=request.skip_bad,
+        workers=request.workers,
+        progress=progress,
+        say=say,
+    )
+    condition = rules.replace(
+        suite=choice.suite,
+        features=assigned.name,
+        alignment="" if assigned.one else rules.alignment,
+    )
+    made = (
+        _draw(corpora[pair.source], corpora[pair.target], condition.replace(shots=k), seed, salt)
+        for k in dict.fromkeys(request.shots)
+        for pair in choice.pairs
+        for seed in range(1 if k == "all" and rules.prior == "natural" else request.seeds)
+    )
+    return Draws(
+        condition=condition,
+        table=choice.table,
+        languages={code: corpus.spec.language for code, corpus in corpora.items()},
+        trials={one.name: one for one in made},
+    )
+
+
+def write_draws(
+    request: Request,
+    folder: Path,
+    *,
+    audio: Literal["none", "copy", "link"] = "none",
+    table: Literal["csv", "parquet"] = "csv",
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
+) -> Draws:
+    """Write the draws of a request into a folder; the same request gives the same bytes.
+
+    The key of the ids and the request are kept in a file beside the results file.
+
+    Args:
+        request: as for `draws`; its results file is where predictions will be scored.
+        folder: where to write.
+        audio: `copy` writes each utterance as the benchmark reads it (mono, without metadata);
+            `link` makes hard links to whole files.
+        table: format of the rows.
+        progress: notified of reading and writing.
+        say: given lines for the user.
+
+    Raises:
+        ClserError: as for `draws`; or the results file lies in the folder, or it cannot be written.
+    """
+    if folder.absolute() in request.results.absolute().parents:
+        raise SpecError(
+            f"{folder}: the results file {request.results} lies in it, and with it the key of the "
+            "ids; name another folder"
+        )
+    private = _read_private(request.results)
+    salt = private.setdefault("salt", secrets.token_hex(32))
+    made = draws(request, salt, progress=progress, say=say)
+    private.setdefault("requests", {})[made.digest] = request.json
+    place = private_file(request.results)
+    write_whole(place, json.dumps(private, indent=1) + "\n")
+    place.chmod(0o600)
+    sounds = {row.id: row.utterance for one in made.trials.values() for row in one.rows}
+    names = {}
+    if audio != "none":
+        progress.start(f"audio ({audio})", len(sounds))
+        for name, utterance in sorted(sounds.items()):
+            names[name] = _put_audio(folder, name, utterance, audio)
+            progress.advance()
+        progress.stop()
+    _write_rows(folder / f"draws.{table}", list(_lines(made, names)))
+    heading = json.dumps(_heading(made), indent=1, ensure_ascii=False)
+    write_whole(folder / HEADING, heading + "\n", error=SpecError)
+    return made
+
+
+def stored_draws(
+    folder: Path,
+    results: Path,
+    *,
+    corpora: Path | None = None,
+    manifests: Sequence[Path] = (),
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
+) -> Draws:
+    """The draws of a folder, drawn again from the corpora with the key beside the results file.
+
+    Args:
+        folder: that `write_draws` wrote.
+        results: the results file that the draws were written for.
+        corpora: where the corpora are, if not where they were then.
+        manifests: likewise.
+        progress: notified of reading.
+        say: given lines for the user.
+
+    Raises:
+        SpecError: it is no such folder, its key is not beside the results file, or the corpora give
+            other draws.
+    """
+    place = folder / HEADING
+    regular_size(place, error=SpecError, most=_MOST_BYTES)
+    try:
+        name = str(json.loads(place.read_text(encoding="utf-8"))["digest"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise SpecError(f"{place}: is not what `clser-bench draws` wrote ({error})") from error
+    private = _read_private(results)
+    if name not in private.get("requests", {}):
+        raise SpecError(
+            f"{folder}: its draws {name[:12]} are not known to {private_file(results)}; name the "
+            "results file that they were written for with --results, or write them again with "
+            "`clser-bench draws`"
+        )
+    request = Request.from_json(private["requests"][name], results=results)
+    request = request.replace(
+        corpora=corpora or request.corpora, manifests=tuple(manifests) or request.manifests
+    )
+    found = draws(request, private["salt"], progress=progress, say=say)
+    if found.digest != name:
+        raise SpecError(
+            f"{folder}: the corpora at hand give the draws {found.digest[:12]}, not {name[:12]}: "
+            "recordings, labels or the protocol changed since; write the draws again with "
+            "`clser-bench draws`"
+        )
+    return found
+
+
+def private_file(results: Path) -> Path:
+    """The file beside a results file that keeps the key of the ids."""
+    return results.with_name(f"{results.name}.draws.json")
+
+
+def _read_private(results: Path) -> dict[str, Any]:
+    place = private_file(results)
+    if not place.exists():
+        return {}
+    regular_size(place, error=StoreError, most=_MOST_BYTES)
+    try:
+        found: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        bytes.fromhex(found["salt"])
+        found["requests"].keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(
+            f"{place}: is damaged ({error}); take it from a backup, or delete it and write the "
+            "draws again"
+        ) from error
+    return found
+
+
+def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt: str) -> Draw:
+    classes = classes_of(source.spec, target.spec, classes=condition.classes)
+    sides = source.utterances, target.utterances
+    folds = build(
+        source,
+        target,
+        classes=classes,
+        shots=condition.shots,
+        seed=seed,
+        condition=condition,
+        tables=lambda *_: (_numbered(len(sides[0])), _numbered(len(sides[1]))),
+    )
+    rows = [
+        Row(part=part, fold=number, id=_id(salt, part, one), emotion=label, utterance=one)
+        for number, fold in enumerate(folds)
+        for part, one, label in _parts(fold.problem, *sides)
+    ]
+    by_name = {utterance.name: utterance for utterance in target.utterances}
+    facts = [[c.content, c.emotions.tolist(), c.speakers.tolist()] for c in (source, target)]
+    return Draw(
+        pair=Pair(source.spec.code, target.spec.code),
+        classes=classes,
+        shots=condition.shots,
+        seed=seed,
+        synthetic=source.spec.synthetic or target.spec.synthetic,
+        keys=(digest(facts[0]), digest(facts[1])),
+        folds=folds,
+        rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), row.fold, row.id))),
+        ids=tuple(
+            tuple(_id(salt, "scored", by_name[name]) for name in fold.key.names) for fold in folds
+        ),
+    )
+
+
+def _numbered(rows: int) -> Table:
+    """A table whose only feature is the number of the row, whatever order a problem has."""
+    numbers = np.arange(rows, dtype=np.float32)[:, None]
+    return Table(f"{rows} numbers", np.zeros((rows, 1, 0), np.float32), numbers)
+
+
+def _parts(
+    problem: Problem, source: Sequence[Utterance], target: Sequence[Utterance]
+) -> Iterator[tuple[str, Utterance, str]]:
+    """Part, recording and given label of each row of a problem.
+
+    Args:
+        problem: its tables as `_numbered` makes them.
+        source: the utterances behind the source's table.
+        target: likewise.
+    """
+    labelled = problem.labelled
+    for part, table, rows, utterances in (
+        ("labelled", problem.source, labelled.rows, source),
+        ("unlabelled", problem.source, problem.unlabelled, source),
+        ("adapt", problem.target, problem.adapt, target),
+        ("scored", problem.target, problem.scored, target),
+    ):
+        given = [problem.classes[index] for index in labelled.y] if part == "labelled" else None
+        for place, number in enumerate(table.summary[rows, 0]):
+            yield part, utterances[int(number)], given[place] if given else ""
+
+
+def _id(salt: str, part: str, utterance: Utterance) -> str:
+    """A name that says nothing: 20 hexadecimal digits of a keyed hash."""
+    side = "target" if part in ("adapt", "scored") else "source"
+    message = f"{side} {utterance.content}".encode("ascii")
+    return hmac.new(bytes.fromhex(salt), message, hashlib.sha256).hexdigest()[:20]
+
+
+def _lines(made: Draws, audio: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
+    for name, one in made.trials.items():
+        for row in one.rows:
+            yield name, row.part, row.fold, row.id, row.emotion, audio.get(row.id, "")
+
+
+def _write_rows(path: Path, lines: Sequence[tuple[object, ...]]) -> None:
+    if path.suffix == ".parquet":
+        stream: Any = io.BytesIO()
+        pd.DataFrame(lines, columns=list(COLUMNS)).to_parquet(stream, index=False)
+    else:
+        stream = io.StringIO(newline="")
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(lines)
+    write_whole(path, stream.getvalue(), error=SpecError)
+
+
+def _heading(made: Draws) -> dict[str, Any]:
+    condition = made.condition.texts()
+    del condition["shots"]
+    return {
+        "version": _VERSION,
+        "digest": made.digest,
+        "condition": condition,
+        "languages": dict(made.languages),
+        "trials": {
+            name: {
+                "source": one.pair.source,
+                "target": one.pair.target,
+                "shots": one.shots,
+                "seed": one.seed,
+                "classes": one.classes,
+                "rows": {part: sum(row.part == part for row in one.rows) for part in PARTS},
+            }
+            for name, one in made.trials.items()
+        },
+    }
+
+
+def _put_audio(folder: Path, name: str, utterance: Utterance, how: str) -> str:
+    """Put an utterance under its id; the path relative to the folder."""
+    cut = utterance.start > 0 or utterance.end is not None
+    suffix = ".wav" if how == "copy" else utterance.path.suffix.lower()
+    place = folder / "audio" / f"{name}{suffix}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if how == "link":
+            if cut:
+                raise SpecError(
+                    f"{utterance.path}: an utterance is a segment of it, which cannot be linked; "
+                    "use --audio copy"
+                )
+            place.unlink(missing_ok=True)
+            os.link(utterance.path, place)
+        else:
+            _write_wav(place, utterance)
+    except OSError as error:
+        remedy = "; use --audio copy" if how == "link" else ""
+        raise SpecError(
+            f"{place}: cannot be written ({error.strerror or error}){remedy}"
+        ) from error
+    return place.relative_to(folder).as_posix()
+
+
+def _write_wav(place: Path, utterance: Utterance) -> None:
+    """Write the samples as they are read: in 16 bits where these hold them, else as floats."""
+    sound = decode(utterance.path, start=utterance.start, end=utterance.end)
+    scaled = sound.samples * np.float32(32768)
+    whole = bool((scaled == np.round(scaled)).all() and scaled.max() <= 32767)
+    subtype = "PCM_16" if whole and scaled.min() >= -32768 else "FLOAT"
+    soundfile.write(place, sound.samples, sound.rate, subtype=subtype, format="WAV")

@@ -1,0 +1,277 @@
+"""Predictions of a system outside this package: checked, scored where the answers are, stored.
+
+A table of predictions has a row for each scored utterance of each trial: `trial`, `id`, and either
+`emotion` or a column of scores for each class. Without the column `trial` a row holds for every
+trial that asks for its id. The record of such a trial has the name of the system for its method,
+the hash of the file for its only hyper-parameter, and the role `submitted`: it is not ranked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from clser_bench import registry
+from clser_bench.corpora.rows import header, read_rows
+from clser_bench.errors import MethodError, SpecError, did_you_mean, printable
+from clser_bench.files import read_toml
+from clser_bench.problem import Floats, Outcome, Trial
+from clser_bench.protocol import EMOTIONS
+from clser_bench.run.draws import Draw, Draws
+from clser_bench.scoring.metrics import score
+from clser_bench.scoring.within_target import ROUTINES
+from clser_bench.store.records import IMPORTED, MethodNote, Record
+from clser_bench.store.sqlite import Store
+
+_NAMED = 20  # faults that an error names
+
+Answers = dict[str, dict[str, Floats]]
+"""Trial to id to scores [c]; of a predicted class, 1 for it and 0 for others."""
+
+
+class Card(BaseModel):
+    """What a system is and what it has seen: `system.toml`.
+
+    Attributes:
+        title: name in tables; empty for the name of the submission.
+        about: what the system is, one line.
+        reference: paper, address or repository.
+        uses: parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
+            (unlabelled); none for a zero-shot system.
+        assumes_prior: what it assumes of the class shares of the target.
+        data: speech and labels that it was trained with outside the draws.
+        heard: corpus code to what it was trained with of this corpus; `unknown` for those left out.
+        parameters: how many it has.
+        cost: money, hours and hardware, in words.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = Field("", max_length=60)
+    about: str = Field(min_length=1, max_length=300)
+    reference: str = Field("", max_length=300)
+    uses: tuple[Literal["labelled", "source", "target"], ...]
+    assumes_prior: Literal["none", "uniform", "estimated"] = "none"
+    data: str = Field(min_length=1, max_length=1000)
+    heard: dict[str, Literal["labels", "audio", "no", "unknown"]] = Field(default_factory=dict)
+    parameters: float | None = Field(None, ge=0, allow_inf_nan=False)
+    cost: str = Field("", max_length=300)
+
+    def note(self, corpora: Sequence[str]) -> str:
+        """The footnote of a table.
+
+        Args:
+            corpora: codes of the corpora of the table.
+        """
+        kinds = {"labels": "trained with the labels of", "audio": "trained with the audio of"}
+        kinds |= {"unknown": "perhaps trained with"}
+        parts = [self.about, f"data: {self.data}"]
+        for kind, words in kinds.items():
+            codes = [code for code in corpora if self.heard.get(code, "unknown") == kind]
+            parts += [f"{words} {', '.join(codes)}"] if codes else []
+        parts += [f"{self.parameters:.3g} parameters"] if self.parameters is not None else []
+        parts += [f"cost: {self.cost}"] if self.cost else []
+        parts += [self.reference] if self.reference else []
+        return printable("; ".join(part.rstrip(".") for part in parts)).replace("\n", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """What was stored of a submission.
+
+    Attributes:
+        trials: how many.
+        predictions: hash of the file.
+    """
+
+    trials: int
+    predictions: str
+
+
+def read_card(path: Path) -> Card:
+    """Read the card of a system.
+
+    Raises:
+        SpecError: it is no TOML, or a field is missing, unknown or not allowed.
+    """
+    try:
+        return Card.model_validate(read_toml(path))
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
+        raise SpecError(f"{path}: {'; '.join(faults)}") from error
+
+
+def read_predictions(path: Path, draws: Draws) -> Answers:
+    """Read a table of predictions, CSV or Parquet, and check each row.
+
+    Args:
+        path: the table.
+        draws: what is to be predicted.
+
+    Raises:
+        SpecError: a trial, id or class is unknown, an id is missing or there twice, or a score is
+            not finite; the first twenty faults are named.
+        CorpusError: the file is no such table.
+    """
+    columns = header(path)
+    allowed = ("trial", "id", "emotion", *EMOTIONS)
+    for name in columns:
+        if name not in allowed:
+            raise SpecError(f"{path}: column '{name}' is unknown{did_you_mean(name, allowed)}")
+    scored = [name for name in EMOTIONS if name in columns]
+    if "id" not in columns or ("emotion" in columns) == bool(scored):
+        raise SpecError(
+            f"{path}: it has the columns {', '.join(columns) or 'none'}; it needs id and either "
+            "emotion or a column of scores for each class"
+        )
+    wanted = {name: [i for fold in one.ids for i in fold] for name, one in draws.trials.items()}
+    asking: dict[str, list[str]] = {}
+    for name, ids in wanted.items():
+        for one in ids:
+            asking.setdefault(one, []).append(name)
+    found: Answers = {name: {} for name in wanted}
+    faults: list[str] = []
+    for row in read_rows(path, {name: name for name in columns}):
+        names, fault = _asked(row.cells, asking, wanted)
+        for name in names:
+            classes = draws.trials[name].classes
+            values, fault = _values(row.cells, classes)
+            if row.cells["id"] in found[name]:
+                fault = f"id {row.cells['id']} of trial {name} is there twice"
+            found[name][row.cells["id"]] = values
+            if fault:
+                break
+        faults += [f"{row.where}: {fault}"] if fault else []
+    for name, ids in wanted.items():
+        missing = [one for one in ids if one not in found[name]]
+        if missing:
+            few = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+            faults.append(f"trial {name}: {len(missing)} of {len(ids)} ids are missing: {few}")
+    if faults:
+        rest = len(faults) - _NAMED
+        lines = [printable(fault, limit=300) for fault in faults[:_NAMED]]
+        lines += [f"and {rest} more"] if rest > 0 else []
+        raise SpecError("\n  ".join([f"{path}: the predictions cannot be scored:", *lines]))
+    return found
+
+
+def _asked(
+    cells: Mapping[str, str], asking: Mapping[str, list[str]], wanted: Mapping[str, list[str]]
+) -> tuple[list[str], str]:
+    """The trials that a row is for, and what is wrong with it."""
+    trial, name = cells.get("trial", ""), cells["id"]
+    if "trial" in cells and trial not in wanted:
+        return [], f"trial '{trial}' is not in the draws"
+    if name not in asking or (trial and trial not in asking[name]):
+        return [], f"id '{name}' is not scored" + (f" in trial {trial}" if trial else "")
+    return [trial] if trial else asking[name], ""
+
+
+def _values(cells: Mapping[str, str], classes: tuple[str, ...]) -> tuple[Floats, str]:
+    """Scores [c] of a row, and what is wrong with them."""
+    if "emotion" in cells:
+        emotion = cells["emotion"]
+        one = np.array([float(emotion == name) for name in classes])
+        known = ", ".join(classes)
+        return one, "" if one.any() else f"class '{emotion}' is none of the trial's: {known}"
+    values = np.full(len(classes), math.nan)
+    for place, name in enumerate(classes):
+        try:
+            values[place] = float(cells.get(name) or "nan")
+        except ValueError:
+            return values, f"score of {name} '{cells[name]}' is no number"
+    bad = [name for name, value in zip(classes, values, strict=True) if not math.isfinite(value)]
+    return values, f"score of {', '.join(bad)} is missing or not finite" if bad else ""
+
+
+def submit(
+    predictions: Path,
+    draws: Draws,
+    store: Store,
+    *,
+    name: str,
+    card: Card,
+) -> Submitted:
+    """Score predictions and store them as rows of tables, with their card.
+
+    Args:
+        predictions: the table, as `read_predictions` takes it.
+        draws: as `stored_draws` gave them.
+        store: the results.
+        name: of the system, for the column of methods.
+        card: what it is and what it has seen.
+
+    Raises:
+        SpecError: the predictions are faulty, or the name is no name or is that of a method.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", name):
+        raise SpecError(f"name '{name}': write at most 40 lower-case letters, digits, '-' and '.'")
+    if name in registry.entries() or name in ROUTINES:
+        raise SpecError(f"name '{name}' is that of a method; choose another with --name")
+    answers = read_predictions(predictions, draws)
+    content = hashlib.sha256(predictions.read_bytes()).hexdigest()
+    trials = [_trial(one, draws, name, content) for one in draws.trials.values()]
+    parts = zip(trials, draws.trials.values(), strict=True)
+    scores = "emotion" not in header(predictions)
+    try:
+        records = [_record(trial, one, answers[one.name], scores=scores) for trial, one in parts]
+    except MethodError as error:
+        raise SpecError(f"{predictions}: {error}") from error
+    note = MethodNote(
+        assumes_prior=card.assumes_prior,
+        role="submitted",
+        note=card.note(sorted(draws.languages)),
+        title=printable(card.title) if card.title != name else "",
+        uses=card.uses,
+        kind="submitted",
+        version=1,
+    )
+    request = {
+        IMPORTED: predictions.name,
+        "card": card.model_dump(mode="json"),
+        "predictions": content,
+        "draws": draws.digest,
+    }
+    with store.transaction():
+        store.plan(request, trials, pairs=draws.table, methods={name: note})
+        store.put(records)
+    return Submitted(trials=len(trials), predictions=content)
+
+
+def _trial(one: Draw, draws: Draws, name: str, content: str) -> Trial:
+    return Trial(
+        pair=one.pair,
+        classes=one.classes,
+        seed=one.seed,
+        method=name,
+        version=1,
+        parameters=(("predictions", content[:16]),),
+        condition=draws.condition.replace(shots=one.shots),
+        source_key=one.keys[0],
+        target_key=one.keys[1],
+        synthetic=one.synthetic,
+    )
+
+
+def _record(trial: Trial, one: Draw, answers: Mapping[str, Floats], *, scores: bool) -> Record:
+    """The record of a trial; without scores where only classes were given."""
+    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
+
+    outcomes = []
+    for ids in one.ids:
+        values = np.stack([answers[name] for name in ids])
+        kept = stored_scores(values, len(ids), len(one.classes))
+        outcomes.append(Outcome(id="", status="ok", scores=kept))
+    record = score(trial, outcomes, [fold.key for fold in one.folds])
+    if scores:
+        return record
+    return dataclasses.replace(record, scores=np.zeros((0, 0), np.float32))

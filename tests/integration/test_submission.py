@@ -1,0 +1,375 @@
+"""Systems outside the package: draws are written, predictions are checked, scored and shown."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import stat
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from clser_bench.cli.main import app
+from clser_bench.run.draws import private_file, stored_draws
+from clser_bench.store.sqlite import Store
+from tests.tiny import write_corpora, write_method
+from tests.tools import load
+
+RESULTS = Path("results/clser.sqlite")
+CARD = """
+title = "Nearest mean"
+about = "class means of two spectral figures"
+uses = ["labelled"]
+data = "nothing but the draws"
+heard = { X = "no", Y = "labels" }
+parameters = 4
+cost = "a second on one core"
+"""
+
+Call = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("outside")
+    write_corpora(folder / "corpora", codes="XY")
+    write_method(folder / "methods", "near", about="Nearest centroids.")
+    return folder
+
+
+@pytest.fixture
+def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
+    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "system.toml").write_text(CARD, encoding="utf-8")
+
+    def go(command: str, *arguments: str, fails: bool = False) -> Result:
+        done = CliRunner().invoke(app, [command, *arguments])
+        assert fails == (done.exit_code != 0), done.output
+        return done
+
+    return go
+
+
+@pytest.fixture
+def write(shared: Path, call: Call) -> Callable[..., Result]:
+    usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--seeds", "2")
+    return lambda *more: call("draws", *usual, "--shots", "1", "--out", "draws", *more)
+
+
+def score(call: Call, file: str, *more: str, fails: bool = False) -> Result:
+    usual = ("--draws", "draws", "--name", "outside", "--card", "system.toml")
+    return call("score", file, *usual, *more, fails=fails)
+
+
+def rows_of(part: str = "") -> list[dict[str, str]]:
+    with Path("draws/draws.csv").open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if part in ("", row["part"])]
+
+
+def guesses() -> list[dict[str, str]]:
+    """A class for every scored row, and the file of it."""
+    made = [{"trial": r["trial"], "id": r["id"], "emotion": "anger"} for r in rows_of("scored")]
+    pd.DataFrame(made).to_csv("predictions.csv", index=False)
+    return made
+
+
+def test_a_target_row_says_nothing(write: Callable[..., Result], shared: Path) -> None:
+    write("--audio", "copy")
+    manifest = pd.read_csv(shared / "corpora" / "manifest.csv")
+    texts = Path("draws/draws.csv").read_text() + Path("draws/draws.json").read_text()
+    files = sorted(path.name for path in Path("draws").rglob("*"))
+    for word in {*manifest.path, *manifest.speaker, *(p.split(".")[0] for p in manifest.path)}:
+        assert word not in texts + " ".join(files)
+    rows = rows_of()
+    assert {row["emotion"] for row in rows if row["part"] != "labelled"} == {""}
+    sides = [{r["id"] for r in rows if (r["part"] in ("adapt", "scored")) == t} for t in (0, 1)]
+    assert not sides[0] & sides[1], "the labels of Y→X name no target of X→Y"
+    assert [row["id"] for row in rows if row["trial"] == "X:Y:1:0" and row["part"] == "scored"] == (
+        sorted({row["id"] for row in rows if row["trial"] == "X:Y:1:0" and row["part"] == "scored"})
+    )
+    sound = sorted(Path("draws/audio").iterdir())
+    assert {f"audio/{path.name}" for path in sound} == {row["audio"] for row in rows}
+    originals = {soundfile.read(shared / "corpora" / name)[0].tobytes() for name in manifest.path}
+    assert {soundfile.read(path)[0].tobytes() for path in sound} == originals
+    private = private_file(RESULTS)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    salt = json.loads(private.read_text())["salt"]
+    assert salt not in texts
+    assert not list(Path("draws").rglob("*.sqlite*"))
+
+
+def test_the_same_request_gives_the_same_bytes(write: Callable[..., Result]) -> None:
+    write()
+    first = {path.name: path.read_bytes() for path in Path("draws").iterdir()}
+    write("--audio", "link")
+    assert Path("draws/draws.json").read_bytes() == first["draws.json"]
+    write()
+    assert Path("draws/draws.csv").read_bytes() == first["draws.csv"]
+    write("--table", "parquet")
+    assert pd.read_parquet("draws/draws.parquet").id.tolist() == [row["id"] for row in rows_of()]
+
+
+@pytest.mark.parametrize("setting", ["transductive", "inductive"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "classes"])
+def test_the_products_own_predictions_give_the_same_cells(
+    call: Call, shared: Path, kind: str, setting: str
+) -> None:
+    places = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--setting", setting)
+    draws = (*places, "--shots", "1", "--seeds", "2")
+    call("run", *draws, "--methods", "near", "--scheduler", "local")
+    call("draws", *draws, "--out", "draws")
+    found = stored_draws(Path("draws"), RESULTS)
+    made = []
+    with Store(RESULTS) as store:
+        for record in store.records():
+            trial = record.trial
+            one = found.trials[f"{trial.pair.source}:{trial.pair.target}:1:{trial.seed}"]
+            names = [name for fold in one.folds for name in fold.key.names]
+            ids = dict(zip(names, [i for fold in one.ids for i in fold], strict=True))
+            for name, scores in zip(record.names, record.scores, strict=True):
+                values = dict(zip(one.classes, scores.tolist(), strict=True))
+                guess = {"emotion": one.classes[int(scores.argmax())]}
+                answer = guess if kind == "classes" else values
+                made.append({"trial": one.name, "id": ids[name], **answer})
+    frame = pd.DataFrame(made).sample(frac=1, random_state=0)
+    if kind == "parquet":
+        frame.to_parquet("predictions.parquet", index=False)
+    else:
+        frame.to_csv("predictions.csv", index=False)
+    score(call, "predictions.parquet" if kind == "parquet" else "predictions.csv")
+    with Store(RESULTS) as store:
+        every = {(r.trial.method, str(r.trial.pair), r.trial.seed): r for r in store.records()}
+        assert len(every) == 8
+        for (method, pair, seed), record in every.items():
+            own = every["near", pair, seed]
+            assert record.metrics == own.metrics
+            assert record.predicted.tobytes() == own.predicted.tobytes()
+            if kind != "classes" or method == "near":
+                assert record.scores.tobytes() == own.scores.tobytes()
+            else:
+                assert not len(record.scores)
+        frame = store.frame()
+    assert set(frame.role[frame.method == "outside"]) == {"submitted"}
+
+
+def test_a_submission_is_shown_with_its_card_and_not_ranked(
+    call: Call, write: Callable[..., Result], shared: Path
+) -> None:
+    write("--audio", "copy")
+    place = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--scheduler", "local")
+    call("run", *place, "--shots", "1", "--seeds", "2", "--methods", "near,chance")
+    load("nearest_mean").main(["draws", "predictions.csv"])
+    done = score(call, "predictions.csv")
+    assert "4 trials of outside stored" in done.stderr
+    assert "Nearest mean (submitted)" in done.stdout
+    assert "different audio" not in done.stdout
+    assert call("leaderboard").stdout == done.stdout
+    rows = json.loads(call("leaderboard", "--format", "json").stdout)
+    outside = [row for row in rows if row["method"] == "outside"]
+    assert {row["kind"] for row in outside} == {"submitted"}
+    assert {row["uar_mean"] for row in outside} == {100.0}, "pitch parts the tones"
+    assert "trained with the labels of Y" in call("leaderboard", "--format", "md").stdout
+    assert call("resume").exit_code == 0, "it is the last run of methods that goes on"
+    call("export", "ours.parquet")
+    call("import", "ours.parquet", "--results", "other.sqlite")
+    other = json.loads(call("leaderboard", "--results", "other.sqlite", "--format", "json").stdout)
+    assert other == rows
+    card = json.loads(call("card").stdout)
+    (method,) = [item for item in card["methods"] if item["method"] == "outside"]
+    assert (method["role"], method["imported"]) == ("submitted", "predictions.csv")
+
+
+def test_one_answer_may_hold_for_all_trials(call: Call, write: Callable[..., Result]) -> None:
+    write()
+    ids = sorted({row["id"] for row in rows_of("scored")})
+    frame = pd.DataFrame({"id": ids, "anger": 0.5, "fear": "", "sadness": 0.25})
+    frame.to_csv("p.csv", index=False)
+    score(call, "p.csv")
+    with Store(RESULTS) as store:
+        assert {record.metrics.uar for record in store.records() if record.metrics} == {50.0}
+
+
+def change(made: list[dict[str, str]], number: int, **values: str) -> None:
+    made[number] = {**made[number], **values}
+
+
+FAULTS: dict[str, tuple[Callable[[list[dict[str, str]]], object], str]] = {
+    "missing": (lambda made: made.pop(), r"trial Y:X:1:1: 1 of 12 ids are missing: [0-9a-f]{20}"),
+    "twice": (
+        lambda made: made.append(made[0]),
+        r"line 50: id \w+ of trial X:Y:1:0 is there twice",
+    ),
+    "class": (
+        lambda made: change(made, 2, emotion="joy"),
+        "line 4: class 'joy' is none of the trial's: anger, sadness",
+    ),
+    "trial": (lambda made: change(made, 0, trial="X:Z:1:0"), "line 2: trial 'X:Z:1:0' is not in"),
+    "id": (lambda made: change(made, 1, id="a" * 20), "line 3: id 'a{20}' is not scored in trial"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_named(call: Call, write: Callable[..., Result], fault: str) -> None:
+    write()
+    made = guesses()
+    spoil, message = FAULTS[fault]
+    spoil(made)
+    pd.DataFrame(made).to_csv("predictions.csv", index=False)
+    done = score(call, "predictions.csv", fails=True)
+    assert done.stderr.startswith("reading") or "Error: predictions.csv" in done.stderr
+    assert pd.Series([done.stderr]).str.contains(message).all(), done.stderr
+    assert not RESULTS.exists() or not list(Store(RESULTS).records())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("nan", "line 2: score of anger is missing or not finite"),
+        ("inf", "line 2: score of anger is missing or not finite"),
+        ("", "line 2: score of anger is missing or not finite"),
+        ("high", "line 2: score of anger 'high' is no number"),
+    ],
+)
+def test_scores_are_finite(
+    call: Call, write: Callable[..., Result], value: str, message: str
+) -> None:
+    write()
+    made = [{"trial": r["trial"], "id": r["id"], "anger": "1", "sadness": "0"} for r in guesses()]
+    change(made, 0, anger=value)
+    pd.DataFrame(made).to_csv("predictions.csv", index=False)
+    assert message in score(call, "predictions.csv", fails=True).stderr
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["id", "trial"], "it needs id and either emotion or a column of scores"),
+        (["id", "emotion", "anger"], "it needs id and either emotion or a column of scores"),
+        (["id", "angr"], "column 'angr' is unknown; did you mean 'anger'?"),
+    ],
+)
+def test_columns_are_known(
+    call: Call, write: Callable[..., Result], columns: list[str], message: str
+) -> None:
+    write()
+    Path("p.csv").write_text(",".join(columns) + "\n", encoding="utf-8")
+    assert message in score(call, "p.csv", fails=True).stderr
+
+
+def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "own", codes="XY")
+    call("draws", "--manifest", str(manifest), "--shots", "1", "--seeds", "1", "--out", "draws")
+    guesses()
+    text = manifest.read_text(encoding="utf-8")
+    manifest.write_text(text.replace("anger-0.wav,X-ann,anger", "anger-0.wav,X-ann,sadness"))
+    done = score(call, "predictions.csv", fails=True)
+    assert "recordings, labels or the protocol changed since" in done.stderr
+    private_file(RESULTS).unlink()
+    done = score(call, "predictions.csv", fails=True)
+    assert "are not known to results/clser.sqlite.draws.json" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("uses = []\ndata = 'x'", "about: Field required"),
+        (CARD + "size = 3", "size: Extra inputs are not permitted"),
+        (CARD.replace('["labelled"]', '["labels"]'), "uses.0: Input should be"),
+    ],
+)
+def test_a_card_is_complete(
+    call: Call, write: Callable[..., Result], card: str, message: str
+) -> None:
+    write()
+    guesses()
+    Path("system.toml").write_text(card, encoding="utf-8")
+    assert message in score(call, "predictions.csv", fails=True).stderr
+
+
+def test_a_name_is_no_method(call: Call, write: Callable[..., Result]) -> None:
+    write()
+    guesses()
+    assert (
+        "is that of a method" in score(call, "predictions.csv", "--name", "sere", fails=True).stderr
+    )
+
+
+def test_the_results_file_lies_elsewhere(call: Call, shared: Path) -> None:
+    done = call(
+        *("draws", "--manifest", str(shared / "corpora" / "manifest.csv"), "--out", "results"),
+        fails=True,
+    )
+    assert "the key of the ids" in done.stderr
+    assert not np.any([path.exists() for path in (Path("results"), private_file(RESULTS))])
+
+
+class Stub(BaseHTTPRequestHandler):
+    """An endpoint that names low tones anger, is busy at first, and refuses now and then."""
+
+    asked: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        """Answer a chat completion."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append({"path": self.path, "key": self.headers["Authorization"], **body})
+        if len(self.asked) == 1:
+            self.send_error(503)
+            return
+        sound, text = body["messages"][0]["content"]
+        samples, rate = soundfile.read(
+            io.BytesIO(base64.b64decode(sound["input_audio"]["data"])), dtype="float64"
+        )
+        pitch = np.abs(np.fft.rfft(samples)).argmax() * rate / len(samples)
+        word = "I cannot tell." if pitch < 152 else "Anger." if pitch < 210 else "sadness"
+        assert "anger, sadness" in text["text"]
+        answer = json.dumps({"choices": [{"message": {"content": word}}]}).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_an_endpoint_with_audio_input_is_asked_and_scored(
+    call: Call,
+    write: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("--audio", "copy")
+    tool = load("ask_endpoint")
+    monkeypatch.setattr(tool.time, "sleep", lambda _: None)
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    Stub.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}/v1"
+        tool.main(["draws", "predictions.csv", "--url", place, "--model", "stub"])
+        first = Path("predictions.csv").read_bytes()
+        count = len(Stub.asked)
+        tool.main(["draws", "predictions.csv", "--url", place, "--model", "stub"])
+        server.shutdown()
+    assert count == len(Stub.asked) == 24 + 1, "each utterance once, and one when it was busy"
+    assert Path("predictions.csv").read_bytes() == first
+    assert {(one["path"], one["key"]) for one in Stub.asked} == {
+        ("/v1/chat/completions", "Bearer secret")
+    }
+    assert "24 answers" in capsys.readouterr().err
+    done = score(call, "predictions.csv")
+    assert "4 trials of outside stored" in done.stderr
+    with Store(RESULTS) as store:
+        assert all(r.metrics and r.metrics.uar > 80 for r in store.records())

@@ -1,0 +1,30 @@
+"""Fixtures of the tests of files that travel between laboratories."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.exports import export
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """A results file and, beside it, what it exports."""
+    path = tmp_path_factory.mktemp("exported") / "ours.sqlite"
+    export(path)
+    return path
+
+
+@pytest.fixture
+def ours(exported, tmp_path):
+    """A copy of the results file."""
+    return Path(shutil.copy(exported, tmp_path))
+
+
+@pytest.fixture
+def file(exported, tmp_path):
+    """A copy of the exported file."""
+    return Path(shutil.copy(exported.with_suffix(".parquet"), tmp_path))

@@ -1,0 +1,128 @@
+"""Temporary folders: gone with their owner, however it ends, and never those of somebody alive."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clser_bench import cleanup
+
+OWNER = """
+import sys, time
+from clser_bench.cleanup import temporary_folder, terminable
+with terminable(), temporary_folder(short=True) as made:
+    (made / "content").write_text("x")
+    print(made, flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def owner(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """A process with a temporary folder."""
+    process = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    yield process, Path(process.stdout.readline().strip())
+    process.kill()
+    process.communicate()
+
+
+def test_a_folder_of_a_living_owner_stays(owner: tuple[subprocess.Popen[str], Path]) -> None:
+    _, made = owner
+    cleanup.remove_leftovers(made.parent)
+    assert (made / "content").exists()
+
+
+def test_a_killed_owner_leaves_a_folder_and_the_next_start_removes_it(
+    owner: tuple[subprocess.Popen[str], Path],
+) -> None:
+    process, made = owner
+    using = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"{made}/x"])
+    process.kill()
+    process.wait()
+    assert made.exists()
+    cleanup.remove_leftovers(made.parent)
+    assert not made.exists()
+    assert using.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_a_terminated_owner_leaves_none(owner: tuple[subprocess.Popen[str], Path]) -> None:
+    process, made = owner
+    process.terminate()
+    process.wait(timeout=10)
+    assert not made.exists()
+
+
+FORKS = """
+import os, time
+from clser_bench.cleanup import end_with_parent
+parent = os.getpid()
+pid = os.fork()
+if pid == 0:
+    end_with_parent(parent)
+    time.sleep(60)
+print(pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_fork_ends_with_a_parent_that_is_killed() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", FORKS], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    fork = int(parent.stdout.readline())
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{fork}").exists() and time.monotonic() < deadline:
+        state = Path(f"/proc/{fork}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":  # nobody may be there to reap it
+            return
+        time.sleep(0.05)
+    assert not Path(f"/proc/{fork}").exists()
+
+
+def test_folders_of_others_stay(place: Path) -> None:
+    mine = place / "clser-results"  # a user's own, which only looks like ours
+    (mine / "precious").mkdir(parents=True)
+    linked = place / "clser-link"
+    linked.symlink_to(mine)
+    old = time.time() - 3600
+    os.utime(mine, (old, old))
+    cleanup.remove_leftovers(place)
+    assert (linked / "precious").is_dir()
+
+
+def test_a_folder_whose_owner_was_killed_before_it_had_locked_it(place: Path) -> None:
+    young, old = place / "clser-young", place / "clser-old"
+    young.mkdir()
+    old.mkdir()
+    hour_ago = time.time() - 3600
+    os.utime(old, (hour_ago, hour_ago))
+    cleanup.remove_leftovers(place)
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_a_folder_goes_when_the_block_ends(place: Path) -> None:
+    with cleanup.temporary_folder() as made:
+        assert made.stat().st_mode & 0o777 == 0o700
+        with cleanup.temporary_folder() as other:  # looks for leftovers, and finds none
+            assert made.exists()
+    assert not made.exists()
+    assert not other.exists()
+    assert list(place.iterdir()) == []
