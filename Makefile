@@ -13,14 +13,17 @@ python := $(VENV)/bin/python
 ready := $(VENV)/.ready$(subst /,-,$(CURDIR))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow fuzz lint bench clean
+.PHONY: help setup demo test test-slow test-lowest test-313 fuzz lint docs bench clean
 
 help:
 	@echo "make demo       run the benchmark on four synthetic corpora"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take minutes"
+	@echo "make test-lowest  run them with the lowest versions that pyproject.toml admits"
+	@echo "make test-313   run them with Python 3.13"
 	@echo "make fuzz       mutate inputs at random for FUZZ_SECONDS (an hour)"
 	@echo "make lint       check style, types and layers"
+	@echo "make docs       build the documentation into build/site; broken links are errors"
 	@echo "make bench      run the speed scripts"
 	@echo "make setup      only set up $(VENV)"
 	@echo "make clean      remove $(VENV) and the tools' caches; results stay"
@@ -45,6 +48,19 @@ lint: $(ready)
 	$(python) -m ruff format --check .
 	$(python) -m mypy
 	$(VENV)/bin/lint-imports
+
+# The extra is installed by the first call: nothing else needs it.
+docs: $(ready)
+	@$(python) -c 'import material, mkdocstrings' 2>/dev/null || \
+		$(python) -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(python) -m mkdocs build --strict
+
+# Each has an environment of its own below build/, kept for the next time.
+test-lowest:
+	sh tools/test-with.sh build/lowest "$(or $(PYTHON),python3.11)" lowest
+
+test-313:
+	sh tools/test-with.sh build/py313 "$(or $(PYTHON),python3.13)" pinned
 
 bench: $(ready)
 	@set -e; for name in $(BENCHMARKS); do \

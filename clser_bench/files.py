@@ -28,6 +28,16 @@ def expanded(text: str | Path) -> Path:
         return Path(text)  # it will not be found, and the error of whoever looks names it
 
 
+def shipped(name: str) -> Path:
+    """A folder of the project's documents or results, in a checkout or in an installed package.
+
+    Args:
+        name: `docs`, or such as `results/published`.
+    """
+    inside = Path(__file__).parent / name
+    return inside if inside.is_dir() else Path(__file__).parents[1] / name
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there; False, too, where its name is too long or its folder is closed."""
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)

@@ -1,6 +1,6 @@
 """All that a method file imports, beside the maths of `clser_bench.nn` and `clser_bench.shallow`.
 
-CONTRIBUTING.md says how to write a method.
+docs/own-method.md says how to write a method.
 """
 
 from __future__ import annotations

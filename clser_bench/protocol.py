@@ -32,7 +32,7 @@ EMOTIONS = (
 """Every emotion the benchmark knows, in the order in which classes stand everywhere."""
 
 DEFAULT_FEATURES = "minimal"
-"""The built-in feature set that the suite `dev` prefers (results/leaderboards/features.md)."""
+"""The built-in feature set that the suite `dev` prefers."""
 
 FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
 """The classes of `Condition.classes` "fixed4"."""

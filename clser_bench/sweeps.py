@@ -311,7 +311,7 @@ def read_space(declared: Declared, space: str, assignments: Iterable[str]) -> Se
         if not equals or not name or not text.strip():
             raise SpecError(
                 f"--set {assignment!r}: write NAME=LOW:HIGH, NAME=A,B,C or NAME=VALUE, such as "
-                "irf_coupling=0.1:0.9"
+                "source_mass=0.3:10"
             )
         texts[name] = text.strip()
     for name in texts:

@@ -1,1 +1,1 @@
-"""Methods: one file each; see CONTRIBUTING.md."""
+"""Methods: one file each; see docs/own-method.md."""

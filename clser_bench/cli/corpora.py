@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BAD_FILES = 1
 _SHOWN = 5
 
-corpus_app = typer.Typer(help="Look after corpora.", no_args_is_help=True, rich_markup_mode=None)
+corpus_app = typer.Typer(help="Check corpora.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @corpus_app.callback()

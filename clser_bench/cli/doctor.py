@@ -12,6 +12,7 @@ import typer
 
 from clser_bench import __version__
 from clser_bench.cli import options
+from clser_bench.files import shipped
 
 _PACKAGES = (
     "numpy",
@@ -36,9 +37,9 @@ _EXTRAS = (
     "clser-bench doctor --corpora ~/corpora",
 )
 def doctor(corpora: options.Corpora = None, results: options.Results = options.RESULTS) -> None:
-    """Tell what this machine has.
+    """Show what is installed and found on this machine.
 
-    Versions, cores, extras, corpora, cache and results.
+    Versions, cores, extras, corpora, cache, results and documents.
     """
     lines = [("clser-bench", __version__), ("python", platform.python_version())]
     lines += [(name, _version(name)) for name in _PACKAGES]
@@ -47,6 +48,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     lines.append(("torchaudio works", _torchaudio()))
     lines += [(what, _extra(module, extra)) for what, module, extra in _EXTRAS]
     lines += [("corpora", _corpora(corpora)), ("cache", _cache()), ("results", _results(results))]
+    lines.append(("documents", str(shipped("docs"))))
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         typer.echo(f"{name:<{width}}  {value}")

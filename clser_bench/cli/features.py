@@ -28,7 +28,11 @@ DAMAGED = 1
 _DAY_SECONDS = 86400
 _TABLES, _INDICES = "(tables)", "(audio index)"
 
-features_app = typer.Typer(help="Look after features.", no_args_is_help=True, rich_markup_mode=None)
+features_app = typer.Typer(
+    help="Extract, draw and check features; manage their cache.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 Cached = Annotated[
     str | None,

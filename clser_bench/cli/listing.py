@@ -99,7 +99,7 @@ def show(
     print_rows(
         ("name", "value", "allowed", "about"),
         [
-            (name, own.defaults[name], _allowed(span), span.about)
+            (name, own.defaults[name], allowed(span), span.about)
             for name, span in own.ranges.items()
         ],
     )
@@ -132,7 +132,8 @@ def _docstring(file: Path) -> str:
     return ast.get_docstring(tree) or next(filter(None, map(ast.get_docstring, classes)), "")
 
 
-def _allowed(span: Range) -> str:
+def allowed(span: Range) -> str:
+    """The values that a hyper-parameter may have, in words."""
     if span.choices is not None:
         return ", ".join(map(str, span.choices))
     low = "any" if span.low is None else f"{span.low:g}"

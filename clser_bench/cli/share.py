@@ -38,9 +38,7 @@ class TableFormat(enum.StrEnum):
     parquet = "parquet"
 
 
-results_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look after a results file."
-)
+results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a results file.")
 
 
 @options.examples(

@@ -32,7 +32,7 @@ COMPARE_FORMATS = ("table", "md", "latex", "json")
     "clser-bench leaderboard --suite bcro --shots 5 --format latex > table.tex",
     "clser-bench leaderboard --suite bcro --html site",
     "clser-bench leaderboard --suite bcro --by shots",
-    "clser-bench leaderboard --suite bcro --published results/published",
+    "clser-bench leaderboard --suite bcro --published papers",
 )
 @options.condition_options()
 def leaderboard(
@@ -71,8 +71,8 @@ def leaderboard(
         Path | None,
         typer.Option(
             metavar="PATH",
-            help="Numbers of papers beside ours: a TOML file, or a folder of them "
-            "(results/published).",
+            help="Numbers of papers beside ours: `papers` for those that are shipped, or a TOML "
+            "file, or a folder of them.",
         ),
     ] = None,
     by: Annotated[
@@ -91,11 +91,14 @@ def leaderboard(
     neither corpora nor methods. The page works from disk, without a server, and loads nothing.
     Prints the files written.
     """
+    from clser_bench.files import shipped
     from clser_bench.report.published import published_rows, published_tables, read_published
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
+    if published == Path("papers") and not published.exists():
+        published = shipped("results/published")
     papers = read_published(published) if published else ()
     with Store(results, create=False, read_only=True) as store:
         if html is not None:

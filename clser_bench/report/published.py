@@ -96,7 +96,9 @@ def read_published(path: Path) -> tuple[Published, ...]:
     """
     files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
-        raise SpecError(f"{path}: no TOML file of published numbers; results/published has some")
+        raise SpecError(
+            f"{path}: no TOML file of published numbers; `papers` stands for those that are shipped"
+        )
     return tuple(map(_read, files))
 
 

@@ -1,7 +1,7 @@
 """The plugin contract: the declarations of a method and the data that the engine hands it.
 
 A *fitted* method implements `fit_predict`. A *trained* method is plain one-trial PyTorch; the
-engine trains many trials of it at once. CONTRIBUTING.md says what works under vmap.
+engine trains many trials of it at once. docs/own-method.md says what works under vmap.
 """
 
 from __future__ import annotations

@@ -16,6 +16,18 @@ from clser_bench import registry
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PLUGIN_FOLDERS = {"clser_bench.methods": "methods", "clser_bench.tasks": "tasks"}
+DATA_FOLDERS = {"clser_bench.docs": "docs", "clser_bench.results": "results"}
+
+
+def shipped_files() -> set[str]:
+    """Documents and results that the wheel holds, as paths of the tree."""
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    return {
+        path.relative_to(ROOT).as_posix()
+        for package, folder in DATA_FOLDERS.items()
+        for pattern in data[package]
+        for path in (ROOT / folder).glob(pattern)
+    }
 
 
 def sources() -> list[Path]:
@@ -40,7 +52,7 @@ def test_every_package_of_the_tree_is_listed() -> None:
         for file in (ROOT / "clser_bench").rglob("__init__.py")
     }
     listed = PROJECT["tool"]["setuptools"]["packages"]
-    assert sorted(listed) == sorted(tree | set(PLUGIN_FOLDERS))
+    assert sorted(listed) == sorted(tree | set(PLUGIN_FOLDERS) | set(DATA_FOLDERS))
 
 
 def test_no_module_lies_outside_a_package() -> None:
@@ -49,7 +61,7 @@ def test_no_module_lies_outside_a_package() -> None:
 
 
 def test_plugin_folders_are_mapped_into_the_package() -> None:
-    assert PROJECT["tool"]["setuptools"]["package-dir"] == PLUGIN_FOLDERS
+    assert PROJECT["tool"]["setuptools"]["package-dir"] == PLUGIN_FOLDERS | DATA_FOLDERS
     for package, folder in PLUGIN_FOLDERS.items():
         places = map(Path, importlib.import_module(package).__path__)
         assert (ROOT / folder).resolve() in [place.resolve() for place in places]
@@ -75,6 +87,46 @@ def test_no_file_imports_a_plugin_by_name(file: Path) -> None:
     plugin = re.compile(r"(clser_bench\.)?(methods|tasks)\..+|clser_bench\.(methods|tasks)")
     allowed = {"clser_bench.methods"} if file == Path(__file__) else set()
     assert {name for name in imported(file) if plugin.fullmatch(name)} <= allowed
+
+
+@pytest.mark.parametrize("folder", ["clser_bench", "methods", "tasks"])
+def test_files_that_the_package_names_are_in_the_wheel(folder: str) -> None:
+    """Help, errors and docstrings name no document or result that an installed user lacks."""
+    shipped = shipped_files()
+    assert {"docs/corpora.md", "docs/protocol.md", "results/published/sere.toml"} <= shipped
+    named = {
+        (file.name, name)
+        for suffix in ("*.py", "*.toml")
+        for file in (ROOT / folder).rglob(suffix)
+        for name in re.findall(r"\b(?:docs|results)/[\w/-]+\.(?:md|toml)", file.read_text("utf-8"))
+        if "results/sweeps" not in name
+    }
+    assert {pair for pair in named if pair[1] not in shipped} == set()
+
+
+def test_images_copy_all_that_the_package_is_built_from() -> None:
+    for recipe in ("Dockerfile", "apptainer.def"):
+        text = (ROOT / recipe).read_text("utf-8")
+        for name in ("clser_bench", *PLUGIN_FOLDERS.values(), *DATA_FOLDERS.values()):
+            assert re.search(rf"^\s*(COPY )?{name} ", text, re.M), f"{recipe} lacks {name}"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    """Those of the site are checked by `make docs`; here those of a checkout."""
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            place, _, anchor = link.partition("#")
+            if re.match(r"https?:|mailto:", link):
+                continue
+            target = page.parent / place if place else page
+            if page.parent.name == "docs" and place == "methods.md":
+                continue  # the site makes it
+            assert target.exists(), f"{page.name}: {link}"
+            if anchor:
+                heads = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.M)
+                slugs = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads]
+                assert anchor in slugs, f"{page.name}: {link}"
 
 
 def test_constraints_pin_every_dependency_exactly() -> None:

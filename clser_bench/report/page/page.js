@@ -16,7 +16,12 @@ function make(tag, attributes = {}, ...children) {
 }
 
 const number = (value, digits = 1) => (value === null || value === undefined ? "–" : value.toFixed(digits));
-const signed = (value) => (value === null || value === undefined ? "–" : (value > 0 ? "+" : "") + value.toFixed(1));
+const signed = (value) => {
+  if (value === null || value === undefined) return "–";
+  const text = value.toFixed(1);
+  if (Number(text) === 0) return "0.0"; // not -0.0
+  return value > 0 ? `+${text}` : text;
+};
 const ends = (low, high, write) => (low === null || low === undefined ? "" : ` [${write(low)}, ${write(high)}]`);
 
 // ---- the condition ----------------------------------------------------------------------------
@@ -210,18 +215,20 @@ function drawForest() {
   }
   const values = rows.flatMap((row) => [row.difference, row.difference_low ?? 0, row.difference_high ?? 0, 0]);
   const [low, high] = [Math.floor(Math.min(...values) - 0.5), Math.ceil(Math.max(...values) + 0.5)];
-  const [left, width, step] = [210, 520, 18];
+  const room = find("forest").clientWidth || 750; // narrower on a phone, so that letters keep their size
+  const left = Math.min(210, Math.round(0.4 * room));
+  const [width, step, letters] = [Math.min(520, room - left - 20), 18, Math.round(left / 7)];
   const x = (value) => left + (width * (value - low)) / (high - low);
   const height = step * rows.length + 30;
   const parts = [svg("line", { x1: x(0), x2: x(0), y1: 0, y2: height - 24, stroke: "var(--quiet)" })];
-  const every = [1, 2, 5, 10, 20, 50].find((size) => (high - low) / size <= 12) || 100;
+  const every = [1, 2, 5, 10, 20, 50].find((size) => (high - low) / size <= width / 43) || 100;
   for (let tick = Math.ceil(low / every) * every; tick <= high; tick += every) {
     parts.push(svg("text", { x: x(tick), y: height - 6, "text-anchor": "middle", class: "quiet" }, signed(tick).replace(".0", "")));
   }
   rows.forEach((row, at) => {
     const y = step * at + 10;
     const ink = row.verdict === "better" ? "var(--better)" : row.verdict === "worse" ? "var(--worse)" : "var(--quiet)";
-    parts.push(svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, row.title.length > 30 ? `${row.title.slice(0, 29)}…` : row.title));
+    parts.push(svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" }, row.title.length > letters ? `${row.title.slice(0, letters - 1)}…` : row.title));
     if (row.difference_low !== null) parts.push(svg("line", { x1: x(row.difference_low), x2: x(row.difference_high), y1: y, y2: y, stroke: ink, "stroke-width": 2 }));
     parts.push(svg("circle", { cx: x(row.difference), cy: y, r: 4, stroke: ink, fill: ["better", "worse"].includes(row.verdict) ? ink : "var(--page)" }));
   });
@@ -287,5 +294,6 @@ find("download").addEventListener("click", download);
 find("close").addEventListener("click", () => find("cell").close());
 find("cell").addEventListener("close", () => setFragment([state.condition.key]));
 window.addEventListener("hashchange", followFragment);
+window.addEventListener("resize", drawForest);
 fillConditions();
 followFragment();

@@ -1,0 +1,180 @@
+"""Every command of the documentation is known, and what can be run is run."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from clser_bench.cli.main import app
+from tests.documents import (
+    PAGES,
+    ROOT,
+    SLOW,
+    arguments,
+    blocks,
+    inline,
+    shorter,
+    why_not,
+    write_block,
+    write_languages,
+    write_layouts,
+)
+
+DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
+LONG = ("CONTRIBUTING.md", "README.md", "index.md", "reading.md", "sweeps.md")
+"""Pages whose commands take five seconds or more."""
+TRAINS = ("run", "sweep", "reproduce", "resume")  # and take `--scheduler`
+
+
+def commands(page: Path) -> list[str]:
+    found = [c for block in blocks(page) if block.language == "sh" for c in block.commands()]
+    return [*found, *inline(page)]
+
+
+@functools.cache
+def root_command() -> click.Command:
+    return typer.main.get_command(app)
+
+
+def examples() -> list[str]:
+    """The examples in the help of every command."""
+    found = []
+
+    def walk(command: click.Command) -> None:
+        found.extend(re.findall(r"^\s*(clser-bench .+)$", command.help or "", re.M))
+        for child in getattr(command, "commands", {}).values():
+            walk(child)
+
+    walk(root_command())
+    return found
+
+
+def check(command: str) -> None:
+    """Refuse a command or an option that clser-bench does not have."""
+    words, _ = arguments(command.replace("NAME", "name"))
+    place = root_command()
+    while hasattr(place, "commands") and words and not words[0].startswith("-"):
+        assert words[0] in place.commands, f"{command}: no command {words[0]}"
+        place = place.commands[words.pop(0)]
+    known = {flag for option in place.params for flag in (*option.opts, *option.secondary_opts)}
+    given = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert given <= known | {"--help"}, f"{command}: no option {given - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_of_a_page_exist(page: Path) -> None:
+    for command in commands(page):
+        if command.startswith("clser-bench"):
+            check(command)
+        elif not command.startswith("export "):
+            assert why_not(command), f"{command}: say in tests/documents.py why it is not run"
+
+
+def test_examples_in_the_help_exist() -> None:
+    found = examples()
+    assert len(found) > 40
+    for command in found:
+        check(command)
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    text = "\n".join(page.read_text("utf-8") for page in PAGES)
+    named = set(re.findall(r"(?:^|`)make ([\w-]+)", text, re.M))
+    assert {"docs", "demo", "test"} <= targets
+    assert named <= targets
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    write_layouts(folder / "corpora")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in LONG))
+        for page in PAGES
+        if commands(page)
+    ],
+)
+def test_commands_of_a_page_run(
+    page: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_page(page, home, tmp_path, monkeypatch, slow=False)
+
+
+@pytest.mark.slow
+def test_commands_on_synthetic_speech_run(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    for page in PAGES:
+        run_page(page, home, tmp_path, monkeypatch, slow=True)
+
+
+def run_page(
+    page: Path, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *, slow: bool
+) -> None:
+    """Run the commands of a page in order, in one folder, with the files that the page shows."""
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("CLSER_CACHE", str(home / "cache"))
+    monkeypatch.setenv("PWD", str(folder))
+    monkeypatch.chdir(folder)
+    if not slow:
+        monkeypatch.setenv("CLSER_CORPORA", str(home / "corpora"))
+    if page.name == "index.md":
+        write_languages(folder)
+    for block in blocks(page):
+        if block.title:
+            write_block(block, folder)
+        if block.language == "python" and not block.title and page.name != "api.md":
+            exec(compile(block.text, page.name, "exec"), {"__name__": page.name})
+        for command in block.commands() if block.language == "sh" else ():
+            if bool(re.match(SLOW, command)) is slow:
+                run_command(command, monkeypatch)
+
+
+def smaller(words: list[str]) -> list[str]:
+    """Further words with which a command that trains takes seconds."""
+    if words[0] == "audit":
+        return ["--shots", "1", "--pairs", "O->B"]
+    if words[0] not in TRAINS:
+        return []
+    more = ["--scheduler", "local"]
+    if words[0] in ("run", "sweep"):
+        more += [] if "--shots" in words else ["--shots", "1"]
+        more += [] if "--seeds" in words else ["--seeds", "1"]
+    if words[0] == "sweep":
+        more += [] if "--samples" in words else ["--samples", "2"]
+        more += ["--set", "steps=2"]
+    if words[0] == "run":
+        methods = words[words.index("--methods") + 1] if "--methods" in words else DEFAULT_METHODS
+        for name in sorted({"dann", "sere", "source-only"} & set(methods.split(","))):
+            more += ["--set", f"{name}.steps=2"]
+    return more
+
+
+def run_command(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if command.startswith("export "):
+        for word in command.split()[1:]:
+            name, _, value = word.partition("=")
+            monkeypatch.setenv(name, str(Path(os.path.expandvars(value)).expanduser()))
+        return
+    if why_not(command):
+        return
+    words, out = arguments(shorter(command))
+    words += smaller(words)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, f"{command}\n{done.output}\n{done.exception!r}"
+    if out:
+        Path(out).write_text(done.stdout, encoding="utf-8")
