@@ -47,7 +47,7 @@ from clser_bench.train.engine import train_pack
 from clser_bench.train.execute import keep_freed_memory
 from clser_bench.train.loop import train_one
 
-METHODS = ("dann", "dann@1024", "sere")
+METHODS = ("dann", "dann@1024")
 WIDTHS = {"113": (25, 88), "1024": (512, 512)}
 """Values of an instant and of a summary, by their sum: the inputs of the shared backbone."""
 PACKS = "1,16,64,256"

@@ -198,10 +198,8 @@ def feature_table(
         MissingExtraError: the feature set needs an extra that is not installed.
     """
     features = feature_set(name) if isinstance(name, str) else name
-    resources = _Resources(
-        cache=cache, workers=workers, devices=devices, progress=progress or SILENT
-    )
-    return _tables(corpus, [features], resources)[0]
+    how = _Resources(cache=cache, workers=workers, devices=devices, progress=progress or SILENT)
+    return _tables(corpus, [features], how)[0]
 
 
 def _tables(corpus: Corpus, sets: Sequence[FeatureSet], resources: _Resources) -> tuple[Table, ...]:

@@ -121,10 +121,9 @@ class Store:
         members = [(line, [trial.id for trial in own.values()]) for line, own in lines]
         content = schema.content_of(*texts, members)
         with self.transaction() as connection:
-            turn = connection.execute("SELECT coalesce(max(turn), 0) + 1 FROM requests")
-            turn = turn.fetchone()[0]
+            last = connection.execute("SELECT coalesce(max(turn), 0) FROM requests").fetchone()[0]
             known = connection.execute("SELECT id FROM requests WHERE content = ?", (content,))
-            found = known.fetchone()
+            turn, found = last + 1, known.fetchone()
             if found:
                 connection.execute("UPDATE requests SET turn = ? WHERE id = ?", (turn, found[0]))
                 return int(found[0])
@@ -160,12 +159,7 @@ class Store:
             )
 
     def put_findings(self, number: int, found: Iterable[Finding]) -> None:
-        """Store what is odd about the corpora of a plan, in place of what was stored of it.
-
-        Args:
-            number: of the plan.
-            found: to stand below its tables; without files.
-        """
+        """Store what is odd about the corpora of a plan, in place of what was stored of it."""
         with self.transaction() as connection:
             connection.execute("DELETE FROM findings WHERE request = ?", (number,))
             connection.executemany(
@@ -305,7 +299,7 @@ class Store:
             (run,),
         )
         counts: dict[str, int] = dict(stored)
-        kinds = [counts.get(status, 0) for status in ("ok", "failed", "not_applicable")]
+        kinds = (counts.get(status, 0) for status in ("ok", "failed", "not_applicable"))
         return Tally(sum(counts.values()), *kinds)
 
     def skipped(self) -> tuple[SkippedFile, ...]:
@@ -318,10 +312,10 @@ class Store:
         if not self.query("SELECT 1 FROM sqlite_master WHERE name = 'findings'"):
             return {}
         found: dict[int, list[Finding]] = {}
-        for number, *item in self.query("SELECT * FROM findings ORDER BY request, rowid"):
-            kind, corpus, sentence = item
-            one = Finding(kind=kind, corpus=corpus, sentence=sentence)
-            found.setdefault(number, []).append(one)
+        for number, kind, code, text in self.query(
+            "SELECT * FROM findings ORDER BY request, rowid"
+        ):
+            found.setdefault(number, []).append(Finding(kind=kind, corpus=code, sentence=text))
         return {number: tuple(items) for number, items in found.items()}
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
@@ -349,9 +343,8 @@ class Store:
             method = RENAMED.get(name, name)
             condition = rows.condition_of(dict(zip(FIELDS, fields, strict=True)), f"line {number}")
             place = condition.replace(protocol_version=0), method, configuration
-            latest[place] = Line(
-                number, request, condition, method, rows.note_of(note), configuration
-            )
+            said = rows.note_of(note)
+            latest[place] = Line(number, request, condition, method, said, configuration)
         return tuple(latest.values())
 
     def frame(
@@ -373,10 +366,9 @@ class Store:
         """
         from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
 
-        lines = [line for line in self.lines() if candidates or line.configuration is None]
-        return frames.frame(
-            [line for line in lines if line.condition.matches(wanted or {})], self.query
-        )
+        lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
+        chosen = [line for line in lines if candidates or line.configuration is None]
+        return frames.frame(chosen, self.query)
 
     def predictions(self, ids: Sequence[str]) -> pd.DataFrame:
         """A row for each scored utterance of those trials that are ok.
