@@ -3,12 +3,14 @@
     python tools/front_page.py results/*/records.parquet          # prints it
     python tools/front_page.py results/*/records.parquet --write   # puts it into README.md
 
-Columns are conditions; cells are differences to logistic regression with simultaneous intervals.
+A table for each suite. Columns are conditions; cells are differences to logistic regression with
+simultaneous intervals.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,7 +49,16 @@ def tables_of(files: Iterable[Path]) -> tuple[Leaderboard, ...]:
 
 
 def matrix(tables: Sequence[Leaderboard]) -> str:
-    """A Markdown table: methods down, conditions across."""
+    """Markdown tables, one a suite: methods down, conditions across."""
+    suites = dict.fromkeys(table.condition.suite for table in tables)
+    return "\n".join(
+        f"**`{suite}`**\n\n"
+        + _of_suite([table for table in tables if table.condition.suite == suite])
+        for suite in suites
+    )
+
+
+def _of_suite(tables: Sequence[Leaderboard]) -> str:
     rows = [["logistic, UAR", *(_mean(table.line("logistic")) for table in tables)]]
     for method in METHODS:
         lines = [table.line(method) for table in tables]
@@ -60,9 +71,10 @@ def matrix(tables: Sequence[Leaderboard]) -> str:
 
 def _name(table: Leaderboard) -> str:
     rules = table.condition
-    features = rules.features.rpartition("/")[2].partition("[")[0]
+    features = re.sub(r"^hf:|@[0-9a-f]+|:pool=mean\b|:context=padded", "", rules.features)
     shots = "all labels" if rules.shots == "all" else f"{rules.shots} shots"
-    return f"{rules.suite}, {features}, {rules.normalisation}, {shots}, n = {table.seeds}"
+    pairs = f"{len(table.pairs)} pairs, n = {table.seeds}"
+    return f"{features.replace(':layer=', ' layer ')}, {rules.normalisation}, {shots} ({pairs})"
 
 
 def _mean(line: Line | None) -> str:

@@ -176,9 +176,13 @@ def _table(
 
 def _cards(store: Store) -> dict[tuple[Condition, str], str]:
     """Condition and method to the digest of the card that froze it; empty where none did."""
-    confirms = {run.id: str(run.request.get("confirms", "")) for run in store.runs()}
+    confirms = dict(
+        store.query(
+            "SELECT id, json_extract(request, '$.confirms') FROM requests WHERE json_valid(request)"
+        )
+    )
     return {
-        (line.condition, line.method): confirms[line.request]
+        (line.condition, line.method): str(confirms.get(line.request) or "")
         for line in store.lines()
         if line.configuration is None
     }

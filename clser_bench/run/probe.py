@@ -164,7 +164,7 @@ def _uar(
 
 
 def _tables(
-    tables: Mapping[str, Table], source: Corpus, target: Corpus, _: Rows | None
+    tables: Mapping[str, Table], source: Corpus, target: Corpus, *_: Rows | Sequence[Corpus] | None
 ) -> tuple[Table, Table]:
     return tables[source.spec.code], tables[target.spec.code]
 

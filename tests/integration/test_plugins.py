@@ -89,7 +89,7 @@ def test_resume_knows_the_plugin_and_the_definitions(
 
 def test_the_example_of_the_documentation_passes_its_checks(call: Call) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (example,) = re.findall(r"```python[^\n]*\n(.*?)```", text, re.DOTALL)
     Path("class_mean.py").write_text(example, encoding="utf-8")
     assert "passes every check" in call("check-method", "class_mean.py").stderr
 
@@ -237,7 +237,7 @@ def test_former_spellings_still_work(
     call: Call, tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = {}
-    monkeypatch.setattr("clser_bench.cli.run._go", lambda request, **_: asked.update(r=request))
+    monkeypatch.setattr("clser_bench.cli.run.go", lambda request, **_: asked.update(r=request))
     field, value = FORMER[words]
     for spelling in (words, (f"--{field}", value)):
         call("run", *spelling)

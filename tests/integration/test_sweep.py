@@ -325,11 +325,18 @@ def test_the_target_s_table_has_the_source_s_rows_below(make: Make, how: str) ->
     (one,), (other,) = plain.prepared.folds(plain.trials[0]), held.prepared.folds(held.trials[0])
     assert plain.trials[0].id != held.trials[0].id
     for name in ("instants", "summary"):
-        own, target = (getattr(side, name) for side in (one.problem.source, one.problem.target))
-        assert getattr(other.problem.source, name).tobytes() == own.tobytes()
-        both = getattr(other.problem.target, name)
+        (own, target), (source, both) = (
+            [
+                getattr(side, name)[np.argsort(order)]
+                for side, order in zip(
+                    (fold.problem.source, fold.problem.target), fold.order, strict=True
+                )
+            ]
+            for fold in (one, other)
+        )
+        assert source.tobytes() == own.tobytes()
         assert both.tobytes() == np.concatenate([target, own]).tobytes()
-    assert other.problem.scored.min() >= len(one.problem.target)
+    assert other.order[1][other.problem.scored].min() >= len(one.problem.target)
     assert set(other.key.names) <= {f"W-{end}" for end in _names(one.key.names)}
 
 

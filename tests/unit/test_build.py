@@ -175,7 +175,7 @@ def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
     asked: list[np.ndarray] = []
     plain = content_tables()
 
-    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None) -> object:
+    def tables(source: Corpus, target: Corpus, rows: np.ndarray | None, _: object) -> object:
         asked.append(rows)
         first, second = plain(source, target, rows)
         if setting != "held-out":

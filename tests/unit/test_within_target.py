@@ -83,7 +83,7 @@ def test_no_speaker_is_in_training_and_test(
         scored.extend(test)
         return np.zeros((len(test), classes))
 
-    monkeypatch.setattr(module, "logistic_scores", watched)
+    monkeypatch.setattr("clser_bench.shallow.classifier.logistic_scores", watched)
     outcomes = within_target(folds)
     assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
     assert sorted(scored) == list(range(len(target.utterances)))
