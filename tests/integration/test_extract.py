@@ -197,7 +197,7 @@ def test_a_corpus_without_utterances(own_cache: Path):
 WORKERS = """
 import os, sys, time
 from pathlib import Path
-from clser_bench.features.reading import run_tasks
+from clser_bench.features.workers import run_tasks
 
 def work(path):
     Path(f"{path}.began").write_text(str(os.getpid()))
