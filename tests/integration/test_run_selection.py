@@ -239,7 +239,7 @@ def test_the_oracle_has_no_settings(config: Config) -> None:
 def test_a_routine_that_breaks_is_a_failure(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise MemoryError("no more")
 
     monkeypatch.setattr("clser_bench.scoring.within_target._scores", broken)
