@@ -55,7 +55,14 @@ def no_encoder(*_: object, **__: object) -> None:
     raise AssertionError("the encoder was run again")
 
 
-@pytest.mark.parametrize("kind", ["wav2vec2-base", "wavlm-large", "data2vec-audio"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "wav2vec2-base",
+        pytest.param("wavlm-large", marks=pytest.mark.slow),
+        pytest.param("data2vec-audio", marks=pytest.mark.slow),
+    ],
+)
 def test_every_row_is_its_own_utterance(kind: str, corpus, tmp_path: Path):
     name = f"hf:{save_tiny(kind, tmp_path)}:layer=2:pool=mean+sd"
     table = feature_table(corpus, name, cache=tmp_path / "cache")

@@ -153,6 +153,7 @@ def accuracy(name: str, problems: list[Problem], **values: float) -> float:
     return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
 
 
+@pytest.mark.slow
 def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
     problems = [noisy_problem(name) for name in "abcd"]
     paper = {"neighbour_weight": 1.0, "class_weight": 1.0, "learning_rate": 1e-3}

@@ -278,6 +278,7 @@ def accuracy(name: str, **values: float) -> float:
     return float(np.mean([scores.argmax(axis=1) == np.arange(150) % 3 for scores in found]))
 
 
+@pytest.mark.slow
 def test_methods_undo_a_shift_of_the_target() -> None:
     without = accuracy("source-only")
     # Not deep-coral: covariances do not see a shift.

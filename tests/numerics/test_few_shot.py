@@ -61,6 +61,7 @@ def test_rectified_prototypes_by_loops() -> None:
     np.testing.assert_allclose(found, sums / totals[:, None], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_tim_ends_where_the_papers_objective_is_flat() -> None:
     """The gradient of the augmented objective vanishes, and equation 4 has become smaller."""
     w = few_shot.tim_prototypes(

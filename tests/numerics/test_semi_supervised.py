@@ -277,6 +277,7 @@ def steadiness(weight: float) -> float:
     return float(np.mean(same))
 
 
+@pytest.mark.slow
 def test_fixmatch_makes_answers_steady_under_noise() -> None:
     assert steadiness(5.0) > steadiness(0.0) + 0.05
 

@@ -189,6 +189,7 @@ def qualities(results: Path, shots: int) -> Mapping[str, dict[float, float]]:
     return {pair: {w: float(np.mean(v)) for w, v in row.items()} for pair, row in found.items()}
 
 
+@pytest.mark.slow
 def test_a_small_run_writes_its_files_and_goes_on(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

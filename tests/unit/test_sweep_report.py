@@ -186,6 +186,7 @@ def rows(x, draws):
     return [point(i, d, v) for i, (v, d) in enumerate(zip(x.tolist(), draws, strict=True))]
 
 
+@pytest.mark.slow
 def test_the_planted_parameter_is_important_and_an_easy_draw_is_not():
     """Configurations that stopped early have the easy draw alone, and lie at the top of `a`."""
     x = np.random.default_rng(5).random((40, 3))
@@ -200,6 +201,7 @@ def test_the_planted_parameter_is_important_and_an_easy_draw_is_not():
     assert sum(shares.values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_noise_has_no_importances():
     # noise of which a forest happens to explain a fifth, out of its bags, and ordinary noise
     lucky = np.random.default_rng(57).random((12, 3))
