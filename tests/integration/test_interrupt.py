@@ -18,9 +18,6 @@ from typer.testing import CliRunner
 from clser_bench.cli.main import app
 from tests.tiny import write_corpora, write_method
 
-PACK = 30
-"""Trials of a pack here: six pairs and five seeds."""
-
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -112,7 +109,6 @@ def check_kill(
     process.wait()
     count = stored(broken)
     assert 0 < count < 180
-    assert count % PACK == 0
     assert finished(options, broken) == unbroken["csv"]
 
 
@@ -133,7 +129,7 @@ def check_interrupt(
     assert "The same command goes on." in err
     assert "Traceback" not in err
     assert f"{stored(results)} of 180 trials stored" in err
-    assert stored(results) % PACK == 0
+    assert 0 < stored(results) < 180
 
 
 HERE = ["--scheduler", "local", "--workers", "1"]
