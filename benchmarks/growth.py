@@ -121,7 +121,7 @@ def peak() -> float:
 
 
 def private() -> float:
-    """Resident memory of this process that no file backs, in MiB; the peak where not told."""
+    """Resident memory of this process that no file backs, in MiB; the peak where unknown."""
     try:
         _, resident, shared = Path("/proc/self/statm").read_text("ascii").split()[:3]
     except OSError:
@@ -190,7 +190,7 @@ class Bench:
             if case not in self._known:
                 self._known[case] = self._median(case)
             found[value] = self._known[case]
-            told(subject, f"{factor} {value}", found[value])
+            report(subject, f"{factor} {value}", found[value])
             if found[value].note:
                 break
         return found
@@ -224,7 +224,7 @@ class Bench:
         return found
 
 
-def told(subject: str, what: str, found: Found) -> None:
+def report(subject: str, what: str, found: Found) -> None:
     """Say on stderr what came of a case."""
     result = found.note or f"{found.seconds:.2f} s, {found.peak:.0f} MiB"
     print(f"{subject:9} {what:12} {result}", file=sys.stderr, flush=True)

@@ -8,8 +8,9 @@ Departures: utterances instead of pixels, logistic regression on summaries inste
 network; no spatial priors; the scores are balanced over the classes by Sinkhorn steps before
 pseudo-labels are taken, where the paper normalises each class's confidence by a threshold of its
 own; in the end the share is all utterances (`last_share`), in the paper a half; pseudo-labels are
-made anew every round, as in the paper, and the classifier is fitted from scratch. C and the weight
-of pseudo-labels (1 in the paper) were chosen on the suite `wide` (results/selection/defaults.md).
+assigned again every round, as in the paper, and the classifier is fitted from scratch. C and the
+weight of pseudo-labels (1 in the paper) were chosen on the suite `wide`
+(results/selection/defaults.md).
 """
 
 import math

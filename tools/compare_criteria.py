@@ -3,7 +3,7 @@
     python tools/compare_criteria.py --suite bcro --corpora DIR --methods all --shots 5,10
 
 Every point of every method's grid runs on every pair and draw; where a number of shots allows it,
-once more with a fifth of the labels kept back. For a pair, a point's quality is its mean UAR over
+once more with a fifth of the labels held out. For a pair, a point's quality is its mean UAR over
 the draws. On each draw each criterion ranks the points, as it would for a user who has that draw:
 
 * rank correlation: Spearman's, of the criterion with the qualities (0 where it ranks nothing);
@@ -132,7 +132,7 @@ def compare(
 
     Args:
         plain: points under the usual setting.
-        held: the same with labels kept back; None where there are too few.
+        held: the same with labels held out; None where there are too few.
         shots: the number.
         store: the results.
     """

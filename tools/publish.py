@@ -81,10 +81,10 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path("results/clser.sqlite"))
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    publish(arguments, command=told(sys.argv[1:]))
+    publish(arguments, command=shown_command(sys.argv[1:]))
 
 
-def told(words: list[str]) -> str:
+def shown_command(words: list[str]) -> str:
     """The command without the places of this machine."""
     shown = ["python", "tools/publish.py"]
     places = {"--corpora": "DIR", "--results": "FILE"}

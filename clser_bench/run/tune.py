@@ -1,4 +1,4 @@
-"""Ray Tune, in a process of its own; the only module that imports ray.
+"""Ray Tune, in a process of its own; with `ray_session` the only module that imports ray.
 
     python -m clser_bench.run.tune        (started by `schedule.ray_tune`, never by hand)
 
@@ -12,9 +12,7 @@ pack gives the same bytes. Measured on two cores: 7 s from the import to the fir
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 import math
 import os
 import pickle
@@ -23,10 +21,10 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import ray
@@ -37,12 +35,12 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from clser_bench import registry
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
+from clser_bench.run.ray_session import RefusedError, one_line, session
 from clser_bench.run.samplers import TRIES, sampler
-from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
-from clser_bench.run.worker import ONE_THREAD, Means, Worker
+from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task
+from clser_bench.run.worker import Means, Worker
 from clser_bench.sweeps import distributions
 
 METRIC = "uar"
@@ -52,9 +50,6 @@ DRAWS = "draws"
 
 _RETRIES = 3
 """How often a pack begins again when its node or its actor dies: no fault of a method."""
-
-_STORE_BYTES = 256 * 2**20
-"""For problems and predictions on their way; what does not fit goes to the temporary folder."""
 
 _EMPTY = Table("", np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
 
@@ -71,25 +66,12 @@ def main() -> None:
             with session(task) as slots:
                 _fit(task, driver, slots)
             last: tuple[Any, ...] = ("end",)
-        except _RefusedError as error:
+        except RefusedError as error:
             last = ("refused", error.theirs, str(error))
         # The driver closes the pipe once it has read this; Ray's handler would print a traceback
         # while Ray clears away.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         driver.say(*last)
-
-
-class _RefusedError(Exception):
-    """Ray cannot do what was asked.
-
-    Args:
-        message: in words.
-        theirs: whether the request is wrong, and not Ray.
-    """
-
-    def __init__(self, message: str, *, theirs: bool) -> None:
-        super().__init__(message)
-        self.theirs = theirs
 
 
 class _Driver:
@@ -123,10 +105,6 @@ class _Driver:
             os._exit(1)
 
         threading.Thread(target=wait, daemon=True).start()
-
-
-def _ended(*_: object) -> NoReturn:
-    raise SystemExit(1)
 
 
 # The workers.
@@ -431,96 +409,11 @@ def _fit(task: Task, driver: _Driver, slots: int) -> None:
     try:
         grid = tuner.fit()
     except TuneError as error:
-        raise _RefusedError(f"Ray Tune stopped: {_line(error)}", theirs=False) from error
+        raise RefusedError(f"Ray Tune stopped: {one_line(error)}", theirs=False) from error
     for result in grid:
         if result.error is not None and result.config is not None:
             reason = f"the process that ran this pack died {_RETRIES + 1} times: {result.error}"
             driver.ask("failed", result.config["pack"], reason)
-
-
-# The session.
-
-
-@contextlib.contextmanager
-def session(task: Task) -> Iterator[int]:
-    """Ray while packs run.
-
-    Args:
-        task: this machine, or a cluster.
-
-    Yields:
-        How many packs can run at once.
-
-    Raises:
-        _RefusedError: Ray did not start, the cluster is not there, or it has not what packs need.
-    """
-    if task.address:
-        _join(task.address)
-    else:
-        _start(task)
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _ended)  # Ray has put its own in its place
-    try:
-        yield _slots(task)
-    finally:
-        ray.shutdown()
-
-
-def _start(task: Task) -> None:
-    """Ray on this machine alone, reachable from this machine alone."""
-    try:
-        ray.init(
-            address="local",
-            num_cpus=task.slots,
-            num_gpus=None if task.gpus else 0,
-            object_store_memory=_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=task.folder,
-        )
-    except Exception as error:
-        # Of many kinds, whatever Ray met; the remedy is the same.
-        raise _RefusedError(
-            f"Ray did not start: {_line(error)}; run the command again, or take --scheduler local, "
-            "which needs no Ray",
-            theirs=False,
-        ) from error
-
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-def _join(address: str) -> None:
-    methods = {name: value for name, value in registry.places().items() if value}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            # what a worker of our own would have inherited
-            runtime_env={"env_vars": {**ONE_THREAD, **methods}},
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _RefusedError(nobody(address, _line(error)), theirs=True) from error
-
-
-def _slots(task: Task) -> int:
-    """Packs that the resources hold at once, and no more than were asked for."""
-    has = ray.cluster_resources()
-    slots = int(has.get("CPU", 0))
-    if task.gpus:
-        slots = min(slots, int(has.get("GPU", 0) / task.gpus + 1e-9))
-    if slots < 1:
-        raise _RefusedError(
-            f"a pack needs a core and {task.gpus:g} GPU, and Ray has {has.get('CPU', 0):g} cores "
-            f"and {has.get('GPU', 0):g} GPUs; lower --gpus-per-pack or add nodes",
-            theirs=True,
-        )
-    return min(slots, task.slots) if task.slots else slots
 
 
 if __name__ == "__main__":

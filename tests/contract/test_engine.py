@@ -108,7 +108,7 @@ class Teacher(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Curriculum(Plain):
-    """Pseudo-labels of the whole target, made anew every third step."""
+    """Pseudo-labels of the whole target, assigned again every third step."""
 
     @property
     def refresh_every(self) -> int:

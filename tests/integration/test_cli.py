@@ -103,12 +103,12 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert done.exit_code == 1
     assert "4 failed (see `clser-bench status`)" in done.stderr
     assert "near" in done.stdout
-    told = call("status")
-    assert told.exit_code == 0
-    names, row = told.stdout.splitlines()
+    done = call("status")
+    assert done.exit_code == 0
+    names, row = done.stdout.splitlines()
     assert names.split("\t")[:2] == ["suite", "planned"]
     assert row.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %"
-    assert "failed: bad: 4 trials: RuntimeError: told to" in told.stderr
+    assert "failed: bad: 4 trials: RuntimeError: told to" in done.stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
@@ -169,15 +169,15 @@ def test_lists_are_plain_in_a_pipe(call: Call) -> None:
 
 
 def test_show_tells_what_can_be_set(call: Call) -> None:
-    told = call("show", "near").stdout
-    assert "Nearest centroids." in told
-    assert "weight\t1.0\t0 to 10\tnothing" in told
+    done = call("show", "near").stdout
+    assert "Nearest centroids." in done
+    assert "weight\t1.0\t0 to 10\tnothing" in done
     assert "steps\t" in call("show", "sere-no-dual").stdout
 
 
 def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
-    told = call("show", "within-target").stdout
-    assert told.startswith("within-target: version 1, routine, reference\n\nReference: logistic")
+    done = call("show", "within-target").stdout
+    assert done.startswith("within-target: version 1, routine, reference\n\nReference: logistic")
     done = run("--methods", "near,within-target")
     assert done.exit_code == 0, done.output
     assert "6 of 6 trials stored" in done.stderr
@@ -207,10 +207,10 @@ def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
 
 def test_check_and_extract(call: Call, shared: Path) -> None:
     manifest = str(shared / "corpora" / "manifest.csv")
-    told = call("corpus", "check", manifest)
-    assert told.exit_code == 0, told.output
-    assert "12 utterances" in told.stdout
-    assert "anger 6, sadness 6" in told.stdout
+    done = call("corpus", "check", manifest)
+    assert done.exit_code == 0, done.output
+    assert "12 utterances" in done.stdout
+    assert "anger 6, sadness 6" in done.stdout
     made = call("features", "extract", "--manifest", manifest, "--workers", "1")
     assert [line.split("\t")[2] for line in made.stdout.splitlines()] == ["12", "12"]
 
@@ -218,16 +218,16 @@ def test_check_and_extract(call: Call, shared: Path) -> None:
 def test_a_bad_file_is_named_and_ends_with_1(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "corpora", codes="XY")
     (tmp_path / "corpora" / "X-ann-anger-0.wav").write_bytes(b"RIFF")
-    told = call("corpus", "check", str(manifest), "--workers", "1")
-    assert told.exit_code == 1
-    assert "X-ann-anger-0.wav: line 2: is not audio" in told.stdout
+    done = call("corpus", "check", str(manifest), "--workers", "1")
+    assert done.exit_code == 1
+    assert "X-ann-anger-0.wav: line 2: is not audio" in done.stdout
 
 
 def test_doctor_finds_its_way_about(call: Call) -> None:
-    told = call("doctor")
-    assert told.exit_code == 0, told.output
+    done = call("doctor")
+    assert done.exit_code == 0, done.output
     for word in (__version__, "torch", "cores", "cache", "none named", "(none yet)"):
-        assert word in told.stdout
+        assert word in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_version(call: Call) -> None:
 
 
 def test_lists_import_nothing_heavy() -> None:
-    told = python("-X", "importtime", "-m", "clser_bench.cli.main", "list", "methods")
-    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
+    done = python("-X", "importtime", "-m", "clser_bench.cli.main", "list", "methods")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
     assert not imported & {"torch", "pandas", "ray", "sklearn", "scipy", "torchaudio"}
 
@@ -260,9 +260,9 @@ def test_a_finished_run_imports_neither_torch_nor_ray(run: Call, tmp_path: Path)
     with Store(tmp_path / "results" / "clser.sqlite") as store:
         manifest = store.runs()[-1].request["manifests"][0]
     options = ["--manifest", manifest, "--methods", "near", "--shots", "1", "--seeds", "2"]
-    told = python("-X", "importtime", "-m", "clser_bench.cli.main", "run", *options)
-    imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
-    assert "4 were there before" in told.stderr
+    done = python("-X", "importtime", "-m", "clser_bench.cli.main", "run", *options)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "4 were there before" in done.stderr
     assert not imported & {"torch", "ray", "sklearn", "torchaudio"}
 
 

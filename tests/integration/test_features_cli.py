@@ -142,10 +142,10 @@ def test_verify_names_each_damaged_file_with_the_reason(call: Call, cache: Path)
     before = snapshot(cache)
     done = call("verify")
     assert done.exit_code == 1
-    told = {Path(path): why for path, why in rows(done)}
-    assert set(told) == set(expected)
-    assert all(why in told[path] for path, why in expected.items())
-    assert all(told.values())
+    named = {Path(path): why for path, why in rows(done)}
+    assert set(named) == set(expected)
+    assert all(why in named[path] for path, why in expected.items())
+    assert all(named.values())
     assert "4 shards and 1 table checked: 3 damaged; --remove deletes them" in done.stderr
     assert snapshot(cache) == before
 
