@@ -164,7 +164,8 @@ _MARKUP = re.compile(
     r"<(?! )|>|&(?=[#\w])"  # HTML
     r"|[\\`$~|#]|\*(?!\s|$)|(?<![^\W_])_"  # may open emphasis
     r"|\](?=[(\[])|\[(?=\^)"  # link, footnote
-    r"|^\[(?=[^\]]*\]:\s*(?:<|\S*\s*$|\S+\s+[\"'(]))"  # target of a link
+    # target of a link; a bracket that is escaped by the line above does not end its name
+    r"|^\[(?=.*\]:\s*(?:<|\S*\s*$|\S+\s+[\"'(]))"
 )
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _ITEM = re.compile(r"^(\d*)([-+*.)])(?=[-+*\s]|$)")  # a list in a list, or a rule

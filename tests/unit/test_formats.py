@@ -65,6 +65,7 @@ def filled(value):
 @given(value=TEXTS)
 @example(HOSTILE)
 @example("[a]: http://b")
+@example("[](]:0")
 @example("[a]: <b> 'c'")
 @example("<script a")
 @example("***")
