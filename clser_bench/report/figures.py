@@ -305,12 +305,11 @@ def count_confusions(
     classes = tuple(name for name in EMOTIONS if name in used)
     place = {name: row for row, name in enumerate(classes)}
     sums = {name: np.zeros((len(classes), len(classes)), np.int64) for name in methods}
-    truths: dict[str, npt.NDArray[np.int64]] = {}
-    for trial, answers, predicted in store.predicted(list(trials.index)):
-        if answers not in truths:
-            truths[answers] = store.answers(answers).y
-        index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
-        np.add.at(sums[trials.method[trial]], (index[truths[answers]], index[predicted]), 1)
+    for key, names, guesses in store.predicted(list(trials.index)):
+        y = store.answers(key).y
+        for trial, predicted in zip(names, guesses, strict=True):
+            index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
+            np.add.at(sums[trials.method[trial]], (index[y], index[predicted]), 1)
     return tuple(sums[name] for name in methods), classes
 
 

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -23,6 +23,7 @@ from clser_bench.errors import SpecError, did_you_mean, printable
 MISSING = "–"
 """The text of a missing cell."""
 
+FORMATS = ("table", "md", "latex", "csv", "json")
 WIDTH = 120
 DIGITS = 4
 
@@ -98,18 +99,45 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, DIGITS) + 0.0
 
 
-def write_tables(
-    tables: Sequence[TextTable],
+def spread(text: str, std: float | None) -> str:
+    """A mean with its deviation, where there is one."""
+    return text if std is None else f"{text} ± {std:.1f}"
+
+
+class _Ends(Protocol):
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def bracketed(found: _Ends | None, text: Callable[[float], str]) -> str:
+    """The ends of an interval in brackets, after a space; empty where there are none."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f" [{text(found.low)}, {text(found.high)}]"
+
+
+def ends(name: str, found: _Ends | None) -> Row:
+    """The ends of an interval for CSV and JSON, null where there are none."""
+    low, high = (found.low, found.high) if found else (None, None)
+    return {f"{name}low": rounded(low), f"{name}high": rounded(high)}
+
+
+def write(
+    rows: Iterable[Row],
+    tables: Iterable[TextTable],
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
     color: bool = False,
 ) -> str:
-    """Write tables as text.
+    """Write flat rows as CSV or JSON, or tables in any other format.
 
     Args:
-        tables: in order.
-        format: `table` for a terminal or a pipe, `md` or `latex`.
+        rows: for `csv` and `json`; only iterated then.
+        tables: in order, for the others.
+        format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
         color: grey the rows that are set aside, for `table`.
 
@@ -119,9 +147,23 @@ def write_tables(
     Raises:
         SpecError: there is no such format.
     """
-    allowed = ("table", "md", "latex")
-    if format not in allowed:
-        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, allowed)}")
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
+    if format in ("csv", "json"):
+        return csv_of(rows) if format == "csv" else json_of(rows)
+    return write_tables(list(tables), format, width=width, color=color)
+
+
+def write_tables(
+    tables: Sequence[TextTable],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """Write tables that have no flat rows; arguments and errors are those of `write`."""
+    if format not in FORMATS[:3]:
+        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, FORMATS[:3])}")
     if not tables:
         return "No results to show.\n"
     if format == "latex":

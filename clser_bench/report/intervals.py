@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +23,7 @@ from clser_bench.report.statistics import (
     spread,
     too_few_speakers,
 )
+from clser_bench.store.records import Guesses
 from clser_bench.store.sqlite import Store
 
 REFERENCE = "logistic"
@@ -291,35 +291,33 @@ def count(
             predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
-    uses = set(zip(wanted.answers.to_list(), wanted.target.to_list(), strict=True))
-    answers = {key: store.answers(key) for key in sorted({key for key, _ in uses})}
+    answers = {key: store.answers(key) for key in sorted(wanted.answers.unique())}
     voices: dict[str, set[str]] = {}
-    for key, target in sorted(uses):
+    for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
-    texts = {str(pair): pair for pair in table.pairs}
+    sizes = {str(p): (p, n) for p, n in zip(table.pairs, table.classes, strict=True)}
     columns = (wanted[name].to_list() for name in ("trial", "method", "pair", "seed"))
-    named = {trial: (m, texts[p], s) for trial, m, p, s in zip(*columns, strict=True)}
-    guesses: dict[tuple[str, Pair], list[tuple[str, int, Any]]] = {}
-    for trial, key, predicted in store.predicted(list(named)):
-        method, pair, seed = named[trial]
-        guesses.setdefault((key, pair), []).append((method, seed, predicted))
-    sizes = dict(zip(table.pairs, table.classes, strict=True))
-    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
-    for (key, pair), items in guesses.items():
-        counted, total = _counted(
-            answers[key], speakers[pair.target], sizes[pair], np.stack([item[2] for item in items])
-        )
-        for (method, seed, _), correct in zip(items, counted, strict=True):
-            found.setdefault((method, pair), {})[seed] = correct, total
+    named = {trial: rest for trial, *rest in zip(*columns, strict=True)}
+    found: dict[tuple[str, Pair], dict[int, tuple[Reals, Reals]]] = {}
+    for key, trials, classes in store.predicted(list(named)):
+        of_pairs: dict[str, list[int]] = {}  # which may share answers, but not classes
+        for place, trial in enumerate(trials):
+            of_pairs.setdefault(named[trial][1], []).append(place)
+        for name, places in of_pairs.items():
+            pair, size = sizes[name]
+            counted, total = _counted(answers[key], speakers[pair.target], size, classes[places])
+            for place, correct in zip(places, counted, strict=True):
+                method, _, seed = named[trials[place]]
+                found.setdefault((method, pair), {})[seed] = correct, total
     return {
         method: [
             Counts(
                 pair=pair,
-                seeds=tuple(sorted(of := found[method, pair])),
+                seeds=(seeds := tuple(sorted(of_pair := found[method, pair]))),
                 speakers=speakers[pair.target],
-                correct=np.stack([of[seed][0] for seed in sorted(of)], axis=-1),
-                total=np.stack([of[seed][1] for seed in sorted(of)], axis=-1),
+                correct=np.stack([of_pair[seed][0] for seed in seeds], axis=-1),
+                total=np.stack([of_pair[seed][1] for seed in seeds], axis=-1),
             )
             for pair in table.pairs
         ]
@@ -328,7 +326,7 @@ def count(
 
 
 def _counted(
-    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Any
+    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Guesses
 ) -> tuple[Reals, Reals]:
     """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
 
@@ -336,19 +334,16 @@ def _counted(
         key: the answers.
         speakers: of the target.
         classes: their number.
-        predicted: [trials, n].
+        predicted: [k, n].
 
     Returns:
-        Correct [trials, speakers, classes] and total [speakers, classes].
+        Correct [k, speakers, classes] and total [speakers, classes].
     """
-    numbers = {name: row for row, name in enumerate(speakers)}
-    places = np.array([numbers[name] for name in key.speakers], dtype=np.int64)
-    cells = places * classes + key.y
-    order = np.argsort(cells, kind="stable")
-    present, starts = np.unique(cells[order], return_index=True)
-    right = (predicted == key.y)[:, order]
-    correct = np.zeros((len(predicted), len(speakers) * classes))
-    correct[:, present] = np.add.reduceat(right, starts, axis=1, dtype=np.float64)
-    total = np.bincount(cells, minlength=correct.shape[1]).astype(np.float64)
     shape = len(speakers), classes
-    return correct.reshape(-1, *shape), total.reshape(shape)
+    numbers = {name: row for row, name in enumerate(speakers)}
+    cells = np.array([numbers[name] for name in key.speakers]) * classes + key.y
+    size = len(speakers) * classes
+    right = cells + size * np.arange(len(predicted))[:, None]
+    correct = np.bincount(right[predicted == key.y], minlength=size * len(predicted))
+    total = np.bincount(cells, minlength=size)
+    return correct.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)

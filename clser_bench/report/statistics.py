@@ -33,6 +33,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -303,15 +304,14 @@ def spread(
     estimates = np.zeros(len(methods))
     residual = np.zeros((len(methods), len(methods)))
     for place, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
-        found = [_influence(items[place]) for items in methods.values()]
-        estimates += share * np.array([item.uar for item in found])
-        own = share * np.stack([item.levered for item in found])
-        speakers[pair.target] = speakers.get(pair.target, np.zeros_like(own)) + own
-        loads.setdefault(pair.target, []).append(found[0].load)
+        found = _influence([items[place] for items in methods.values()])
+        estimates += share * found.uar
+        speakers[pair.target] = speakers.get(pair.target, 0.0) + share * found.levered
+        loads.setdefault(pair.target, []).append(found.load)
         if pooled:
             continue
         seeds = next(iter(methods.values()))[place].seeds
-        cells = share * np.stack([item.cells for item in found]) / len(seeds)
+        cells = share * found.cells / len(seeds)
         column = draws.setdefault(pair.source, {})
         for number, seed in enumerate(seeds):
             column[seed] = column.get(seed, 0.0) + cells[:, :, number].sum(axis=1)
@@ -371,40 +371,45 @@ def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[
     return pairs
 
 
-@dataclass(frozen=True, eq=False)
-class _Influence:
-    """Of one method on one pair.
+class _Influence(NamedTuple):
+    """Of m methods on one pair with n speakers.
 
     Attributes:
-        uar: mean over the draws.
-        levered: of each speaker, times its lever, the mean over draws [n].
-        cells: of each speaker and draw [n, m].
-        load: mean share of each speaker in the classes [n].
+        uar: means over the draws [m].
+        levered: of each speaker, times its lever, the mean over draws [m, n].
+        cells: of each speaker and draw [m, n, draws]; of no draw where methods have different ones.
+        load: mean share of each speaker in the classes, of the first method [n].
     """
 
-    uar: float
+    uar: Reals
     levered: Reals
     cells: Reals
     load: Reals
 
 
-def _influence(counts: Counts) -> _Influence:
-    correct, total = counts.correct, counts.total
-    whole = total.sum(axis=0)  # [c, m]
-    present = whole > 0
-    recall = correct.sum(axis=0) / np.maximum(whole, 1)
-    often = np.maximum(present.sum(axis=1), 1)
-    typical = recall.sum(axis=1) / often  # [c], mean over the draws that have the class
-    classes = np.maximum(present.sum(axis=0), 1)  # [m]
-    share = total / np.maximum(whole, 1)
+def _influence(counts: Sequence[Counts]) -> _Influence:
+    if len({item.correct.shape for item in counts}) > 1:  # all labels, and unlike numbers of draws
+        parts = [_influence([item]) for item in counts]
+        uar, levered = (np.concatenate([part[at] for part in parts]) for at in range(2))
+        return _Influence(uar, levered, parts[0].cells[:0], parts[0].load)
+    correct, total = (
+        np.stack([getattr(item, name) for item in counts]) for name in ("correct", "total")
+    )  # [m, n, c, draws]
+    whole = np.maximum(total.sum(axis=1, keepdims=True), 1)
+    present = (total > 0).any(axis=1)
+    recall = correct.sum(axis=1) / whole[:, 0]
+    often = np.maximum(present.sum(axis=2), 1)
+    typical = recall.sum(axis=2) / often  # [m, c], mean over the draws that have the class
+    classes = np.maximum(present.sum(axis=1), 1)[:, None, None]
+    share = total / whole
     # a speaker with much of a class pulls its recall towards his own: half of that is undone
     lever = 1 / np.sqrt(np.maximum(1 - share, 0.25))
-    e = 100 * (correct - typical[None, :, None] * total) / np.maximum(whole, 1) / classes
+    e = 100 * (correct - typical[:, None, :, None] * total) / whole / classes
     return _Influence(
-        uar=100 * float((recall.sum(axis=0) / classes).mean()),
-        levered=(e * lever).mean(axis=2).sum(axis=1),
-        cells=e.sum(axis=1),
-        load=(1 - lever.mean(axis=2) ** -2).mean(axis=1),
+        uar=100 * (recall.sum(axis=1) / classes[:, 0, 0]).mean(axis=1),
+        levered=(e * lever).mean(axis=3).sum(axis=2),
+        cells=e.sum(axis=2),
+        load=(1 - lever[0].mean(axis=2) ** -2).mean(axis=1),
     )
 
 

@@ -16,7 +16,7 @@ from clser_bench.errors import SpecError, did_you_mean, printable
 from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals
-from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.model import Cell, Leaderboard, Line, holes
 from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
@@ -241,10 +241,11 @@ def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iter
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
     good = rows[rows.status == "ok"]
     # numpy adds up in the order of the draws; groupby means differ from that in the last bit
-    columns = {name: good[name].to_numpy(float) for name in ("uar", "war", "seconds", "energy")}
+    names = {"uar": "mean", "war": "war", "seconds": "seconds", "energy": "energy"}
+    columns = {names[name]: good[name].to_numpy(float) for name in names}
     cells: dict[Any, dict[str, Any]] = {
         key: {name: _mean_of(values[places]) for name, values in columns.items()}
-        | {"size": len(places), "std": _std_of(columns["uar"][places])}
+        | {"n": len(places), "std": _std_of(columns["mean"][places])}
         for key, places in good.groupby(["method", "pair"]).indices.items()
     }
     planned = rows.groupby(["method", "pair"]).size().to_dict()
@@ -262,13 +263,15 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         own = []
         for pair in pairs:
             key = method, str(pair)
-            cell = cells.get(key, {})
+            cell = dict(cells.get(key, {"n": 0, "mean": None, "std": None}))
             missing = "", ""
             if key not in planned:
                 missing = "failed", "not part of the latest run of this method"
-            elif (cell.get("size") or 0) < planned[key]:
+            elif cell["n"] < planned[key]:
                 missing = _missing(rows[(rows.method == method) & (rows.pair == str(pair))])
-            own.append(_cell(cell, *missing))
+            if missing[1]:
+                cell |= {"mean": None, "std": None, "war": None}
+            own.append(Cell(**cell, status=missing[0] or "ok", reason=missing[1]))
         yield Line(
             method=method,
             title=first["title"] or method,
@@ -303,19 +306,6 @@ def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple
     return tuple(found)
 
 
-def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
-    return Cell(
-        n=found.get("size", 0),
-        mean=None if reason else found.get("uar"),
-        std=None if reason else found.get("std"),
-        status=status or "ok",
-        reason=reason,
-        war=None if reason else found.get("war"),
-        seconds=found.get("seconds"),
-        energy=found.get("energy"),
-    )
-
-
 def _missing(planned: pd.DataFrame) -> tuple[str, str]:
     """Status and reason of a cell some of whose draws are not ok."""
     for status in ("failed", "not_applicable"):
@@ -331,29 +321,16 @@ def _share(number: int, of: int) -> str:
 
 def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
     """The mean over the pairs."""
-    seconds = _mean_of(np.array([cell.seconds for cell in cells], dtype=np.float64))
-    energy = _mean_of(np.array([cell.energy for cell in cells], dtype=np.float64))
-    holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
-    if holes:
-        statuses = {cell.status for _, cell in holes}
-        named = ", ".join(str(pair) for pair, _ in itertools.islice(holes, 3))
-        return Cell(
-            n=min(cell.n for cell in cells),
-            mean=None,
-            std=None,
-            status="failed" if "failed" in statuses else "not_applicable",
-            reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}"
-            f"{', …' if len(holes) > 3 else ''}",
-            seconds=seconds,
-            energy=energy,
-        )
+
+    def mean(name: str) -> float | None:
+        return _mean_of(np.array([getattr(cell, name) for cell in cells], dtype=np.float64))
+
+    costs = {"seconds": mean("seconds"), "energy": mean("energy")}
+    if gone := holes(pairs, cells):
+        n = min(cell.n for cell in cells)
+        return Cell(n=n, mean=None, std=None, status=gone[0], reason=gone[1], **costs)
     return Cell(
-        n=shared.get("size", 0),
-        mean=_mean_of(np.array([cell.mean for cell in cells], dtype=np.float64)),
-        std=shared.get("std"),
-        war=_mean_of(np.array([cell.war for cell in cells], dtype=np.float64)),
-        seconds=seconds,
-        energy=energy,
+        n=shared.get("size", 0), mean=mean("mean"), std=shared.get("std"), war=mean("war"), **costs
     )
 
 

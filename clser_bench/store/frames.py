@@ -58,7 +58,7 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
 
 
 def predictions(
-    predicted: Iterable[tuple[str, str, Guesses]], answers: Callable[[str], AnswerKey]
+    predicted: Iterable[tuple[str, list[str], Guesses]], answers: Callable[[str], AnswerKey]
 ) -> pd.DataFrame:
     """The table of `Store.predictions`.
 
@@ -66,34 +66,24 @@ def predictions(
         predicted: as `Store.predicted` yields it.
         answers: gives an answer key by its hash.
     """
-    names: dict[str, int] = {}
-    people: dict[str, int] = {}
-    sheets: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {}
-    trials, parts = [], []
-    for trial, key, classes in predicted:
-        if key not in sheets:
-            answer = answers(key)
-            sheets[key] = (
-                np.array([names.setdefault(name, len(names)) for name in answer.names]),
-                np.array([people.setdefault(name, len(people)) for name in answer.speakers]),
-                answer.y.astype(np.uint8),
-            )
-        trials.append(trial)
-        parts.append((*sheets[key], classes))
-    empty = np.zeros(0, np.int64)
-    sizes = [len(part[0]) for part in parts]
-    utterance, speaker, y, found = (
-        np.concatenate([empty, *(part[number] for part in parts)]) for number in range(4)
-    )
-    codes = np.repeat(np.arange(len(sizes)), sizes)
+    columns = ("trial", "utterance", "speaker", "y", "predicted")
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [np.zeros(0, np.uint8)] for name in columns}
+    numbers: dict[str, dict[str, int]] = {name: {} for name in columns[:3]}
+    for key, trials, classes in predicted:
+        answer = answers(key)
+        k, n = classes.shape
+        texts = {"trial": trials, "utterance": answer.names, "speaker": answer.speakers}
+        for name, values in texts.items():
+            known = numbers[name]
+            codes = np.array([known.setdefault(value, len(known)) for value in values])
+            parts[name].append(codes.repeat(n) if name == "trial" else np.tile(codes, k))
+        parts["y"].append(np.tile(answer.y.astype(np.uint8), k))
+        parts["predicted"].append(classes.ravel())
+    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    texts_of = {name: pd.Index(list(known), dtype=str) for name, known in numbers.items()}
     return pd.DataFrame(
-        {
-            "trial": pd.Categorical.from_codes(codes, pd.Index(trials, dtype=str)),
-            "utterance": pd.Categorical.from_codes(utterance, pd.Index(list(names), dtype=str)),
-            "speaker": pd.Categorical.from_codes(speaker, pd.Index(list(people), dtype=str)),
-            "y": y.astype(np.uint8),
-            "predicted": found.astype(np.uint8),
-        }
+        {n: pd.Categorical.from_codes(whole[n], i) for n, i in texts_of.items()}  # type: ignore[arg-type]
+        | {name: whole[name] for name in columns[3:]}
     )
 
 

@@ -159,7 +159,10 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     rows = frame.merge(more, on="trial").sort_values(
         [*FIELDS, "method", "source", "target", "seed", "trial"], kind="stable"
     )
-    rows["predictions"] = _column(rows, {t: array for t, _, array in store.predicted(ids)})
+    guesses: dict[str, Any] = {}
+    for _, trials, classes in store.predicted(ids):
+        guesses |= zip(trials, classes, strict=True)
+    rows["predictions"] = _column(rows, guesses)
     if scores:
         found = store.query(
             "SELECT trial, scores FROM scores WHERE trial IN (SELECT value FROM json_each(?))",

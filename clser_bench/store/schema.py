@@ -2,6 +2,10 @@
 
 A line is a method under one condition in one plan: what a row of a leaderboard is made of. Columns
 of conditions are the fields of `Condition`; a file that lacks a field gets it with its default.
+
+`sums` holds, of each table that decides what is shown, the sum of the CRC-32 of its rows. Triggers
+of the connection that writes keep it, so a row that anything else changed, lost or added is seen.
+Arrays have checksums of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import functools
 import json
 import re
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +71,32 @@ _TABLES = {
     "findings": """
       request INTEGER NOT NULL REFERENCES requests(id), kind TEXT NOT NULL, corpus TEXT NOT NULL,
       sentence TEXT NOT NULL, PRIMARY KEY (request, sentence)""",
+    "sums": "name TEXT PRIMARY KEY, crc INTEGER NOT NULL",
+}
+
+_SUMMED: dict[str, tuple[str, ...]] = {
+    "trials": (
+        "id", "source", "target", "emotions", "seed", "method", "version", "parameters",
+        "source_key", "target_key", "engine_version", "synthetic", *OF_TRIALS,
+    ),
+    "records": (
+        "trial", "status", "reason", "attempts", "seconds", "uar", "war", "macro_f1", "answers",
+        "energy",
+    ),
+    "answers": ("hash",),
+    "predictions": ("trial",),
+    "requests": ("id", "content", "turn", "pairs", "confirms"),  # only that of the request's text
+    "lines": ("id", "request", "method", "note", "configuration", *FIELDS),
+    "planned": ("line", "trial", "position"),
+    "skipped": ("corpus", "name", "reason"),
+    "findings": ("request", "kind", "corpus", "sentence"),
+}  # fmt: skip
+_CELLS = {
+    # reals as whole millionths, which every SQLite writes alike
+    **dict.fromkeys(
+        ("seconds", "uar", "war", "macro_f1", "energy"), "CAST({row}{name} * 1e6 AS INTEGER)"
+    ),
+    "confirms": "iif(json_valid({row}request), json_extract({row}request, '$.confirms'), '')",
 }
 
 # What the new tables are in terms of those of schema 2, where one text held features, alignment and
@@ -171,10 +202,12 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _with_functions(connection)
         with transaction(connection):
             _update(connection, _version(connection, path))
             # written every time: shows that the place can be written, before hours of work
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _keep_sums(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -277,12 +310,54 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 
 def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.create_function("part", 2, _part, deterministic=True)
-    connection.create_function("candidate", 1, _candidate, deterministic=True)
-    connection.create_function(
-        "selection", 1, lambda text: text.partition("/")[0], deterministic=True
-    )
+    functions: dict[str, Callable[..., Any]] = {
+        "part": _part,
+        "candidate": _candidate,
+        "selection": lambda text: text.partition("/")[0],
+        "crc": lambda text: zlib.crc32(text.encode()),
+    }
+    for name, function in functions.items():
+        connection.create_function(name, 1 + (name == "part"), function, deterministic=True)
     return connection
+
+
+def _crc(table: str, row: str = "") -> str:
+    """The CRC-32 of a row, as SQL."""
+    cells = (_CELLS.get(n, "{row}{name}").format(row=row, name=n) for n in _SUMMED[table])
+    joined = " || '|' || ".join(f"ifnull({cell}, '')" for cell in cells)
+    return f"crc({joined})"
+
+
+def _sum(table: str) -> str:
+    return f"(SELECT ifnull(sum({_crc(table)}), 0) FROM main.{table})"  # noqa: S608 (own names)
+
+
+def _keep_sums(connection: sqlite3.Connection) -> None:
+    """Keep the sums right whatever this connection writes; gone with the connection."""
+    for table in _SUMMED:
+        new, old = _crc(table, "NEW."), _crc(table, "OLD.")
+        changes = {"INSERT": f"+ {new}", "DELETE": f"- {old}", "UPDATE": f"- {old} + {new}"}
+        for event, change in changes.items():
+            connection.execute(
+                f"CREATE TEMP TRIGGER {event}_{table} AFTER {event} ON main.{table} BEGIN "  # noqa: S608
+                f"UPDATE sums SET crc = crc {change} WHERE name = '{table}'; END"
+            )
+
+
+def changed_tables(query: Query) -> list[str]:
+    """Tables with rows that something else than clser-bench changed, lost or added.
+
+    Args:
+        query: of the database; of one without sums or columns, which an earlier clser-bench
+            wrote, nothing is known.
+    """
+    views = "SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"
+    if query(views) or not query("SELECT 1 FROM main.sqlite_master WHERE name = 'sums'"):
+        return []
+    # in one statement, since another process may write meanwhile
+    pairs = (f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name)}" for name in _SUMMED)  # noqa: S608
+    (found,) = query(f"SELECT {', '.join(pairs)}")
+    return [name for name, same in zip(_SUMMED, found, strict=True) if not same]
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -328,11 +403,14 @@ def _update(connection: sqlite3.Connection, version: int) -> None:
     for name in ("trials", "lines"):
         for field in _missing(connection, name):
             connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
+            connection.execute("DELETE FROM sums WHERE name = ?", (name,))
+    for name in _SUMMED:
+        if not connection.execute("SELECT 1 FROM sums WHERE name = ?", (name,)).fetchone():
+            connection.execute(f"INSERT INTO sums VALUES ('{name}', {_sum(name)})")  # noqa: S608
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Rewrite plans and trials of schema 1 and 2; records and arrays stay as they are."""
-    _with_functions(connection)
     if version == 1:
         connection.execute("ALTER TABLE records ADD COLUMN energy REAL")
     for name, select in _FROM_SCHEMA_2.items():

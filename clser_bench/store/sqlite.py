@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import math
+import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,7 @@ class Store:
     def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.path = Path(path)
         self._answers: dict[str, AnswerKey] = {}
+        self._unchecked = True  # whether its rows are those that were written
         self._connection = schema.connect(self.path, create=create, read_only=read_only)
 
     def __enter__(self) -> Self:
@@ -154,7 +156,8 @@ class Store:
         """Store the files that `--skip-bad` left out."""
         with self.transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                "INSERT INTO skipped VALUES (?, ?, ?) "
+                "ON CONFLICT (corpus, name) DO UPDATE SET reason = excluded.reason",
                 [(item.corpus, item.name, item.reason) for item in skipped],
             )
 
@@ -363,9 +366,13 @@ class Store:
         Args:
             wanted: values that a condition must have, as `Condition.matches` takes them.
             candidates: whether to include the trials of configurations from which one is chosen.
+
+        Raises:
+            StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
         from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
 
+        self._check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
         return frames.frame(chosen, self.query)
@@ -386,41 +393,52 @@ class Store:
 
         return frames.predictions(self.predicted(ids), self.answers)
 
-    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, str, Guesses]]:
-        """Predicted classes of those trials that are ok, in order of trial id.
+    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str], Guesses]]:
+        """Predicted classes of those trials that are ok, together where their answers are the same.
 
         Args:
             ids: trial ids.
 
         Yields:
-            Trial id, hash of the answer key, and predicted classes, uint8 [n].
+            Hash of the answer key, ids of k trials in order, and predicted classes, uint8 [k, n].
 
         Raises:
             StoreError: an array is damaged, or the UAR is not that of the predictions; names the
                 trial.
         """
         stored = self.query(
-            f"""SELECT r.trial, r.answers, r.uar, c.classes, t.method, t.source, t.target, t.seed
-            FROM records r JOIN predictions c ON c.trial = r.trial JOIN trials t ON t.id = r.trial
-            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.trial""",  # noqa: S608
+            f"""SELECT r.answers, r.trial, r.uar, c.classes
+            FROM records r JOIN predictions c ON c.trial = r.trial
+            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.answers, r.trial""",  # noqa: S608
             (json.dumps(list(ids)),),
         )
-        truths: dict[str, Any] = {}
-        for trial, key, uar, blob, method, source, target, seed in stored:
-            what = f"trial {trial[:12]} ({method}, {source}→{target}, seed {seed})"
-            classes = unpack_array(blob, f"predictions of {what}")
-            if key not in truths:
-                y = self.answers(key).y
-                truths[key] = y, recall_weights(y)
-            y, weights = truths[key]
-            found = float(weights @ (y == classes)) if y.shape == classes.shape else math.nan
-            if not abs(found - uar) <= CLOSE:
+        for key, group in itertools.groupby(stored, key=operator.itemgetter(0)):
+            _, trials, uars, blobs = zip(*group, strict=True)
+            y = self.answers(key).y
+            classes, fits = np.zeros((len(trials), len(y)), np.uint8), []
+            for row, trial, blob in zip(classes, trials, blobs, strict=True):
+                try:
+                    found = unpack_array(blob, "predictions")
+                except StoreError as error:
+                    raise StoreError(f"{self._named(trial)}: {error}") from error
+                fits.append(found.shape == y.shape)
+                row[:] = found if fits[-1] else 0
+            given = np.where(fits, (classes == y) @ recall_weights(y), np.nan)
+            right = np.abs(given - np.array(uars)) <= CLOSE  # NaN is not close
+            if not right.all():
+                place = int(right.argmin())
                 raise StoreError(
-                    f"{self.path}: {what}: its UAR is stored as {uar:.4f}, and its predictions "
-                    f"give {found:.4f}; run `clser-bench results verify`, and take the file from "
-                    "a backup or run again"
+                    f"{self._named(trials[place])}: its UAR is stored as {uars[place]:.4f}, and "
+                    f"its predictions give {given[place]:.4f}; run `clser-bench results verify`, "
+                    "and take the file from a backup or run again"
                 )
-            yield trial, key, classes
+            yield key, list(trials), classes
+
+    def _named(self, name: str) -> str:
+        """The file and a trial in it, for errors."""
+        columns = "SELECT method, source, target, seed FROM trials WHERE id = ?"
+        ((method, source, target, seed),) = self.query(columns, (name,))
+        return f"{self.path}: trial {name[:12]} ({method}, {source}→{target}, seed {seed})"
 
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
         """A stored answer key, by its hash.
@@ -479,7 +497,19 @@ class Store:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
         from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
 
-        return tuple(faults(self, self.query))
+        return faults(self, self.query)
+
+    def _check_rows(self) -> None:
+        """Refuse a file whose rows are not those that were written."""
+        changed = schema.changed_tables(self.query) if self._unchecked else ()
+        if changed:
+            if "records" in changed:  # names a trial whose UAR was changed
+                list(self.predicted([trial for (trial,) in self.query("SELECT id FROM trials")]))
+            raise StoreError(
+                f"{self.path}: rows of {', '.join(changed)} are not those that were written; run "
+                "`clser-bench results verify`, and take the file from a backup or run again"
+            )
+        self._unchecked = False
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(

@@ -87,7 +87,7 @@ def test_a_row_for_each_utterance(store: Store) -> None:
     assert one["y"].tolist() == boards.KEY.y.tolist()
     assert (one["y"] == one["predicted"]).sum() == 18
     assert store.predictions([]).empty
-    assert {key for _, key, _ in store.predicted([trials[0].id])} == set(store.frame()["answers"])
+    assert {key for key, _, _ in store.predicted([trials[0].id])} == set(store.frame()["answers"])
 
 
 def test_pairs_of_a_suite_are_those_of_its_largest_plan_first(store: Store) -> None:
