@@ -12,10 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from clser_bench.errors import SpecError, did_you_mean, printable
@@ -289,35 +286,20 @@ def _blocks(table: TextTable, width: int) -> list[list[int]]:
 
 
 def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
-    shown = Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-        header_style="none",
-    )
-    for place in (0, *columns):
-        side: Any = "left" if place == 0 else "right"
-        shown.add_column(Text(table.names[place]), no_wrap=True, justify=side)
-    last = False
-    for row, aside in zip(table.cells, table.aside or (False,) * len(table.cells), strict=True):
-        if aside and not last:
-            shown.add_section()
-        cells = [Text(row[place]) for place in (0, *columns)]
-        shown.add_row(*cells, style="dim" if aside and color else "")
+    rows = [[row[place] for place in (0, *columns)] for row in (table.names, *table.cells)]
+    sizes = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        spaces = [" " * (size - cell_len(text)) for size, text in zip(sizes, row, strict=True)]
+        right = (space + text for space, text in zip(spaces[1:], row[1:], strict=True))
+        lines.append((" " * _GAP).join([row[0] + spaces[0], *right]).rstrip())
+    rule = "─" * (sum(sizes) + _GAP * len(columns))
+    made, last = [lines[0], rule], False
+    for line, aside in zip(lines[1:], table.aside or (False,) * len(table.cells), strict=True):
+        made += [""] if aside and not last and len(made) > 2 else []
+        made.append(f"\x1b[2m{line}\x1b[0m" if aside and color else line)
         last = aside
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=1 << 14,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-        _environ={},
-    )
-    console.print(shown)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+    return "\n".join(made)
 
 
 _SYMBOLS = str.maketrans(

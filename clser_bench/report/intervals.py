@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.problem import AnswerKey
@@ -57,6 +59,7 @@ class Evidence:
         """Methods that have a result on every pair."""
         return tuple(self._counts)
 
+    @functools.cached_property
     def few_speakers(self) -> dict[str, str]:
         """Why there is no interval, by target."""
         return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
@@ -147,7 +150,7 @@ def add_intervals(
     evidence = evidence_of(store, table, rows)
     ranked = ranked_of(table, evidence)
     every, verdicts = families(evidence, ranked)
-    ranks = {} if evidence.few_speakers() else rank_intervals(ranked, every)
+    ranks = {} if evidence.few_speakers else rank_intervals(ranked, every)
     means = evidence.means()
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
@@ -237,7 +240,7 @@ def differences_to(
 
 def warnings_of(evidence: Evidence) -> Iterator[str]:
     """A warning that names the targets with too few speakers for an interval."""
-    few = evidence.few_speakers()
+    few = evidence.few_speakers
     if few:
         named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
         yield (
@@ -296,33 +299,29 @@ def count(
     for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
-    sizes = {str(p): (p, n) for p, n in zip(table.pairs, table.classes, strict=True)}
-    columns = (wanted[name].to_list() for name in ("trial", "method", "pair", "seed"))
-    named = {trial: rest for trial, *rest in zip(*columns, strict=True)}
-    found: dict[tuple[str, Pair], dict[int, tuple[Reals, Reals]]] = {}
-    for key, trials, classes in store.predicted(list(named)):
-        of_pairs: dict[str, list[int]] = {}  # which may share answers, but not classes
-        for place, trial in enumerate(trials):
-            of_pairs.setdefault(named[trial][1], []).append(place)
-        for name, places in of_pairs.items():
-            pair, size = sizes[name]
-            counted, total = _counted(answers[key], speakers[pair.target], size, classes[places])
-            for place, correct in zip(places, counted, strict=True):
-                method, _, seed = named[trials[place]]
-                found.setdefault((method, pair), {})[seed] = correct, total
-    return {
-        method: [
-            Counts(
-                pair=pair,
-                seeds=(seeds := tuple(sorted(of_pair := found[method, pair]))),
-                speakers=speakers[pair.target],
-                correct=np.stack([of_pair[seed][0] for seed in seeds], axis=-1),
-                total=np.stack([of_pair[seed][1] for seed in seeds], axis=-1),
-            )
-            for pair in table.pairs
-        ]
-        for method in methods
-    }
+    place = {trial: row for row, trial in enumerate(wanted.trial.to_numpy(object))}
+    of_trials = wanted[["method", "pair", "seed"]].to_numpy(object)
+    sizes = dict(zip(map(str, table.pairs), table.classes, strict=True))
+    parts: dict[str, list[tuple[npt.NDArray[np.object_], Reals, Reals]]] = {n: [] for n in sizes}
+    for key, trials, classes in store.predicted(list(place)):
+        of = of_trials[[place[trial] for trial in trials]]
+        for name in dict.fromkeys(of[:, 1]):  # pairs may share answers, but not classes
+            own = of[:, 1] == name
+            people = speakers[Pair.parse(name).target]
+            counted, total = _counted(answers[key], people, sizes[name], classes[own])
+            parts[name].append((of[own], counted, np.broadcast_to(total, counted.shape)))
+    found: dict[str, list[Counts]] = {method: [] for method in methods}
+    for pair, items in zip(table.pairs, parts.values(), strict=True) if found else ():
+        of, correct, total = map(np.concatenate, zip(*items, strict=True))
+        members: dict[str, list[tuple[int, int]]] = {}
+        for row, (method, _, seed) in enumerate(of):
+            members.setdefault(method, []).append((seed, row))
+        for method, own in found.items():
+            seeds, places = zip(*sorted(members[method]), strict=True)
+            # in one order in memory, so that sums are the same to the last bit
+            arrays = (np.stack(array[list(places)], axis=-1) for array in (correct, total))
+            own.append(Counts(pair, seeds, speakers[pair.target], *arrays))
+    return found
 
 
 def _counted(

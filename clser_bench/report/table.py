@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean, printable
@@ -240,23 +239,16 @@ def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iter
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
     good = rows[rows.status == "ok"]
-    # numpy adds up in the order of the draws; groupby means differ from that in the last bit
+    by_cell = good.groupby(["method", "pair"])
     names = {"uar": "mean", "war": "war", "seconds": "seconds", "energy": "energy"}
-    columns = {names[name]: good[name].to_numpy(float) for name in names}
-    cells: dict[Any, dict[str, Any]] = {
-        key: {name: _mean_of(values[places]) for name, values in columns.items()}
-        | {"n": len(places), "std": _std_of(columns["mean"][places])}
-        for key, places in good.groupby(["method", "pair"]).indices.items()
-    }
+    means = by_cell[list(names)].mean().rename(columns=names)
+    cells = _records(means.assign(std=by_cell.uar.std(), n=by_cell.size()))
     planned = rows.groupby(["method", "pair"]).size().to_dict()
-    whole = good.pivot(index=["method", "seed"], columns="pair", values="uar")
     # the spread of a mean is over the draws that all pairs share
-    whole = whole.reindex(columns=list(map(str, pairs))).dropna()
-    means = np.ascontiguousarray(whole.to_numpy(float)).mean(axis=1)
-    spreads = {
-        method: {"size": len(places), "std": _std_of(means[places])}
-        for method, places in whole.groupby("method").indices.items()
-    }
+    shared = good.pivot(index=["method", "seed"], columns="pair", values="uar")
+    shared = shared.reindex(columns=list(map(str, pairs))).dropna()
+    by_method = shared.mean(axis=1).groupby("method")
+    spreads = _records(pd.DataFrame({"std": by_method.std(), "n": by_method.size()}))
     given = set(rows.method[rows.added != ""])
     for first in rows.drop_duplicates("method").to_dict("records"):
         method = first["method"]
@@ -284,14 +276,9 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         )
 
 
-def _mean_of(values: npt.NDArray[np.float64]) -> float | None:
-    """The mean of those that are known."""
-    known = values[~np.isnan(values)]
-    return float(np.mean(known)) if len(known) else None
-
-
-def _std_of(values: npt.NDArray[np.float64]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+def _records(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """The rows of a table by their index, None where a value is unknown."""
+    return table.astype(object).where(table.notna(), None).to_dict("index")
 
 
 def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple[str, ...]:
@@ -319,26 +306,26 @@ def _share(number: int, of: int) -> str:
     return f" ({number} of {of} draws)" if number < of else ""
 
 
-def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
+def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any]) -> Cell:
     """The mean over the pairs."""
 
     def mean(name: str) -> float | None:
-        return _mean_of(np.array([getattr(cell, name) for cell in cells], dtype=np.float64))
+        values = [getattr(cell, name) for cell in cells]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
 
     costs = {"seconds": mean("seconds"), "energy": mean("energy")}
     if gone := holes(pairs, cells):
         n = min(cell.n for cell in cells)
         return Cell(n=n, mean=None, std=None, status=gone[0], reason=gone[1], **costs)
-    return Cell(
-        n=shared.get("size", 0), mean=mean("mean"), std=shared.get("std"), war=mean("war"), **costs
-    )
+    return Cell(mean=mean("mean"), war=mean("war"), **({"n": 0, "std": None} | shared), **costs)
 
 
 def _budget(rows: pd.DataFrame) -> str:
     """Steps and batch that most trained methods have, and which have others."""
     found: dict[tuple[Any, ...], list[str]] = {}
-    every = zip(rows.method.to_list(), rows.parameters.to_list(), strict=True)
-    for method, parameters in sorted(set(every), key=str):
+    every = rows[["method", "parameters"]].drop_duplicates().itertuples(index=False, name=None)
+    for method, parameters in sorted(every, key=str):
         own = dict(parameters)
         if set(_BUDGET) <= set(own):
             members = found.setdefault(tuple(own[name] for name in _BUDGET), [])

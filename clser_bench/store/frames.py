@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,20 +12,26 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from clser_bench.errors import StoreError
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
 from clser_bench.store.records import RENAMED, Guesses, Line, from_json
 from clser_bench.store.schema import FIELDS, Query
 
-_OF_LINES = (
+_OF_LINES = [
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
     "configuration",
-)  # fmt: skip
-_OF_TRIALS = (
+]  # fmt: skip
+_OF_TRIALS = [
     "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
     "macro_f1", "seconds", "energy", "parameters", "tables", "added", "synthetic", "trial",
     "answers",
-)  # fmt: skip
+]  # fmt: skip
+_KINDS = {
+    **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
+    **dict.fromkeys(("version", "seed", "protocol_version", "configuration"), int),
+    **dict.fromkeys(("synthetic", "candidate"), bool),
+}
 
 
 def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
@@ -35,26 +42,29 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
         query: of the database.
     """
     rows = query(
-        """SELECT p.line, t.version, t.source, t.target, t.emotions, t.seed,
+        """SELECT p.line, p.position, t.version, t.source, t.target, t.emotions, t.seed,
           coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
           r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
           t.unlabelled, t.synthetic, t.id, coalesce(r.answers, '')
-        FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
-        WHERE p.line IN (SELECT value FROM json_each(?))
-        ORDER BY p.line, p.position""",
+        FROM planned p LEFT JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
+        WHERE p.line IN (SELECT value FROM json_each(?))""",
         (json.dumps([line.id for line in lines]),),
     )
-    places = {line.id: place for place, line in enumerate(lines)}
-    head = pd.DataFrame([_cells(line) for line in lines], columns=list(_OF_LINES))
-    body = pd.DataFrame([row[1:] for row in rows], columns=list(_OF_TRIALS))
+    rows.sort(key=operator.itemgetter(0, 1))
+    if any(row[2] is None for row in rows):
+        raise StoreError(
+            "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
+            "file from a backup or run again"
+        )
+    # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
+    head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)
+    body = pd.DataFrame([row[2:] for row in rows], columns=_OF_TRIALS, dtype=object)
     body["emotions"] = body["emotions"].map(_tuple)
     body["parameters"] = body["parameters"].map(_pairs)
-    body["synthetic"] = body["synthetic"].astype(bool)
     body["pair"] = body["source"] + "→" + body["target"]
-    floats = ["uar", "war", "macro_f1", "seconds", "energy"]
-    body[floats] = body[floats].astype(float)
+    places = {line.id: place for place, line in enumerate(lines)}
     head = head.take([places[row[0]] for row in rows]).reset_index(drop=True)
-    return pd.concat([head, body], axis=1)
+    return pd.concat([head, body], axis=1).astype(_KINDS)
 
 
 def predictions(

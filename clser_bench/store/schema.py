@@ -84,10 +84,9 @@ _SUMMED: dict[str, tuple[str, ...]] = {
         "energy",
     ),
     "answers": ("hash",),
-    "predictions": ("trial",),
     "requests": ("id", "content", "turn", "pairs", "confirms"),  # only that of the request's text
     "lines": ("id", "request", "method", "note", "configuration", *FIELDS),
-    "planned": ("line", "trial", "position"),
+    "planned": ("line", "position"),  # whose trial is missed where it is another
     "skipped": ("corpus", "name", "reason"),
     "findings": ("request", "kind", "corpus", "sentence"),
 }  # fmt: skip
@@ -310,11 +309,12 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 
 def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
     functions: dict[str, Callable[..., Any]] = {
         "part": _part,
         "candidate": _candidate,
         "selection": lambda text: text.partition("/")[0],
-        "crc": lambda text: zlib.crc32(text.encode()),
+        "crc": zlib.crc32,
     }
     for name, function in functions.items():
         connection.create_function(name, 1 + (name == "part"), function, deterministic=True)
@@ -322,10 +322,12 @@ def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def _crc(table: str, row: str = "") -> str:
-    """The CRC-32 of a row, as SQL."""
+    """The CRC-32 of a row, as SQL; of numbers alone a sum, which is faster."""
+    if table == "planned":
+        return f"({row}line * 1000003 + {row}position)"
     cells = (_CELLS.get(n, "{row}{name}").format(row=row, name=n) for n in _SUMMED[table])
-    joined = " || '|' || ".join(f"ifnull({cell}, '')" for cell in cells)
-    return f"crc({joined})"
+    text = f"printf('{'%s|' * len(_SUMMED[table])}', {', '.join(cells)})"
+    return f"crc(CAST({text} AS BLOB))"
 
 
 def _sum(table: str) -> str:

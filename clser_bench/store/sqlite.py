@@ -323,11 +323,13 @@ class Store:
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
-        found: dict[Pair, None] = {}
-        for run in sorted(self.runs(), key=lambda run: (-len(run.pairs), run.pairs)):
-            if run.suite == suite:
-                found.update(dict.fromkeys(run.pairs))
-        return tuple(found)
+        stored = self.query(
+            "SELECT pairs FROM requests WHERE id IN (SELECT request FROM lines WHERE suite = ?)",
+            (suite,),
+        )
+        plans = [tuple(Pair(*p) for p in from_json(text, "pairs of a plan")) for (text,) in stored]
+        plans.sort(key=lambda pairs: (-len(pairs), pairs))
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(plans)))
 
     def conditions(self) -> tuple[Condition, ...]:
         """Every condition that a plan asked for, in the order of tables; no candidates."""
@@ -408,10 +410,11 @@ class Store:
         """
         stored = self.query(
             f"""SELECT r.answers, r.trial, r.uar, c.classes
-            FROM records r JOIN predictions c ON c.trial = r.trial
-            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.answers, r.trial""",  # noqa: S608
+            FROM records r LEFT JOIN predictions c ON c.trial = r.trial
+            WHERE r.status = 'ok' AND r.trial {_OF}""",  # noqa: S608
             (json.dumps(list(ids)),),
         )
+        stored.sort(key=operator.itemgetter(0, 1))
         for key, group in itertools.groupby(stored, key=operator.itemgetter(0)):
             _, trials, uars, blobs = zip(*group, strict=True)
             y = self.answers(key).y

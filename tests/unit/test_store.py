@@ -333,7 +333,6 @@ def test_whatever_is_changed_is_found(path, statement, place, problem):
         "UPDATE records SET reason = 'x', status = 'failed'",
         "UPDATE records SET seconds = 1e9",
         "DELETE FROM planned WHERE position = 1",
-        "DELETE FROM predictions",
         "UPDATE lines SET note = '{}'",
         "UPDATE skipped SET reason = 'x'",
         "INSERT INTO skipped VALUES ('C', 'b.wav', 'silent')",
