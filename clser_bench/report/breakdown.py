@@ -142,10 +142,6 @@ def break_down(
     """Break a leaderboard down.
 
     Args:
-        store: the results.
-        frame: of them, as `Store.frame` made it.
-        table: as `leaderboard` made it of the frame.
-        by: one of `BY`.
         facts: corpus code to utterance name to its facts; needed by those in `GROUPS`. Pairs with
             another target are left out.
 

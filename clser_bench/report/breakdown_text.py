@@ -87,10 +87,8 @@ def render(
     """Write breakdowns as text.
 
     Args:
-        breakdowns: as `break_down` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`. The last two
             have every pair and every speaker.
-        width: columns of the terminal, for `table`.
         each_pair: add a table for each pair, in formats that are tables.
 
     Raises:

@@ -137,8 +137,6 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     Simultaneous intervals are those of all ranked methods of the condition, shown or not.
 
     Args:
-        store: the results.
-        frame: as `Store.frame` made it.
         table: made of the frame with intervals.
 
     Returns:

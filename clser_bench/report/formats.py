@@ -133,7 +133,6 @@ def write(
 
     Args:
         rows: for `csv` and `json`; only iterated then.
-        tables: in order, for the others.
         format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
         color: grey the rows that are set aside, for `table`.

@@ -139,9 +139,7 @@ def add_intervals(
     methods, which the intervals of ranks use too.
 
     Args:
-        store: the results.
         table: with all methods of its condition.
-        rows: of the frame that it was made of.
         against: the reference; `REFERENCE` where empty.
 
     Raises:
@@ -210,7 +208,6 @@ def rank_intervals(
     """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
 
     Args:
-        methods: their names.
         family: simultaneous differences of every two of them, either way round.
 
     Returns:
@@ -281,9 +278,6 @@ def count(
     """Count correct utterances by speaker, class and draw.
 
     Args:
-        store: the results.
-        table: the table that the methods are of.
-        rows: of the frame that it was made of.
         methods: methods without missing cells.
 
     Returns:

@@ -66,10 +66,8 @@ def draw_projection(
     """Draw utterances as points; large ones, where axes are named, are means of colour and corpus.
 
     Args:
-        corpora: who speaks, and how.
         points: for each corpus [n, 2].
         by: what the colours stand for; where there are several corpora, markers stand for them.
-        title: what is drawn, in a few words.
         axes: what the axes are; empty for axes whose numbers mean nothing, which have none.
 
     Raises:
@@ -117,7 +115,6 @@ def draw_distributions(
     few utterances as for many; the dot is the median, the bar holds the middle half.
 
     Args:
-        corpora: how each utterance is spoken.
         values: for each corpus [n, m].
         measures: the name of each column, with its unit [m].
 

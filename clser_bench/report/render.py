@@ -61,7 +61,6 @@ def render(
     """Write leaderboards as text.
 
     Args:
-        tables: as `table.leaderboard` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of
             columns, and nothing is cut off. 120 where None.
@@ -371,7 +370,6 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
     """A table with a column for each group of pairs, the mean of the group's cells.
 
     Args:
-        table: the table.
         by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
             parts of corpora, `female→male`).
         families: corpus code to language family; a code that it lacks is a family of its own.
@@ -425,12 +423,7 @@ def _with_interval(line: Line) -> str:
 
 
 def across(tables: Sequence[Leaderboard], by: str) -> tuple[TextTable, ...]:
-    """One table for those that differ in one rule only, with a column for each of its values.
-
-    Args:
-        tables: in their order.
-        by: `shots` or `features`.
-    """
+    """One table for those that differ in one rule only, with a column for each of its values."""
     made: dict[Condition, list[Leaderboard]] = {}
     for table in tables:
         usual: dict[str, Any] = {"shots": 1} if by == "shots" else {"features": "", "alignment": ""}

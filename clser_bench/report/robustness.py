@@ -121,8 +121,6 @@ def robustness(
     """Join the tables of a frame that differ in the corruption of the target only.
 
     Args:
-        frame: as `Store.frame` made it.
-        store: the results that it was made of.
         scales: of each kind of corruption.
         methods: those to show; all where empty.
 
@@ -244,9 +242,7 @@ def render(
     """Write tables as text.
 
     Args:
-        found: as `robustness` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-        width: columns of the terminal, for `table`.
 
     Raises:
         SpecError: there is no such format.

@@ -50,8 +50,6 @@ def leaderboard(
     Intervals and verdicts are those of all ranked methods of the condition, whatever is shown.
 
     Args:
-        frame: as `Store.frame` made it.
-        store: the results that it was made of.
         methods: those to show; all where empty.
         extras: of `EXTRAS`: `time` for seconds per trial, `energy` for joules per trial where they
             were measured, `point` for the hyper-parameters of each pair.
@@ -138,16 +136,7 @@ def _table(
     exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
-    """A table without intervals.
-
-    Args:
-        rows: of the newest protocol version.
-        store: the results.
-        skipped: corpus code to number of files that were left out.
-        findings: what is odd about the corpora under a condition.
-        exposure: as of `leaderboard`.
-        old: methods that only an older protocol version has.
-    """
+    """A table without intervals."""
     condition = condition_of(rows.iloc[0].to_dict())
     first = rows.drop_duplicates("pair")
     sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)

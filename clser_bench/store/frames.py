@@ -35,12 +35,7 @@ _KINDS = {
 
 
 def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
-    """The table of `Store.frame`.
-
-    Args:
-        lines: those that it is made of.
-        query: of the database.
-    """
+    """The table of `Store.frame`."""
     rows = query(
         """SELECT p.line, p.position, t.version, t.source, t.target, t.emotions, t.seed,
           coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
@@ -70,12 +65,7 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
 def predictions(
     predicted: Iterable[tuple[str, list[str], Guesses]], answers: Callable[[str], AnswerKey]
 ) -> pd.DataFrame:
-    """The table of `Store.predictions`.
-
-    Args:
-        predicted: as `Store.predicted` yields it.
-        answers: gives an answer key by its hash.
-    """
+    """The table of `Store.predictions`."""
     columns = ("trial", "utterance", "speaker", "y", "predicted")
     parts: dict[str, list[npt.NDArray[Any]]] = {name: [np.zeros(0, np.uint8)] for name in columns}
     numbers: dict[str, dict[str, int]] = {name: {} for name in columns[:3]}
@@ -97,9 +87,17 @@ def predictions(
     )
 
 
-def looks(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
-    """The table of `Store.looks`: rows under names of columns."""
-    table = pd.DataFrame([tuple(row) for row in rows], columns=list(names))
+def looks(query: Query) -> pd.DataFrame:
+    """The table of `Store.looks`."""
+    fields = [name for name in FIELDS if name != "selection"]
+    names = ", ".join([*(f"l.{name}" for name in fields), "l.method", "t.version"])
+    stored = query(
+        f"""SELECT {names}, count(DISTINCT t.parameters)
+        FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
+        JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
+        GROUP BY {names} ORDER BY {names}"""  # noqa: S608 (only column names are put in)
+    )
+    table = pd.DataFrame(stored, columns=[*fields, "method", "version", "evaluations"])
     return table.replace({"method": RENAMED})
 
 

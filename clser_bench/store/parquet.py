@@ -95,10 +95,8 @@ def write(
     The same results give the same bytes.
 
     Args:
-        results: the results file.
         out: the Parquet file; appears whole or not at all.
         wanted: values that a condition must have, as `Condition.matches` takes them.
-        methods: only these methods; empty for all.
         scores: with the scores of all classes, float32, which are most of a results file.
 
     Raises:
@@ -214,9 +212,6 @@ def read(path: Path) -> Submission:
 
     The checks find damage, mistakes and careless changes. They cannot tell whether predictions
     were made as the protocol wants: whoever sends a file is trusted in that.
-
-    Args:
-        path: the file.
 
     Raises:
         StoreError: the file is absent, damaged, something else, too large, of another version, or

@@ -146,14 +146,7 @@ def content_of(
 
 
 def stored_content(query: Query, number: int, request: str, pairs: str) -> str:
-    """The hash of a plan by what is stored of it.
-
-    Args:
-        query: of the database.
-        number: of the plan.
-        request: its JSON.
-        pairs: its JSON.
-    """
+    """The hash of a plan by what is stored of it."""
     lines = query(
         f"SELECT id, method, note, configuration, {', '.join(FIELDS)} FROM lines "  # noqa: S608
         "WHERE request = ? ORDER BY id",
@@ -173,7 +166,6 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     """Open a results file.
 
     Args:
-        path: the file.
         create: make it, and its folder, where absent.
         read_only: change nothing; the file may be on a medium that cannot be written, and a file of
             schema 1 or 2 stays as it is.
@@ -215,9 +207,6 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
 def guarded(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into errors that name the file and the remedy.
 
-    Args:
-        path: the file.
-
     Raises:
         StoreError: SQLite failed.
     """
@@ -245,11 +234,7 @@ def guarded(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing.
-
-    Args:
-        connection: of a database that is in no transaction.
-    """
+    """Write all or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -353,11 +338,14 @@ def changed_tables(query: Query) -> list[str]:
         query: of the database; of one without sums or columns, which an earlier clser-bench
             wrote, nothing is known.
     """
-    views = "SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"
-    if query(views) or not query("SELECT 1 FROM main.sqlite_master WHERE name = 'sums'"):
+    present = {name for (name,) in query("SELECT name FROM main.sqlite_master")}
+    if "sums" not in present or query("SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"):
         return []
     # in one statement, since another process may write meanwhile
-    pairs = (f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name)}" for name in _SUMMED)  # noqa: S608
+    pairs = (
+        f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name) if name in present else 0}"  # noqa: S608
+        for name in _SUMMED
+    )
     (found,) = query(f"SELECT {', '.join(pairs)}")
     return [name for name, same in zip(_SUMMED, found, strict=True) if not same]
 

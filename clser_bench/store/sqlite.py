@@ -13,14 +13,13 @@ import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from clser_bench.errors import StoreError
 from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
@@ -51,7 +50,6 @@ class Store:
     and no halves.
 
     Args:
-        path: the file.
         create: make it where absent.
         read_only: change nothing; works where the file cannot be written.
 
@@ -69,12 +67,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -104,11 +97,9 @@ class Store:
         Asking again for the same makes the stored plan the latest one.
 
         Args:
-            request: JSON values.
             trials: all trials, stored or not; at most one per condition, method, configuration,
                 pair and seed. Suite and selection are those of each trial's condition.
             pairs: the suite's ordered pairs, in table order.
-            methods: what tables say of the methods.
             candidates: trial id to the number of its configuration, where one of several is to be
                 chosen; tables leave these trials out.
 
@@ -143,9 +134,6 @@ class Store:
         """Store the records of a pack, all or none.
 
         A stored ok result is never overwritten; anything else is, and its attempts are counted.
-
-        Args:
-            records: one per trial.
         """
         with self.transaction() as connection:
             rows.put_trials(connection, [record.trial for record in records])
@@ -178,10 +166,6 @@ class Store:
         """UAR in percent of those trials that are ok; reads no array."""
         return {trial: uar for trial, (_, _, uar) in self._states(ids).items() if uar is not None}
 
-    def attempts(self, ids: Sequence[str]) -> dict[str, int]:
-        """How often each trial was tried; 0 where nothing is stored."""
-        return dict.fromkeys(ids, 0) | {t: tried for t, (_, tried, _) in self._states(ids).items()}
-
     def unfinished(self, ids: Sequence[str], *, attempts: int = 2) -> tuple[str, ...]:
         """Trials still to run: nothing is stored, or failed and tried less often than allowed.
 
@@ -189,21 +173,16 @@ class Store:
             ids: in the order of the answer.
             attempts: how often a trial may be tried in all.
         """
-        done = {
-            trial
-            for trial, (status, tried, _) in self._states(ids).items()
-            if status != "failed" or tried >= attempts
+        states = self._states(ids)
+        tried = {
+            trial for trial, (status, n, _) in states.items() if status != "failed" or n >= attempts
         }
-        return tuple(trial for trial in ids if trial not in done)
+        return tuple(trial for trial in ids if trial not in tried)
 
     def records(
         self, ids: Sequence[str] | None = None, *, status: str | None = None
     ) -> Iterator[Record]:
         """Stored records, in order of trial id; with their scores, unless they came without.
-
-        Args:
-            ids: only these trials.
-            status: only this status.
 
         Raises:
             StoreError: an array is damaged; names the trial.
@@ -219,20 +198,21 @@ class Store:
             ORDER BY r.trial""",  # noqa: S608 (only column names are put in)
             (None if ids is None else json.dumps(list(ids)), status),
         )
-        for state, reason, attempts, seconds, energy, pack, key, *rest in stored:
+        names = ("status", "reason", "attempts", "seconds", "energy", "pack")
+        for row in stored:
+            key, *rest = row[6:]
             trial = rows.trial_of(rest[7:])
-            common = {"trial": trial, "status": state, "reason": reason, "attempts": attempts}
-            common |= {"seconds": seconds, "energy": energy, "pack": pack}
+            common = {"trial": trial, **dict(zip(names, row[:6], strict=True))}
             if key is None:
                 yield Record(**common)
                 continue
             of = f"of trial {trial.id[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
-            empty = np.zeros((0, 0), np.float32)
             answer = self.answers(key, trial.classes)
+            arrays = {} if rest[5] is None else {"scores": unpack_array(rest[5], f"scores {of}")}
             yield Record(
                 **common,
+                **arrays,
                 metrics=rows.metrics_of(rest[:5], of),
-                scores=empty if rest[5] is None else unpack_array(rest[5], f"scores {of}"),
                 predicted=unpack_array(rest[6], f"predictions {of}"),
                 y=answer.y,
                 names=answer.names,
@@ -266,18 +246,14 @@ class Store:
     def planned_ids(self, run: int) -> tuple[str, ...]:
         """Trials that a plan asked for, in its order."""
         stored = self.query(
-            "SELECT trial FROM planned WHERE line IN (SELECT id FROM lines WHERE request = ?) "
-            "GROUP BY trial ORDER BY min(position)",
+            "SELECT p.trial FROM planned p JOIN lines l ON l.id = p.line WHERE l.request = ? "
+            "GROUP BY p.trial ORDER BY min(p.position)",
             (run,),
         )
         return tuple(trial for (trial,) in stored)
 
     def trials(self, line: int) -> tuple[Trial, ...]:
-        """Trials of a line, in the order of the plan.
-
-        Args:
-            line: its number, as `lines` has it.
-        """
+        """Trials of a line, in the order of the plan."""
         (found,) = [item for item in self.lines() if item.id == line]
         names = ("suite", "unlabelled", "selection")
         own = {name: getattr(found.condition, name) for name in names}
@@ -292,14 +268,11 @@ class Store:
             for trial in map(rows.trial_of, stored)
         )
 
-    def progress(self, run: int | None = None) -> Tally:
-        """How far the trials of one plan, or of all plans together, are."""
+    def progress(self) -> Tally:
+        """How far the trials of all plans together are."""
         stored = self.query(
-            """SELECT coalesce(r.status, ''), count(*) FROM (
-              SELECT DISTINCT p.trial FROM planned p JOIN lines l ON l.id = p.line
-              WHERE ?1 IS NULL OR l.request = ?1) d
-            LEFT JOIN records r ON r.trial = d.trial GROUP BY 1""",
-            (run,),
+            """SELECT coalesce(r.status, ''), count(*) FROM (SELECT DISTINCT trial FROM planned) d
+            LEFT JOIN records r ON r.trial = d.trial GROUP BY 1"""
         )
         counts: dict[str, int] = dict(stored)
         kinds = (counts.get(status, 0) for status in ("ok", "failed", "not_applicable"))
@@ -330,11 +303,6 @@ class Store:
         plans = [tuple(Pair(*p) for p in from_json(text, "pairs of a plan")) for (text,) in stored]
         plans.sort(key=lambda pairs: (-len(pairs), pairs))
         return tuple(dict.fromkeys(itertools.chain.from_iterable(plans)))
-
-    def conditions(self) -> tuple[Condition, ...]:
-        """Every condition that a plan asked for, in the order of tables; no candidates."""
-        found = {line.condition for line in self.lines() if line.configuration is None}
-        return tuple(sorted(found, key=Condition.order))
 
     def lines(self) -> tuple[Line, ...]:
         """Each method under each condition, as the latest plan that asked for it had it."""
@@ -385,9 +353,6 @@ class Store:
         Columns: `trial` (id), `utterance`, `speaker` (categories), `y` and `predicted` (uint8,
         index into the trial's emotions).
 
-        Args:
-            ids: trial ids.
-
         Raises:
             StoreError: as `predicted`.
         """
@@ -397,9 +362,6 @@ class Store:
 
     def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str], Guesses]]:
         """Predicted classes of those trials that are ok, together where their answers are the same.
-
-        Args:
-            ids: trial ids.
 
         Yields:
             Hash of the answer key, ids of k trials in order, and predicted classes, uint8 [k, n].
@@ -446,35 +408,26 @@ class Store:
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
         """A stored answer key, by its hash.
 
-        Args:
-            key: as in `predicted`.
-            classes: put into the answer.
-
         Raises:
             StoreError: it is absent or damaged.
         """
-        if key in self._answers:
-            return dataclasses.replace(self._answers[key], classes=classes)
-        what = f"answer key {key[:12]}"
+        if key not in self._answers:
+            self._answers[key] = self._read_answers(key)
+        return dataclasses.replace(self._answers[key], classes=classes)
+
+    def _read_answers(self, key: str) -> AnswerKey:
+        what, remedy = (
+            f"answer key {key[:12]}",
+            "take the file from a backup, or delete it and run again",
+        )
         stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
         if not stored:
-            raise StoreError(
-                f"{self.path}: {what} is not in the file; take the file from a backup, or delete "
-                "it and run again"
-            )
-        y, (speakers, names) = (
-            unpack_array(stored[0][0], what),
-            (tuple(from_json(text, what)) for text in stored[0][1:]),
-        )
+            raise StoreError(f"{self.path}: {what} is not in the file; {remedy}")
+        y = unpack_array(stored[0][0], what)
+        speakers, names = (tuple(from_json(text, what)) for text in stored[0][1:])
         if rows.answers_hash(y, speakers, names) != key:
-            raise StoreError(
-                f"{self.path}: {what} is not what was stored; take the file from a backup, or "
-                "delete it and run again"
-            )
-        self._answers[key] = AnswerKey(
-            classes=(), y=y.astype(np.int64), speakers=speakers, names=names
-        )
-        return dataclasses.replace(self._answers[key], classes=classes)
+            raise StoreError(f"{self.path}: {what} is not what was stored; {remedy}")
+        return AnswerKey(classes=(), y=y.astype(np.int64), speakers=speakers, names=names)
 
     def looks(self) -> pd.DataFrame:
         """How often each method was evaluated on the targets of a condition.
@@ -485,16 +438,7 @@ class Store:
         """
         from clser_bench.store import frames  # noqa: PLC0415
 
-        fields = [name for name in FIELDS if name != "selection"]
-        names = ", ".join(f"l.{name}" for name in fields)
-        stored = self.query(
-            f"""SELECT {names}, l.method, t.version, count(DISTINCT t.parameters)
-            FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
-            JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
-            GROUP BY {names}, l.method, t.version
-            ORDER BY {names}, l.method, t.version"""  # noqa: S608 (only column names are put in)
-        )
-        return frames.looks(stored, [*fields, "method", "version", "evaluations"])
+        return frames.looks(self.query)
 
     def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
@@ -505,14 +449,14 @@ class Store:
     def _check_rows(self) -> None:
         """Refuse a file whose rows are not those that were written."""
         changed = schema.changed_tables(self.query) if self._unchecked else ()
+        self._unchecked = bool(changed)
+        if "records" in changed:  # names a trial whose UAR was changed
+            list(self.predicted([trial for (trial,) in self.query("SELECT id FROM trials")]))
         if changed:
-            if "records" in changed:  # names a trial whose UAR was changed
-                list(self.predicted([trial for (trial,) in self.query("SELECT id FROM trials")]))
             raise StoreError(
                 f"{self.path}: rows of {', '.join(changed)} are not those that were written; run "
                 "`clser-bench results verify`, and take the file from a backup or run again"
             )
-        self._unchecked = False
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(
@@ -522,11 +466,6 @@ class Store:
         return {trial: tuple(rest) for trial, *rest in found}
 
     def query(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows of an SQL query.
-
-        Args:
-            query: of the tables of `schema`.
-            values: of its question marks.
-        """
+        """All rows of an SQL query."""
         with schema.guarded(self.path):
             return self._connection.execute(query, values).fetchall()

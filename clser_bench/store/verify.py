@@ -19,12 +19,7 @@ _CHUNK = 500  # records that are in memory at once
 
 
 def faults(store: Store, query: Query) -> tuple[Fault, ...]:
-    """Check all that `_faults` checks and, where that finds nothing, the sums over the rows.
-
-    Args:
-        store: the results.
-        query: of its database.
-    """
+    """Check all that `_faults` checks and, where that finds nothing, the sums over the rows."""
     found = tuple(_faults(store, query))
     problem = "its rows are not those that were written"
     return found or tuple(Fault("file", name, problem) for name in changed_tables(query))

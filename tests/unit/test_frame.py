@@ -59,8 +59,8 @@ def test_fields_that_one_text_held_are_columns(store: Store) -> None:
     assert row["features"] == "set:[de=mel,it=mfcc]"
     assert (row["alignment"], row["corruption"]) == ("anchors", "noise:-2.5")
     assert (row["shots"], row["classes"], row["suite"]) == ("all", "fixed4", "bc")
-    (condition,) = store.conditions()
-    assert condition.features_label == label
+    (line,) = store.lines()
+    assert line.condition.features_label == label
 
 
 def test_only_what_is_wanted(store: Store) -> None:

@@ -81,9 +81,6 @@ def page_data(
     """Collect all that the page of some tables shows; see `build.page`.
 
     Args:
-        tables: made by `table.leaderboard`.
-        frame: that they were made of.
-        store: that the frame was read from.
         documented: methods by name, where their documentation is at hand.
 
     Raises:
@@ -228,7 +225,6 @@ def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> 
         data: `conditions` (a table each: key, title, rules, header, notes, pairs, classes,
             reference, warnings and methods with their cells), `methods` (what each is) and
             `labels` (of the rules).
-        title: of the window.
 
     Returns:
         HTML; the same data give the same bytes.
