@@ -154,9 +154,9 @@ def break_down(
     facts, noun = facts or {}, _NOUNS.get(by, by)
     pairs = tuple(pair for pair in table.pairs if by not in GROUPS or pair.target in facts)
     if not pairs:
-        targets = ", ".join(sorted({pair.target for pair in table.pairs}))
+        codes = ", ".join(sorted({pair.target for pair in table.pairs}))
         raise SpecError(
-            f"{table.title}: the {noun} of the utterances is not known in {targets}; it must be "
+            f"{table.title}: the {noun} of the utterances is not known in {codes}; it must be "
             "read from the recordings"
         )
     trials = rows_of(frame, table)
@@ -341,8 +341,9 @@ def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, A
     low, high = ends
     pairs = scores.xs(high, level="group") - scores.xs(low, level="group")
     found = _summary(pd.concat({"": pairs.dropna(how="all")}, names=["group"]))
-    of_gap = {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of}
-    return of_gap | found.iloc[0].to_dict()
+    of_gap: dict[str, Any] = {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of}
+    mean, std, n = found.iloc[0]
+    return of_gap | {"mean": mean, "std": std, "n": n}
 
 
 def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:

@@ -313,7 +313,7 @@ def count(
         for method, own in found.items():
             seeds, places = zip(*sorted(members[method]), strict=True)
             # in one order in memory, so that sums are the same to the last bit
-            arrays = (np.stack(array[list(places)], axis=-1) for array in (correct, total))
+            arrays = (np.stack(list(array[list(places)]), axis=-1) for array in (correct, total))
             own.append(Counts(pair, seeds, speakers[pair.target], *arrays))
     return found
 

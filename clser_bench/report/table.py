@@ -267,7 +267,8 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
 
 def _records(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
     """The rows of a table by their index, None where a value is unknown."""
-    return table.astype(object).where(table.notna(), None).to_dict("index")
+    found: Any = table.astype(object).where(table.notna(), None).to_dict("index")
+    return dict(found)
 
 
 def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple[str, ...]:
@@ -303,11 +304,11 @@ def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any
         known = [value for value in values if value is not None]
         return float(np.mean(known)) if known else None
 
-    costs = {"seconds": mean("seconds"), "energy": mean("energy")}
+    costs: dict[str, Any] = {"seconds": mean("seconds"), "energy": mean("energy")}
     if gone := holes(pairs, cells):
         n = min(cell.n for cell in cells)
         return Cell(n=n, mean=None, std=None, status=gone[0], reason=gone[1], **costs)
-    return Cell(mean=mean("mean"), war=mean("war"), **({"n": 0, "std": None} | shared), **costs)
+    return Cell(mean=mean("mean"), war=mean("war"), **{"n": 0, "std": None, **shared}, **costs)
 
 
 def _budget(rows: pd.DataFrame) -> str:

@@ -82,7 +82,7 @@ def predictions(
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     texts_of = {name: pd.Index(list(known), dtype=str) for name, known in numbers.items()}
     return pd.DataFrame(
-        {n: pd.Categorical.from_codes(whole[n], i) for n, i in texts_of.items()}  # type: ignore[arg-type]
+        {n: pd.Categorical.from_codes(whole[n], i) for n, i in texts_of.items()}
         | {name: whole[name] for name in columns[3:]}
     )
 

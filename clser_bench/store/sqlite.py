@@ -208,10 +208,10 @@ class Store:
                 continue
             of = f"of trial {trial.id[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
             answer = self.answers(key, trial.classes)
-            arrays = {} if rest[5] is None else {"scores": unpack_array(rest[5], f"scores {of}")}
+            if rest[5] is not None:
+                common["scores"] = unpack_array(rest[5], f"scores {of}")
             yield Record(
                 **common,
-                **arrays,
                 metrics=rows.metrics_of(rest[:5], of),
                 predicted=unpack_array(rest[6], f"predictions {of}"),
                 y=answer.y,
