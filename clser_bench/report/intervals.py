@@ -80,25 +80,15 @@ class Evidence:
                 found |= dict(zip(members, whole.means(members), strict=True))
         return found
 
-    def mean(self, method: str) -> Interval | None:
-        """Interval of a method's mean; None where its pairs share no draw."""
-        whole = self._spread(self._draws[method])
-        return whole.mean(method) if whole else None
-
-    def difference(self, method: str, baseline: str) -> Interval | None:
-        """Pointwise interval of a paired difference; None where the two share no draw."""
-        whole = self._spread(self._draws[method] & self._draws[baseline])
-        return whole.difference(method, baseline) if whole else None
-
-    def differences(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
-        """Pointwise intervals of differences, of those pairs of methods that share a draw."""
-        found: dict[tuple[str, str], Interval] = {}
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> Differences:
+        """Pointwise intervals of paired differences, of those methods that share a draw."""
+        found: Differences = {}
         for whole, members in self._groups(pairs):
             found |= dict(zip(members, whole.differences(members), strict=True))
         return found
 
-    def family(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
-        """Simultaneous intervals of differences, of those pairs that share a draw."""
+    def family(self, pairs: Sequence[tuple[str, str]]) -> Differences:
+        """Simultaneous intervals of the same."""
         return simultaneous(list(self._groups(pairs)))
 
     def _groups(
