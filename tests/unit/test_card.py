@@ -45,12 +45,6 @@ REQUEST = Requested(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store(tmp_path / "r.sqlite") as opened:
-        yield opened
-
-
 def table_of(store: Store, **options: Any) -> Leaderboard:
     (table,) = tables_of(store, intervals=False, **options)
     return table
