@@ -4,10 +4,11 @@ Reference: Liu, Song & Qin, Prototype Rectification for Few-Shot Learning, ECCV 
 cross-class bias diminished by the shift of the query set, intra-class bias by the mean of
 pseudo-labelled rows weighted by softmax(10 cosine), cosine to the rectified prototypes as answer.
 
-Departures: no network is trained, the rows are the benchmark's summaries behind the common front,
-centred and brought to unit length; all nearest target rows of a class enter its prototype, as in
-public code, not the Z most confident. The target's rows in a prototype weigh `mass` together where
-the labelled ones weigh 1: the paper has 75 unlabelled rows, a corpus has a thousand.
+Departures: no network is trained, the rows are the benchmark's summaries behind the common front
+`axes-within` (results/selection/README.md says why), brought to unit length; all nearest target
+rows of a class enter its prototype, as in public code, not the Z most confident. The target's rows
+in a prototype weigh `mass` together where the labelled ones weigh 1: the paper has 75 unlabelled
+rows, a corpus has a thousand.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from clser_bench.shallow.few_shot import FLOOR, Episode, episode
 from clser_bench.shallow.sides import one_hot, unit_rows
 
 
-@register("bd-cspn", version=1)
+@register("bd-cspn", version=2)
 class BdCspn(Fitted):
     """Cosines to rectified prototypes."""
 
     uses = ("labelled", "source", "target")
     deterministic = True
-    front = "axes"
+    front = "axes-within"
 
     scale: float = hyper(10.0, low=0.0, high=1e4, about="epsilon, factor of the cosines")
     mass: float = hyper(

@@ -15,7 +15,7 @@ import numpy as np
 
 from clser_bench.plugin import Fitted, NotApplicableError, Part, Prior, Problem, hyper, register
 from clser_bench.shallow.classifier import FLOOR, balanced_scores
-from clser_bench.shallow.sides import one_hot, present_scores, sides_of
+from clser_bench.shallow.sides import one_hot, present_scores, sides_of, within_covariance
 
 
 @register("lda", version=2, presets={"lda-balanced": {"balanced": True}})
@@ -45,12 +45,8 @@ class Lda(Fitted):
 
     def discriminants(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> np.ndarray:
         """x'S^-1 m_k - m_k'S^-1 m_k / 2 [n, p], S the mean of the classes' own covariances."""
-        member = one_hot(y, int(y.max()) + 1)
-        weight = member / member.sum(axis=0)
-        means = weight.T @ x
-        within = x - means[y]
-        each = weight.sum(axis=1)[:, None] / member.shape[1]
-        covariance = (within * each).T @ within
+        covariance, label = within_covariance(x, y), one_hot(y, int(y.max()) + 1)
+        means = label.T @ x / label.sum(axis=0)[:, None]
         size = len(covariance)
         pooled = (1 - self.shrinkage) * covariance
         pooled[np.diag_indices(size)] += max(self.shrinkage * np.trace(covariance) / size, FLOOR)

@@ -326,7 +326,7 @@ class Fitted(Method):
     """A method in closed form or from a library."""
 
     kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
-    front: ClassVar[Literal["none", "axes"]] = "none"
+    front: ClassVar[Literal["none", "axes", "within", "axes-within"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
         """Score the problem's `scored` rows.
