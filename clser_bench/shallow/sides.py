@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
 
 from clser_bench.errors import MethodError
 from clser_bench.problem import Problem, Table, read_only
@@ -231,3 +232,22 @@ def target_neighbours(problem: Problem, *, front: Front, count: int) -> Neighbou
 def nearest(closeness: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
     """Columns of the largest entries of each row, in no order."""
     return np.argpartition(-closeness, count - 1, axis=1)[:, :count]
+
+
+def balanced_masses(y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+    """Masses that sum to one, every class that is present having the same share.
+
+    Args:
+        y: classes of labelled rows.
+    """
+    _, place, count = np.unique(y, return_inverse=True, return_counts=True)
+    return np.asarray(1 / (len(count) * count[place]), dtype=np.float64)
+
+
+def scaled_distances(
+    x: Float[np.ndarray, "m f"], target: Float[np.ndarray, "n f"]
+) -> Float[np.ndarray, "m n"]:
+    """Squared Euclidean distances divided by the largest; zero where all are."""
+    distance = cdist(x, target, "sqeuclidean")
+    largest = float(distance.max())
+    return np.asarray(distance / (largest if largest > 0 else 1.0))
