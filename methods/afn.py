@@ -13,9 +13,10 @@ the target; no entropy term (the paper's +ENT). The authors' code of HAFN first 
 source alone, norm loss included; `afn-hard` does not.
 """
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.uncertainty import common_norm_loss, stepwise_norm_loss
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -40,3 +41,32 @@ class Afn(Trained):
         else:
             norms = stepwise_norm_loss(source, self.step) + stepwise_norm_loss(target, self.step)
         return emotion + self.norm_weight * norms
+
+
+def stepwise_norm_loss(embedding: Float[Tensor, "n e"], step: Tensor | float) -> Float[Tensor, ""]:
+    """mean_i (|x[i]| - (r[i] + step))^2, where r[i] is |x[i]| as a constant.
+
+    The value is always step^2; what matters is the gradient, which lengthens every embedding.
+
+    Reference: Xu et al., Larger Norm More Transferable: An Adaptive Feature Norm Approach for
+    Unsupervised Domain Adaptation, ICCV 2019 (Stepwise Adaptive Feature Norm).
+
+    Args:
+        embedding: one row per utterance.
+        step: Delta r, what each norm shall grow by.
+    """
+    norm: Tensor = torch.linalg.vector_norm(embedding, dim=-1)
+    return ((norm - (norm.detach() + step)) ** 2).mean()
+
+
+def common_norm_loss(embedding: Float[Tensor, "n e"], radius: Tensor | float) -> Float[Tensor, ""]:
+    """(mean_i |x[i]| - radius)^2.
+
+    Reference: Xu et al., ICCV 2019 (Hard Adaptive Feature Norm), as in `stepwise_norm_loss`.
+
+    Args:
+        embedding: one row per utterance.
+        radius: R, the mean norm to reach.
+    """
+    norm: Tensor = torch.linalg.vector_norm(embedding, dim=-1)
+    return (norm.mean() - radius) ** 2

@@ -9,7 +9,7 @@ of another language than the labelled ones; lambda does not rise during training
 
 from torch import Tensor
 
-from clser_bench.nn.uncertainty import mean_entropy
+from clser_bench.nn.losses import mean_entropy
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 

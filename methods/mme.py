@@ -15,8 +15,8 @@ here their sum is one step.
 
 from torch import Tensor, nn
 
-from clser_bench.nn.layers import CosineClassifier, reverse_gradient
-from clser_bench.nn.uncertainty import mean_entropy
+from clser_bench.nn.backbone import CosineClassifier, reverse_gradient
+from clser_bench.nn.losses import mean_entropy
 from clser_bench.plugin import (
     Batch,
     Embedded,

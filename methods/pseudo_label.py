@@ -12,9 +12,10 @@ counts epochs, 100 and 600 without pre-training: here a tenth and six tenths). a
 paper) was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.consistency import linear_ramp, pseudo_label_loss
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -35,3 +36,31 @@ class PseudoLabel(Trained):
         emotion = cross_entropy(network(batch.labelled), batch.y)
         ramp = linear_ramp(batch.progress, self.ramp_start, self.ramp_length, dtype=emotion.dtype)
         return emotion + self.pseudo_weight * ramp * pseudo_label_loss(network(batch.target))
+
+
+def linear_ramp(
+    progress: float, start: Tensor | float, length: Tensor | float, *, dtype: torch.dtype
+) -> Float[Tensor, ""]:
+    """Zero until `start`, one after `start + length`, a straight line between.
+
+    Reference: Lee, Pseudo-Label, ICML workshop 2013: alpha(t) / alpha_f, with T1 = start and
+    T2 = start + length.
+
+    Args:
+        progress: share of training done.
+        start: share of training at which it begins to rise.
+        length: share of training that it rises for, positive.
+        dtype: of the result.
+    """
+    return torch.as_tensor((progress - start) / length, dtype=dtype).clamp(0, 1)
+
+
+def pseudo_label_loss(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    """Cross-entropy of each row to its own likeliest class: mean of -max_k log p[i, k].
+
+    Reference: Lee, Pseudo-Label, ICML workshop 2013: the second sum of the overall loss.
+
+    Args:
+        logits: class scores; the gradient does not see how the class was chosen.
+    """
+    return -torch.log_softmax(logits, dim=-1).max(dim=-1).values.mean()
