@@ -9,7 +9,7 @@ term for balanced predictions.
 
 Departures: the paper's abstract and published summaries of it were at hand, not its equations:
 the sum of the three terms, their purposes and the two banks are stated there, the formula of
-each term is reconstructed from the literature that its name points to (clser_bench.nn.contrastive:
+each term is reconstructed from the literature that its name points to (below:
 InfoNCE with the neighbours as positives, Khosla et al.'s loss, the negative entropy of the mean
 prediction). Reconstructed likewise: the pseudo-label of an utterance is the likeliest class by
 the mean score of itself and its neighbours; the head stays as the source left it, only features
