@@ -9,7 +9,7 @@ Departures: the shared backbone, optimiser and budget, without the paper's dropo
 softmax with cross-entropy instead of a sigmoid for each class; the utterances without labels are
 the target's, another corpus than the labelled ones; T1 and T2 are shares of training (the paper
 counts epochs, 100 and 600 without pre-training: here a tenth and six tenths). alpha_f (3 in the
-paper) was chosen on the suite `wide` (results/selection/defaults.md).
+paper) was chosen on the suite `wide` (results/selection/README.md).
 """
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
-@register("pseudo-label", version=1)
+@register("pseudo-label", version=2)
 class PseudoLabel(Trained):
     """Cross-entropy of the labelled source, and of the target to its own likeliest classes."""
 
@@ -27,7 +27,7 @@ class PseudoLabel(Trained):
     uses = ("labelled", "target")
 
     pseudo_weight: float = hyper(
-        0.3, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
+        0.1, low=0.0, high=100.0, grid=(0.1, 0.3, 1.0, 3.0), about="alpha_f, in the end"
     )
     ramp_start: float = hyper(0.1, low=0.0, high=1.0, about="T1, as a share of training")
     ramp_length: float = hyper(0.5, low=1e-3, high=1.0, about="T2 - T1, as a share of training")

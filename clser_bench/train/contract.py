@@ -193,25 +193,6 @@ class Phase:
         return round(self.start * steps)
 
 
-__all__ = [
-    "POINTS",
-    "Batch",
-    "Embedded",
-    "Fitted",
-    "Method",
-    "Part",
-    "Phase",
-    "Prior",
-    "Shape",
-    "Snapshot",
-    "State",
-    "Support",
-    "Trained",
-    "View",
-    "bind",
-    "check_phases",
-]
-
 POINTS = 12
 """The most points of a selection, for every method the same (docs/protocol.md)."""
 
