@@ -9,7 +9,7 @@ Departures: the classifier is the benchmark's logistic regression; calibration u
 labelled rows by fits without them, in five parts (or as many as the scarcest class has rows; none
 with one). The answer aims at accuracy on the estimated shares, as in the papers, not at average
 recall: on even targets it cannot gain. The shares are drawn toward uniform by `prior_rows`
-imagined rows of each class.
+imagined rows of each class, chosen on the suite `wide` (results/selection/README.md).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = 5
 """Of the cross-validation, at most."""
 
 
-@register("prior-em", version=1)
+@register("prior-em", version=2)
 class PriorEm(Fitted):
     """Logistic regression with estimated class shares."""
 
@@ -39,7 +39,7 @@ class PriorEm(Fitted):
         STRENGTH, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
     prior_rows: float = hyper(
-        100.0, low=0.0, high=1e6, grid=(30.0, 100.0, 300.0), about="imagined rows of a class"
+        300.0, low=0.0, high=1e6, grid=(30.0, 100.0, 300.0), about="imagined rows of a class"
     )
     iterations: int = hyper(100, low=0, high=100_000, about="most steps of the EM")
 
