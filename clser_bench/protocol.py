@@ -241,7 +241,7 @@ def classes_of(
 class Condition:
     """The rules that all rows of one table share (docs/protocol.md).
 
-    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
+    A new rule is one field here and one entry of `clser_bench.cli.rules.RULES`.
 
     Attributes:
         suite: name of the suite; empty where it is not chosen yet.

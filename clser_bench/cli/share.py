@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, columns, complain, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clser_bench.protocol import Condition
+    from clser_bench.run.request import Request
     from clser_bench.store.parquet import Submission
     from clser_bench.store.pooling import Merged
 
-CONFLICT = 1
-DAMAGED = 1
+FAULTY = 1
 SUFFIX = ".parquet"
 
 
@@ -45,19 +44,12 @@ results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Che
     "clser-bench draws --suite bcro --shots 5 --seeds 5 --out draws --audio copy",
     "clser-bench draws --manifest mine.csv --shots 1,5 --out draws",
 )
-@options.condition_arguments(
-    "suite", "features", "alignment", "normalisation", "setting", "prior", "classes"
+@rules.request_options(
+    without=("plugins", "methods", "corruptions", *rules.MEANS), rules=rules.RULES_OF_DATA
 )
 def draws(
     *,
-    condition: Condition,
-    corpora: options.Corpora = None,
-    manifest: options.Manifest = None,
-    tasks: options.Tasks = None,
-    pairs: options.Pairs = "",
-    shots: options.SeveralShots = "5",
-    seeds: options.Seeds = 5,
-    skip_bad: options.SkipBad = False,
+    request: Request,
     out: Annotated[
         Path,
         typer.Option(
@@ -74,7 +66,6 @@ def draws(
     table: Annotated[
         TableFormat, typer.Option("--table", rich_help_panel=options.OUTPUT, help="Of the rows.")
     ] = TableFormat.csv,
-    results: options.Results = options.RESULTS,
 ) -> None:
     """Write what is labelled, unlabelled and to be scored in each trial, for systems of any kind.
 
@@ -83,27 +74,10 @@ def draws(
     Features and normalisation only decide in which table the system is shown.
     """
     from clser_bench.run.draws import write_draws
-    from clser_bench.run.request import Request
 
-    request = Request(
-        condition=condition,
-        pairs=options.pairs(pairs),
-        corpora=corpora,
-        manifests=tuple(manifest or ()),
-        tasks=tuple(tasks or ()),
-        shots=options.shots(shots),
-        seeds=seeds,
-        skip_bad=skip_bad,
-        results=results,
-    )
     with Bars() as bars:
         made = write_draws(
-            request,
-            out,
-            audio=audio.value,
-            table=table.value,
-            progress=bars,
-            say=complain,
+            request, out, audio=audio.value, table=table.value, progress=bars, say=complain
         )
     complain(f"{len(made.trials)} trials in {out}; draws {made.digest[:12]}.")
 
@@ -173,7 +147,7 @@ def score(
     "clser-bench export ours.parquet --suite bcro --methods sere,logistic",
     "clser-bench export ours.parquet --results results/night.sqlite --scores",
 )
-@options.condition_options()
+@rules.condition_options()
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
     *,
@@ -239,7 +213,7 @@ def import_(
     merged = merge(results, found)
     _report(merged, results)
     if merged.conflicts:
-        raise typer.Exit(CONFLICT)
+        raise typer.Exit(FAULTY)
 
 
 @results_app.command("verify")
@@ -261,7 +235,7 @@ def verify(results: options.Results = options.RESULTS) -> None:
             f"{results}: {len(found)} fault(s); take the file from a backup, or delete it and run "
             "again."
         )
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(FAULTY)
     complain(f"{results}: {tally.ok} results verified, no faults.")
 
 

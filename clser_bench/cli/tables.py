@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import options, rules
 from clser_bench.cli.output import columns, complain, print_rows
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ COMPARE_FORMATS = ("table", "md", "latex", "json")
     "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --published papers",
 )
-@options.condition_options()
+@rules.condition_options()
 def leaderboard(
     *,
     wanted: Mapping[str, str],
@@ -156,7 +156,7 @@ def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
     "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
     "clser-bench compare --shots 5 --format json > comparison.json",
 )
-@options.condition_options()
+@rules.condition_options()
 def compare(
     *,
     wanted: Mapping[str, str],
@@ -174,14 +174,12 @@ def compare(
     references and methods with missing cells are left out. The correction is for all ranked
     methods of a table, whichever --methods shows. Needs neither corpora nor methods.
     """
-    from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.report import comparison
     from clser_bench.report.formats import json_of
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
-    if format_ not in COMPARE_FORMATS:
-        raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, COMPARE_FORMATS)}")
+    options.check("format", (format_,), COMPARE_FORMATS)
     with Store(results, create=False, read_only=True) as store:
         frame = store.frame(wanted)
         named = options.words(methods)

@@ -7,7 +7,6 @@ before anything runs on other targets, and the tables of that run say *confirmed
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -107,7 +106,7 @@ def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> 
             looks = store.looks().groupby(["suite", "method", "version"]).evaluations.sum()
         card_of |= {
             "explored": looks.reset_index().to_dict("records"),
-            "software": dataclasses.asdict(provenance.code()),
+            "software": provenance.code(),
             "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }
         name = digest(card_of)

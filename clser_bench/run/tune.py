@@ -38,8 +38,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
 from clser_bench.run.ray_session import RefusedError, one_line, session
-from clser_bench.run.samplers import TRIES, sampler
 from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task
+from clser_bench.run.space import TRIES, sampler
 from clser_bench.run.worker import Means, Worker
 from clser_bench.sweeps import distributions
 

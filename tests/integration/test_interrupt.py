@@ -24,19 +24,16 @@ Start = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
-    write_corpora(folder / "corpora")
+    write_corpora(folder / "corpora", codes="XY")
     write_method(folder / "methods", "slow", body="time.sleep(float(os.environ.get('SLOW', '0')))")
     return folder
 
 
 @pytest.fixture
-def options(shared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-    manifest = shared / "corpora" / "manifest.csv"
+def options(places: Path) -> list[str]:
     return [
-        *("run", "--manifest", str(manifest), "--methods", "slow", "--shots", "1,2"),
-        *("--seeds", "15", "--format", "csv"),
+        *("run", "--manifest", str(places), "--methods", "slow", "--shots", "1,2"),
+        *("--seeds", "8", "--format", "csv"),
     ]
 
 
@@ -48,7 +45,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def begin(arguments: list[str]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-m", "clser_bench.cli.main", *arguments],
-            env={**os.environ, "SLOW": "0.03"},
+            env={**os.environ, "SLOW": "0.1"},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -108,7 +105,7 @@ def check_kill(
     process.kill()
     process.wait()
     count = stored(broken)
-    assert 0 < count < 180
+    assert 0 < count < 32
     assert finished(options, broken) == unbroken["csv"]
 
 
@@ -128,8 +125,8 @@ def check_interrupt(
     assert "Interrupted: " in err
     assert "The same command goes on." in err
     assert "Traceback" not in err
-    assert f"{stored(results)} of 180 trials stored" in err
-    assert 0 < stored(results) < 180
+    assert f"{stored(results)} of 32 trials stored" in err
+    assert 0 < stored(results) < 32
 
 
 HERE = ["--scheduler", "local", "--workers", "1"]

@@ -1,15 +1,20 @@
-"""`corpus check`."""
+"""`corpus check` and `doctor`: what is on this machine, and what is odd about it."""
 
 from __future__ import annotations
 
+import importlib.util
+import platform
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clser_bench import __version__
 from clser_bench.cli import options
 from clser_bench.cli.output import Bars
-from clser_bench.errors import printable
+from clser_bench.errors import ClserError, printable
+from clser_bench.files import cache_folder, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,3 +111,102 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
 def _some(names: tuple[str, ...]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{len(names)}: {', '.join(names[:_SHOWN])}{more}"
+
+
+_EXTRAS = (
+    ("demo corpora", "espeakng_loader", "demo"),
+    ("eGeMAPS features", "opensmile", "opensmile"),
+    ("joules of trials", "codecarbon", "energy"),
+)
+
+
+@options.examples(
+    "clser-bench doctor",
+    "clser-bench doctor --corpora ~/corpora",
+)
+def doctor(corpora: options.Corpora = None, results: options.Results = options.RESULTS) -> None:
+    """Show what is installed and found on this machine.
+
+    Versions, cores, extras, corpora, cache, results and documents.
+    """
+    from clser_bench.run import provenance
+
+    here, packages = provenance.hardware(), provenance.code()["packages"]
+    memory = here["memory_gib"]
+    lines = {
+        "clser-bench": __version__,
+        "python": platform.python_version(),
+        **{
+            name: packages.get(name, "missing: reinstall clser-bench")
+            for name in provenance.PACKAGES
+            if name in packages or name not in provenance.OF_EXTRAS
+        },
+        "cores": here["cores"],
+        "memory": "unknown" if memory is None else f"{memory:.1f} GiB",
+        "gpu": _gpu(),
+        "methods run": here["methods"],
+        "torchaudio works": _torchaudio(),
+    }
+    for what, module, extra in _EXTRAS:
+        there = importlib.util.find_spec(module) is not None
+        lines[what] = "installed" if there else f"missing: pip install 'clser-bench[{extra}]'"
+    lines |= {"corpora": _corpora(corpora), "cache": _cache(), "results": _results(results)}
+    lines["documents"] = str(shipped("docs"))
+    width = max(map(len, lines))
+    for name, value in lines.items():
+        typer.echo(f"{name:<{width}}  {value}")
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
+
+
+def _torchaudio() -> str:
+    from clser_bench.features.sets import feature_set
+    from clser_bench.protocol import DEFAULT_FEATURES
+
+    try:
+        feature_set(DEFAULT_FEATURES).check()
+    except ClserError as error:
+        return f"no: {error}"
+    module = sys.modules.get("torchaudio._extension")
+    stubbed = module is not None and getattr(module, "__file__", None) is None
+    return "yes, without its compiled extension, which is not needed" if stubbed else "yes"
+
+
+def _corpora(folder: Path | None) -> str:
+    from clser_bench.corpora.locate import locate
+
+    if folder is None:
+        return "none named (--corpora or CLSER_CORPORA); the demo corpora are made when needed"
+    try:
+        located = locate(folder)
+    except ClserError as error:
+        return str(error)
+    lines = [f"{code} in {listing.root}" for code, listing in located.listings.items()]
+    return ", ".join([*lines, *located.conflicts.values()]) or f"none recognised below {folder}"
+
+
+def _cache() -> str:
+    from clser_bench.features.storage import cache_size
+
+    try:
+        folder = cache_folder()
+    except ClserError as error:
+        return str(error)
+    return f"{folder} ({sum(cache_size(folder).values()) / 2**20:.0f} MiB)"
+
+
+def _results(file: Path) -> str:
+    from clser_bench.store.sqlite import Store
+
+    if not file.exists():
+        return f"{file} (none yet)"
+    try:
+        with Store(file, create=False, read_only=True) as store:
+            tally = store.progress()
+    except ClserError as error:
+        return str(error)
+    return f"{file} ({tally.planned} trials planned, {tally.ok} ok, {tally.failed} failed)"
