@@ -66,11 +66,7 @@ def seed_of(*purpose: Hashable) -> int:
 
 
 def generator(*purpose: Hashable) -> np.random.Generator:
-    """Make the random generator of a purpose (PCG64).
-
-    Args:
-        purpose: as for `seed_of`.
-    """
+    """Make the random generator of a purpose (PCG64)."""
     import numpy as np  # noqa: PLC0415 (as above)
 
     return np.random.Generator(np.random.PCG64(seed_of(*purpose)))

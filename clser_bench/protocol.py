@@ -342,11 +342,7 @@ class Condition:
         return cls(**values)
 
     def matches(self, wanted: Mapping[str, str]) -> bool:
-        """Whether the condition has the values that a user asks for.
-
-        Args:
-            wanted: name of a field to its value in the form of `texts`.
-        """
+        """Whether the condition has the values that a user asks for."""
         own = self.texts()
         return all(own[name] == value for name, value in wanted.items())
 

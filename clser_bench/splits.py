@@ -84,11 +84,6 @@ def sides(source: Corpus, target: Corpus, added: Sequence[Corpus]) -> tuple[Side
     """The sides of a pair with what is added to them.
 
     A recording that the source, the target or an added corpus before it has too is left out.
-
-    Args:
-        source: the source.
-        target: the target.
-        added: other corpora.
     """
     used: dict[str, npt.NDArray[np.bool_]] = {}
     taken = np.concatenate([source.contents, target.contents])
@@ -376,10 +371,6 @@ def draw(
 def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
     """The utterances of a corpus that belong to some classes.
 
-    Args:
-        corpus: the corpus.
-        classes: emotions, in the order of class indices.
-
     Returns:
         Rows [m], ascending, and the class index of each [m].
     """
@@ -391,14 +382,7 @@ def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
 
 
 def permuted(corpus: Corpus, emotion: str, purpose: str, seed: int) -> Rows:
-    """The one permutation of a class's rows for a purpose and a seed.
-
-    Args:
-        corpus: the corpus.
-        emotion: the class.
-        purpose: what the permutation is for.
-        seed: number of the draw.
-    """
+    """The one permutation of a class's rows for a purpose and a seed."""
     rows = np.flatnonzero(corpus.emotions == emotion).astype(np.int64)
     return generator(purpose, corpus.spec.code, emotion, seed).permutation(rows)
 
@@ -423,9 +407,6 @@ def speaker_folds(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
     The split depends on the corpus's code and speakers only, so that all methods, sources and
     draws share it. The speakers of each gender, in seeded order, are dealt to the halves in
     turn, going on where the gender before stopped.
-
-    Args:
-        corpus: the target.
 
     Returns:
         Two sets of speakers; their sizes differ by one at most.

@@ -89,10 +89,6 @@ def card(
 def card_of(store: Store, table: Leaderboard) -> Card:
     """The card of a table with the requests and commands of the runs behind it.
 
-    Args:
-        store: the results that the table was made of.
-        table: made by `table.leaderboard`.
-
     Raises:
         SpecError: a card cannot hold it.
         StoreError: the database is damaged.

@@ -338,11 +338,7 @@ def prune(
 
 
 def human_size(count: int) -> str:
-    """Write a number of bytes for people: `1.5 GiB`.
-
-    Args:
-        count: bytes.
-    """
+    """Write a number of bytes for people: `1.5 GiB`."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:

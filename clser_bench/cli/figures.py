@@ -241,10 +241,6 @@ def figure_kinds(text: str) -> tuple[str, ...]:
 def check_ending(path: Path, option: str) -> None:
     """Refuse a file whose ending names no format of figures, before the work.
 
-    Args:
-        path: the file.
-        option: that named it.
-
     Raises:
         SpecError: it is none.
     """
@@ -265,11 +261,6 @@ def _kind(path: Path) -> str:
 
 def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     """Write a figure in the format that its ending names; folders are made.
-
-    Args:
-        path: the file.
-        figure: the figure.
-        option: that names the place.
 
     Raises:
         ClserError: it cannot be written.

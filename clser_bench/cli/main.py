@@ -113,11 +113,7 @@ def _options(
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command line.
-
-    Args:
-        names: of the commands that it has; fewer start sooner.
-    """
+    """The command line."""
     made = typer.Typer(
         name="clser-bench",
         cls=_Guarded,

@@ -23,11 +23,7 @@ GROUPS = WHAT, HOW, WHERE, OUTPUT = ("What", "How", "Where", "Output")
 
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """What a shell offers for an option: names, also the last of a comma list.
-
-    Args:
-        names: those that there are.
-    """
+    """What a shell offers for an option: names, also the last of a comma list."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, begun = incomplete.rpartition(",")
@@ -245,11 +241,7 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
 
 
 def examples(*lines: str) -> Callable[[F], F]:
-    """Add examples to a command's help.
-
-    Args:
-        lines: commands as a user would type them.
-    """
+    """Add examples to a command's help."""
 
     def add(command: F) -> F:
         shown = "\n".join(lines)

@@ -33,9 +33,6 @@ _OF_THE_MOMENT = ("written", "explored", "software", "digest")
 def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
     """What a results file arrived at.
 
-    Args:
-        results: the results file.
-
     Returns:
         The latest request that is no confirmation, with the methods and settings of all that have
         its rules (whatever their suite and shots); and those runs.
@@ -66,12 +63,6 @@ def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
 
 def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> Request:
     """Write the card of a confirmation, or find it written and unchanged.
-
-    Args:
-        request: as `explored` gave it, with the suite and the corpora to confirm on.
-        runs: likewise.
-        card: where to write.
-        say: takes lines for the user.
 
     Returns:
         The request with the digest of the card, as `run` takes it.

@@ -79,9 +79,6 @@ _INFO = TypeAdapter(MethodInfo)
 def expand(words: Iterable[str]) -> tuple[str, ...]:
     """Names of methods and routines from what users write, each once, in order.
 
-    Args:
-        words: as `registry.expand` takes them; `all` ends with the routines.
-
     Raises:
         SpecError: a name is unknown, or a method has no ablations.
     """
@@ -114,9 +111,6 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
 
     Methods are imported by a worker process, never by this one, which will hold the answers; and a
     finished run imports no torch.
-
-    Args:
-        asked: names of methods and routines, with the hyper-parameters that are set.
 
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.

@@ -167,12 +167,7 @@ class Pack:
 
     @classmethod
     def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
-        """Make a pack.
-
-        Args:
-            jobs: of one group.
-            limit: the most that a pack of the group holds; heavy methods have small limits.
-        """
+        """Make a pack."""
         steps = float(dict(jobs[0].parameters).get("steps", 0))
         return cls(
             name=digest([job.id for job in jobs])[:16],
@@ -234,13 +229,7 @@ def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
 def plan_of(
     prepared: Prepared, condition: Condition, methods: Sequence[tuple[int, MethodInfo]]
 ) -> Plan:
-    """The plan that runs methods at given configurations.
-
-    Args:
-        prepared: corpora, features and problems.
-        condition: the rules, with the selection under which the trials are planned.
-        methods: number of a configuration, and the method there.
-    """
+    """The plan that runs methods at given configurations."""
     trials: list[Trial] = []
     numbers: dict[str, int] = {}
     for number, info in methods:

@@ -349,14 +349,7 @@ class NormalisedTables:
         rows: Rows | None = None,
         added: Sequence[Corpus] = (),
     ) -> tuple[Table, Table]:
-        """The tables of both sides.
-
-        Args:
-            source: the source.
-            target: the target.
-            rows: the target's rows whose statistics may be used; None for all.
-            added: further corpora of either side.
-        """
+        """The tables of both sides."""
         first, second = self._sides(source, target, rows, added)
         if self.condition.setting == "held-out":
             return first, concatenated(second, first, cache=self.cache)
@@ -444,15 +437,7 @@ class NormalisedTables:
         *,
         target: bool = False,
     ) -> Table:
-        """The z-scored table of a corpus.
-
-        Args:
-            kind: of the table.
-            corpus: the corpus.
-            rows: whose statistics may be used; None for all.
-            reference: whose statistics the normalisation `source` uses; None for its own.
-            target: as the target of a pair, which may be corrupted.
-        """
+        """The z-scored table of a corpus."""
         raw, how = self._raw(kind, corpus, target=target), self.condition.normalisation
         by = (reference or raw) if how == "source" else None
         voices = self._raw("voices", corpus, target=target) if "voices" in self.kinds else None

@@ -77,20 +77,7 @@ def probe(
     devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
 ) -> list[ProbeRow]:
-    """Score every layer and pool.
-
-    Args:
-        corpora: by code.
-        pairs: of these.
-        name: of an encoder.
-        shots: of the draws; `all` has one draw.
-        seeds: draws for each pair.
-        normalisation: of the features.
-        skip_bad: leave out recordings that have no features.
-        workers: as for `extract.feature_table`; so are `devices`.
-        devices: where the encoder runs.
-        progress: shows extraction.
-    """
+    """Score every layer and pool."""
     layers, cache = layer_sets(name), cache_folder()
     found = {
         code: extract_tables(

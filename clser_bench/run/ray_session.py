@@ -35,9 +35,6 @@ class RefusedError(Exception):
 def session(task: Task) -> Iterator[int]:
     """Ray while packs run.
 
-    Args:
-        task: this machine, or a cluster.
-
     Yields:
         How many packs can run at once.
 

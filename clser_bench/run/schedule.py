@@ -24,13 +24,10 @@ from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
-from clser_bench.run.worker import ONE_THREAD, Means
+from clser_bench.run.worker import NOTICE, ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
 
 VERSIONS = (__version__, ENGINE_VERSION)
-
-NOTICE = 300.0
-"""Seconds after which a line names what is still running."""
 
 _ENVIRONMENT = {
     # silent
@@ -146,14 +143,7 @@ class Numbered:
 
 
 def task(request: Request, count: int, *, problems: Sequence[Problem], **more: Any) -> Task:
-    """What the child is started for, with the means of a request.
-
-    Args:
-        request: the request.
-        count: how many trials of Ray Tune there are.
-        problems: that jobs name by number.
-        more: packs or a search.
-    """
+    """What the child is started for, with the means of a request."""
     return Task(
         slots=request.slots(count),
         address=request.ray_address,
@@ -166,11 +156,7 @@ def task(request: Request, count: int, *, problems: Sequence[Problem], **more: A
 
 @contextlib.contextmanager
 def ray_tune(task: Task) -> Iterator[RayTune]:
-    """Ray while packs run.
-
-    Args:
-        task: what it is started for.
-    """
+    """Ray while packs run."""
     if task.address:
         _check(task.address)
     # Tune may have twice as many trials waiting as run, so that it never delays a start.
@@ -186,12 +172,7 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
 
 
 def nobody(address: str, why: str) -> str:
-    """That no cluster is there.
-
-    Args:
-        address: of its head.
-        why: in words.
-    """
+    """That no cluster is there."""
     return (
         f"--ray-address {address}: no Ray cluster can be joined there ({why}); start one with `ray "
         "start --head`, or leave the option out"
@@ -226,12 +207,7 @@ def _died(error: EOFError) -> ClserError:
 
 
 class RayTune:
-    """Messages with the child.
-
-    Args:
-        child: the process.
-        task: what it is started for.
-    """
+    """Messages with the child."""
 
     def __init__(self, child: ChildProcess, task: Task) -> None:
         self._child = child
@@ -244,9 +220,6 @@ class RayTune:
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done.
-
-        Args:
-            slow: called once with what runs for long and its seconds.
 
         Yields:
             `outcomes`, the number of a pack or a configuration and a list of outcomes for each of

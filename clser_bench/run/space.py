@@ -197,9 +197,6 @@ def sampler(search: Search) -> Any:
     combination, and `tpe`: the tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which
     keeps the configurations of one population apart.
 
-    Args:
-        search: its sampler, seed and dimensions are used.
-
     Raises:
         SpecError: a grid does not fit the number of samples.
     """
@@ -222,12 +219,7 @@ def sampler(search: Search) -> Any:
 
 
 def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tuple[Value, ...]:
-    """A configuration in the order of its dimensions, real values to six digits.
-
-    Args:
-        dimensions: what is varied.
-        values: as the sampler gave them.
-    """
+    """A configuration in the order of its dimensions, real values to six digits."""
     made: list[Value] = []
     for item in dimensions:
         value = values[item.name]
@@ -238,11 +230,7 @@ def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tup
 
 
 def grid(dimensions: Sequence[Dimension], *, samples: int) -> dict[str, list[Value]]:
-    """Values by dimension whose combinations fit: listed ones, ranges at as many levels as fit.
-
-    Args:
-        dimensions: the space.
-        samples: the most configurations.
+    """Values by dimension with at most `samples` combinations: ranges at as many levels as fit.
 
     Raises:
         SpecError: even two levels a range are more.

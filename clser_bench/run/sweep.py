@@ -108,11 +108,6 @@ def sweep(
 ) -> SweepResult:
     """Run what is not stored of a sweep, and find its best configuration.
 
-    Args:
-        request: the request.
-        progress: notified of reading, extraction and trials.
-        say: given lines for the user.
-
     Raises:
         ClserError: anything that is wrong with the request, before any trial runs.
         KeyboardInterrupt: interrupted; the same call goes on.
@@ -156,9 +151,7 @@ def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
 def rungs(draws: int, halving: int) -> tuple[int, ...]:
     """Draws after which a configuration may stop: from draws / halving^j up to all of them.
 
-    Args:
-        draws: of a configuration that is run to the end.
-        halving: one in so many goes on; 0 for a single rung.
+    One in `halving` goes on; 0 for a single rung.
     """
     if not halving:
         return (draws,)
@@ -217,9 +210,6 @@ class _Sweep:
     def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
         """Take up a configuration.
 
-        Args:
-            proposed: hyper-parameters; None for the default configuration.
-
         Returns:
             Its number and what is to run; None where it was there before.
         """
@@ -260,11 +250,6 @@ class _Sweep:
 
     def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
         """Store what came of a step.
-
-        Args:
-            number: of the configuration.
-            step: that was run.
-            outcomes: of each of its packs.
 
         Returns:
             The mean objective over all its draws so far; NaN where a result is missing.

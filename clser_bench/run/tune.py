@@ -184,14 +184,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
         means: Means | None = None,
         versions: tuple[str, int] = VERSIONS,
     ) -> None:
-        """Take the first trial.
-
-        Args:
-            config: `pack` is its number; or `blocks` are its steps.
-            cargo: problems and packs.
-            means: what packs are run with.
-            versions: of the code that asks; a node with others would give other numbers.
-        """
+        """Take the first trial: the `pack` of that number, or the `blocks` of a sweep."""
         if versions != VERSIONS:
             node = ray.util.get_node_ip_address()
             raise RuntimeError(
