@@ -37,14 +37,11 @@ def code() -> dict[str, Any]:
             packages[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    root = Path(__file__).parents[2]
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    changes = _git(root, "status", "--porcelain") if commit else None
-    known = changes is not None
+    commit, modified = _checkout(Path(__file__).parents[2])
     return {
         "clser_bench": __version__,
-        "commit": (commit or "").strip() if known else "",
-        "modified": bool((changes or "").strip()) if known else None,
+        "commit": commit,
+        "modified": modified,
         "python": platform.python_version(),
         "packages": packages,
     }
@@ -81,6 +78,13 @@ def _processor() -> str:
         lines = []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return found[0] if found else platform.processor() or platform.machine() or "unknown"
+
+
+def _checkout(root: Path) -> tuple[str, bool | None]:
+    """Commit of the checkout in a folder, and whether it was changed; nothing for no checkout."""
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    changes = _git(root, "status", "--porcelain") if commit else None
+    return ((commit or "").strip(), bool(changes.strip())) if changes is not None else ("", None)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -6,7 +6,6 @@ import dataclasses
 import pickle
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
+from clser_bench.errors import ClserError, CorpusError, SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.execute import Summary, run
 from clser_bench.run.request import parse_settings
@@ -66,16 +65,6 @@ def test_what_is_stored_is_not_run_again(config: Config) -> None:
     again = run(config(), progress=watch)
     assert (again.found, again.ok) == (first.planned, first.planned)
     assert not watch.ran
-
-
-def test_joules_without_codecarbon_are_refused_before_anything_runs(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "codecarbon", None)
-    asked = config(energy=True)
-    with pytest.raises(MissingExtraError, match=r"clser-bench\[energy\]"):
-        run(asked)
-    assert not asked.results.exists()
 
 
 @pytest.mark.usefixtures("packed")
