@@ -97,7 +97,8 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
         yield f"  {empty} of {len(figures.cells)} combinations of speaker and emotion are empty"
     for what, names in (("silent", figures.silent), ("clipped", figures.clipped)):
         if names:
-            yield f"  {what}: {_some(names)}"
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            yield f"  {what}: {len(names)}: {', '.join(names[:_SHOWN])}{more}"
     for reason, count in corpus.left_out:
         yield f"  left out on purpose: {count} ({reason})"
     for finding in corpus.findings:
@@ -106,11 +107,6 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
         yield f"  {len(corpus.skipped)} recordings cannot be used:"
         yield from (f"  {line}" for line in reasons(corpus.skipped))
     yield "  see above" if corpus.skipped or corpus.findings else "  complete"
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)}: {', '.join(names[:_SHOWN])}{more}"
 
 
 _EXTRAS = (

@@ -121,7 +121,10 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
     places: dict[int, Path] = {}
     for number, (name, settings) in enumerate(asked):
         if name in ROUTINES:
-            found[number] = _routine(name, settings)
+            if settings:
+                raise SpecError(f"'{name}' has no hyper-parameter '{next(iter(settings))}'")
+            routine = ROUTINES[name]
+            found[number] = MethodInfo(name=name, version=routine.version, note=routine.note)
             continue
         written = {key: repr(value) for key, value in settings.items()}
         key = digest([name, hashes[registry.entry(name).file.parent], written])
@@ -143,13 +146,6 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         )
         for number, (name, _) in enumerate(asked)
     )
-
-
-def _routine(name: str, settings: Mapping[str, Value]) -> MethodInfo:
-    if settings:
-        raise SpecError(f"'{name}' has no hyper-parameter '{next(iter(settings))}'")
-    routine = ROUTINES[name]
-    return MethodInfo(name=name, version=routine.version, note=routine.note)
 
 
 def _code(folder: Path) -> str:

@@ -20,12 +20,13 @@ import os
 import pickle
 import select
 import signal
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import ray
@@ -158,7 +159,7 @@ def session(task: Task) -> Iterator[int]:
             theirs=False,
         ) from error
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    signal.signal(signal.SIGTERM, _ended)  # Ray has put its own in its place
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Ray has put its own in its place
     try:
         yield _slots(task)
     finally:
@@ -184,10 +185,6 @@ def _slots(task: Task) -> int:
             theirs=True,
         )
     return min(slots, task.slots) if task.slots else slots
-
-
-def _ended(*_: object) -> NoReturn:
-    raise SystemExit(1)
 
 
 class Cargo(NamedTuple):
