@@ -34,14 +34,7 @@ def card(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Where to write; with several tables FILE-1.json, FILE-2.json and so on.",
-        ),
-    ] = None,
+    out: Path | None = None,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Write a provenance card for each table: JSON that others can check and make again.
@@ -51,6 +44,9 @@ def card(
     imported name their file. Package versions and machine are those of this moment, so write the
     card where the run was. A results file in which `results verify` finds something gets no card.
     Check one with `clser-bench reproduce`.
+
+    Options:
+        out FILE: Where to write; with several tables FILE-1.json, FILE-2.json and so on.
     """
     from clser_bench.errors import SpecError, StoreError
     from clser_bench.files import write_whole
@@ -149,16 +145,11 @@ def confirm(
         Path, typer.Argument(metavar="RESULTS", help="The results file that was explored.")
     ],
     *,
-    suite: Annotated[
-        str, typer.Option(metavar="NAME", help="A suite whose targets have no results in the file.")
-    ],
+    suite: str,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
-    card_file: Annotated[
-        Path | None,
-        typer.Option("--card", metavar="FILE", help="Else beside RESULTS, named by the suite."),
-    ] = None,
+    card_file: Annotated[Path | None, typer.Option("--card")] = None,
     scheduler: options.Scheduler = "ray",
     workers: options.Workers = None,
     devices: options.Devices = "",
@@ -170,6 +161,10 @@ def confirm(
     and values to a card, and only then runs them on the suite. A suite of which a target has a
     result in the file is refused. The table says confirmed, with the card; all others say
     exploratory. After an interruption the same command goes on.
+
+    Options:
+        suite NAME: A suite whose targets have no results in the file.
+        card_file FILE: Else beside RESULTS, named by the suite.
     """
     from clser_bench.cli.run import go
     from clser_bench.run.confirm import explored, freeze
@@ -200,24 +195,9 @@ def reproduce(
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     manifest: options.Manifest = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Instead of the card's, where those lie in a folder of its author."
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="FILE",
-            help="Where to store what is run; a new file below results/ where not given.",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str,
-        typer.Option(metavar="WHERE", help="ray (processes on all cores) or local (this process)."),
-    ] = "ray",
+    features: str | None = None,
+    results: Path | None = None,
+    scheduler: str = "ray",
     workers: options.Workers = None,
     devices: options.Devices = "",
 ) -> None:
@@ -227,6 +207,11 @@ def reproduce(
     than chance (paired over draws, Holm over all cells). `different`: else. Other audio, features
     or versions are named first, since they explain all that follows. Rows that the card's author
     imported are left out. Ends with 0 where nothing is different, else with 1.
+
+    Options:
+        features NAME: Instead of the card's, where those lie in a folder of its author.
+        results FILE: Where to store what is run; a new file below results/ where not given.
+        scheduler WHERE: ray (processes on all cores) or local (this process).
     """
     from clser_bench.errors import SpecError
     from clser_bench.protocol import Condition, Pair

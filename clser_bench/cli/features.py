@@ -129,13 +129,9 @@ def probe(
     corpora: options.Corpora = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
-    suite: Annotated[
-        str, typer.Option(help="Pairs among the corpora at hand that belong to this suite.")
-    ] = "wide",
-    normalise: Annotated[
-        Normalisation, typer.Option(help="Whose statistics the z-scores use.")
-    ] = "corpus",
-    seeds: Annotated[int, typer.Option(min=1, help="Draws with 5 shots.")] = 4,
+    suite: str = "wide",
+    normalise: Normalisation = "corpus",
+    seeds: Annotated[int, typer.Option(min=1)] = 4,
     devices: options.Devices = "",
     workers: options.Workers = None,
     skip_bad: options.SkipBad = False,
@@ -145,6 +141,11 @@ def probe(
     One pass keeps every layer; then logistic regression on the pairs of a suite for choosing. With
     a manifest, all pairs of its corpora. UAR in percent, mean over pairs, best first by the mean of
     5 shots and all labels.
+
+    Options:
+        suite: Pairs among the corpora at hand that belong to this suite.
+        normalise: Whose statistics the z-scores use.
+        seeds: Draws with 5 shots.
     """
     from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora, locate
@@ -242,15 +243,15 @@ def list_() -> None:
 )
 def verify(
     features: Cached = None,
-    remove: Annotated[
-        bool,
-        typer.Option("--remove", help="Delete damaged files; the next run makes them again."),
-    ] = False,
+    remove: bool = False,
 ) -> None:
     """Check the cache and name damaged files.
 
     Every shard and table is read wholly and compared with its checksum (with --features only
     shards). A line for each damaged file: the file, a tab, the fault. Ends with 1 if there is any.
+
+    Options:
+        remove: Delete damaged files; the next run makes them again.
     """
     from clser_bench.features.inventory import find_damage
     from clser_bench.features.inventory import remove as remove_from
@@ -286,26 +287,20 @@ def verify(
 )
 def prune(
     features: Cached = None,
-    tables: Annotated[
-        bool, typer.Option("--tables", help="All tables; the next run makes them from shards.")
-    ] = False,
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DAYS",
-            min=0,
-            help="Only what was written longer ago; alone: of all shards and tables.",
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Delete; without it only what would go is shown.")
-    ] = False,
+    tables: bool = False,
+    older_than: Annotated[float | None, typer.Option(min=0)] = None,
+    yes: bool = False,
 ) -> None:
     """Make room in the cache.
 
     Everything can be made again: tables from shards at once, shards from the audio in the time
     that extraction takes. Best while no run goes on: one that needs what is gone makes it again,
     or stops with an error. Damaged files are for `features verify --remove`.
+
+    Options:
+        tables: All tables; the next run makes them from shards.
+        older_than DAYS: Only what was written longer ago; alone: of all shards and tables.
+        yes: Delete; without it only what would go is shown.
     """
     from clser_bench.errors import SpecError
     from clser_bench.features.inventory import remove

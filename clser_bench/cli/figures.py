@@ -96,23 +96,10 @@ def figures(
     former: Annotated[Path | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
     wanted: Mapping[str, str],
-    shots: Annotated[
-        str, typer.Option(metavar="K", help="Only these numbers of shots: a comma list.")
-    ] = "",
-    out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder; created where absent.")
-    ] = Path("figures"),
-    methods: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            autocompletion=options.METHOD_NAMES,
-            help="Only these: a comma list. Draws their confusion matrices too.",
-        ),
-    ] = "",
-    against: Annotated[
-        str, typer.Option(metavar="METHOD", help="The reference; logistic where not given.")
-    ] = "",
+    shots: str = "",
+    out: Path = Path("figures"),
+    methods: Annotated[str, typer.Option(autocompletion=options.METHOD_NAMES)] = "",
+    against: str = "",
     formats: options.Figures = "png",
     width: Width = 3.4,
     no_title: NoTitle = False,
@@ -123,6 +110,12 @@ def figures(
     For each table a forest plot (differences to the reference with simultaneous intervals) and a
     heat map (methods and pairs); curves where there are several numbers of shots. Prints the
     files written. Needs neither corpora nor methods.
+
+    Options:
+        shots K: Only these numbers of shots: a comma list.
+        out DIR: The folder; created where absent.
+        methods NAMES: Only these: a comma list. Draws their confusion matrices too.
+        against METHOD: The reference; logistic where not given.
     """
     from clser_bench.errors import SpecError
     from clser_bench.report.table import leaderboard
@@ -294,21 +287,23 @@ def embeddings(
         ),
     ],
     *,
-    pair: Annotated[
-        str, typer.Option(metavar="PAIR", help="Source and target: B->C (quote the >).")
-    ],
+    pair: str,
     request: Request,
-    seed: Annotated[int, typer.Option(min=0, help="Number of the draw.")] = 0,
-    projection: Annotated[
-        Projection, typer.Option(help="How the plane is found.")
-    ] = Projection.pca,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    projection: Projection = Projection.pca,
     formats: options.Figures = "png",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Made where absent.")] = Path(),
+    out: Path = Path(),
 ) -> None:
     """Draw what a method's network sees of source and target, before adaptation and after.
 
     Trains one trial and writes two pictures with emotions as colours and corpora as markers. Labels
     of the target colour the points; the training does not see them.
+
+    Options:
+        pair PAIR: Source and target: B->C (quote the >).
+        seed: Number of the draw.
+        projection: How the plane is found.
+        out DIR: Made where absent.
     """
     import numpy as np
 
@@ -350,22 +345,11 @@ def plot(
         ),
     ],
     *,
-    by: Annotated[By, typer.Option(help="What the colours stand for.")] = By.emotion,
+    by: By = By.emotion,
     features: options.Features = DEFAULT_FEATURES,
-    normalise: Annotated[
-        Normalise, typer.Option(help="Whose z-scores of the summaries are projected.")
-    ] = Normalise.corpus,
-    projection: Annotated[
-        Projection, typer.Option(help="umap needs the package umap-learn.")
-    ] = Projection.pca,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A .png, .svg or .pdf; else features-CODES-BY.png in this folder. The second "
-            "figure goes beside it, under the same name with -distributions.",
-        ),
-    ] = None,
+    normalise: Normalise = Normalise.corpus,
+    projection: Projection = Projection.pca,
+    out: Path | None = None,
     corpora: options.Corpora = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
@@ -377,6 +361,13 @@ def plot(
     Two figures: the summaries in a plane, a point an utterance; and pitch, loudness and speaking
     rate in each emotion (of `acoustic`, before normalisation). Prints the files written. What
     t-SNE and UMAP show is neighbours: how far groups lie apart means nothing there.
+
+    Options:
+        by: What the colours stand for.
+        normalise: Whose z-scores of the summaries are projected.
+        projection: umap needs the package umap-learn.
+        out FILE: A .png, .svg or .pdf; else features-CODES-BY.png in this folder. The second figure
+            goes beside it, under the same name with -distributions.
     """
     import numpy as np
 

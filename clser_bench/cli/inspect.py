@@ -6,7 +6,7 @@ import enum
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -43,18 +43,10 @@ _RECORDED = (By.gender, By.length, By.loudness, By.human)
 @rules.condition_options()
 def breakdown(
     *,
-    by: Annotated[
-        By,
-        typer.Option(
-            help="gender, length, loudness and human (how many listeners recognised the emotion; "
-            "EMO-DB has it) read the recordings, and need --corpora."
-        ),
-    ] = By.emotion,
+    by: By = By.emotion,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    each_pair: Annotated[
-        bool, typer.Option("--each-pair", help="Add a table for each pair; csv and json have all.")
-    ] = False,
+    each_pair: bool = False,
     corpora: options.Corpora = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     manifest: options.Manifest = None,
@@ -66,6 +58,11 @@ def breakdown(
 
     By emotion, by confusion of emotions, by speaker, gender, length and loudness of the
     utterance, and by how well people recognise it: over all pairs of each table.
+
+    Options:
+        by: gender, length, loudness and human (how many listeners recognised the emotion; EMO-DB
+            has it) read the recordings, and need --corpora.
+        each_pair: Add a table for each pair; csv and json have all.
     """
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
@@ -96,10 +93,7 @@ def robustness(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    figure: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also draw the curves: .png, .svg or .pdf."),
-    ] = None,
+    figure: Path | None = None,
     width: figures.Width = 3.4,
     no_title: figures.NoTitle = False,
     format_: options.Format = "table",
@@ -109,6 +103,9 @@ def robustness(
 
     Means on clean speech and under each corruption of `run --corruption`, and the change against
     clean speech. Needs neither corpora nor methods.
+
+    Options:
+        figure FILE: Also draw the curves: .png, .svg or .pdf.
     """
     from clser_bench.errors import SpecError
     from clser_bench.report import robustness as report

@@ -33,21 +33,18 @@ class Kind(enum.StrEnum):
 def list_(
     what: Annotated[Kind, typer.Argument(help="What to list.")],
     *,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="kind",
-            help="Methods in groups, with what each uses: L labelled source, S unlabelled source, "
-            "T unlabelled target, P a uniform class prior of the target, p an estimated one "
-            "(speaker identities are used by normalisation, not by methods).",
-        ),
-    ] = "",
+    by: str = "",
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
 ) -> None:
     """List methods, corpora, suites or features.
 
     In a pipe, plain lines with tabs.
+
+    Options:
+        by kind: Methods in groups, with what each uses: L labelled source, S unlabelled source, T
+            unlabelled target, P a uniform class prior of the target, p an estimated one (speaker
+            identities are used by normalisation, not by methods).
     """
     from clser_bench.errors import SpecError
 

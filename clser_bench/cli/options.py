@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import os
+import re
+import typing
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -240,13 +243,40 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
             raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, known)}")
 
 
+_SECTION = re.compile(rf"^({'|'.join((*GROUPS, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
+_ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
+
+
 def examples(*lines: str) -> Callable[[F], F]:
-    """Add examples to a command's help."""
+    """Add examples to a command's help, and take the help of its options from its docstring.
+
+    A section of the docstring is a group of the help (`What:`, or `Options:` for none); an entry is
+    `parameter METAVAR: text`. The lines are commands as a user would type them.
+    """
 
     def add(command: F) -> F:
+        text = inspect.cleandoc(command.__doc__ or "")
+        signature = inspect.signature(command)
+        kinds = typing.get_type_hints(command, include_extras=True)
+        for group, entries in _SECTION.findall(text):
+            for name, metavar, about in _ENTRY.findall(entries):
+                flag = f"--{name.rstrip('_').replace('_', '-')}"
+                kind, option = kinds[name], typer.Option(flag)
+                if hasattr(kind, "__metadata__"):  # flags and limits of its own
+                    kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
+                    if not isinstance(option.default, str):  # where typer finds the first flag
+                        option.param_decls = (flag,)
+                option.help = " ".join(about.split())
+                option.metavar = metavar or None
+                option.rich_help_panel = group if group in GROUPS else None
+                kinds[name] = Annotated[kind, option]
+        kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
+        # typer reads both
+        command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in kept}
         shown = "\n".join(lines)
         # \b keeps the lines of the paragraph apart
-        command.__doc__ = f"{inspect.cleandoc(command.__doc__ or '')}\n\n\b\n{shown}"
+        command.__doc__ = f"{_SECTION.sub('', text).strip()}\n\n\b\n{shown}"
         return command
 
     return add

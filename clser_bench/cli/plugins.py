@@ -39,12 +39,14 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where a
 def method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words and hyphens.")],
     *,
-    kind: Annotated[
-        Kind, typer.Option(help="fitted: scores in one call; trained: a loss in PyTorch.")
-    ] = Kind.fitted,
+    kind: Kind = Kind.fitted,
     out: Out = Path(),
 ) -> None:
-    """Write the file of a method: it passes `check-method` and runs as it is."""
+    """Write the file of a method: it passes `check-method` and runs as it is.
+
+    Options:
+        kind: fitted: scores in one call; trained: a loss in PyTorch.
+    """
     from clser_bench.registry import template
 
     file = out / f"{name.replace('-', '_')}.py"

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.options import HOW, WHAT, WHERE
+from clser_bench.cli.options import HOW, WHAT
 from clser_bench.protocol import DEFAULT_FEATURES, Condition
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -149,116 +149,58 @@ FORMER = frozenset({"--corrupt", *(rule.former for rule in RULES if rule.former)
 """Spellings that still work and are not shown."""
 
 
-def _given(values: Iterable[Any] | None) -> tuple[Any, ...]:
-    """A repeatable option."""
-    return tuple(values or ())
+@options.examples()
+def _asked(  # noqa: PLR0917
+    corpora: options.Corpora = None,
+    manifests: options.Manifest = None,
+    tasks: options.Tasks = None,
+    plugins: options.Plugin = None,
+    pairs: str = "",
+    methods: Annotated[
+        str, typer.Option(autocompletion=options.METHOD_NAMES)
+    ] = "chance,logistic,source-only,dann,sere",
+    shots: str = "5",
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    corruptions: Annotated[list[str] | None, typer.Option("--corruption", "--corrupt")] = None,
+    skip_bad: options.SkipBad = False,
+    devices: options.Devices = "",
+    scheduler: options.Scheduler = "ray",
+    workers: options.Workers = None,
+    ray_address: str = "",
+    gpus_per_pack: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    patience: Annotated[float, typer.Option(min=1.0)] = 3600.0,
+    results: options.Results = options.RESULTS,
+) -> None:
+    """The options of a request; the sections below are groups of the help.
 
+    What:
+        pairs PAIRS: Only these: B->C,C->B (quote the >).
+        methods NAMES: Comma list, or all: see `list methods`.
+        shots K: Labelled utterances per emotion: 5, all, or several in `run` and `draws`: 1,5,all.
+        seeds N: Draws of the labelled utterances.
 
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """The option of a field of `run.request.Request`.
+    How:
+        corruptions LIST: Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also
+            pink, babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.
 
-    Attributes:
-        kind: its annotation.
-        default: as the user would write it.
-        read: gives the field's value; None where that is what the option gives.
+    Where:
+        ray_address HOST:PORT: Join a Ray cluster that runs (auto: this machine's) instead of
+            starting one.
+        gpus_per_pack SHARE: Train packs on GPUs, each with this share of one: 0.25 for four packs a
+            GPU.
+        patience SECONDS: End a trial that takes longer, and store it as failed.
     """
 
-    kind: Any
-    default: Any
-    read: Callable[[Any], Any] | None = None
 
+FIELDS = inspect.signature(_asked).parameters
+"""Fields of `run.request.Request` that have an option, in the order of the help."""
 
-def _field(kind: Any, default: Any, *flags: str, read: Any = None, **words_: Any) -> Field:
-    return Field(kind=Annotated[kind, typer.Option(*flags, **words_)], default=default, read=read)
-
-
-FIELDS = {
-    "corpora": Field(kind=options.Corpora, default=None),
-    "manifests": Field(kind=options.Manifest, default=None, read=_given),
-    "tasks": Field(kind=options.Tasks, default=None, read=_given),
-    "plugins": Field(kind=options.Plugin, default=None, read=_given),
-    "pairs": _field(
-        str,
-        "",
-        "--pairs",
-        read=options.pairs,
-        metavar="PAIRS",
-        rich_help_panel=WHAT,
-        help="Only these: B->C,C->B (quote the >).",
-    ),
-    "methods": _field(
-        str,
-        "chance,logistic,source-only,dann,sere",
-        "--methods",
-        read=options.words,
-        metavar="NAMES",
-        rich_help_panel=WHAT,
-        autocompletion=options.METHOD_NAMES,
-        help="Comma list, or all: see `list methods`.",
-    ),
-    "shots": _field(
-        str,
-        "5",
-        "--shots",
-        read=options.shots,
-        metavar="K",
-        rich_help_panel=WHAT,
-        help="Labelled utterances per emotion: 5, all, or several in `run` and `draws`: 1,5,all.",
-    ),
-    "seeds": _field(
-        int,
-        5,
-        "--seeds",
-        metavar="N",
-        min=1,
-        rich_help_panel=WHAT,
-        help="Draws of the labelled utterances.",
-    ),
-    "corruptions": _field(
-        list[str] | None,
-        None,
-        "--corruption",
-        "--corrupt",
-        read=_given,
-        metavar="LIST",
-        rich_help_panel=HOW,
-        help="Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also pink, "
-        "babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.",
-    ),
-    "skip_bad": Field(kind=options.SkipBad, default=False),
-    "devices": Field(kind=options.Devices, default="", read=options.words),
-    "scheduler": Field(kind=options.Scheduler, default="ray"),
-    "workers": Field(kind=options.Workers, default=None),
-    "ray_address": _field(
-        str,
-        "",
-        "--ray-address",
-        metavar="HOST:PORT",
-        rich_help_panel=WHERE,
-        help="Join a Ray cluster that runs (auto: this machine's) instead of starting one.",
-    ),
-    "gpus_per_pack": _field(
-        float,
-        0.0,
-        "--gpus-per-pack",
-        metavar="SHARE",
-        min=0.0,
-        rich_help_panel=WHERE,
-        help="Train packs on GPUs, each with this share of one: 0.25 for four packs a GPU.",
-    ),
-    "patience": _field(
-        float,
-        3600.0,
-        "--patience",
-        metavar="SECONDS",
-        min=1.0,
-        rich_help_panel=WHERE,
-        help="End a trial that takes longer, and store it as failed.",
-    ),
-    "results": Field(kind=options.Results, default=options.RESULTS),
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("manifests", "tasks", "plugins", "corruptions"), lambda v: tuple(v or ())),
+    **dict.fromkeys(("methods", "devices"), options.words),
+    "pairs": options.pairs,
+    "shots": options.shots,
 }
-"""Fields of a request that have an option, in the order of the help."""
 
 MEANS = ("devices", "scheduler", "workers", "ray_address", "gpus_per_pack", "patience")
 """Fields that say with what is run."""
@@ -302,7 +244,7 @@ def request_options(
         defaults: of fields, where they are others.
     """
     chosen = [rule for rule in RULES if rule.ask and (not rules or rule.field in rules)]
-    fields = {name: field for name, field in FIELDS.items() if name not in without}
+    fields = [field for name, field in FIELDS.items() if name not in without]
 
     def collect(given: dict[str, Any]) -> Any:
         from clser_bench.run.request import Request
@@ -310,16 +252,15 @@ def request_options(
         values: dict[str, Any] = {rule.field: _value(rule, given) or "" for rule in chosen}
         if "unlabelled" in values:
             values["unlabelled"] = options.words(values["unlabelled"])
-        asked = {
-            name: field.read(given[name]) if field.read else given[name]
-            for name, field in fields.items()
-        }
+        asked = {field.name: given[field.name] for field in fields}
+        asked |= {name: read(asked[name]) for name, read in _READ.items() if name in asked}
         return Request(condition=Condition(**values), **asked)
 
     added = [made for rule in chosen for made in _options(rule, asks=True)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
     added += [
-        _parameter(name, field.kind, defaults.get(name, field.default))
-        for name, field in fields.items()
+        field.replace(kind=keyword, default=defaults.get(field.name, field.default))
+        for field in fields
     ]
     return _with_options("request", added, collect)
 

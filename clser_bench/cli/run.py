@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options, rules
-from clser_bench.cli.options import HOW, WHAT
 from clser_bench.cli.output import INTERRUPTED, Bars, columns, complain
 
 if TYPE_CHECKING:
@@ -37,23 +36,8 @@ _ENERGY = "energy"
 def run(
     *,
     request: Request,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="METHOD.NAME=VALUE",
-            rich_help_panel=HOW,
-            help="A hyper-parameter; repeatable.",
-        ),
-    ] = None,
-    params: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=HOW,
-            help="TOML with hyper-parameters: [METHOD] NAME = VALUE.",
-        ),
-    ] = None,
+    set_: list[str] | None = None,
+    params: Path | None = None,
     with_: options.MeasuredWith = "",
     format_: options.Format = "table",
 ) -> None:
@@ -61,6 +45,10 @@ def run(
 
     What is stored is not run again: the same command goes on after an interruption, and more seeds
     or methods add to what is there. Without corpora it runs on synthetic speech.
+
+    How:
+        set_ METHOD.NAME=VALUE: A hyper-parameter; repeatable.
+        params FILE: TOML with hyper-parameters: [METHOD] NAME = VALUE.
     """
     from clser_bench.run.request import parse_settings
 
@@ -183,93 +171,44 @@ def _print_tables(
 def sweep(
     *,
     method: Annotated[
-        str,
-        typer.Option(
-            "--method",
-            "--methods",
-            metavar="NAME",
-            rich_help_panel=WHAT,
-            autocompletion=options.METHOD_NAMES,
-            help="One method: see `list methods`.",
-        ),
+        str, typer.Option("--method", "--methods", autocompletion=options.METHOD_NAMES)
     ],
-    space: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=WHAT,
-            help="What is varied: a space that the method declares (see `show METHOD`), grid, all, "
-            "or a TOML file with a table [METHOD].",
-        ),
-    ] = "",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=TEXT",
-            rich_help_panel=WHAT,
-            help="LOW:HIGH, log:LOW:HIGH, A,B,C, or one value to fix it; repeatable. Alone, it is "
-            "the whole space.",
-        ),
-    ] = None,
-    objective: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=HOW,
-            help="What is better: agreement, mutual-information, entropy, neighbourhood-density "
-            "(none sees a target label); source-risk, source-accuracy, embedded-validation (labels "
-            "of the source, 10 shots at least); dev (UAR on the suite dev); oracle (the suite's "
-            "own labels: a reference, no result).",
-        ),
-    ] = "agreement",
-    search: Annotated[
-        str,
-        typer.Option(
-            metavar="HOW",
-            rich_help_panel=HOW,
-            help="sobol, random, grid, or tpe, which learns (optuna, its former name, works too).",
-        ),
-    ] = "sobol",
-    samples: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            rich_help_panel=HOW,
-            help="Configurations besides the default; the most for a grid.",
-        ),
-    ] = 64,
-    population: Annotated[
-        int,
-        typer.Option(
-            min=1, rich_help_panel=HOW, help="Configurations that run before tpe looks at them."
-        ),
-    ] = 32,
-    halving: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            rich_help_panel=HOW,
-            help="Start all with few draws; one configuration in this many goes on. 0: all do.",
-        ),
-    ] = 0,
-    search_seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel=HOW, help="Of the sampler.")
-    ] = 0,
+    space: str = "",
+    set_: list[str] | None = None,
+    objective: str = "agreement",
+    search: str = "sobol",
+    samples: Annotated[int, typer.Option(min=1)] = 64,
+    population: Annotated[int, typer.Option(min=1)] = 32,
+    halving: Annotated[int, typer.Option(min=0)] = 0,
+    search_seed: Annotated[int, typer.Option(min=0)] = 0,
     request: Request,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=options.OUTPUT,
-            help="Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.",
-        ),
-    ] = None,
+    out: Path | None = None,
 ) -> None:
     """Search the hyper-parameters of a method: the best configuration, and how sure that is.
 
     Trials are stored like those of `run`: the same command goes on after an interruption. No label
     of a target is looked at unless the objective is dev or oracle.
+
+    What:
+        method NAME: One method: see `list methods`.
+        space NAME: What is varied: a space that the method declares (see `show METHOD`), grid, all,
+            or a TOML file with a table [METHOD].
+        set_ NAME=TEXT: LOW:HIGH, log:LOW:HIGH, A,B,C, or one value to fix it; repeatable. Alone, it
+            is the whole space.
+
+    How:
+        objective NAME: What is better: agreement, mutual-information, entropy,
+            neighbourhood-density (none sees a target label); source-risk, source-accuracy,
+            embedded-validation (labels of the source, 10 shots at least); dev (UAR on the suite
+            dev); oracle (the suite's own labels: a reference, no result).
+        search HOW: sobol, random, grid, or tpe, which learns (optuna, its former name, works too).
+        samples: Configurations besides the default; the most for a grid.
+        population: Configurations that run before tpe looks at them.
+        halving: Start all with few draws; one configuration in this many goes on. 0: all do.
+        search_seed: Of the sampler.
+
+    Output:
+        out DIR: Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.
     """
     from clser_bench.hashing import digest
     from clser_bench.run.methods import read_methods

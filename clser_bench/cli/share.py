@@ -50,28 +50,20 @@ results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Che
 def draws(
     *,
     request: Request,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", rich_help_panel=options.OUTPUT, help="The folder; made where absent."
-        ),
-    ],
-    audio: Annotated[
-        Audio,
-        typer.Option(
-            rich_help_panel=options.OUTPUT,
-            help="copy: WAV files without metadata; link: hard links to whole files.",
-        ),
-    ] = Audio.none,
-    table: Annotated[
-        TableFormat, typer.Option("--table", rich_help_panel=options.OUTPUT, help="Of the rows.")
-    ] = TableFormat.csv,
+    out: Path,
+    audio: Audio = Audio.none,
+    table: TableFormat = TableFormat.csv,
 ) -> None:
     """Write what is labelled, unlabelled and to be scored in each trial, for systems of any kind.
 
     Rows of targets have opaque ids and no label, speaker or name. The key of the ids and the
     request stay beside the results file, in FILE.draws.json: keep it, `clser-bench score` needs it.
     Features and normalisation only decide in which table the system is shown.
+
+    Output:
+        out DIR: The folder; made where absent.
+        audio: copy: WAV files without metadata; link: hard links to whole files.
+        table: Of the rows.
     """
     from clser_bench.run.draws import write_draws
 
@@ -93,18 +85,9 @@ def score(
         ),
     ],
     *,
-    draws: Annotated[
-        Path, typer.Option("--draws", metavar="DIR", help="The folder that `draws` wrote.")
-    ],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Of the system, in tables.")],
-    card: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="TOML: what the system is (about), what it was trained with (data, heard), which "
-            "parts of the draws it used (uses), and title, reference, parameters, cost.",
-        ),
-    ],
+    draws: Path,
+    name: str,
+    card: Path,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -116,6 +99,12 @@ def score(
     Every id of every trial must be there once, with a class of the trial or finite scores. The
     corpora are drawn again, and must give the draws of the folder. The system is shown in tables
     as submitted, with its card below, and is not ranked.
+
+    Options:
+        draws DIR: The folder that `draws` wrote.
+        name NAME: Of the system, in tables.
+        card FILE: TOML: what the system is (about), what it was trained with (data, heard), which
+            parts of the draws it used (uses), and title, reference, parameters, cost.
     """
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard
@@ -153,10 +142,7 @@ def export(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    scores: Annotated[
-        bool,
-        typer.Option("--scores", help="With the scores of all classes; a much larger file."),
-    ] = False,
+    scores: bool = False,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Write the results that tables show to one Parquet file for others.
@@ -165,6 +151,9 @@ def export(
     predictions, true classes, and the corpora's names of utterances and speakers; no audio, no
     features, no tracebacks, and none of the options of your runs. Results whose UAR is not that of
     their predictions are refused.
+
+    Options:
+        scores: With the scores of all classes; a much larger file.
     """
     from clser_bench.cli.features import human_size
     from clser_bench.errors import SpecError

@@ -207,19 +207,17 @@ def _died(error: EOFError) -> ClserError:
 
 
 class RayTune:
-    """Messages with the child."""
+    """Messages with the child, which begins with the task."""
 
     def __init__(self, child: ChildProcess, task: Task) -> None:
         self._child = child
-        self._begun: dict[int, float] = {}
-        self._named: set[int] = set()
         try:
             child.send((registry.places(), task))
         except EOFError as error:
             raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
-        """What happens, until all is done.
+        """What happens, until all is done; `slow` is called once with what runs for long.
 
         Yields:
             `outcomes`, the number of a pack or a configuration and a list of outcomes for each of
@@ -230,33 +228,29 @@ class RayTune:
             SpecError: the cluster is not there, or has not what packs need.
             ClserError: Ray did not start, or it died.
         """
+        begun: dict[int, float] = {}
         while True:
             try:
                 message = self._child.next(timeout=30.0)
             except EOFError as error:
                 raise _died(error) from None
             if message is None:
-                self._name_slow(slow)
+                now = time.monotonic()
+                for number in [n for n, since in begun.items() if now - since > NOTICE]:
+                    slow(number, now - begun.pop(number))
                 continue
             what, number, content = message
             if what == "begun":
-                self._begun[number] = time.monotonic()
+                begun[number] = time.monotonic()
             elif what == "refused":
                 raise (SpecError if number else ClserError)(content)
             elif what == "end":
                 return
             else:
-                self._begun.pop(number, None)
+                begun.pop(number, None)
                 yield what, number, content
 
     def reply(self, answer: object) -> None:
         """Answer the message that was yielded last."""
         with contextlib.suppress(EOFError):  # the next message says that the child has ended
             self._child.send(answer)
-
-    def _name_slow(self, slow: Callable[[int, float], None]) -> None:
-        for number, since in self._begun.items():
-            seconds = time.monotonic() - since
-            if seconds > NOTICE and number not in self._named:
-                self._named.add(number)
-                slow(number, seconds)
