@@ -165,19 +165,12 @@ def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
 def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "four", codes="VXYZ", takes=1)
     options = ("--manifest", str(manifest), "--methods", "near", "--shots", "1", "--seeds", "1")
-    chosen = ("--scheduler", "local", "--selection", "other-pairs", "--with", "point")
-    done = call("run", *options, *chosen)
+    chosen = ("--selection", "other-pairs", "--with", "point")
+    done = call("run", *options, "--scheduler", "local", *chosen)
     assert done.exit_code == 0, done.output
     assert "selection other-pairs: 24 trials of 2 configurations of 1 methods" in done.stderr
-    assert "24 of 24 trials stored" in done.stderr
-    assert "selection other-pairs" in done.stdout
-    points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
-    assert points
-    assert call("status").stdout.endswith("\t24\t24\t0\t0\t0\t100 %\n")
-    again = call("resume", "--format", "csv", "--with", "point")
-    assert "24 were there before" in again.stderr
-    asked = ("--selection", "other-pairs", "--format", "csv", "--with", "point")
-    assert call("leaderboard", *asked).stdout == again.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
+    assert call("leaderboard", *chosen).stdout == done.stdout
 
 
 def test_check_and_extract(call: Call, places: Path) -> None:
