@@ -6,10 +6,8 @@ choosing (the suite `wide`), never those of a reported table.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +20,7 @@ from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set, split_joined
 from clser_bench.files import cache_folder
 from clser_bench.hashing import generator
-from clser_bench.problem import Rows, Table
+from clser_bench.problem import Table
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Normalisation, Pair, Shots, classes_of
 from clser_bench.splits import build
@@ -77,20 +75,7 @@ def probe(
     devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
 ) -> list[ProbeRow]:
-    """Score every layer and pool.
-
-    Args:
-        corpora: by code.
-        pairs: of these.
-        name: of an encoder.
-        shots: of the draws; `all` has one draw.
-        seeds: draws for each pair.
-        normalisation: of the features.
-        skip_bad: leave out recordings that have no features.
-        workers: as for `extract.feature_table`; so are `devices`.
-        devices: where the encoder runs.
-        progress: shows extraction.
-    """
+    """Score every layer and pool."""
     layers, cache = layer_sets(name), cache_folder()
     found = {
         code: extract_tables(
@@ -153,22 +138,11 @@ def _uar(
         shots=shots,
         seed=seed,
         condition=Condition(shots=shots),
-        tables=functools.partial(_tables, tables),
+        tables=lambda one, other, *_: (tables[one.spec.code], tables[other.spec.code]),
     )
     recalls = []
     for fold in folds:
-        scores = _method().fit_predict(fold.problem, generator("probe", seed))
+        scores = registry.create(METHOD).fit_predict(fold.problem, generator("probe", seed))
         right = np.asarray(scores).argmax(axis=1) == fold.key.y
         recalls += [right[fold.key.y == number].mean() for number in range(len(classes))]
     return 100 * float(np.mean(recalls))
-
-
-def _tables(
-    tables: Mapping[str, Table], source: Corpus, target: Corpus, *_: Rows | Sequence[Corpus] | None
-) -> tuple[Table, Table]:
-    return tables[source.spec.code], tables[target.spec.code]
-
-
-@functools.cache
-def _method() -> Any:
-    return registry.create(METHOD)
