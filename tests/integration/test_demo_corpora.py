@@ -29,9 +29,8 @@ CODES = definitions().suites["demo"].corpora
 AGAIN = """
 import hashlib, io, sys, soundfile
 from clser_bench.demo.synthesis import synthesise
-from clser_bench.demo.prosody import LANGUAGES
 from clser_bench.demo.synthesis import RATE, record
-from clser_bench.demo.takes import takes
+from clser_bench.demo.takes import LANGUAGES, takes
 for language in reversed(LANGUAGES):
     wanted = takes()[language.code][::-11]
     for take, spoken in zip(wanted, synthesise([take.request for take in wanted])):
