@@ -14,7 +14,7 @@ from clser_bench.errors import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clser_bench.corpora.check import Check
+    from clser_bench.corpora.metadata import Check
     from clser_bench.corpora.model import Corpus
 
 BAD_FILES = 1
@@ -49,8 +49,8 @@ def check(
     recording or a corpus cannot be used.
     """
     from clser_bench.corpora import outside
-    from clser_bench.corpora.check import check as figures_of
     from clser_bench.corpora.locate import load_corpora, locate
+    from clser_bench.corpora.metadata import check as figures_of
 
     one = place.is_file() or outside.recognised(place)
     located = locate(manifests=[place]) if one else locate(place)

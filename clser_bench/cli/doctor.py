@@ -18,7 +18,6 @@ _PACKAGES = (
     "numpy",
     "pandas",
     "torch",
-    "torchaudio",
     "ray",
     "scikit-learn",
     "POT",
@@ -45,7 +44,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     lines += [(name, _version(name)) for name in _PACKAGES]
     lines += [("cores", str(_cores())), ("memory", _memory()), ("gpu", _gpu())]
     lines.append(("methods run", _confinement()))
-    lines.append(("torchaudio works", _torchaudio()))
     lines += [(what, _extra(module, extra)) for what, module, extra in _EXTRAS]
     lines += [("corpora", _corpora(corpora)), ("cache", _cache()), ("results", _results(results))]
     lines.append(("documents", str(shipped("docs"))))
@@ -83,22 +81,6 @@ def _gpu() -> str:
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
-
-
-def _torchaudio() -> str:
-    from clser_bench.errors import ClserError
-    from clser_bench.features.sets import feature_set
-    from clser_bench.protocol import DEFAULT_FEATURES
-
-    try:
-        feature_set(DEFAULT_FEATURES).check()
-    except ClserError as error:
-        return f"no: {error}"
-    import sys
-
-    module = sys.modules.get("torchaudio._extension")
-    stubbed = module is not None and getattr(module, "__file__", None) is None
-    return "yes, without its compiled extension, which is not needed" if stubbed else "yes"
 
 
 def _extra(module: str, extra: str) -> str:

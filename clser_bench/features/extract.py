@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clser_bench.cleanup import temporary_folder
-from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.corrupt import Corrupted, Corruption, corrupted_corpus, unchanged
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features import user_table
@@ -28,7 +28,6 @@ from clser_bench.features.cache import (
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
-from clser_bench.features.reading import corrupted_corpus, described, unchanged
 from clser_bench.features.sets import FeatureSet, feature_set
 from clser_bench.features.storage import lock, remove_partial_files, writable
 from clser_bench.features.workers import WorkerDiedError, run_tasks
@@ -293,7 +292,12 @@ def _fill(corpus: Corpus, sources: Sequence[FeatureSet], resources: _Resources) 
                 SkippedFile(corpus=corpus.spec.code, name=one.name, reason=bad[one.content])
                 for one in faulty
             ],
-            [described(one) for one in faulty],
+            [
+                f"{one.path} with {one.corruption.name}"
+                if isinstance(one, Corrupted)
+                else str(one.path)
+                for one in faulty
+            ],
         )
 
 

@@ -28,8 +28,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.summaries import pool
+from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.problem import Floats
 
 BITS = 16

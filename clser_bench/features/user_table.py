@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clser_bench.corpora.corrupt import Corrupted
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.names import POOLS
-from clser_bench.features.summaries import pool, pooled
 from clser_bench.files import expanded
 from clser_bench.problem import Floats
 
@@ -133,8 +133,6 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
         FeatureError: rows are missing or fit several utterances, or speech is corrupted, of which
             a file knows nothing.
     """
-    from clser_bench.features.reading import Corrupted  # noqa: PLC0415 (loads soundfile)
-
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")
     rows = read_rows(table.path, table.content)

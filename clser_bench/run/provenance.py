@@ -24,7 +24,6 @@ PACKAGES = (
     "soundfile",
     "soxr",
     "torch",
-    "torchaudio",
     "transformers",
 )
 """The packages that have a say in the numbers."""

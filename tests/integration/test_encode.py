@@ -13,14 +13,13 @@ from tiny_encoders import save_tiny
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import FeatureError
 from clser_bench.features import extract
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import extract_tables, feature_table
 from clser_bench.features.sets import feature_set
-from clser_bench.features.summaries import pool
 from clser_bench.features.workers import run_tasks
 
 COUNT = 70

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,6 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
-from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -210,12 +213,29 @@ def _with_length(spectrum: Floats, samples: int) -> Floats:
     return joined
 
 
+@functools.cache
+def import_transformers() -> Any:
+    """Import transformers also where torchaudio is installed and does not load.
+
+    transformers imports torchaudio wherever it is installed, and its usual wheels are linked
+    against CUDA: beside the CPU build of torch it ends with "libc10_cuda.so: cannot open shared
+    object file". No encoder here needs it, so an empty module takes its place then.
+    """
+    try:
+        importlib.import_module("torchaudio")
+    except (OSError, ImportError, RuntimeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+            del sys.modules[name]
+        if importlib.util.find_spec("torchaudio"):
+            sys.modules["torchaudio"] = ModuleType("torchaudio")
+    return importlib.import_module("transformers")  # takes seconds
+
+
 def _load(encoder: Encoder) -> tuple[Any, Any]:
     """The feature extractor and the model, from the folder alone: the network is not asked."""
-    load_torchaudio()  # transformers imports it too, and would meet its compiled part
+    hub = import_transformers()
     from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
     from safetensors import SafetensorError  # noqa: PLC0415
-    from transformers import AutoFeatureExtractor, AutoModel  # noqa: PLC0415 (seconds to import)
 
     logging: Any = importlib.import_module("transformers.utils.logging")
     options = {"local_files_only": True, "trust_remote_code": encoder.remote_code}
@@ -223,10 +243,8 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it would report weights of heads that nobody needs
     try:
-        inputs = AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
-            encoder.folder, **options
-        )
-        model, report = AutoModel.from_pretrained(
+        inputs = hub.AutoFeatureExtractor.from_pretrained(encoder.folder, **options)
+        model, report = hub.AutoModel.from_pretrained(
             encoder.folder,
             use_safetensors=True,
             dtype=torch.float32,

@@ -13,16 +13,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from clser_bench.cleanup import temporary_folder
+from clser_bench.corpora.corrupt import unchanged
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.extract import Done, write_rows
-from clser_bench.features.reading import unchanged
 from clser_bench.features.sets import LONGEST_SECONDS, FeatureSet
-from clser_bench.features.summaries import pool, pooled
 from clser_bench.features.workers import cores, run_tasks
 from clser_bench.problem import Floats
 
