@@ -112,7 +112,7 @@ def _cache() -> str:
         folder = cache_folder()
     except ClserError as error:
         return str(error)
-    return f"{folder} ({sum(cache_size(folder).values()) / 2**20:.0f} MiB)"
+    return f"{folder} ({cache_size(folder) / 2**20:.0f} MiB)"
 
 
 def _results(file: Path) -> str:

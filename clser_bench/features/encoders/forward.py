@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -226,8 +225,8 @@ def import_transformers() -> Any:
     except (OSError, ImportError, RuntimeError):
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
             del sys.modules[name]
-        if importlib.util.find_spec("torchaudio"):
-            sys.modules["torchaudio"] = ModuleType("torchaudio")
+        if spec := importlib.util.find_spec("torchaudio"):
+            sys.modules["torchaudio"] = importlib.util.module_from_spec(spec)
     return importlib.import_module("transformers")  # takes seconds
 
 
