@@ -22,7 +22,7 @@ from clser_bench.features.extract import extract_tables, feature_table
 from clser_bench.features.sets import feature_set
 from clser_bench.features.workers import run_tasks
 
-COUNT = 70
+COUNT = 40
 
 
 @pytest.fixture(scope="module")
