@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.rows import (
@@ -37,7 +37,7 @@ from clser_bench.corpora.rows import (
     text_of,
 )
 from clser_bench.errors import CorpusError
-from clser_bench.files import is_file, read_toml, regular_size
+from clser_bench.files import is_file, read_toml, regular_size, validated
 from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 _COLUMNS = {
@@ -166,11 +166,8 @@ def _supplement(path: Path) -> Supplement:
     file = path.with_name(f"{path.name}.toml")
     if not file.is_file():
         return Supplement()
-    try:
-        more = Supplement.model_validate(read_toml(file, error=CorpusError))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CorpusError(f"{file}: {faults}") from error
+    values = read_toml(file, error=CorpusError)
+    more = validated(Supplement, values, file, error=CorpusError)
     unknown = [name for name in more.columns if name not in _COLUMNS]
     wrong = [label for label in more.labels.values() if label not in EMOTIONS]
     if unknown or wrong:
