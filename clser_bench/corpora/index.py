@@ -99,18 +99,17 @@ def measure(
     sounds: dict[str, Sound | AudioError] = {}
     if fresh:
         progress.start(what, len(fresh))
-    try:
-        # threads suffice: decoding and hashing release the interpreter's lock
-        with ThreadPoolExecutor(workers or _cores()) as pool:
-            for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
-                progress.advance()
-                sounds[item.name] = sound
-                stamp = stamps[item.path]
-                if isinstance(sound, Sound) and stamp is not None:
-                    known[_key(item)] = (stamp, sound)
-    finally:
-        progress.stop()
-    if fresh:
+        try:
+            # threads suffice: decoding and hashing release the interpreter's lock
+            with ThreadPoolExecutor(workers or _cores()) as pool:
+                for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+                    progress.advance()
+                    sounds[item.name] = sound
+                    stamp = stamps[item.path]
+                    if isinstance(sound, Sound) and stamp is not None:
+                        known[_key(item)] = (stamp, sound)
+        finally:
+            progress.stop()
         trouble += _save(place, known)
     return Measured(
         sounds={
