@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 from clser_bench import registry
 from clser_bench.nn import discrepancy
-from clser_bench.problem import Problem, Table
+from clser_bench.problem import Problem
 from clser_bench.train.batches import Feeder, trial_of
-from clser_bench.train.check import example_problem
+from clser_bench.train.check import example_problem, with_target
 from clser_bench.train.contract import Batch, Shape, Trained
-from clser_bench.train.loop import train_one
+from clser_bench.train.engine import train_pack
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -116,14 +115,17 @@ def test_loss_and_gradient_without_reversal(name: str) -> None:
 
 
 def test_entropy_weighted_adversary_undoes_a_shift_of_the_target() -> None:
+    problems = [
+        with_target(
+            example_problem(f"m{seed}", n_source=150, n_target=150, shots=5),
+            lambda values: values + np.float32(2),
+        )
+        for seed in range(3)
+    ]
     correct = {}
     for name, weight in (("source-only", {}), ("cdan-e", {"adversary_weight": 1.0})):
-        method, hits = registry.create(name, {"steps": 100, **weight}), []
-        for seed in range(3):
-            problem = example_problem(f"m{seed}", n_source=150, n_target=150, shots=5)
-            table = problem.target
-            moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
-            scores = train_one(method, replace(problem, target=moved), seed).scores
-            hits.append(np.mean(scores.argmax(axis=1) == np.arange(150) % 3))
+        method = registry.create(name, {"steps": 100, **weight})
+        results = train_pack([method] * 3, problems, range(3))
+        hits = [result.scores.argmax(axis=1) == np.arange(150) % 3 for result in results]
         correct[name] = np.mean(hits)
     assert correct["cdan-e"] > correct["source-only"] + 0.06
