@@ -78,15 +78,26 @@ def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
     return read
 
 
+@pytest.fixture(scope="session")
+def declarations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What methods declare, by the hash of their code: read once, for the caches of all tests."""
+    return tmp_path_factory.mktemp("declarations")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path,
+    declarations: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Path:
     """Give each test a cache of its own, so that none reads or fills the user's.
 
     The contract is that of the user's own methods too: `CLSER_METHODS=DIR pytest tests/contract`.
     """
     cache = tmp_path / "clser-cache"
+    cache.mkdir()
+    (cache / "methods").symlink_to(declarations)
     monkeypatch.setenv("CLSER_CACHE", str(cache))
     for name in ("CLSER_PLUGINS", "CLSER_TASKS"):
         monkeypatch.setenv(name, "")  # what a test puts in is taken out again

@@ -64,7 +64,7 @@ class _Part(BaseModel):
 
 
 class Software(_Part):
-    """The software that wrote a card; see `run.provenance.Code`."""
+    """The software that wrote a card; see `run.provenance.code`."""
 
     clser_bench: Name
     commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{0,64}$")] = ""
@@ -74,7 +74,7 @@ class Software(_Part):
 
 
 class Machine(_Part):
-    """The machine that wrote a card; see `run.provenance.Hardware`."""
+    """The machine that wrote a card; see `run.provenance.hardware`."""
 
     processor: Text
     cores: Count

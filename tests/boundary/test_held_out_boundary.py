@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
-from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import numpy as np
@@ -227,55 +227,62 @@ def held_out_problem() -> Problem:
     )
 
 
-def run(name: str, problem: Problem) -> Outcome:
-    cls = registry.load(name)
-    short = SHORT if issubclass(cls, Trained) else {}
+PARTS = (np.arange(3), np.arange(3, 8), np.arange(0, 8, 2), np.array([4]))
+"""Some of the scored rows: the first, the last, every other, one."""
+
+
+def moved(problem: Problem) -> Problem:
+    """Other features in the scored rows but one."""
+    summary, instants = np.array(problem.target.summary), np.array(problem.target.instants)
+    summary[36:] += 5
+    instants[36:] += 5
+    first = problem.scored[0]
+    summary[first], instants[first] = problem.target.summary[first], problem.target.instants[first]
+    return replace(problem, target=Table("moved", instants, summary))
+
+
+@functools.cache
+def outcomes(name: str) -> list[Outcome]:
+    """Of the problem, of its parts and with other features, in one pack."""
+    whole = held_out_problem()
+    before = seen(whole)
+    parts = [replace(whole, scored=whole.scored[chosen]) for chosen in PARTS]
+    short = SHORT if issubclass(registry.load(name), Trained) else {}
     parameters = registry.create(name, short).parameters()
-    [outcome] = execute([Job(id="j", method=name, parameters=parameters, problem=problem, seed=3)])
-    return outcome
-
-
-def parts(problem: Problem) -> Iterator[Rows]:
-    """Some of the scored rows: the first, the last, every other, one."""
-    yield from (np.arange(3), np.arange(3, 8), np.arange(0, 8, 2), np.array([4]))
+    found = execute(
+        [
+            Job(id=str(number), method=name, parameters=parameters, problem=problem, seed=3)
+            for number, problem in enumerate([whole, *parts, moved(whole)])
+        ]
+    )
+    assert seen(whole) == before
+    return found
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_answers_or_says_why_not(name: str) -> None:
-    problem = held_out_problem()
-    before = seen(problem)
-    outcome = run(name, problem)
+    outcome = outcomes(name)[0]
     assert outcome.status in ("ok", "not_applicable"), outcome.reason
     if outcome.status == "ok":
         assert outcome.scores.shape == (8, 3)
         assert np.isfinite(outcome.scores).all()
     else:
         assert outcome.reason
-    assert seen(problem) == before
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
 def test_a_row_s_scores_do_not_depend_on_the_other_scored_rows(name: str) -> None:
-    problem = held_out_problem()
-    whole = run(name, problem)
+    whole, *some, _ = outcomes(name)
     if whole.status != "ok":
         pytest.skip(whole.reason)
-    for chosen in parts(problem):
-        some = run(name, replace(problem, scored=problem.scored[chosen]))
-        np.testing.assert_allclose(some.scores, whole.scores[chosen], rtol=1e-4, atol=1e-4)
+    for chosen, part in zip(PARTS, some, strict=True):
+        np.testing.assert_allclose(part.scores, whole.scores[chosen], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
 def test_what_the_source_s_rows_below_hold_is_not_adapted_to(name: str) -> None:
-    """Other features in the scored rows but one: that one's scores stay as they are."""
-    problem = held_out_problem()
-    summary, instants = np.array(problem.target.summary), np.array(problem.target.instants)
-    summary[36:] += 5
-    instants[36:] += 5
-    first = problem.scored[0]
-    summary[first], instants[first] = problem.target.summary[first], problem.target.instants[first]
-    moved = run(name, replace(problem, target=Table("moved", instants, summary)))
-    same = run(name, problem)
-    assert moved.status == same.status
+    """With other features in the scored rows but one, that one's scores stay as they are."""
+    same, *_, other = outcomes(name)
+    assert other.status == same.status
     if same.status == "ok":
-        np.testing.assert_allclose(moved.scores[0], same.scores[0], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(other.scores[0], same.scores[0], rtol=1e-4, atol=1e-4)

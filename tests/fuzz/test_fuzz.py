@@ -1,7 +1,7 @@
 """Inputs of users, mutated at random: each gives a right result or a named error, never silence.
 
 A case is named by its area and its number, and made from them alone; a failure prints both.
-FUZZ_SECONDS is the time of all areas together (16 in the default tier), FUZZ_SEED shifts the
+FUZZ_SECONDS is the time of all areas together (6 in the default tier), FUZZ_SEED shifts the
 numbers: `make fuzz` takes an hour, `FUZZ_SECONDS=600 make fuzz` ten minutes.
 """
 
@@ -36,7 +36,7 @@ from clser_bench.errors import ClserError, has_controls
 from clser_bench.protocol import EMOTIONS
 from tests.fake_corpora import define, read_corpus, toy_spec, write_tone, write_toy
 
-SECONDS = float(os.environ.get("FUZZ_SECONDS", "16"))
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
 LIMIT = 10.0
 """Seconds of the processor that one case may take; the slowest takes about one."""
@@ -45,7 +45,7 @@ STUCK = 120
 GROWTH = 2 << 30
 """Bytes by which memory may grow over all cases of an area."""
 
-NAMED, RIGHT, FOUND = "named error", "right result", "found by verify"
+NAMED, RIGHT = "named error", "right result"
 Random = random.Random
 Case = Callable[[Random, Path], str]
 
@@ -252,7 +252,6 @@ def toml(place: Path) -> Case:
 
 
 def results(place: Path) -> Case:
-    from clser_bench.store.sqlite import Store
     from tests.exports import export, shown
 
     export(place / "r.sqlite")
@@ -262,11 +261,8 @@ def results(place: Path) -> Case:
     def case(rng: Random, folder: Path) -> str:
         path = folder / "r.sqlite"
         path.write_bytes(mutated(content, rng, head=rng.choice((0, 0, 100))))
-        if shown(path) == known:
-            return RIGHT
-        with Store(path, read_only=True) as store:
-            right(bool(store.verify()), "another table, and verify finds nothing")
-        return FOUND
+        right(shown(path) == known, "another table")
+        return RIGHT
 
     return case
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.render import render
 from clser_bench.run.execute import run
-from clser_bench.run.request import DEFAULT, Request
+from clser_bench.run.request import DEFAULT
 from clser_bench.store.sqlite import Store
 from tests.boards import tables_of
+from tests.integration.conftest import Config
 from tests.tiny import planned, stored, write_corpora, write_method
 
-Config = Callable[..., Request]
+pytestmark = pytest.mark.usefixtures("packed")
 ADDED = DEFAULT.replace(unlabelled=("W", "Z"))
 SIDES = {
     "near": "",
@@ -43,24 +43,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-
-    def make(**options: Any) -> Request:
-        usual = Request(
-            manifests=(shared / "corpora" / "manifest.csv",),
-            pairs=(Pair("X", "Y"), Pair("Y", "X"), Pair("Z", "X")),
-            methods=("near", "far", "close"),
-            shots=(1,),
-            seeds=1,
-            results=tmp_path / "results.sqlite",
-            scheduler="local",
-            workers=1,
-        )
-        return usual.replace(**options)
-
-    return make
+def usual() -> dict[str, Any]:
+    pairs = (Pair("X", "Y"), Pair("Y", "X"), Pair("Z", "X"))
+    return {"pairs": pairs, "methods": ("near", "far", "close"), "seeds": 1}
 
 
 def test_only_what_is_given_more_is_run_again(config: Config) -> None:
