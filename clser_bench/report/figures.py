@@ -22,6 +22,7 @@ from matplotlib.patches import Patch, Rectangle
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import CLEAN, EMOTIONS
 from clser_bench.report.drawing import COLOURS, COLUMN, in_style, new_figure, plain
+from clser_bench.report.intervals import confusions
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line
 from clser_bench.report.robustness import Robustness, draws_of, kind_of
@@ -281,16 +282,12 @@ def count_confusions(
     Raises:
         StoreError: stored predictions or answers are damaged.
     """
-    trials = rows[rows.method.isin(list(methods))].set_index("trial")
-    used = {name for emotions in trials.emotions for name in emotions}
-    classes = tuple(name for name in EMOTIONS if name in used)
-    place = {name: row for row, name in enumerate(classes)}
+    emotions = dict(zip(rows.pair, rows.emotions, strict=True))
+    classes = tuple(name for name in EMOTIONS if any(name in of for of in emotions.values()))
     sums = {name: np.zeros((len(classes), len(classes)), np.int64) for name in methods}
-    for key, names, guesses in store.predicted(list(trials.index)):
-        y = store.answers(key).y
-        for trial, predicted in zip(names, guesses, strict=True):
-            index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
-            np.add.at(sums[trials.method[trial]], (index[y], index[predicted]), 1)
+    for (method, pair), counts in confusions(store, rows[rows.method.isin(list(methods))]).items():
+        places = [classes.index(name) for name in emotions[pair]]
+        sums[method][np.ix_(places, places)] += counts
     return tuple(sums[name] for name in methods), classes
 
 

@@ -330,3 +330,23 @@ def _counted(
     correct = np.bincount(right[predicted == key.y], minlength=size * len(predicted))
     total = np.bincount(cells, minlength=size)
     return correct.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)
+
+
+def confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.NDArray[np.int64]]:
+    """Utterances by true class (rows) and predicted class, over all draws, by method and pair.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    good = rows[rows.status == "ok"]
+    of = zip(good.trial, good.method, good.pair, good.emotions, strict=True)
+    places = {trial: rest for trial, *rest in of}
+    found: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+    for key, trials, classes in store.predicted(list(places)):
+        y = store.answers(key).y
+        for trial, predicted in zip(trials, classes, strict=True):
+            method, pair, emotions = places[trial]
+            size = len(emotions)
+            counts = np.bincount(size * y + predicted, minlength=size * size).reshape(size, size)
+            found[method, pair] = found.get((method, pair), 0) + counts
+    return found
