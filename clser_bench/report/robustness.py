@@ -28,7 +28,7 @@ from clser_bench.report.formats import (
 from clser_bench.report.intervals import Evidence, count
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line, condition_row, name_text, value_text
-from clser_bench.report.statistics import Interval
+from clser_bench.report.statistics import Counts, Interval
 from clser_bench.report.table import leaderboard, rows_of
 from clser_bench.store.sqlite import Store
 
@@ -159,13 +159,13 @@ def _joined(
     intervals: dict[tuple[str, str], Interval] = {}  # of a mean, by corruption and method
     changes: dict[tuple[str, str], Interval] = {}
     for group in groups:  # every method under every corruption together, so changes are paired
-        counts = {}
+        counts: dict[str, list[Counts]] = {}
         for name in group:
             whole = [line.method for line in tables[name].lines if line.mean.mean is not None]
             of_table = count(store, tables[name], rows_of(frame, tables[name]), whole)
             counts |= {f"{name}/{method}": found for method, found in of_table.items()}
         evidence = Evidence(counts, pooled=any(tables[name].pooled for name in group))
-        keys = {key: tuple(key.split("/", 1)) for key in counts}
+        keys = {key: key.partition("/")[::2] for key in counts}
         intervals |= {keys[key]: found for key, found in evidence.means().items()}
         pairs = [(key, f"{CLEAN}/{of[1]}") for key, of in keys.items() if of[0] != CLEAN]
         found = evidence.differences([pair for pair in pairs if pair[1] in counts])
