@@ -68,8 +68,11 @@ def example_problem(
 
 
 def shifted_problem(name: str = "a") -> Problem:
-    """An example whose target is moved by two units, so that adaptation has something to do."""
-    problem = example_problem(name, n_source=90, n_target=90)
+    """An example whose target is moved by two units, so that adaptation has something to do.
+
+    It has 900 target rows, so that a term which moves one answer in a hundred is seen to act.
+    """
+    problem = example_problem(name, n_source=90, n_target=900)
     return with_target(problem, lambda values: values + np.float32(2))
 
 
@@ -338,11 +341,7 @@ def adaptation_moves(name: str) -> None:
     _demand(bool(cls.control), "a trained method that adapts declares control = {...}")
     unknown = set(cls.control) - set(cls.ranges())
     _demand(not unknown, f"control names {sorted(unknown)}, which are no hyper-parameters")
-<<<<<<< HEAD
-    moves = any(moved_share(name, shifted_problem(number)) for number in "ab")
-=======
     moves = any(moved_share(name, shifted_problem(number)) > 0 for number in "ab")
->>>>>>> main
     _demand(moves, "the adaptation term moves no answer on a shifted target")
 
 
