@@ -121,7 +121,9 @@ def _within(sides: Sides, *, axes: bool) -> Sides:
         rows = np.concatenate([sides.source, sides.target]) @ root
         root *= LENGTH / float(np.sqrt(rows.var(axis=0).sum()))
     return sides._replace(
-        **{part: read_only(getattr(sides, part) @ root) for part in ("known", "source", "target")},
+        known=read_only(sides.known @ root),
+        source=read_only(sides.source @ root),
+        target=read_only(sides.target @ root),
         scored=read_only(sides.scored @ root),
     )
 
