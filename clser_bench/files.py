@@ -9,19 +9,18 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
+from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import ClserError, SpecError, StoreError
 
+_M = TypeVar("_M", bound=BaseModel)
+
 
 def expanded(text: str | Path) -> Path:
-    """A path with `~` replaced; one of a user who is not there is left as it is.
-
-    Args:
-        text: the path.
-    """
+    """A path with `~` replaced; one of a user who is not there is left as it is."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -29,11 +28,7 @@ def expanded(text: str | Path) -> Path:
 
 
 def shipped(name: str) -> Path:
-    """A folder of the project's documents or results, in a checkout or in an installed package.
-
-    Args:
-        name: `docs`, or such as `results/published`.
-    """
+    """A folder of the project's documents or results, in a checkout or in an installed package."""
     inside = Path(__file__).parent / name
     return inside if inside.is_dir() else Path(__file__).parents[1] / name
 
@@ -45,11 +40,6 @@ def is_file(path: Path) -> bool:
 
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
-
-    Args:
-        file: the file.
-        error: what is raised.
-        most: the largest size in bytes that is read.
 
     Raises:
         ClserError: of the kind asked for: it is missing, a pipe or a device, or too large.
@@ -78,6 +68,30 @@ def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, A
         raise error(f"{file}: cannot be read ({cause.strerror})") from cause
     except (ValueError, RecursionError) as cause:  # TOML, UTF-8, digits of an integer, depth
         raise error(f"{file}: not valid TOML ({cause})") from cause
+
+
+def validated(
+    model: type[_M], values: object, where: object, *, error: type[ClserError] = SpecError
+) -> _M:
+    """Values from a file as a model, such as a definition.
+
+    Args:
+        model: the class.
+        values: what was read.
+        where: the file or the place in it, for the message.
+        error: what is raised.
+
+    Raises:
+        ClserError: of the kind asked for: names each fault by its place in the values.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as cause:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'definition'}: {fault['msg']}"
+            for fault in cause.errors()
+        )
+        raise error(f"{where}: {faults}") from cause
 
 
 def write_atomic(file: Path, content: bytes) -> None:
@@ -152,11 +166,6 @@ def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]
 
 def write_whole(path: Path, content: bytes | str, *, error: type[ClserError] = StoreError) -> None:
     """Write a file, whole or not at all.
-
-    Args:
-        path: see `whole`.
-        content: bytes, or text that is written as UTF-8.
-        error: see `whole`.
 
     Raises:
         ClserError: of the kind asked for: the file cannot be written.

@@ -341,7 +341,7 @@ def adaptation_moves(name: str) -> None:
     _demand(bool(cls.control), "a trained method that adapts declares control = {...}")
     unknown = set(cls.control) - set(cls.ranges())
     _demand(not unknown, f"control names {sorted(unknown)}, which are no hyper-parameters")
-    moves = any(moved_share(name, shifted_problem(number)) > 0 for number in "ab")
+    moves = any(moved_share(name, shifted_problem(number)) for number in "ab")
     _demand(moves, "the adaptation term moves no answer on a shifted target")
 
 
