@@ -49,11 +49,7 @@ def terminable() -> Iterator[None]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let this process be killed when the one that forked it ends, however that happens (Linux).
-
-    Args:
-        parent: the process that forked it.
-    """
+    """Let this process be killed when the one that forked it ends, however that happens (Linux)."""
     with contextlib.suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -92,11 +88,7 @@ def make_folder(parent: Path | None = None, *, prefix: str = _PREFIX, short: boo
 
 
 def remove_folder(made: Path) -> None:
-    """Remove a folder of `make_folder`, and end what still runs in it.
-
-    Args:
-        made: the folder.
-    """
+    """Remove a folder of `make_folder`, and end what still runs in it."""
     _end_processes(made)
     shutil.rmtree(made, ignore_errors=True)
     lock = _held.pop(made, None)
@@ -105,12 +97,7 @@ def remove_folder(made: Path) -> None:
 
 
 def remove_leftovers(*places: Path, prefix: str = _PREFIX) -> None:
-    """Remove folders of processes that were killed, and end what still runs in them.
-
-    Args:
-        places: where they lie; where temporary files are if none is given.
-        prefix: of their names.
-    """
+    """Remove folders of processes that were killed, and end what still runs in them."""
     for place in places or set(_places()):
         for found in place.glob(f"{prefix}*"):
             with contextlib.suppress(OSError):

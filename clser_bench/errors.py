@@ -82,10 +82,6 @@ class MissingExtraError(ClserError):
 def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     """Name what is allowed, nearest first, to end an error message with.
 
-    Args:
-        name: what was got.
-        allowed: the names that exist.
-
     Returns:
         `"; did you mean 'sere'? Known: chance, sere"`, without the guess where nothing is near.
     """

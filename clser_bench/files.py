@@ -20,11 +20,7 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 def expanded(text: str | Path) -> Path:
-    """A path with `~` replaced; one of a user who is not there is left as it is.
-
-    Args:
-        text: the path.
-    """
+    """A path with `~` replaced; one of a user who is not there is left as it is."""
     try:
         return Path(text).expanduser()
     except RuntimeError:
@@ -32,11 +28,7 @@ def expanded(text: str | Path) -> Path:
 
 
 def shipped(name: str) -> Path:
-    """A folder of the project's documents or results, in a checkout or in an installed package.
-
-    Args:
-        name: `docs`, or such as `results/published`.
-    """
+    """A folder of the project's documents or results, in a checkout or in an installed package."""
     inside = Path(__file__).parent / name
     return inside if inside.is_dir() else Path(__file__).parents[1] / name
 
@@ -48,11 +40,6 @@ def is_file(path: Path) -> bool:
 
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
-
-    Args:
-        file: the file.
-        error: what is raised.
-        most: the largest size in bytes that is read.
 
     Raises:
         ClserError: of the kind asked for: it is missing, a pipe or a device, or too large.
@@ -179,11 +166,6 @@ def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]
 
 def write_whole(path: Path, content: bytes | str, *, error: type[ClserError] = StoreError) -> None:
     """Write a file, whole or not at all.
-
-    Args:
-        path: see `whole`.
-        content: bytes, or text that is written as UTF-8.
-        error: see `whole`.
 
     Raises:
         ClserError: of the kind asked for: the file cannot be written.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Leaf = str | int | float | bool | None
 Hashable: TypeAlias = "Leaf | Sequence[Hashable] | Mapping[str, Hashable]"
@@ -43,6 +44,8 @@ def digest_array(array: npt.NDArray[np.generic]) -> str:
     Returns:
         64 hexadecimal digits.
     """
+    import numpy as np  # noqa: PLC0415 (a tenth of a second, for listing and completion too)
+
     ordered = np.ascontiguousarray(array)
     little = ordered.astype(ordered.dtype.newbyteorder("<"), copy=False)
     state = hashlib.sha256(f"{little.dtype.str}{little.shape}".encode("ascii"))
@@ -63,9 +66,7 @@ def seed_of(*purpose: Hashable) -> int:
 
 
 def generator(*purpose: Hashable) -> np.random.Generator:
-    """Make the random generator of a purpose (PCG64).
+    """Make the random generator of a purpose (PCG64)."""
+    import numpy as np  # noqa: PLC0415 (as above)
 
-    Args:
-        purpose: as for `seed_of`.
-    """
     return np.random.Generator(np.random.PCG64(seed_of(*purpose)))

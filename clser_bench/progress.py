@@ -9,19 +9,10 @@ class Progress(Protocol):
     """Someone who shows progress; the command line has one that draws a bar."""
 
     def start(self, what: str, total: int) -> None:
-        """Begin a stretch of work.
-
-        Args:
-            what: what is done, in words, such as `reading EMO-DB`.
-            total: number of steps.
-        """
+        """Begin a stretch of work."""
 
     def advance(self, count: int = 1) -> None:
-        """Tell that steps are finished.
-
-        Args:
-            count: how many.
-        """
+        """Tell that steps are finished."""
 
     def stop(self) -> None:
         """End the stretch of work, finished or not."""

@@ -241,7 +241,7 @@ def classes_of(
 class Condition:
     """The rules that all rows of one table share (docs/protocol.md).
 
-    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
+    A new rule is one field here and one entry of `clser_bench.cli.rules.RULES`.
 
     Attributes:
         suite: name of the suite; empty where it is not chosen yet.
@@ -342,11 +342,7 @@ class Condition:
         return cls(**values)
 
     def matches(self, wanted: Mapping[str, str]) -> bool:
-        """Whether the condition has the values that a user asks for.
-
-        Args:
-            wanted: name of a field to its value in the form of `texts`.
-        """
+        """Whether the condition has the values that a user asks for."""
         own = self.texts()
         return all(own[name] == value for name, value in wanted.items())
 

@@ -114,9 +114,6 @@ def register(
 def add_plugin(path: Path | str) -> str:
     """Make the method of a file known to this process and to those that it starts.
 
-    Args:
-        path: the file.
-
     Returns:
         The registered name.
 
@@ -215,10 +212,6 @@ def load(name: str) -> type[Any]:
 
 def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """Make a method object: its defaults, then its preset's values, then the given ones.
-
-    Args:
-        name: a registered name.
-        parameters: hyper-parameters by name.
 
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.

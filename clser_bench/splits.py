@@ -84,11 +84,6 @@ def sides(source: Corpus, target: Corpus, added: Sequence[Corpus]) -> tuple[Side
     """The sides of a pair with what is added to them.
 
     A recording that the source, the target or an added corpus before it has too is left out.
-
-    Args:
-        source: the source.
-        target: the target.
-        added: other corpora.
     """
     used: dict[str, npt.NDArray[np.bool_]] = {}
     taken = np.concatenate([source.contents, target.contents])
@@ -154,41 +149,32 @@ def build(
     labelled = draw(source, classes=classes, shots=shots, seed=seed, without=shared)
     everything = np.setdiff1d(labelled_rows(source, classes)[0], shared)
     rows = target_rows(target, classes=classes, seed=seed, condition=condition)
-    names = tuple(classes)
-    pair = source.spec.code, target.spec.code
     first, second = sides(source, target, added)
-
-    def unlabelled(known: Labelled) -> Rows:
-        return np.concatenate([first.start + np.setdiff1d(everything, known.rows), first.added])
-
+    known = labelled
     if condition.setting == "held-out":
-        source_table, both = tables(source, target, _allowed(rows, condition), added)
-        train, held_out = holdout(labelled, source=source.spec.code, seed=seed)
-        problem = Problem(
-            classes=names,
-            source=source_table,
-            target=both,
-            labelled=Labelled(first.start + train.rows, train.y),
-            unlabelled=unlabelled(train),
-            adapt=np.concatenate([second.start + rows, second.added]),
-            scored=len(second.utterances) + first.start + np.sort(held_out.rows),
-        )
-        fold = _fold(problem, pair, (first, second), order=order, by_row=shots == "all")
-        return (fold,)
+        known, held_out = holdout(labelled, source=source.spec.code, seed=seed)
+        scored = len(second.utterances) + first.start + np.sort(held_out.rows)
+        parts = [(rows, scored, _allowed(rows, condition))]
+    else:
+        parts = [
+            (adapt, second.start + scored, allowed)
+            for adapt, scored, allowed in _parts(target, rows, condition)
+        ]
+    rest = first.start + np.setdiff1d(everything, known.rows)
     folds = []
-    for adapt, scored, allowed in _parts(target, rows, condition):
+    for adapt, scored, allowed in parts:
         source_table, target_table = tables(source, target, allowed, added)
         problem = Problem(
-            classes=names,
+            classes=tuple(classes),
             source=source_table,
             target=target_table,
-            labelled=Labelled(first.start + labelled.rows, labelled.y),
-            unlabelled=unlabelled(labelled),
+            labelled=Labelled(first.start + known.rows, known.y),
+            unlabelled=np.concatenate([rest, first.added]),
             adapt=np.concatenate([second.start + adapt, second.added]),
-            scored=second.start + scored,
+            scored=scored,
         )
-        fold = _fold(problem, pair, (first, second), order=order, by_row=shots == "all")
-        folds.append(fold)
+        pair = source.spec.code, target.spec.code
+        folds.append(_fold(problem, pair, (first, second), order=order, by_row=shots == "all"))
     return tuple(folds)
 
 
@@ -217,6 +203,8 @@ def _fold(
     rows = ours[problem.labelled.rows]
     turn = np.argsort(rows) if by_row else np.arange(len(rows))
     scored = np.sort(theirs[problem.scored])
+    every = (*both[1].utterances, *both[0].utterances)
+    answers = [every[row] for row in second.order[scored]]
     return Fold(
         problem=Problem(
             classes=problem.classes,
@@ -227,8 +215,11 @@ def _fold(
             adapt=np.sort(theirs[problem.adapt]),
             scored=scored,
         ),
-        key=_answers(
-            (*both[1].utterances, *both[0].utterances), second.order[scored], problem.classes
+        key=AnswerKey(
+            classes=problem.classes,
+            y=np.array([problem.classes.index(one.emotion) for one in answers], dtype=np.int64),
+            speakers=tuple(one.speaker for one in answers),
+            names=tuple(one.name for one in answers),
         ),
         order=(first.order, second.order),
     )
@@ -323,16 +314,6 @@ def _allowed(rows: Rows, condition: Condition) -> Rows | None:
     return None if condition.prior == "natural" else rows
 
 
-def _answers(every: Sequence[Utterance], scored: Rows, classes: tuple[str, ...]) -> AnswerKey:
-    utterances = [every[row] for row in scored]
-    return AnswerKey(
-        classes=classes,
-        y=np.array([classes.index(utterance.emotion) for utterance in utterances], dtype=np.int64),
-        speakers=tuple(utterance.speaker for utterance in utterances),
-        names=tuple(utterance.name for utterance in utterances),
-    )
-
-
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 
 
@@ -376,10 +357,6 @@ def draw(
 def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
     """The utterances of a corpus that belong to some classes.
 
-    Args:
-        corpus: the corpus.
-        classes: emotions, in the order of class indices.
-
     Returns:
         Rows [m], ascending, and the class index of each [m].
     """
@@ -391,14 +368,7 @@ def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
 
 
 def permuted(corpus: Corpus, emotion: str, purpose: str, seed: int) -> Rows:
-    """The one permutation of a class's rows for a purpose and a seed.
-
-    Args:
-        corpus: the corpus.
-        emotion: the class.
-        purpose: what the permutation is for.
-        seed: number of the draw.
-    """
+    """The one permutation of a class's rows for a purpose and a seed."""
     rows = np.flatnonzero(corpus.emotions == emotion).astype(np.int64)
     return generator(purpose, corpus.spec.code, emotion, seed).permutation(rows)
 
@@ -423,9 +393,6 @@ def speaker_folds(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
     The split depends on the corpus's code and speakers only, so that all methods, sources and
     draws share it. The speakers of each gender, in seeded order, are dealt to the halves in
     turn, going on where the gender before stopped.
-
-    Args:
-        corpus: the target.
 
     Returns:
         Two sets of speakers; their sizes differ by one at most.

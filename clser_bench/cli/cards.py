@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
-from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench.cli import options, rules
+from clser_bench.cli.output import INTERRUPTED, Bars, complain, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clser_bench.report.agreement import Agreement
     from clser_bench.report.model import Leaderboard
-    from clser_bench.report.provenance import Card, Machine, Requested, Software
+    from clser_bench.report.provenance import Card, Machine, Software
     from clser_bench.run.execute import Summary
-    from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
-INTERRUPTED = 130
 SOME_DIFFERENT = 1
 _SHOWN = 3  # findings in an error
+_ALIKE = ("methods", "shots", "seeds", "corruptions", "skip_bad")
+"""Fields that a request and that of a card have in one form."""
 
 
 @options.examples(
     "clser-bench card --suite bcro --shots 5 --out bcro-5.json",
     "clser-bench card --results results/night.sqlite --methods sere,dann --shots 5 > sere.json",
 )
-@options.condition_options()
+@rules.condition_options()
 def card(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="Where to write; with several tables FILE-1.json, FILE-2.json and so on.",
-        ),
-    ] = None,
+    out: Path | None = None,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Write a provenance card for each table: JSON that others can check and make again.
@@ -52,6 +44,9 @@ def card(
     imported name their file. Package versions and machine are those of this moment, so write the
     card where the run was. A results file in which `results verify` finds something gets no card.
     Check one with `clser-bench reproduce`.
+
+    Options:
+        out FILE: Where to write; with several tables FILE-1.json, FILE-2.json and so on.
     """
     from clser_bench.errors import SpecError, StoreError
     from clser_bench.files import write_whole
@@ -90,15 +85,14 @@ def card(
 def card_of(store: Store, table: Leaderboard) -> Card:
     """The card of a table with the requests and commands of the runs behind it.
 
-    Args:
-        store: the results that the table was made of.
-        table: made by `table.leaderboard`.
-
     Raises:
         SpecError: a card cannot hold it.
         StoreError: the database is damaged.
     """
-    from clser_bench.report.provenance import make_card, runs_of
+    from pydantic import ValidationError
+
+    from clser_bench.errors import SpecError
+    from clser_bench.report.provenance import Requested, faults, make_card, runs_of
     from clser_bench.run.request import Request
 
     requests, commands = [], []
@@ -115,8 +109,20 @@ def card_of(store: Store, table: Leaderboard) -> Card:
             corruption=table.condition.corruption,
         )
         folder = stored.corpora is not None and run.suite != "demo"
-        requests.append(_requested(request, folder=folder, manifests=len(stored.manifests)))
-        commands.append(request.command(folder=folder, manifests=len(stored.manifests)))
+        manifests = len(stored.manifests)
+        commands.append(request.command(folder=folder, manifests=manifests))
+        try:
+            asked = Requested(
+                condition=request.condition.texts(),
+                pairs=tuple(f"{pair.source}->{pair.target}" for pair in request.pairs),
+                manifests=manifests,
+                folder=folder,
+                settings=request.settings,
+                **{name: getattr(request, name) for name in _ALIKE},
+            )
+        except ValidationError as error:
+            raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
+        requests.append(asked)
     software, machine = here()
     return make_card(
         store, table, software=software, machine=machine, requests=requests, commands=commands
@@ -128,33 +134,7 @@ def here() -> tuple[Software, Machine]:
     from clser_bench.report.provenance import Machine, Software
     from clser_bench.run import provenance
 
-    return (
-        Software(**dataclasses.asdict(provenance.code())),
-        Machine(**dataclasses.asdict(provenance.hardware())),
-    )
-
-
-def _requested(request: Request, *, folder: bool, manifests: int) -> Requested:
-    from pydantic import ValidationError
-
-    from clser_bench.errors import SpecError
-    from clser_bench.report.provenance import Requested, faults
-
-    try:
-        return Requested(
-            condition=request.condition.texts(),
-            pairs=tuple(f"{pair.source}->{pair.target}" for pair in request.pairs),
-            methods=request.methods,
-            shots=request.shots,
-            seeds=request.seeds,
-            corruptions=request.corruptions,
-            settings=request.settings,
-            skip_bad=request.skip_bad,
-            manifests=manifests,
-            folder=folder,
-        )
-    except ValidationError as error:
-        raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
+    return Software(**provenance.code()), Machine(**provenance.hardware())
 
 
 @options.examples(
@@ -165,16 +145,11 @@ def confirm(
         Path, typer.Argument(metavar="RESULTS", help="The results file that was explored.")
     ],
     *,
-    suite: Annotated[
-        str, typer.Option(metavar="NAME", help="A suite whose targets have no results in the file.")
-    ],
+    suite: str,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
-    card_file: Annotated[
-        Path | None,
-        typer.Option("--card", metavar="FILE", help="Else beside RESULTS, named by the suite."),
-    ] = None,
+    card_file: Annotated[Path | None, typer.Option("--card")] = None,
     scheduler: options.Scheduler = "ray",
     workers: options.Workers = None,
     devices: options.Devices = "",
@@ -186,6 +161,10 @@ def confirm(
     and values to a card, and only then runs them on the suite. A suite of which a target has a
     result in the file is refused. The table says confirmed, with the card; all others say
     exploratory. After an interruption the same command goes on.
+
+    Options:
+        suite NAME: A suite whose targets have no results in the file.
+        card_file FILE: Else beside RESULTS, named by the suite.
     """
     from clser_bench.cli.run import go
     from clser_bench.run.confirm import explored, freeze
@@ -216,24 +195,9 @@ def reproduce(
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
     manifest: options.Manifest = None,
-    features: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Instead of the card's, where those lie in a folder of its author."
-        ),
-    ] = None,
-    results: Annotated[
-        Path | None,
-        typer.Option(
-            "--results",
-            metavar="FILE",
-            help="Where to store what is run; a new file below results/ where not given.",
-        ),
-    ] = None,
-    scheduler: Annotated[
-        str,
-        typer.Option(metavar="WHERE", help="ray (processes on all cores) or local (this process)."),
-    ] = "ray",
+    features: str | None = None,
+    results: Path | None = None,
+    scheduler: str = "ray",
     workers: options.Workers = None,
     devices: options.Devices = "",
 ) -> None:
@@ -243,23 +207,41 @@ def reproduce(
     than chance (paired over draws, Holm over all cells). `different`: else. Other audio, features
     or versions are named first, since they explain all that follows. Rows that the card's author
     imported are left out. Ends with 0 where nothing is different, else with 1.
+
+    Options:
+        features NAME: Instead of the card's, where those lie in a folder of its author.
+        results FILE: Where to store what is run; a new file below results/ where not given.
+        scheduler WHERE: ray (processes on all cores) or local (this process).
     """
+    from clser_bench.errors import SpecError
+    from clser_bench.protocol import Condition, Pair
     from clser_bench.report.agreement import compare, other_software
     from clser_bench.report.provenance import read_card
+    from clser_bench.run.execute import run
+    from clser_bench.run.request import Request
 
     claimed = read_card(card_file)
-    _check(claimed, features=features)
-    _check_places(claimed, corpora, manifest)
     place = results or Path("results") / f"reproduced-{claimed.sha256[:12]}.sqlite"
-    _check_results(place, asked=results is not None)
+    _check(claimed, features, corpora, manifest)
+    if place.exists() and results is None:
+        raise SpecError(
+            f"{place}: is there from before; go on with it by --results {place}, or name another "
+            "file, which makes every trial again"
+        )
     software, machine = here()
     for line in other_software(claimed.software, software):
         complain(line)
     for method in claimed.methods:
         if method.imported:
             complain(f"{method.method}: imported from {method.imported}, so it is not run again")
-    requests = [
-        _request(asked, features=features).replace(
+    requests = []
+    for asked in claimed.requests:  # all, before one of them runs
+        condition = Condition.from_texts(asked.condition)
+        request = Request(
+            condition=condition.replace(features=features or condition.features),
+            pairs=tuple(Pair.parse(pair) for pair in asked.pairs),
+            settings={name: dict(values) for name, values in asked.settings.items()},
+            **{name: getattr(asked, name) for name in _ALIKE},
             corpora=corpora if asked.folder else None,
             manifests=tuple(manifest or ()) if asked.manifests else (),
             results=place,
@@ -267,31 +249,24 @@ def reproduce(
             workers=workers,
             devices=options.words(devices),
         )
-        for asked in claimed.requests
-    ]
-    summary = _run(requests)
+        requests.append(request)
+    for request in requests:
+        with Bars() as bars:
+            summary = run(request, progress=bars, say=complain)
+        if summary.found:
+            complain(
+                f"{summary.found} of {summary.planned} trials were in {place} before and are not "
+                "made again: they prove nothing new"
+            )
+        if summary.interrupted:
+            complain(f"Interrupted: go on with --results {place}")
+            raise typer.Exit(INTERRUPTED)
     _report(compare(claimed, _found(claimed, summary, software=software, machine=machine)))
 
 
-def _request(asked: Requested, *, features: str | None) -> Request:
-    """The request as `run` takes it, still without places."""
-    from clser_bench.protocol import Condition, Pair
-    from clser_bench.run.request import Request
-
-    condition = Condition.from_texts(asked.condition)
-    return Request(
-        condition=condition.replace(features=features or condition.features),
-        pairs=tuple(Pair.parse(pair) for pair in asked.pairs),
-        methods=asked.methods,
-        shots=asked.shots,
-        seeds=asked.seeds,
-        settings={name: dict(values) for name, values in asked.settings.items()},
-        skip_bad=asked.skip_bad,
-        corruptions=asked.corruptions,
-    )
-
-
-def _check(claimed: Card, *, features: str | None) -> None:
+def _check(
+    claimed: Card, features: str | None, corpora: Path | None, manifests: list[Path] | None
+) -> None:
     """Refuse a card whose run would be another one here, or would run what came with it."""
     from clser_bench.errors import SpecError
     from clser_bench.protocol import PROTOCOL_VERSION
@@ -306,22 +281,18 @@ def _check(claimed: Card, *, features: str | None) -> None:
         )
     if not claimed.requests:
         raise SpecError("the card has no request, so nobody can make it again")
-    for name in [asked.condition["features"] for asked in claimed.requests if features is None]:
-        if is_local(name):
+    for asked in claimed.requests:
+        name = features or asked.condition["features"]
+        if features is None and is_local(name):
             raise SpecError(
                 f"the card's features '{name}' lie in a folder of its author; name your copy with "
                 "--features"
             )
-        if "remote-code" in name:
+        if features is None and "remote-code" in name:
             raise SpecError(
                 f"the card's features '{name}' run code that comes with the model; read that code, "
                 f"and if you trust it add --features '{name}'"
             )
-
-
-def _check_places(claimed: Card, corpora: Path | None, manifests: list[Path] | None) -> None:
-    from clser_bench.errors import SpecError
-
     for asked in claimed.requests:
         if asked.manifests and not manifests:
             raise SpecError(
@@ -330,34 +301,6 @@ def _check_places(claimed: Card, corpora: Path | None, manifests: list[Path] | N
             )
         if asked.folder and corpora is None and not manifests:
             raise SpecError("name the folder of your corpora with --corpora or CLSER_CORPORA")
-
-
-def _check_results(place: Path, *, asked: bool) -> None:
-    from clser_bench.errors import SpecError
-
-    if place.exists() and not asked:
-        raise SpecError(
-            f"{place}: is there from before; go on with it by --results {place}, or name another "
-            "file, which makes every trial again"
-        )
-
-
-def _run(requests: list[Request]) -> Summary:
-    """Run the requests in their order; the summary of the last."""
-    from clser_bench.run.execute import run
-
-    for request in requests:
-        with Bars() as bars:
-            summary = run(request, progress=bars, say=complain)
-        if summary.found:
-            complain(
-                f"{summary.found} of {summary.planned} trials were in {summary.results} before and "
-                "are not made again: they prove nothing new"
-            )
-        if summary.interrupted:
-            complain(f"Interrupted: go on with --results {summary.results}")
-            raise typer.Exit(INTERRUPTED)
-    return summary
 
 
 def _found(claimed: Card, summary: Summary, *, software: Software, machine: Machine) -> Card:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.feature_plot import plot
-from clser_bench.cli.feature_probe import probe
+from clser_bench.cli.figures import plot
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.protocol import DEFAULT_FEATURES
+from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Shots
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from clser_bench.features.inventory import Inventory, Item, StoredSet
     from clser_bench.problem import SkippedFile
+    from clser_bench.run.probe import Probed
 
 DAMAGED = 1
 _DAY_SECONDS = 86400
@@ -115,7 +115,115 @@ def extract(
 
 
 features_app.command("plot")(plot)
-features_app.command("probe")(probe)
+
+
+@features_app.command("probe")
+@options.examples(
+    "clser-bench features probe hf:./my-encoder --corpora ~/corpora",
+    "clser-bench features probe whisper-base --corpora ~/corpora --normalise speaker --seeds 10",
+)
+def probe(
+    encoder: Annotated[
+        str, typer.Argument(help="A short name, hf:REPOSITORY or hf:./FOLDER; no layer.")
+    ],
+    *,
+    corpora: options.Corpora = None,
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    manifest: options.Manifest = None,
+    suite: str = "wide",
+    normalise: Normalisation = "corpus",
+    seeds: Annotated[int, typer.Option(min=1)] = 2,
+    devices: options.Devices = "",
+    workers: options.Workers = None,
+    skip_bad: options.SkipBad = False,
+) -> None:
+    """Compare the layers and pools of an encoder.
+
+    One pass keeps every layer; then logistic regression on principal axes, on the pairs of a suite
+    for choosing. With a manifest, all pairs of its corpora. UAR in percent, mean over pairs, best
+    first by the mean of 5 shots and all labels, each with its difference to the recommended layer
+    and its 95 % interval.
+
+    Options:
+        suite: Pairs among the corpora at hand that belong to this suite.
+        normalise: Whose statistics the z-scores use.
+        seeds: Draws with 5 shots.
+    """
+    from clser_bench.corpora.definitions import definitions
+    from clser_bench.corpora.locate import load_corpora, locate
+    from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.features.sets import feature_set
+    from clser_bench.protocol import Pair
+    from clser_bench.run.probe import layer_sets
+    from clser_bench.run.probe import probe as run_probe
+
+    layer_sets(encoder)  # before corpora are read
+    suites = definitions().suites
+    if suite not in suites:
+        raise SpecError(f"suite '{suite}' is unknown{did_you_mean(suite, suites)}")
+    located = locate(corpora, tuple(manifest or ()))
+    if manifest:
+        codes = list(located.listings)
+        pairs = tuple(Pair(one, other) for one in codes for other in codes if one != other)
+    else:
+        there = located.listings
+        wanted = suites[suite].pairs(normalise)
+        pairs = tuple(pair for pair in wanted if {pair.source, pair.target} <= set(there))
+        codes = list(dict.fromkeys(code for p in pairs for code in (p.source, p.target)))
+    if not pairs:
+        raise SpecError(
+            f"no pair of suite '{suite}' is at hand; name the folder of its corpora "
+            f"({' '.join(suites[suite].corpora)}) with --corpora, or your own with --manifest"
+        )
+    with Bars() as bars:
+        probed = run_probe(
+            load_corpora(located=located, codes=codes, skip_bad=skip_bad, progress=bars),
+            pairs,
+            encoder,
+            seeds=seeds,
+            normalisation=normalise,
+            skip_bad=skip_bad,
+            workers=workers,
+            devices=options.words(devices),
+            progress=bars,
+        )
+    (recommended, *_) = feature_set(encoder).sources
+    number = recommended.layer.number if recommended.layer else 0
+    print_rows(
+        ("layer", "pool", "5 shots", "difference", "all labels", "difference"),
+        _lines(probed, f"{number} mean"),
+    )
+    complain(
+        f"UAR of logistic regression, {len(pairs)} pairs, {normalise} normalisation; differences "
+        f"to layer {number}, pool mean, with 95 % intervals."
+    )
+
+
+def _lines(probed: Sequence[Probed], reference: str) -> list[list[str]]:
+    """Layer, pool, and for each number of shots UAR and difference to the reference; best first."""
+    from clser_bench.report.statistics import Counts, spread
+
+    counts: dict[Shots, dict[str, list[Counts]]] = {}
+    for one in probed:
+        item = Counts(
+            pair=one.pair,
+            seeds=tuple(range(one.total.shape[2])),
+            speakers=one.speakers,
+            correct=one.correct,
+            total=one.total,
+        )
+        of_shots = counts.setdefault(one.shots, {})
+        of_shots.setdefault(f"{one.layer} {one.pool}", []).append(item)
+    spreads = [spread(found, pooled=shots == "all") for shots, found in counts.items()]
+    names = spreads[0].methods
+    lines = {name: name.split(" ") for name in names}
+    for whole in spreads:
+        gaps = whole.differences([(name, reference) for name in names])
+        for name, mean, gap in zip(names, whole.estimates, gaps, strict=True):
+            ends = "" if gap.low is None else f" [{gap.low:+.1f}, {gap.high:+.1f}]"
+            lines[name] += [f"{mean:.1f}", f"{gap.estimate:+.1f}{ends}"]
+    best = sorted(range(len(names)), key=lambda at: -sum(whole.estimates[at] for whole in spreads))
+    return [lines[names[place]] for place in best]
 
 
 @features_app.command("list")
@@ -166,15 +274,15 @@ def list_() -> None:
 )
 def verify(
     features: Cached = None,
-    remove: Annotated[
-        bool,
-        typer.Option("--remove", help="Delete damaged files; the next run makes them again."),
-    ] = False,
+    remove: bool = False,
 ) -> None:
     """Check the cache and name damaged files.
 
     Every shard and table is read wholly and compared with its checksum (with --features only
     shards). A line for each damaged file: the file, a tab, the fault. Ends with 1 if there is any.
+
+    Options:
+        remove: Delete damaged files; the next run makes them again.
     """
     from clser_bench.features.inventory import find_damage
     from clser_bench.features.inventory import remove as remove_from
@@ -210,26 +318,20 @@ def verify(
 )
 def prune(
     features: Cached = None,
-    tables: Annotated[
-        bool, typer.Option("--tables", help="All tables; the next run makes them from shards.")
-    ] = False,
-    older_than: Annotated[
-        float | None,
-        typer.Option(
-            metavar="DAYS",
-            min=0,
-            help="Only what was written longer ago; alone: of all shards and tables.",
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Delete; without it only what would go is shown.")
-    ] = False,
+    tables: bool = False,
+    older_than: Annotated[float | None, typer.Option(min=0)] = None,
+    yes: bool = False,
 ) -> None:
     """Make room in the cache.
 
     Everything can be made again: tables from shards at once, shards from the audio in the time
     that extraction takes. Best while no run goes on: one that needs what is gone makes it again,
     or stops with an error. Damaged files are for `features verify --remove`.
+
+    Options:
+        tables: All tables; the next run makes them from shards.
+        older_than DAYS: Only what was written longer ago; alone: of all shards and tables.
+        yes: Delete; without it only what would go is shown.
     """
     from clser_bench.errors import SpecError
     from clser_bench.features.inventory import remove
@@ -262,11 +364,7 @@ def prune(
 
 
 def human_size(count: int) -> str:
-    """Write a number of bytes for people: `1.5 GiB`.
-
-    Args:
-        count: bytes.
-    """
+    """Write a number of bytes for people: `1.5 GiB`."""
     size = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:

@@ -33,21 +33,18 @@ class Kind(enum.StrEnum):
 def list_(
     what: Annotated[Kind, typer.Argument(help="What to list.")],
     *,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="kind",
-            help="Methods in groups, with what each uses: L labelled source, S unlabelled source, "
-            "T unlabelled target, P a uniform class prior of the target, p an estimated one "
-            "(speaker identities are used by normalisation, not by methods).",
-        ),
-    ] = "",
+    by: str = "",
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
 ) -> None:
     """List methods, corpora, suites or features.
 
     In a pipe, plain lines with tabs.
+
+    Options:
+        by kind: Methods in groups, with what each uses: L labelled source, S unlabelled source, T
+            unlabelled target, P a uniform class prior of the target, p an estimated one (speaker
+            identities are used by normalisation, not by methods).
     """
     from clser_bench.errors import SpecError
 
@@ -65,13 +62,17 @@ def list_(
     "clser-bench show sere",
 )
 def show(
-    method: Annotated[str, typer.Argument(help="A name of `list methods`.")],
+    method: Annotated[
+        str,
+        typer.Argument(help="A name of `list methods`.", autocompletion=options.METHOD_NAMES),
+    ],
     *,
     plugin: options.Plugin = None,  # noqa: ARG001 (its callback sets it)
 ) -> None:
     """Show a method and its hyper-parameters."""
     from clser_bench import registry
-    from clser_bench.run.methods import check_method, declared, read_methods
+    from clser_bench.run.methods import check_method, read_methods
+    from clser_bench.run.space import all_spaces
     from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
@@ -92,20 +93,19 @@ def show(
     if others:
         typer.echo(f"Of the same file: {', '.join(others)}")
     typer.echo("\nHyper-parameters:")
-    own = declared(method)
-    if not own.ranges:
+    if not info.ranges:
         typer.echo("none")
         return
     print_rows(
         ("name", "value", "allowed", "about"),
         [
-            (name, own.defaults[name], allowed(span), span.about)
-            for name, span in own.ranges.items()
+            (name, dict(info.parameters)[name], allowed(span), span.about)
+            for name, span in info.ranges.items()
         ],
     )
     rows = [
         (space, name, text)
-        for space, texts in own.all_spaces().items()
+        for space, texts in all_spaces(info).items()
         for name, text in texts.items()
         if space != "all"
     ]

@@ -1,36 +1,53 @@
-"""The command `clser-bench`. Heavy modules are imported inside commands."""
+"""The command `clser-bench`. A command imports its own module alone, and heavy ones inside it."""
 
 from __future__ import annotations
 
 import copy
 import errno
+import importlib
+import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from clser_bench import __version__
 from clser_bench.cleanup import remove_leftovers, terminable
-from clser_bench.cli import (
-    audit,
-    cards,
-    corpora,
-    doctor,
-    embeddings,
-    features,
-    inspect,
-    listing,
-    options,
-    plugins,
-    run,
-    share,
-    tables,
-)
-from clser_bench.cli.output import complain
+from clser_bench.cli.options import GROUPS
+from clser_bench.cli.output import INTERRUPTED, complain
 from clser_bench.errors import ClserError
 
-INTERRUPTED = 130
 MISUSED = 2
+
+COMMANDS = {
+    "run": "run:run",
+    "resume": "run:resume",
+    "sweep": "run:sweep",
+    "audit": "plugins:audit",
+    "leaderboard": "tables:leaderboard",
+    "compare": "tables:compare",
+    "breakdown": "inspect:breakdown",
+    "figures": "figures:figures",
+    "embeddings": "figures:embeddings",
+    "robustness": "inspect:robustness",
+    "card": "cards:card",
+    "confirm": "cards:confirm",
+    "reproduce": "cards:reproduce",
+    "draws": "share:draws",
+    "score": "share:score",
+    "export": "share:export",
+    "import": "share:import_",
+    "status": "tables:status",
+    "list": "listing:list_",
+    "show": "listing:show",
+    "check-method": "plugins:check_method",
+    "doctor": "check:doctor",
+    "new": "plugins:new_app",
+    "corpus": "check:corpus_app",
+    "features": "features:features_app",
+    "results": "share:results_app",
+}
+"""Module and function, or group, of each command, in the order of the help."""
 
 
 class _Guarded(TyperGroup):
@@ -55,18 +72,14 @@ class _Guarded(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
-FORMER = frozenset({"--corrupt", *(rule.former for rule in options.RULES if rule.former)})
-"""Spellings that still work and are not shown."""
-
-
 class Command(TyperCommand):
     """A command whose help shows its options in groups."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments, then each group of options in the order of `options.GROUPS`."""
-        groups: dict[str, list[tuple[str, str]]] = {
-            name: [] for name in ("Arguments", *options.GROUPS)
-        }
+        """Write arguments, then each group of options in the order of `GROUPS`."""
+        from clser_bench.cli.rules import FORMER
+
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *GROUPS)}
         for parameter in self.get_params(ctx):
             shown: Any = copy.copy(parameter)
             shown.opts = [name for name in parameter.opts if name not in FORMER]
@@ -82,28 +95,14 @@ class Command(TyperCommand):
                     formatter.write_dl(records)
 
 
-app = typer.Typer(
-    name="clser-bench",
-    cls=_Guarded,
-    help=(
-        "The benchmark for cross-lingual speech emotion recognition: a few labelled utterances "
-        "in one language, none in the other."
-    ),
-    epilog="Try: clser-bench run        (synthetic speech; needs no data)",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
 def _version(wanted: bool) -> None:
+    from clser_bench import __version__
+
     if wanted:
         typer.echo(f"clser-bench {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool,
@@ -113,41 +112,44 @@ def _options(
     pass
 
 
-app.command("run")(run.run)
-app.command("resume")(run.resume)
-app.command("sweep")(run.sweep)
-app.command("audit")(audit.audit)
-app.command("leaderboard")(tables.leaderboard)
-app.command("compare")(tables.compare)
-app.command("breakdown")(inspect.breakdown)
-app.command("figures")(inspect.figures)
-app.command("embeddings")(embeddings.embeddings)
-app.command("robustness")(inspect.robustness)
-app.command("card")(cards.card)
-app.command("confirm")(cards.confirm)
-app.command("reproduce")(cards.reproduce)
-app.command("draws")(share.draws)
-app.command("score")(share.score)
-app.command("export")(share.export)
-app.command("import")(share.import_)
-app.command("status")(tables.status)
-app.command("list")(listing.list_)
-app.command("show")(listing.show)
-app.command("check-method")(plugins.check_method)
-app.add_typer(plugins.new_app, name="new")
-app.add_typer(corpora.corpus_app, name="corpus")
-app.add_typer(features.features_app, name="features")
-app.add_typer(share.results_app, name="results")
-app.command("doctor")(doctor.doctor)
+def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line."""
+    made = typer.Typer(
+        name="clser-bench",
+        cls=_Guarded,
+        help=(
+            "The benchmark for cross-lingual speech emotion recognition: a few labelled utterances "
+            "in one language, none in the other."
+        ),
+        epilog="Try: clser-bench run        (synthetic speech; needs no data)",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    for name in names:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(importlib.import_module(f"clser_bench.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            made.add_typer(found, name=name)
+        else:
+            made.command(name, cls=Command)(found)
+    return made
 
 
-for registered in app.registered_commands:
-    registered.cls = Command
+def __getattr__(name: str) -> typer.Typer:
+    """`app`, with every command, once it is asked for."""
+    if name != "app":
+        raise AttributeError(name)
+    made = globals()[name] = application()
+    return made
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    named = sys.argv[1] if len(sys.argv) > 1 else ""
+    application([named] if named in COMMANDS else COMMANDS)()
 
 
 if __name__ == "__main__":

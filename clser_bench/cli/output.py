@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+INTERRUPTED = 130
+"""What a command ends with that was interrupted."""
+
 
 def complain(line: str) -> None:
     """Write a line, or several, to stderr; whatever files of users bring into it is harmless."""

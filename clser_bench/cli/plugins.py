@@ -1,17 +1,20 @@
-"""`new` and `check-method`: methods and corpora of the user's own."""
+"""`new`, `check-method` and `audit`: methods and corpora of the user's own."""
 
 from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
-from clser_bench.cli.output import complain, print_rows
+from clser_bench.cli import options, rules
+from clser_bench.cli.output import Bars, complain, print_rows
 
-BREAKS_THE_CONTRACT = 1
+if TYPE_CHECKING:
+    from clser_bench.run.request import Request
+
+FAULTY = 1
 
 new_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Write a first version of something."
@@ -36,12 +39,14 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where a
 def method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words and hyphens.")],
     *,
-    kind: Annotated[
-        Kind, typer.Option(help="fitted: scores in one call; trained: a loss in PyTorch.")
-    ] = Kind.fitted,
+    kind: Kind = Kind.fitted,
     out: Out = Path(),
 ) -> None:
-    """Write the file of a method: it passes `check-method` and runs as it is."""
+    """Write the file of a method: it passes `check-method` and runs as it is.
+
+    Options:
+        kind: fitted: scores in one call; trained: a loss in PyTorch.
+    """
     from clser_bench.registry import template
 
     file = out / f"{name.replace('-', '_')}.py"
@@ -87,8 +92,64 @@ def check_method(
     print_rows(("method", "check", "problem"), [(f.name, f.check, f.text) for f in found])
     if found:
         complain(f"{file}: {len(found)} findings.")
-        raise typer.Exit(BREAKS_THE_CONTRACT)
+        raise typer.Exit(FAULTY)
     complain(f"{file}: passes every check.")
+
+
+@options.examples(
+    "clser-bench audit my_method.py",
+    "clser-bench audit sere --corpora ~/corpora --suite bcro --seeds 2",
+)
+@rules.request_options(
+    without=("methods", "plugins", "corruptions", "skip_bad", "results", *rules.MEANS),
+    rules=rules.RULES_OF_DATA,
+    seeds=3,
+)
+def audit(
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD|FILE",
+            help="A method, or the file of one.",
+            autocompletion=options.METHOD_NAMES,
+        ),
+    ],
+    *,
+    request: Request,
+) -> None:
+    """Check that a method's scores follow from the features that it is given alone.
+
+    Runs it as usual, and on a copy with renamed recordings and speakers, another order of rows, and
+    a process for every trial. The mean UARs must agree: within half a percent, or four standard
+    errors where the method draws random numbers. Exits with 1 where they do not.
+    """
+    from clser_bench import registry
+    from clser_bench.run.audit import audit as run_audit
+    from clser_bench.run.confine import confinement
+
+    name = registry.add_plugin(method) if method.endswith(".py") else method
+    with Bars() as bars:
+        found = run_audit(
+            request.replace(methods=(name,), shots=request.shots[:1], scheduler="local"),
+            progress=bars,
+            say=complain,
+        )
+    complain(f"methods run {confinement()}")
+    rows = [
+        (
+            "mean" if one.pair is None else one.pair,
+            f"{one.plain:.1f}",
+            f"{one.copied:.1f}",
+            f"{one.copied - one.plain:+.1f}",
+            f"{one.allowed:.1f}",
+            "" if one.agrees else "differs",
+        )
+        for one in found
+    ]
+    print_rows(("pair", "UAR", "in the copy", "difference", "allowed", ""), rows)
+    if not found[-1].agrees:
+        complain(f"{name}: its scores do not follow from the features alone")
+        raise typer.Exit(FAULTY)
 
 
 def _write(file: Path, text: str) -> None:

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, columns, complain, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clser_bench.protocol import Condition
+    from clser_bench.run.request import Request
     from clser_bench.store.parquet import Submission
     from clser_bench.store.pooling import Merged
 
-CONFLICT = 1
-DAMAGED = 1
+FAULTY = 1
 SUFFIX = ".parquet"
 
 
@@ -45,65 +44,32 @@ results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Che
     "clser-bench draws --suite bcro --shots 5 --seeds 5 --out draws --audio copy",
     "clser-bench draws --manifest mine.csv --shots 1,5 --out draws",
 )
-@options.condition_arguments(
-    "suite", "features", "alignment", "normalisation", "setting", "prior", "classes"
+@rules.request_options(
+    without=("plugins", "methods", "corruptions", *rules.MEANS), rules=rules.RULES_OF_DATA
 )
 def draws(
     *,
-    condition: Condition,
-    corpora: options.Corpora = None,
-    manifest: options.Manifest = None,
-    tasks: options.Tasks = None,
-    pairs: options.Pairs = "",
-    shots: options.SeveralShots = "5",
-    seeds: options.Seeds = 5,
-    skip_bad: options.SkipBad = False,
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", rich_help_panel=options.OUTPUT, help="The folder; made where absent."
-        ),
-    ],
-    audio: Annotated[
-        Audio,
-        typer.Option(
-            rich_help_panel=options.OUTPUT,
-            help="copy: WAV files without metadata; link: hard links to whole files.",
-        ),
-    ] = Audio.none,
-    table: Annotated[
-        TableFormat, typer.Option("--table", rich_help_panel=options.OUTPUT, help="Of the rows.")
-    ] = TableFormat.csv,
-    results: options.Results = options.RESULTS,
+    request: Request,
+    out: Path,
+    audio: Audio = Audio.none,
+    table: TableFormat = TableFormat.csv,
 ) -> None:
     """Write what is labelled, unlabelled and to be scored in each trial, for systems of any kind.
 
     Rows of targets have opaque ids and no label, speaker or name. The key of the ids and the
     request stay beside the results file, in FILE.draws.json: keep it, `clser-bench score` needs it.
     Features and normalisation only decide in which table the system is shown.
+
+    Output:
+        out DIR: The folder; made where absent.
+        audio: copy: WAV files without metadata; link: hard links to whole files.
+        table: Of the rows.
     """
     from clser_bench.run.draws import write_draws
-    from clser_bench.run.request import Request
 
-    request = Request(
-        condition=condition,
-        pairs=options.pairs(pairs),
-        corpora=corpora,
-        manifests=tuple(manifest or ()),
-        tasks=tuple(tasks or ()),
-        shots=options.shots(shots),
-        seeds=seeds,
-        skip_bad=skip_bad,
-        results=results,
-    )
     with Bars() as bars:
         made = write_draws(
-            request,
-            out,
-            audio=audio.value,
-            table=table.value,
-            progress=bars,
-            say=complain,
+            request, out, audio=audio.value, table=table.value, progress=bars, say=complain
         )
     complain(f"{len(made.trials)} trials in {out}; draws {made.digest[:12]}.")
 
@@ -119,18 +85,9 @@ def score(
         ),
     ],
     *,
-    draws: Annotated[
-        Path, typer.Option("--draws", metavar="DIR", help="The folder that `draws` wrote.")
-    ],
-    name: Annotated[str, typer.Option(metavar="NAME", help="Of the system, in tables.")],
-    card: Annotated[
-        Path,
-        typer.Option(
-            metavar="FILE",
-            help="TOML: what the system is (about), what it was trained with (data, heard), which "
-            "parts of the draws it used (uses), and title, reference, parameters, cost.",
-        ),
-    ],
+    draws: Path,
+    name: str,
+    card: Path,
     corpora: options.Corpora = None,
     manifest: options.Manifest = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -142,6 +99,12 @@ def score(
     Every id of every trial must be there once, with a class of the trial or finite scores. The
     corpora are drawn again, and must give the draws of the folder. The system is shown in tables
     as submitted, with its card below, and is not ranked.
+
+    Options:
+        draws DIR: The folder that `draws` wrote.
+        name NAME: Of the system, in tables.
+        card FILE: TOML: what the system is (about), what it was trained with (data, heard), which
+            parts of the draws it used (uses), and title, reference, parameters, cost.
     """
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard
@@ -173,16 +136,13 @@ def score(
     "clser-bench export ours.parquet --suite bcro --methods sere,logistic",
     "clser-bench export ours.parquet --results results/night.sqlite --scores",
 )
-@options.condition_options()
+@rules.condition_options()
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    scores: Annotated[
-        bool,
-        typer.Option("--scores", help="With the scores of all classes; a much larger file."),
-    ] = False,
+    scores: bool = False,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Write the results that tables show to one Parquet file for others.
@@ -191,6 +151,9 @@ def export(
     predictions, true classes, and the corpora's names of utterances and speakers; no audio, no
     features, no tracebacks, and none of the options of your runs. Results whose UAR is not that of
     their predictions are refused.
+
+    Options:
+        scores: With the scores of all classes; a much larger file.
     """
     from clser_bench.cli.features import human_size
     from clser_bench.errors import SpecError
@@ -239,7 +202,7 @@ def import_(
     merged = merge(results, found)
     _report(merged, results)
     if merged.conflicts:
-        raise typer.Exit(CONFLICT)
+        raise typer.Exit(FAULTY)
 
 
 @results_app.command("verify")
@@ -261,7 +224,7 @@ def verify(results: options.Results = options.RESULTS) -> None:
             f"{results}: {len(found)} fault(s); take the file from a backup, or delete it and run "
             "again."
         )
-        raise typer.Exit(DAMAGED)
+        raise typer.Exit(FAULTY)
     complain(f"{results}: {tally.ok} results verified, no faults.")
 
 

@@ -6,11 +6,11 @@ import ast
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from clser_bench.cli import options
+from clser_bench.cli import options, rules
 from clser_bench.cli.output import columns, complain, print_rows
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.page.data import Documented
-    from clser_bench.report.table import ExposureOf
+    from clser_bench.report.published import Published
     from clser_bench.store.sqlite import Store
 
 COMPARE_FORMATS = ("table", "md", "latex", "json")
@@ -34,55 +34,20 @@ COMPARE_FORMATS = ("table", "md", "latex", "json")
     "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --published papers",
 )
-@options.condition_options()
+@rules.condition_options()
 def leaderboard(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    against: Annotated[
-        str,
-        typer.Option(
-            metavar="METHOD",
-            help="Differences to this method in place of logistic, corrected for all pairs of "
-            "methods.",
-        ),
-    ] = "",
-    transpose: Annotated[
-        bool, typer.Option("--transpose", help="Pairs down, methods across.")
-    ] = False,
-    pairs: Annotated[
-        bool, typer.Option("--pairs", help="With --format latex: pairs in place of intervals.")
-    ] = False,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="The meaning of each column, below the table.")
-    ] = False,
+    against: str = "",
+    transpose: bool = False,
+    pairs: bool = False,
+    explain: bool = False,
     with_: options.With = "",
     format_: options.Format = "table",
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Instead of printing, write a page for browsers (index.html) and its numbers "
-            "(leaderboard.csv) into this folder; --format, --transpose and --with have no effect "
-            "then.",
-        ),
-    ] = None,
-    published: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Numbers of papers beside ours: `papers` for those that are shipped, or a TOML "
-            "file, or a folder of them.",
-        ),
-    ] = None,
-    by: Annotated[
-        str,
-        typer.Option(
-            metavar="WHAT",
-            help="Instead of pairs: family (of languages), source, target; or one table over all "
-            "shots or all features. With --format table, md or latex.",
-        ),
-    ] = "",
+    html: Path | None = None,
+    published: Path | None = None,
+    by: str = "",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
@@ -90,16 +55,34 @@ def leaderboard(
     Intervals and verdicts are those of all ranked methods, whichever --methods shows. Needs
     neither corpora nor methods. The page works from disk, without a server, and loads nothing.
     Prints the files written.
+
+    Options:
+        against METHOD: Differences to this method in place of logistic, corrected for all pairs of
+            methods.
+        transpose: Pairs down, methods across.
+        pairs: With --format latex: pairs in place of intervals.
+        explain: The meaning of each column, below the table.
+        html DIR: Instead of printing, write a page for browsers (index.html) and its numbers
+            (leaderboard.csv) into this folder; --format, --transpose and --with have no effect
+            then.
+        published PATH: Numbers of papers beside ours: `papers` for those that are shipped, or a
+            TOML file, or a folder of them.
+        by WHAT: Instead of pairs: family (of languages), source, target; or one table over all
+            shots or all features. With --format table, md or latex.
     """
+    from clser_bench.features.encoders.names import exposure
     from clser_bench.files import shipped
-    from clser_bench.report.published import published_rows, published_tables, read_published
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
     if published == Path("papers") and not published.exists():
         published = shipped("results/published")
-    papers = read_published(published) if published else ()
+    papers: Sequence[Published] = ()
+    if published:
+        from clser_bench.report.published import published_rows, published_tables, read_published
+
+        papers = read_published(published)
     with Store(results, create=False, read_only=True) as store:
         if html is not None:
             for path in _page(store, wanted, methods, against, html):
@@ -112,7 +95,7 @@ def leaderboard(
             extras=options.words(with_),
             against=against,
             intervals=not papers,
-            exposure=_exposure(),
+            exposure=exposure,
         )
     if papers and format_ in ("csv", "json"):
         from clser_bench.report.formats import csv_of, json_of
@@ -156,14 +139,12 @@ def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
     "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
     "clser-bench compare --shots 5 --format json > comparison.json",
 )
-@options.condition_options()
+@rules.condition_options()
 def compare(
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
-    format_: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="table, md, latex or json.")
-    ] = "table",
+    format_: str = "table",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Compare the methods of each table with each other.
@@ -173,19 +154,21 @@ def compare(
     wins, ties or loses; and how much easier two corpora are one way than the other. Bounds,
     references and methods with missing cells are left out. The correction is for all ranked
     methods of a table, whichever --methods shows. Needs neither corpora nor methods.
+
+    Options:
+        format_ FORMAT: table, md, latex or json.
     """
-    from clser_bench.errors import SpecError, did_you_mean
+    from clser_bench.features.encoders.names import exposure
     from clser_bench.report import comparison
     from clser_bench.report.formats import json_of
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
-    if format_ not in COMPARE_FORMATS:
-        raise SpecError(f"there is no format '{format_}'{did_you_mean(format_, COMPARE_FORMATS)}")
+    options.check("format", (format_,), COMPARE_FORMATS)
     with Store(results, create=False, read_only=True) as store:
         frame = store.frame(wanted)
         named = options.words(methods)
-        tables = tables_of(frame, store, methods=named, exposure=_exposure())
+        tables = tables_of(frame, store, methods=named, exposure=exposure)
         made = [comparison.compare(store, frame, table) for table in tables]
     if format_ == "json":
         rows = [row for item in made for row in json.loads(comparison.as_json(item))]
@@ -199,6 +182,7 @@ def _page(
 ) -> Iterator[Path]:
     """Write the page and its numbers; yields the files."""
     from clser_bench.errors import SpecError
+    from clser_bench.features.encoders.names import exposure
     from clser_bench.files import write_whole
     from clser_bench.report.page.data import page, page_data
     from clser_bench.report.render import render
@@ -206,7 +190,7 @@ def _page(
 
     frame = store.frame(wanted)
     shown = options.words(methods)
-    made = tables_of(frame, store, methods=shown, against=against, exposure=_exposure())
+    made = tables_of(frame, store, methods=shown, against=against, exposure=exposure)
     if not made:
         raise SpecError(
             f"{store.path}: there are no results to show; see `clser-bench status`, and ask for "
@@ -244,15 +228,6 @@ def _documented(names: Collection[str]) -> Iterator[tuple[str, Documented]]:
     for routine in ROUTINES.values():
         if routine.name in names:
             yield routine.name, Documented(summary=routine.about)
-
-
-def _exposure() -> ExposureOf | None:
-    """The corpora that encoders were trained with; None where this installation does not know."""
-    try:
-        from clser_bench.features.encoders.names import exposure
-    except ModuleNotFoundError:
-        return None
-    return exposure
 
 
 @options.examples(

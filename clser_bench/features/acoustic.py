@@ -37,6 +37,7 @@ from clser_bench.features.spectrum import (
     HOP,
     Pitch,
     level,
+    load_torchaudio,
     mel_columns,
     pitch,
     power,
@@ -49,7 +50,8 @@ _SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_SUMMARY if name in AC
 
 
 def check(_: str) -> None:
-    """Nothing beyond the package's own dependencies is needed."""
+    """Raise `FeatureError` unless torchaudio can be imported."""
+    load_torchaudio()
 
 
 def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:

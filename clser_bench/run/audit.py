@@ -57,12 +57,7 @@ class Comparison:
 def audit(
     request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None
 ) -> tuple[Comparison, ...]:
-    """Run one method both ways.
-
-    Args:
-        request: names one method; its results file is not touched.
-        progress: notified of reading, extraction and trials.
-        say: given lines for the user.
+    """Run the one method of a request both ways; its results file is not touched.
 
     Returns:
         A comparison a pair, then that of all pairs, which decides.

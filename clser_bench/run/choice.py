@@ -74,12 +74,6 @@ def choose(
 ) -> Choice:
     """Find the corpora that a request names, and decide its suite.
 
-    Args:
-        request: what was asked for.
-        cache: the cache folder; the demo corpora are made in it.
-        progress: shows the making of the demo corpora.
-        say: takes what was chosen unasked, and what is left out.
-
     Raises:
         SpecError: unknown suite, pairs that the suite has not, or an added corpus that adds
             nothing.
@@ -114,11 +108,6 @@ def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: No
 
     A suite of whatever is at hand is named by what it is made of, `custom-1a2b3c`: two sets of
     corpora in one results file have a table each.
-
-    Args:
-        request: what was asked for; its suite, pairs and normalisation are looked at.
-        located: the corpora at hand.
-        say: takes what was chosen unasked, and what is left out.
 
     Raises:
         SpecError: pairs that the suite has not, or no pair is left.

@@ -7,7 +7,6 @@ before anything runs on other targets, and the tables of that run say *confirmed
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -33,9 +32,6 @@ _OF_THE_MOMENT = ("written", "explored", "software", "digest")
 
 def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
     """What a results file arrived at.
-
-    Args:
-        results: the results file.
 
     Returns:
         The latest request that is no confirmation, with the methods and settings of all that have
@@ -67,12 +63,6 @@ def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
 
 def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> Request:
     """Write the card of a confirmation, or find it written and unchanged.
-
-    Args:
-        request: as `explored` gave it, with the suite and the corpora to confirm on.
-        runs: likewise.
-        card: where to write.
-        say: takes lines for the user.
 
     Returns:
         The request with the digest of the card, as `run` takes it.
@@ -107,7 +97,7 @@ def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> 
             looks = store.looks().groupby(["suite", "method", "version"]).evaluations.sum()
         card_of |= {
             "explored": looks.reset_index().to_dict("records"),
-            "software": dataclasses.asdict(provenance.code()),
+            "software": provenance.code(),
             "written": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         }
         name = digest(card_of)

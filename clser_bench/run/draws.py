@@ -8,18 +8,16 @@ nothing about the pair the other way round. The key stays beside the results fil
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import hmac
-import io
 import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,15 +39,13 @@ from clser_bench.splits import Fold, build
 
 COLUMNS = ("trial", "part", "fold", "id", "emotion", "audio")
 PARTS = ("labelled", "unlabelled", "adapt", "scored")
-FORMATS = ("csv", "parquet")
 HEADING = "draws.json"
 
 _VERSION = 1
 _MOST_BYTES = 1 << 26
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """An utterance of a trial.
 
     Attributes:
@@ -120,8 +116,7 @@ class Draws:
         """Hash of the rules and of every row: 64 hexadecimal digits."""
         rules = {k: text for k, text in self.condition.texts().items() if k != "shots"}
         rows: dict[str, Hashable] = {
-            name: [[row.part, row.fold, row.id, row.emotion] for row in one.rows]
-            for name, one in self.trials.items()
+            name: [list(row[:-1]) for row in one.rows] for name, one in self.trials.items()
         }
         return digest([rules, rows])
 
@@ -130,12 +125,6 @@ def draws(
     request: Request, salt: str, *, progress: Progress = SILENT, say: Say = lambda _: None
 ) -> Draws:
     """Read corpora and draw what a run of the same request would be given.
-
-    Args:
-        request: its methods, and what else concerns training, do not matter.
-        salt: the key of the ids.
-        progress: notified of reading.
-        say: given lines for the user.
 
     Raises:
         ClserError: anything that is wrong with the request or the corpora.
@@ -218,7 +207,16 @@ def write_draws(
             names[name] = _put_audio(folder, name, utterance, audio)
             progress.advance()
         progress.stop()
-    _write_rows(folder / f"draws.{table}", list(_lines(made, names)))
+    rows = [
+        (name, *row[:-1], names.get(row.id, ""))
+        for name, one in made.trials.items()
+        for row in one.rows
+    ]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    content: bytes | str = (
+        frame.to_csv(index=False) if table == "csv" else frame.to_parquet(index=False)
+    )
+    write_whole(folder / f"draws.{table}", content, error=SpecError)
     heading = json.dumps(_heading(made), indent=1, ensure_ascii=False)
     write_whole(folder / HEADING, heading + "\n", error=SpecError)
     return made
@@ -235,13 +233,7 @@ def stored_draws(
 ) -> Draws:
     """The draws of a folder, drawn again from the corpora with the key beside the results file.
 
-    Args:
-        folder: that `write_draws` wrote.
-        results: the results file that the draws were written for.
-        corpora: where the corpora are, if not where they were then.
-        manifests: likewise.
-        progress: notified of reading.
-        say: given lines for the user.
+    The corpora lie where they were when the folder was written, unless others are named.
 
     Raises:
         SpecError: it is no such folder, its key is not beside the results file, or the corpora give
@@ -309,7 +301,7 @@ def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt:
         tables=lambda *_: (_numbered(len(sides[0])), _numbered(len(sides[1]))),
     )
     rows = [
-        Row(part=part, fold=number, id=_id(salt, part, one), emotion=label, utterance=one)
+        Row(part, number, _id(salt, part, one), label, one)
         for number, fold in enumerate(folds)
         for part, one, label in _parts(fold.problem, *sides)
     ]
@@ -323,7 +315,7 @@ def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt:
         synthetic=source.spec.synthetic or target.spec.synthetic,
         keys=(digest(facts[0]), digest(facts[1])),
         folds=folds,
-        rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), row.fold, row.id))),
+        rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), *row[1:3]))),
         ids=tuple(
             tuple(_id(salt, "scored", by_name[name]) for name in fold.key.names) for fold in folds
         ),
@@ -339,23 +331,17 @@ def _numbered(rows: int) -> Table:
 def _parts(
     problem: Problem, source: Sequence[Utterance], target: Sequence[Utterance]
 ) -> Iterator[tuple[str, Utterance, str]]:
-    """Part, recording and given label of each row of a problem.
-
-    Args:
-        problem: its tables as `_numbered` makes them.
-        source: the utterances behind the source's table.
-        target: likewise.
-    """
-    labelled = problem.labelled
+    """Part, recording and given label of each row of a problem with tables of `_numbered`."""
+    labels = [problem.classes[index] for index in problem.labelled.y]
     for part, table, rows, utterances in (
-        ("labelled", problem.source, labelled.rows, source),
+        ("labelled", problem.source, problem.labelled.rows, source),
         ("unlabelled", problem.source, problem.unlabelled, source),
         ("adapt", problem.target, problem.adapt, target),
         ("scored", problem.target, problem.scored, target),
     ):
-        given = [problem.classes[index] for index in labelled.y] if part == "labelled" else None
-        for place, number in enumerate(table.summary[rows, 0]):
-            yield part, utterances[int(number)], given[place] if given else ""
+        given = labels if part == "labelled" else [""] * len(rows)
+        for number, label in zip(table.summary[rows, 0], given, strict=True):
+            yield part, utterances[int(number)], label
 
 
 def _id(salt: str, part: str, utterance: Utterance) -> str:
@@ -363,24 +349,6 @@ def _id(salt: str, part: str, utterance: Utterance) -> str:
     side = "target" if part in ("adapt", "scored") else "source"
     message = f"{side} {utterance.content}".encode("ascii")
     return hmac.new(bytes.fromhex(salt), message, hashlib.sha256).hexdigest()[:20]
-
-
-def _lines(made: Draws, audio: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
-    for name, one in made.trials.items():
-        for row in one.rows:
-            yield name, row.part, row.fold, row.id, row.emotion, audio.get(row.id, "")
-
-
-def _write_rows(path: Path, lines: Sequence[tuple[object, ...]]) -> None:
-    if path.suffix == ".parquet":
-        stream: Any = io.BytesIO()
-        pd.DataFrame(lines, columns=list(COLUMNS)).to_parquet(stream, index=False)
-    else:
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(lines)
-    write_whole(path, stream.getvalue(), error=SpecError)
 
 
 def _heading(made: Draws) -> dict[str, Any]:

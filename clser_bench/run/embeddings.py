@@ -41,12 +41,6 @@ def embeddings(
 ) -> tuple[EmbeddedSide, EmbeddedSide]:
     """Train one trial, in this process, and embed both its sides.
 
-    Args:
-        request: names one trained method, one pair and one number of shots.
-        seed: number of the draw.
-        progress: notified of reading and extraction.
-        say: given lines for the user.
-
     Returns:
         Source and target.
 

@@ -10,11 +10,13 @@ process, where the answers are, and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -68,27 +70,17 @@ class Summary:
     interrupted: bool = False
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Asked:
+class _Asked(NamedTuple):
     """The plan of one condition, and of held-out labels where the criterion needs them."""
 
     plan: Plan
     held_out: Plan | None
-
-    @property
-    def plans(self) -> list[Plan]:
-        return [self.plan] if self.held_out is None else [self.plan, self.held_out]
 
 
 def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None) -> Summary:
     """Do what a request asks for, as far as it is not stored already.
 
     With corruptions, clean speech and each of them is planned for itself, and all run together.
-
-    Args:
-        request: what was asked for.
-        progress: notified of reading, extraction and trials.
-        say: given lines for the user.
 
     Raises:
         ClserError: anything that is wrong with the request, before any trial runs.
@@ -98,20 +90,32 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
     expand(request.methods)  # an unknown method is refused before anything is read
     if request.energy:
         energy.require()
-    conditions = [request.condition.replace(shots=shots) for shots in request.shots]
-    criteria = [selection.criterion(condition) for condition in conditions]
+    criterion, *_ = [  # refused where one of the numbers of shots is too small for it
+        selection.criterion(request.condition.replace(shots=shots)) for shots in request.shots
+    ]
     with terminable():
-        asked = [_asked(request, criteria[0], None, progress=progress, say=say)]
+        asked = [_asked(request, criterion, None, progress=progress, say=say)]
         asked += [
-            _asked(request, criteria[0], corruption, progress=progress)
+            _asked(request, criterion, corruption, progress=progress)
             for corruption in parse(*request.corruptions)
         ]
         with Store(request.results) as store:
-            plans = [each for both in asked for each in both.plans]
+            plans = [plan for both in asked for plan in both if plan is not None]
             found, interrupted = _complete(plans, store, progress=progress, say=say)
             for both in () if interrupted else asked:
-                _choose(both, criteria[0], store)
-            return _summary([both.plan for both in asked], store, found, interrupted=interrupted)
+                _choose(both, criterion, store)
+            ids = [trial.id for both in asked for trial in both.plan.trials]
+            states = list(store.stored(ids).values())
+    return Summary(
+        results=request.results,
+        condition=asked[0].plan.condition,
+        planned=len(ids),
+        found=found,
+        ok=states.count("ok"),
+        failed=states.count("failed"),
+        not_applicable=states.count("not_applicable"),
+        interrupted=interrupted,
+    )
 
 
 def run_configurations(
@@ -119,13 +123,9 @@ def run_configurations(
 ) -> tuple[Plan, ...]:
     """Run every configuration of the methods that have several, under one or more conditions.
 
-    The workers are started once for all of it. No table shows what is stored here. Targets stay
+    A request is a condition; all have the same results file, scheduler and workers, which are
+    started once for all of it. No table shows what is stored here. Targets stay
     clean, whatever corruptions a request names.
-
-    Args:
-        requests: one for each condition, with the same results file, scheduler and workers.
-        progress: notified of reading, extraction and trials.
-        say: given lines for the user.
 
     Returns:
         A plan a request; `Plan.trials` are stored by now.
@@ -148,12 +148,9 @@ def run_configurations(
 def finish(
     plans: Sequence[Plan], store: Store, *, say: Say = lambda _: None
 ) -> Iterator[list[Record]]:
-    """Run what is not stored of some plans; nothing runs before the first record is asked for.
+    """Run what is not stored of plans that have the same scheduler and workers.
 
-    Args:
-        plans: what is asked for, with the same scheduler and workers.
-        store: the results.
-        say: given lines for the user.
+    Nothing runs before the first record is asked for.
 
     Returns:
         The records of each finished pack, already stored.
@@ -165,11 +162,9 @@ def finish(
     open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
     states = store.stored(list(open_ids))
     failed = {trial for trial, status in states.items() if status == "failed"}
-    packs: list[Pack] = []
-    for each in plans:
-        packs += each.packs(open_ids=open_ids, failed_ids=failed)
-    routines = [each for each in by_id.values() if each[1].method in ROUTINES]
-    routines = [(owner, trial) for owner, trial in routines if trial.id in open_ids]
+    packs = [pack for each in plans for pack in each.packs(open_ids=open_ids, failed_ids=failed)]
+    routines = [by_id[name] for name in by_id if name in open_ids]
+    routines = [(owner, trial) for owner, trial in routines if trial.method in ROUTINES]
     for owner, trial in routines:
         owner.prepared.folds(trial)  # what is wrong with them is said before anything runs
 
@@ -196,13 +191,10 @@ def _run_packs(
         results = in_turn(packs, request.means, say=say)
     else:
         results = by_ray(packs, request, say=say)
-    with contextlib.closing(results):
+    with contextlib.closing(results), contextlib.suppress(StopIteration):
         uar: float | None = None
         while True:
-            try:
-                pack, outcomes = results.send(uar)
-            except StopIteration:
-                return
+            pack, outcomes = results.send(uar)
             records = scored(pack, outcomes, by_id)
             store.put(records)
             uar = mean_uar(records)
@@ -210,32 +202,14 @@ def _run_packs(
 
 
 def in_turn(packs: Sequence[Pack], means: Means, *, say: Say = lambda _: None) -> Results:
-    """Run packs one after the other, in one worker process.
-
-    Args:
-        packs: in the order in which they are run.
-        means: what they are run with.
-        say: given a line that names a pack which runs for long.
-    """
+    """Run packs one after the other, in one worker process."""
     for pack in packs:
-        named = False
-
-        def waiting(seconds: float, pack: Pack = pack) -> None:
-            nonlocal named
-            if seconds > schedule.NOTICE and not named:
-                say(still_running(pack, seconds))
-                named = True
-
-        yield pack, own_worker().run(pack.jobs, means, waiting=waiting)
+        slow = functools.partial(_say_slow, say, pack)
+        yield pack, own_worker().run(pack.jobs, means, slow=slow)
 
 
 def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None) -> Results:
     """Run packs by Ray Tune: a trial of it is a pack.
-
-    Args:
-        packs: in the order in which they are started.
-        request: its means are used.
-        say: given a line that names a pack which runs for long.
 
     Raises:
         ClserError: Ray does not start, or it died.
@@ -245,7 +219,7 @@ def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None
     task = schedule.task(request, len(packs), problems=numbered.problems, packs=sent)
     with schedule.ray_tune(task) as ray:
         for what, number, content in ray.messages(
-            lambda number, seconds: say(still_running(packs[number], seconds))
+            lambda number, seconds: _say_slow(say, packs[number], seconds)
         ):
             if what == "failed":
                 yield packs[number], failures(packs[number].jobs, content)
@@ -254,11 +228,10 @@ def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None
                 ray.reply(math.nan if uar is None else uar)
 
 
-def still_running(pack: Pack, seconds: float) -> str:
-    """A line that names a pack which runs for long."""
-    count = len(pack.jobs)
-    trials = "1 trial" if count == 1 else f"{count} trials"
-    return (
+def _say_slow(say: Say, pack: Pack, seconds: float) -> None:
+    """Name a pack which runs for long."""
+    trials = "1 trial" if len(pack.jobs) == 1 else f"{len(pack.jobs)} trials"
+    say(
         f"{pack.jobs[0].method}: {trials} in one pack have been running for {seconds / 60:.0f} "
         "min (--patience bounds the time of a trial)"
     )
@@ -267,13 +240,7 @@ def still_running(pack: Pack, seconds: float) -> str:
 def scored(
     pack: Pack, outcomes: Sequence[Outcome], by_id: dict[str, tuple[Plan, Trial]]
 ) -> list[Record]:
-    """The records of a pack's trials.
-
-    Args:
-        pack: what was run.
-        outcomes: of its jobs.
-        by_id: plan of each trial, by its id.
-    """
+    """The records of a pack's trials."""
     folds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         folds.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
@@ -380,19 +347,3 @@ def _solved(owner: Plan, trial: Trial) -> Record:
         # As for a method: it is that trial's failure, stored with its traceback.
         outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
     return score(trial, outcomes, owner.keys(trial))
-
-
-def _summary(plans: Sequence[Plan], store: Store, found: int, *, interrupted: bool) -> Summary:
-    """How the plans of all conditions ended, that of clean speech first."""
-    ids = [trial.id for each in plans for trial in each.trials]
-    states = list(store.stored(ids).values())
-    return Summary(
-        results=plans[0].request.results,
-        condition=plans[0].condition,
-        planned=len(ids),
-        found=found,
-        ok=states.count("ok"),
-        failed=states.count("failed"),
-        not_applicable=states.count("not_applicable"),
-        interrupted=interrupted,
-    )

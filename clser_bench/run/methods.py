@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.files import cache_folder
+from clser_bench.files import cache_folder, write_atomic
 from clser_bench.hashing import digest
 from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
@@ -22,7 +24,6 @@ from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import RENAMED
-from clser_bench.sweeps import Declared
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""
@@ -47,7 +48,7 @@ class MethodInfo:
         uses: data that it looks at.
         configurations: what a selection can set instead of the values here; empty for what is not
             ranked.
-        ranges: of the hyper-parameters, as `hyperparameters.Range` has them.
+        ranges: what each hyper-parameter may be, in the order of declaration.
         grid: values that a selection tries, by hyper-parameter.
         spaces: what `sweep --space NAME` varies, each hyper-parameter with a text.
         built_in: whether it is a method of this package.
@@ -66,17 +67,17 @@ class MethodInfo:
     title: str = ""
     uses: tuple[str, ...] = ()
     configurations: tuple[Values, ...] = ()
-    ranges: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     grid: Mapping[str, Sequence[Value]] = dataclasses.field(default_factory=dict)
     spaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     built_in: bool = True
 
 
+_INFO = TypeAdapter(MethodInfo)
+
+
 def expand(words: Iterable[str]) -> tuple[str, ...]:
     """Names of methods and routines from what users write, each once, in order.
-
-    Args:
-        words: as `registry.expand` takes them; `all` ends with the routines.
 
     Raises:
         SpecError: a name is unknown, or a method has no ablations.
@@ -111,33 +112,33 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
     Methods are imported by a worker process, never by this one, which will hold the answers; and a
     finished run imports no torch.
 
-    Args:
-        asked: names of methods and routines, with the hyper-parameters that are set.
-
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.
     """
-    code = {registry.entry(name).file.parent for name, _ in asked if name not in ROUTINES}
-    hashes = {folder: _code(folder) for folder in code}
+    folders = {registry.entry(name).file.parent for name, _ in asked if name not in ROUTINES}
+    hashes = {folder: _code(folder) for folder in folders}
     found: dict[int, MethodInfo] = {}
     places: dict[int, Path] = {}
     for number, (name, settings) in enumerate(asked):
         if name in ROUTINES:
-            found[number] = _routine(name, settings)
+            if settings:
+                raise SpecError(f"'{name}' has no hyper-parameter '{next(iter(settings))}'")
+            routine = ROUTINES[name]
+            found[number] = MethodInfo(name=name, version=routine.version, note=routine.note)
             continue
         written = {key: repr(value) for key, value in settings.items()}
         key = digest([name, hashes[registry.entry(name).file.parent], written])
         places[number] = cache_folder() / "methods" / f"{key}.json"
-        try:
-            found[number] = _info(json.loads(places[number].read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
-            continue
+        with contextlib.suppress(OSError, ValidationError):  # absent or damaged: asked for again
+            found[number] = _INFO.validate_json(places[number].read_bytes())
     missing = [number for number in range(len(asked)) if number not in found]
     if missing:
         answers = own_worker().describe([asked[number] for number in missing])
         for number, values in zip(missing, answers, strict=True):
-            found[number] = _info(values)
-            _remember(places[number], values)
+            found[number] = _INFO.validate_python(values)
+            # a cache that cannot be written costs the next run a second, nothing else
+            with contextlib.suppress(OSError):
+                write_atomic(places[number], json.dumps(values).encode())
     return tuple(
         # said by the file's place, not by the method
         dataclasses.replace(
@@ -145,60 +146,6 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         )
         for number, (name, _) in enumerate(asked)
     )
-
-
-def declared(method: str) -> Declared:
-    """What a method declares of its hyper-parameters, read as `read_methods` does.
-
-    Args:
-        method: registered name.
-
-    Raises:
-        SpecError: it is unknown.
-    """
-    (info,) = read_methods([(method, {})])
-    ranges = {name: Range(**_as_tuples(values)) for name, values in info.ranges.items()}
-    return Declared(
-        method=method,
-        defaults={name: dict(info.parameters)[name] for name in ranges},
-        ranges=ranges,
-        grid=info.grid,
-        spaces=info.spaces,
-    )
-
-
-def _as_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-
-
-def _remember(place: Path, values: Mapping[str, Any]) -> None:
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_suffix(f".{digest(str(values))[:8]}")
-        partial.write_text(json.dumps(values), encoding="utf-8")
-        partial.replace(place)
-    except OSError:
-        return  # a cache that cannot be written costs the next run a second, nothing else
-
-
-def _routine(name: str, settings: Mapping[str, Value]) -> MethodInfo:
-    if settings:
-        raise SpecError(f"'{name}' has no hyper-parameter '{next(iter(settings))}'")
-    routine = ROUTINES[name]
-    return MethodInfo(name=name, version=routine.version, note=routine.note)
-
-
-def _info(values: Mapping[str, Any]) -> MethodInfo:
-    pairs = {
-        "parameters": _pairs(values["parameters"]),
-        "configurations": tuple(map(_pairs, values["configurations"])),
-        "uses": tuple(values["uses"]),
-    }
-    return MethodInfo(**{**values, **pairs})
-
-
-def _pairs(items: Iterable[tuple[str, Value]]) -> Values:
-    return tuple((name, value) for name, value in items)
 
 
 def _code(folder: Path) -> str:

@@ -44,11 +44,6 @@ GPU_LIMIT = 1024
 (`train.execute`)."""
 
 
-def _title(info: MethodInfo) -> str:
-    """A method's display name; a preset's has the preset's own name in it."""
-    return info.title and info.title.replace(registry.entry(info.name).base, info.name, 1)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """What a run asks for under one condition, for all numbers of shots.
@@ -86,7 +81,9 @@ class Plan:
                 assumes_prior=priors,
                 role=role,
                 note=info.note,
-                title=_title(info),
+                # a preset's display name has the preset's own name in it
+                title=info.title
+                and info.title.replace(registry.entry(info.name).base, info.name, 1),
                 uses=info.uses,
                 kind=info.kind,
                 version=info.version,
@@ -167,12 +164,7 @@ class Pack:
 
     @classmethod
     def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
-        """Make a pack.
-
-        Args:
-            jobs: of one group.
-            limit: the most that a pack of the group holds; heavy methods have small limits.
-        """
+        """Make a pack."""
         steps = float(dict(jobs[0].parameters).get("steps", 0))
         return cls(
             name=digest([job.id for job in jobs])[:16],
@@ -234,13 +226,7 @@ def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
 def plan_of(
     prepared: Prepared, condition: Condition, methods: Sequence[tuple[int, MethodInfo]]
 ) -> Plan:
-    """The plan that runs methods at given configurations.
-
-    Args:
-        prepared: corpora, features and problems.
-        condition: the rules, with the selection under which the trials are planned.
-        methods: number of a configuration, and the method there.
-    """
+    """The plan that runs methods at given configurations."""
     trials: list[Trial] = []
     numbers: dict[str, int] = {}
     for number, info in methods:
@@ -260,9 +246,13 @@ def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Itera
     """The trials of a method at one configuration, by shots, pair and draw."""
     for shots in dict.fromkeys(prepared.request.shots):
         rules = condition.replace(shots=shots)
+        # with all labels, or where the draw is not looked at, all draws are alike
+        once = shots == "all" and info.deterministic
+        if info.kind == "routine":
+            once = condition.concentration() is None
         for fact in prepared.facts:
             added = [item for side in info.uses for item in fact.added.get(side, ())]
-            for seed in range(1 if _once(info, rules) else prepared.request.seeds):
+            for seed in range(1 if once else prepared.request.seeds):
                 yield Trial(
                     pair=fact.pair,
                     classes=fact.classes,
@@ -277,13 +267,6 @@ def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Itera
                     engine_version=info.engine_version,
                     synthetic=fact.synthetic,
                 )
-
-
-def _once(info: MethodInfo, condition: Condition) -> bool:
-    """Whether all draws are alike: with all labels, or where the draw is not looked at."""
-    if info.kind == "routine":
-        return condition.concentration() is None
-    return condition.shots == "all" and info.deterministic
 
 
 def _group(info: MethodInfo, problem: Problem, shots: Shots) -> str:

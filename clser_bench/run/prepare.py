@@ -123,15 +123,17 @@ def prepare(
         keep = condition.setting == "inductive"  # speakers' names decide its halves
         corpora = {code: _copied(one, copy, speakers=not keep) for code, one in corpora.items()}
 
-    anchored = condition.alignment == "anchors" and not assigned.one
-    estimated = condition.normalisation == "estimated-speakers"
-    further = ((ANCHORS, anchored), (VOICES, estimated))
+    kinds = {"features": ""}
+    if condition.alignment == "anchors" and not assigned.one:
+        kinds["anchors"] = ANCHORS
+    if condition.normalisation == "estimated-speakers":
+        kinds["voices"] = VOICES
     targets = {base_code(pair.target) for pair in choice.pairs}
     sets = {base_code(code): one for code, one in assigned.sets.items()}
     whole = {
         code: extract_tables(
             corpus,
-            (sets[code], *(feature_set(name) for name, needed in further if needed)),
+            [feature_set(name) if name else sets[code] for name in kinds.values()],
             cache=cache,
             corruption=corruption if code in targets else None,
             skip_bad=request.skip_bad,
@@ -144,12 +146,8 @@ def prepare(
     extracted = {code: _part(whole[base_code(code)], code) for code in choice.codes}
     corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
-        raw={code: one.tables[0] for code, one in extracted.items()},
-        targets={code: one.corrupted[0] for code, one in extracted.items()},
-        anchors={code: one.tables[1] for code, one in extracted.items() if anchored},
-        target_anchors={code: one.corrupted[1] for code, one in extracted.items() if anchored},
-        voices={code: one.tables[-1] for code, one in extracted.items() if estimated},
-        target_voices={code: one.corrupted[-1] for code, one in extracted.items() if estimated},
+        extracted=extracted,
+        kinds=tuple(kinds),
         assigned=assigned,
         condition=condition,
         cache=cache,
@@ -327,24 +325,17 @@ class NormalisedTables:
     statistics (or the clean source's), and its anchors come from corrupted speech as well.
 
     Attributes:
-        raw: features before normalisation, by corpus code.
-        targets: likewise, of the corpora where they are the target of a pair.
-        anchors: tables of the set `align.ANCHORS`, where the alignment needs them.
-        target_anchors: as `anchors`, of the targets.
-        voices: tables of the set `normalise.VOICES`, where the normalisation estimates speakers.
-        target_voices: as `voices`, of the targets.
+        extracted: by corpus code; its tables are of `kinds`, `corrupted` those of targets.
+        kinds: `features`, then `anchors` where the alignment needs tables of the set
+            `align.ANCHORS`, and `voices` where the normalisation needs those of `normalise.VOICES`.
         assigned: which feature set each corpus has.
         condition: its normalisation and alignment are used; in the setting `held-out` the source's
             rows stand below those of the target.
         cache: the cache folder.
     """
 
-    raw: Mapping[str, Table]
-    targets: Mapping[str, Table]
-    anchors: Mapping[str, Table]
-    target_anchors: Mapping[str, Table]
-    voices: Mapping[str, Table]
-    target_voices: Mapping[str, Table]
+    extracted: Mapping[str, Extracted]
+    kinds: tuple[str, ...]
     assigned: FeatureAssignment
     condition: Condition
     cache: Path
@@ -358,14 +349,7 @@ class NormalisedTables:
         rows: Rows | None = None,
         added: Sequence[Corpus] = (),
     ) -> tuple[Table, Table]:
-        """The tables of both sides.
-
-        Args:
-            source: the source.
-            target: the target.
-            rows: the target's rows whose statistics may be used; None for all.
-            added: further corpora of either side.
-        """
+        """The tables of both sides."""
         first, second = self._sides(source, target, rows, added)
         if self.condition.setting == "held-out":
             return first, concatenated(second, first, cache=self.cache)
@@ -374,8 +358,14 @@ class NormalisedTables:
     def key_of(self, added: Corpus, source: Corpus, target: Corpus) -> str:
         """The hash of an added corpus's table in a pair, and of the side that it joins."""
         joins = joins_target(added.spec, source.spec, target.spec)
-        by = None if joins and not self._one_set(source, target) else self.raw[source.spec.code]
-        return digest([joins, self._normalised(self.raw, added, None, reference=by).key])
+        own_columns = joins and not self._one_set(source, target)
+        by = None if own_columns else self._raw("features", source)
+        return digest([joins, self._normalised("features", added, None, by).key])
+
+    def _raw(self, kind: str, corpus: Corpus, *, target: bool = False) -> Table:
+        """The table of a corpus before normalisation."""
+        found = self.extracted[corpus.spec.code]
+        return (found.corrupted if target else found.tables)[self.kinds.index(kind)]
 
     def _one_set(self, source: Corpus, target: Corpus) -> bool:
         first, second = (self.assigned.sets[corpus.spec.code] for corpus in (source, target))
@@ -384,89 +374,73 @@ class NormalisedTables:
     def _sides(
         self, source: Corpus, target: Corpus, rows: Rows | None, added: Sequence[Corpus]
     ) -> tuple[Table, Table]:
-        sets = self.assigned.sets[source.spec.code], self.assigned.sets[target.spec.code]
-        how, by = self.condition.alignment, self.raw[source.spec.code]
-        first, second = sides(source, target, added)
-        own = self._stacked(first, source, (self.raw, self.raw), None, by)
-        # With other columns each has its own statistics: those of the source mean nothing there.
-        reference = by if self._one_set(source, target) else None
-        other = self._stacked(second, target, (self.targets, self.raw), rows, reference)
+        both, own = sides(source, target, added), (source, target)
         if self._one_set(source, target):
-            return own, other
+            return self._stacked("features", both, own, rows, shared=True)
+        tables = self._stacked("features", both, own, rows, shared=False)
+        sets = self.assigned.sets[source.spec.code], self.assigned.sets[target.spec.code]
+        how = self.condition.alignment
         if how == "none" or (how == "names" and not shares_names(*sets)):
-            refuse_alike((own, other), sets, how)
-            return own, other
-        seen = rows
+            refuse_alike(tables, sets, how)
+            return tables
+        second, seen = both[1], rows
         if rows is not None and len(second.corpora) > 1:
             seen = np.sort(np.concatenate([second.start + rows, second.added]))
-        key = (own.key, other.key, b"" if seen is None else seen.tobytes())
+        key = (tables[0].key, tables[1].key, b"" if seen is None else seen.tobytes())
         if key not in self._aligned:
+            anchors = None
+            if "anchors" in self.kinds:
+                anchors = self._stacked("anchors", both, own, rows, shared=True)
             self._aligned[key] = aligned(
-                own,
-                other,
-                sets=sets,
-                how=how,
-                rows=seen,
-                cache=self.cache,
-                anchors=self._anchors(source, target, rows, (first, second)),
+                *tables, sets=sets, how=how, rows=seen, cache=self.cache, anchors=anchors
             )
         return self._aligned[key]
 
-    def _anchors(
-        self, source: Corpus, target: Corpus, rows: Rows | None, both: tuple[Side, Side]
-    ) -> tuple[Table, Table] | None:
-        if not self.anchors:
-            return None
-        by = self.anchors[source.spec.code]
-        first = self._stacked(both[0], source, (self.anchors, self.anchors), None, by)
-        raw = self.target_anchors, self.anchors
-        return first, self._stacked(both[1], target, raw, rows, by)
-
     def _stacked(
         self,
-        side: Side,
-        own: Corpus,
-        raw: tuple[Mapping[str, Table], Mapping[str, Table]],
+        kind: str,
+        both: tuple[Side, Side],
+        own: tuple[Corpus, Corpus],
         rows: Rows | None,
-        reference: Table | None,
-    ) -> Table:
-        """The z-scored tables of a side's corpora, one below the other.
+        *,
+        shared: bool,
+    ) -> tuple[Table, Table]:
+        """The z-scored tables of each side's corpora, one below the other.
 
         Args:
-            side: the side.
-            own: its corpus in the pair.
-            raw: tables of that one and of the others, by code.
-            rows: of that one, whose statistics may be used; None for all.
-            reference: as in `_normalised`.
+            kind: of the tables.
+            both: the sides.
+            own: their corpora in the pair.
+            rows: of the target, whose statistics may be used; None for all.
+            shared: whether both have the same columns: with other columns each has its own
+                statistics, since those of the source mean nothing there.
         """
-        parts = [
-            self._normalised(raw[0], corpus, rows, reference=reference)
-            if corpus is own
-            else self._normalised(raw[1], corpus, None, reference=reference)
-            for corpus in side.corpora
-        ]
-        return concatenated(*parts, cache=self.cache)
+        by = self._raw(kind, own[0])
+        made = []
+        for side, pair_s, target in zip(both, own, (False, True), strict=True):
+            reference = None if target and not shared else by
+            parts = [
+                self._normalised(kind, corpus, rows, reference, target=True)
+                if target and corpus is pair_s
+                else self._normalised(kind, corpus, None, reference)
+                for corpus in side.corpora
+            ]
+            made.append(concatenated(*parts, cache=self.cache))
+        return made[0], made[1]
 
     def _normalised(
         self,
-        tables: Mapping[str, Table],
+        kind: str,
         corpus: Corpus,
         rows: Rows | None,
+        reference: Table | None,
         *,
-        reference: Table | None = None,
+        target: bool = False,
     ) -> Table:
-        """The z-scored table of a corpus.
-
-        Args:
-            tables: raw, by code.
-            corpus: which of them.
-            rows: whose statistics may be used; None for all.
-            reference: whose statistics the normalisation `source` uses; None for its own.
-        """
-        raw, how = tables[corpus.spec.code], self.condition.normalisation
+        """The z-scored table of a corpus."""
+        raw, how = self._raw(kind, corpus, target=target), self.condition.normalisation
         by = (reference or raw) if how == "source" else None
-        of_target = tables is self.targets or tables is self.target_anchors
-        voices = (self.target_voices if of_target else self.voices).get(corpus.spec.code)
+        voices = self._raw("voices", corpus, target=target) if "voices" in self.kinds else None
         others = "".join(table.key for table in (by, voices) if table)
         key = (raw.key, others, b"" if rows is None else rows.tobytes())
         if key not in self._single:

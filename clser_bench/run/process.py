@@ -71,10 +71,7 @@ class ChildProcess:
             raise EOFError(self._end()) from error
 
     def next(self, *, timeout: float | None = None) -> Any:
-        """The next message; None where there is none in time.
-
-        Args:
-            timeout: seconds; None to wait for as long as it takes.
+        """The next message; None where there is none within `timeout` seconds (None: wait).
 
         Raises:
             EOFError: the child has ended; says how.
@@ -120,11 +117,7 @@ def channel() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
-    """Outcomes as a line of JSON and the bytes of their arrays.
-
-    Args:
-        outcomes: any number.
-    """
+    """Outcomes as a line of JSON and the bytes of their arrays."""
     heads, arrays = [], []
     for outcome in outcomes:
         head: dict[str, Any] = {}
@@ -140,11 +133,7 @@ def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
 
 
 def unpack_outcomes(message: bytes, jobs: Sequence[Job]) -> list[Outcome]:
-    """Read what `pack_outcomes` wrote.
-
-    Args:
-        message: from a process that is not trusted.
-        jobs: whose outcomes they must be, in order.
+    """Read what `pack_outcomes` wrote, in a process that is not trusted, of these jobs in order.
 
     Raises:
         ValueError: they are not, or the message is damaged (also KeyError, TypeError).
@@ -203,11 +192,7 @@ def _read(stream: BinaryIO | FileIO, size: int) -> bytes:
 
 
 def exit_in_words(code: int) -> str:
-    """How a process ended, in words.
-
-    Args:
-        code: its exit code, negative where a signal ended it.
-    """
+    """How a process ended, in words; the exit code is negative where a signal ended it."""
     if code >= 0:
         return f"exit code {code}"
     try:

@@ -6,83 +6,55 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clser_bench import __version__
 from clser_bench.features.workers import cores
 from clser_bench.run.confine import confinement
 
+OF_EXTRAS = ("opensmile", "transformers")
 PACKAGES = (
-    "POT",
-    "numpy",
-    "opensmile",
-    "ray",
-    "scikit-learn",
-    "scipy",
-    "soundfile",
-    "soxr",
-    "torch",
-    "transformers",
+    *("POT", "numpy", "ray", "scikit-learn", "scipy", "soundfile", "soxr", "torch", "torchaudio"),
+    *OF_EXTRAS,
 )
-"""The packages that have a say in the numbers."""
+"""The packages that have a say in the numbers; those of extras need not be there."""
 
 _PATIENCE = 10.0  # seconds that git may take
 
 
-@dataclass(frozen=True, kw_only=True)
-class Code:
-    """What runs.
+def code() -> dict[str, Any]:
+    """What this process runs, as `report.provenance.Software` has it.
 
-    Attributes:
-        clser_bench: version of clser-bench.
-        commit: of the git checkout that it runs from; empty where it runs from none.
-        modified: whether that checkout has changes that are in no commit; None where it is none.
-        python: version.
-        packages: version of each of `PACKAGES` that is installed.
+    Returns:
+        `clser_bench` and `python`: versions; `commit` of the git checkout that it runs from, empty
+        where it runs from none; `modified`: whether that checkout has changes that are in no
+        commit, None where it is none; `packages`: version of each of `PACKAGES` that is installed.
     """
-
-    clser_bench: str
-    commit: str
-    modified: bool | None
-    python: str
-    packages: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """Where it runs, in words; nothing in it names the machine or its user.
-
-    Attributes:
-        processor: model of the CPU.
-        cores: that this process may use.
-        memory_gib: memory in GiB; None where unknown.
-        system: the operating system.
-        methods: `confined`, or `not confined, because …` (`run.confine`).
-    """
-
-    processor: str
-    cores: int
-    memory_gib: float | None
-    system: str
-    methods: str
-
-
-def code() -> Code:
-    """Find what this process runs."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
     commit, modified = _checkout(Path(__file__).parents[2])
-    return Code(
-        clser_bench=__version__,
-        commit=commit,
-        modified=modified,
-        python=platform.python_version(),
-        packages=dict(_versions()),
-    )
+    return {
+        "clser_bench": __version__,
+        "commit": commit,
+        "modified": modified,
+        "python": platform.python_version(),
+        "packages": packages,
+    }
 
 
-def hardware() -> Hardware:
-    """Find where this process runs."""
+def hardware() -> dict[str, Any]:
+    """Where this process runs, as `report.provenance.Machine` has it; no name of machine or user.
+
+    Returns:
+        `processor`: model of the CPU; `cores` that this process may use; `memory_gib`: None where
+        unknown; `system`: the operating system; `methods`: `confined`, or `not confined, because …`
+        (`run.confine`).
+    """
     memory = None
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         memory = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
@@ -90,21 +62,13 @@ def hardware() -> Hardware:
         system = platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         system = f"{platform.system()} {platform.release()}"
-    return Hardware(
-        processor=_processor(),
-        cores=cores(),
-        memory_gib=memory,
-        system=f"{system}, {platform.machine()}",
-        methods=confinement(),
-    )
-
-
-def _versions() -> Iterator[tuple[str, str]]:
-    for name in PACKAGES:
-        try:
-            yield name, importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    return {
+        "processor": _processor(),
+        "cores": cores(),
+        "memory_gib": memory,
+        "system": f"{system}, {platform.machine()}",
+        "methods": confinement(),
+    }
 
 
 def _processor() -> str:
@@ -118,13 +82,9 @@ def _processor() -> str:
 
 def _checkout(root: Path) -> tuple[str, bool | None]:
     """Commit of the checkout in a folder, and whether it was changed; nothing for no checkout."""
-    if not (root / ".git").exists():
-        return "", None
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain")
-    if not commit or changes is None:
-        return "", None
-    return commit.strip(), bool(changes.strip())
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    changes = _git(root, "status", "--porcelain") if commit else None
+    return ((commit or "").strip(), bool(changes.strip())) if changes is not None else ("", None)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -166,9 +166,6 @@ class Request:
     def slots(self, packs: int) -> int:
         """How many packs run at once; 0 for as many as a cluster has room for.
 
-        Args:
-            packs: how many are to run.
-
         Raises:
             SpecError: packs are to train on GPUs, and this machine has none.
         """
@@ -202,10 +199,6 @@ class Request:
     def from_json(cls, stored: Mapping[str, Any], *, results: Path) -> Request:
         """Rebuild what `json` gave.
 
-        Args:
-            stored: the values.
-            results: the file they were stored in.
-
         Raises:
             SpecError: they are of another version of clser-bench.
         """
@@ -218,12 +211,7 @@ class Request:
             ) from error
 
     def command(self, *, folder: bool = False, manifests: int = 0) -> str:
-        """The shell command of the request; `DIR` and `FILE` stand for the reader's own places.
-
-        Args:
-            folder: whether it needs a folder of corpora.
-            manifests: how many manifests it needs.
-        """
+        """The shell command of the request; `DIR` and `FILE` stand for the reader's own places."""
         return shlex.join(("clser-bench", "run", *self._options(folder, manifests)))
 
     def _options(self, folder: bool, manifests: int) -> Iterator[str]:
@@ -299,10 +287,6 @@ _ADAPTER = TypeAdapter(Request)
 def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
     """Read hyper-parameters from `--params FILE` and `--set METHOD.NAME=VALUE`; the latter win.
 
-    Args:
-        assignments: such as `dann.weight=0.5`.
-        file: TOML with one table a method.
-
     Raises:
         SpecError: an assignment or the file is not of that form.
     """
@@ -317,20 +301,12 @@ def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Sett
 
 
 def is_local(features: str) -> bool:
-    """Whether the name of features leads to a folder or a file of the machine it was written on.
-
-    Args:
-        features: as `--features` takes it.
-    """
+    """Whether the name of features leads to a folder or a file of the machine it was written on."""
     return bool(_LOCAL.search(features))
 
 
 def portable(features: str) -> str:
-    """The name of features with the last part of each local path, as if it lay at hand.
-
-    Args:
-        features: as `--features` takes it, with absolute paths or none.
-    """
+    """The name of features with the last part of each local path, as if it lay at hand."""
     if not is_local(features):
         return features
     if is_set(features):

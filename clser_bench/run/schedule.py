@@ -24,13 +24,10 @@ from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
-from clser_bench.run.worker import ONE_THREAD, Means
+from clser_bench.run.worker import NOTICE, ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
 
 VERSIONS = (__version__, ENGINE_VERSION)
-
-NOTICE = 300.0
-"""Seconds after which a line names what is still running."""
 
 _ENVIRONMENT = {
     # silent
@@ -146,14 +143,7 @@ class Numbered:
 
 
 def task(request: Request, count: int, *, problems: Sequence[Problem], **more: Any) -> Task:
-    """What the child is started for, with the means of a request.
-
-    Args:
-        request: the request.
-        count: how many trials of Ray Tune there are.
-        problems: that jobs name by number.
-        more: packs or a search.
-    """
+    """What the child is started for, with the means of a request."""
     return Task(
         slots=request.slots(count),
         address=request.ray_address,
@@ -166,11 +156,7 @@ def task(request: Request, count: int, *, problems: Sequence[Problem], **more: A
 
 @contextlib.contextmanager
 def ray_tune(task: Task) -> Iterator[RayTune]:
-    """Ray while packs run.
-
-    Args:
-        task: what it is started for.
-    """
+    """Ray while packs run."""
     if task.address:
         _check(task.address)
     # Tune may have twice as many trials waiting as run, so that it never delays a start.
@@ -186,12 +172,7 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
 
 
 def nobody(address: str, why: str) -> str:
-    """That no cluster is there.
-
-    Args:
-        address: of its head.
-        why: in words.
-    """
+    """That no cluster is there."""
     return (
         f"--ray-address {address}: no Ray cluster can be joined there ({why}); start one with `ray "
         "start --head`, or leave the option out"
@@ -226,27 +207,17 @@ def _died(error: EOFError) -> ClserError:
 
 
 class RayTune:
-    """Messages with the child.
-
-    Args:
-        child: the process.
-        task: what it is started for.
-    """
+    """Messages with the child, which begins with the task."""
 
     def __init__(self, child: ChildProcess, task: Task) -> None:
         self._child = child
-        self._begun: dict[int, float] = {}
-        self._named: set[int] = set()
         try:
             child.send((registry.places(), task))
         except EOFError as error:
             raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
-        """What happens, until all is done.
-
-        Args:
-            slow: called once with what runs for long and its seconds.
+        """What happens, until all is done; `slow` is called once with what runs for long.
 
         Yields:
             `outcomes`, the number of a pack or a configuration and a list of outcomes for each of
@@ -257,33 +228,29 @@ class RayTune:
             SpecError: the cluster is not there, or has not what packs need.
             ClserError: Ray did not start, or it died.
         """
+        begun: dict[int, float] = {}
         while True:
             try:
                 message = self._child.next(timeout=30.0)
             except EOFError as error:
                 raise _died(error) from None
             if message is None:
-                self._name_slow(slow)
+                now = time.monotonic()
+                for number in [n for n, since in begun.items() if now - since > NOTICE]:
+                    slow(number, now - begun.pop(number))
                 continue
             what, number, content = message
             if what == "begun":
-                self._begun[number] = time.monotonic()
+                begun[number] = time.monotonic()
             elif what == "refused":
                 raise (SpecError if number else ClserError)(content)
             elif what == "end":
                 return
             else:
-                self._begun.pop(number, None)
+                begun.pop(number, None)
                 yield what, number, content
 
     def reply(self, answer: object) -> None:
         """Answer the message that was yielded last."""
         with contextlib.suppress(EOFError):  # the next message says that the child has ended
             self._child.send(answer)
-
-    def _name_slow(self, slow: Callable[[int, float], None]) -> None:
-        for number, since in self._begun.items():
-            seconds = time.monotonic() - since
-            if seconds > NOTICE and number not in self._named:
-                self._named.add(number)
-                slow(number, seconds)

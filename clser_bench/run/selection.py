@@ -145,11 +145,6 @@ def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
 def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair]) -> None:
     """Refuse what `other-pairs` cannot choose for.
 
-    Args:
-        suite: its name.
-        table: its pairs.
-        asked: those that the user named; empty for all.
-
     Raises:
         SpecError: pairs are named, or a pair has no pair of other corpora.
     """
@@ -168,12 +163,7 @@ def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair
 def by_configuration(
     trials: Iterable[Trial], numbers: Mapping[str, int]
 ) -> dict[tuple[str, str], list[list[Trial]]]:
-    """The trials of each configuration by method and number of shots, the default first.
-
-    Args:
-        trials: of all configurations of all methods.
-        numbers: of the configuration, by the trial's id.
-    """
+    """The trials of each configuration by method and number of shots, the default first."""
     groups: dict[tuple[str, str], dict[int, list[Trial]]] = {}
     for trial in trials:
         group = groups.setdefault((trial.method, str(trial.shots)), {})
@@ -188,11 +178,6 @@ def choose_by_other_pairs(
 
     A configuration counts for a pair where every trial on the other pairs has a result. Ties go to
     the earlier one, the default first; so does a pair for which none counts.
-
-    Args:
-        trials: of all configurations of all methods.
-        numbers: of the configuration, by the trial's id.
-        uars: UAR of the trials that have one, by id.
     """
     chosen: list[Trial] = []
     for configurations in by_configuration(trials, numbers).values():
@@ -251,14 +236,7 @@ def choose_by_objective(
 def cells(
     chosen: Objective, configurations: Sequence[Sequence[Trial]], *, store: Store, folds: Folds
 ) -> list[Cells]:
-    """The objective of every trial of some configurations, from what is stored.
-
-    Args:
-        chosen: the objective.
-        configurations: the trials of each, of one number of shots.
-        store: the results.
-        folds: problems of trials, for what weighs by features.
-    """
+    """The objective of every trial of some configurations, from what is stored."""
     if chosen.requires == "labels":
         uars = store.uars([trial.id for trials in configurations for trial in trials])
         return [
@@ -319,10 +297,6 @@ def importance(fold: Fold, *, seed: int) -> np.ndarray:
 
     By the summaries, the same for every configuration of every method: the store holds scores, not
     the embeddings that You et al. (2019) take.
-
-    Args:
-        fold: in the setting `held-out`.
-        seed: number of the draw.
     """
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn)
 

@@ -67,11 +67,7 @@ class Card(BaseModel):
     cost: str = Field("", max_length=300)
 
     def note(self, corpora: Sequence[str]) -> str:
-        """The footnote of a table.
-
-        Args:
-            corpora: codes of the corpora of the table.
-        """
+        """The footnote of a table."""
         kinds = {"labels": "trained with the labels of", "audio": "trained with the audio of"}
         kinds |= {"unknown": "perhaps trained with"}
         parts = [self.about, f"data: {self.data}"]
@@ -112,10 +108,6 @@ def read_card(path: Path) -> Card:
 
 def read_predictions(path: Path, draws: Draws) -> Answers:
     """Read a table of predictions, CSV or Parquet, and check each row.
-
-    Args:
-        path: the table.
-        draws: what is to be predicted.
 
     Raises:
         SpecError: a trial, id or class is unknown, an id is missing or there twice, or a score is
@@ -202,13 +194,6 @@ def submit(
     card: Card,
 ) -> Submitted:
     """Score predictions and store them as rows of tables, with their card.
-
-    Args:
-        predictions: the table, as `read_predictions` takes it.
-        draws: as `stored_draws` gave them.
-        store: the results.
-        name: of the system, for the column of methods.
-        card: what it is and what it has seen.
 
     Raises:
         SpecError: the predictions are faulty, or the name is no name or is that of a method.

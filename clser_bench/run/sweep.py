@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -30,7 +31,6 @@ from clser_bench.run.methods import read_methods
 from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of
 from clser_bench.run.prepare import Prepared, prepare
 from clser_bench.run.request import Request
-from clser_bench.run.samplers import TRIES, grid, rounded, sampler
 from clser_bench.run.selection import (
     ALL_CONFIGURATIONS,
     DEV,
@@ -40,8 +40,12 @@ from clser_bench.run.selection import (
     cells,
     objective,
 )
+from clser_bench.run.space import TRIES, SearchSpace, grid, rounded, sampler
 from clser_bench.store.sqlite import Store
-from clser_bench.sweeps import Configuration, SearchSpace, SweepResult, distributions
+from clser_bench.sweeps import Configuration, SweepResult, distributions
+
+Runner = Callable[[Sequence[Pack]], Iterable[tuple[Pack, Sequence[Outcome]]]]
+"""Runs packs one after the other."""
 
 SEARCHES = ("sobol", "random", "grid", "tpe")
 POPULATION = 32
@@ -104,11 +108,6 @@ def sweep(
 ) -> SweepResult:
     """Run what is not stored of a sweep, and find its best configuration.
 
-    Args:
-        request: the request.
-        progress: notified of reading, extraction and trials.
-        say: given lines for the user.
-
     Raises:
         ClserError: anything that is wrong with the request, before any trial runs.
         KeyboardInterrupt: interrupted; the same call goes on.
@@ -118,22 +117,41 @@ def sweep(
     with terminable():
         prepared = prepare(asked, rules, progress=progress, say=say)
         with Store(asked.results) as store:
-            run = _Sweep(request=request, chosen=chosen, prepared=prepared, store=store)
+            begun = functools.partial(
+                _Sweep, request=request, chosen=chosen, prepared=prepared, store=store
+            )
+            if asked.scheduler == "ray":  # which is not started where nothing is to run
+                run = begun()
+                with contextlib.suppress(_UnfinishedError):
+                    for _ in run.in_turn(_refuse):
+                        pass
+                    return run.result()
+            run = begun()
+            here = functools.partial(in_turn, means=asked.means, say=say)
             progress.start(f"configurations of {request.method}", request.samples + 1)
             try:
-                for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(say):
+                for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(here):
                     progress.advance()
             finally:
                 progress.stop()
             return run.result()
 
 
+class _UnfinishedError(Exception):
+    """Something of a sweep is not stored."""
+
+
+def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
+    """A runner for a sweep of which all is stored."""
+    if packs:
+        raise _UnfinishedError
+    return iter(())
+
+
 def rungs(draws: int, halving: int) -> tuple[int, ...]:
     """Draws after which a configuration may stop: from draws / halving^j up to all of them.
 
-    Args:
-        draws: of a configuration that is run to the end.
-        halving: one in so many goes on; 0 for a single rung.
+    One in `halving` goes on; 0 for a single rung.
     """
     if not halving:
         return (draws,)
@@ -192,9 +210,6 @@ class _Sweep:
     def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
         """Take up a configuration.
 
-        Args:
-            proposed: hyper-parameters; None for the default configuration.
-
         Returns:
             Its number and what is to run; None where it was there before.
         """
@@ -235,11 +250,6 @@ class _Sweep:
 
     def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
         """Store what came of a step.
-
-        Args:
-            number: of the configuration.
-            step: that was run.
-            outcomes: of each of its packs.
 
         Returns:
             The mean objective over all its draws so far; NaN where a result is missing.
@@ -297,9 +307,9 @@ class _Sweep:
             return f"{pair}, draw {seed}: {reason[-1] if reason else record.status}"
         return f"{pair}, draw {seed}: not run"
 
-    def in_turn(self, say: Say) -> Iterator[int]:
+    def in_turn(self, runner: Runner) -> Iterator[int]:
         """Run configurations one after the other; the number of each that is finished."""
-        search, request = self._search, self.prepared.request
+        search = self._search
         pruner: Any = optuna.pruners.NopPruner()
         if search.halving:
             pruner = optuna.pruners.SuccessiveHalvingPruner(
@@ -309,18 +319,21 @@ class _Sweep:
         space, tries, finished = distributions(search.dimensions), 0, 0
         trial: Any = None  # the default configuration is not the sampler's
         while finished <= search.samples and tries < TRIES:
-            found = self.configure(None if not finished else trial.params)
-            if found is None:
+            configured = self.configure(None if not finished else trial.params)
+            if configured is None:
                 tries += 1
                 _tell(study, trial, math.nan)
             else:
-                number, steps = found
+                number, steps = configured
                 value, tries = math.nan, 0
                 for step in steps:
-                    runs = in_turn(step.packs, request.means, say=say)
-                    value = self.report(number, step, [outcomes for _, outcomes in runs])
-                    if math.isnan(value) or (trial and _stops(trial, value, step.draws)):
+                    value = self.report(number, step, [found for _, found in runner(step.packs)])
+                    if math.isnan(value):
                         break
+                    if trial:
+                        trial.report(value, step.draws)
+                        if trial.should_prune():
+                            break
                 if trial:
                     _tell(study, trial, value)
                 finished += 1
@@ -417,12 +430,6 @@ class _Sweep:
             command=self.request.command,
             synthetic=any(fact.synthetic for fact in self.prepared.facts),
         )
-
-
-def _stops(trial: Any, value: float, draws: int) -> bool:
-    """Whether early stopping gives a configuration up."""
-    trial.report(value, draws)
-    return bool(trial.should_prune())
 
 
 def _tell(study: Any, trial: Any, value: float) -> None:

@@ -1,4 +1,4 @@
-"""Ray Tune, in a process of its own; with `ray_session` the only module that imports ray.
+"""Ray Tune, in a process of its own; the only module that imports ray.
 
     python -m clser_bench.run.tune        (started by `schedule.ray_tune`, never by hand)
 
@@ -12,19 +12,21 @@ pack gives the same bytes. Measured on two cores: 7 s from the import to the fir
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import math
 import os
 import pickle
 import select
 import signal
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 import ray
@@ -35,12 +37,12 @@ from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from clser_bench import registry
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
-from clser_bench.run.ray_session import RefusedError, one_line, session
-from clser_bench.run.samplers import TRIES, sampler
-from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task
-from clser_bench.run.worker import Means, Worker
+from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
+from clser_bench.run.space import TRIES, sampler
+from clser_bench.run.worker import ONE_THREAD, Means, Worker
 from clser_bench.sweeps import distributions
 
 METRIC = "uar"
@@ -107,24 +109,96 @@ class _Driver:
         threading.Thread(target=wait, daemon=True).start()
 
 
-# The workers.
+_STORE_BYTES = 256 * 2**20
+"""For problems and predictions on their way; what does not fit goes to the temporary folder."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cargo:
+class RefusedError(Exception):
+    """Ray cannot do what was asked: in words, and whether the request is wrong, and not Ray."""
+
+    def __init__(self, message: str, *, theirs: bool) -> None:
+        super().__init__(message)
+        self.theirs = theirs
+
+
+@contextlib.contextmanager
+def session(task: Task) -> Iterator[int]:
+    """Ray while packs run, on this machine alone or on the cluster of the task.
+
+    Yields:
+        How many packs can run at once.
+
+    Raises:
+        RefusedError: Ray did not start, the cluster is not there, or it has not what packs need.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    try:
+        if task.address:
+            methods = {name: value for name, value in registry.places().items() if value}
+            # what a worker of our own would have inherited
+            variables = {"env_vars": {**ONE_THREAD, **methods}}
+            ray.init(address=task.address, runtime_env=variables, **quiet)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=task.slots,
+                num_gpus=None if task.gpus else 0,
+                object_store_memory=_STORE_BYTES,
+                include_dashboard=False,
+                _node_ip_address="127.0.0.1",  # reachable from this machine alone
+                _temp_dir=task.folder,
+                **quiet,
+            )
+    except Exception as error:
+        # Of many kinds, whatever Ray met; the remedy is the same.
+        if task.address:
+            raise RefusedError(nobody(task.address, _one_line(error)), theirs=True) from error
+        raise RefusedError(
+            f"Ray did not start: {_one_line(error)}; run the command again, or take "
+            "--scheduler local, which needs no Ray",
+            theirs=False,
+        ) from error
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Ray has put its own in its place
+    try:
+        yield _slots(task)
+    finally:
+        ray.shutdown()
+
+
+def _one_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _slots(task: Task) -> int:
+    """Packs that the resources hold at once, and no more than were asked for."""
+    has = ray.cluster_resources()
+    slots = int(has.get("CPU", 0))
+    if task.gpus:
+        slots = min(slots, int(has.get("GPU", 0) / task.gpus + 1e-9))
+    if slots < 1:
+        raise RefusedError(
+            f"a pack needs a core and {task.gpus:g} GPU, and Ray has {has.get('CPU', 0):g} cores "
+            f"and {has.get('GPU', 0):g} GPUs; lower --gpus-per-pack or add nodes",
+            theirs=True,
+        )
+    return min(slots, task.slots) if task.slots else slots
+
+
+class Cargo(NamedTuple):
     """What workers are given.
 
     Attributes:
         packs: jobs of each pack of a run.
-        problems: references to problems; without features where `tables` has them.
-        sides: keys of the stored tables of each problem, with the numbers of their orders; empty
-            where nothing is shipped.
+        problems: references to problems, each with the keys and the numbers of the orders of its
+            tables where these are shipped; it has no features then.
         tables: references to (instants, summary) by key.
     """
 
     packs: Sequence[tuple[Sent, ...]]
     problems: Sequence[Any]
-    sides: Sequence[tuple[tuple[str, int], ...]]
     tables: Mapping[str, Any]
 
 
@@ -136,20 +210,21 @@ def load(task: Task) -> Cargo:
     keeps one copy a node and maps it into every worker.
     """
     sides = [[cast(Reordered, side) for side in (p.source, p.target)] for p in task.problems]
-    tables = {side.stored.key: side.stored for both in sides for side in both}
-    if not task.address or _everywhere([table.folder for table in tables.values()]):
-        problems = [ray.put(problem) for problem in task.problems]
-        return Cargo(packs=task.packs, problems=problems, sides=(), tables={})
-    bare = [dataclasses.replace(p, source=_EMPTY, target=_EMPTY) for p in task.problems]
-    return Cargo(
-        packs=task.packs,
-        problems=[ray.put(problem) for problem in bare],
-        sides=[tuple((side.stored.key, side.seed) for side in both) for both in sides],
-        tables={
-            key: ray.put((np.asarray(table.instants), np.asarray(table.summary)))
-            for key, table in tables.items()
-        },
-    )
+    stored = {side.stored.key: side.stored for both in sides for side in both}
+    if not task.address or _everywhere([table.folder for table in stored.values()]):
+        return Cargo(task.packs, [ray.put((problem, ())) for problem in task.problems], {})
+    problems = [
+        (
+            dataclasses.replace(problem, source=_EMPTY, target=_EMPTY),
+            [(side.stored.key, side.seed) for side in both],
+        )
+        for problem, both in zip(task.problems, sides, strict=True)
+    ]
+    tables = {
+        key: ray.put((np.asarray(table.instants), np.asarray(table.summary)))
+        for key, table in stored.items()
+    }
+    return Cargo(task.packs, list(map(ray.put, problems)), tables)
 
 
 def _everywhere(folders: Sequence[Path | None]) -> bool:
@@ -184,14 +259,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
         means: Means | None = None,
         versions: tuple[str, int] = VERSIONS,
     ) -> None:
-        """Take the first trial.
-
-        Args:
-            config: `pack` is its number; or `blocks` are its steps.
-            cargo: problems and packs.
-            means: what packs are run with.
-            versions: of the code that asks; a node with others would give other numbers.
-        """
+        """Take the first trial: the `pack` of that number, or the `blocks` of a sweep."""
         if versions != VERSIONS:
             node = ray.util.get_node_ip_address()
             raise RuntimeError(
@@ -238,11 +306,9 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
 
     def _problem(self, number: int) -> Problem:
         if number not in self._problems:
-            problem: Problem = ray.get(self._cargo.problems[number])
-            if self._cargo.sides:
-                source, target = (
-                    self._table(key).in_order(seed) for key, seed in self._cargo.sides[number]
-                )
+            problem, shipped = ray.get(self._cargo.problems[number])
+            if shipped:
+                source, target = (self._table(key).in_order(seed) for key, seed in shipped)
                 problem = dataclasses.replace(problem, source=source, target=target)
             self._problems[number] = problem
         return self._problems[number]
@@ -252,9 +318,6 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
             instants, summary = ray.get(self._cargo.tables[key])
             self._tables[key] = Table(key, instants, summary)
         return self._tables[key]
-
-
-# The decisions.
 
 
 class _Scored:
@@ -274,23 +337,20 @@ class _Scored:
         # the default configuration is what others are compared with: it runs to the end
         return str(TrialScheduler.CONTINUE) if number == 0 else decision
 
+    def choose_trial_to_run(self, *_: Any, **__: Any) -> None:
+        """Leave the choice to the controller: first come, first served.
+
+        Tune's own FIFO hands a free actor to the oldest waiting trial even while that trial's own
+        actor is starting, which it then kills: with short packs one worker did all the work.
+        """
+
 
 class _InOrder(_Scored, FIFOScheduler):  # type: ignore[misc]
-    """Starts trials in their order.
-
-    Tune's own FIFO hands a free actor to the oldest waiting trial even while that trial's own
-    actor is starting, which it then kills: with short packs one worker did all the work.
-    """
-
-    def choose_trial_to_run(self, *_: Any, **__: Any) -> None:
-        """Leave the choice to the controller: first come, first served."""
+    """Starts trials in their order."""
 
 
 class _Halving(_Scored, ASHAScheduler):  # type: ignore[misc]
     """Asynchronous successive halving over draws."""
-
-    def choose_trial_to_run(self, *_: Any, **__: Any) -> None:
-        """As for `_InOrder`."""
 
 
 class _Reports(tune.Callback):  # type: ignore[misc]
@@ -344,14 +404,12 @@ class _Configurations(OptunaSearch):  # type: ignore[misc]
         return str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Let the sampler know a score on the way."""
         if trial_id in self._asked:
             super().on_trial_result(self._asked[trial_id], result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Let the sampler know the last score; one that is none is a failure."""
         if trial_id in self._asked:
             failed = error or not result or math.isnan(result.get(METRIC, math.nan))
             name = self._asked[trial_id]
@@ -409,7 +467,7 @@ def _fit(task: Task, driver: _Driver, slots: int) -> None:
     try:
         grid = tuner.fit()
     except TuneError as error:
-        raise RefusedError(f"Ray Tune stopped: {one_line(error)}", theirs=False) from error
+        raise RefusedError(f"Ray Tune stopped: {_one_line(error)}", theirs=False) from error
     for result in grid:
         if result.error is not None and result.config is not None:
             reason = f"the process that ran this pack died {_RETRIES + 1} times: {result.error}"

@@ -55,6 +55,9 @@ from clser_bench.run.process import (
 PATIENCE = 3600.0
 """Seconds that a trial may take: the slowest method takes minutes on one core."""
 
+NOTICE = 300.0
+"""Seconds after which a line names what is still running."""
+
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR")}
 """A worker has one core; it reads these when it starts."""
 
@@ -101,14 +104,9 @@ class Worker:
         jobs: Sequence[Job],
         means: Means | None = None,
         *,
-        waiting: Callable[[float], None] | None = None,
+        slow: Callable[[float], None] | None = None,
     ) -> list[Outcome]:
         """Run the jobs of a pack; whatever goes wrong is an outcome.
-
-        Args:
-            jobs: of one method and one group.
-            means: what they are run with.
-            waiting: called about once a minute with the seconds so far.
 
         Returns:
             One outcome a job, in order.
@@ -117,7 +115,7 @@ class Worker:
             WorkerError: the worker itself ended, which is no fault of a method.
         """
         message = ("run", tuple(jobs), means or Means())
-        outcomes: list[Outcome] = self._ask(message, waiting=waiting)
+        outcomes: list[Outcome] = self._ask(message, slow=slow)
         return outcomes
 
     def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
@@ -132,16 +130,17 @@ class Worker:
             raise SpecError(found)
         return found
 
-    def _ask(self, message: object, *, waiting: Callable[[float], None] | None = None) -> Any:
+    def _ask(self, message: object, *, slow: Callable[[float], None] | None = None) -> Any:
         with self._lock:
             if self._child is None:
                 self._child = ChildProcess(__name__, environment=ONE_THREAD, grace=5.0)
-            started = time.monotonic()
             try:
                 self._child.send((registry.places(), message))
-                while (answer := self._child.next(timeout=60.0 if waiting else None)) is None:
-                    if waiting:
-                        waiting(time.monotonic() - started)
+                if slow and (answer := self._child.next(timeout=NOTICE)) is not None:
+                    return answer
+                if slow:
+                    slow(NOTICE)
+                return self._child.next()
             except EOFError as error:
                 self.close()
                 raise WorkerError(
@@ -150,7 +149,6 @@ class Worker:
             except BaseException:
                 self.close()  # its answer would be taken for that of the next question
                 raise
-            return answer
 
 
 @functools.cache

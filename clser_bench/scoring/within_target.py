@@ -18,14 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-from threadpoolctl import threadpool_limits
-
 from clser_bench.hashing import digest
-from clser_bench.problem import Outcome, Rows
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from clser_bench.problem import Outcome, Rows
     from clser_bench.splits import Fold
 
 GROUPS = 10
@@ -41,6 +40,11 @@ def within_target(folds: Sequence[Fold]) -> list[Outcome]:
     Returns:
         An outcome a fold, named by its number; not applicable where the target has one speaker.
     """
+    import numpy as np  # noqa: PLC0415 (listing the routines needs none of these)
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415
+
+    from clser_bench.problem import Outcome  # noqa: PLC0415
+
     names = [name for fold in folds for name in fold.key.speakers]
     groups = speaker_groups(names)
     if len(set(groups.values())) < 2:
@@ -81,6 +85,8 @@ def _scores(
     fold: Fold, groups: dict[str, int], *, rows: Rows, y: Rows, group: Rows
 ) -> npt.NDArray[np.float64]:
     """Scores [n, c] of a fold's rows, from the labels of other groups in all folds."""
+    import numpy as np  # noqa: PLC0415
+
     from clser_bench.shallow.classifier import logistic_scores  # noqa: PLC0415 (scikit-learn)
 
     features = fold.problem.target.summary

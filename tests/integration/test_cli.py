@@ -7,49 +7,24 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from clser_bench import __version__
-from clser_bench.cli.main import app
 from clser_bench.registry import entries
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.integration.conftest import Call
+from tests.tiny import write_corpora
 
-Call = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    write_corpora(folder / "corpora", codes="XY")
-    write_method(folder / "methods", "near", about="Nearest centroids.", grid=(1.0, 10.0))
-    write_method(folder / "methods", "bad", body="raise RuntimeError('told to')")
-    return folder
+pytestmark = pytest.mark.usefixtures("packed")
 
 
 @pytest.fixture
-def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-    monkeypatch.delenv("CLSER_CORPORA", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(app, list(arguments))
-
-
-@pytest.fixture
-def run(shared: Path, call: Call) -> Call:
-    manifest = str(shared / "corpora" / "manifest.csv")
-
-    def go(*arguments: str) -> Result:
-        usual = ("--manifest", manifest, "--shots", "1", "--seeds", "2", "--scheduler", "local")
-        return call("run", *usual, *arguments)
-
-    return go
+def run(places: Path, call: Call) -> Call:
+    usual = ("--manifest", str(places), "--shots", "1", "--seeds", "2", "--scheduler", "local")
+    return lambda *arguments: call("run", *usual, "--pairs", "X->Y,Y->X", *arguments)
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -108,7 +83,7 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     names, row = done.stdout.splitlines()
     assert names.split("\t")[:2] == ["suite", "planned"]
     assert row.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %"
-    assert "failed: bad: 4 trials: RuntimeError: told to" in done.stderr
+    assert "failed: bad: 4 trials: RuntimeError: as asked" in done.stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
@@ -190,29 +165,22 @@ def test_the_oracle_is_shown_and_run(call: Call, run: Call) -> None:
 def test_points_are_chosen_by_other_pairs(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "four", codes="VXYZ", takes=1)
     options = ("--manifest", str(manifest), "--methods", "near", "--shots", "1", "--seeds", "1")
-    chosen = ("--scheduler", "local", "--selection", "other-pairs", "--with", "point")
-    done = call("run", *options, *chosen)
+    chosen = ("--selection", "other-pairs", "--with", "point")
+    done = call("run", *options, "--scheduler", "local", *chosen)
     assert done.exit_code == 0, done.output
     assert "selection other-pairs: 24 trials of 2 configurations of 1 methods" in done.stderr
-    assert "24 of 24 trials stored" in done.stderr
-    assert "selection other-pairs" in done.stdout
-    points = [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
-    assert points
-    assert call("status").stdout.endswith("\t24\t24\t0\t0\t0\t100 %\n")
-    again = call("resume", "--format", "csv", "--with", "point")
-    assert "24 were there before" in again.stderr
-    asked = ("--selection", "other-pairs", "--format", "csv", "--with", "point")
-    assert call("leaderboard", *asked).stdout == again.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
+    assert call("leaderboard", *chosen).stdout == done.stdout
 
 
-def test_check_and_extract(call: Call, shared: Path) -> None:
-    manifest = str(shared / "corpora" / "manifest.csv")
+def test_check_and_extract(call: Call, places: Path) -> None:
+    manifest = str(places)
     done = call("corpus", "check", manifest)
     assert done.exit_code == 0, done.output
     assert "12 utterances" in done.stdout
     assert "anger 6, sadness 6" in done.stdout
     made = call("features", "extract", "--manifest", manifest, "--workers", "1")
-    assert [line.split("\t")[2] for line in made.stdout.splitlines()] == ["12", "12"]
+    assert [line.split("\t")[2] for line in made.stdout.splitlines()] == ["12", "12", "12"]
 
 
 def test_a_bad_file_is_named_and_ends_with_1(call: Call, tmp_path: Path) -> None:
@@ -255,18 +223,23 @@ def test_lists_import_nothing_heavy() -> None:
     assert not imported & {"torch", "pandas", "ray", "sklearn", "scipy", "torchaudio"}
 
 
-def test_a_finished_run_imports_neither_torch_nor_ray(run: Call, tmp_path: Path) -> None:
-    assert run("--methods", "near").exit_code == 0
-    with Store(tmp_path / "results" / "clser.sqlite") as store:
-        manifest = store.runs()[-1].request["manifests"][0]
-    options = ["--manifest", manifest, "--methods", "near", "--shots", "1", "--seeds", "2"]
-    done = python("-X", "importtime", "-m", "clser_bench.cli.main", "run", *options)
+@pytest.mark.parametrize("command", ["run", "sweep"])
+def test_what_is_finished_imports_neither_torch_nor_ray(
+    call: Call, places: Path, command: str
+) -> None:
+    """As a user would call it: by Ray, which starts only where something is to run."""
+    words = [command, "--manifest", str(places), "--methods", "near", "--shots", "1"]
+    words += ["--seeds", "1", *(["--samples", "2"] if command == "sweep" else [])]
+    assert call(*words, "--scheduler", "local").exit_code == 0
+    done = python("-X", "importtime", "-m", "clser_bench.cli.main", *words)
+    assert done.returncode == 0, done.stderr
+    assert ("6 were there before" in done.stderr) == (command == "run")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "4 were there before" in done.stderr
-    assert not imported & {"torch", "ray", "sklearn", "torchaudio"}
+    heavy = {"torch", "ray", "torchaudio", *(["sklearn"] if command == "run" else [])}
+    assert not imported & heavy  # criteria of a sweep need scikit-learn
 
 
-def test_a_closed_pipe_is_no_error(shared: Path) -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     with os.fdopen(write_end, "wb") as closed:

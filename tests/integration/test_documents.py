@@ -13,6 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
+from clser_bench.registry import template
 from tests.documents import (
     PAGES,
     ROOT,
@@ -28,7 +29,7 @@ from tests.documents import (
 )
 
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
-LONG = ("CONTRIBUTING.md", "README.md", "index.md", "reading.md", "sweeps.md")
+LONG = ("README.md", "index.md", "own-method.md", "reading.md", "sweeps.md")
 """Pages whose commands take five seconds or more."""
 TRAINS = ("run", "sweep", "reproduce", "resume")  # and take `--scheduler`
 
@@ -56,8 +57,8 @@ def examples() -> list[str]:
     return found
 
 
-def check(command: str) -> None:
-    """Refuse a command or an option that clser-bench does not have."""
+def check(command: str, *, whole: bool = True) -> None:
+    """Refuse a command, an option or, of a whole one, a value that clser-bench does not take."""
     words, _ = arguments(command.replace("NAME", "name"))
     place = root_command()
     while hasattr(place, "commands") and words and not words[0].startswith("-"):
@@ -66,17 +67,30 @@ def check(command: str) -> None:
     known = {flag for option in place.params for flag in (*option.opts, *option.secondary_opts)}
     given = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert given <= known | {"--help"}, f"{command}: no option {given - known}"
+    if whole and "--help" not in words:
+        place.make_context(place.name, words)
 
 
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with files that `--plugin` names."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("my-method", "mine"):
+        Path(f"{name.replace('-', '_')}.py").write_text(template(name, "fitted"), encoding="utf-8")
+
+
+@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_of_a_page_exist(page: Path) -> None:
+    text = set(inline(page))
     for command in commands(page):
         if command.startswith("clser-bench"):
-            check(command)
+            check(command, whole=command not in text)
         elif not command.startswith("export "):
             assert why_not(command), f"{command}: say in tests/documents.py why it is not run"
 
 
+@pytest.mark.usefixtures("files")
 def test_examples_in_the_help_exist() -> None:
     found = examples()
     assert len(found) > 40

@@ -1,4 +1,7 @@
-"""Runs that are killed or interrupted from outside, as users and job schedulers do it."""
+"""Runs that are killed or interrupted from outside, as users and job schedulers do it.
+
+`test_kills` kills each process of a run, also by Ray, at random moments.
+"""
 
 from __future__ import annotations
 
@@ -13,42 +16,38 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from clser_bench.cli.main import app
+from tests.integration.conftest import Call
 from tests.tiny import write_corpora, write_method
 
-Start = Callable[..., "subprocess.Popen[str]"]
+TRIALS = 32
+Begun = Callable[..., tuple["subprocess.Popen[str]", Path]]
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    write_corpora(folder / "corpora")
+    folder = tmp_path_factory.mktemp("interrupt")
+    write_corpora(folder / "corpora", codes="XY")
     write_method(folder / "methods", "slow", body="time.sleep(float(os.environ.get('SLOW', '0')))")
     return folder
 
 
 @pytest.fixture
-def options(shared: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-    manifest = shared / "corpora" / "manifest.csv"
-    return [
-        *("run", "--manifest", str(manifest), "--methods", "slow", "--shots", "1,2"),
-        *("--seeds", "15", "--format", "csv"),
-    ]
+def words(places: Path) -> list[str]:
+    own = ("--manifest", str(places), "--methods", "slow", "--shots", "1,2", "--seeds", "8")
+    return ["run", *own, "--format", "csv"]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts the command in a process group of its own, as a shell does."""
+def begun(words: list[str], tmp_path: Path) -> Iterator[Begun]:
+    """Starts the command in a process group of its own, as a shell does, and waits for a pack."""
     started: list[subprocess.Popen[str]] = []
 
-    def begin(arguments: list[str]) -> subprocess.Popen[str]:
+    def begin(*more: str) -> tuple[subprocess.Popen[str], Path]:
+        results = tmp_path / "broken.sqlite"
         process = subprocess.Popen(
-            [sys.executable, "-m", "clser_bench.cli.main", *arguments],
-            env={**os.environ, "SLOW": "0.03"},
+            [sys.executable, "-m", "clser_bench.cli.main", *words, *more, "--results", results],
+            env={**os.environ, "SLOW": "0.1"},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -56,7 +55,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
             start_new_session=True,
         )
         started.append(process)
-        return process
+        deadline = time.monotonic() + 120
+        while not stored(results):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"no pack was stored: {process.communicate()}")
+            time.sleep(0.05)
+        return process, results
 
     yield begin
     for process in started:
@@ -75,49 +79,38 @@ def stored(results: Path) -> int:
             return 0
 
 
-def wait_for_first_pack(results: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not stored(results):
-        if process.poll() is not None or time.monotonic() > deadline:
-            pytest.fail(f"no pack was stored: {process.communicate()}")
-        time.sleep(0.05)
+HERE = ("--scheduler", "local", "--workers", "1")
 
 
-def finished(options: list[str], results: Path) -> str:
-    """Run to the end in this process."""
-    place = ["--scheduler", "local", "--workers", "1", "--results", str(results)]
-    done = CliRunner().invoke(app, [*options, *place])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def unbroken() -> dict[str, str]:
-    """The table of an unbroken run, once it was made."""
-    return {}
-
-
-def check_kill(
-    options: list[str], where: list[str], start: Start, unbroken: dict[str, str], tmp_path: Path
-) -> None:
-    if not unbroken:
-        unbroken["csv"] = finished(options, tmp_path / "unbroken.sqlite")
-    broken = tmp_path / "broken.sqlite"
-    process = start([*options, *where, "--results", str(broken)])
-    wait_for_first_pack(broken, process)
+def test_a_killed_run_ends_byte_identical(words: list[str], begun: Begun, call: Call) -> None:
+    process, results = begun(*HERE)
     process.kill()
     process.wait()
-    count = stored(broken)
-    assert 0 < count < 180
-    assert finished(options, broken) == unbroken["csv"]
+    assert 0 < stored(results) < TRIALS
+    resumed, unbroken = (
+        call(*words, *HERE, "--results", str(place))
+        for place in (results, results.with_name("unbroken.sqlite"))
+    )
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout == unbroken.stdout
 
 
-def check_interrupt(
-    number: int, options: list[str], where: list[str], start: Start, tmp_path: Path
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [
+        (signal.SIGINT, HERE),
+        *(
+            pytest.param(number, ("--scheduler", "ray", "--workers", "2"), marks=pytest.mark.slow)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        ),
+    ],
+)
+def test_signals_say_what_is_stored(
+    number: int,
+    where: tuple[str, ...],
+    begun: Begun,
 ) -> None:
-    results = tmp_path / "results.sqlite"
-    process = start([*options, *where, "--results", str(results)])
-    wait_for_first_pack(results, process)
+    process, results = begun(*where)
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # a terminal sends it to the whole group
     else:
@@ -125,37 +118,7 @@ def check_interrupt(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert out == ""
-    assert "Interrupted: " in err
+    assert f"Interrupted: {stored(results)} of {TRIALS} trials stored" in err
     assert "The same command goes on." in err
     assert "Traceback" not in err
-    assert f"{stored(results)} of 180 trials stored" in err
-    assert 0 < stored(results) < 180
-
-
-HERE = ["--scheduler", "local", "--workers", "1"]
-RAY = ["--scheduler", "ray", "--workers", "2"]
-
-
-def test_a_killed_run_ends_byte_identical(
-    options: list[str], start: Start, unbroken: dict[str, str], tmp_path: Path
-) -> None:
-    check_kill(options, HERE, start, unbroken, tmp_path)
-
-
-def test_ctrl_c_says_what_is_stored(options: list[str], start: Start, tmp_path: Path) -> None:
-    check_interrupt(signal.SIGINT, options, HERE, start, tmp_path)
-
-
-@pytest.mark.slow
-def test_a_killed_run_by_ray_ends_byte_identical(
-    options: list[str], start: Start, unbroken: dict[str, str], tmp_path: Path
-) -> None:
-    check_kill(options, RAY, start, unbroken, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_a_run_by_ray(
-    number: int, options: list[str], start: Start, tmp_path: Path
-) -> None:
-    check_interrupt(number, options, RAY, start, tmp_path)
+    assert 0 < stored(results) < TRIALS

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from clser_bench.cli import main
+from clser_bench.cli import main, tables
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run
@@ -40,8 +40,8 @@ class Near:
 '''
 
 app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
-app.command("leaderboard")(main.tables.leaderboard)
-app.command("status")(main.tables.status)
+app.command("leaderboard")(tables.leaderboard)
+app.command("status")(tables.status)
 
 
 @pytest.fixture(scope="module")

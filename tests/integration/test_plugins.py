@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli.main import FORMER as SPELLINGS
 from clser_bench.cli.main import app
+from clser_bench.cli.rules import FORMER as SPELLINGS
 from clser_bench.errors import FeatureError
 from clser_bench.features import sets
 from clser_bench.features.extract import feature_table
@@ -88,7 +88,7 @@ def test_resume_knows_the_plugin_and_the_definitions(
 
 
 def test_the_example_of_the_documentation_passes_its_checks(call: Call) -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python[^\n]*\n(.*?)```", text, re.DOTALL)
     Path("class_mean.py").write_text(example, encoding="utf-8")
     assert "passes every check" in call("check-method", "class_mean.py").stderr
@@ -246,11 +246,25 @@ def test_former_spellings_still_work(
     assert asked["r"].corruptions == ("noise:20",)
 
 
-def test_the_shell_completes_options(call: Call) -> None:
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("run --nor", {"--normalise"}),
+        ("run --methods dann,ser", {"dann,sere", "dann,sere-no-dual"}),
+        ("leaderboard --methods within", {"within-target"}),
+        ("run --suite bc", {"bceo", "bcro"}),
+        ("run --features pros", {"prosody"}),
+        ("features plot DE", {"DE"}),
+        ("run --unlabelled DE,IT", {"DE,IT"}),
+        ("show dann", {"dann"}),
+    ],
+)
+def test_the_shell_completes(words: str, offered: set[str]) -> None:
     environment = {
         "_CLSER_BENCH_COMPLETE": "complete_bash",
-        "COMP_WORDS": "clser-bench run --nor",
-        "COMP_CWORD": "2",
+        "COMP_WORDS": f"clser-bench {words}",
+        "COMP_CWORD": str(len(words.split())),
     }
     done = CliRunner().invoke(app, [], prog_name="clser-bench", env=environment)
-    assert done.stdout.split() == ["--normalise"]
+    assert offered <= set(done.stdout.split())
+    assert all(name.startswith(words.rsplit(maxsplit=1)[-1]) for name in done.stdout.split())

@@ -5,29 +5,27 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
-import sys
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clser_bench.errors import ClserError, CorpusError, MissingExtraError, SpecError
+from clser_bench.errors import ClserError, CorpusError, SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.execute import Summary, run
-from clser_bench.run.request import Request, parse_settings
+from clser_bench.run.request import parse_settings
 from clser_bench.store.sqlite import Store
 from tests.boards import tables_of
+from tests.integration.conftest import Config
 from tests.tiny import Watch, planned, scores, stored, table_text, write_corpora, write_method
-
-Config = Callable[..., Request]
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings and a cache that all tests of this file share."""
-    folder = tmp_path_factory.mktemp("tiny")
+    folder = tmp_path_factory.mktemp("run")
     write_corpora(folder / "corpora")
     write_method(folder / "methods", "near")
     write_method(folder / "methods", "fixed", deterministic=True)
@@ -38,26 +36,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-
-    def make(**options: Any) -> Request:
-        usual = Request(
-            manifests=(shared / "corpora" / "manifest.csv",),
-            methods=("near",),
-            shots=(1,),
-            seeds=2,
-            results=tmp_path / "results.sqlite",
-            scheduler="local",
-            workers=1,
-        )
-        return dataclasses.replace(usual, **options)
-
-    return make
-
-
+@pytest.mark.usefixtures("packed")
 def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     asked = config(methods=("chance", "near"))
     said: list[str] = []
@@ -80,6 +59,7 @@ def test_a_run_stores_every_trial_with_its_score(config: Config) -> None:
     assert all(r.pack for r in near)
 
 
+@pytest.mark.usefixtures("packed")
 def test_what_is_stored_is_not_run_again(config: Config) -> None:
     first, watch = run(config()), Watch()
     again = run(config(), progress=watch)
@@ -87,16 +67,7 @@ def test_what_is_stored_is_not_run_again(config: Config) -> None:
     assert not watch.ran
 
 
-def test_joules_without_codecarbon_are_refused_before_anything_runs(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "codecarbon", None)
-    asked = config(energy=True)
-    with pytest.raises(MissingExtraError, match=r"clser-bench\[energy\]"):
-        run(asked)
-    assert not asked.results.exists()
-
-
+@pytest.mark.usefixtures("packed")
 def test_more_seeds_add_to_what_is_there(config: Config) -> None:
     run(config(seeds=2))
     before = {r.trial.id: (r.scores.tobytes(), r.seconds) for r in stored(config().results)}
@@ -115,24 +86,20 @@ def failing(shared: Path) -> Iterator[Path]:
     place.unlink(missing_ok=True)
 
 
-def test_a_failed_trial_is_tried_once_more(config: Config, failing: Path) -> None:
+def test_a_failed_trial_is_tried_once_more(config: Config, failing: Path, tmp_path: Path) -> None:
     asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
     assert run(asked).failed == 1
     (failed,) = stored(asked.results)
     assert "RuntimeError: as asked" in failed.reason
     assert "Traceback" in failed.reason
+    again = asked.replace(results=tmp_path / "again.sqlite")
+    shutil.copy(asked.results, again.results)
+    run(again)
+    assert run(again).found == 1, "twice is enough"
+    assert [r.attempts for r in stored(again.results)] == [2]
     failing.unlink()
     assert run(asked).ok == 1
     assert [(r.status, r.attempts) for r in stored(asked.results)] == [("ok", 2)]
-
-
-def test_a_trial_that_failed_twice_is_left(config: Config, failing: Path) -> None:
-    asked = config(methods=("late",), pairs=(Pair("X", "Y"),), seeds=1)
-    assert failing.exists()
-    run(asked)
-    run(asked)
-    assert run(asked).found == 1
-    assert [r.attempts for r in stored(asked.results)] == [2]
 
 
 def test_whatever_breaks_a_worker_is_a_failure_of_its_trials_alone(config: Config) -> None:
@@ -156,6 +123,7 @@ def test_deterministic_methods_run_once_with_all_labels(config: Config) -> None:
     assert seeds["fixed", 1] == seeds["near", 1] == seeds["near", "all"] == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("packed")
 def test_both_folds_of_the_inductive_setting_make_one_record(config: Config) -> None:
     asked = config(condition=Condition(setting="inductive"), seeds=1)
     plan = planned(asked)
@@ -176,6 +144,7 @@ def test_methods_share_random_numbers(config: Config) -> None:
     assert len(set(seeds["near"])) == len(seeds["near"])
 
 
+@pytest.mark.usefixtures("packed")
 def test_settings_name_themselves_and_are_other_trials(config: Config) -> None:
     run(config())
     asked = config(settings=parse_settings(["near.weight=2"]))
@@ -228,19 +197,20 @@ def test_what_is_wrong_is_said_before_anything_runs(
 def test_an_interruption_keeps_whole_packs_and_the_same_command_goes_on(
     config: Config, tmp_path: Path
 ) -> None:
-    asked = config(seeds=12, shots=(1, 2))
+    some = {"seeds": 3, "pairs": (Pair("X", "Y"), Pair("Y", "X")), "methods": ("near", "chance")}
+    asked = config(**some)
     summary = run(asked, progress=Watch(stop=2))
     assert summary.interrupted
     assert 0 < summary.ok < summary.planned
     assert run(asked).ok == summary.planned
-    unbroken = config(seeds=12, shots=(1, 2), results=tmp_path / "unbroken.sqlite")
+    unbroken = config(**some, results=tmp_path / "unbroken.sqlite")
     run(unbroken)
     assert table_text(asked.results) == table_text(unbroken.results)
     assert scores(asked.results) == scores(unbroken.results)
 
 
 def test_two_runs_at_once_on_one_file_agree(config: Config) -> None:
-    asked = config(seeds=6)
+    asked = config(pairs=(Pair("X", "Y"),), seeds=4)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(run, [asked, asked])
     assert first.ok == second.ok == first.planned

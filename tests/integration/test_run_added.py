@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,13 @@ from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.render import render
 from clser_bench.run.execute import run
-from clser_bench.run.request import DEFAULT, Request
+from clser_bench.run.request import DEFAULT
 from clser_bench.store.sqlite import Store
 from tests.boards import tables_of
+from tests.integration.conftest import Config
 from tests.tiny import planned, stored, write_corpora, write_method
 
-Config = Callable[..., Request]
+pytestmark = pytest.mark.usefixtures("packed")
 ADDED = DEFAULT.replace(unlabelled=("W", "Z"))
 SIDES = {
     "near": "",
@@ -43,24 +43,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-
-    def make(**options: Any) -> Request:
-        usual = Request(
-            manifests=(shared / "corpora" / "manifest.csv",),
-            pairs=(Pair("X", "Y"), Pair("Y", "X"), Pair("Z", "X")),
-            methods=("near", "far", "close"),
-            shots=(1,),
-            seeds=1,
-            results=tmp_path / "results.sqlite",
-            scheduler="local",
-            workers=1,
-        )
-        return usual.replace(**options)
-
-    return make
+def usual() -> dict[str, Any]:
+    pairs = (Pair("X", "Y"), Pair("Y", "X"), Pair("Z", "X"))
+    return {"pairs": pairs, "methods": ("near", "far", "close"), "seeds": 1}
 
 
 def test_only_what_is_given_more_is_run_again(config: Config) -> None:
@@ -78,13 +63,12 @@ def test_only_what_is_given_more_is_run_again(config: Config) -> None:
         "Z→X": ["W:"],
     }
     with Store(config().results, create=False) as store:
-        conditions = [condition.unlabelled for condition in store.conditions()]
         lines = [line for line in store.lines() if line.condition.unlabelled]
         for line in lines:
             assert {t.condition for t in store.trials(line.id)} == {line.condition}
         frame = store.frame({"unlabelled": "W+Z"})
         plain, added = tables_of(store, intervals=False)
-    assert conditions == [(), ("W", "Z")]
+    assert [table.condition.unlabelled for table in (plain, added)] == [(), ("W", "Z")]
     assert set(frame.trial) <= {r.trial.id for r in stored(config().results)}
     assert "added unlabelled speech W+Z" in render([added])
     marks = [{line.method: line.uses for line in table.lines} for table in (plain, added)]

@@ -98,15 +98,12 @@ def test_features_travel_where_a_node_does_not_see_the_cache(
     whole = schedule.task
 
     def without_folders(*arguments: Any, problems: Sequence[Problem], **more: Any) -> schedule.Task:
-        bare = [
-            dataclasses.replace(
-                problem,
-                source=dataclasses.replace(problem.source, folder=None),
-                target=dataclasses.replace(problem.target, folder=None),
-            )
-            for problem in problems
-        ]
-        return whole(*arguments, problems=bare, **more)
+        def bare(side: Any) -> Any:
+            return dataclasses.replace(side.stored, folder=None).in_order(side.seed)
+
+        sides = [{"source": bare(p.source), "target": bare(p.target)} for p in problems]
+        made = [dataclasses.replace(p, **own) for p, own in zip(problems, sides, strict=True)]
+        return whole(*arguments, problems=made, **more)
 
     monkeypatch.setattr(schedule, "task", without_folders)
     asked = asked.replace(ray_address=made.address, methods=("source-only",), seeds=10)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from clser_bench.run.execute import run
 from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.boards import tables_of
+from tests.integration.conftest import Config
 from tests.tiny import Watch, poison, stored, write_corpora, write_method
 
-Config = Callable[..., Request]
+pytestmark = pytest.mark.usefixtures("packed")
 Chosen = dict[tuple[str, int], Value]
 
 
@@ -33,24 +33,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
+def usual() -> dict[str, Any]:
+    return {"shots": (2,)}
 
-    def make(selection: str, **options: Any) -> Request:
-        usual = Request(
-            manifests=(shared / "corpora" / "manifest.csv",),
-            methods=("near",),
-            shots=(2,),
-            seeds=2,
-            condition=Condition(selection=selection),
-            results=tmp_path / "results.sqlite",
-            scheduler="local",
-            workers=1,
-        )
-        return usual.replace(**options)
 
-    return make
+@pytest.fixture
+def selecting(config: Config) -> Config:
+    return lambda name, **options: config(condition=Condition(selection=name), **options)
 
 
 def chosen(request: Request) -> Chosen:
@@ -68,8 +57,8 @@ def every_configuration(request: Request, setting: str) -> dict[tuple[str, int],
     return found
 
 
-def test_each_draw_has_the_configuration_that_the_criterion_prefers(config: Config) -> None:
-    asked = config("mutual-information")
+def test_each_draw_has_the_configuration_that_the_criterion_prefers(selecting: Config) -> None:
+    asked = selecting("mutual-information")
     run(asked)
     for place, weight in chosen(asked).items():
         values = {
@@ -80,9 +69,9 @@ def test_each_draw_has_the_configuration_that_the_criterion_prefers(config: Conf
         assert values[weight] == max(values.values())
 
 
-def test_held_out_labels_choose(config: Config) -> None:
-    asked = config("source-risk", shots=(10,))
-    run(asked)
+def test_held_out_labels_choose(selecting: Config) -> None:
+    asked = selecting("source-risk", shots=(10,))
+    first = run(asked)
     held = every_configuration(asked, "held-out")
     for place, weight in chosen(asked).items():
         values = {
@@ -94,13 +83,17 @@ def test_held_out_labels_choose(config: Config) -> None:
         assert {len(r.y) for r in held[place].values()} == {4}  # two of ten, two classes
     with Store(asked.results) as store:
         assert {table.condition.setting for table in tables_of(store)} == {"transductive"}
+    watch = Watch()
+    again = run(asked, progress=watch)
+    assert not watch.ran
+    assert (again.ok, again.failed) == (first.ok, 0)
 
 
 @pytest.mark.parametrize("selection", ["agreement", "embedded-validation"])
 def test_a_target_label_has_no_say(
-    config: Config, selection: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    selecting: Config, selection: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    asked = config(selection, shots=(10,))
+    asked = selecting(selection, shots=(10,))
     run(asked)
     before = chosen(asked)
     poison(monkeypatch)
@@ -109,8 +102,8 @@ def test_a_target_label_has_no_say(
     assert chosen(poisoned) == before
 
 
-def test_the_oracle_stands_apart(config: Config) -> None:
-    asked = config("oracle")
+def test_the_oracle_stands_apart(selecting: Config) -> None:
+    asked = selecting("oracle")
     run(asked)
     uars: dict[tuple[str, Value], list[float]] = defaultdict(list)
     for (pair, _), points in every_configuration(asked, "transductive").items():
@@ -125,15 +118,6 @@ def test_the_oracle_stands_apart(config: Config) -> None:
     assert all(line.ranks is None for line in table.lines)
 
 
-def test_too_few_labels_to_hold_out(config: Config) -> None:
+def test_too_few_labels_to_hold_out(selecting: Config) -> None:
     with pytest.raises(SpecError, match=r"'source-accuracy' is not applicable below 10 shots"):
-        run(config("source-accuracy", shots=(10, 5)))
-
-
-def test_a_second_run_computes_nothing(config: Config) -> None:
-    asked = config("source-risk", shots=(10,))
-    first = run(asked)
-    watch = Watch()
-    again = run(asked, progress=watch)
-    assert not watch.ran
-    assert (again.ok, again.failed) == (first.ok, 0)
+        run(selecting("source-accuracy", shots=(10, 5)))

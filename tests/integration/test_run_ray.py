@@ -31,7 +31,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
         manifests=(manifest,),
         methods=("near", "source-only"),
         shots=(1,),
-        seeds=5,
+        seeds=2,
         settings={"source-only": {"steps": 3}},
         results=tmp_path / "local.sqlite",
         scheduler="local",
@@ -41,7 +41,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     done = subprocess.run(
         [
             *(sys.executable, "-m", "clser_bench.cli.main", "run", "--manifest", str(manifest)),
-            *("--methods", "near,source-only,raising,dying", "--shots", "1", "--seeds", "5"),
+            *("--methods", "near,source-only,raising,dying", "--shots", "1", "--seeds", "2"),
             *("--set", "source-only.steps=3", "--scheduler", "ray", "--workers", "2"),
             *("--results", str(tmp_path / "ray.sqlite"), "--format", "csv"),
         ],
@@ -55,7 +55,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
     assert done.returncode == 1, done.stderr
     assert done.stdout.startswith("suite,")
     said = done.stderr.splitlines()
-    assert said[-1].endswith("20 failed (see `clser-bench status`).")
+    assert said[-1].endswith("8 failed (see `clser-bench status`).")
     assert len(said) == 3, done.stderr
     assert not list(home.iterdir())
     assert not list(place.iterdir())

@@ -13,7 +13,7 @@ import typer
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import main, share
+from clser_bench.cli import cards, main, run, share, tables
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests import boards
@@ -27,11 +27,11 @@ NOTES = {"within-target": MethodNote(role="reference")}
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The two commands and `leaderboard`, as the command line guards them."""
     app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
-    app.command("leaderboard")(main.tables.leaderboard)
-    app.command("resume")(main.run.resume)
+    app.command("leaderboard")(tables.leaderboard)
+    app.command("resume")(run.resume)
     app.command("export")(share.export)
     app.command("import")(share.import_)
-    app.command("card")(main.cards.card)
+    app.command("card")(cards.card)
     app.add_typer(share.results_app, name="results")
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, list(arguments))

@@ -37,6 +37,7 @@ cost = "a second on one core"
 """
 
 Call = Callable[..., Result]
+pytestmark = pytest.mark.usefixtures("packed")
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +49,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-    monkeypatch.delenv("CLSER_CORPORA", raising=False)
-    monkeypatch.chdir(tmp_path)
+def call(places: Path, tmp_path: Path) -> Call:
     (tmp_path / "system.toml").write_text(CARD, encoding="utf-8")
 
     def go(command: str, *arguments: str, fails: bool = False) -> Result:
@@ -64,8 +61,8 @@ def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 @pytest.fixture
-def write(shared: Path, call: Call) -> Callable[..., Result]:
-    usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--seeds", "2")
+def write(places: Path, call: Call) -> Call:
+    usual = ("--manifest", str(places), "--seeds", "2")
     return lambda *more: call("draws", *usual, "--shots", "1", "--out", "draws", *more)
 
 
@@ -86,7 +83,7 @@ def guesses() -> list[dict[str, str]]:
     return made
 
 
-def test_a_target_row_says_nothing(write: Callable[..., Result], shared: Path) -> None:
+def test_a_target_row_says_nothing(write: Call, shared: Path) -> None:
     write("--audio", "copy")
     manifest = pd.read_csv(shared / "corpora" / "manifest.csv")
     texts = Path("draws/draws.csv").read_text() + Path("draws/draws.json").read_text()
@@ -111,7 +108,7 @@ def test_a_target_row_says_nothing(write: Callable[..., Result], shared: Path) -
     assert not list(Path("draws").rglob("*.sqlite*"))
 
 
-def test_the_same_request_gives_the_same_bytes(write: Callable[..., Result]) -> None:
+def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
     write()
     first = {path.name: path.read_bytes() for path in Path("draws").iterdir()}
     write("--audio", "link")
@@ -166,7 +163,7 @@ def test_the_products_own_predictions_give_the_same_cells(
 
 
 def test_a_submission_is_shown_with_its_card_and_not_ranked(
-    call: Call, write: Callable[..., Result], shared: Path
+    call: Call, write: Call, shared: Path
 ) -> None:
     write("--audio", "copy")
     place = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--scheduler", "local")
@@ -192,7 +189,7 @@ def test_a_submission_is_shown_with_its_card_and_not_ranked(
     assert (method["role"], method["imported"]) == ("submitted", "predictions.csv")
 
 
-def test_one_answer_may_hold_for_all_trials(call: Call, write: Callable[..., Result]) -> None:
+def test_one_answer_may_hold_for_all_trials(call: Call, write: Call) -> None:
     write()
     ids = sorted({row["id"] for row in rows_of("scored")})
     frame = pd.DataFrame({"id": ids, "anger": 0.5, "fear": "", "sadness": 0.25})
@@ -222,7 +219,7 @@ FAULTS: dict[str, tuple[Callable[[list[dict[str, str]]], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_named(call: Call, write: Callable[..., Result], fault: str) -> None:
+def test_faults_are_named(call: Call, write: Call, fault: str) -> None:
     write()
     made = guesses()
     spoil, message = FAULTS[fault]
@@ -243,9 +240,7 @@ def test_faults_are_named(call: Call, write: Callable[..., Result], fault: str) 
         ("high", "line 2: score of anger 'high' is no number"),
     ],
 )
-def test_scores_are_finite(
-    call: Call, write: Callable[..., Result], value: str, message: str
-) -> None:
+def test_scores_are_finite(call: Call, write: Call, value: str, message: str) -> None:
     write()
     made = [{"trial": r["trial"], "id": r["id"], "anger": "1", "sadness": "0"} for r in guesses()]
     change(made, 0, anger=value)
@@ -261,9 +256,7 @@ def test_scores_are_finite(
         (["id", "angr"], "column 'angr' is unknown; did you mean 'anger'?"),
     ],
 )
-def test_columns_are_known(
-    call: Call, write: Callable[..., Result], columns: list[str], message: str
-) -> None:
+def test_columns_are_known(call: Call, write: Call, columns: list[str], message: str) -> None:
     write()
     Path("p.csv").write_text(",".join(columns) + "\n", encoding="utf-8")
     assert message in score(call, "p.csv", fails=True).stderr
@@ -290,16 +283,14 @@ def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
         (CARD.replace('["labelled"]', '["labels"]'), "uses.0: Input should be"),
     ],
 )
-def test_a_card_is_complete(
-    call: Call, write: Callable[..., Result], card: str, message: str
-) -> None:
+def test_a_card_is_complete(call: Call, write: Call, card: str, message: str) -> None:
     write()
     guesses()
     Path("system.toml").write_text(card, encoding="utf-8")
     assert message in score(call, "predictions.csv", fails=True).stderr
 
 
-def test_a_name_is_no_method(call: Call, write: Callable[..., Result]) -> None:
+def test_a_name_is_no_method(call: Call, write: Call) -> None:
     write()
     guesses()
     assert (
@@ -346,7 +337,7 @@ class Stub(BaseHTTPRequestHandler):
 
 def test_an_endpoint_with_audio_input_is_asked_and_scored(
     call: Call,
-    write: Callable[..., Result],
+    write: Call,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -9,8 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from clser_bench.cli.inspect import figures as command
-from clser_bench.cli.inspect import file_name
+from clser_bench.cli.figures import figures as command
+from clser_bench.cli.figures import file_name
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Condition
 from clser_bench.report import figures

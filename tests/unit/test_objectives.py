@@ -12,7 +12,7 @@ import pytest
 from scipy.stats import entropy
 
 from clser_bench.errors import SpecError
-from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Table, Trial
+from clser_bench.problem import Labelled, Outcome, Problem, Table, Trial
 from clser_bench.protocol import Pair
 from clser_bench.run import selection
 from clser_bench.run.selection import OBJECTIVES, cells, objective
@@ -263,13 +263,3 @@ def test_weights_are_computed_once_a_pair_and_draw(
     monkeypatch.setattr(selection, "importance", importance)
     cells(objective("embedded-validation"), configurations, store=store, folds=lambda _: (One,))  # type: ignore[arg-type, return-value]
     assert sorted(asked) == [0, 1]
-
-
-def test_an_answer_key_is_needed_for_what_is_scored() -> None:
-    """A record of other answers has other source criteria: they do look at labels of the source."""
-    other: AnswerKey = answer_key(((Y + 1) % 3).tolist())
-    outcome = Outcome(id="x", status="ok", scores=SCORES)
-    changed = score(trial(), [outcome], [other], pack="p")
-    for name in ("source-risk", "source-accuracy"):
-        values = [selection.of_source(name, item, np.zeros(0)) for item in (record(), changed)]
-        assert values[0] != values[1]

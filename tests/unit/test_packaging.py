@@ -8,8 +8,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 import clser_bench.methods
 from clser_bench import registry
 
@@ -73,29 +71,28 @@ def test_plugin_folders_have_no_subfolders_that_would_be_left_out() -> None:
         assert inner == []
 
 
-@pytest.mark.parametrize(
-    "name", [file.stem for file in sorted((ROOT / "methods").glob("*.py")) if file.stem[0] != "_"]
-)
-def test_plugin_imports_under_its_package_name(name: str) -> None:
-    module = importlib.import_module(f"{clser_bench.methods.__name__}.{name}")
-    assert name in {Path(entry.file).stem for entry in registry.entries().values()}
-    assert Path(module.__file__ or "").name == f"{name}.py"
+def test_plugins_import_under_their_package_name() -> None:
+    registered = {Path(entry.file).stem for entry in registry.entries().values()}
+    assert registered == {f.stem for f in (ROOT / "methods").glob("*.py") if f.stem[0] != "_"}
+    for name in registered:
+        module = importlib.import_module(f"{clser_bench.methods.__name__}.{name}")
+        assert Path(module.__file__ or "").name == f"{name}.py"
 
 
-@pytest.mark.parametrize("file", sources(), ids=lambda file: file.relative_to(ROOT).as_posix())
-def test_no_file_imports_a_plugin_by_name(file: Path) -> None:
+def test_no_file_imports_a_plugin_by_name() -> None:
     plugin = re.compile(r"(clser_bench\.)?(methods|tasks)\..+|clser_bench\.(methods|tasks)")
-    allowed = {"clser_bench.methods"} if file == Path(__file__) else set()
-    assert {name for name in imported(file) if plugin.fullmatch(name)} <= allowed
+    found = {(file, name) for file in sources() for name in imported(file)}
+    named = {(file, name) for file, name in found if plugin.fullmatch(name)}
+    assert named == {(Path(__file__), "clser_bench.methods")}
 
 
-@pytest.mark.parametrize("folder", ["clser_bench", "methods", "tasks"])
-def test_files_that_the_package_names_are_in_the_wheel(folder: str) -> None:
+def test_files_that_the_package_names_are_in_the_wheel() -> None:
     """Help, errors and docstrings name no document or result that an installed user lacks."""
     shipped = shipped_files()
     assert {"docs/corpora.md", "docs/protocol.md", "results/published/sere.toml"} <= shipped
     named = {
         (file.name, name)
+        for folder in ("clser_bench", "methods", "tasks")
         for suffix in ("*.py", "*.toml")
         for file in (ROOT / folder).rglob(suffix)
         for name in re.findall(r"\b(?:docs|results)/[\w/-]+\.(?:md|toml)", file.read_text("utf-8"))

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli.feature_plot import MEASURES, plot
+from clser_bench.cli.figures import MEASURES, plot
 from clser_bench.errors import ClserError, CorpusError, FeatureError, SpecError
 from clser_bench.features.columns import ACOUSTIC_SUMMARY
 from clser_bench.hashing import generator

@@ -275,7 +275,7 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
     ("words", "message"),
     [
         (("--format", "cvs"), "no format 'cvs'; did you mean 'csv'"),
-        (("--figure", "x.jpg"), r"'\.jpg' is none"),
+        (("--figure", "x.jpg"), "cannot be a 'jpg'"),
         (("--figure", "r.sqlite/b.png"), r"b\.png: cannot be written .* choose another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results with a corrupted target; .*--corruption noise:20,10,0"),

@@ -96,7 +96,7 @@ def test_changed_code_is_read_again(
     asked.clear()
     after = read("near")
     assert [name for name, _ in asked] == ["near"]
-    assert (before.ranges["weight"]["high"], after.ranges["weight"]["high"]) == (10.0, 20.0)
+    assert (before.ranges["weight"].high, after.ranges["weight"].high) == (10.0, 20.0)
 
 
 def test_a_damaged_file_of_the_cache_is_written_again(own_cache: Path) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.samplers import grid, rounded, sampler
 from clser_bench.run.schedule import Search
+from clser_bench.run.space import grid, rounded, sampler
 from clser_bench.sweeps import distributions
 
 RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)

@@ -13,8 +13,8 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.methods import declared, read_methods
-from clser_bench.sweeps import ALL, GRID, SearchSpace, read_space
+from clser_bench.run.methods import MethodInfo, read_methods
+from clser_bench.run.space import ALL, GRID, SearchSpace, all_spaces, read_space
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -50,6 +50,10 @@ def toy(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
     folder.mkdir(exist_ok=True)
     (folder / "toy_space_for_tests.py").write_text(TOY, encoding="utf-8")
     monkeypatch.setenv("CLSER_METHODS", str(folder))
+
+
+def declared(name: str) -> MethodInfo:
+    return read_methods([(name, {})])[0]
 
 
 def read(*assignments: str, space: str = "") -> SearchSpace:
@@ -140,7 +144,7 @@ def test_assignments_add_to_a_space_and_replace_its_parts() -> None:
 
 
 def test_all_is_everything_that_is_declared_the_spaces_before_the_grid() -> None:
-    assert set(declared("toy-space").all_spaces()) == {"some", GRID, ALL}
+    assert set(all_spaces(declared("toy-space"))) == {"some", GRID, ALL}
     grid = {item.name: item.choices for item in read(space=GRID).dimensions}
     assert grid == {"rate": (0.1, 0.5), "kind": ("a", "b")}
     everything = {item.name: item for item in read(space=ALL).dimensions}
@@ -167,7 +171,7 @@ def test_every_space_of_every_method_can_be_read() -> None:
     read_methods([(name, {}) for name in names])  # all at once, for the cache
     for name in names:
         made = declared(name)
-        for space, texts in made.all_spaces().items():
+        for space, texts in all_spaces(made).items():
             if not texts:
                 continue
             found = read_space(made, space, ())

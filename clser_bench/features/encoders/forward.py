@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,6 +20,7 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
+from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -202,20 +202,9 @@ class Loaded:
 
 @functools.cache
 def import_transformers() -> Any:
-    """Import transformers also where torchaudio is installed and does not load.
-
-    transformers imports torchaudio wherever it is installed, and its usual wheels are linked
-    against CUDA: beside the CPU build of torch it ends with "libc10_cuda.so: cannot open shared
-    object file". No encoder here needs it, so an empty module takes its place then.
-    """
-    try:
-        importlib.import_module("torchaudio")
-    except (OSError, ImportError, RuntimeError):
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
-            del sys.modules[name]
-        if spec := importlib.util.find_spec("torchaudio"):
-            sys.modules["torchaudio"] = importlib.util.module_from_spec(spec)
-    return importlib.import_module("transformers")  # takes seconds
+    """Import transformers, which takes seconds and imports torchaudio too."""
+    load_torchaudio()
+    return importlib.import_module("transformers")
 
 
 def _load(encoder: Encoder) -> tuple[Any, Any]:

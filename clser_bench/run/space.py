@@ -1,0 +1,271 @@
+"""What a sweep varies: the grammar of spaces, and Optuna's samplers over them.
+
+One grammar for what a method declares, for the command line and for a TOML file: a text for each
+hyper-parameter.
+
+    0.1:0.9         a range; logarithmic where the method says so
+    log:0.01:1      a logarithmic range
+    linear:0.01:1   an even one
+    5,10,20         listed values
+    100             one value, which is then fixed
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.files import read_toml
+from clser_bench.hashing import seed_of
+from clser_bench.hyperparameters import Dimension, Range
+from clser_bench.problem import Value
+
+if TYPE_CHECKING:
+    from clser_bench.run.methods import MethodInfo
+    from clser_bench.run.schedule import Search
+
+ALL, GRID = "all", "grid"
+"""Spaces that every method has: all that it declares, and the values of its grid."""
+
+TRIES = 200
+"""Proposals in a row that were there before, after which a space counts as exhausted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """What is varied, and what is set to one value.
+
+    Attributes:
+        name: as the user wrote it.
+        dimensions: what is varied, in the order of declaration.
+        fixed: hyper-parameters with one value, sorted by name.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    fixed: tuple[tuple[str, Value], ...]
+
+
+def all_spaces(info: MethodInfo) -> dict[str, dict[str, str]]:
+    """The spaces of a method by name, each hyper-parameter with its text."""
+    grid = {name: ",".join(map(_written, values)) for name, values in info.grid.items()}
+    declared = {name: dict(texts) for name, texts in info.spaces.items()}
+    everything = dict(grid)
+    for texts in declared.values():
+        everything |= texts
+    return {**declared, **({GRID: grid} if grid else {}), ALL: everything}
+
+
+def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> SearchSpace:
+    """The space of a sweep.
+
+    Args:
+        info: the method.
+        space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
+            `[METHOD]`; empty for the assignments alone.
+        assignments: `name=text`, which replace or add to it.
+
+    Raises:
+        SpecError: the space, a hyper-parameter or a text is unknown or wrong.
+    """
+    method, ranges, defaults = info.name, info.ranges, dict(info.parameters)
+    texts = _texts(info, space)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip().removeprefix(f"{method}.")
+        if not equals or not name or not text.strip():
+            raise SpecError(
+                f"--set {assignment!r}: write NAME=LOW:HIGH, NAME=A,B,C or NAME=VALUE, such as "
+                "source_mass=0.3:10"
+            )
+        texts[name] = text.strip()
+    for name in texts:
+        if name not in ranges:
+            raise SpecError(
+                f"'{method}' has no hyper-parameter '{name}'{did_you_mean(name, ranges)}"
+            )
+    read = {
+        name: _dimension(f"{method}.{name}", texts[name], ranges[name], defaults[name])
+        for name in ranges
+        if name in texts
+    }
+    varied = tuple(item for item in read.values() if len(item.choices) != 1)
+    if not varied:
+        raise SpecError(f"space '{space}' of '{method}' varies nothing; give a range with --set")
+    fixed = {name: item.choices[0] for name, item in read.items() if len(item.choices) == 1}
+    return SearchSpace(name=space, dimensions=varied, fixed=tuple(sorted(fixed.items())))
+
+
+def _texts(info: MethodInfo, space: str) -> dict[str, str]:
+    known = all_spaces(info)
+    if not space:
+        return {}  # only what is assigned
+    if space in known:
+        return dict(known[space])
+    if space.endswith(".toml"):
+        return {name: _text(space, name, value) for name, value in _table(info.name, space).items()}
+    raise SpecError(
+        f"'{info.name}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
+        "spaces ends in .toml"
+    )
+
+
+def _table(method: str, file: str) -> Mapping[str, object]:
+    table = read_toml(Path(file)).get(method)
+    if not isinstance(table, Mapping) or not table:
+        raise SpecError(f"{file}: has no table [{method}] with hyper-parameters")
+    return table
+
+
+def _text(file: str, name: str, value: object) -> str:
+    if isinstance(value, list) and all(isinstance(item, int | float | str) for item in value):
+        return ",".join(map(_written, value))
+    if isinstance(value, int | float | str):
+        return _written(value)
+    raise SpecError(f'{file}: {name} must be a text such as "0.1:0.9", a value or a list of values')
+
+
+def _written(value: float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _dimension(name: str, text: str, span: Range, default: Value) -> Dimension:
+    """A hyper-parameter's text as a dimension, checked against its range."""
+    short = name.partition(".")[2]
+    scale, colon, rest = text.partition(":")
+    if scale in ("log", "linear") and colon:
+        low, high = _ends(name, text, rest)
+        log = scale == "log"
+    elif colon:
+        low, high = _ends(name, text, text)
+        log = span.log
+    else:
+        values = tuple(_value(name, part.strip(), default) for part in text.split(","))
+        for value in values:
+            span.check(name, value)
+        return Dimension(name=short, choices=tuple(dict.fromkeys(values)))
+    if span.choices is not None or isinstance(default, bool | str):
+        raise SpecError(f"{name}={text}: is no number; list values, such as {name}=A,B")
+    whole = isinstance(default, int)
+    for end in (low, high):
+        span.check(name, end)
+        if whole and not end.is_integer():
+            raise SpecError(f"{name}={text}: integers are needed")
+    try:
+        return Dimension(name=short, low=low, high=high, log=log, whole=whole)
+    except SpecError as error:
+        raise SpecError(f"{name.removesuffix(short)}{error}") from None
+
+
+def _ends(name: str, text: str, pair: str) -> tuple[float, float]:
+    low, colon, high = pair.partition(":")
+    try:
+        if colon:
+            return float(low), float(high)
+    except ValueError:
+        pass
+    raise SpecError(f"{name}={text}: write LOW:HIGH with two numbers")
+
+
+def _value(name: str, text: str, default: Value) -> Value:
+    """A listed value, in the type of the default."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, int):
+            return int(text)
+        return float(text) if isinstance(default, float) else text
+    except (KeyError, ValueError):
+        kinds: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
+        raise SpecError(
+            f"{name}={text!r}: {kinds.get(type(default), 'a text')} is needed"
+        ) from None
+
+
+def sampler(search: Search) -> Any:
+    """The sampler of a search.
+
+    `sobol`: a scrambled Sobol' sequence (Owen, J. Complexity 14, 1998), `random`, `grid`: every
+    combination, and `tpe`: the tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which
+    keeps the configurations of one population apart.
+
+    Raises:
+        SpecError: a grid does not fit the number of samples.
+    """
+    import optuna  # noqa: PLC0415 (half a second, which `show` need not wait for)
+
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    seed = seed_of("sweep", search.seed) % 2**32
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if search.sampler == "grid":
+            axes = grid(search.dimensions, samples=search.samples)
+            return optuna.samplers.GridSampler(axes, seed=seed)
+        if search.sampler == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        if search.sampler == "tpe":
+            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        return optuna.samplers.QMCSampler(
+            qmc_type="sobol", scramble=True, seed=seed, warn_independent_sampling=False
+        )
+
+
+def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tuple[Value, ...]:
+    """A configuration in the order of its dimensions, real values to six digits."""
+    made: list[Value] = []
+    for item in dimensions:
+        value = values[item.name]
+        if not item.choices and not item.whole:
+            value = min(max(float(f"{value:.6g}"), item.low), item.high)
+        made.append(value)
+    return tuple(made)
+
+
+def grid(dimensions: Sequence[Dimension], *, samples: int) -> dict[str, list[Value]]:
+    """Values by dimension with at most `samples` combinations: ranges at as many levels as fit.
+
+    Raises:
+        SpecError: even two levels a range are more.
+    """
+    fitting: dict[str, list[Value]] = {}
+    for levels in itertools.count(2):
+        axes = {item.name: _levels(item, levels) for item in dimensions}
+        size = math.prod(map(len, axes.values()))
+        if size > samples:
+            break
+        fitting = axes
+        if all(
+            item.choices or (item.whole and levels > item.high - item.low) for item in dimensions
+        ):
+            return axes  # finer levels give nothing new
+    if not fitting:
+        raise SpecError(
+            f"a grid over {len(dimensions)} hyper-parameters has {size} configurations at least, "
+            f"and --samples is {samples}; raise it, vary fewer, or take --search sobol"
+        )
+    return fitting
+
+
+def _levels(dimension: Dimension, count: int) -> list[Value]:
+    if dimension.choices:
+        return list(dimension.choices)
+    if dimension.whole:
+        count = min(count, int(dimension.high - dimension.low) + 1)
+    finer, found = count, _values(dimension, count)
+    while dimension.whole and len(found) < count:  # logarithmic: levels round to one integer
+        finer += 1
+        found = _values(dimension, finer)
+    return found
+
+
+def _values(dimension: Dimension, count: int) -> list[Value]:
+    shares = np.linspace(0, 1, count).tolist()
+    return list(dict.fromkeys(dimension.at(share) for share in shares))
