@@ -31,7 +31,7 @@ from clser_bench.corpora.audio import content_hash, decode
 from clser_bench.corpora.locate import locate
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import MissingExtraError
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
@@ -39,7 +39,6 @@ from clser_bench.features.encoders.names import parse
 from clser_bench.features.encoders.run import padding_share
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import FEATURE_SETS, feature_set
-from clser_bench.features.summaries import pool
 from clser_bench.hashing import generator
 from clser_bench.protocol import CorpusSpec
 
@@ -242,10 +241,9 @@ def _alone(loaded: Loaded, utterance: Utterance) -> None:
 
 
 def _random_encoder(shape: str, folder: Path) -> Path:
-    from clser_bench.features.spectrum import load_torchaudio
+    from clser_bench.features.encoders.forward import import_transformers
 
-    load_torchaudio()
-    import transformers
+    transformers = import_transformers()
 
     torch.manual_seed(0)
     model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SHAPES[shape]))

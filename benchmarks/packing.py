@@ -52,7 +52,7 @@ WIDTHS = {"113": (25, 88), "1024": (512, 512)}
 """Values of an instant and of a summary, by their sum: the inputs of the shared backbone."""
 PACKS = "1,16,64,256"
 BEST = 16
-"""Trials of a pack on a CPU (`train.execute.TRAINED_LIMIT`)."""
+"""Trials of a pack on a CPU (`run.plan.TRAINED_LIMIT`)."""
 
 TRIALS = 240
 ROUNDS = 3

@@ -9,11 +9,14 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
+from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import ClserError, SpecError, StoreError
+
+_M = TypeVar("_M", bound=BaseModel)
 
 
 def expanded(text: str | Path) -> Path:
@@ -65,6 +68,30 @@ def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, A
         raise error(f"{file}: cannot be read ({cause.strerror})") from cause
     except (ValueError, RecursionError) as cause:  # TOML, UTF-8, digits of an integer, depth
         raise error(f"{file}: not valid TOML ({cause})") from cause
+
+
+def validated(
+    model: type[_M], values: object, where: object, *, error: type[ClserError] = SpecError
+) -> _M:
+    """Values from a file as a model, such as a definition.
+
+    Args:
+        model: the class.
+        values: what was read.
+        where: the file or the place in it, for the message.
+        error: what is raised.
+
+    Raises:
+        ClserError: of the kind asked for: names each fault by its place in the values.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as cause:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'definition'}: {fault['msg']}"
+            for fault in cause.errors()
+        )
+        raise error(f"{where}: {faults}") from cause
 
 
 def write_atomic(file: Path, content: bytes) -> None:

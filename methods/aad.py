@@ -9,9 +9,10 @@ utterances only; the banks of features and scores are renewed every `update_ever
 at each; the head stays as the source left it, in the authors' code it is trained on.
 """
 
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.contrastive import attraction, neighbourhood
+from clser_bench.nn.losses import neighbourhood
 from clser_bench.plugin import Batch, SharedClassifier, Snapshot, SourceFree, State, hyper, register
 
 
@@ -40,3 +41,23 @@ class Aad(SourceFree):
         embedding, scores = snapshot.target
         near = neighbourhood(embedding, scores, count=self.neighbours)
         return {"near": scores.softmax(dim=-1)[near.rows]}
+
+
+def attraction(
+    p: Float[Tensor, "b c"], near: Float[Tensor, "b k c"], dispersion: Tensor | float
+) -> Float[Tensor, ""]:
+    """-mean_i sum_k p_i·p_ik + dispersion · mean_i sum_{j != i} p_i·p_j.
+
+    Reference: Yang et al., Attracting and Dispersing: A Simple Approach for Source-free Domain
+    Adaptation, NeurIPS 2022 (AaD), equation 5.
+
+    Args:
+        p: class probabilities of a batch.
+        near: those kept of each row's neighbours, without gradient.
+        dispersion: lambda.
+    """
+    drawn = (near @ p.unsqueeze(-1)).sum(dim=(-2, -1)).mean()
+    # In the second term the other rows of a pair are constants, as in the authors' code.
+    inner = p @ p.detach().T
+    apart = (inner.sum(dim=-1) - inner.diagonal()).mean()
+    return dispersion * apart - drawn

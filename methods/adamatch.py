@@ -15,10 +15,13 @@ moving averages. The labelled batch is even over the classes, so the target's an
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.consistency import aligned_logits, mean_confidence, thresholded_loss
+from clser_bench.nn.losses import mean_confidence, thresholded_loss
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
+
+SMALLEST = 1e-12
 
 
 @register("adamatch", version=1)
@@ -56,3 +59,21 @@ def warm_up(progress: Tensor | float, *, dtype: torch.dtype) -> Tensor:
     """
     angle = torch.as_tensor(2 * math.pi * progress, dtype=dtype).clamp(max=math.pi)
     return (1 - torch.cos(angle)) / 2
+
+
+def aligned_logits(
+    target: Float[Tensor, "n c"], labelled: Float[Tensor, "m c"]
+) -> Float[Tensor, "n c"]:
+    """Log-probabilities of target rows whose shares follow those of the labelled rows.
+
+    log q_ik + log mean_j p_jk - log mean_i q_ik, normalised; no gradient flows.
+
+    Reference: Berthelot et al., AdaMatch, ICLR 2022, section 3.2 (distribution alignment).
+
+    Args:
+        target: class scores of the weak views.
+        labelled: class scores of the labelled batch.
+    """
+    log_q = target.detach().log_softmax(dim=-1)
+    wanted = labelled.detach().softmax(dim=-1).mean(dim=0)
+    return (log_q + (wanted / log_q.exp().mean(dim=0).clamp_min(SMALLEST)).log()).log_softmax(-1)

@@ -11,10 +11,10 @@ centred and brought to unit length; 200 steps at ten times the authors' rate ins
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import alpha_tim_prototypes, tim_logits
-from clser_bench.shallow.sides import present_scores, sides_of, unit_rows
+from clser_bench.shallow.few_shot import Episode, episode, tim_logits
 
 
 @register("alpha-tim", version=1)
@@ -35,19 +35,32 @@ class AlphaTim(Fitted):
     )
     iterations: int = hyper(200, low=0, high=100_000, about="steps")
 
+    def prototypes(self, rows: Episode) -> np.ndarray:
+        """Prototypes [p, f] after Adam steps (Kingma & Ba, ICLR 2015) on the paper's loss.
+
+        lambda · CE(known) - H_a(mean p) + mean H_a(p), H_a(p) = (1 - sum_k p_k^a) / (a - 1): for
+        a > 1 the first entropy pulls less toward uniform shares than Shannon's.
+        """
+        known, target, label, w = rows.known, rows.target, rows.label, rows.means
+        mean, square = np.zeros_like(w), np.zeros_like(w)
+        for step in range(1, self.iterations + 1):
+            p_known = softmax(tim_logits(known, w, self.temperature), axis=1)
+            p = softmax(tim_logits(target, w, self.temperature), axis=1)
+            power = self.alpha - 1
+            slope = self.alpha / power * (p.mean(axis=0) ** power - p**power)
+            on_target = p * (slope - (p * slope).sum(axis=1, keepdims=True)) / len(target)
+            on_known = self.supervised * (p_known - label) / len(known)
+            # The slope of logit k at w_k is temperature · (x - w_k).
+            pull = on_known.T @ known + on_target.T @ target
+            mass = on_known.sum(axis=0) + on_target.sum(axis=0)
+            gradient = self.temperature * (pull - mass[:, None] * w)
+            mean = 0.9 * mean + 0.1 * gradient
+            square = 0.999 * square + 0.001 * gradient**2
+            corrected = mean / (1 - 0.9**step)
+            w = w - self.learning_rate * corrected / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        return w
+
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Move the prototypes, return logits [n, c]."""
-        sides = sides_of(problem, front=self.front)
-        present, y = np.unique(sides.y, return_inverse=True)
-        prototypes = alpha_tim_prototypes(
-            unit_rows(sides.known),
-            y,
-            unit_rows(sides.target),
-            temperature=self.temperature,
-            alpha=self.alpha,
-            supervised=self.supervised,
-            learning_rate=self.learning_rate,
-            iterations=self.iterations,
-        )
-        logits = tim_logits(unit_rows(sides.scored), prototypes, self.temperature)
-        return present_scores(logits, present, sides.classes)
+        rows = episode(problem, front=self.front)
+        return rows.scores(tim_logits(rows.scored, self.prototypes(rows), self.temperature))

@@ -12,9 +12,10 @@ and number of classes: close to the batch size for its 36 rows and 31 or 65 clas
 would be about 13 times ours for 64 rows and 5 classes, which is more than the grid reaches.
 """
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.uncertainty import batch_nuclear_norm
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -33,3 +34,19 @@ class Bnm(Trained):
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion - self.norm_weight * batch_nuclear_norm(network(batch.target))
+
+
+def batch_nuclear_norm(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
+    """The sum of the singular values of the softmax [n, c], divided by n.
+
+    Large where predictions are certain and spread over many classes: n one-hot rows with n[k] in
+    class k give sum_k sqrt(n[k]) / n.
+
+    Reference: Cui et al., Towards Discriminability and Diversity: Batch Nuclear-norm Maximization
+    under Label Insufficient Situations, CVPR 2020.
+
+    Args:
+        logits: class scores.
+    """
+    values: Tensor = torch.linalg.svdvals(torch.softmax(logits, dim=-1))
+    return values.sum() / len(logits)

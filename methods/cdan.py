@@ -15,10 +15,12 @@ on the suite `dev` (results/selection), for each of the two forms.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from clser_bench.nn.discrepancy import domain_loss, entropy, multilinear_map
-from clser_bench.nn.layers import reverse_gradient, sigmoid_ramp
+from clser_bench.nn.backbone import reverse_gradient, sigmoid_ramp
+from clser_bench.nn.losses import entropy
 from clser_bench.plugin import (
     HIDDEN,
     Batch,
@@ -74,3 +76,38 @@ class Cdan(Trained):
         if self.entropy_weights:
             weight = 1 + torch.exp(-reverse_gradient(entropy(scores), strength))
         return emotion + domain_loss(domains, weight, len(batch.source.summary))
+
+
+def multilinear_map(
+    embedding: Float[Tensor, "n e"], classes: Float[Tensor, "n c"]
+) -> Float[Tensor, "n c*e"]:
+    """The outer product of each row's class probabilities and embedding, flattened.
+
+    Reference: Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, multilinear
+    conditioning.
+    """
+    return (classes.unsqueeze(-1) * embedding.unsqueeze(-2)).flatten(-2)
+
+
+def domain_loss(
+    scores: Float[Tensor, " n"], weight: Float[Tensor, " n"], sources: int
+) -> Float[Tensor, ""]:
+    """Weighted binary cross-entropy of domains, half for the source and half for the target.
+
+    1/2 (sum_i w[i] l[i] / sum_i w[i] over the source + the same over the target). The sums of
+    weights count as constants, so a row's weight has a gradient of its own, as in the authors'
+    code.
+
+    Reference: Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, entropy
+    conditioning, with w = 1 + exp(-H).
+
+    Args:
+        scores: logits of being target, the source's rows first.
+        weight: positive; all ones for the plain loss.
+        sources: number of the source's rows.
+    """
+    truth = torch.cat([torch.zeros_like(scores[:sources]), torch.ones_like(scores[sources:])])
+    each = functional.binary_cross_entropy_with_logits(scores, truth, reduction="none")
+    sides = [slice(0, sources), slice(sources, None)]
+    means = [(weight[side] * each[side]).sum() / weight[side].detach().sum() for side in sides]
+    return (means[0] + means[1]) / 2

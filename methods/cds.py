@@ -12,9 +12,11 @@ banks are told apart and matched.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
-from clser_bench.nn.contrastive import instance_contrast, matching_entropy
+from clser_bench.nn.losses import matching_entropy
 from clser_bench.plugin import (
     Batch,
     Shape,
@@ -64,3 +66,20 @@ class Cds(Trained):
         pooled = self.deviation * noise[: n * d].reshape(n, d)
         summary = self.deviation * noise[n * d : n * (d + f)].reshape(n, f)
         return View(view.instants, view.values + torch.cat([pooled, summary], dim=1))
+
+
+def instance_contrast(
+    u: Float[Tensor, "b e"], keys: Float[Tensor, "b e"], temperature: Tensor | float
+) -> Float[Tensor, ""]:
+    """Each row shall be nearest to its own key: -mean_i log softmax_j(u_i·k_j / tau)[i].
+
+    Reference: Kim et al., Cross-domain Self-supervised Learning for Domain Adaptation with Few
+    Source Labels, arXiv 2003.08264 (CDS), equations 1 and 2 (in-domain instance discrimination).
+
+    Args:
+        u: embeddings.
+        keys: of the same utterances, another time.
+        temperature: tau, positive.
+    """
+    similarity = functional.normalize(u, dim=-1) @ functional.normalize(keys, dim=-1).T
+    return -(similarity / temperature).log_softmax(dim=-1).diagonal().mean()

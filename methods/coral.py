@@ -10,11 +10,12 @@ instead of a support vector machine. The ridge (1 in the paper) and C were chose
 """
 
 import numpy as np
+from jaxtyping import Float
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.subspaces import recolouring
+from clser_bench.shallow.subspaces import covariance, power
 
 
 @register("coral", version=2)
@@ -42,3 +43,20 @@ class Coral(Fitted):
         return logistic_scores(
             moved, sides.y, sides.scored, classes=sides.classes, strength=self.strength
         )
+
+
+def recolouring(
+    source: Float[np.ndarray, "n f"], target: Float[np.ndarray, "m f"], ridge: float
+) -> Float[np.ndarray, "f f"]:
+    """The map A = C_s^(-1/2) C_t^(1/2) that gives the source the target's covariance.
+
+    Reference: Sun, Feng & Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016,
+    algorithm 1: C = cov + ridge · I on both sides (ridge 1 there).
+
+    Args:
+        source: observations.
+        target: of the other side.
+        ridge: positive.
+    """
+    eye = ridge * np.eye(source.shape[1])
+    return np.asarray(power(covariance(source) + eye, -0.5) @ power(covariance(target) + eye, 0.5))

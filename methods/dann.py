@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clser_bench.nn.layers import reverse_gradient, sigmoid_ramp
+from clser_bench.nn.backbone import reverse_gradient, sigmoid_ramp
 from clser_bench.plugin import (
     HIDDEN,
     Batch,

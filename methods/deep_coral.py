@@ -11,9 +11,9 @@ one number for all pairs, chosen on the suite `dev` (results/selection), where 0
 the six that the authors used on Office-31, was worse.
 """
 
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.discrepancy import coral
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -30,3 +30,22 @@ class DeepCoral(Trained):
     def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.coral_weight * coral(network(batch.source), network(batch.target))
+
+
+def covariance(x: Float[Tensor, "n e"]) -> Float[Tensor, "e e"]:
+    """Sample covariance of columns, divided by n - 1 (by 1 for a lone row)."""
+    centred = x - x.mean(dim=0)
+    return centred.transpose(0, 1) @ centred / max(len(x) - 1, 1)
+
+
+def coral(source: Float[Tensor, "n e"], target: Float[Tensor, "m e"]) -> Float[Tensor, ""]:
+    """|C_s - C_t|_F^2 / (4 e^2), C the covariances.
+
+    Reference: Sun & Saenko, Deep CORAL, ECCV 2016 workshops, equations 1 to 3.
+
+    Args:
+        source: activations of a layer.
+        target: of the other side.
+    """
+    difference = covariance(source) - covariance(target)
+    return difference.square().sum() / (4 * source.shape[-1] ** 2)

@@ -14,11 +14,12 @@ authors' code) was chosen on the suite `dev` (results/selection).
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.nn.discrepancy import local_mmd
-from clser_bench.nn.layers import sigmoid_ramp
+from clser_bench.nn.backbone import sigmoid_ramp
+from clser_bench.nn.losses import FLOOR, five_kernels
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -47,3 +48,44 @@ class Dsan(Trained):
         )
         weight = self.lmmd_weight * sigmoid_ramp(self.ramp, batch.progress, dtype=emotion.dtype)
         return emotion + weight * lmmd
+
+
+def class_shares(q: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """q[i, k] / sum_i q[i, k]: columns sum to one, or are zero where a class has no mass."""
+    return q / q.sum(dim=0).clamp_min(FLOOR)
+
+
+def present(q: Float[Tensor, "n c"]) -> Float[Tensor, " c"]:
+    """1 for classes that are the likeliest of at least one row, else 0."""
+    likeliest = functional.one_hot(q.argmax(dim=-1), q.shape[-1])
+    return likeliest.amax(dim=0).to(q.dtype)
+
+
+def local_mmd(
+    source: Float[Tensor, "n e"],
+    target: Float[Tensor, "m e"],
+    source_classes: Float[Tensor, "n c"],
+    target_classes: Float[Tensor, "m c"],
+) -> Float[Tensor, ""]:
+    """LMMD^2: distance of the means of source and target class by class, averaged over classes.
+
+    With w[i, k] = q[i, k] / sum_i q[i, k] on each side and five Gaussian kernels, the mean over
+    k of |sum_i w_s[i, k] phi(s[i]) - sum_j w_t[j, k] phi(t[j])|^2, over the classes that are the
+    likeliest of some row on both sides; zero where there is none. A row is paired with itself
+    too, so it is never negative.
+
+    Reference: Zhu et al., Deep Subdomain Adaptation Network for Image Classification, TNNLS
+    2020, LMMD; the choice of classes as in the authors' code.
+
+    Args:
+        source: embeddings.
+        target: embeddings of the other side.
+        source_classes: labels (one-hot) or class probabilities; no gradient flows through them.
+        target_classes: class probabilities; likewise.
+    """
+    kernel = five_kernels(torch.cat([source, target]))
+    source_classes, target_classes = source_classes.detach(), target_classes.detach()
+    weight = torch.cat([class_shares(source_classes), -class_shares(target_classes)])
+    each = (weight * (kernel @ weight)).sum(dim=0)
+    shared = present(source_classes) * present(target_classes)
+    return (shared * each).sum() / shared.sum().clamp_min(1)

@@ -14,7 +14,7 @@ batch (AdaMatch, section 3.3): an absolute 0.95 is reached by no utterance of an
 
 from torch import Tensor
 
-from clser_bench.nn.consistency import mean_confidence, thresholded_loss
+from clser_bench.nn.losses import mean_confidence, thresholded_loss
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 

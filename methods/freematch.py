@@ -9,10 +9,16 @@ instead of augmentation of images (as `fixmatch`); the momentum of the averages 
 0.999, for there are 200 steps and not a million; they start at 1 / c, as in the paper.
 """
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from clser_bench.nn.consistency import Thresholds, fairness_loss, thresholded_loss
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from clser_bench.nn.losses import thresholded_loss
 from clser_bench.plugin import (
     Batch,
     SharedClassifier,
@@ -22,6 +28,8 @@ from clser_bench.plugin import (
     hyper,
     register,
 )
+
+SMALLEST = 1e-12
 
 
 @register("freematch", version=1)
@@ -58,3 +66,69 @@ class FreeMatch(Trained):
         fair = fairness_loss(strong, sure, kept)
         emotion = cross_entropy(network(batch.labelled), batch.y)
         return emotion + self.unlabelled_weight * taught + self.fairness_weight * fair
+
+
+class Thresholds(NamedTuple):
+    """What FreeMatch keeps of the target's answers, as moving averages.
+
+    Attributes:
+        overall: mean confidence [].
+        share: mean probability of each class [c].
+        taken: share of the rows whose likeliest class it is [c].
+    """
+
+    overall: Float[Tensor, ""]
+    share: Float[Tensor, " c"]
+    taken: Float[Tensor, " c"]
+
+    def moved(self, weak: Float[Tensor, "n c"], keep: Tensor | float) -> Thresholds:
+        """The averages after a batch (equations 5 and 6 of the paper).
+
+        Args:
+            weak: class scores of weak views; no gradient flows through them.
+            keep: momentum, 0 to 1.
+        """
+        p = weak.detach().softmax(dim=-1)
+        taken = functional.one_hot(p.argmax(dim=-1), p.shape[-1]).to(p.dtype).mean(dim=0)
+        now = Thresholds(p.max(dim=-1).values.mean(), p.mean(dim=0), taken)
+        return Thresholds(
+            *(keep * old + (1 - keep) * new for old, new in zip(self, now, strict=True))
+        )
+
+    def of(self, weak: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
+        """Each row's threshold: share_k / max share · overall, k its likeliest class (equation 7).
+
+        Args:
+            weak: class scores of weak views.
+        """
+        local = self.share / self.share.max().clamp_min(SMALLEST)
+        return self.overall * local[weak.detach().argmax(dim=-1)]
+
+
+def fairness_loss(
+    strong: Float[Tensor, "n c"], sure: Float[Tensor, " n"], kept: Thresholds
+) -> Float[Tensor, ""]:
+    """sum_k a_k log b_k: the answers of sure strong views shall spread as those kept do.
+
+    a is proportional to share / count of what is kept, b to the same of the sure rows' strong
+    views; a class without a count has no part, and nothing is lost where no row is sure.
+
+    Reference: Wang et al., FreeMatch, ICLR 2023, equations 10 and 11 (self-adaptive fairness).
+
+    Args:
+        strong: class scores of strong views.
+        sure: 1 for the rows above their threshold, else 0.
+        kept: the moving averages.
+    """
+    p = strong.softmax(dim=-1)
+    total = sure.sum().clamp_min(1)
+    share = (sure.unsqueeze(-1) * p).sum(dim=0) / total
+    member = functional.one_hot(p.detach().argmax(dim=-1), p.shape[-1]).to(p.dtype)
+    count = (sure.unsqueeze(-1) * member).sum(dim=0) / total
+    a, b = _spread(kept.share, kept.taken), _spread(share, count)
+    return (a.detach() * b.clamp_min(SMALLEST).log()).sum() * (sure.sum() > 0)
+
+
+def _spread(share: Float[Tensor, " c"], count: Float[Tensor, " c"]) -> Float[Tensor, " c"]:
+    ratio = torch.where(count > 0, share / torch.where(count > 0, count, 1), 0)
+    return ratio / ratio.sum().clamp_min(SMALLEST)

@@ -13,10 +13,12 @@ adversary, is left out. The weight (1 in the paper) was chosen on the suite `wid
 (results/selection/defaults.md).
 """
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.discrepancy import joint_mmd
-from clser_bench.nn.layers import sigmoid_ramp
+from clser_bench.nn.backbone import sigmoid_ramp
+from clser_bench.nn.losses import five_kernels, mean_distance, squared_distances
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
 
 
@@ -40,3 +42,27 @@ class Jan(Trained):
         p, q = network.head(source).softmax(dim=-1), network.head(target).softmax(dim=-1)
         weight = self.jmmd_weight * sigmoid_ramp(self.ramp, batch.progress, dtype=emotion.dtype)
         return emotion + weight * joint_mmd(source, target, p, q, self.bandwidth)
+
+
+def joint_mmd(
+    source: Float[Tensor, "n e"],
+    target: Float[Tensor, "m e"],
+    source_classes: Float[Tensor, "n c"],
+    target_classes: Float[Tensor, "m c"],
+    bandwidth: Tensor | float,
+) -> Float[Tensor, ""]:
+    """JMMD^2: the kernel of a pair is that of the embeddings times that of the predictions.
+
+    Reference: Long et al., Deep Transfer Learning with Joint Adaptation Networks, ICML 2017,
+    JMMD; kernels as in the authors' code: five for the embedding, one for the predictions.
+
+    Args:
+        source: embeddings.
+        target: embeddings of the other side.
+        source_classes: class probabilities of the source's rows.
+        target_classes: of the target's.
+        bandwidth: of the predictions' kernel exp(-|p - q|^2 / b).
+    """
+    kernel = five_kernels(torch.cat([source, target]))
+    squared = squared_distances(torch.cat([source_classes, target_classes]))
+    return mean_distance(kernel * torch.exp(-squared / bandwidth), len(source))

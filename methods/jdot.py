@@ -18,8 +18,7 @@ from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.shallow.sides import Sides, sides_of
-from clser_bench.shallow.transport import balanced_masses, scaled_distances
+from clser_bench.shallow.sides import Sides, balanced_masses, scaled_distances, sides_of
 
 PIVOTS = 10_000_000
 """Most steps of the network simplex; a thousand rows need some ten thousand."""

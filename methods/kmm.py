@@ -13,12 +13,12 @@ width and C were chosen on the suite `wide` (results/selection/defaults.md).
 """
 
 import numpy as np
+from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.transport import matching_weights
 
 LEAST = 1e-3
 
@@ -58,3 +58,76 @@ class Kmm(Fitted):
             strength=self.strength,
             weights=np.maximum(weights, LEAST * weights.mean()),
         )
+
+
+def matching_weights(
+    kernel: Float[np.ndarray, "m m"],
+    mean: Float[np.ndarray, " m"],
+    *,
+    bound: float,
+    slack: float,
+    iterations: int = 1000,
+    tolerance: float = 1e-6,
+) -> Float[np.ndarray, " m"]:
+    """Weights w with which the kernel mean of some rows comes closest to another's.
+
+    Minimises w'Kw / 2 - m · w'k subject to 0 <= w <= bound and |sum w - m| <= m · slack:
+    accelerated projected gradient steps that lose their momentum where it points uphill.
+
+    Reference: Huang et al., Correcting Sample Selection Bias by Unlabeled Data, NIPS 2006, the
+    quadratic programme of kernel mean matching.
+
+    Args:
+        kernel: K, between the rows.
+        mean: k, each row's mean kernel with the other sample.
+        bound: at least one, so that a solution exists.
+        slack: 0 to 1.
+        iterations: most steps.
+        tolerance: stop where a step changes no weight by more.
+    """
+    m = len(mean)
+    curvature = float(np.linalg.norm(kernel, 2))
+    weights = ahead = np.ones(m)
+    momentum = 1.0
+    for _ in range(iterations):
+        slope = kernel @ ahead - m * mean
+        stepped = project(
+            ahead - slope / curvature, bound=bound, low=m * (1 - slack), high=m * (1 + slack)
+        )
+        change = stepped - weights
+        if (ahead - stepped) @ change > 0:
+            momentum = 1.0
+        following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = stepped + (momentum - 1) / following * change
+        weights, momentum = stepped, following
+        if np.abs(change).max() <= tolerance:
+            break
+    return weights
+
+
+def project(
+    z: Float[np.ndarray, " m"], *, bound: float, low: float, high: float
+) -> Float[np.ndarray, " m"]:
+    """The nearest point with entries from 0 to `bound` whose sum is from `low` to `high`.
+
+    It is clip(z - s) for the shift s that brings the sum into its interval, found by halving.
+
+    Args:
+        z: any point.
+        bound: at least `low` divided by the size of z.
+        low: not negative.
+        high: not below `low`.
+    """
+    clipped = np.clip(z, 0, bound)
+    total = float(clipped.sum())
+    if low <= total <= high:
+        return np.asarray(clipped)
+    wanted = low if total < low else high
+    below, above = float(z.min()) - bound, float(z.max())
+    for _ in range(60):
+        shift = (below + above) / 2
+        if np.clip(z - shift, 0, bound).sum() > wanted:
+            below = shift
+        else:
+            above = shift
+    return np.asarray(np.clip(z - above, 0, bound))

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from clser_bench.plugin import Fitted, NotApplicableError, Part, Prior, Problem, hyper, register
-from clser_bench.shallow.classifier import balanced_scores, discriminant_scores
-from clser_bench.shallow.sides import present_scores, sides_of
+from clser_bench.shallow.classifier import FLOOR, balanced_scores
+from clser_bench.shallow.sides import one_hot, present_scores, sides_of, within_covariance
 
 
 @register("lda", version=2, presets={"lda-balanced": {"balanced": True}})
@@ -43,6 +43,16 @@ class Lda(Fitted):
         """Uniform where the scores are balanced."""
         return "uniform" if self.balanced else "none"
 
+    def discriminants(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """x'S^-1 m_k - m_k'S^-1 m_k / 2 [n, p], S the mean of the classes' own covariances."""
+        covariance, label = within_covariance(x, y), one_hot(y, int(y.max()) + 1)
+        means = label.T @ x / label.sum(axis=0)[:, None]
+        size = len(covariance)
+        pooled = (1 - self.shrinkage) * covariance
+        pooled[np.diag_indices(size)] += max(self.shrinkage * np.trace(covariance) / size, FLOOR)
+        direction = np.linalg.solve(pooled, means.T)
+        return np.asarray(target @ direction - (means.T * direction).sum(axis=0) / 2)
+
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Fit on the labelled rows, return the discriminants [n, c].
 
@@ -56,7 +66,7 @@ class Lda(Fitted):
                 "needs two labelled utterances of a class for a covariance; give more shots"
             )
         rows = np.concatenate([sides.scored, sides.target])
-        found = discriminant_scores(sides.known, y, rows, shrinkage=self.shrinkage)
+        found = self.discriminants(sides.known, y, rows)
         scored, target = np.split(found, [len(sides.scored)])
         scores = balanced_scores(scored, target) if self.balanced else scored
         return present_scores(scores, present, sides.classes)

@@ -10,10 +10,15 @@ bottleneck; emotions are learned from the few labelled source utterances, and th
 is not used. The weight was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from clser_bench.nn.uncertainty import class_confusion
+from clser_bench.nn.losses import entropy
 from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
+
+SMALLEST = 1e-30
+"""Below this, a class that nobody predicts counts as empty (float32 ends near 1e-38)."""
 
 
 @register("mcc", version=1)
@@ -34,3 +39,33 @@ class Mcc(Trained):
         emotion = cross_entropy(network(batch.labelled), batch.y)
         confusion = class_confusion(network(batch.target), self.temperature)
         return emotion + self.confusion_weight * confusion
+
+
+def class_confusion(logits: Float[Tensor, "n c"], temperature: Tensor | float) -> Float[Tensor, ""]:
+    """How much the classes are mistaken for one another in a batch of predictions.
+
+    With p the softmax of logits / T, w[i] = 1 + exp(-H(p[i])) and
+    C[k, l] = sum_i w[i] p[i, k] p[i, l], every row of C is divided by its sum; the result is the
+    mean over classes of what lies off the diagonal. The weights w are constants for the gradient,
+    as in the authors' code; the paper's common factor, by which they sum to n, cancels in the
+    division.
+
+    Reference: Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020
+    (probability rescaling, class correlation, uncertainty reweighting, category normalisation).
+
+    Args:
+        logits: class scores.
+        temperature: T, positive.
+
+    Returns:
+        Between 0 (certain predictions, none of the classes empty) and 1 - 1 / c (all predictions
+        the same, be they uniform or certain of one class).
+    """
+    scaled = logits / temperature
+    p = torch.softmax(scaled, dim=-1)
+    weight = 1 + torch.exp(-entropy(scaled).detach())
+    together = (p * weight[:, None]).T @ p
+    # A row's sum is the weighted mass of its class, since every row of p sums to one.
+    mass = (p * weight[:, None]).sum(dim=0).clamp_min(SMALLEST)
+    own = torch.diagonal(together, dim1=-2, dim2=-1) / mass
+    return 1 - own.mean()

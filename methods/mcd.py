@@ -13,12 +13,12 @@ takes two plus `repetitions` optimiser steps on one batch, where most methods ta
 acts in each of them. The factor was chosen on the suite `wide` (results/selection/defaults.md).
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from clser_bench.nn.layers import two_layers
-from clser_bench.nn.uncertainty import classifier_discrepancy
 from clser_bench.plugin import (
+    HIDDEN,
     Batch,
     Phase,
     Shape,
@@ -35,7 +35,10 @@ class TwoClassifiers(SharedClassifier):
 
     def __init__(self, d: int, f: int, c: int) -> None:
         super().__init__(d, f, c)
-        self.one, self.other = two_layers(c), two_layers(c)
+        self.one, self.other = (
+            nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, c))
+            for _ in range(2)
+        )
         del self.head
 
     def forward(self, view: object) -> Float[Tensor, "b c"]:
@@ -89,3 +92,18 @@ class Mcd(Trained):
         embedding = network.embed(batch.target)
         gap = classifier_discrepancy(network.one(embedding), network.other(embedding))
         return self.discrepancy_weight * gap
+
+
+def classifier_discrepancy(
+    one: Float[Tensor, "n c"], other: Float[Tensor, "n c"]
+) -> Float[Tensor, ""]:
+    """The mean over utterances and classes of |softmax(one) - softmax(other)|.
+
+    Reference: Saito et al., Maximum Classifier Discrepancy for Unsupervised Domain Adaptation,
+    CVPR 2018 (discrepancy loss).
+
+    Args:
+        one: class scores of one classifier.
+        other: class scores of another for the same utterances.
+    """
+    return (torch.softmax(one, dim=-1) - torch.softmax(other, dim=-1)).abs().mean()

@@ -19,11 +19,11 @@ too (40,000 of 150,000 or 180,000 steps). The weight was chosen on the suite `de
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from clser_bench.nn.consistency import gaussian_ramp, squared_consistency
 from clser_bench.plugin import (
     Batch,
     Embedded,
@@ -90,3 +90,36 @@ class MeanTeacher(Trained):
 
 def _teacher(carry: State) -> State:
     return {name: value for name, value in carry.items() if name != STEP}
+
+
+def gaussian_ramp(
+    progress: float, length: Tensor | float, *, dtype: torch.dtype
+) -> Float[Tensor, ""]:
+    """exp(-5 (1 - t)^2) with t = min(progress / length, 1): from 0.007 to 1.
+
+    Reference: Tarvainen & Valpola, Mean teachers are better role models, NIPS 2017 (appendix on
+    training), after Laine & Aila, Temporal ensembling, ICLR 2017; both call it sigmoid-shaped.
+
+    Args:
+        progress: share of training done.
+        length: share of training that it rises for, positive.
+        dtype: of the result.
+    """
+    t = torch.as_tensor(progress / length, dtype=dtype).clamp(0, 1)
+    return torch.exp(-5 * (1 - t).square())
+
+
+def squared_consistency(
+    student: Float[Tensor, "n c"], teacher: Float[Tensor, "n c"]
+) -> Float[Tensor, ""]:
+    """Mean squared difference of class probabilities, over rows and classes.
+
+    Reference: Tarvainen & Valpola, Mean teachers are better role models, NIPS 2017: the
+    consistency cost of section 2, averaged over classes as in the authors' code.
+
+    Args:
+        student: class scores.
+        teacher: class scores of the same utterances; no gradient flows through them.
+    """
+    target = teacher.detach().softmax(dim=-1)
+    return (student.softmax(dim=-1) - target).square().mean()

@@ -12,12 +12,19 @@ the suite `wide` (results/selection/defaults.md), where the paper validates them
 classifier is the benchmark's logistic regression instead of nearest neighbour.
 """
 
+import math
+
 import numpy as np
+from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.classifier import STRENGTH, logistic_scores
-from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.transport import barycentres, class_regularised_plan, scaled_distances
+from clser_bench.shallow.sides import balanced_masses, scaled_distances, sides_of
+
+BLOCK = 20
+FLOOR = 1e-200
+EPSILON = 1e-3
+"""Added to a class's mass before its root, as in POT."""
 
 
 @register("ot", version=2)
@@ -60,3 +67,100 @@ class Transported(Fitted):
             classes=sides.classes,
             strength=self.strength,
         )
+
+
+class Sinkhorn:
+    """Entropic transport that goes on from its potentials when the cost changes.
+
+    Solves min_G <G, C> + r · sum G log G with row sums a and column sums b by scaling rows and
+    columns in turn (Cuturi, Sinkhorn Distances, NIPS 2013). The scalings are absorbed into the
+    potentials f, g of G = exp((f + g - C) / r) every 20 steps, so that a small r does not
+    underflow (Schmitzer, Stabilized Sparse Scaling Algorithms for Entropy Regularized Transport
+    Problems, SIAM J. Scientific Computing 2019).
+
+    Args:
+        a: masses of the rows, positive, of sum one.
+        b: masses of the columns, likewise.
+        regularisation: r, positive.
+    """
+
+    def __init__(
+        self, a: Float[np.ndarray, " m"], b: Float[np.ndarray, " n"], *, regularisation: float
+    ) -> None:
+        self.a, self.b, self.regularisation = a, b, regularisation
+        self.f, self.g = np.zeros(len(a)), np.zeros(len(b))
+
+    def plan(
+        self, cost: Float[np.ndarray, "m n"], *, iterations: int, tolerance: float
+    ) -> Float[np.ndarray, "m n"]:
+        """The plan for a cost; its column sums are exact, its row sums to the tolerance.
+
+        Args:
+            cost: C.
+            iterations: at most about this many steps.
+            tolerance: stop where the row sums miss theirs by no more than this in total.
+        """
+        # The largest entry of every row, then of every column, of the first kernel is one.
+        self.f = (cost - self.g).min(axis=1)
+        self.g = (cost - self.f[:, None]).min(axis=0)
+        kernel = self._kernel(cost)
+        for _ in range(math.ceil(iterations / BLOCK)):
+            v = np.ones(len(self.b))
+            for _ in range(BLOCK):
+                u = self.a / np.maximum(kernel @ v, FLOOR)
+                v = self.b / np.maximum(u @ kernel, FLOOR)
+            missed = float(np.abs(u * (kernel @ v) - self.a).sum())
+            self.f = self.f + self.regularisation * np.log(u)
+            self.g = self.g + self.regularisation * np.log(v)
+            kernel = self._kernel(cost)
+            if missed <= tolerance:
+                break
+        return kernel
+
+    def _kernel(self, cost: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
+        return np.asarray(np.exp((self.f[:, None] + self.g - cost) / self.regularisation))
+
+
+def class_regularised_plan(
+    cost: Float[np.ndarray, "m n"],
+    y: Int[np.ndarray, " m"],
+    *,
+    entropy: float,
+    group: float,
+    rounds: int,
+    iterations: int,
+    tolerance: float,
+) -> Float[np.ndarray, "m n"]:
+    """Entropic transport in which a target row prefers to receive mass of few classes.
+
+    Minimises <G, C> + entropy · sum G log G + group · sum_jk (s_jk + 0.001)^(1/2), s_jk the mass
+    that target row j receives from class k, by replacing the concave last term by its tangent
+    round after round (majorisation-minimisation). Rows have balanced masses, columns equal ones.
+
+    Reference: Courty et al., Optimal Transport for Domain Adaptation, IEEE TPAMI 2017, the
+    class-regularised problem with the l_p-l_1 term, p = 1/2; `ot.da.sinkhorn_lpl1_mm` of POT.
+
+    Args:
+        cost: C.
+        y: classes of the rows.
+        entropy: positive.
+        group: not negative.
+        rounds: how often transport is solved, at least once; once where `group` is zero.
+        iterations: most Sinkhorn steps in a round.
+        tolerance: see `Sinkhorn.plan`.
+    """
+    member = np.eye(int(y.max()) + 1)[y]
+    columns = cost.shape[1]
+    solver = Sinkhorn(balanced_masses(y), np.full(columns, 1 / columns), regularisation=entropy)
+    plan = solver.plan(cost, iterations=iterations, tolerance=tolerance)
+    for _ in range(rounds - 1 if group > 0 else 0):
+        slope = 0.5 / np.sqrt(member.T @ plan + EPSILON)
+        plan = solver.plan(cost + group * slope[y], iterations=iterations, tolerance=tolerance)
+    return plan
+
+
+def barycentres(
+    plan: Float[np.ndarray, "m n"], target: Float[np.ndarray, "n f"]
+) -> Float[np.ndarray, "m f"]:
+    """Where a plan sends each row: the mean of the target rows, weighted by its mass there."""
+    return np.asarray(plan @ target / np.maximum(plan.sum(axis=1, keepdims=True), FLOOR))

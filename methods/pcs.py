@@ -12,12 +12,12 @@ of one of each cluster; the classifier's weights are learned and not replaced by
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from clser_bench.nn.contrastive import matching_entropy, moved_prototypes, prototype_contrast
-from clser_bench.nn.information import information_loss
-from clser_bench.nn.layers import CosineClassifier
+from clser_bench.nn.backbone import CosineClassifier
+from clser_bench.nn.losses import information_loss, matching_entropy
 from clser_bench.plugin import (
     Batch,
     Embedded,
@@ -102,3 +102,38 @@ class Pcs(Trained):
         """Embeddings and the scores at the method's temperature."""
         embedding = network.embed(view)
         return Embedded(embedding, network.classify(embedding, self.temperature))
+
+
+def prototype_contrast(
+    u: Float[Tensor, "b e"], prototypes: Float[Tensor, "c e"], temperature: Tensor | float
+) -> Float[Tensor, ""]:
+    """-mean_i max_k log softmax_k(u_i·m_k / tau): each row draws nearer to its nearest prototype.
+
+    Reference: PCS (see `matching_entropy`), equations 3 and 4, one clustering.
+
+    Args:
+        u: embeddings.
+        prototypes: of the same side.
+        temperature: tau, positive.
+    """
+    similarity = functional.normalize(u, dim=-1) @ functional.normalize(prototypes, dim=-1).T
+    return -(similarity / temperature).log_softmax(dim=-1).max(dim=-1).values.mean()
+
+
+def moved_prototypes(
+    prototypes: Float[Tensor, "c e"], u: Float[Tensor, "b e"], keep: Tensor | float
+) -> Float[Tensor, "c e"]:
+    """A step of spherical k-means on a batch: each prototype moves to the mean of its rows.
+
+    Args:
+        prototypes: at unit length.
+        u: embeddings; no gradient flows through them.
+        keep: momentum, 0 to 1; a prototype without rows stays.
+    """
+    rows = functional.normalize(u.detach(), dim=-1)
+    nearest = (rows @ prototypes.T).argmax(dim=-1)
+    member = functional.one_hot(nearest, len(prototypes)).to(u.dtype)
+    count = member.sum(dim=0).unsqueeze(-1)
+    mean = member.T @ rows / count.clamp_min(1)
+    moved = keep * prototypes + (1 - keep) * mean
+    return functional.normalize(torch.where(count > 0, moved, prototypes), dim=-1)

@@ -11,10 +11,11 @@ front instead of a network's last layer; all rows to adapt to come at once inste
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import log_softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import adjusted_templates, logistic_model
-from clser_bench.shallow.sides import present_scores, sides_of
+from clser_bench.shallow.classifier import logistic_model
+from clser_bench.shallow.sides import present_scores, sides_of, unit_rows
 
 
 @register("t3a", version=1)
@@ -36,12 +37,25 @@ class T3a(Fitted):
         0.05, low=1e-6, high=1e6, log=True, grid=(0.01, 0.05, 0.2), about="C of the classifier"
     )
 
+    def templates(
+        self, target: np.ndarray, coefficients: np.ndarray, offsets: np.ndarray
+    ) -> np.ndarray:
+        """A classifier's rows [p, f], each averaged with the surest target rows of its class."""
+        logits = log_softmax(target @ coefficients.T + offsets, axis=1)
+        label, entropy = logits.argmax(axis=1), -(np.exp(logits) * logits).sum(axis=1)
+        order = np.argsort(entropy, kind="stable")
+        templates = []
+        for k, row in enumerate(coefficients):
+            surest = order[label[order] == k][: self.members]
+            templates.append(unit_rows(np.vstack([row, target[surest]])).sum(axis=0))
+        return unit_rows(np.stack(templates))
+
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Adjust, return inner products [n, c]."""
         sides = sides_of(problem, front=self.front)
         present, y = np.unique(sides.y, return_inverse=True)
         if len(present) < 2:
             return present_scores(np.zeros((len(sides.scored), 1)), present, sides.classes)
-        weights, offset = logistic_model(sides.known, y, strength=self.strength)
-        templates = adjusted_templates(sides.target, weights, offset, members=self.members)
-        return present_scores(sides.scored @ templates.T, present, sides.classes)
+        model = logistic_model(sides.known, y, strength=self.strength)
+        found = sides.scored @ self.templates(sides.target, *model).T
+        return present_scores(found, present, sides.classes)

@@ -11,10 +11,10 @@ centred and brought to unit length; the steps end early where nothing moves.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import tim_logits, tim_prototypes
-from clser_bench.shallow.sides import present_scores, sides_of, unit_rows
+from clser_bench.shallow.few_shot import CHANGE, FLOOR, Episode, episode, tim_logits
 
 
 @register("tim", version=1)
@@ -35,18 +35,32 @@ class Tim(Fitted):
     conditional: float = hyper(0.1, low=0.0, high=100.0, about="alpha, of the rows' own entropy")
     iterations: int = hyper(150, low=0, high=100_000, about="most steps")
 
+    def prototypes(self, rows: Episode) -> np.ndarray:
+        """Prototypes [p, f] after the steps of proposition 1.
+
+        q_ik ~ p_ik^(1 + alpha) / (sum_i p_ik^(1 + alpha))^(1/2)
+        w_k <- [lambda / (1 + alpha) sum_S (y_ik x_i + p_ik (w_k - x_i))
+                + m / n sum_T (q_ik x_i + p_ik (w_k - x_i))]
+               / [lambda / (1 + alpha) sum_S y_ik + m / n sum_T q_ik]
+        """
+        known, target, label, w = rows.known, rows.target, rows.label, rows.means
+        share, ratio = self.supervised / (1 + self.conditional), len(known) / len(target)
+        for _ in range(self.iterations):
+            p_known = softmax(tim_logits(known, w, self.temperature), axis=1)
+            p = softmax(tim_logits(target, w, self.temperature), axis=1)
+            q = p ** (1 + self.conditional)
+            q = q / np.sqrt(np.maximum(q.sum(axis=0), FLOOR))
+            q = q / q.sum(axis=1, keepdims=True)
+            pull = share * (label - p_known).T @ known + ratio * (q - p).T @ target
+            stay = share * p_known.sum(axis=0) + ratio * p.sum(axis=0)
+            mass = share * label.sum(axis=0) + ratio * q.sum(axis=0)
+            moved = (pull + stay[:, None] * w) / mass[:, None]
+            change, w = np.abs(moved - w).max(), moved
+            if change <= CHANGE:
+                break
+        return w
+
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
         """Move the prototypes, return logits [n, c]."""
-        sides = sides_of(problem, front=self.front)
-        present, y = np.unique(sides.y, return_inverse=True)
-        prototypes = tim_prototypes(
-            unit_rows(sides.known),
-            y,
-            unit_rows(sides.target),
-            temperature=self.temperature,
-            supervised=self.supervised,
-            conditional=self.conditional,
-            iterations=self.iterations,
-        )
-        logits = tim_logits(unit_rows(sides.scored), prototypes, self.temperature)
-        return present_scores(logits, present, sides.classes)
+        rows = episode(problem, front=self.front)
+        return rows.scores(tim_logits(rows.scored, self.prototypes(rows), self.temperature))

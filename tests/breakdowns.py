@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import Facts, break_down
 from clser_bench.report.table import leaderboard
@@ -30,9 +32,15 @@ def broken(store, by, **more):
 
 
 def part(found, method="m", pair=None):
-    """The part of a method, over all pairs or of one."""
-    (one,) = [item for item in found.parts if (item.line.method, item.pair) == (method, pair)]
-    return one
+    """The figures of a method, over all pairs or of one, by kind."""
+    own = [item for item in found.figures if (item.line.method, item.pair) == (method, pair)]
+    return SimpleNamespace(
+        values=[item for item in own if item.classes],
+        gaps=[item for item in own if item.kind == "gap"],
+        correlations=[item for item in own if item.kind.startswith("rho")],
+        status=own[0].status,
+        reason=own[0].reason,
+    )
 
 
 def means(one):

@@ -17,6 +17,10 @@ import soundfile
 from fake_corpora import read_corpus, toy_spec
 
 from clser_bench.corpora.model import Corpus
+from clser_bench.features.cache import Shard, shard_path, write_shard
+from clser_bench.features.columns import INSTANTS
+from clser_bench.features.sets import FeatureSet
+from clser_bench.hashing import digest
 from clser_bench.problem import Table
 from clser_bench.progress import Progress
 
@@ -66,6 +70,22 @@ class Counting(Progress):
 
     def stop(self) -> None:
         pass
+
+
+def put_shard(cache: Path, features: FeatureSet, *numbers: int) -> Path:
+    """Write a shard of made-up features of some utterances, which are numbered."""
+    contents = tuple(sorted(digest(number) for number in numbers))
+    random = np.random.default_rng(numbers)
+    long = (len(numbers), INSTANTS, len(features.instants))
+    short = (len(numbers), len(features.summary))
+    path = shard_path(cache, features, contents)
+    shard = Shard(
+        contents=contents,
+        instants=random.normal(size=long).astype(np.float32),
+        summary=random.normal(size=short).astype(np.float32),
+    )
+    write_shard(path, shard)
+    return path
 
 
 def main(folder: str, cache: str, workers: str, hold: str = "0") -> Table:

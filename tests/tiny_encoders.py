@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from clser_bench.features.spectrum import load_torchaudio
+from clser_bench.features.encoders.forward import import_transformers
 
-load_torchaudio()  # before transformers, which imports it too
-
-import transformers as hub  # noqa: E402
+hub = import_transformers()
 
 _COMMON: dict[str, Any] = {
     "hidden_size": 32,

@@ -1,7 +1,8 @@
-"""The scripts of `tools/` and `benchmarks/`, which are no packages, as modules."""
+"""Modules that no test imports by name: scripts of `tools/` and `benchmarks/`, and method files."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -18,3 +19,8 @@ def load(name: str, *, folder: str = "tools") -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def method(name: str) -> ModuleType:
+    """The module of `methods/NAME.py`."""
+    return importlib.import_module(f"clser_bench.methods.{name}")

@@ -19,7 +19,7 @@ from clser_bench.files import cache_folder, shipped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clser_bench.corpora.check import Check
+    from clser_bench.corpora.metadata import Check
     from clser_bench.corpora.model import Corpus
 
 BAD_FILES = 1
@@ -54,8 +54,8 @@ def check(
     recording or a corpus cannot be used.
     """
     from clser_bench.corpora import outside
-    from clser_bench.corpora.check import check as figures_of
     from clser_bench.corpora.locate import load_corpora, locate
+    from clser_bench.corpora.metadata import check as figures_of
 
     one = place.is_file() or outside.recognised(place)
     located = locate(manifests=[place]) if one else locate(place)
@@ -192,7 +192,7 @@ def _cache() -> str:
         folder = cache_folder()
     except ClserError as error:
         return str(error)
-    return f"{folder} ({sum(cache_size(folder).values()) / 2**20:.0f} MiB)"
+    return f"{folder} ({cache_size(folder) / 2**20:.0f} MiB)"
 
 
 def _results(file: Path) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.page.data import Documented
+    from clser_bench.report.published import Published
     from clser_bench.store.sqlite import Store
 
 COMPARE_FORMATS = ("table", "md", "latex", "json")
@@ -71,14 +72,17 @@ def leaderboard(
     """
     from clser_bench.features.encoders.names import exposure
     from clser_bench.files import shipped
-    from clser_bench.report.published import published_rows, published_tables, read_published
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
     if published == Path("papers") and not published.exists():
         published = shipped("results/published")
-    papers = read_published(published) if published else ()
+    papers: Sequence[Published] = ()
+    if published:
+        from clser_bench.report.published import published_rows, published_tables, read_published
+
+        papers = read_published(published)
     with Store(results, create=False, read_only=True) as store:
         if html is not None:
             for path in _page(store, wanted, methods, against, html):

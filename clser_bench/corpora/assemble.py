@@ -170,11 +170,15 @@ def _skipped(listing: Listing, utterance: Utterance, reason: str) -> SkippedFile
     return SkippedFile(corpus=listing.spec.code, name=utterance.name, reason=text)
 
 
+def _finding(kind: str, spec: CorpusSpec, files: Iterable[str], what: str) -> Finding:
+    sentence = f"{spec.title} ({spec.code}){what}"
+    return Finding(kind=kind, corpus=spec.code, files=tuple(files), sentence=sentence)
+
+
 def _without_copies(
     listing: Listing, utterances: Iterable[Utterance]
 ) -> tuple[list[Utterance], list[SkippedFile], list[Finding]]:
     """What is kept, what contradicts itself, and what is said about copies."""
-    spec = listing.spec
     groups: dict[str, list[Utterance]] = defaultdict(list)
     for utterance in sorted(utterances, key=lambda item: item.name):
         groups[utterance.content].append(utterance)
@@ -189,17 +193,20 @@ def _without_copies(
             copies += [(item.name, first.name) for item in others]
             speakers += any(item.speaker != first.speaker for item in others)
             continue
-        bad.append(_contradiction(listing, first, odd))
-        bad += [_contradiction(listing, item, first) for item in others]
+        for item, other in ((first, odd), *((item, first) for item in others)):
+            label = "likewise" if item.emotion == other.emotion else other.emotion
+            reason = f"is {item.emotion}, and the same audio as {other.name}, which is {label}"
+            bad.append(_skipped(listing, item, reason))
     if not copies:
         return kept, bad, []
-    same = f"{len(copies)} recording(s) are copies of others and are left out"
-    sentence = f"{spec.title} ({spec.code}): {same}, such as {copies[0][0]} = {copies[0][1]}"
+    what = (
+        f": {len(copies)} recording(s) are copies of others and are left out, such as "
+        f"{copies[0][0]} = {copies[0][1]}"
+    )
     if speakers:
-        sentence += f"; {speakers} of them are listed under two speakers"
-    files = tuple(name for pair in copies for name in pair)
-    found = Finding(kind="copies", corpus=spec.code, files=files, sentence=sentence)
-    return kept, bad, [found]
+        what += f"; {speakers} of them are listed under two speakers"
+    names = [name for pair in copies for name in pair]
+    return kept, bad, [_finding("copies", listing.spec, names, what)]
 
 
 def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
@@ -210,21 +217,12 @@ def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Fi
         groups[item.speaker, item.emotion, item.text, stem].append(item.name)
     twice = [names for names in groups.values() if len(names) > 1]
     if twice:
-        yield Finding(
-            kind="namesakes",
-            corpus=spec.code,
-            files=tuple(name for names in twice for name in names),
-            sentence=f"{spec.title} ({spec.code}): {len(twice)} file name(s) are there in two "
-            f"folders with the same speaker and emotion, such as {' and '.join(twice[0][:2])}; "
-            "if one is a copy of the other, move it away",
+        what = (
+            f": {len(twice)} file name(s) are there in two folders with the same speaker and "
+            f"emotion, such as {' and '.join(twice[0][:2])}; if one is a copy of the other, move "
+            "it away"
         )
-
-
-def _contradiction(listing: Listing, item: Utterance, other: Utterance) -> SkippedFile:
-    label = "likewise" if item.emotion == other.emotion else other.emotion
-    return _skipped(
-        listing, item, f"is {item.emotion}, and the same audio as {other.name}, which is {label}"
-    )
+        yield _finding("namesakes", spec, [name for names in twice for name in names], what)
 
 
 def _one_gender(
@@ -234,45 +232,37 @@ def _one_gender(
     genders: dict[str, set[str]] = defaultdict(set)
     for item in utterances:
         genders[item.speaker] |= {item.gender} - {""}
-    torn = tuple(sorted(speaker for speaker, known in genders.items() if len(known) > 1))
-    one = {
-        speaker: next(iter(known)) if len(known) == 1 else "" for speaker, known in genders.items()
-    }
-    found = Finding(
-        kind="gender",
-        corpus=spec.code,
-        files=tuple(item.name for item in utterances if item.speaker in torn),
-        sentence=f"{spec.title} ({spec.code}): {', '.join(torn[:_EACH])} has several genders"
-        + (f", as have {len(torn) - _EACH} more speakers" if len(torn) > _EACH else "")
-        + "; it is taken as unknown",
-    )
-    same = [replace(item, gender=one[item.speaker]) for item in utterances]
-    return same, [found] if torn else []
+    torn = sorted(speaker for speaker, known in genders.items() if len(known) > 1)
+    same = [
+        replace(item, gender="".join(genders[item.speaker]) if item.speaker not in torn else "")
+        for item in utterances
+    ]
+    if not torn:
+        return same, []
+    more = f", as have {len(torn) - _EACH} more speakers" if len(torn) > _EACH else ""
+    what = f": {', '.join(torn[:_EACH])} has several genders{more}; it is taken as unknown"
+    names = [item.name for item in utterances if item.speaker in torn]
+    return same, [_finding("gender", spec, names, what)]
 
 
 def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Finding]:
     short = [name for name, sound in sounds.items() if sound.seconds < SHORTEST]
-    loud = {name: sound.peak for name, sound in sounds.items() if sound.peak > FULL_SCALE}
-    who = f"{spec.title} ({spec.code})"
+    loud = [name for name, sound in sounds.items() if sound.peak > FULL_SCALE]
     if short:
         least = min(sounds[name].seconds for name in short)
-        yield Finding(
-            kind="short",
-            corpus=spec.code,
-            files=tuple(short),
-            sentence=f"{who}: {len(short)} recording(s) are shorter than {SHORTEST} s, such as "
-            f"{short[0]} (the shortest has {least:.4f} s)",
+        what = (
+            f": {len(short)} recording(s) are shorter than {SHORTEST} s, such as {short[0]} (the "
+            f"shortest has {least:.4f} s)"
         )
+        yield _finding("short", spec, short, what)
     if loud:
-        name = next(iter(loud))
-        yield Finding(
-            kind="scale",
-            corpus=spec.code,
-            files=tuple(loud),
-            sentence=f"{who}: {len(loud)} recording(s) have float samples beyond full scale, such "
-            f"as {name} (the largest is {max(loud.values()):.4g}, full scale is 1); divide them, "
-            "by 32768 if they are 16-bit integers",
+        most = max(sounds[name].peak for name in loud)
+        what = (
+            f": {len(loud)} recording(s) have float samples beyond full scale, such as {loud[0]} "
+            f"(the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are "
+            "16-bit integers"
         )
+        yield _finding("scale", spec, loud, what)
 
 
 def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[Finding]:
@@ -287,9 +277,4 @@ def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[
     if spec.speakers and speakers != spec.speakers:
         differs.append(f"{speakers} of {spec.speakers} speakers are there")
     if differs:
-        yield Finding(
-            kind="differs",
-            corpus=spec.code,
-            sentence=f"{spec.title} ({spec.code}) differs from its definition: "
-            f"{', '.join(differs)}",
-        )
+        yield _finding("differs", spec, (), f" differs from its definition: {', '.join(differs)}")

@@ -83,17 +83,27 @@ def decode(
             of an absurd rate, has no samples, or has samples that are not finite.
     """
     rates, blocks = zip(*mono_blocks(path, start=start, end=end), strict=True)
-    own = rates[0]
     try:
-        mono = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        if rate is None or rate == own:
-            return Audio(mono, own)
-        resampled = soxr.resample(mono, own, rate, quality="VHQ")
+        audio = Audio(blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rates[0])
+        return audio if rate is None else resampled(audio, rate, path)
     except MemoryError as error:
         raise AudioError(path, "needs more memory than there is") from error
-    if not len(resampled):
-        raise AudioError(path, f"has too few samples ({len(mono)}) to resample to {rate} Hz")
-    return Audio(resampled, rate)
+
+
+def resampled(audio: Audio, rate: int, path: Path) -> Audio:
+    """The same audio at another rate in Hz (soxr, very high quality).
+
+    Raises:
+        AudioError: it has too few samples; names the path.
+    """
+    if rate == audio.rate:
+        return audio
+    samples = soxr.resample(audio.samples, audio.rate, rate, quality="VHQ")
+    if not len(samples):
+        raise AudioError(
+            path, f"has too few samples ({len(audio.samples)}) to resample to {rate} Hz"
+        )
+    return Audio(samples, rate)
 
 
 def content_hash(audio: Audio) -> str:

@@ -21,31 +21,38 @@ at most 30 dB below the loudest one, about the mean of the utterance. Pauses thu
 utterances with long ones do not get less noise. Noise runs through pauses as well. A sum may exceed
 full scale: it is not clipped, so that noise stays noise. The ratio counts noise up to half the
 sampling rate, so it means the same for two corpora only at the same rate: resample first, corrupt
-after. Samples are float64 [t] but for `corrupted`.
+after.
 
-scipy and soxr are imported where they are used: command lines and requests only read the names.
+scipy, soxr and soundfile are imported where they are used: command lines only read the names.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.hashing import generator
+from clser_bench.corpora.model import Corpus, Utterance
+from clser_bench.errors import FeatureError, SpecError, did_you_mean
+from clser_bench.hashing import digest, generator
 from clser_bench.problem import Floats
+
+if TYPE_CHECKING:
+    from clser_bench.corpora.audio import Audio
 
 VERSION = 1
 """Raised when a corruption of the same name gives other samples."""
 
+CORRUPTED_RATE = 16_000
+"""Speech is resampled to this rate in Hz before it is corrupted."""
+
 Doubles = npt.NDArray[np.float64]
-_Apply = Callable[[Doubles, int, float, np.random.Generator], Doubles]
 
 _FRAME = 0.025  # seconds
 _ACTIVE = 1e-3  # of the loudest frame's energy: -30 dB
@@ -170,16 +177,21 @@ def _read(text: str) -> list[Corruption]:
     opened = ""
     for word in (part.strip() for part in text.split(",")):
         kind, colon, level = word.partition(":")
+        number = _number(level if colon else word)
         if not word:
             raise SpecError(f"corruptions {text!r}: empty between commas; write noise:20,10")
         if colon:
+            if number is None:
+                raise SpecError(f"corruption {word!r}: {level!r} is no number; write noise:10")
             opened = kind
-            items.append(Corruption(kind, _level(level, word)))
-        elif not _is_number(word):
+            items.append(Corruption(kind, number))
+        elif number is None:
             opened = ""
-            items += _defaults(word)
+            if word not in KINDS:
+                raise SpecError(f"corruption {word!r} is unknown{did_you_mean(word, KINDS)}")
+            items += [Corruption(word, level) for level in KINDS[word].defaults]
         elif opened:
-            items.append(Corruption(opened, float(word)))
+            items.append(Corruption(opened, number))
         else:
             raise SpecError(
                 f"corruptions {text!r}: {word} is a level of nothing; write noise:20,10"
@@ -187,24 +199,11 @@ def _read(text: str) -> list[Corruption]:
     return items
 
 
-def _defaults(kind: str) -> list[Corruption]:
-    if kind not in KINDS:
-        raise SpecError(f"corruption {kind!r} is unknown{did_you_mean(kind, KINDS)}")
-    return [Corruption(kind, level) for level in KINDS[kind].defaults]
-
-
-def _level(text: str, item: str) -> float:
-    if not _is_number(text):
-        raise SpecError(f"corruption {item!r}: {text!r} is no number; write noise:10")
-    return float(text)
-
-
-def _is_number(text: str) -> bool:
+def _number(text: str) -> float | None:
     try:
-        float(text)
+        return float(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: str) -> Floats:
@@ -228,8 +227,12 @@ def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: st
     if not len(samples):
         return samples.astype(np.float32)
     random = generator("corruption", corruption.name, content)
-    apply = APPLIED[corruption.kind]
-    made = apply(np.ascontiguousarray(samples, np.float64), rate, corruption.level, random)
+    wide = np.ascontiguousarray(samples, np.float64)
+    if corruption.kind in _NOISES:
+        noise = _NOISES[corruption.kind](len(wide), rate, random)
+        made = _with_noise(wide, rate, noise, corruption.level)
+    else:
+        made = _CHANGES[corruption.kind](wide, rate, corruption.level, random)
     return np.asarray(made, dtype=np.float32)
 
 
@@ -251,120 +254,10 @@ def active_power(samples: npt.NDArray[Any], rate: int) -> float:
     return float(energies[active].sum() / lengths[active].sum())
 
 
-def with_noise(samples: Doubles, rate: int, *, noise: Doubles, ratio: float) -> Doubles:
-    """Add noise at a signal-to-noise ratio.
-
-    Args:
-        samples: [t].
-        rate: samples per second.
-        noise: [t] of any power.
-        ratio: dB, active power of the samples over the power of what is added.
-
-    Returns:
-        [t]; the samples as they are where they or the noise are silent.
-    """
-    speech, own = active_power(samples, rate), float(np.mean(noise**2))
-    if speech == 0 or own == 0:
-        return samples
-    return samples + noise * math.sqrt(speech / own * 10 ** (-ratio / 10))
-
-
-def white(count: int, _rate: int, *, random: np.random.Generator) -> Doubles:
-    """Gaussian noise [count], of the same power at every frequency."""
-    return random.standard_normal(count)
-
-
-def pink(count: int, rate: int, *, random: np.random.Generator) -> Doubles:
-    """Noise [count] whose power density falls as 1/f, nothing below 20 Hz."""
-
-    def amplitude(hertz: Doubles) -> Doubles:
-        return np.where(hertz < _LOWEST, 0, np.maximum(hertz, _LOWEST) ** -0.5)
-
-    return _shaped(count, rate, random, amplitude)
-
-
-def babble(count: int, rate: int, *, random: np.random.Generator) -> Doubles:
-    """Six simulated talkers [count]: noise with the spectrum of speech, each swelling on its own.
-
-    After the artificial babble of Dreschler et al. (ICRA noises, Audiology 40, 2001), whose
-    modulation came from recordings; here it is the magnitude of noise up to 4 Hz (syllables).
-    """
-    total = np.zeros(count)
-    for _ in range(_TALKERS):
-        voice = _shaped(count, rate, random, _speech_spectrum)
-        swell = _shaped(count, rate, random, lambda hertz: 1.0 * (hertz <= _SYLLABLES))
-        total += voice * np.abs(swell) / np.sqrt(np.mean(swell**2))
-    return total
-
-
-def in_room(samples: Doubles, rate: int, *, seconds: float, random: np.random.Generator) -> Doubles:
-    """Let samples sound in a simulated room.
-
-    The room answers with the direct sound, undelayed, and a tail of Gaussian noise that decays by
-    60 dB in `seconds`, all frequencies alike. The tail is as loud as Sabine's formula has it in
-    100 cubic metres 1 m from the talker: as the direct sound for 0.32 s, 5 dB above it for 1 s.
-
-    Args:
-        samples: [t].
-        rate: samples per second.
-        seconds: reverberation time, RT60.
-        random: where the tail comes from.
-
-    Returns:
-        [t], with the power of `samples`; what rings on after their end is left out.
-    """
-    from scipy import signal  # noqa: PLC0415 (slow)
-
-    count = min(len(samples), int(1.5 * seconds * rate) + 1)
-    decay = 10 ** (-3 * np.arange(count) / (seconds * rate))
-    later = 10 ** (-6 / (seconds * rate))
-    response = random.standard_normal(count) * decay
-    response *= np.sqrt(_REVERBERANT * seconds * (1 - later) / later)
-    response[0] = 1.0
-    wet = signal.fftconvolve(samples, response)[: len(samples)]
-    before, after = np.mean(samples**2), np.mean(wet**2)
-    return np.asarray(wet * np.sqrt(before / after)) if after > 0 else samples
-
-
-def by_telephone(samples: Doubles, rate: int, *, bits: int) -> Doubles:
-    """Send samples through a telephone: band-pass, 8 kHz, mu-law.
-
-    The call is loud enough to fill the coder's scale, so that a softly recorded corpus is not
-    coded more coarsely than a loud one. The filter has no delay.
-
-    Args:
-        samples: [t].
-        rate: samples per second.
-        bits: of a coded sample; 2^bits - 1 values, for plus and minus zero are one.
-
-    Returns:
-        [t].
-    """
-    import soxr  # noqa: PLC0415
-    from scipy import signal  # noqa: PLC0415 (slow)
-
-    # Silence after the end keeps a sample or two long enough to be filtered.
-    padded = np.pad(samples, (0, max(1, rate // 50)))
-    narrow = soxr.resample(padded, rate, _TELEPHONE_RATE, quality="VHQ")
-    band = signal.butter(6, _TELEPHONE_BAND, "bandpass", fs=_TELEPHONE_RATE, output="sos")
-    narrow = signal.sosfiltfilt(band, narrow)
-    peak = float(np.abs(narrow).max())
-    if peak == 0:
-        return samples
-    coded = mu_law(narrow / peak, bits=bits) * peak
-    wide = soxr.resample(coded, _TELEPHONE_RATE, rate, quality="VHQ")
-    return np.pad(wide[: len(samples)], (0, max(0, len(samples) - len(wide))))
-
-
 def mu_law(samples: Doubles, *, bits: int) -> Doubles:
-    """Round samples to the values that a mu-law coder has, mu = 255.
+    """Round samples within ±1 to the values that a mu-law coder of so many bits has, mu = 255.
 
-    Args:
-        samples: within ±1.
-        bits: of a coded sample.
-
-    Returns:
-        As many samples; 0 stays 0.
+    2^bits - 1 values, for plus and minus zero are one; 0 stays 0.
     """
     steps = 2 ** (bits - 1) - 1
     companded = np.log1p(_MU * np.abs(samples)) / math.log1p(_MU)
@@ -372,48 +265,45 @@ def mu_law(samples: Doubles, *, bits: int) -> Doubles:
     return np.sign(samples) * np.expm1(rounded * math.log1p(_MU)) / _MU
 
 
-def amplified(samples: Doubles, *, decibels: float) -> Doubles:
-    """Make samples louder or softer, and clip them at full scale as a recorder does.
+def _with_noise(samples: Doubles, rate: int, noise: Doubles, ratio: float) -> Doubles:
+    """Add noise at a ratio in dB; samples stay as they are where they or the noise are silent."""
+    speech, own = active_power(samples, rate), float(np.mean(noise**2))
+    if speech == 0 or own == 0:
+        return samples
+    return samples + noise * math.sqrt(speech / own * 10 ** (-ratio / 10))
 
-    Args:
-        samples: [t].
-        decibels: gain.
 
-    Returns:
-        [t], within ±1.
+def _white(count: int, _: int, random: np.random.Generator) -> Doubles:
+    return random.standard_normal(count)
+
+
+def _pink(count: int, rate: int, random: np.random.Generator) -> Doubles:
+    """Noise whose power density falls as 1/f, nothing below 20 Hz."""
+
+    def amplitude(hertz: Doubles) -> Doubles:
+        return np.where(hertz < _LOWEST, 0, np.maximum(hertz, _LOWEST) ** -0.5)
+
+    return _shaped(count, rate, random, amplitude)
+
+
+def _babble(count: int, rate: int, random: np.random.Generator) -> Doubles:
+    """Six simulated talkers: noise with the spectrum of speech, each swelling on its own.
+
+    After the artificial babble of Dreschler et al. (ICRA noises, Audiology 40, 2001), whose
+    modulation came from recordings; here it is the magnitude of noise up to 4 Hz (syllables).
     """
-    return np.clip(samples * 10 ** (decibels / 20), -1, 1)
 
+    def spectrum(hertz: Doubles) -> Doubles:
+        # beyond the table it goes on level, below 80 Hz there is none
+        level = np.interp(np.log(np.maximum(hertz, 1)), np.log(_THIRDS), _SPEECH)
+        return np.where(hertz < 80, 0, 10 ** (level / 20))
 
-def sped(samples: Doubles, rate: int, *, factor: float) -> Doubles:
-    """Play samples faster or slower, pitch and tempo together.
-
-    Args:
-        samples: [t], at least one.
-        rate: samples per second.
-        factor: above 1 is faster and higher.
-
-    Returns:
-        [about t / factor], at least one sample, to be played at `rate`.
-    """
-    import soxr  # noqa: PLC0415
-
-    played = soxr.resample(samples, rate * factor, rate, quality="VHQ")
-    return np.asarray(played) if len(played) else samples[:1]
-
-
-def clipped(samples: Doubles, *, decibels: float) -> Doubles:
-    """Cut off what exceeds a limit below the peak.
-
-    Args:
-        samples: [t].
-        decibels: of the limit below the largest magnitude.
-
-    Returns:
-        [t]; not amplified after.
-    """
-    limit = np.abs(samples).max() * 10 ** (-decibels / 20)
-    return np.clip(samples, -limit, limit)
+    total = np.zeros(count)
+    for _ in range(_TALKERS):
+        voice = _shaped(count, rate, random, spectrum)
+        swell = _shaped(count, rate, random, lambda hertz: 1.0 * (hertz <= _SYLLABLES))
+        total += voice * np.abs(swell) / np.sqrt(np.mean(swell**2))
+    return total
 
 
 def _shaped(
@@ -431,28 +321,140 @@ def _shaped(
     return np.asarray(fft.irfft(spectrum, size)[:count], dtype=np.float64)
 
 
-def _speech_spectrum(hertz: Doubles) -> Doubles:
-    """Amplitude of speech; beyond the table it goes on level, below 80 Hz there is none."""
-    level = np.interp(np.log(np.maximum(hertz, 1)), np.log(_THIRDS), _SPEECH)
-    return np.where(hertz < 80, 0, 10 ** (level / 20))
+def _in_room(samples: Doubles, rate: int, seconds: float, random: np.random.Generator) -> Doubles:
+    """A simulated room of this RT60; what rings on after the end is left out.
+
+    The room answers with the direct sound, undelayed, and a tail of Gaussian noise that decays by
+    60 dB in `seconds`, all frequencies alike. The tail is as loud as Sabine's formula has it in
+    100 cubic metres 1 m from the talker: as the direct sound for 0.32 s, 5 dB above it for 1 s.
+    The power stays.
+    """
+    from scipy import signal  # noqa: PLC0415 (slow)
+
+    count = min(len(samples), int(1.5 * seconds * rate) + 1)
+    decay = 10 ** (-3 * np.arange(count) / (seconds * rate))
+    later = 10 ** (-6 / (seconds * rate))
+    response = random.standard_normal(count) * decay
+    response *= np.sqrt(_REVERBERANT * seconds * (1 - later) / later)
+    response[0] = 1.0
+    wet = signal.fftconvolve(samples, response)[: len(samples)]
+    before, after = np.mean(samples**2), np.mean(wet**2)
+    return np.asarray(wet * np.sqrt(before / after)) if after > 0 else samples
 
 
-def _adding(make: Callable[..., Doubles]) -> _Apply:
-    return lambda x, rate, level, random: with_noise(
-        x, rate, noise=make(len(x), rate, random=random), ratio=level
-    )
+def _by_telephone(samples: Doubles, rate: int, bits: float, _: np.random.Generator) -> Doubles:
+    """Band-pass, 8 kHz, mu-law after scaling to the peak, and back."""
+    import soxr  # noqa: PLC0415
+    from scipy import signal  # noqa: PLC0415 (slow)
+
+    # Silence after the end keeps a sample or two long enough to be filtered.
+    padded = np.pad(samples, (0, max(1, rate // 50)))
+    narrow = soxr.resample(padded, rate, _TELEPHONE_RATE, quality="VHQ")
+    band = signal.butter(6, _TELEPHONE_BAND, "bandpass", fs=_TELEPHONE_RATE, output="sos")
+    narrow = signal.sosfiltfilt(band, narrow)
+    peak = float(np.abs(narrow).max())
+    if peak == 0:
+        return samples
+    coded = mu_law(narrow / peak, bits=int(bits)) * peak
+    wide = soxr.resample(coded, _TELEPHONE_RATE, rate, quality="VHQ")
+    return np.pad(wide[: len(samples)], (0, max(0, len(samples) - len(wide))))
 
 
-APPLIED: Mapping[str, _Apply] = MappingProxyType(
-    {
-        "noise": _adding(white),
-        "pink": _adding(pink),
-        "babble": _adding(babble),
-        "reverb": lambda x, rate, level, random: in_room(x, rate, seconds=level, random=random),
-        "telephone": lambda x, rate, level, _random: by_telephone(x, rate, bits=int(level)),
-        "gain": lambda x, _rate, level, _random: amplified(x, decibels=level),
-        "speed": lambda x, rate, level, _random: sped(x, rate, factor=level),
-        "clip": lambda x, _rate, level, _random: clipped(x, decibels=level),
-    }
-)
-"""What each kind does with samples [t], their rate, a level and a generator."""
+def _amplified(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
+    return np.clip(samples * 10 ** (decibels / 20), -1, 1)
+
+
+def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) -> Doubles:
+    import soxr  # noqa: PLC0415
+
+    played = soxr.resample(samples, rate * factor, rate, quality="VHQ")
+    return np.asarray(played) if len(played) else samples[:1]
+
+
+def _clipped(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
+    limit = np.abs(samples).max() * 10 ** (-decibels / 20)
+    return np.clip(samples, -limit, limit)
+
+
+_NOISES = {"noise": _white, "pink": _pink, "babble": _babble}
+_CHANGES = {
+    "reverb": _in_room,
+    "telephone": _by_telephone,
+    "gain": _amplified,
+    "speed": _sped,
+    "clip": _clipped,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrupted(Utterance):
+    """An utterance under a corruption.
+
+    Attributes:
+        original: content hash of the recording; `content` hashes it together with the corruption,
+            so that shards and tables of corrupted speech have names of their own.
+        corruption: what is done to it.
+    """
+
+    original: str
+    corruption: Corruption
+
+
+def corrupted_corpus(corpus: Corpus, corruption: Corruption) -> Corpus:
+    """The same corpus under a corruption, which its title names.
+
+    Its utterances are in the same order: rows of a table mean the same with and without it.
+    """
+    utterances = []
+    for one in corpus.utterances:
+        known: dict[str, Any] = vars(one) | {
+            "content": digest(
+                {
+                    "recording": one.content,
+                    "corruption": corruption.name,
+                    "version": VERSION,
+                    "rate": CORRUPTED_RATE,
+                }
+            ),
+            "seconds": one.seconds / (corruption.level if corruption.kind == "speed" else 1.0),
+            "rate": CORRUPTED_RATE,
+        }
+        utterances.append(Corrupted(**known, original=one.content, corruption=corruption))
+    title = f"{corpus.spec.title}, {corruption.name}"
+    spec = corpus.spec.model_copy(update={"title": title})
+    return dataclasses.replace(corpus, spec=spec, utterances=tuple(utterances))
+
+
+def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
+    """Decode an utterance and check that it is still the same; corrupt it where it is `Corrupted`.
+
+    Corruption comes after resampling to 16 kHz, so that a signal-to-noise ratio means the same for
+    every corpus, and before resampling to what a feature set wants. A set that reads clean files at
+    a higher rate of their own (openSMILE's) thus loses what lies above 8 kHz too.
+
+    Where the peak then exceeds full scale (speech with noise), the whole utterance is made softer
+    until it does not: nothing is clipped, and features that depend on the level see that.
+
+    Args:
+        utterance: as read with its corpus.
+        rate: resample to this rate in Hz (soxr, very high quality); None keeps the file's own, or
+            16 kHz where it is corrupted.
+
+    Raises:
+        FeatureError: the file changed since the corpus was read.
+        AudioError: it cannot be decoded, or is too short to resample.
+    """
+    from clser_bench.corpora import audio as files  # noqa: PLC0415 (loads soundfile)
+
+    worse = utterance if isinstance(utterance, Corrupted) else None
+    audio = files.decode(utterance.path, start=utterance.start, end=utterance.end)
+    if files.content_hash(audio) != (worse.original if worse else utterance.content):
+        raise FeatureError(
+            f"{utterance.path}: changed since the corpus was read; run the command again"
+        )
+    if worse:
+        audio = files.resampled(audio, CORRUPTED_RATE, utterance.path)
+        samples = corrupted(audio.samples, audio.rate, worse.corruption, content=worse.original)
+        peak = np.abs(samples).max()
+        audio = files.Audio(samples / peak if peak > 1 else samples, audio.rate)
+    return audio if rate is None else files.resampled(audio, rate, utterance.path)

@@ -19,19 +19,16 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from clser_bench.errors import SpecError
-from clser_bench.files import expanded, read_toml
+from clser_bench.files import expanded, read_toml, validated
 from clser_bench.protocol import CorpusSpec, Suite, base_code
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`
 _GROUP = "clser_bench.tasks"
 _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
-_M = TypeVar("_M", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +68,12 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         parsed = _parsed(file)
         if file.name == _SUITES:
             for entry in parsed.get("suite", []):
-                suite = _validated(Suite, entry, file.name)
+                suite = validated(Suite, entry, file.name)
                 if suite.name in suites:
                     raise SpecError(f"{file}: suite '{suite.name}' is defined already")
                 suites[suite.name] = suite
             continue
-        spec = _validated(CorpusSpec, parsed, file.name)
+        spec = validated(CorpusSpec, parsed, file.name)
         _check_layout(spec, file.name)
         if spec.code in corpora:
             raise SpecError(f"code '{spec.code}' is taken by {origin[spec.code]} and {file.name}")
@@ -163,17 +160,6 @@ def _parsed(file: Traversable) -> dict[str, Any]:
     if isinstance(file, Path):
         return read_toml(file)
     return tomllib.loads(file.read_text(encoding="utf-8"))  # in a zip file
-
-
-def _validated(model: type[_M], values: object, where: str) -> _M:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        faults = (
-            f"{'.'.join(map(str, fault['loc'])) or 'definition'}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise SpecError(f"{where}: {'; '.join(faults)}") from error
 
 
 def _check_layout(spec: CorpusSpec, where: str) -> None:

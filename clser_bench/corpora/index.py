@@ -97,12 +97,19 @@ def measure(
         if not recall or _key(item) not in known or known[_key(item)][0] != stamps[item.path]
     ]
     sounds: dict[str, Sound | AudioError] = {}
-    for item, sound in _decode_all(fresh, what, workers or _cores(), progress):
-        sounds[item.name] = sound
-        stamp = stamps[item.path]
-        if isinstance(sound, Sound) and stamp is not None:
-            known[_key(item)] = (stamp, sound)
     if fresh:
+        progress.start(what, len(fresh))
+        try:
+            # threads suffice: decoding and hashing release the interpreter's lock
+            with ThreadPoolExecutor(workers or _cores()) as pool:
+                for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+                    progress.advance()
+                    sounds[item.name] = sound
+                    stamp = stamps[item.path]
+                    if isinstance(sound, Sound) and stamp is not None:
+                        known[_key(item)] = (stamp, sound)
+        finally:
+            progress.stop()
         trouble += _save(place, known)
     return Measured(
         sounds={
@@ -149,22 +156,6 @@ def _key(item: Utterance) -> str:
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _decode_all(
-    items: Sequence[Utterance], what: str, workers: int, progress: Progress
-) -> Iterable[tuple[Utterance, Sound | AudioError]]:
-    if not items:
-        return
-    progress.start(what, len(items))
-    try:
-        # threads suffice: decoding and hashing release the interpreter's lock
-        with ThreadPoolExecutor(workers) as pool:
-            for item, sound in zip(items, pool.map(_sound, items), strict=True):
-                progress.advance()
-                yield item, sound
-    finally:
-        progress.stop()
 
 
 def _sound(item: Utterance) -> Sound | AudioError:

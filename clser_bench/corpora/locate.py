@@ -16,7 +16,7 @@ from clser_bench.corpora.layout import MediaFile, list_corpus, media_files, unre
 from clser_bench.corpora.manifest import list_manifest
 from clser_bench.corpora.model import Corpus, Listing
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
-from clser_bench.files import cache_folder
+from clser_bench.files import cache_folder, is_file
 from clser_bench.problem import Finding
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import CorpusSpec, base_code
@@ -104,7 +104,7 @@ def locate(
         return Located(listings=listings, listed=listed)
     known = definitions().corpora
     wanted = {code: known[code] for code in (known if codes is None else codes)}
-    search = _Search.of(folder, wanted)
+    search = _Search(folder, wanted)
     places, conflicts = search.corpora()
     both = sorted(listed & set(places))
     if both:
@@ -213,49 +213,6 @@ def _code(name: str, located: Located) -> str:
     return named[name.lower()]
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """A layout that is looked for, and what fits it below each folder."""
-
-    spec: CorpusSpec
-    pattern: re.Pattern[str]
-    ignored: tuple[re.Pattern[str], ...]
-    depth: int
-    matched: dict[_Parts, list[str]] = field(default_factory=lambda: defaultdict(list))
-    passed: Counter[_Parts] = field(default_factory=Counter)
-
-    @classmethod
-    def of(cls, spec: CorpusSpec) -> _Layout:
-        # a slash in a character class only makes the search look one folder deeper than it need
-        depth = spec.pattern.count("/") + 1
-        return cls(spec, re.compile(spec.pattern), tuple(map(re.compile, spec.ignored)), depth)
-
-    def look(self, folder: _Parts, tail: str, extension: str) -> None:
-        """Count a recording of a folder if it lies as the layout says."""
-        if any(expression.fullmatch(tail + extension) for expression in self.ignored):
-            self.passed[folder] += 1
-        elif self.pattern.fullmatch(tail):
-            self.matched[folder].append(tail)
-
-    def folders(self, root: Path, total: Counter[_Parts]) -> list[_Parts]:
-        """The outermost folders of which more than half fits."""
-        fitting = {
-            folder
-            for folder, tails in self.matched.items()
-            if 2 * len(tails) > total[folder] - self.passed[folder]
-            and (not self.spec.in_folder or self._is_named(root, folder))
-        }
-        return sorted(
-            folder
-            for folder in fitting
-            if not any(folder[:length] in fitting for length in range(len(folder)))
-        )
-
-    def _is_named(self, root: Path, folder: _Parts) -> bool:
-        return bool(_hints(self.spec) & {part.lower() for part in (root.name, *folder)})
-
-
-@dataclass(frozen=True)
 class _Search:
     """One walk through a folder for all layouts.
 
@@ -265,79 +222,103 @@ class _Search:
     counts. The root itself may be a corpus.
     """
 
-    root: Path
-    specs: Mapping[str, CorpusSpec]
-    layouts: Mapping[str, _Layout]
-    files: list[MediaFile]
-    total: Counter[_Parts]
-
-    @classmethod
-    def of(cls, root: Path, specs: Mapping[str, CorpusSpec]) -> _Search:
-        layouts = {code: _Layout.of(spec) for code, spec in specs.items() if spec.pattern}
-        files = list(media_files(root, skip_unreadable=True))
-        total: Counter[_Parts] = Counter()
-        deepest = max((layout.depth for layout in layouts.values()), default=0)
-        for file in files:
+    def __init__(self, root: Path, specs: Mapping[str, CorpusSpec]) -> None:
+        self.root, self.specs = root, specs
+        self.files = list(media_files(root, skip_unreadable=True))
+        self.total: Counter[_Parts] = Counter()  # recordings below each folder
+        # of each layout, what fits it below each folder, and how many the definition leaves out
+        self.matched: dict[str, dict[_Parts, list[str]]] = {}
+        self.passed: dict[str, Counter[_Parts]] = {}
+        layouts = []
+        for code, spec in specs.items():
+            if spec.pattern:
+                self.matched[code], self.passed[code] = defaultdict(list), Counter()
+                # a slash in a character class only makes the search look one folder too deep
+                depth = spec.pattern.count("/") + 1
+                ignored = tuple(map(re.compile, spec.ignored))
+                layouts.append((code, depth, re.compile(spec.pattern), ignored))
+        deepest = max((depth for _, depth, _, _ in layouts), default=0)
+        for file in self.files:
             if file.kind == "unread":
                 continue
             parts = tuple(file.stem.split("/"))
             extension = file.name[len(file.stem) :]
-            total.update(parts[:length] for length in range(len(parts)))
-            for depth in range(1, min(deepest, len(parts)) + 1):
-                folder, tail = parts[:-depth], "/".join(parts[-depth:])
-                for layout in layouts.values():
-                    if depth <= layout.depth:
-                        layout.look(folder, tail, extension)
-        return cls(root, specs, layouts, files, total)
+            self.total.update(parts[:length] for length in range(len(parts)))
+            for length in range(1, min(deepest, len(parts)) + 1):
+                folder, tail = parts[:-length], "/".join(parts[-length:])
+                for code, depth, pattern, ignored in layouts:
+                    if length > depth:
+                        continue
+                    if any(expression.fullmatch(tail + extension) for expression in ignored):
+                        self.passed[code][folder] += 1
+                    elif pattern.fullmatch(tail):
+                        self.matched[code][folder].append(tail)
 
     def corpora(self) -> tuple[dict[str, Path], dict[str, str]]:
         """Code to folder, in the order of the definitions; and code to why it cannot be read."""
         places: dict[str, Path] = {}
         conflicts: dict[str, str] = {}
-        found = {
-            code: layout.folders(self.root, self.total) for code, layout in self.layouts.items()
-        }
+        found = {code: self._outermost(code) for code in self.matched}
         # what lies in a folder that bears a corpus's name is of that corpus
         named = [
-            folder
-            for code, layout in self.layouts.items()
-            for folder in found[code]
-            if layout.spec.in_folder
+            folder for code, all_ in found.items() if self.specs[code].in_folder for folder in all_
         ]
-        for code, layout in self.layouts.items():
+        for code, every in found.items():
             folders = [
                 folder
-                for folder in found[code]
+                for folder in every
                 if not any(folder != other and folder[: len(other)] == other for other in named)
             ]
             if len(folders) > 1:
-                conflicts[code] = self._conflict(layout, folders)
+                conflicts[code] = self._conflict(code, folders)
             elif folders:
                 places[code] = self.root.joinpath(*folders[0])
-        places |= self._by_table()
-        return _by_name(places, self.specs), conflicts
+        # corpora that are recognised by the table that they come with
+        everywhere = {self.root.joinpath(*parts) for parts in self.total}
+        for code, spec in self.specs.items():
+            holding = [place for place in everywhere if spec.table and is_file(place / spec.table)]
+            if holding:
+                places[code] = min(holding, key=lambda place: (len(place.parts), str(place)))
+        # the usual folder names decide where one folder has the layout of several corpora
+        kept = {}
+        for code, place in places.items():
+            rivals = [other for other, its in places.items() if its == place]
+            bearing = [name for name in rivals if place.name.lower() in _hints(self.specs[name])]
+            if not bearing or code in bearing:
+                kept[code] = place
+        return kept, conflicts
 
-    def _conflict(self, layout: _Layout, folders: Sequence[_Parts]) -> str:
-        spec = layout.spec
-        named = " and ".join(str(self.root.joinpath(*parts)) for parts in folders)
-        tails = [tail for folder in folders for tail in layout.matched[folder]]
-        if len(set(tails)) == len(tails):
-            return (
-                f"{spec.title} ({spec.code}) lies in {len(folders)} folders with different files: "
-                f"{named}; put the files into one folder"
+    def _outermost(self, code: str) -> list[_Parts]:
+        """The outermost folders of which more than half fits a layout."""
+        spec, passed = self.specs[code], self.passed[code]
+        fitting = {
+            folder
+            for folder, tails in self.matched[code].items()
+            if 2 * len(tails) > self.total[folder] - passed[folder]
+            and (
+                not spec.in_folder
+                or _hints(spec) & {part.lower() for part in (self.root.name, *folder)}
             )
-        return (
-            f"{spec.title} ({spec.code}) is there {len(folders)} times: {named}; move all "
-            "but one away, or name a folder that holds only the one you want"
+        }
+        return sorted(
+            folder
+            for folder in fitting
+            if not any(folder[:length] in fitting for length in range(len(folder)))
         )
 
-    def _by_table(self) -> Iterator[tuple[str, Path]]:
-        """Corpora that are recognised by the table that they come with."""
-        folders = {self.root.joinpath(*parts) for parts in self.total}
-        for code, spec in self.specs.items():
-            found = [folder for folder in folders if spec.table and (folder / spec.table).is_file()]
-            if found:
-                yield code, min(found, key=lambda folder: (len(folder.parts), str(folder)))
+    def _conflict(self, code: str, folders: Sequence[_Parts]) -> str:
+        title = f"{self.specs[code].title} ({code})"
+        named = " and ".join(str(self.root.joinpath(*parts)) for parts in folders)
+        tails = [tail for folder in folders for tail in self.matched[code][folder]]
+        if len(set(tails)) == len(tails):
+            return (
+                f"{title} lies in {len(folders)} folders with different files: {named}; put the "
+                "files into one folder"
+            )
+        return (
+            f"{title} is there {len(folders)} times: {named}; move all but one away, or name a "
+            "folder that holds only the one you want"
+        )
 
     def strays(self, places: Iterable[Path], used: set[Path]) -> Iterator[Finding]:
         """Recordings that belong to no corpus, by their topmost folder."""
@@ -362,30 +343,18 @@ class _Search:
             others = [file for file in files if file.kind != "unread"]
             yield from unread_findings(place, "", unread, self.files)
             if others:
+                hints = (
+                    f"; those of {spec.title} ({code}) lie as {spec.pattern or spec.table}"
+                    for code, spec in self.specs.items()
+                    if top.lower() in _hints(spec)
+                )
                 yield Finding(
                     kind="stray",
                     corpus="",
                     files=tuple(file.name for file in others),
                     sentence=f"{place}: {len(others)} recording(s), such as {others[0].name}, "
-                    f"belong to no known corpus{self._hint(top)}",
+                    f"belong to no known corpus{next(hints, '')}",
                 )
-
-    def _hint(self, top: str) -> str:
-        for code, spec in self.specs.items():
-            if top.lower() in _hints(spec):
-                return f"; those of {spec.title} ({code}) lie as {spec.pattern or spec.table}"
-        return ""
-
-
-def _by_name(places: dict[str, Path], specs: Mapping[str, CorpusSpec]) -> dict[str, Path]:
-    """Let the usual folder names decide where one folder has the layout of several corpora."""
-    kept = {}
-    for code, folder in places.items():
-        rivals = [other for other, place in places.items() if place == folder]
-        named = [other for other in rivals if folder.name.lower() in _hints(specs[other])]
-        if not named or code in named:
-            kept[code] = folder
-    return kept
 
 
 def _hints(spec: CorpusSpec) -> set[str]:

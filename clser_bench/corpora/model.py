@@ -107,6 +107,16 @@ def _shuffled(names: Iterable[str], code: str, purpose: str) -> list[str]:
     return [ordered[place] for place in generator("parts", code, purpose).permutation(len(ordered))]
 
 
+def _column(name: str, about: str) -> functools.cached_property[npt.NDArray[np.str_]]:
+    """An attribute of all utterances of a corpus, as an array that is made once."""
+
+    def values(corpus: Corpus) -> npt.NDArray[np.str_]:
+        return np.array([getattr(item, name) for item in corpus.utterances], dtype=np.str_)
+
+    values.__doc__ = about
+    return functools.cached_property(values)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
     """A corpus on disk, each recording decoded once.
@@ -128,25 +138,10 @@ class Corpus:
     left_out: tuple[tuple[str, int], ...] = ()
     findings: tuple[Finding, ...] = ()
 
-    @functools.cached_property
-    def emotions(self) -> npt.NDArray[np.str_]:
-        """The emotion of each row [n]."""
-        return np.array([utterance.emotion for utterance in self.utterances], dtype=np.str_)
-
-    @functools.cached_property
-    def speakers(self) -> npt.NDArray[np.str_]:
-        """The speaker of each row [n]."""
-        return np.array([utterance.speaker for utterance in self.utterances], dtype=np.str_)
-
-    @functools.cached_property
-    def genders(self) -> npt.NDArray[np.str_]:
-        """The gender of each row's speaker [n]; empty where unknown."""
-        return np.array([utterance.gender for utterance in self.utterances], dtype=np.str_)
-
-    @functools.cached_property
-    def contents(self) -> npt.NDArray[np.str_]:
-        """The content hash of each row [n]."""
-        return np.array([utterance.content for utterance in self.utterances], dtype=np.str_)
+    emotions = _column("emotion", "The emotion of each row [n].")
+    speakers = _column("speaker", "The speaker of each row [n].")
+    genders = _column("gender", "The gender of each row's speaker [n]; empty where unknown.")
+    contents = _column("content", "The content hash of each row [n].")
 
     @functools.cached_property
     def content(self) -> str:

@@ -21,27 +21,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench.corpora.definitions import definitions
-from clser_bench.corpora.embedded import (
-    disk_parts,
-    disk_sound,
-    parquet_sound,
-    read_disk,
-    read_parquet,
-)
 from clser_bench.corpora.rows import (
     MOST_BYTES,
     MOST_ROWS,
     Row,
+    Table,
     header,
     is_parquet,
+    parquet_with_sound,
     read_rows,
+    saved_splits,
     text_of,
 )
 from clser_bench.errors import CorpusError
-from clser_bench.files import is_file, read_toml, regular_size
+from clser_bench.files import is_file, read_toml, regular_size, validated
 from clser_bench.protocol import EMOTIONS, CorpusSpec
 
 _COLUMNS = {
@@ -138,47 +134,40 @@ def read(path: Path) -> Data | None:
             add it.
     """
     more = _supplement(path)
-    if path.is_dir():
-        return _AudFormat(path, more).read() if (path / "db.yaml").is_file() else _disk(path, more)
     if path.suffix.lower() == ".jsonl":
         return _emobox(path, more)
+    if (path / "db.yaml").is_file():
+        return _AudFormat(path, more).read()
+    tables: Sequence[Table] | None = None
+    if path.is_dir():
+        tables = saved_splits(path)
+        if tables is None:
+            raise CorpusError(
+                f"{path}: is a folder, and neither an audformat database (db.yaml) nor a data set "
+                "of `save_to_disk`"
+            )
+    elif is_parquet(path) and (table := parquet_with_sound(path)):
+        tables = [table]
+    if tables is not None:
+        rows: list[Row] = []
+        for columns, found in tables:
+            names = _names(path, columns, more)
+            for row in found:
+                cells = {new: row.cells.get(name, "") for name, new in names.items()}
+                rows.append(Row(row.where, cells))
+        return _data(path, rows, more, folder=path if path.is_dir() else path.parent)
     columns = header(path) if not is_parquet(path) else ()
-    table = parquet_sound(path) if is_parquet(path) else None
-    if table is not None:
-        names = _names(path, table.columns, more)
-        rows = [_renamed(row, names) for row in read_parquet(path, table)]
-        return _data(path, rows, more, folder=path.parent)
     if "path" in columns or not ("file" in columns or more.columns):
         return None
-    names = _names(path, columns, more)
-    return _data(path, read_rows(path, names), more, folder=path.parent)
-
-
-def _disk(path: Path, more: Supplement) -> Data:
-    """Read a folder of `save_to_disk`."""
-    parts = disk_parts(path)
-    if parts is None:
-        raise CorpusError(
-            f"{path}: is a folder, and neither an audformat database (db.yaml) nor a data set of "
-            "`save_to_disk`"
-        )
-    rows: list[Row] = []
-    for split, folder in parts.items():
-        table = disk_sound(folder)
-        names = _names(path, table.columns, more)
-        rows += (_renamed(row, names) for row in read_disk(folder, table, split))
-    return _data(path, rows, more, folder=path)
+    return _data(path, read_rows(path, _names(path, columns, more)), more, folder=path.parent)
 
 
 def _supplement(path: Path) -> Supplement:
     file = path.with_name(f"{path.name}.toml")
     if not file.is_file():
         return Supplement()
-    try:
-        more = Supplement.model_validate(read_toml(file, error=CorpusError))
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise CorpusError(f"{file}: {faults}") from error
+    values = read_toml(file, error=CorpusError)
+    more = validated(Supplement, values, file, error=CorpusError)
     unknown = [name for name in more.columns if name not in _COLUMNS]
     wrong = [label for label in more.labels.values() if label not in EMOTIONS]
     if unknown or wrong:
@@ -198,10 +187,6 @@ def _names(path: Path, columns: Sequence[str], more: Supplement) -> dict[str, st
         if present:
             names[present[0]] = name
     return names
-
-
-def _renamed(row: Row, names: Mapping[str, str]) -> Row:
-    return Row(row.where, {new: row.cells.get(name, "") for name, new in names.items()})
 
 
 def _data(
@@ -273,29 +258,28 @@ def _seconds(text: str) -> str:
 
 def _emobox(path: Path, more: Supplement) -> Data:
     """Read EmoBox's JSON lines: `dataset`, `wav`, `emo` and, for some, `start_time`, `end_time`."""
-    rows: list[Row] = []
-    datasets: dict[str, None] = {}
-    for number, entry in _json_lines(path):
-        datasets[text_of(entry.get("dataset"))] = None
-        cells = {
-            "path": text_of(entry.get("wav")),
-            "emotion": text_of(entry.get("emo")),
-            "start": text_of(entry.get("start_time")),
-            "end": text_of(entry.get("end_time")),
-        }
-        rows.append(Row(f"line {number}", cells))
+    entries = dict(_json_lines(path))
+    datasets = dict.fromkeys(text_of(entry.get("dataset")) for entry in entries.values())
     if len(datasets) > 1:
         raise CorpusError(f"{path}: lists several data sets ({', '.join(datasets)}); part them")
     name = more.name or next(iter(datasets), "")
     spec = _defined(name)
-    if not more.speaker:
-        if spec is None or not spec.pattern:
-            raise CorpusError(
-                f"{path}: EmoBox names no speakers, and '{name}' is no corpus whose file names do; "
-                "write a manifest with the column speaker, or a definition (docs/corpora.md)"
-            )
-        rows = [_with_speaker(row, spec) for row in rows]
-    return _data(path, rows, more, folder=_emobox_folder(path, rows), name=name)
+    if not more.speaker and (spec is None or not spec.pattern):
+        raise CorpusError(
+            f"{path}: EmoBox names no speakers, and '{name}' is no corpus whose file names do; "
+            "write a manifest with the column speaker, or a definition (docs/corpora.md)"
+        )
+    rows = []
+    own = {"path": "wav", "emotion": "emo", "start": "start_time", "end": "end_time"}
+    for number, entry in entries.items():
+        cells = {new: text_of(entry.get(key)) for new, key in own.items()}
+        if not more.speaker and spec is not None:
+            cells |= _of_name(cells, spec)
+        rows.append(Row(f"line {number}", cells))
+    # Paths are relative to EmoBox's own folder, above its folder `data`.
+    first = rows[0].cells["path"] if rows else ""
+    folder = next((place for place in path.parents if is_file(place / first)), path.parent)
+    return _data(path, rows, more, folder=folder, name=name)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -314,25 +298,18 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise CorpusError(f"{path}: is not in JSON lines ({error})") from error
 
 
-def _with_speaker(row: Row, spec: CorpusSpec) -> Row:
-    """Add who speaks, by the file name."""
-    parts = re.sub(r"\.\w+$", "", row.cells["path"]).split("/")
+def _of_name(cells: Mapping[str, str], spec: CorpusSpec) -> dict[str, str]:
+    """Speaker, gender and emotion by the file name; nothing (a bad row) where it does not fit."""
+    parts = re.sub(r"\.\w+$", "", cells["path"]).split("/")
     for length in range(1, len(parts) + 1):
         match = re.fullmatch(spec.pattern, "/".join(parts[-length:]))
         if match:
             speaker = match["speaker"]
             letter = match.groupdict(default="").get("gender", "")[:1].lower()
+            emotion = spec.labels.get(match["emotion"], cells["emotion"])
             gender = spec.genders.get(speaker) or letter
-            emotion = spec.labels.get(match["emotion"], row.cells["emotion"])
-            more = {"speaker": speaker, "gender": gender, "emotion": emotion}
-            return Row(row.where, {**row.cells, **more})
-    return row  # without a speaker: a bad row
-
-
-def _emobox_folder(path: Path, rows: Sequence[Row]) -> Path:
-    """The folder that the paths are relative to: EmoBox's own, above its folder `data`."""
-    first = rows[0].cells["path"] if rows else ""
-    return next((folder for folder in path.parents if is_file(folder / first)), path.parent)
+            return {"speaker": speaker, "gender": gender, "emotion": emotion}
+    return {}
 
 
 class _AudFormat:

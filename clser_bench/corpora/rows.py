@@ -1,22 +1,25 @@
-"""Tables of recordings, CSV or Parquet, to rows of text; limits are checked first."""
+"""Tables of recordings to rows of text; limits are checked first.
+
+CSV, Parquet, and the Arrow and Parquet files of Hugging Face datasets, whose sound lies in them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
 import difflib
+import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from clser_bench.errors import CorpusError
-from clser_bench.files import regular_size
-
-if TYPE_CHECKING:
-    from pyarrow import Table
+from clser_bench.files import cache_folder, regular_size, write_atomic
+from clser_bench.hashing import digest
 
 MOST_ROWS = 500_000
 """Rows that a table may have."""
@@ -26,6 +29,15 @@ MOST_BYTES = 1 << 28
 
 MOST_CHARACTERS = 10_000
 """Characters that a cell may have."""
+
+_MOST_WITH_SOUND = 1 << 38  # bytes
+_SUFFIXES = {
+    b"RIFF": ".wav",
+    b"fLaC": ".flac",
+    b"OggS": ".ogg",
+    b"ID3": ".mp3",
+    b"\xff\xfb": ".mp3",
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ def header(path: Path) -> tuple[str, ...]:
     """
     regular_size(path, error=CorpusError, most=MOST_BYTES)
     if is_parquet(path):
-        return tuple(parquet_schema(path).names)
+        return tuple(_parquet_schema(path).names)
     with _no_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader(file, strict=True), [])
     names = [name.strip() for name in names]
@@ -58,9 +70,7 @@ def header(path: Path) -> tuple[str, ...]:
         used = [word for mark, word in separators.items() if mark in names[0]]
         if used:
             raise CorpusError(f"{path}: its columns are separated by {used[0]}; write commas")
-    twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
-    if twice:
-        raise CorpusError(f"{path}: column '{twice[0]}' is there {names.count(twice[0])} times")
+    _refuse_twice(path, names)
     return tuple(names)
 
 
@@ -85,12 +95,8 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() == ".parquet"
 
 
-def parquet_schema(path: Path) -> Any:
-    """The schema of a Parquet file whose rows are within the limit.
-
-    Raises:
-        CorpusError: it is no Parquet, has too many rows, or names a column twice.
-    """
+def _parquet_schema(path: Path) -> Any:
+    """The schema of a Parquet file whose rows are within the limit."""
     from pyarrow import parquet  # noqa: PLC0415 (takes long to import and is seldom needed)
 
     with _no_table(path):
@@ -98,10 +104,14 @@ def parquet_schema(path: Path) -> Any:
         rows, schema = file.metadata.num_rows, file.schema_arrow
     if rows > MOST_ROWS:
         raise CorpusError(f"{path}: has {rows} rows; at most {MOST_ROWS} are read")
-    twice = [name for name in dict.fromkeys(schema.names) if schema.names.count(name) > 1]
-    if twice:
-        raise CorpusError(f"{path}: column '{twice[0]}' is there more than once")
+    _refuse_twice(path, schema.names)
     return schema
+
+
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise CorpusError(f"{path}: column '{twice[0]}' is there {names.count(twice[0])} times")
 
 
 def check_columns(
@@ -144,57 +154,192 @@ def _no_table(path: Path) -> Iterator[None]:
         raise CorpusError(f"{path}: is not a table in CSV (UTF-8) or Parquet ({error})") from error
 
 
-def _csv(path: Path, columns: Mapping[str, str]) -> list[Row]:
-    rows: list[Row] = []
+def _csv(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     with _no_table(path), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         names = [name.strip() for name in next(reader, [])]
         wanted = [(names.index(name), new) for name, new in columns.items() if name in names]
-        for cells in reader:
-            if len(rows) == MOST_ROWS:
+        for number, cells in enumerate(reader):
+            where = f"line {reader.line_num}"
+            if number == MOST_ROWS:
                 raise CorpusError(f"{path}: has more than {MOST_ROWS} rows")
             if len(cells) > len(names) and any(cell.strip() for cell in cells[len(names) :]):
                 raise CorpusError(
-                    f"{path}: line {reader.line_num} has {len(cells)} cells, the header "
-                    f'{len(names)}; write a text that holds commas in "quotes"'
+                    f"{path}: {where} has {len(cells)} cells, the header {len(names)}; write a "
+                    'text that holds commas in "quotes"'
                 )
             read = {new: text_of(cells[at]) if at < len(cells) else "" for at, new in wanted}
-            rows.append(_limited(path, Row(f"line {reader.line_num}", read)))
-    return rows
+            for name, text in read.items():
+                if len(text) > MOST_CHARACTERS:
+                    raise CorpusError(f"{path}: {where}: {name} has {len(text)} characters")
+            yield Row(where, read)
 
 
 def _parquet(path: Path, columns: Mapping[str, str]) -> Iterable[Row]:
-    from pyarrow import parquet  # noqa: PLC0415 (takes long to import and is seldom needed)
+    import pyarrow as pa  # noqa: PLC0415 (takes long to import and is seldom needed)
+    import pyarrow.compute as pc  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
 
-    schema = parquet_schema(path)
+    schema = _parquet_schema(path)
     wanted = {name: new for name, new in columns.items() if name in schema.names}
     with _no_table(path):
         # texts stay in dictionaries: a small file may hold one long text half a million times
         table = parquet.read_table(path, columns=list(wanted), read_dictionary=list(wanted))
         table.validate(full=True)  # a damaged file may point beyond its own values
-        _refuse_long(path, table)
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            for chunk in column.chunks:
+                values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+                if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+                    longest = pc.max(pc.binary_length(values)).as_py() or 0
+                    if longest > 4 * MOST_CHARACTERS:
+                        raise CorpusError(f"{path}: a value of column '{name}' has {longest} bytes")
         lists = [table.column(name).to_pylist() for name in wanted]
     for number, values in enumerate(zip(*lists, strict=True), 1):
         cells = {new: text_of(value) for new, value in zip(wanted.values(), values, strict=True)}
         yield Row(f"row {number}", cells)
 
 
-def _refuse_long(path: Path, table: Table) -> None:
+Table = tuple[tuple[str, ...], Iterator[Row]]
+"""Columns, and rows that have them; the cell of the column of sound names a file."""
+
+
+def parquet_with_sound(path: Path) -> Table | None:
+    """Read a Parquet file with sound in it, which is put into the cache, a file a row.
+
+    Returns:
+        Columns and rows; None where it holds no sound.
+
+    Raises:
+        CorpusError: it is no Parquet, too long, or damaged.
+    """
+    schema = _parquet_schema(path)
+    features: Any = {}
+    if schema.metadata and b"huggingface" in schema.metadata:
+        try:
+            features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorpusError(f"{path}: its metadata 'huggingface' is damaged ({error})") from error
+    sound = _column_of_sound(path, schema)
+    if sound is None:
+        return None
+
+    def batches() -> Iterator[Any]:
+        from pyarrow import parquet  # noqa: PLC0415 (takes long to import and is seldom needed)
+
+        regular_size(path, error=CorpusError, most=_MOST_WITH_SOUND)
+        yield from parquet.ParquetFile(path).iter_batches(batch_size=64)
+
+    return tuple(schema.names), _with_sound(path, sound, features, batches(), "")
+
+
+def saved_splits(folder: Path) -> list[Table] | None:
+    """Read a folder of `save_to_disk`; its sound is put into the cache.
+
+    Args:
+        folder: of a data set (one split without a name), or of several.
+
+    Returns:
+        Columns and rows of each split; None where it is no such folder.
+
+    Raises:
+        CorpusError: it is damaged, or has no column of sound.
+    """
+    if (folder / "state.json").is_file():
+        splits = {"": folder}
+    elif (folder / "dataset_dict.json").is_file():
+        names = _json(folder / "dataset_dict.json").get("splits", [])
+        splits = {str(name): folder / str(name) for name in names}
+    else:
+        return None
+    tables: list[Table] = []
+    for split, place in splits.items():
+        try:
+            entries = _json(place / "state.json")["_data_files"]
+            streams = [place / PurePosixPath(str(entry["filename"])).name for entry in entries]
+            first = streams[0]
+        except (KeyError, TypeError, IndexError) as error:
+            raise CorpusError(f"{place / 'state.json'}: names no data files") from error
+        with _arrow(first) as reader:
+            columns, sound = tuple(reader.schema.names), _column_of_sound(first, reader.schema)
+        if sound is None:
+            raise CorpusError(f"{place}: has no column of sound (Audio)")
+        features = _json(place / "dataset_info.json")["features"]
+        batches = (batch for path in streams for batch in _arrow(path))
+        tables.append((columns, _with_sound(place, sound, features, batches, split)))
+    return tables
+
+
+def _column_of_sound(path: Path, schema: Any) -> str | None:
     import pyarrow as pa  # noqa: PLC0415 (takes long to import and is seldom needed)
-    import pyarrow.compute as pc  # noqa: PLC0415
 
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        for chunk in column.chunks:
-            values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-            if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-                continue
-            longest = pc.max(pc.binary_length(values)).as_py() or 0
-            if longest > 4 * MOST_CHARACTERS:
-                raise CorpusError(f"{path}: a value of column '{name}' has {longest} bytes")
+    sound = [
+        field.name
+        for field in schema
+        if pa.types.is_struct(field.type)
+        and {"bytes", "path"} <= {part.name for part in field.type}
+    ]
+    if len(sound) > 1:
+        raise CorpusError(f"{path}: has several columns of sound ({', '.join(sound)}); keep one")
+    return sound[0] if sound else None
 
 
-def _limited(path: Path, row: Row) -> Row:
-    for name, text in row.cells.items():
-        if len(text) > MOST_CHARACTERS:
-            raise CorpusError(f"{path}: {row.where}: {name} has {len(text)} characters")
-    return row
+def _json(path: Path) -> Any:
+    regular_size(path, error=CorpusError, most=1 << 24)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CorpusError(f"{path}: is not what `save_to_disk` writes ({error})") from error
+
+
+def _arrow(path: Path) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 (takes long to import and is seldom needed)
+
+    regular_size(path, error=CorpusError, most=_MOST_WITH_SOUND)
+    try:
+        return pa.ipc.open_stream(pa.memory_map(str(path)))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path}: is no Arrow stream ({error})") from error
+
+
+def _with_sound(
+    source: Path, sound: str, features: Mapping[str, Any], batches: Iterable[Any], split: str
+) -> Iterator[Row]:
+    """Rows with the texts of all columns, and the file that the sound was put into."""
+    folder = cache_folder() / "embedded" / digest(str(source.absolute()))[:16] / (split or ".")
+    names = {
+        name: kind["names"]
+        for name, kind in features.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" and "names" in kind
+    }
+    number = 0
+    try:
+        for batch in batches:
+            for values in batch.to_pylist():
+                number += 1
+                if number > MOST_ROWS:
+                    raise CorpusError(f"{source}: has more than {MOST_ROWS} rows")
+                cells = {}
+                for column, value in values.items():
+                    if column == sound:
+                        cells[column] = _unpacked(source, folder, number, value or {})
+                        continue
+                    known = names.get(column, ())
+                    named = isinstance(value, int) and 0 <= value < len(known)
+                    cells[column] = text_of(known[value] if named else value)
+                yield Row(f"{split} row {number}".strip(), cells)
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{source}: cannot be read as a table ({error})") from error
+
+
+def _unpacked(source: Path, folder: Path, number: int, sound: Mapping[str, Any]) -> str:
+    """The file of a row: its own, or what is in the table, written into the cache."""
+    content, path = sound.get("bytes"), str(sound.get("path") or "")
+    if content is None:
+        return str(source.parent / path) if path else ""
+    known = next((suffix for mark, suffix in _SUFFIXES.items() if content.startswith(mark)), "")
+    stem = re.sub(r"[^\w.-]", "_", PurePosixPath(path).stem)[:100]
+    suffix = known or PurePosixPath(path).suffix or ".audio"
+    file = folder / f"{number:06d}{'_' if stem else ''}{stem}{suffix}"
+    if not (file.is_file() and file.read_bytes() == content):
+        write_atomic(file, content)
+    return str(file)

@@ -1,9 +1,9 @@
 """Four synthetic corpora, so that the benchmark runs on a machine without recordings.
 
 espeak-ng speaks German, Italian, Mandarin and English; published rules of emotional prosody
-(`prosody.py`) shift rate, pitch, loudness and voice quality, with strengths and a recording channel
-that differ between the languages. They show that everything works and that methods differ; they
-say nothing about which method is better on real speech.
+(`voices.toml`) shift rate, pitch, loudness and voice quality, with strengths and a recording
+channel that differ between languages. They show that everything works and that methods differ;
+they say nothing about which method is better on real speech.
 
 The strengths and the scatter were set so that the task is neither trivial nor hopeless. Logistic
 regression (C 0.05, balanced class weights, z-score per corpus) on the acoustic summaries reaches,

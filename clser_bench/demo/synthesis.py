@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -26,8 +25,16 @@ import soxr
 from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.definitions import definitions
 from clser_bench.demo import speak
-from clser_bench.demo.prosody import LANGUAGES, Channel, Language
-from clser_bench.demo.takes import VERSION, Request, Take, recipe, takes
+from clser_bench.demo.takes import (
+    LANGUAGES,
+    VERSION,
+    Channel,
+    Language,
+    Request,
+    Take,
+    recipe,
+    takes,
+)
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.files import cache_folder
 from clser_bench.hashing import generator
@@ -139,46 +146,35 @@ def synthesise(requests: Sequence[Request]) -> list[npt.NDArray[np.int16]]:
         MissingExtraError: espeak-ng is not installed.
         CorpusError: espeak-ng cannot speak one of them.
     """
-    loader = _loader()
+    try:
+        loader = importlib.import_module("espeakng_loader")
+    except ImportError as error:
+        raise MissingExtraError("making the demo corpora", "demo") from error
     task = {
         "library": str(loader.get_library_path()),
         "data": str(loader.get_data_path()),
         "requests": [asdict(request) for request in requests],
     }
-    done = _run(json.dumps(task).encode())
-    spoken = _unpack(done.stdout)
-    if done.returncode or len(spoken) != len(requests):
-        reason = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
-        raise CorpusError(f"the demo corpora cannot be made: {reason}")
-    return spoken
-
-
-def _run(task: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-I", str(Path(speak.__file__))]
     try:
-        return subprocess.run(  # noqa: S603 - our own script under our own interpreter
-            command, input=task, capture_output=True, timeout=_PATIENCE, check=False
+        done = subprocess.run(  # noqa: S603 - our own script under our own interpreter
+            [sys.executable, "-I", str(Path(speak.__file__))],
+            input=json.dumps(task).encode(),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise CorpusError(
             f"the demo corpora cannot be made: espeak-ng took more than {_PATIENCE:.0f} s"
         ) from error
-
-
-def _loader() -> ModuleType:
-    try:
-        return importlib.import_module("espeakng_loader")
-    except ImportError as error:
-        raise MissingExtraError("making the demo corpora", "demo") from error
-
-
-def _unpack(stream: bytes) -> list[npt.NDArray[np.int16]]:
-    spoken = []
-    at = 0
-    while at + 8 <= len(stream):
-        size = int.from_bytes(stream[at : at + 8], "little")
-        spoken.append(np.frombuffer(stream[at + 8 : at + 8 + size], dtype="<i2"))
+    spoken, at = [], 0
+    while at + 8 <= len(done.stdout):
+        size = int.from_bytes(done.stdout[at : at + 8], "little")
+        spoken.append(np.frombuffer(done.stdout[at + 8 : at + 8 + size], dtype="<i2"))
         at += 8 + size
+    if done.returncode or len(spoken) != len(requests):
+        reason = done.stderr.decode(errors="replace").strip() or f"status {done.returncode}"
+        raise CorpusError(f"the demo corpora cannot be made: {reason}")
     return spoken
 
 
@@ -196,16 +192,14 @@ def record(spoken: npt.NDArray[np.int16], *, take: Take, channel: Channel) -> Sa
     voice = soxr.resample(spoken / 32768.0, SPOKEN_RATE, RATE, quality="VHQ")
     noise = generator("demo noise", take.seed)
     voice = _breathy(voice, share=take.breath, noise=noise)
-    voice = _bright(voice, decibels=take.brightness)
-    voice = _trembling(voice, depth=take.tremor, phase=noise.uniform(0, 2 * np.pi))
-    voice *= 10 ** ((_LEVEL + take.loudness) / 20) / (_root_mean_square(voice) + 1e-9)
-    recorded = _CHANNELS[channel](voice, noise)
+    # what lies above 1 kHz is louder in a tense voice, softer in a lax one
+    voice = voice + (10 ** (take.brightness / 20) - 1) * _filtered(voice, 1, 1000, "highpass")
+    turn = 2 * np.pi * _TREMOR_HZ * (np.arange(len(voice)) / RATE)
+    voice = voice * (1 + take.tremor * np.sin(turn + noise.uniform(0, 2 * np.pi)))
+    voice *= 10 ** ((_LEVEL + take.loudness) / 20) / (float(np.sqrt(np.mean(voice**2))) + 1e-9)
+    recorded = _through(channel, voice, noise)
     peak = float(np.abs(recorded).max()) + 1e-9
     return np.asarray(recorded * min(1.0, _PEAK / peak), dtype=np.float64)
-
-
-def _root_mean_square(samples: Samples) -> float:
-    return float(np.sqrt(np.mean(samples**2)))
 
 
 def _filtered(
@@ -228,42 +222,19 @@ def _breathy(voice: Samples, *, share: float, noise: np.random.Generator) -> Sam
     return (1 - share) * voice + share * (low + 0.5 * np.maximum(envelope, 0) * hiss)
 
 
-def _bright(voice: Samples, *, decibels: float) -> Samples:
-    """Raise or lower what lies above 1 kHz (a tense or a lax voice)."""
-    high = _filtered(voice, 1, 1000, "highpass")
-    return voice + (10 ** (decibels / 20) - 1) * high
+_HISS = {"telephone": -62, "room": -65, "clean": -75, "noise": -38}  # dB re full scale
 
 
-def _trembling(voice: Samples, *, depth: float, phase: float) -> Samples:
-    seconds = np.arange(len(voice)) / RATE
-    return voice * (1 + depth * np.sin(2 * np.pi * _TREMOR_HZ * seconds + phase))
-
-
-def _telephone(voice: Samples, noise: np.random.Generator) -> Samples:
-    return _filtered(voice, 4, [300, 3400], "bandpass") + _hiss(voice, noise, decibels=-62)
-
-
-def _room(voice: Samples, noise: np.random.Generator) -> Samples:
-    """A room of 0.4 s reverberation time; the same one for every utterance."""
-    seconds = np.arange(int(0.35 * RATE)) / RATE
-    tail = generator("demo room").standard_normal(len(seconds)) * 10 ** (-3 * seconds / 0.4)
-    tail *= 0.6 / np.sqrt(np.sum(tail**2))
-    tail[0] = 1.0
-    return scipy.signal.fftconvolve(voice, tail)[: len(voice)] + _hiss(voice, noise, decibels=-65)
-
-
-def _clean(voice: Samples, noise: np.random.Generator) -> Samples:
-    return voice + _hiss(voice, noise, decibels=-75)
-
-
-def _noise(voice: Samples, noise: np.random.Generator) -> Samples:
-    """Steady noise, stronger in low frequencies."""
-    hum = _filtered(_hiss(voice, noise, decibels=-38), 1, 500)
-    return voice + hum
-
-
-def _hiss(voice: Samples, noise: np.random.Generator, *, decibels: float) -> Samples:
-    return noise.standard_normal(len(voice)) * 10 ** (decibels / 20)
-
-
-_CHANNELS = {"telephone": _telephone, "room": _room, "clean": _clean, "noise": _noise}
+def _through(channel: Channel, voice: Samples, noise: np.random.Generator) -> Samples:
+    """What a recording through a channel has of a voice, with the channel's noise."""
+    hiss = noise.standard_normal(len(voice)) * 10 ** (_HISS[channel] / 20)
+    if channel == "telephone":
+        return _filtered(voice, 4, [300, 3400], "bandpass") + hiss
+    if channel == "room":  # of 0.4 s reverberation time; the same one for every utterance
+        seconds = np.arange(int(0.35 * RATE)) / RATE
+        tail = generator("demo room").standard_normal(len(seconds)) * 10 ** (-3 * seconds / 0.4)
+        tail *= 0.6 / np.sqrt(np.sum(tail**2))
+        tail[0] = 1.0
+        return scipy.signal.fftconvolve(voice, tail)[: len(voice)] + hiss
+    # steady noise of a noisy place is stronger in low frequencies
+    return voice + (_filtered(hiss, 1, 500) if channel == "noise" else hiss)

@@ -1,15 +1,20 @@
-"""The plan of the demo corpora: every utterance, and how it is to sound."""
+"""The plan of the demo corpora: every utterance, and how it is to sound.
+
+Rules of emotional prosody with their sources, languages, voices and sentences are in `voices.toml`.
+"""
 
 from __future__ import annotations
 
 import functools
+import importlib.resources
+import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from clser_bench.corpora.definitions import definitions
-from clser_bench.demo.prosody import LANGUAGES, PARAMETERS, RULES, Language, Voice, changes
 from clser_bench.hashing import digest, generator, seed_of
 from clser_bench.protocol import CorpusSpec
 
@@ -29,12 +34,49 @@ _SCATTER = {
 }
 """Standard deviation between utterances of one speaker and emotion, in the rules' units."""
 
+PARAMETERS = tuple(_SCATTER)
+"""What a rule may change."""
+
 _SPEAKERS = 0.8
 """Deviation between speakers in how they express one emotion, as a share of `_SCATTER`."""
 
 _LANGUAGES = (0.4, 1.6)
 """Range of the factor by which a language's rule for one emotion differs from its strengths: the
 direction of a published rule is never turned round."""
+
+Channel = Literal["telephone", "room", "clean", "noise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Language:
+    """One synthetic corpus.
+
+    Attributes:
+        code: of the corpus definition.
+        language: espeak-ng's name of the language.
+        voices: speaker to espeak-ng's `variant`, `pitch` (semitones above the variant's own) and
+            `rate` (words a minute).
+        sentences: what is said, with nothing emotional in it.
+        strengths: how much of each rule shows, by parameter; 1 is the rule itself.
+        scatter: how much utterances, and speakers among each other, vary; 1 is usual.
+        channel: what the recording went through.
+    """
+
+    code: str
+    language: str
+    voices: Mapping[str, Mapping[str, Any]]
+    sentences: tuple[str, ...]
+    strengths: Mapping[str, float]
+    scatter: float
+    channel: Channel
+
+
+_DATA: dict[str, Any] = tomllib.loads(
+    importlib.resources.files(__package__).joinpath("voices.toml").read_text(encoding="utf-8")
+)
+LANGUAGES = tuple(Language(**entry) for entry in _DATA["languages"])
+RULES: list[dict[str, Any]] = _DATA["rules"]
+"""Changes relative to neutral: `emotion`, `parameter`, `change`, `source`, `says`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,87 +127,69 @@ class Take:
     seed: int
 
 
+def changes(emotion: str) -> dict[str, float]:
+    """Changes of an emotion by parameter; 0 where there is no rule."""
+    ruled = {rule["parameter"]: rule["change"] for rule in RULES if rule["emotion"] == emotion}
+    return {parameter: float(ruled.get(parameter, 0.0)) for parameter in PARAMETERS}
+
+
 @functools.cache
 def takes() -> Mapping[str, tuple[Take, ...]]:
     """Everything that is spoken, by corpus code, in a fixed order."""
-    return {language.code: _takes(language) for language in LANGUAGES}
+    planned = {}
+    for language in LANGUAGES:
+        spec, count = definitions().corpora[language.code], len(language.sentences)
+        planned[language.code] = tuple(
+            _take(language, spec, speaker=speaker, label=label, sentence=sentence)
+            for position, speaker in enumerate(language.voices)
+            for label in spec.labels
+            # every speaker says most of the sentences, each another selection
+            for sentence in sorted((position + step) % count for step in range(_SENTENCES_EACH))
+        )
+    return planned
 
 
 @functools.cache
 def recipe() -> str:
     """Hash of everything the demo corpora are made from; 64 hexadecimal digits."""
-    return digest(
-        {
-            "version": VERSION,
-            "rules": [asdict(rule) for rule in RULES],
-            "takes": {
-                language.code: [
-                    language.channel,
-                    [asdict(take) for take in takes()[language.code]],
-                ]
-                for language in LANGUAGES
-            },
-        }
-    )
-
-
-def _takes(language: Language) -> tuple[Take, ...]:
-    spec = definitions().corpora[language.code]
-    return tuple(
-        _take(language, spec, speaker=speaker, label=label, sentence=sentence)
-        for position, speaker in enumerate(language.voices)
-        for label in spec.labels
-        for sentence in _chosen(language, position)
-    )
-
-
-def _chosen(language: Language, position: int) -> list[int]:
-    """Every speaker says most of the sentences, each another selection."""
-    count = len(language.sentences)
-    return sorted((position + step) % count for step in range(_SENTENCES_EACH))
+    planned = {
+        language.code: [language.channel, [asdict(take) for take in takes()[language.code]]]
+        for language in LANGUAGES
+    }
+    return digest({"version": VERSION, "rules": RULES, "takes": planned})
 
 
 def _take(language: Language, spec: CorpusSpec, *, speaker: str, label: str, sentence: int) -> Take:
     emotion = spec.labels[label]
-    purpose = ("demo", VERSION, language.code, speaker, emotion, sentence)
-    shift = _shift(language, speaker=speaker, emotion=emotion, sentence=sentence)
-    voice = language.voices[speaker]
-    return Take(
-        name=f"{speaker}/{label}_s{sentence + 1}.wav",
-        emotion=emotion,
-        speaker=speaker,
-        request=_request(language, voice, shift, sentence=sentence, seed=seed_of(*purpose)),
-        loudness=round(shift["loudness"], 3),
-        brightness=round(shift["brightness"], 3),
-        breath=round(float(np.clip(shift["breath"], 0.0, 1.0)), 3),
-        tremor=round(float(np.clip(shift["tremor"], 0.0, 0.9)), 3),
-        seed=seed_of(*purpose, "noise"),
-    )
-
-
-def _shift(language: Language, *, speaker: str, emotion: str, sentence: int) -> dict[str, float]:
-    """The rule as the language has it, the speaker's own way, and the utterance's chance."""
     who = (VERSION, language.code, speaker, emotion)
+    purpose = ("demo", *who, sentence)
+    # the rule as the language has it, the speaker's own way, and the utterance's chance
     size = len(PARAMETERS)
     factors = generator("demo language", VERSION, language.code, emotion).uniform(*_LANGUAGES, size)
     own = _SPEAKERS * generator("demo speaker", *who).standard_normal(size)
     now = generator("demo utterance", *who, sentence).standard_normal(size)
     scatter = language.scatter * np.array([_SCATTER[name] for name in PARAMETERS])
     rule = np.array([changes(emotion)[name] * language.strengths[name] for name in PARAMETERS])
-    shift = rule * factors + scatter * (own + now)
-    return dict(zip(PARAMETERS, shift.tolist(), strict=True))
-
-
-def _request(
-    language: Language, voice: Voice, shift: Mapping[str, float], *, sentence: int, seed: int
-) -> Request:
-    return Request(
-        voice=f"{language.language}+{voice.variant}",
-        text=language.sentences[sentence],
-        rate=_whole(voice.rate * (1 + shift["rate"] / 100), low=80, high=400),
-        pitch=_whole(50 + (voice.pitch + shift["pitch"]) * 50 / 12, low=0, high=99),
-        range=_whole(50 * (1 + shift["range"] / 100), low=0, high=99),
-        seed=seed % 2**31,
+    values = (rule * factors + scatter * (own + now)).tolist()
+    shift = dict(zip(PARAMETERS, values, strict=True))
+    voice = language.voices[speaker]
+    return Take(
+        name=f"{speaker}/{label}_s{sentence + 1}.wav",
+        emotion=emotion,
+        speaker=speaker,
+        request=Request(
+            voice=f"{language.language}+{voice['variant']}",
+            text=language.sentences[sentence],
+            rate=_whole(voice["rate"] * (1 + shift["rate"] / 100), low=80, high=400),
+            pitch=_whole(50 + (voice["pitch"] + shift["pitch"]) * 50 / 12, low=0, high=99),
+            range=_whole(50 * (1 + shift["range"] / 100), low=0, high=99),
+            seed=seed_of(*purpose) % 2**31,
+        ),
+        loudness=round(shift["loudness"], 3),
+        brightness=round(shift["brightness"], 3),
+        breath=round(min(max(shift["breath"], 0.0), 1.0), 3),
+        tremor=round(min(max(shift["tremor"], 0.0), 0.9), 3),
+        seed=seed_of(*purpose, "noise"),
     )
 
 

@@ -27,18 +27,22 @@ from clser_bench.features.columns import (
     MINIMAL_SUMMARY,
     QUALITY,
     RATE,
+    Flags,
+    active,
+    pool,
+    summarise,
 )
-from clser_bench.features.pitch import Pitch, pitch
 from clser_bench.features.spectrum import (
     FRAME,
     HOP,
+    Pitch,
     level,
     load_torchaudio,
     mel_columns,
+    pitch,
     power,
     shape_columns,
 )
-from clser_bench.features.summaries import Flags, active, pool, summarise
 from clser_bench.problem import Floats, Rows
 
 _LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]

@@ -8,6 +8,7 @@ are checked before they are used; what is damaged is removed and made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -15,7 +16,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import safetensors
@@ -44,7 +44,6 @@ Part = tuple[Rows, Floats, Floats]
 """Rows of a table, their instants and their summaries."""
 
 _ENTRY = "clser-bench"
-_DAMAGE = (safetensors.SafetensorError, ValueError, KeyError, TypeError)
 _log = logging.getLogger(__name__)
 
 
@@ -63,31 +62,14 @@ class Shard:
     summary: Floats
 
 
-def shard_key(features: FeatureSet, contents: Sequence[str]) -> str:
-    """Name a shard.
-
-    Args:
-        features: the feature set.
-        contents: content hashes, sorted.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    return digest({"features": features.key, "contents": list(contents)})
-
-
 def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Path:
-    """Where a shard lies; arguments as for `shard_key`."""
-    name = f"{shard_key(features, contents)}.safetensors"
-    return cache / "shards" / features.key / name
+    """Where the shard of these content hashes, sorted, lies."""
+    key = digest({"features": features.key, "contents": list(contents)})
+    return cache / "shards" / features.key / f"{key}.safetensors"
 
 
 def describe_shards(cache: Path, features: FeatureSet) -> None:
     """Write beside the shards of a set what it is, for `features list`.
-
-    Args:
-        cache: the cache folder.
-        features: the set.
 
     Raises:
         FeatureError: the file cannot be written.
@@ -160,21 +142,16 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
     Raises:
         FeatureError: the file is there and may not be read.
     """
-    try:
-        shard = _parse(path)
-    except FileNotFoundError:
-        return None
-    except _DAMAGE as error:
-        _warn_damaged(path, str(error))
-        return None
-    except OSError as error:
-        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
-    count = len(contents)
-    shapes = (count, INSTANTS, len(features.instants)), (count, len(features.summary))
-    if (shard.instants.shape, shard.summary.shape) != shapes or shard.contents != tuple(contents):
-        _warn_damaged(path, "it holds something else")
-        return None
-    return shard
+    found = _load(path)
+    if isinstance(found, Shard):
+        columns = found.instants.shape[-1], found.summary.shape[-1]
+        wanted = len(features.instants), len(features.summary)
+        if columns == wanted and found.contents == tuple(contents):
+            return found
+        found = "it holds something else"
+    if found:
+        _warn_damaged(path, found)
+    return None
 
 
 def check_shard(path: Path) -> str | None:
@@ -189,34 +166,35 @@ def check_shard(path: Path) -> str | None:
     Raises:
         FeatureError: the file is there and may not be read.
     """
-    try:
-        shard = _parse(path)
-        key = digest({"features": path.parent.name, "contents": list(shard.contents)})
-    except FileNotFoundError:
-        return None
-    except _DAMAGE as error:
-        return f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    except OSError as error:
-        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
-    shapes = shard.instants.shape, shard.summary.shape
-    count = len(shard.contents)
-    if [shape[:-1] for shape in shapes] != [(count, INSTANTS), (count,)]:
-        return f"{shapes[0]} instants and {shapes[1]} summaries for {count} utterances"
+    found = _load(path)
+    if not isinstance(found, Shard):
+        return found
+    key = digest({"features": path.parent.name, "contents": list(found.contents)})
     return None if path.stem == key else "it holds something else than its name says"
 
 
-def _parse(path: Path) -> Shard:
-    content = path.read_bytes()
-    tensors = safetensors.numpy.load(content)
-    size = int.from_bytes(content[:8], "little")
-    entry = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_ENTRY])
-    shard = Shard(
-        contents=tuple(entry["contents"]),
-        instants=tensors["instants"],
-        summary=tensors["summary"],
-    )
-    if entry["checksum"] != _checksum(shard):
-        raise ValueError("the checksum does not fit")
+def _load(path: Path) -> Shard | str | None:
+    """A shard, or what is wrong with it; None where there is none."""
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.numpy.load(content)
+        size = int.from_bytes(content[:8], "little")
+        entry = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_ENTRY])
+        instants, summary = tensors["instants"], tensors["summary"]
+        shard = Shard(contents=tuple(entry["contents"]), instants=instants, summary=summary)
+        if entry["checksum"] != _checksum(shard):
+            return "the checksum does not fit"
+        count = len(shard.contents)
+        if [instants.shape[:-1], summary.shape[:-1]] != [(count, INSTANTS), (count,)]:
+            return f"{instants.shape} instants and {summary.shape} summaries for {count} utterances"
+    except FileNotFoundError:
+        return None
+    except KeyError as error:
+        return f"{error} is missing"
+    except (safetensors.SafetensorError, ValueError, TypeError) as error:
+        return str(error)
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
     return shard
 
 
@@ -237,15 +215,9 @@ def table_folder(cache: Path, key: str) -> Path:
 
 
 def existing_table(cache: Path, key: str, *, rows: int) -> Table | None:
-    """Open a table if it is there.
+    """Open the table of this key, which must have so many rows, if it is there.
 
-    Args:
-        cache: the cache folder.
-        key: the table's key.
-        rows: how many it must have.
-
-    Returns:
-        The table; None where there is none, or a damaged one, which is removed (a line says so).
+    None where there is none, or a damaged one, which is removed (a line says so).
     """
     for place in dict.fromkeys((cache, writable(cache))):
         folder = table_folder(place, key)
@@ -303,18 +275,13 @@ def new_table(
     return open_table(key, folder)
 
 
-class _Array:
-    """A float32 `.npy` file written row by row.
+class _Array(contextlib.AbstractContextManager["_Array"]):
+    """A float32 `.npy` file written row by row; what is not put stays zero.
 
     Not through a memory map: on a full disk that kills the process instead of raising.
-
-    Args:
-        path: the file.
-        shape: of the array; what is not put stays zero.
     """
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._shape = shape
         self._stream = path.open("wb")
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._stream, header)
@@ -322,19 +289,11 @@ class _Array:
         self._row_bytes = 4 * math.prod(shape[1:])
         self._stream.truncate(self._start + shape[0] * self._row_bytes)
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._stream.close()
 
     def put(self, rows: Rows, values: Floats) -> None:
-        """Write rows.
-
-        Args:
-            rows: [m], where they belong.
-            values: [m, …].
-        """
+        """Write values [m, …] where their rows [m] belong."""
         for row, value in zip(rows.tolist(), np.asarray(values, "<f4"), strict=True):
             self._stream.seek(self._start + row * self._row_bytes)
             self._stream.write(value.tobytes())
@@ -353,14 +312,11 @@ def concatenated(*tables: Table, cache: Path) -> Table:
     Raises:
         FeatureError: their sizes differ.
     """
-    first, *others = tables
-    if not others:
+    first = tables[0]
+    if len(tables) == 1:
         return first
-    for second in others:
-        if (first.instants.shape[1:], first.summary.shape[1]) != (
-            second.instants.shape[1:],
-            second.summary.shape[1],
-        ):
+    for second in tables[1:]:
+        if second.sizes != first.sizes:
             raise FeatureError(
                 f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
                 "selecting on held-out labels of the source needs one feature set, or an alignment"

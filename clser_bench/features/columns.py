@@ -1,4 +1,4 @@
-"""The columns of the acoustic feature sets, their units, and the parameters behind them.
+"""The columns of the acoustic feature sets, and the statistics over frames that make them.
 
 `acoustic`, an instant (the mean over the frames of a span):
     mel01 … mel26: power in a mel band, dB re full scale.
@@ -46,9 +46,14 @@ from __future__ import annotations
 import functools
 import importlib.resources
 
-from clser_bench.problem import Value
+import numpy as np
+import numpy.typing as npt
+
+from clser_bench.problem import Floats, Value
 
 Names = tuple[str, ...]
+Doubles = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 INSTANTS = 32
 """t: how many spans an utterance is pooled to."""
@@ -97,24 +102,12 @@ MEL = tuple(f"mel{band:02d}" for band in range(1, BANDS + 1))
 MFCC = tuple(f"mfcc{order:02d}" for order in range(CEPSTRA))
 PROSODY = ("pitch", "voicing", "level", "loudness")
 SHAPE = (
-    "centroid",
-    "spread",
-    "rolloff",
-    "slope_low",
-    "slope_high",
-    "alpha_ratio",
-    "hammarberg",
-    "flux",
-    "flatness",
+    *("centroid", "spread", "rolloff", "slope_low", "slope_high"),
+    *("alpha_ratio", "hammarberg", "flux", "flatness"),
 )
 TIMING = (
-    "log2_seconds",
-    "voiced_share",
-    "pause_share",
-    "voiced_seconds",
-    "unvoiced_seconds",
-    "voiced_rate",
-    "peak_rate",
+    *("log2_seconds", "voiced_share", "pause_share", "voiced_seconds", "unvoiced_seconds"),
+    *("voiced_rate", "peak_rate"),
 )
 QUALITY = ("hnr", "h1_h2", "h1_a3")
 
@@ -126,10 +119,7 @@ ACOUSTIC_SUMMARY: Names = (
     *(f"p{percent}_{name}" for percent in (20, 50, 80) for name in (*PROSODY, *SHAPE)),
     *(f"voiced_{name}" for name in (*MFCC, *SHAPE)),
     *(f"delta_{name}" for name in MFCC),
-    "rise_pitch",
-    "fall_pitch",
-    "rise_level",
-    "fall_level",
+    *("rise_pitch", "fall_pitch", "rise_level", "fall_level"),
     *TIMING,
 )
 
@@ -155,3 +145,125 @@ def opensmile_columns(name: str) -> tuple[Names, Names]:
     texts = [(folder / f"{name}_{kind}.txt").read_text("ascii") for kind in ("instants", "summary")]
     instants, summary = (tuple(text.split("\n")[:-1]) for text in texts)
     return instants, summary
+
+
+_SECONDS = float(ACOUSTIC_PARAMETERS["hop_seconds"])
+_PITCH, _LEVEL, _LOUDNESS = map(ACOUSTIC_INSTANTS.index, ("pitch", "level", "loudness"))
+_MFCC = slice(BANDS, BANDS + CEPSTRA)
+_SHAPE = slice(_PITCH + len(PROSODY), len(ACOUSTIC_INSTANTS))
+
+
+def pool(frames: Floats, spans: int) -> Floats:
+    """Average frames over spans of equal length that cover them all, in order.
+
+    A span has `ceil(m / spans)` frames. Their starts are spread evenly, so neighbours overlap
+    where `m` is no multiple of `spans`; with fewer frames than spans, frames are repeated.
+
+    Args:
+        frames: [m, d], m at least 1.
+        spans: t.
+
+    Returns:
+        float32 [t, d].
+
+    Raises:
+        ValueError: there is no frame.
+    """
+    count = len(frames)
+    if not count:
+        raise ValueError("pool needs at least one frame")
+    length = -(-count // spans)
+    starts = np.arange(spans) * (count - length) // max(spans - 1, 1)
+    members = starts[:, None] + np.arange(length)
+    means: Floats = frames[members].mean(axis=1, dtype=np.float64).astype(np.float32)
+    return means
+
+
+def pooled(frames: Floats, pool: str) -> Floats:
+    """Statistics over frames [m, d] side by side, such as mean and deviation of `mean+sd` [f]."""
+    wide = frames.astype(np.float64)
+    statistics = {"mean": wide.mean(axis=0), "sd": wide.std(axis=0)}
+    return np.concatenate([statistics[name] for name in pool.split("+")]).astype(np.float32)
+
+
+def active(level: Floats) -> slice:
+    """The frames from the first to the last that is within 40 dB of the loudest.
+
+    Silence before and after is a habit of the recording, not of the speaker.
+
+    Args:
+        level: [m] in dB.
+    """
+    (loud,) = np.nonzero(level >= level.max() - float(ACOUSTIC_PARAMETERS["trim_db"]))
+    return slice(int(loud[0]), int(loud[-1]) + 1)
+
+
+def summarise(frames: Floats, voiced: Flags) -> Floats:
+    """Compute the columns `ACOUSTIC_SUMMARY`, in that order.
+
+    Args:
+        frames: [m, d], the columns `ACOUSTIC_INSTANTS`; m at least 1.
+        voiced: [m].
+
+    Returns:
+        float32 [f].
+    """
+    values = frames.astype(np.float64)
+    spoken = values[voiced] if voiced.any() else values
+    mean, deviation = values.mean(0), values.std(0)
+    mean[_PITCH], deviation[_PITCH] = spoken[:, _PITCH].mean(), spoken[:, _PITCH].std()
+    percentiles = np.quantile(values[:, _PITCH:], (0.2, 0.5, 0.8), axis=0)
+    percentiles[:, 0] = np.quantile(spoken[:, _PITCH], (0.2, 0.5, 0.8))
+    changes = np.abs(np.diff(values[:, _MFCC], axis=0))
+    parts = (
+        mean,
+        deviation,
+        percentiles.ravel(),
+        spoken[:, _MFCC].mean(0),
+        spoken[:, _SHAPE].mean(0),
+        changes.mean(0) / _SECONDS if len(changes) else np.zeros(CEPSTRA),
+        _rise_and_fall(np.diff(values[:, _PITCH])[voiced[1:] & voiced[:-1]]),
+        _rise_and_fall(np.diff(values[:, _LEVEL])),
+        _timing(values, voiced),
+    )
+    return np.concatenate(parts).astype(np.float32)
+
+
+def _rise_and_fall(steps: Doubles) -> Doubles:
+    """Mean of the positive and mean of the negative changes per second [2]; 0 without any."""
+    rates = steps / _SECONDS
+    up, down = rates[rates > 0], rates[rates < 0]
+    return np.array([part.mean() if len(part) else 0.0 for part in (up, down)])
+
+
+def _timing(values: Doubles, voiced: Flags) -> Doubles:
+    """The columns `TIMING`, in that order [7]."""
+    seconds = len(values) * _SECONDS
+    level = values[:, _LEVEL]
+    stretches = [_stretches(flags) for flags in (voiced, ~voiced)]
+    return np.array(
+        [
+            np.log2(seconds),
+            voiced.mean(),
+            (level <= level.max() - float(ACOUSTIC_PARAMETERS["pause_db"])).mean(),
+            *(float(one.mean()) * _SECONDS if len(one) else 0.0 for one in stretches),
+            len(stretches[0]) / seconds,
+            _peaks(values[:, _LOUDNESS]) / seconds,
+        ]
+    )
+
+
+def _stretches(flags: Flags) -> npt.NDArray[np.int64]:
+    """Lengths of the runs of true values, in frames."""
+    edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+    return np.nonzero(edges < 0)[0] - np.nonzero(edges > 0)[0]
+
+
+def _peaks(loudness: Doubles) -> int:
+    """How many times loudness, smoothed over 70 ms, peaks above its mean: about one a syllable."""
+    if len(loudness) < 9:
+        return 0
+    smooth = np.convolve(loudness, np.full(7, 1 / 7), mode="valid")
+    middle = smooth[1:-1]
+    is_peak = (middle > smooth[:-2]) & (middle >= smooth[2:]) & (middle > loudness.mean())
+    return int(is_peak.sum())

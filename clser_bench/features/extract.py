@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clser_bench.cleanup import temporary_folder
-from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.corrupt import Corrupted, Corruption, corrupted_corpus, unchanged
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features import user_table
@@ -28,7 +28,6 @@ from clser_bench.features.cache import (
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
-from clser_bench.features.reading import corrupted_corpus, described, unchanged
 from clser_bench.features.sets import FeatureSet, feature_set
 from clser_bench.features.storage import lock, remove_partial_files, writable
 from clser_bench.features.workers import WorkerDiedError, run_tasks
@@ -56,18 +55,18 @@ class ExtractionError(FeatureError):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Utterances whose features one worker extracts.
+    """Utterances of which shards are to be made.
 
     Attributes:
         number: of the task.
-        features: the set.
+        features: one set, or layers of one encoder.
         utterances: ordered by content.
-        cache: where the shard is written; None to write none.
+        cache: where shards are written; None to write none.
         trail: a folder where the worker notes the utterance that it works on, or None.
     """
 
     number: int
-    features: FeatureSet
+    features: tuple[FeatureSet, ...]
     utterances: tuple[Utterance, ...]
     cache: Path | None
     trail: Path | None = None
@@ -86,14 +85,6 @@ class Done:
     count: int
     bad: tuple[tuple[str, str], ...] = ()
     number: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Resources:
-    cache: Path
-    workers: int | None
-    devices: tuple[str, ...]
-    progress: Progress
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,26 +115,31 @@ def extract_tables(
 ) -> Extracted:
     """Get tables of several sets, and of corrupted speech, whose rows are the same utterances.
 
+    The values do not depend on workers, order, or on what was extracted before (those of an
+    encoder not beyond rounding: 1e-4). An interrupted call keeps its finished shards, and the
+    next goes on from there. Several processes may ask for the same table at once.
+
     Args:
         corpus: as read from disk.
         sets: the feature sets.
         cache: the cache folder.
         corruption: gives `Extracted.corrupted`.
         skip_bad: leave out utterances of which features cannot be extracted.
-        workers: as for `feature_table`.
-        devices: likewise.
-        progress: likewise.
+        workers: processes to use; None for one per core, 1 for none besides this one (openSMILE
+            always has one of its own).
+        devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
+        progress: counts utterances.
 
     Raises:
-        ExtractionError: some utterances are bad, and `skip_bad` is false.
-        FeatureError: as for `feature_table`.
+        ExtractionError: some files cannot be decoded or give features that are not finite, and
+            `skip_bad` is false.
+        FeatureError: no utterances; a file changed since the corpus was read; the disk is full.
+        MissingExtraError: a feature set needs an extra that is not installed.
     """
-    resources = _Resources(
-        cache=cache, workers=workers, devices=devices, progress=progress or SILENT
-    )
 
     def tables(of: Corpus) -> tuple[Table, ...]:
-        return _tables(of, sets, resources)
+        extraction = _Extraction(of, cache, workers, devices, progress or SILENT)
+        return extraction.tables(sets)
 
     while True:
         try:
@@ -152,16 +148,14 @@ def extract_tables(
         except ExtractionError as error:
             if not skip_bad:
                 raise
-            corpus = without(corpus, error.bad)
+            names = {item.name for item in error.bad}
+            corpus = dataclasses.replace(
+                corpus,
+                utterances=tuple(one for one in corpus.utterances if one.name not in names),
+                skipped=(*corpus.skipped, *error.bad),
+            )
         else:
             return Extracted(corpus=corpus, tables=clean, corrupted=worse)
-
-
-def without(corpus: Corpus, bad: Sequence[SkippedFile]) -> Corpus:
-    """The corpus without some utterances, which are added to its skipped files."""
-    names = {item.name for item in bad}
-    kept = tuple(utterance for utterance in corpus.utterances if utterance.name not in names)
-    return dataclasses.replace(corpus, utterances=kept, skipped=(*corpus.skipped, *bad))
 
 
 def feature_table(
@@ -175,55 +169,25 @@ def feature_table(
 ) -> Table:
     """Get the features of every utterance of a corpus, from the cache as far as they are there.
 
-    The values do not depend on workers, order, or on what was extracted before (those of an
-    encoder not beyond rounding: 1e-4). An interrupted call keeps its finished shards, and the
-    next goes on from there. Several processes may ask for the same table at once.
-
     Args:
         corpus: as read from disk.
         name: of the feature set, or the set.
         cache: the cache folder.
-        workers: processes to use; None for one per core, 1 for none besides this one (openSMILE
-            always has one of its own).
-        devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
+        workers: as for `extract_tables`; so are `devices` and `progress`.
+        devices: where encoders run.
         progress: counts utterances.
 
     Returns:
         Rows in the order of `corpus.utterances`, memory-mapped.
 
     Raises:
-        ExtractionError: some files cannot be decoded or give features that are not finite.
-        FeatureError: no such feature set; no utterances; a file changed since the corpus was
-            read; the disk is full.
-        MissingExtraError: the feature set needs an extra that is not installed.
+        FeatureError: no such feature set; else as for `extract_tables`.
     """
     features = feature_set(name) if isinstance(name, str) else name
-    how = _Resources(cache=cache, workers=workers, devices=devices, progress=progress or SILENT)
-    return _tables(corpus, [features], how)[0]
-
-
-def _tables(corpus: Corpus, sets: Sequence[FeatureSet], resources: _Resources) -> tuple[Table, ...]:
-    """The table of each set; what is missing of all of them is made together, in one pass."""
-    if not corpus.utterances:
-        raise FeatureError(f"corpus {corpus.spec.code} has no utterances to extract features from")
-    cache, rows = resources.cache, len(corpus.utterances)
-    keys = [table_key(corpus, features) for features in sets]
-    found = {
-        key: table for key in keys if (table := existing_table(cache, key, rows=rows)) is not None
-    }
-    wanted = {key: one for key, one in zip(keys, sets, strict=True) if key not in found}
-    sources = {source.key: source for one in wanted.values() for source in one.sources}
-    for together in _together(list(sources.values())):
-        _fill(corpus, together, resources)
-    for key, features in wanted.items():
-        found[key] = new_table(
-            cache,
-            key,
-            instants=(rows, INSTANTS, len(features.instants)),
-            summary=(rows, len(features.summary)),
-            parts=_parts(corpus, features, cache),
-        )
-    return tuple(found[key] for key in keys)
+    (table,) = extract_tables(
+        corpus, (features,), cache=cache, workers=workers, devices=devices, progress=progress
+    ).tables
+    return table
 
 
 def table_key(corpus: Corpus, features: FeatureSet) -> str:
@@ -232,13 +196,141 @@ def table_key(corpus: Corpus, features: FeatureSet) -> str:
     return digest({"features": features.key, "contents": contents})
 
 
-def _together(sources: Sequence[FeatureSet]) -> list[list[FeatureSet]]:
-    """Sets that one pass makes: the layers of an encoder; tables of the user need none."""
-    groups: dict[str, list[FeatureSet]] = {}
-    for features in sources:
-        if features.table is None:
-            groups.setdefault(_work(features), []).append(features)
-    return list(groups.values())
+class _Extraction:
+    """The features of a corpus: which shards are missing, making them, and tables of them."""
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        cache: Path,
+        workers: int | None,
+        devices: tuple[str, ...],
+        progress: Progress,
+    ) -> None:
+        if not corpus.utterances:
+            raise FeatureError(
+                f"corpus {corpus.spec.code} has no utterances to extract features from"
+            )
+        self._corpus, self._cache, self._progress = corpus, cache, progress
+        self._workers, self._devices = workers, devices
+        # The utterances of each shard; those of equal content once.
+        first = {one.content: one for one in reversed(corpus.utterances)}
+        self._groups = [tuple(first[content] for content in group) for group in divide(list(first))]
+
+    def tables(self, sets: Sequence[FeatureSet]) -> tuple[Table, ...]:
+        """The table of each set; what is missing of all of them is made together, in one pass."""
+        cache, rows = self._cache, len(self._corpus.utterances)
+        wanted = {table_key(self._corpus, features): features for features in sets}
+        found = {key: existing_table(cache, key, rows=rows) for key in wanted}
+        # Layers of an encoder are made together; tables of the user need no work.
+        works: dict[str, dict[str, FeatureSet]] = {}
+        for key, features in wanted.items():
+            for source in features.sources if found[key] is None else ():
+                if source.table is None:
+                    works.setdefault(_work(source), {})[source.key] = source
+        for work, sources in works.items():
+            self._fill(work, tuple(sources.values()))
+        made = []
+        for features in sets:
+            key = table_key(self._corpus, features)
+            found[key] = table = found[key] or new_table(
+                cache,
+                key,
+                instants=(rows, INSTANTS, len(features.instants)),
+                summary=(rows, len(features.summary)),
+                parts=self._parts(features),
+            )
+            made.append(table)
+        return tuple(made)
+
+    def _fill(self, work: str, sources: tuple[FeatureSet, ...]) -> None:
+        """Make the shards that are missing: of one set, or of layers of an encoder in one pass."""
+        if not self._missing(sources):
+            return
+        corpus, progress, place = self._corpus, self._progress, writable(self._cache)
+        for features in sources:
+            features.check()
+            describe_shards(place, features)
+            remove_partial_files(place / "shards" / features.key)
+        what = f"{corpus.spec.title}: extracting {sources[0].name} features"
+        bad: dict[str, str] = {}
+        key = digest({"work": work, "corpus": corpus.content})
+        with lock(place, key, what=what, progress=progress):
+            # Another process may have made them meanwhile.
+            tasks = [
+                Task(number=n, features=tuple(sets), utterances=self._groups[n], cache=place)
+                for n, sets in self._missing(sources).items()
+            ]
+            if not tasks:
+                return
+            progress.start(what, sum(len(task.utterances) for task in tasks))
+            try:
+                for done in self._run(tasks):
+                    bad.update(done.bad)
+                    progress.advance(done.count)
+            finally:
+                progress.stop()
+        faulty = [one for one in corpus.utterances if one.content in bad]
+        if faulty:
+            code = corpus.spec.code
+            raise ExtractionError(
+                [SkippedFile(corpus=code, name=o.name, reason=bad[o.content]) for o in faulty],
+                [
+                    f"{o.path} with {o.corruption.name}"
+                    if isinstance(o, Corrupted)
+                    else str(o.path)
+                    for o in faulty
+                ],
+            )
+
+    def _missing(self, sources: Sequence[FeatureSet]) -> dict[int, list[FeatureSet]]:
+        """The sets of which the shard of a group is absent or damaged, by the group's number."""
+        missing: dict[int, list[FeatureSet]] = {}
+        for features in sources:
+            for number, group in enumerate(self._groups):
+                if find_shard(self._cache, features, [one.content for one in group]) is None:
+                    missing.setdefault(number, []).append(features)
+        return missing
+
+    def _run(self, tasks: Sequence[Task]) -> Iterator[Done]:
+        """Extract and write shards; where a file kills openSMILE, name it and go on without it."""
+        features = tasks[0].features[0]
+        if features.layer is not None:
+            from clser_bench.features.encoders import run  # noqa: PLC0415 (torch, transformers)
+
+            yield from run.encode(tasks, devices=self._devices)
+            return
+        apart = features.module.endswith("opensmile")
+        with temporary_folder() as trail:
+            noted = trail if apart else None
+            pending = {task.number: dataclasses.replace(task, trail=noted) for task in tasks}
+            while pending:
+                try:
+                    for done in run_tasks(
+                        extract_shard, list(pending.values()), workers=self._workers, apart=apart
+                    ):
+                        yield done
+                        del pending[done.number]
+                except WorkerDiedError:
+                    killers = _killers(pending.values(), trail) if apart else set()
+                    if not killers:
+                        raise
+                    bad = tuple((one, "openSMILE crashes on it") for one in sorted(killers))
+                    yield Done(count=len(bad), bad=bad)
+                    for number, task in pending.items():
+                        kept = tuple(u for u in task.utterances if u.content not in killers)
+                        pending[number] = dataclasses.replace(task, utterances=kept)
+
+    def _parts(self, features: FeatureSet) -> Iterator[Part]:
+        """The rows of a table, shard by shard; utterances of equal content get the same."""
+        rows: dict[str, list[int]] = {}
+        for row, utterance in enumerate(self._corpus.utterances):
+            rows.setdefault(utterance.content, []).append(row)
+        for group in self._groups:
+            instants, summary = _assembled(features, group, self._cache)
+            places = [rows[one.content] for one in group]
+            which = np.repeat(np.arange(len(group)), [len(place) for place in places])
+            yield np.concatenate(places), instants[which], summary[which]
 
 
 def _work(features: FeatureSet) -> str:
@@ -246,116 +338,6 @@ def _work(features: FeatureSet) -> str:
     if layer is None:
         return features.key
     return digest([layer.encoder.content, layer.precision, layer.context])
-
-
-def _groups(corpus: Corpus) -> list[tuple[Utterance, ...]]:
-    """The utterances of each shard; those of equal content once."""
-    first: dict[str, Utterance] = {}
-    for utterance in corpus.utterances:
-        first.setdefault(utterance.content, utterance)
-    return [tuple(first[content] for content in group) for group in divide(list(first))]
-
-
-def contents_of(utterances: Sequence[Utterance]) -> tuple[str, ...]:
-    """Their content hashes."""
-    return tuple(utterance.content for utterance in utterances)
-
-
-def _fill(corpus: Corpus, sources: Sequence[FeatureSet], resources: _Resources) -> None:
-    """Make the shards that are missing: of one set, or of layers of an encoder in one pass."""
-    groups, cache, progress = _groups(corpus), resources.cache, resources.progress
-    if not _missing(sources, groups, cache):
-        return
-    place = writable(cache)
-    for features in sources:
-        features.check()
-        describe_shards(place, features)
-        remove_partial_files(place / "shards" / features.key)
-    what = f"{corpus.spec.title}: extracting {sources[0].name} features"
-    key = digest({"work": _work(sources[0]), "corpus": corpus.content})
-    bad: dict[str, str] = {}
-    with lock(place, key, what=what, progress=progress):
-        # Another process may have made them meanwhile.
-        missing = _missing(sources, groups, cache)
-        if not missing:
-            return
-        progress.start(what, sum(len(groups[number]) for number in missing))
-        try:
-            for done in _extracted(groups, missing, resources):
-                bad.update(done.bad)
-                progress.advance(done.count)
-        finally:
-            progress.stop()
-    if bad:
-        faulty = [utterance for utterance in corpus.utterances if utterance.content in bad]
-        raise ExtractionError(
-            [
-                SkippedFile(corpus=corpus.spec.code, name=one.name, reason=bad[one.content])
-                for one in faulty
-            ],
-            [described(one) for one in faulty],
-        )
-
-
-def _missing(
-    sources: Sequence[FeatureSet], groups: Sequence[Sequence[Utterance]], cache: Path
-) -> dict[int, list[FeatureSet]]:
-    """The sets of which the shard of a group is absent or damaged, by the group's number."""
-    missing: dict[int, list[FeatureSet]] = {}
-    for features in sources:
-        for number, group in enumerate(groups):
-            if find_shard(cache, features, contents_of(group)) is None:
-                missing.setdefault(number, []).append(features)
-    return missing
-
-
-def _extracted(
-    groups: Sequence[tuple[Utterance, ...]],
-    missing: Mapping[int, Sequence[FeatureSet]],
-    resources: _Resources,
-) -> Iterator[Done]:
-    """Extract groups and write their shards."""
-    place = writable(resources.cache)
-    features = next(iter(missing.values()))[0]
-    if features.layer is None:
-        tasks = [
-            Task(number=number, features=features, utterances=groups[number], cache=place)
-            for number in missing
-        ]
-        yield from _run(tasks, resources.workers)
-        return
-    from clser_bench.features.encoders import run  # noqa: PLC0415 (torch, and transformers)
-
-    works = [
-        run.Group(utterances=groups[number], features=tuple(sets), cache=place)
-        for number, sets in missing.items()
-    ]
-    yield from run.encode(works, devices=resources.devices)
-
-
-def _run(tasks: Sequence[Task], workers: int | None) -> Iterator[Done]:
-    """Run tasks; where a file kills openSMILE, name it and go on without it."""
-    apart = tasks[0].features.module.endswith("opensmile")
-    with temporary_folder() as folder:
-        trail = folder / "trail"
-        trail.mkdir()
-        pending = {task.number: task for task in tasks}
-        if apart:
-            pending = {n: dataclasses.replace(t, trail=trail) for n, t in pending.items()}
-        while pending:
-            try:
-                for done in run_tasks(
-                    extract_shard, list(pending.values()), workers=workers, apart=apart
-                ):
-                    yield done
-                    del pending[done.number]
-            except WorkerDiedError:
-                killers = _killers(pending.values(), trail) if apart else set()
-                if not killers:
-                    raise
-                bad = tuple((content, "openSMILE crashes on it") for content in sorted(killers))
-                yield Done(count=len(bad), bad=bad)
-                pending = {n: _spared(task, killers) for n, task in pending.items()}
 
 
 def _killers(tasks: Iterable[Task], trail: Path) -> set[str]:
@@ -373,29 +355,25 @@ def _killers(tasks: Iterable[Task], trail: Path) -> set[str]:
     return killers
 
 
-def _spared(task: Task, killers: set[str]) -> Task:
-    kept = tuple(one for one in task.utterances if one.content not in killers)
-    return dataclasses.replace(task, utterances=kept)
-
-
 def extract_shard(task: Task) -> Done:
     """Extract the features of a task and write its shard; runs in a worker.
 
     Raises:
         FeatureError: a file changed since the corpus was read, or the shard cannot be written.
     """
+    (features,) = task.features
     rows: dict[str, tuple[Floats, Floats]] = {}
     bad = []
     for utterance in task.utterances:
         if task.trail is not None:
             (task.trail / str(os.getpid())).write_text(utterance.content, encoding="ascii")
-        found = _extract(task.features, utterance)
+        found = _extract(features, utterance)
         if isinstance(found, str):
             bad.append((utterance.content, found))
         else:
             rows[utterance.content] = found
     if task.cache is not None:
-        write_rows(task.cache, task.features, rows)
+        write_rows(task.cache, features, rows)
     return Done(count=len(task.utterances), bad=tuple(bad), number=task.number)
 
 
@@ -444,18 +422,6 @@ def _extract(features: FeatureSet, utterance: Utterance) -> tuple[Floats, Floats
     return instants, summary
 
 
-def _parts(corpus: Corpus, features: FeatureSet, cache: Path) -> Iterator[Part]:
-    """The rows of a table, shard by shard; utterances of equal content get the same."""
-    rows: dict[str, list[int]] = {}
-    for row, utterance in enumerate(corpus.utterances):
-        rows.setdefault(utterance.content, []).append(row)
-    for group in _groups(corpus):
-        instants, summary = _assembled(features, group, cache)
-        pairs = [(row, m) for m, one in enumerate(group) for row in rows[one.content]]
-        where, which = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
-        yield where, instants[which], summary[which]
-
-
 def _assembled(
     features: FeatureSet, group: Sequence[Utterance], cache: Path
 ) -> tuple[Floats, Floats]:
@@ -463,7 +429,7 @@ def _assembled(
     if features.table is not None:
         return user_table.select(features.table, group)
     if not features.parts:
-        shard = find_shard(cache, features, contents_of(group))
+        shard = find_shard(cache, features, [one.content for one in group])
         if shard is None:
             raise FeatureError(
                 f"{cache / 'shards' / features.key}: a shard was written and then lost or damaged; "
@@ -471,30 +437,22 @@ def _assembled(
             )
         return shard.instants, shard.summary
     found = [_assembled(part, group, cache) for part in features.parts]
+    instants, summary = ([values[kind] for values in found] for kind in (0, 1))
     if features.joined:
-        return (
-            np.concatenate([instants for instants, _ in found], axis=-1),
-            np.concatenate([summary for _, summary in found], axis=-1),
-        )
+        return np.concatenate(instants, axis=-1), np.concatenate(summary, axis=-1)
     return (
-        _mean(
-            features.instants,
-            [(p.instants, v) for p, (v, _) in zip(features.parts, found, strict=True)],
-        ),
-        _mean(
-            features.summary,
-            [(p.summary, v) for p, (_, v) in zip(features.parts, found, strict=True)],
-        ),
+        _mean(features.instants, [part.instants for part in features.parts], instants),
+        _mean(features.summary, [part.summary for part in features.parts], summary),
     )
 
 
-def _mean(wanted: Sequence[str], parts: Sequence[tuple[Sequence[str], Floats]]) -> Floats:
-    """The wanted columns, averaged over the parts.
+def _mean(wanted: Sequence[str], names: Sequence[Sequence[str]], parts: list[Floats]) -> Floats:
+    """The wanted columns, averaged over the parts, whose columns have these names.
 
     The mean of deviations is the mean of the layers' deviations, not the deviation of their mean.
     """
     values = []
-    for names, array in parts:
-        place = {name: number for number, name in enumerate(names)}
+    for columns, array in zip(names, parts, strict=True):
+        place = {name: number for number, name in enumerate(columns)}
         values.append(array[..., [place[name] for name in wanted]])
     return values[0] if len(values) == 1 else np.mean(values, axis=0, dtype=np.float64).astype("f4")

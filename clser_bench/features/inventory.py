@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from clser_bench.errors import FeatureError
 from clser_bench.features.cache import ABOUT, check_shard
 from clser_bench.features.storage import as_feature_errors, drop_folder, remove_partial_files
@@ -224,22 +226,19 @@ def _stored_set(folder: Path, names: Mapping[str, str], links: list[Path]) -> St
 def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
     """Contents, d and f of a shard; None where the header or the length is wrong, or it is gone."""
     try:
-        with item.path.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size)) if size <= _LONGEST else {}
-        contents = json.loads(header["__metadata__"][_ENTRY])["contents"]
-        arrays = header["instants"], header["summary"]
-        fits = max(array["data_offsets"][1] for array in arrays) == item.size - size - 8
-        columns = int(arrays[0]["shape"][2]), int(arrays[1]["shape"][1])
+        with item.path.open("rb"), safe_open(item.path, "np") as shard:
+            contents = json.loads(shard.metadata()[_ENTRY])["contents"]
+            shapes = [shard.get_slice(name).get_shape() for name in ("instants", "summary")]
+        columns = int(shapes[0][2]), int(shapes[1][1])
     except FileNotFoundError:
+        return None
+    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None
     except OSError as error:
         raise FeatureError(
             f"{item.path}: cannot be read ({error.strerror}); check its permissions"
         ) from error
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError):
-        return None
-    usable = fits and isinstance(contents, list) and all(isinstance(one, str) for one in contents)
+    usable = isinstance(contents, list) and all(isinstance(one, str) for one in contents)
     return (contents, columns) if usable else None
 
 

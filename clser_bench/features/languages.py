@@ -8,16 +8,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import user_table
 from clser_bench.features.encoders import names as encoders
 from clser_bench.features.encoders.names import tasks_table
 from clser_bench.features.sets import FeatureSet, feature_set, split_joined
-from clser_bench.files import expanded, read_toml
+from clser_bench.files import expanded, read_toml, validated
 from clser_bench.protocol import CorpusSpec, base_code
 
 PREFIX = "set:"
@@ -85,7 +84,7 @@ def is_set(name: str) -> bool:
 def language_sets() -> dict[str, LanguageSet]:
     """The sets by language of `tasks/encoders.toml`, by name."""
     return {
-        name: _validated(values, f"encoders.toml: set.{name}")
+        name: validated(LanguageSet, values, f"encoders.toml: set.{name}", error=FeatureError)
         for name, values in tasks_table("set").items()
     }
 
@@ -141,7 +140,9 @@ def _chosen(text: str) -> tuple[str, LanguageSet]:
     if "=" in text and not text.endswith(".toml"):
         return "", _written_out(text)
     if text.endswith(".toml"):
-        return Path(text).stem, _of_file(expanded(text))
+        path = expanded(text)
+        values = read_toml(path, error=FeatureError)
+        return path.stem, validated(LanguageSet, values, path, error=FeatureError)
     known = language_sets()
     if text not in known:
         raise FeatureError(
@@ -162,18 +163,3 @@ def _written_out(text: str) -> LanguageSet:
             )
         languages[language] = name
     return LanguageSet(default=languages.pop(_ANY, ""), languages=languages)
-
-
-def _of_file(path: Path) -> LanguageSet:
-    return _validated(read_toml(path, error=FeatureError), str(path))
-
-
-def _validated(values: object, where: str) -> LanguageSet:
-    try:
-        return LanguageSet.model_validate(values)
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
-            for fault in error.errors()
-        )
-        raise FeatureError(f"{where}: {faults}") from error

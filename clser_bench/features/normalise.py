@@ -11,8 +11,7 @@ silhouette (Rousseeuw 1987) is taken. No speaker's name and no emotion enters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,21 +43,7 @@ _JUDGED = 2000  # utterances that the silhouette is taken over: it needs every d
 _BLOCK_BYTES = 1 << 26
 
 Names = npt.NDArray[np.str_]
-Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Statistics:
-    """Mean and deviation of each column, float64 [d] or [f]."""
-
-    mean: Doubles
-    deviation: Doubles
-
-    def apply(self, values: Floats) -> Floats:
-        """Z-scores of [..., d], float32."""
-        scores = (values - self.mean) / (self.deviation + EPSILON)
-        return scores.clip(-CLIP, CLIP).astype(np.float32)
 
 
 def normalised(
@@ -192,44 +177,36 @@ def _parts(
     table: Table, reference: Table | None, groups: Groups | None, used: Rows | None
 ) -> Iterator[Part]:
     """The z-scored rows, group by group, in blocks that fit into memory."""
-    everyone = np.arange(len(table))
     if groups is None:
         groups = np.zeros(len(table), np.int64)
     for group in range(int(groups.max()) + 1):
-        members = everyone[groups == group]
+        members = np.flatnonzero(groups == group)
         basis = members if used is None else np.intersect1d(members, used)
         if reference is not None:
-            first, second = _both(reference, np.arange(len(reference)))
+            of, basis = reference, np.arange(len(reference))
         else:
-            first, second = _both(table, basis if len(basis) else members)
+            of, basis = table, basis if len(basis) else members
+        long, short = (_scores(values, _blocks(of, basis)) for values in (of.instants, of.summary))
         for block in _blocks(table, members):
-            instants, summary = table.instants[block], table.summary[block]
-            yield block, first.apply(instants), second.apply(summary)
+            yield block, long(table.instants[block]), short(table.summary[block])
 
 
-def _both(table: Table, rows: Rows) -> tuple[_Statistics, _Statistics]:
-    """Statistics of instants and of summaries over some rows."""
-    blocks = list(_blocks(table, rows))
-    return _statistics(table.instants, blocks), _statistics(table.summary, blocks)
-
-
-def _statistics(values: Floats, blocks: list[Rows]) -> _Statistics:
-    """Mean and deviation of each column in float64, by two passes over the blocks."""
+def _scores(values: Floats, blocks: list[Rows]) -> Callable[[Floats], Floats]:
+    """What z-scores [..., d] by the columns of some rows, in float64 by two passes over them."""
     columns = values.shape[-1]
-    count = sum(len(block) for block in blocks) * int(np.prod(values.shape[1:-1]))
-    total = np.zeros(columns)
+    count = sum(map(len, blocks)) * int(np.prod(values.shape[1:-1]))
+    mean, squares = np.zeros(columns), np.zeros(columns)
     for block in blocks:
-        total += values[block].reshape(-1, columns).sum(axis=0, dtype=np.float64)
-    mean = total / count
-    squares = np.zeros(columns)
+        mean += values[block].reshape(-1, columns).sum(axis=0, dtype=np.float64)
+    mean /= count
     for block in blocks:
         squares += np.square(values[block].reshape(-1, columns) - mean).sum(axis=0)
-    return _Statistics(mean=mean, deviation=np.sqrt(squares / count))
+    deviation = np.sqrt(squares / count) + EPSILON
+    return lambda rows: ((rows - mean) / deviation).clip(-CLIP, CLIP).astype(np.float32)
 
 
-def _blocks(table: Table, rows: Rows) -> Iterator[Rows]:
+def _blocks(table: Table, rows: Rows) -> list[Rows]:
     """Rows cut so that a block's float64 copy stays below 64 MiB."""
     row_bytes = 8 * (table.instants.shape[1] * table.instants.shape[2] + table.summary.shape[1])
     count = max(1, _BLOCK_BYTES // row_bytes)
-    for start in range(0, len(rows), count):
-        yield rows[start : start + count]
+    return [rows[start : start + count] for start in range(0, len(rows), count)]

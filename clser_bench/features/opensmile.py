@@ -20,7 +20,6 @@ import importlib
 import importlib.util
 import math
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,8 +27,7 @@ from typing import Any
 import numpy as np
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.summaries import pool
+from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.problem import Floats
 
 BITS = 16
@@ -41,23 +39,12 @@ SHORTEST_SECONDS = 0.1
 _LOCK = threading.Lock()  # an instance takes one utterance at a time
 
 
-@dataclass(frozen=True, kw_only=True)
-class Configuration:
-    """What openSMILE computes in a pass.
-
-    Attributes:
-        file: the configuration, a path in openSMILE's own folder of them.
-        levels: of descriptors, whose columns are put side by side.
-    """
-
-    file: str
-    levels: tuple[str, ...]
-
-
 _CONFIGURATIONS = {
-    "egemaps": Configuration(file="egemaps/v02/eGeMAPSv02.conf", levels=("lld",)),
-    "compare16": Configuration(file="compare/ComParE_2016.conf", levels=("lld", "lld_de")),
+    "egemaps": ("egemaps/v02/eGeMAPSv02.conf", ("lld",)),
+    "compare16": ("compare/ComParE_2016.conf", ("lld", "lld_de")),
 }
+"""A path in openSMILE's own folder of configurations, and the levels of descriptors, whose columns
+are put side by side."""
 
 
 def check(name: str) -> None:
@@ -146,15 +133,15 @@ def _collector(frames: list[Floats]) -> Any:
 def _instance(name: str, rate: int) -> Any:
     """Set up openSMILE; kept, since that takes a quarter of the time of an utterance or more."""
     library, root = _library()
-    shared, configuration = root / "shared", _CONFIGURATIONS[name]
+    shared, (file, levels) = root / "shared", _CONFIGURATIONS[name]
     smile = library.OpenSMILE()
     smile.initialize(
-        config_file=str(root / configuration.file),
+        config_file=str(root / file),
         options={
             "source": shared / "standard_external_wave_input.conf.inc",
             "sink": shared / "standard_external_data_output_multi.conf.inc",
             # A reader of several levels waits for all of them, frame by frame.
-            "sinkLevelLLD": ";".join(configuration.levels),
+            "sinkLevelLLD": ";".join(levels),
             "bufferModeRbConf": shared / "BufferModeRb.conf.inc",
             "frameModeFunctionalsConf": shared / "FrameModeFunctionals.conf.inc",
             "sampleRate": rate,

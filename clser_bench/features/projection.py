@@ -119,11 +119,9 @@ def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
 
     The sign of a component is arbitrary: its largest loading is made positive.
     """
-    centred = rows - rows.mean(axis=0)
-    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    left, sizes, right = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
     left, right = left[:, :count], right[:count]
-    largest = np.abs(right).argmax(axis=1)
-    signs = np.sign(right[np.arange(len(right)), largest])
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
     total = np.square(sizes).sum()
     shares = np.square(sizes[:count]) / (total if total > 0 else 1.0)
     return left * sizes[:count] * np.where(signs == 0, 1.0, signs), shares
@@ -141,7 +139,7 @@ def _tsne(rows: Doubles) -> Doubles:
         perplexity=min(_PERPLEXITY, (len(rows) - 1) / 3),
         init=start,
         learning_rate="auto",
-        random_state=_seed("tsne"),
+        random_state=seed_of("projection", "tsne") % 2**32,
     )
     return np.asarray(model.fit_transform(components), np.float64)
 
@@ -150,7 +148,9 @@ def _by_umap(rows: Doubles) -> Doubles:
     components, _ = _principal(rows, _FIRST)
     # with a seed umap uses one thread, and warns unless n_jobs says so
     model = _umap().UMAP(
-        n_neighbors=min(_NEIGHBOURS, len(rows) - 1), random_state=_seed("umap"), n_jobs=1
+        n_neighbors=min(_NEIGHBOURS, len(rows) - 1),
+        random_state=seed_of("projection", "umap") % 2**32,
+        n_jobs=1,
     )
     return np.asarray(model.fit_transform(components), np.float64)
 
@@ -163,7 +163,3 @@ def _umap() -> ModuleType:
             "projection 'umap' needs the package umap-learn, which is not installed: "
             "pip install umap-learn, or take pca or tsne"
         ) from error
-
-
-def _seed(how: str) -> int:
-    return seed_of("projection", how) % 2**32

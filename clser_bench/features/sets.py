@@ -164,93 +164,96 @@ class FeatureSet:
         return extract(self.name, samples, rate)
 
 
-_ACOUSTIC = FeatureSet(
-    name="acoustic",
-    version=1,
-    about="log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
-    parameters=tuple(sorted(columns.ACOUSTIC_PARAMETERS.items())),
-    instants=columns.ACOUSTIC_INSTANTS,
-    summary=columns.ACOUSTIC_SUMMARY,
-    module="clser_bench.features.acoustic",
-)
-_MINIMAL = FeatureSet(
-    name="minimal",
-    version=1,
-    about="prosody, five MFCC, spectral shape and voice quality at 16 kHz; needs no extra",
-    parameters=tuple(sorted(columns.MINIMAL_PARAMETERS.items())),
-    instants=columns.MINIMAL_INSTANTS,
-    summary=columns.MINIMAL_SUMMARY,
-    module="clser_bench.features.acoustic",
-)
-
-
-def _of_acoustic(
-    name: str, about: str, chosen: tuple[str, ...], *, extra: tuple[str, ...] = ()
-) -> FeatureSet:
-    """Some columns of `acoustic`.
-
-    Args:
-        name: of the set.
-        about: one line.
-        chosen: instants that it has, and whose statistics it has.
-        extra: further columns of the summary.
-    """
-    summary = [c for c in _ACOUSTIC.summary if c.partition("_")[2] in chosen or c in extra]
-    return FeatureSet(
+_ACOUSTIC, _MINIMAL = (
+    FeatureSet(
         name=name,
         version=1,
-        about=about,
-        parameters=(),
-        instants=chosen,
-        summary=tuple(summary),
-        parts=(_ACOUSTIC,),
-    )
-
-
-def _opensmile(name: str, configuration: str, levels: str, about: str) -> FeatureSet:
-    parameters: dict[str, Value] = {
-        "set": configuration,
-        "levels": levels,
-        "rate": "as decoded",
-        "bits": 16,
-        "shortest_seconds": 0.1,
-    }
-    instants, summary = opensmile_columns(name)
-    return FeatureSet(
-        name=name,
-        version=1,
-        about=f"openSMILE {about} (extra opensmile)",
+        about=f"{about} at 16 kHz; needs no extra",
         parameters=tuple(sorted(parameters.items())),
         instants=instants,
         summary=summary,
-        module="clser_bench.features.opensmile",
+        module="clser_bench.features.acoustic",
     )
+    for name, about, parameters, instants, summary in (
+        (
+            "acoustic",
+            "log-mel, MFCC, pitch, loudness and spectral shape",
+            columns.ACOUSTIC_PARAMETERS,
+            columns.ACOUSTIC_INSTANTS,
+            columns.ACOUSTIC_SUMMARY,
+        ),
+        (
+            "minimal",
+            "prosody, five MFCC, spectral shape and voice quality",
+            columns.MINIMAL_PARAMETERS,
+            columns.MINIMAL_INSTANTS,
+            columns.MINIMAL_SUMMARY,
+        ),
+    )
+)
 
-
-_MAKERS: dict[str, Callable[[], FeatureSet]] = {
-    "mel": lambda: _of_acoustic("mel", "log-mel bands: 26 of acoustic's columns", columns.MEL),
-    "mfcc": lambda: _of_acoustic("mfcc", "MFCC: 13 of acoustic's columns", columns.MFCC),
-    "prosody": lambda: _of_acoustic(
-        "prosody",
+_PARTS = {
+    "mel": ("log-mel bands: 26 of acoustic's columns", columns.MEL),
+    "mfcc": ("MFCC: 13 of acoustic's columns", columns.MFCC),
+    "prosody": (
         "pitch, voicing, level, loudness and timing: acoustic without any spectrum",
         columns.PROSODY,
-        extra=columns.TIMING,
-    ),
-    "minimal": lambda: _MINIMAL,
-    "acoustic": lambda: _ACOUSTIC,
-    "egemaps": lambda: _opensmile(
-        "egemaps", "eGeMAPSv02", "lld,func", "eGeMAPSv02: 25 low-level descriptors, 88 functionals"
-    ),
-    "compare16": lambda: _opensmile(
-        "compare16",
-        "ComParE_2016",
-        "lld,lld_de,func",
-        "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
     ),
 }
+"""Choices of acoustic's columns."""
 
-FEATURE_SETS = tuple(_MAKERS)
+_OPENSMILE = {
+    "egemaps": (
+        "eGeMAPSv02: 25 low-level descriptors, 88 functionals",
+        ("eGeMAPSv02", "lld,func"),
+    ),
+    "compare16": (
+        "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
+        ("ComParE_2016", "lld,lld_de,func"),
+    ),
+}
+"""About a set of openSMILE, its configuration and the levels."""
+
+FEATURE_SETS = (*_PARTS, "minimal", "acoustic", *_OPENSMILE)
 """The names of the acoustic sets."""
+
+
+def _acoustic_set(name: str) -> FeatureSet:
+    if name in _PARTS:
+        about, chosen = _PARTS[name]
+        extra = columns.TIMING if name == "prosody" else ()
+        return FeatureSet(
+            name=name,
+            version=1,
+            about=about,
+            parameters=(),
+            instants=chosen,
+            summary=tuple(
+                column
+                for column in _ACOUSTIC.summary
+                if column.partition("_")[2] in chosen or column in extra
+            ),
+            parts=(_ACOUSTIC,),
+        )
+    if name in _OPENSMILE:
+        about, (configuration, levels) = _OPENSMILE[name]
+        instants, summary = opensmile_columns(name)
+        return FeatureSet(
+            name=name,
+            version=1,
+            about=f"openSMILE {about} (extra opensmile)",
+            parameters=(
+                ("bits", 16),
+                ("levels", levels),
+                ("rate", "as decoded"),
+                ("set", configuration),
+                ("shortest_seconds", 0.1),
+            ),
+            instants=instants,
+            summary=summary,
+            module="clser_bench.features.opensmile",
+        )
+    return _MINIMAL if name == "minimal" else _ACOUSTIC
 
 
 @functools.cache
@@ -335,8 +338,8 @@ def _distinct(names: Sequence[str]) -> tuple[str, ...]:
 
 def _single(name: str) -> FeatureSet:
     head, colon, options = name.partition(":")
-    if head in _MAKERS and not colon:
-        return _MAKERS[head]()
+    if head in FEATURE_SETS and not colon:
+        return _acoustic_set(head)
     if head in known_encoders():
         return _encoder_set(f"{PREFIX}{known_encoders()[head].model}{colon}{options}")
     if head in installed_sets() and not colon:
@@ -365,12 +368,11 @@ def _installed_set(point: importlib.metadata.EntryPoint) -> FeatureSet:
 
 def _table_set(name: str) -> FeatureSet:
     found = user_table.find_table(name)
-    parameters: dict[str, Value] = {"content": found.content, "pool": found.pool}
     return FeatureSet(
         name=found.name,
         version=1,
         about=f"{found.path.name}: {len(found.columns)} columns of your own",
-        parameters=tuple(sorted(parameters.items())),
+        parameters=(("content", found.content), ("pool", found.pool)),
         instants=found.columns,
         summary=_pooled_names(found.columns, found.pool) if found.frames else found.columns,
         table=found,
@@ -414,14 +416,7 @@ def _encoder_set(name: str) -> FeatureSet:
 def layer_set(
     encoder: Encoder, layer: int, precision: Precision, *, context: Context | None = None
 ) -> FeatureSet:
-    """One layer of an encoder: mean instants, mean and deviation over frames.
-
-    Args:
-        encoder: the encoder.
-        layer: 0 is what enters the first layer.
-        precision: of the arithmetic.
-        context: of Whisper.
-    """
+    """One layer of an encoder (0 is what enters the first): mean and deviation over frames."""
     names = tuple(f"hidden{column:04d}" for column in range(encoder.size))
     parameters: dict[str, Value] = {
         "content": encoder.content,

@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,9 +24,6 @@ from filelock import FileLock, Timeout
 from clser_bench.cleanup import make_folder, remove_folder
 from clser_bench.errors import FeatureError
 from clser_bench.progress import Progress
-
-FOLDERS = ("shards", "tables", "locks")
-"""Of the cache, that features are written to."""
 
 _PARTIAL = ".part-"
 _STALE_SECONDS = 24 * 3600
@@ -39,12 +36,9 @@ def writable(cache: Path) -> Path:
     """The cache, or a folder that lasts as long as this process where it cannot be written to.
 
     Said once in the log. A full disk is no such case: whoever writes says what to do.
-
-    Args:
-        cache: the cache folder.
     """
     try:
-        for name in FOLDERS:
+        for name in ("shards", "tables", "locks"):
             (cache / name).mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=cache / name):
                 pass
@@ -64,11 +58,7 @@ def writable(cache: Path) -> Path:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all.
-
-    Args:
-        path: an older file of this name is replaced; the folder is made when absent.
-        content: all bytes.
+    """Write a file, whole or not at all; an older one is replaced, the folder made when absent.
 
     Raises:
         FeatureError: the disk is full, or the file cannot be written.
@@ -110,11 +100,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
 
 def drop_folder(path: Path) -> None:
-    """Remove a folder at once, also while another process reads from it.
-
-    Args:
-        path: may be absent.
-    """
+    """Remove a folder, which may be absent, at once, also while another process reads from it."""
     aside = path.parent / _partial_name(path)
     with as_feature_errors(path.parent):
         try:
@@ -125,44 +111,25 @@ def drop_folder(path: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left half-written a day ago or earlier.
-
-    Args:
-        folder: may be absent.
-    """
+    """Remove what killed processes left half-written in a folder a day ago or earlier."""
     for left in folder.glob(f"{_PARTIAL}*"):
-        try:
+        with suppress(FileNotFoundError):  # another process removes them too
             if time.time() - left.stat().st_mtime < _STALE_SECONDS:
                 continue
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
             else:
-                left.unlink(missing_ok=True)
-        except FileNotFoundError:
-            continue  # another process removes them too
+                left.unlink()
 
 
-def cache_size(cache: Path) -> dict[str, int]:
-    """How many bytes the cache holds.
-
-    Args:
-        cache: the cache folder; may be absent.
-
-    Returns:
-        Bytes by kind, sorted: the name of the folder at the top of the cache (`shards`,
-        `tables`, …), `other` for files that lie at the top.
-    """
-    sizes: dict[str, int] = {}
+def cache_size(cache: Path) -> int:
+    """How many bytes lie in a folder, which may be absent; links are not followed."""
+    total = 0
     for parent, _, names in os.walk(cache):
-        place = Path(parent).relative_to(cache).parts
-        kind = place[0] if place else "other"
         for name in names:
-            try:
-                size = (Path(parent) / name).lstat().st_size
-            except FileNotFoundError:
-                continue  # written by another process and gone again
-            sizes[kind] = sizes.get(kind, 0) + size
-    return dict(sorted(sizes.items()))
+            with suppress(FileNotFoundError):  # written by another process and gone again
+                total += (Path(parent) / name).lstat().st_size
+    return total
 
 
 @contextmanager

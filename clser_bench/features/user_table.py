@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clser_bench.corpora.corrupt import Corrupted
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.names import POOLS
-from clser_bench.features.summaries import pool, pooled
 from clser_bench.files import expanded
 from clser_bench.problem import Floats
 
@@ -75,9 +75,24 @@ class Rows:
     columns: tuple[str, ...]
     frames: bool
 
-    def of(self, place: int) -> Floats:
-        """The rows of an utterance [m, f]."""
-        return self.values[(self.ends[place - 1] if place else 0) : self.ends[place]]
+    @functools.cached_property
+    def index(self) -> dict[str, list[int]]:
+        """Utterances by key, and by `*/` with the last part of a path."""
+        index: dict[str, list[int]] = {}
+        for place, key in enumerate(self.keys):
+            index.setdefault(key, []).append(place)
+            if self.by == "path":
+                index.setdefault(f"*/{key.rpartition('/')[2]}", []).append(place)
+        return index
+
+    def places(self, utterance: Utterance) -> list[int]:
+        """Where an utterance is among the keys; one place where all is well."""
+        if self.by == "content":
+            return self.index.get(utterance.content, [])
+        exact = self.index.get(utterance.name) or self.index.get(utterance.path.as_posix())
+        last = self.index.get(f"*/{utterance.name.rpartition('/')[2]}", [])
+        ends = f"/{utterance.name}"
+        return exact or [place for place in last if self.keys[place].endswith(ends)]
 
 
 def split_name(name: str) -> tuple[Path, str]:
@@ -109,7 +124,7 @@ def find_table(name: str) -> UserTable:
     """
     path, pool = split_name(name)
     content = _hash(path)
-    rows = read_rows(path, content)
+    rows = _read(path, content)
     return UserTable(
         path=path, content=content, columns=rows.columns, frames=rows.frames, pool=pool
     )
@@ -133,44 +148,19 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
         FeatureError: rows are missing or fit several utterances, or speech is corrupted, of which
             a file knows nothing.
     """
-    from clser_bench.features.reading import Corrupted  # noqa: PLC0415 (loads soundfile)
-
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")
-    rows = read_rows(table.path, table.content)
-    found = [_places(rows, utterance) for utterance in utterances]
-    names = [utterance.name for utterance in utterances]
+    rows = _read(table.path, table.content)
+    found = {utterance.name: rows.places(utterance) for utterance in utterances}
     for what, wrong in (("utterances without a row", 0), ("utterances with several rows", 2)):
-        faulty = [n for n, places in zip(names, found, strict=True) if min(len(places), 2) == wrong]
+        faulty = [name for name, places in found.items() if min(len(places), 2) == wrong]
         _refuse(table.path, f"{what} (by {rows.by})", faulty)
-    frames = [rows.of(places[0]) for places in found]
+    each = np.split(rows.values, rows.ends[:-1])
+    frames = [each[found[utterance.name][0]] for utterance in utterances]
     instants = np.stack([pool(one, INSTANTS) for one in frames])
     if not table.frames:
         return instants, np.concatenate(frames)
     return instants, np.stack([pooled(one, table.pool) for one in frames])
-
-
-def _places(rows: Rows, utterance: Utterance) -> list[int]:
-    if rows.by == "content":
-        return _index(rows).get(utterance.content, [])
-    index = _index(rows)
-    exact = index.get(utterance.name) or index.get(utterance.path.as_posix())
-    if exact:
-        return exact
-    last = utterance.name.rpartition("/")[2]
-    ends = f"/{utterance.name}"
-    return [place for place in index.get(f"*/{last}", []) if rows.keys[place].endswith(ends)]
-
-
-@functools.lru_cache(maxsize=8)
-def _index(rows: Rows) -> dict[str, list[int]]:
-    """Rows by key, and by `*/` with the last part of a path."""
-    index: dict[str, list[int]] = {}
-    for place, key in enumerate(rows.keys):
-        index.setdefault(key, []).append(place)
-        if rows.by == "path":
-            index.setdefault(f"*/{key.rpartition('/')[2]}", []).append(place)
-    return index
 
 
 def _hash(path: Path) -> str:
@@ -185,24 +175,38 @@ def _hash(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def read_rows(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
-    """Read a table whose bytes have this hash; arguments and errors as for `find_table`."""
+def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
+    """Read a table whose bytes have this hash; errors as for `find_table`."""
     reader = {".parquet": _read_parquet, ".npz": _read_npz}.get(path.suffix.lower())
     if reader is None:
         raise FeatureError(f"{path}: a table is one of {', '.join(KINDS)}, not '{path.suffix}'")
-    rows = reader(path)
-    if not len(rows.keys) or not len(rows.columns):
+    by, keys, values, columns, frames = reader(path)
+    counts = Counter(keys)
+    if not counts or not len(columns):
         raise FeatureError(
-            f"{path}: has {len(rows.keys)} utterances and {len(rows.columns)} columns of features"
+            f"{path}: has {len(counts)} utterances and {len(columns)} columns of features"
         )
-    _refuse(path, "twice in the file", [k for k, n in Counter(rows.keys).items() if n > 1])
-    broken = np.flatnonzero(~np.isfinite(rows.values).all(axis=1))
-    places = np.unique(np.searchsorted(rows.ends, broken, side="right"))
-    _refuse(path, "with values that are not finite", [rows.keys[place] for place in places])
-    return rows
+    if not frames:
+        _refuse_twice(path, keys)
+    broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    faulty = dict.fromkeys(keys[row] for row in broken)
+    _refuse(path, "with values that are not finite", list(faulty))
+    return Rows(
+        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in counts),
+        by=by,
+        values=values,
+        ends=np.cumsum(list(counts.values())),
+        columns=columns,
+        frames=frames,
+    )
 
 
-def _read_parquet(path: Path) -> Rows:
+_Parts = tuple[str, list[str], Floats, tuple[str, ...], bool]
+"""`path` or `content`; that of each row, those of an utterance together; values; columns; whether
+an utterance may have several rows."""
+
+
+def _read_parquet(path: Path) -> _Parts:
     import pandas as pd  # noqa: PLC0415 (half a second to import)
     import pyarrow as pa  # noqa: PLC0415
 
@@ -219,40 +223,35 @@ def _read_parquet(path: Path) -> Rows:
     frame = frame.assign(**{by: frame[by].astype(str)})
     several = "frame" in frame.columns
     if several:
-        # Stable: utterances keep the order of their first row, frames that of `frame`.
-        first = {key: number for number, key in enumerate(dict.fromkeys(frame[by]))}
-        order = np.lexsort((frame["frame"].to_numpy(), frame[by].map(first).to_numpy()))
-        frame = frame.iloc[order]
-    features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
-    values, columns = _numbers(path, features, list(frame[by]))
+        # Utterances keep the order of their first row, frames that of `frame`.
+        first = pd.factorize(frame[by])[0]
+        frame = frame.iloc[np.lexsort((frame["frame"].to_numpy(), first))]
     keys = list(frame[by])
-    if several:
-        counts = Counter(keys)
-        return _rows(by, list(counts), values, columns, list(counts.values()))
-    return _rows(by, keys, values, columns, None)
-
-
-def _numbers(path: Path, features: Any, keys: list[str]) -> tuple[Floats, tuple[str, ...]]:
-    """The features of each row [m, f] and their names."""
+    features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
     if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
-        lists = [np.asarray(value) for value in features.iloc[:, 0]]
-        sizes = Counter(one.shape for one in lists).most_common()
-        if len(sizes) > 1:
-            odd = [k for k, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
-            _refuse(path, f"of another size than {sizes[0][0]}", odd)
-        try:
-            values = np.asarray(lists, np.float32)
-        except (TypeError, ValueError) as error:
-            raise FeatureError(f"{path}: its lists hold something else than numbers") from error
-        if values.ndim != 2:
-            raise FeatureError(f"{path}: a row holds {values.shape[1:]} values, not a flat list")
-        return values, _numbered(values.shape[1])
+        values = _of_lists(path, [np.asarray(value) for value in features.iloc[:, 0]], keys)
+        return by, keys, values, _numbered(values.shape[1]), several
     texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
     _refuse(path, "that are no numbers (columns)", texts)
-    return features.to_numpy(np.float32), tuple(map(str, features.columns))
+    columns = tuple(map(str, features.columns))
+    return by, keys, features.to_numpy(np.float32), columns, several
 
 
-def _read_npz(path: Path) -> Rows:
+def _of_lists(path: Path, lists: list[npt.NDArray[Any]], keys: list[str]) -> Floats:
+    """The values of a column of lists [m, f]."""
+    sizes = Counter(one.shape for one in lists).most_common()
+    odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
+    _refuse(path, f"of another size than {sizes[0][0] if sizes else 0}", odd)
+    try:
+        values = np.asarray(lists, np.float32)
+    except (TypeError, ValueError) as error:
+        raise FeatureError(f"{path}: its lists hold something else than numbers") from error
+    if values.ndim != 2:
+        raise FeatureError(f"{path}: a row holds {values.shape[1:]} values, not a flat list")
+    return values
+
+
+def _read_npz(path: Path) -> _Parts:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -269,36 +268,26 @@ def _read_npz(path: Path) -> Rows:
             f"{path}: 'features' must be numbers [m, f] and '{by}' texts [n], got "
             f"{features.dtype}{features.shape} and {keys.dtype}{keys.shape}"
         )
-    counts = arrays.get("frames")
-    if counts is not None and (counts.shape != keys.shape or counts.dtype.kind not in "iu"):
+    names = keys.astype(str).tolist()
+    several = "frames" in arrays
+    counts = arrays.get("frames", np.ones(len(names), np.int64))
+    if counts.shape != keys.shape or counts.dtype.kind not in "iu":
         raise FeatureError(f"{path}: 'frames' must be a whole number for each '{by}'")
-    if counts is not None:
-        _refuse(
-            path, "without frames", [str(k) for k, n in zip(keys, counts, strict=True) if n < 1]
-        )
-    total = len(keys) if counts is None else int(counts.sum())
-    if total != len(features):
-        raise FeatureError(f"{path}: {len(features)} rows of features, {total} expected")
-    names = _numbered(features.shape[1])
-    return _rows(by, keys.astype(str).tolist(), features.astype(np.float32), names, counts)
-
-
-def _rows(
-    by: str, keys: Sequence[str], values: Floats, columns: tuple[str, ...], counts: Any
-) -> Rows:
-    ends = np.arange(1, len(keys) + 1) if counts is None else np.cumsum(counts)
-    return Rows(
-        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in keys),
-        by=by,
-        values=values,
-        ends=np.asarray(ends, np.int64),
-        columns=columns,
-        frames=counts is not None,
-    )
+    _refuse(path, "without frames", [name for name, n in zip(names, counts, strict=True) if n < 1])
+    if counts.sum() != len(features):
+        raise FeatureError(f"{path}: {len(features)} rows of features, {counts.sum()} expected")
+    _refuse_twice(path, names)
+    columns = _numbered(features.shape[1])
+    rows = [name for name, n in zip(names, counts.tolist(), strict=True) for _ in range(n)]
+    return by, rows, features.astype(np.float32), columns, several
 
 
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(f"value{number:04d}" for number in range(count))
+
+
+def _refuse_twice(path: Path, keys: Sequence[str]) -> None:
+    _refuse(path, "twice in the file", [key for key, n in Counter(keys).items() if n > 1])
 
 
 def _refuse(path: Path, what: str, keys: Sequence[str]) -> None:

@@ -1,10 +1,12 @@
-"""The backbone that all trained methods share."""
+"""The backbone that all trained methods share, gradient reversal and rising weights, for vmap."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from clser_bench.nn.losses import cosine_logits
 
 HIDDEN = 128
 
@@ -77,3 +79,47 @@ class SharedClassifier(nn.Module):
         """Class scores of a view."""
         scores: Tensor = self.head(self.embed(view))
         return scores
+
+
+class CosineClassifier(SharedClassifier):
+    """The shared backbone with a prototype per class; the method divides by its temperature."""
+
+    def __init__(self, d: int, f: int, c: int) -> None:
+        super().__init__(d, f, c)
+        self.head = nn.Linear(HIDDEN, c, bias=False)
+        nn.init.xavier_normal_(self.head.weight)
+
+    def classify(
+        self, embedding: Float[Tensor, "b e"], temperature: Tensor | float
+    ) -> Float[Tensor, "b c"]:
+        """Class scores of embeddings: prototypes · unit embedding / temperature."""
+        return cosine_logits(embedding, self.head.weight, temperature)
+
+
+def reverse_gradient(x: Tensor, weight: Tensor | float) -> Tensor:
+    """The identity, whose gradient is multiplied by `-weight`.
+
+    Reference: Ganin & Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015,
+    equations 7 and 8.
+
+    Args:
+        x: any shape.
+        weight: strength, a number or a 0-d tensor.
+    """
+    return (1 + weight) * x.detach() - weight * x
+
+
+def sigmoid_ramp(
+    gamma: Tensor | float, progress: float, *, dtype: torch.dtype
+) -> Float[Tensor, ""]:
+    """2 / (1 + exp(-gamma p)) - 1: zero at the start, near one in the end.
+
+    Reference: Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016),
+    section 5.2.2.
+
+    Args:
+        gamma: steepness, positive.
+        progress: p, share of training done.
+        dtype: of the result.
+    """
+    return 2 / (1 + torch.exp(-torch.as_tensor(gamma, dtype=dtype) * progress)) - 1

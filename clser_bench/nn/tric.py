@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.nn.irf import FLOOR, confidence
+from clser_bench.nn.irf import confidence
+from clser_bench.nn.losses import FLOOR
 
 MASKED = -1e9
 

@@ -88,7 +88,6 @@ def compare(card: Card, found: Card) -> Agreement:
 
     Args:
         card: what is claimed; its tolerances come from the other one.
-        found: the card of the same table, made here.
     """
     methods = {method.method: method for method in found.methods}
     places = {pair.pair: place for place, pair in enumerate(found.pairs)}
@@ -108,12 +107,7 @@ def compare(card: Card, found: Card) -> Agreement:
 
 
 def other_software(card: Software, here: Software) -> Iterator[str]:
-    """What the card was written with and is another version here, a line each.
-
-    Args:
-        card: of the card.
-        here: of this process.
-    """
+    """What the card was written with and is another version here, a line each."""
     claimed = {"clser-bench": card.clser_bench, "commit": card.commit, "Python": card.python}
     have = {"clser-bench": here.clser_bench, "commit": here.commit, "Python": here.python}
     claimed, have = {**claimed, **card.packages}, {**have, **here.packages}

@@ -8,31 +8,39 @@ lacks is left out of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy  # `scipy.stats` loads when used, in a second
+from scipy.special import stdtrit
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.hashing import generator
 from clser_bench.protocol import EMOTIONS, Pair
-from clser_bench.report.groups import (
-    GROUPS,
-    Correlation,
-    Gap,
-    Value,
-    correlations_of,
-    gaps_of,
-    scores_of,
-    values_of,
-)
-from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.model import Leaderboard, Line, holes
+from clser_bench.report.statistics import Counts, Interval, spread
 from clser_bench.report.table import rows_of
 from clser_bench.store.sqlite import Store
 
+GROUPS = {
+    "gender": ("male", "female", "other"),
+    "length": ("short", "middle", "long"),
+    "loudness": ("quiet", "middle", "loud"),
+    "human": ("below 80 %", "80 to <90 %", "90 to <100 %", "100 %"),
+}
+"""Breakdowns by facts of the utterances, and their groups in order."""
+
 BY = ("emotion", "confusion", "speaker", *GROUPS)
+SHUFFLES = 100
+
 _UNITS = {"length": "s", "loudness": "dBFS"}
 _NOUNS = {"human": "human recognition rate"}
+_KINDS = {"emotion": "recall", "confusion": "share"}
+_GROUP = ["group", "predicted"]
+_FEWEST = 3  # utterances of a correlation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,24 +61,51 @@ class Facts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """One method on one pair, or on all pairs.
+class Figure:
+    """One figure of a method on a pair, or on all pairs.
 
     Attributes:
         line: the method's row of the leaderboard.
         pair: None for all.
-        values: its figures; none where missing.
-        gaps: differences of groups.
-        correlations: with people, over all emotions and within them.
+        kind: `recall`, `uar` or, of a confusion, `share` of the emotion's utterances, in percent;
+            `gap` of two groups, in points of UAR; `rho`, Spearman's correlation of people's rate
+            and the share of draws in which the method is right, or `rho_within`, the same within
+            each emotion, averaged by number of utterances.
+        group: an emotion, a speaker after the code of the corpus, or a group of utterances; of a
+            gap both; None of correlations and of missing results.
+        predicted: of a confusion, the emotion that was predicted.
+        mean: None where missing, and of a correlation where one of the two does not vary.
+        std: sample deviation over draws; None for one draw.
+        n: draws.
+        count: predictions that it is made of, over draws and pairs; of correlations utterances.
+        classes: emotions that occur in the group.
+        ends: of a gap, the group that is subtracted and the one that it is subtracted from: of
+            speakers the worst and the best of those who have all emotions.
+        of: of a gap, number of groups that were compared.
+        low: lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over
+            speakers and draws, of correlations by the jackknife over speakers.
+        high: its upper end.
+        shuffled: of a gap of speakers over all pairs, the mean gap when utterances are assigned to
+            speakers at random, within each emotion.
         status: `ok`, or `failed` or `not_applicable` where missing.
         reason: where missing.
     """
 
     line: Line
     pair: Pair | None
-    values: tuple[Value, ...] = ()
-    gaps: tuple[Gap, ...] = ()
-    correlations: tuple[Correlation, ...] = ()
+    kind: str
+    group: str | None = None
+    predicted: str | None = None
+    mean: float | None = None
+    std: float | None = None
+    n: int | None = None
+    count: int | None = None
+    classes: int | None = None
+    ends: tuple[str, str] = ("", "")
+    of: int = 0
+    low: float | None = None
+    high: float | None = None
+    shuffled: float | None = None
     status: str = "ok"
     reason: str = ""
 
@@ -84,7 +119,7 @@ class Breakdown:
         table: the leaderboard.
         pairs: those of its pairs that could be broken down.
         groups: those that occur, in order.
-        parts: each method's pairs, then its figures over all of them.
+        figures: of each method on each pair, then over all of them.
         remarks: how utterances were grouped, and what was left out.
     """
 
@@ -92,7 +127,7 @@ class Breakdown:
     table: Leaderboard
     pairs: tuple[Pair, ...]
     groups: tuple[str, ...]
-    parts: tuple[Part, ...]
+    figures: tuple[Figure, ...]
     remarks: tuple[str, ...] = ()
 
 
@@ -107,10 +142,6 @@ def break_down(
     """Break a leaderboard down.
 
     Args:
-        store: the results.
-        frame: of them, as `Store.frame` made it.
-        table: as `leaderboard` made it of the frame.
-        by: one of `BY`.
         facts: corpus code to utterance name to its facts; needed by those in `GROUPS`. Pairs with
             another target are left out.
 
@@ -120,108 +151,54 @@ def break_down(
     """
     if by not in BY:
         raise SpecError(f"there is no breakdown by '{by}'{did_you_mean(by, BY)}")
-    facts = facts or {}
+    facts, noun = facts or {}, _NOUNS.get(by, by)
     pairs = tuple(pair for pair in table.pairs if by not in GROUPS or pair.target in facts)
     if not pairs:
-        targets = ", ".join(sorted({pair.target for pair in table.pairs}))
+        codes = ", ".join(sorted({pair.target for pair in table.pairs}))
         raise SpecError(
-            f"{table.title}: the {_NOUNS.get(by, by)} of the utterances is not known in {targets}; "
-            "it must be read from the recordings"
+            f"{table.title}: the {noun} of the utterances is not known in {codes}; it must be "
+            "read from the recordings"
         )
-    reader = _Reader(store, rows_of(frame, table), pairs, by, facts)
-    parts: list[Part] = []
+    trials = rows_of(frame, table)
+    trials = trials[trials.pair.isin(list(map(str, pairs))) & (trials.status == "ok")]
+    targets = dict.fromkeys(pair.target for pair in pairs)
+    cuts = {code: _cut(by, facts[code]) for code in targets} if by in GROUPS else {}
+    unknown: dict[str, set[str]] = {code: set() for code in sorted(targets)}
+    figures: list[Figure] = []
     for line in table.lines:
-        cells = dict(zip(table.pairs, line.cells, strict=True))
-        parts += _parts(line, reader.rows(line.method), cells, pairs, by)
-    found = {value.group for part in parts for value in part.values}
-    usual = EMOTIONS if by in ("emotion", "confusion") else GROUPS.get(by, ())
+        rows = _judged(store, trials[trials.method == line.method], by)
+        if by in GROUPS:
+            codes_names = list(zip(rows.target, rows.name, strict=True))
+            rows["group"] = pd.Series([cuts[c][0].get(n) for c, n in codes_names], dtype=object)
+            known = (facts[code].get(name, Facts()) for code, name in codes_names)
+            rows["human"] = [item.human for item in known]
+            for code, of_target in rows.groupby("target"):
+                lost = of_target.name[of_target.group.isna()]
+                unknown[str(code)].update(lost)
+                if len(lost) == len(of_target):
+                    raise SpecError(
+                        f"{code}: the {noun} of none of the scored utterances (such as "
+                        f"'{of_target.name.iloc[0]}') is known; the recordings that were read must "
+                        "be the copy of the corpus that the results were made of"
+                    )
+        figures += _figures(line, rows[rows.group.notna()], table, pairs, by)
+    found = {figure.group for figure in figures if figure.kind not in ("gap", "rho", "rho_within")}
+    usual = EMOTIONS if by in _KINDS else GROUPS.get(by) or sorted(filter(None, found))
     return Breakdown(
         by=by,
         table=table,
         pairs=pairs,
-        groups=tuple(group for group in (usual or sorted(found)) if group in found),
-        parts=tuple(parts),
-        remarks=reader.remarks,
+        groups=tuple(group for group in usual if group in found),
+        figures=tuple(figures),
+        remarks=(
+            *(f"{code}: {text}" for code, (_, text) in cuts.items() if text),
+            *(
+                f"{code}: left out, of unknown {noun}: {len(names)} utterances"
+                for code, names in unknown.items()
+                if names
+            ),
+        ),
     )
-
-
-class _Reader:
-    """Predictions of methods as rows: an utterance, pair and draw each, with its group."""
-
-    def __init__(
-        self,
-        store: Store,
-        frame: pd.DataFrame,
-        pairs: Sequence[Pair],
-        by: str,
-        facts: Mapping[str, Mapping[str, Facts]],
-    ) -> None:
-        self._store, self._by, self._facts = store, by, facts
-        self._trials = frame[
-            frame.pair.isin([str(pair) for pair in pairs]) & (frame.status == "ok")
-        ]
-        targets = dict.fromkeys(pair.target for pair in pairs)
-        cuts = {code: _cut(by, facts[code]) for code in targets} if by in GROUPS else {}
-        self._labels = {code: labels for code, (labels, _) in cuts.items()}
-        self._thresholds = [f"{code}: {text}" for code, (_, text) in cuts.items() if text]
-        self._unknown: dict[str, set[str]] = {}
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """How utterances were grouped, and how many could not be."""
-        noun = _NOUNS.get(self._by, self._by)
-        left = (
-            f"{code}: left out, of unknown {noun}: {len(names)} utterances"
-            for code, names in sorted(self._unknown.items())
-            if names
-        )
-        return (*self._thresholds, *left)
-
-    def rows(self, method: str) -> pd.DataFrame:
-        """Columns pair, target, seed, name, speaker, true, predicted, right, group, human."""
-        trials = self._trials[self._trials.method == method].set_index("trial")
-        found = self._store.predictions(list(trials.index))
-        found = found.assign(name=found.utterance.astype(str), speaker=found.speaker.astype(str))
-        for column in ("pair", "target", "seed"):
-            found[column] = found.trial.map(trials[column]).to_numpy()
-        names = {trial: np.array(trials.emotions[trial], dtype=object) for trial in trials.index}
-        true, guess = (np.empty(len(found), dtype=object) for _ in range(2))
-        for trial, places in found.groupby("trial", observed=True).indices.items():
-            true[places] = names[trial][found.y.to_numpy()[places]]
-            guess[places] = names[trial][found.predicted.to_numpy()[places]]
-        found["true"], found["guess"] = true, guess
-        found["right"] = found.true == found.guess
-        found["predicted"] = found.guess if self._by == "confusion" else ""
-        found["group"] = self._grouped(found)
-        if self._by == "human":
-            rates = zip(found.target, found.name, strict=True)
-            found["human"] = [
-                self._facts[code][name].human if name in self._facts[code] else None
-                for code, name in rates
-            ]
-        self._check(found)
-        return found[found.group.notna()]
-
-    def _grouped(self, rows: pd.DataFrame) -> pd.Series[str]:
-        if self._by in ("emotion", "confusion"):
-            return rows.true
-        if self._by == "speaker":
-            return rows.target.astype(str) + " " + rows.speaker
-        found = [
-            self._labels[code].get(name) for code, name in zip(rows.target, rows.name, strict=True)
-        ]
-        return pd.Series(found, index=rows.index, dtype=object)
-
-    def _check(self, rows: pd.DataFrame) -> None:
-        for code, of_target in rows.groupby("target"):
-            lost = of_target.name[of_target.group.isna()]
-            self._unknown.setdefault(str(code), set()).update(lost)
-            if len(lost) == len(of_target):
-                raise SpecError(
-                    f"{code}: the {_NOUNS.get(self._by, self._by)} of none of the scored "
-                    f"utterances (such as '{of_target.name.iloc[0]}') is known; the recordings "
-                    "that were read must be the copy of the corpus that the results were made of"
-                )
 
 
 def _cut(by: str, facts: Mapping[str, Facts]) -> tuple[dict[str, str], str]:
@@ -243,37 +220,223 @@ def _cut(by: str, facts: Mapping[str, Facts]) -> tuple[dict[str, str], str]:
     return {name: names[place] for name, place in zip(values, places, strict=True)}, text
 
 
-def _parts(
-    line: Line, rows: pd.DataFrame, cells: Mapping[Pair, Cell], pairs: Sequence[Pair], by: str
-) -> Iterator[Part]:
-    """Parts of a method's pairs, then of all."""
-    scores = scores_of(rows, by)
-    missing = [pair for pair in pairs if cells[pair].mean is None]
-    for pair in pairs:
-        if pair in missing:
-            yield Part(line=line, pair=pair, status=cells[pair].status, reason=cells[pair].reason)
-        else:
-            own = scores[scores.index.get_level_values("pair") == str(pair)]
-            yield _part(line, pair, rows[rows.pair == str(pair)], own, by)
-    if missing:
-        statuses = {cells[pair].status for pair in missing}
-        yield Part(
-            line=line,
-            pair=None,
-            status="failed" if "failed" in statuses else "not_applicable",
-            reason=f"no result for {len(missing)} of {len(pairs)} pairs: "
-            f"{', '.join(map(str, missing[:3]))}{', …' if len(missing) > 3 else ''}",
-        )
-    else:
-        yield _part(line, None, rows, scores, by)
-
-
-def _part(line: Line, pair: Pair | None, rows: pd.DataFrame, scores: pd.DataFrame, by: str) -> Part:
-    values, whole = values_of(rows, scores), pair is None
-    return Part(
-        line=line,
-        pair=pair,
-        values=values,
-        gaps=tuple(gaps_of(rows, scores, values, by=by, whole=whole)),
-        correlations=correlations_of(rows, whole=whole) if by == "human" else (),
+def _judged(store: Store, trials: pd.DataFrame, by: str) -> pd.DataFrame:
+    """A row for each utterance, pair and draw, with its group where that needs no facts."""
+    trials = trials.set_index("trial")
+    found = store.predictions(list(trials.index))
+    own = trials.reindex(found.trial.cat.categories)
+    # as wide for every pair, however many emotions it has
+    wide = [[*names, *EMOTIONS][: len(EMOTIONS)] for names in own.emotions]
+    emotions = np.array(wide, dtype=object)
+    codes = found.trial.cat.codes.to_numpy()
+    rows = pd.DataFrame(
+        {name: own[name].to_numpy()[codes] for name in ("pair", "target", "seed")}
+        | {"name": found.utterance.astype(str), "speaker": found.speaker.astype(str)}
     )
+    rows["true"] = emotions[codes, found.y] if len(rows) else ""
+    rows["predicted"] = emotions[codes, found.predicted] if len(rows) else ""
+    rows["right"] = rows.true == rows.predicted
+    rows["predicted"] = rows.predicted if by == "confusion" else ""
+    rows["group"] = rows.target + " " + rows.speaker if by == "speaker" else rows.true
+    return rows
+
+
+def _figures(
+    line: Line, rows: pd.DataFrame, table: Leaderboard, pairs: tuple[Pair, ...], by: str
+) -> Iterator[Figure]:
+    """Figures of a method on each pair, then over all."""
+    scores, kind = _scores(rows, by), _KINDS.get(by, "uar")
+    cells = dict(zip(table.pairs, line.cells, strict=True))
+    for pair in pairs:
+        if cells[pair].mean is None:
+            missing = cells[pair].status, cells[pair].reason
+            yield Figure(line=line, pair=pair, kind=kind, status=missing[0], reason=missing[1])
+        else:
+            of_pair = scores[scores.index.get_level_values("pair") == str(pair)]
+            for values in _values(rows[rows.pair == str(pair)], of_pair, by, whole=False):
+                yield Figure(line=line, pair=pair, **values)
+    if gone := holes(pairs, [cells[pair] for pair in pairs]):
+        yield Figure(line=line, pair=None, kind=kind, status=gone[0], reason=gone[1])
+    else:
+        for values in _values(rows, scores, by, whole=True):
+            yield Figure(line=line, pair=None, **values)
+
+
+def _scores(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Percent by pair, group and predicted emotion, a column a draw; NaN where a draw has none."""
+    names = ["pair", *_GROUP]
+    if rows.empty:
+        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[], [], []], names=names))
+    keys = ["pair", "seed", "group"]
+    if by == "confusion":
+        emotions = [emotion for emotion in EMOTIONS if (rows.true == emotion).any()]
+        counts = rows.groupby([*keys, "predicted"]).size().unstack("predicted")
+        counts = counts.reindex(columns=emotions).fillna(0.0)
+        found = counts.div(counts.sum(axis=1), axis=0).T.unstack()
+    else:
+        recalls = rows.groupby([*keys, "predicted", "true"]).right.mean()
+        found = recalls.groupby([*keys, "predicted"]).mean()
+    wide = pd.DataFrame(100.0 * found.unstack("seed"))
+    return wide.set_index(wide.index.set_names(names))
+
+
+def _summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean over pairs, sample deviation over the draws that all pairs share, and their number."""
+    drawn = scores.notna().groupby(level="pair").any().all()
+    by_draw = scores.loc[:, drawn].groupby(level=_GROUP).mean()
+    std = by_draw.std(axis=1, ddof=1).astype(object)
+    return pd.DataFrame(
+        {
+            "mean": scores.mean(axis=1).groupby(level=_GROUP).mean(),
+            "std": std.where(std.notna(), None),
+            "n": int(drawn.sum()),
+        }
+    )
+
+
+def _values(
+    rows: pd.DataFrame, scores: pd.DataFrame, by: str, *, whole: bool
+) -> Iterator[dict[str, Any]]:
+    """Fields of figures: of each group, of gaps, of correlations; rows of all pairs or of one."""
+    counts = rows.groupby(_GROUP).size().to_dict()
+    classes = rows.groupby("group").true.nunique().to_dict()
+    possible = {"", *rows.true.unique()}
+    uars: dict[str, float] = {}
+    for (group, predicted), mean, std, n in _summary(scores).itertuples(name=None):
+        if predicted in possible:
+            uars[group] = mean
+            yield {
+                "kind": _KINDS.get(by, "uar"),
+                "group": group,
+                "predicted": predicted or None,
+                "mean": mean,
+                "std": std,
+                "n": n,
+                "count": counts.get((group, predicted), 0),
+                "classes": classes[group],
+            }
+    if by == "speaker":
+        # those who have all emotions of the target: a missing one may be hard
+        for target, of_target in rows.groupby("target", sort=False):
+            every = of_target.true.nunique()
+            ordered = sorted(
+                (uars[name], name) for name in of_target.group.unique() if classes[name] == every
+            )
+            if len(ordered) > 1:
+                alike = of_target[of_target.group.isin([name for _, name in ordered])]
+                gap = _gap(scores, (ordered[0][1], ordered[-1][1]), of=len(ordered))
+                yield gap | {"shuffled": _shuffled(alike, str(target)) if whole else None}
+    elif by in GROUPS:
+        found = [name for name in GROUPS[by] if name in uars]
+        ends = found[:2] if by == "gender" else found[:: max(1, len(found) - 1)]
+        if len(ends) == 2:
+            interval = _interval(rows, ends[0], ends[1]) if whole else Interval(estimate=0)
+            gap = _gap(scores, (ends[0], ends[1]), of=len(found))
+            yield gap | {"low": interval.low, "high": interval.high}
+    if by == "human":
+        yield from _correlations(rows, whole=whole)
+
+
+def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, Any]:
+    low, high = ends
+    pairs = scores.xs(high, level="group") - scores.xs(low, level="group")
+    found = _summary(pd.concat({"": pairs.dropna(how="all")}, names=["group"]))
+    of_gap: dict[str, Any] = {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of}
+    mean, std, n = found.iloc[0]
+    return of_gap | {"mean": mean, "std": std, "n": n}
+
+
+def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:
+    """Interval of a difference of groups, as of two methods that have different utterances."""
+    speakers = rows.groupby("target").speaker.unique().map(sorted).to_dict()
+    counts: dict[str, list[Counts]] = {low: [], high: []}
+    for name, of_pair in rows.groupby("pair"):
+        pair = Pair.parse(str(name))
+        if not {low, high} <= set(of_pair.group.unique()):
+            continue
+        axes = [speakers[pair.target], sorted(of_pair.true.unique()), sorted(of_pair.seed.unique())]
+        for group, found in counts.items():
+            judged = of_pair[of_pair.group == group].groupby(["speaker", "true", "seed"]).right
+            cells = judged.agg(["sum", "size"])
+            cells = cells.reindex(pd.MultiIndex.from_product(axes), fill_value=0)
+            correct, total = (
+                cells[column].to_numpy(np.float64).reshape(tuple(map(len, axes)))
+                for column in ("sum", "size")
+            )
+            found.append(
+                Counts(
+                    pair=pair,
+                    seeds=tuple(map(int, axes[2])),
+                    speakers=tuple(axes[0]),
+                    correct=correct,
+                    total=total,
+                )
+            )
+    return spread(counts).difference(high, low)
+
+
+def _shuffled(rows: pd.DataFrame, target: str) -> float:
+    """Expected gap of best and worst speaker of a target if all speakers were alike.
+
+    Every utterance keeps its emotion and how often it was recognised from each source, and goes
+    to a speaker at random, who keeps his number of utterances of each emotion.
+    """
+    shares = rows.groupby(["true", "speaker", "name", "pair"]).right.mean().unstack("pair")
+    right = shares.to_numpy(np.float64)
+    emotion, speaker = (
+        pd.factorize(shares.index.get_level_values(level))[0] for level in ("true", "speaker")
+    )
+    shape = (speaker.max() + 1, emotion.max() + 1)
+    cells = np.eye(shape[0] * shape[1])[speaker * shape[1] + emotion].T
+    rng = generator("shuffled speakers", target, SHUFFLES)
+    gaps = []
+    for _ in range(SHUFFLES):
+        # rows lie by emotion, so sorting numbers drawn within each emotion shuffles within it
+        dealt = right[np.lexsort((rng.random(len(right)), emotion))]
+        scored = cells @ ~np.isnan(dealt)
+        missing = np.full(scored.shape, np.nan)
+        recalls = np.divide(cells @ np.nan_to_num(dealt), scored, out=missing, where=scored > 0)
+        uars = np.ma.masked_invalid(recalls).reshape(*shape, -1).mean(axis=1).mean(axis=1)
+        gaps.append(float(uars.max() - uars.min()))
+    return 100 * float(np.mean(gaps))
+
+
+def _correlations(rows: pd.DataFrame, *, whole: bool) -> Iterator[dict[str, Any]]:
+    """Correlations with people over all emotions and within them; intervals over all pairs only."""
+    keys = ["name", "speaker", "true", "human"]
+    shares = rows.groupby(["pair", *keys]).right.mean().groupby(keys).mean().reset_index()
+    for kind, measure in (("rho", _rho), ("rho_within", _rho_within)):
+        low, high = _jackknife(measure, shares) if whole else (None, None)
+        found = {"kind": kind, "mean": measure(shares), "count": len(shares)}
+        yield found | {"low": low, "high": high}
+
+
+def _rho(shares: pd.DataFrame) -> float | None:
+    human, right = shares.human.to_numpy(np.float64), shares.right.to_numpy(np.float64)
+    if len(human) < _FEWEST or not np.ptp(human) or not np.ptp(right):
+        return None
+    return float(scipy.stats.spearmanr(human, right).statistic)
+
+
+def _rho_within(shares: pd.DataFrame) -> float | None:
+    """Mean over the emotions in which it is defined, by number of utterances."""
+    found = [(_rho(of_emotion), len(of_emotion)) for _, of_emotion in shares.groupby("true")]
+    defined = [(rho, size) for rho, size in found if rho is not None]
+    if not defined:
+        return None
+    return sum(rho * size for rho, size in defined) / sum(size for _, size in defined)
+
+
+def _jackknife(
+    measure: Callable[[pd.DataFrame], float | None], shares: pd.DataFrame
+) -> tuple[float | None, float | None]:
+    """Ends of the 95 % interval of a correlation: one speaker at a time is left out."""
+    whole = measure(shares)
+    speakers = shares.speaker.unique()
+    left = [measure(shares[shares.speaker != speaker]) for speaker in speakers]
+    defined = [rho for rho in left if rho is not None]
+    if whole is None or len(speakers) < 2 or len(defined) < len(left):
+        return None, None
+    count = len(defined)
+    half = float(np.sqrt((count - 1) * np.var(defined)) * stdtrit(count - 1, 0.975))
+    return max(-1.0, whole - half), min(1.0, whole + half)

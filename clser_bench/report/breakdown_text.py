@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import EMOTIONS, Pair
-from clser_bench.report.breakdown import Breakdown, Part
+from clser_bench.report.breakdown import SHUFFLES, Breakdown, Figure
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
     Row,
     TextTable,
-    csv_of,
-    json_of,
+    bracketed,
     rounded,
     signed,
-    write_tables,
+    spread,
+    write,
 )
-from clser_bench.report.groups import SHUFFLES, Correlation, Gap, Value
-from clser_bench.report.render import FORMATS, condition_line, condition_row
+from clser_bench.report.render import condition_line, condition_row
 
 _UAR = (
     "UAR within each group: mean of the recalls of the emotions that occur in it, %. Cells: mean ± "
@@ -89,37 +87,19 @@ def render(
     """Write breakdowns as text.
 
     Args:
-        breakdowns: as `break_down` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`. The last two
             have every pair and every speaker.
-        width: columns of the terminal, for `table`.
         each_pair: add a table for each pair, in formats that are tables.
 
     Raises:
         SpecError: there is no such format.
     """
-    if format in ("csv", "json"):
-        rows = [row for item in breakdowns for row in flat_rows(item)]
-        return csv_of(rows) if format == "csv" else json_of(rows)
-    if format not in FORMATS:
-        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
-    tables = [table for item in breakdowns for table in text_tables(item, each_pair=each_pair)]
-    return write_tables(tables, format, width=width)
-
-
-def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[TextTable]:
-    """A breakdown as tables of text cells: over all pairs first, then each pair if asked for."""
-    for pair in (None, *(breakdown.pairs if each_pair else ())):
-        parts = [part for part in breakdown.parts if part.pair == pair]
-        if breakdown.by == "confusion":
-            for part in parts:
-                yield _confusion(breakdown, part)
-        elif breakdown.by == "speaker":
-            targets = [pair.target] if pair else [item.target for item in breakdown.pairs]
-            for target in dict.fromkeys(targets):
-                yield _speakers(breakdown, parts, pair, target)
-        else:
-            yield _groups(breakdown, parts, pair)
+    return write(
+        (row for item in breakdowns for row in flat_rows(item)),
+        (table for item in breakdowns for table in text_tables(item, each_pair=each_pair)),
+        format,
+        width=width,
+    )
 
 
 def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
@@ -127,83 +107,77 @@ def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
 
     `figure` is `recall`, `share`, `uar`, `gap`, `rho` or `rho_within`; `pair` is `mean` over all.
     """
-    for part in breakdown.parts:
-        first = condition_row(breakdown.table.condition) | {
+    for item in breakdown.figures:
+        yield condition_row(breakdown.table.condition) | {
             "by": breakdown.by,
-            "method": part.line.method,
-            "title": part.line.title,
-            "role": part.line.role,
-            "pair": str(part.pair or "mean"),
-            "status": part.status,
-            "reason": part.reason,
+            "method": item.line.method,
+            "title": item.line.title,
+            "role": item.line.role,
+            "pair": str(item.pair or "mean"),
+            "status": item.status,
+            "reason": item.reason,
+            "figure": item.kind,
+            "group": item.group,
+            "predicted": item.predicted,
+            "n": item.n,
+            "mean": rounded(item.mean),
+            "std": rounded(item.std),
+            "count": item.count,
+            "classes": item.classes,
+            "low": rounded(item.low),
+            "high": rounded(item.high),
+            "shuffled": rounded(item.shuffled),
         }
-        for row in _figures(breakdown.by, part):
-            yield first | row
 
 
-def _figures(by: str, part: Part) -> Iterator[Row]:
-    figure = {"emotion": "recall", "confusion": "share"}.get(by, "uar")
-    for value in part.values:
-        yield _row(figure, value.group, value.mean, value.std, n=value.n) | {
-            "predicted": value.predicted or None,
-            "count": value.count,
-            "classes": value.classes,
-        }
-    for gap in part.gaps:
-        yield _row("gap", f"{gap.high} − {gap.low}", gap.mean, gap.std, n=gap.n) | {
-            "low": rounded(gap.interval.low if gap.interval else None),
-            "high": rounded(gap.interval.high if gap.interval else None),
-            "shuffled": rounded(gap.shuffled),
-        }
-    for found in part.correlations:
-        name = "rho_within" if found.within else "rho"
-        ends = {"low": rounded(found.low), "high": rounded(found.high)}
-        yield _row(name, None, found.rho, None, n=None) | {"count": found.n} | ends
-    if part.status != "ok":
-        yield _row(figure, None, None, None, n=None)
+def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[TextTable]:
+    """A breakdown as tables of text cells: over all pairs first, then each pair if asked for."""
+    for pair in (None, *(breakdown.pairs if each_pair else ())):
+        parts: dict[str, list[Figure]] = {}
+        for item in breakdown.figures:
+            if item.pair == pair:
+                parts.setdefault(item.line.method, []).append(item)
+        if breakdown.by == "confusion":
+            for part in parts.values():
+                yield _confusion(breakdown, part, pair)
+        elif breakdown.by == "speaker":
+            shown = [pair] if pair else breakdown.pairs
+            for target in dict.fromkeys(item.target for item in shown):
+                yield _speakers(breakdown, list(parts.values()), pair, target)
+        else:
+            yield _groups(breakdown, list(parts.values()), pair)
 
 
-def _row(
-    figure: str, group: str | None, mean: float | None, std: float | None, *, n: int | None
-) -> Row:
-    row: Row = {"figure": figure, "group": group, "predicted": None, "n": n}
-    row |= {"mean": rounded(mean), "std": rounded(std), "count": None, "classes": None}
-    return row | {"low": None, "high": None, "shuffled": None}
-
-
-def _groups(breakdown: Breakdown, parts: Sequence[Part], pair: Pair | None) -> TextTable:
-    gap = next((part.gaps[0] for part in parts if part.gaps), None)
-    people = any(part.correlations for part in parts)
+def _groups(breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | None) -> TextTable:
+    every = [item for part in parts for item in part]
+    gap = next((item for item in every if item.kind == "gap"), None)
+    people = any(item.kind == "rho" for item in every)
     names = ["method", *breakdown.groups]
-    names += [f"{gap.high} − {gap.low}"] if gap else []
+    names += [str(gap.group)] if gap else []
     names += ["rho [95 %]", "rho within"] if people else []
     cells, notes = [], Footnotes()
     for part in parts:
-        values = {value.group: value for value in part.values}
-        most = max((value.classes for value in part.values), default=0)
+        values = {item.group: item for item in part if item.classes}
+        most = max((item.classes or 0 for item in part), default=0)
         row = [_value(values.get(group), most) for group in breakdown.groups]
-        row += [_gap(part.gaps[0]) if part.gaps else MISSING] if gap else []
-        row += [_rho(found) for found in part.correlations] if people else []
+        row += ([_gap(item) for item in part if item.kind == "gap"] or [MISSING]) if gap else []
+        row += [_rho(item) for item in part if item.kind in ("rho", "rho_within")]
         row += [MISSING] * (len(names) - 1 - len(row))  # a missing result has no correlations
-        draws = str(max((value.n for value in part.values), default=0))
-        cells.append((_name(part, notes), *row, draws))
-    more = (_INTERVAL,) if gap and gap.interval else ()
+        cells.append((_name(part, notes), *row, _draws(part)))
+    more = (_INTERVAL,) if gap and gap.low is not None else ()
     return _table(breakdown, pair, [*names, "n"], cells, notes, more=more)
 
 
 def _speakers(
-    breakdown: Breakdown, parts: Sequence[Part], pair: Pair | None, target: str
+    breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | None, target: str
 ) -> TextTable:
     cells, notes = [], Footnotes()
     for part in parts:
-        values = {value.group: value for value in part.values}
-        gap = next((gap for gap in part.gaps if gap.low.startswith(f"{target} ")), None)
+        values = {item.group: item for item in part if item.classes}
+        own = (g for g in part if g.kind == "gap" and g.ends[0].startswith(f"{target} "))
         row: tuple[str, ...] = (MISSING,) * 6
-        if gap is not None:
-            ends = (
-                f"{end.removeprefix(f'{target} ')}: {_value(values[end])}"
-                for end in (gap.low, gap.high)
-            )
+        for gap in own:
+            ends = (f"{end.removeprefix(f'{target} ')}: {_value(values[end])}" for end in gap.ends)
             shuffled = MISSING if gap.shuffled is None else f"{gap.shuffled:.1f}"
             row = (*ends, _gap(gap), shuffled, str(gap.of), str(gap.n))
         cells.append((_name(part, notes), *row))
@@ -211,20 +185,18 @@ def _speakers(
     return _table(breakdown, pair, names, cells, notes, target=target)
 
 
-def _confusion(breakdown: Breakdown, part: Part) -> TextTable:
-    shares = {(value.group, value.predicted): value for value in part.values}
-    emotions = [e for e in EMOTIONS if any(e == value.group for value in part.values)]
+def _confusion(breakdown: Breakdown, part: list[Figure], pair: Pair | None) -> TextTable:
+    shares = {(item.group, item.predicted): item for item in part}
+    emotions = [emotion for emotion in EMOTIONS if any(item.group == emotion for item in part)]
     cells, notes = [], Footnotes()
     for true in emotions:
         of_row = [shares.get((true, predicted)) for predicted in emotions]
-        share = [MISSING if value is None else f"{value.mean:.1f}" for value in of_row]
-        cells.append((true, *share, str(sum(value.count for value in of_row if value))))
+        share = [MISSING if item is None else f"{item.mean:.1f}" for item in of_row]
+        cells.append((true, *share, str(sum(item.count or 0 for item in of_row if item))))
     name = _name(part, notes)
-    if not cells:
-        cells.append((name, MISSING))
-    n = max((value.n for value in part.values), default=0)
     names = ("emotion", *emotions, "utterances") if emotions else ("method", "share")
-    return _table(breakdown, part.pair, names, cells, notes, about=f", {name}, n {n}")
+    about = f", {name}, n {_draws(part)}"
+    return _table(breakdown, pair, names, cells or [(name, MISSING)], notes, about=about)
 
 
 def _table(
@@ -241,10 +213,10 @@ def _table(
     table = breakdown.table
     shown = [item for item in breakdown.pairs if not target or item.target == target]
     over = f" ({' '.join(map(str, shown))})" if len(shown) < len(table.pairs) else ""
-    header = [
+    header = (
         condition_line(table),
         f"pair {pair}" if pair else f"mean over {len(shown)} pairs{over}",
-    ]
+    )
     about += f", target {target}" if target else ""
     about += f", {pair}" if pair else ""
     return TextTable(
@@ -257,36 +229,31 @@ def _table(
     )
 
 
-def _name(part: Part, notes: Footnotes) -> str:
+def _name(part: Sequence[Figure], notes: Footnotes) -> str:
     """A method's name with its role, and a mark where its result is missing."""
-    if part.status == "ok":
-        return part.line.shown
-    why = "not applicable: " if part.status == "not_applicable" else ""
-    return f"{part.line.shown}{notes.mark(f'{part.line.title}: {why}{part.reason}')}"
+    first = part[0]
+    if first.status == "ok":
+        return first.line.shown
+    why = "not applicable: " if first.status == "not_applicable" else ""
+    return f"{first.line.shown}{notes.mark(f'{first.line.title}: {why}{first.reason}')}"
 
 
-def _value(value: Value | None, most: int = 0) -> str:
+def _draws(part: Sequence[Figure]) -> str:
+    return str(max((item.n or 0 for item in part if item.kind != "gap"), default=0))
+
+
+def _value(item: Figure | None, most: int = 0) -> str:
     """A figure; and of how many emotions, where other groups have more."""
-    if value is None:
+    if item is None or item.mean is None:
         return MISSING
-    fewer = f" ({value.classes} of {most} emotions)" if value.classes < most else ""
-    return _spread(f"{value.mean:.1f}", value.std) + fewer
+    fewer = f" ({item.classes} of {most} emotions)" if (item.classes or 0) < most else ""
+    return spread(f"{item.mean:.1f}", item.std) + fewer
 
 
-def _gap(gap: Gap) -> str:
-    found = gap.interval
-    if found is None or found.low is None or found.high is None:
-        return _spread(signed(gap.mean), gap.std)
-    return f"{signed(gap.mean)} [{signed(found.low)}, {signed(found.high)}]"
+def _gap(item: Figure) -> str:
+    text = signed(item.mean or 0.0)
+    return spread(text, item.std) if item.low is None else text + bracketed(item, signed)
 
 
-def _rho(found: Correlation) -> str:
-    if found.rho is None:
-        return MISSING
-    if found.low is None or found.high is None:
-        return f"{found.rho:.2f}"
-    return f"{found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]"
-
-
-def _spread(text: str, std: float | None) -> str:
-    return text if std is None else f"{text} ± {std:.1f}"
+def _rho(item: Figure) -> str:
+    return MISSING if item.mean is None else f"{item.mean:.2f}" + bracketed(item, "{:.2f}".format)

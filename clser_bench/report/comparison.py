@@ -22,7 +22,16 @@ import numpy as np
 import pandas as pd
 
 from clser_bench.protocol import Pair
-from clser_bench.report.formats import MISSING, Row, TextTable, json_of, rounded, signed
+from clser_bench.report.formats import (
+    MISSING,
+    Row,
+    TextTable,
+    bracketed,
+    ends,
+    json_of,
+    rounded,
+    signed,
+)
 from clser_bench.report.intervals import REFERENCE, Evidence, count, families, ranked_of
 from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.render import (
@@ -128,8 +137,6 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     Simultaneous intervals are those of all ranked methods of the condition, shown or not.
 
     Args:
-        store: the results.
-        frame: as `Store.frame` made it.
         table: made of the frame with intervals.
 
     Returns:
@@ -164,42 +171,32 @@ def _contrasts(
     *,
     pooled: bool,
 ) -> list[Contrast]:
-    shown = [pair for pair in verdicts if set(pair) <= set(names)]
-    gains: dict[tuple[str, str], list[Interval]] = {pair: [] for pair in shown}
-    size = len(counts[names[0]]) if names else 0
-    for place in range(size):
+    gains: dict[tuple[str, str], list[Interval]] = {
+        pair: [] for pair in verdicts if set(pair) <= set(names)
+    }
+    for place in range(len(counts[names[0]]) if names else 0):
         cells = Evidence({name: [counts[name][place]] for name in names}, pooled=pooled)
-        for pair, gain in cells.differences(shown).items():
+        for pair, gain in cells.differences(list(gains)).items():
             gains[pair].append(gain)
     made: dict[tuple[str, str], Contrast] = {}
-    for pair in shown:
-        found = _contrast(pair, verdicts[pair], gains[pair], evidence.draws(*pair))
-        made[pair], made[pair[::-1]] = found, found.mirrored
+    for pair, found in gains.items():
+        won = [gain.verdict for gain in found]
+        wins, losses = won.count("better"), won.count("worse")
+        estimates = [gain.estimate for gain in found]
+        deviation = float(np.std(estimates, ddof=1)) if len(found) > 1 else 0.0
+        made[pair] = Contrast(
+            method=pair[0],
+            other=pair[1],
+            n=evidence.draws(*pair),
+            interval=verdicts[pair],
+            # differences that are alike everywhere differ by rounding
+            effect=verdicts[pair].estimate / deviation if deviation > 1e-9 else None,
+            wins=wins,
+            ties=len(found) - wins - losses,
+            losses=losses,
+        )
+        made[pair[::-1]] = made[pair].mirrored
     return [made[pair] for pair in itertools.permutations(names, 2) if pair in made]
-
-
-def _contrast(
-    pair: tuple[str, str], interval: Interval, gains: Sequence[Interval], n: int
-) -> Contrast:
-    verdicts = [gain.verdict for gain in gains]
-    wins, losses = verdicts.count("better"), verdicts.count("worse")
-    return Contrast(
-        method=pair[0],
-        other=pair[1],
-        n=n,
-        interval=interval,
-        effect=_effect(interval.estimate, [gain.estimate for gain in gains]),
-        wins=wins,
-        ties=len(gains) - wins - losses,
-        losses=losses,
-    )
-
-
-def _effect(difference: float, gains: Sequence[float]) -> float | None:
-    """Cohen's d_z: the difference over the sample deviation of the pairs' differences."""
-    deviation = float(np.std(gains, ddof=1)) if len(gains) > 1 else 0.0
-    # differences that are alike everywhere differ by rounding
-    return difference / deviation if deviation > 1e-9 else None
 
 
 def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> Iterator[Direction]:
@@ -236,18 +233,9 @@ def _remarks(table: Leaderboard, lines: Sequence[Line], contrasts: int) -> Itera
 
 def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """A comparison as text: the methods; then differences, wins and directions, if any."""
-    made = [_methods(comparison)]
-    if comparison.contrasts:
-        made += [_differences(comparison), _wins(comparison)]
-    if comparison.directions:
-        made.append(_direction_table(comparison))
-    return tuple(made)
-
-
-def _methods(comparison: Comparison) -> TextTable:
-    table = comparison.table
+    table, lines = comparison.table, comparison.lines
     about = "compared: ranked methods with a result on every pair; bounds and references are not"
-    return TextTable(
+    methods = TextTable(
         title=f"{table.title}: comparison of methods",
         header=(condition_line(table), about, *table.warnings),
         names=("method", "mean", "[95 %]", "rank", "n"),
@@ -259,10 +247,25 @@ def _methods(comparison: Comparison) -> TextTable:
                 rank_text(line),
                 str(line.mean.n),
             )
-            for line in comparison.lines
+            for line in lines
         ),
         below=comparison.remarks,
     )
+    made = [methods]
+    made += [_differences(comparison), _wins(comparison)] if comparison.contrasts else []
+    if found := comparison.directions:
+        rows = [(f"mean of {len(lines)}", *(_pointwise(item.mean) for item in found))]
+        for place, line in enumerate(lines):
+            rows.append((line.title, *(_pointwise(item.methods[place]) for item in found)))
+        conditional = "[95 %]: pointwise, conditional on these corpora and these methods"
+        directions = TextTable(
+            title="Directions: UAR(s→t) - UAR(t→s)",
+            header=(f"{conditional}; n = {min(i.n for i in found)} draws that all methods have.",),
+            names=("method", *(f"{i.pair} - {i.pair.target}→{i.pair.source}" for i in found)),
+            cells=tuple(rows),
+        )
+        made.append(directions)
+    return tuple(made)
 
 
 def _differences(comparison: Comparison) -> TextTable:
@@ -313,32 +316,8 @@ def _wins(comparison: Comparison) -> TextTable:
     )
 
 
-def _direction_table(comparison: Comparison) -> TextTable:
-    found = comparison.directions
-    lines = comparison.lines
-    cells = [(f"mean of {len(lines)}", *(_pointwise(item.mean) for item in found))]
-    cells += [
-        (line.title, *(_pointwise(item.methods[place]) for item in found))
-        for place, line in enumerate(lines)
-    ]
-    return TextTable(
-        title="Directions: UAR(s→t) - UAR(t→s)",
-        header=(
-            (
-                "[95 %]: pointwise, conditional on these corpora and these methods; n = "
-                f"{min(item.n for item in found)} draws that all methods have."
-            ),
-        ),
-        names=("method", *(f"{i.pair} - {i.pair.target}→{i.pair.source}" for i in found)),
-        cells=tuple(cells),
-    )
-
-
 def _pointwise(interval: Interval) -> str:
-    text = signed(interval.estimate)
-    if interval.low is not None and interval.high is not None:
-        text += f" [{signed(interval.low)}, {signed(interval.high)}]"
-    return text
+    return f"{signed(interval.estimate)}{bracketed(interval, signed)}"
 
 
 def _p(value: float) -> str:
@@ -351,38 +330,33 @@ def as_json(comparison: Comparison) -> str:
     A `method` has its interval of ranks; a `difference` is that of one ordered pair of methods; a
     `direction` is that of one method, or of the mean over all where `method` is null.
     """
-    return json_of(_rows(comparison))
+    return json_of(flat_rows(comparison))
 
 
-def _rows(comparison: Comparison) -> Iterator[Row]:
+def flat_rows(comparison: Comparison) -> Iterator[Row]:
+    """The rows of `as_json`."""
     table = condition_row(comparison.table.condition)
     table |= {"synthetic": comparison.table.synthetic}
     for line in comparison.lines:
         low, high = line.ranks or (None, None)
-        yield (
-            {"row": "method"}
-            | table
-            | {
-                "method": line.method,
-                "title": line.title,
-                "n": line.mean.n,
-                "uar_mean": rounded(line.mean.mean),
-                "rank_low": low,
-                "rank_high": high,
-            }
-        )
+        named = {"method": line.method, "title": line.title, "n": line.mean.n}
+        ranks = {"uar_mean": rounded(line.mean.mean), "rank_low": low, "rank_high": high}
+        yield {"row": "method"} | table | named | ranks
     for item in comparison.contrasts:
         named = {"method": item.method, "other": item.other, "n": item.n}
         counted = {"wins": item.wins, "ties": item.ties, "losses": item.losses}
         measured = {"verdict": item.interval.verdict or None, "d_z": rounded(item.effect)}
-        yield {"row": "difference"} | table | named | _ends(item.interval) | measured | counted
+        yield {"row": "difference"} | table | named | _figures(item.interval) | measured | counted
     for direction in comparison.directions:
         of = {"row": "direction"} | table | {"pair": str(direction.pair), "n": direction.n}
-        yield of | {"method": None} | _ends(direction.mean)
+        yield of | {"method": None} | _figures(direction.mean)
         for line, interval in zip(comparison.lines, direction.methods, strict=True):
-            yield of | {"method": line.method} | _ends(interval)
+            yield of | {"method": line.method} | _figures(interval)
 
 
-def _ends(interval: Interval) -> Row:
-    ends = {"low": rounded(interval.low), "high": rounded(interval.high)}
-    return {"difference": rounded(interval.estimate)} | ends | {"p": rounded(interval.p)}
+def _figures(interval: Interval) -> Row:
+    return {
+        "difference": rounded(interval.estimate),
+        **ends("", interval),
+        "p": rounded(interval.p),
+    }

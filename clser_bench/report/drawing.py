@@ -104,11 +104,7 @@ def plain(text: str, *, longest: int = 28) -> str:
 
 
 def in_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Let nothing of the user's matplotlibrc (LaTeX, a dark ground) into a figure.
-
-    Args:
-        draw: a function that draws.
-    """
+    """Let nothing of the user's matplotlibrc (LaTeX, a dark ground) into a figure."""
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -128,10 +124,6 @@ def _families() -> list[str]:
 @in_style
 def render(figure: Figure, kind: str) -> bytes:
     """Write a figure as the bytes of a file; the same figure gives the same bytes.
-
-    Args:
-        figure: as drawn here.
-        kind: of `FORMATS`.
 
     Raises:
         SpecError: the format is none of these.

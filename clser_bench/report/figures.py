@@ -55,11 +55,6 @@ def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> 
 
     A filled mark is separable: its interval excludes zero, as in the tables.
 
-    Args:
-        table: with intervals.
-        width: in inches.
-        title: write a title.
-
     Raises:
         SpecError: no method is compared with the reference.
     """
@@ -121,9 +116,7 @@ def heat_map(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -
     mean over the pairs stands apart, on the right.
 
     Args:
-        table: with or without intervals.
         width: in inches; where cells are too narrow for a decimal, whole percents are shown.
-        title: write a title.
 
     Raises:
         SpecError: the table has no method.
@@ -181,8 +174,6 @@ def learning_curves(
     Args:
         tables: one for each number of shots, alike in all other rules.
         methods: those to draw; where none are given, the `TOP` ranked methods and the reference.
-        width: in inches.
-        title: write a title.
 
     Raises:
         SpecError: the tables differ in more than shots, or a method is unknown.
@@ -231,10 +222,8 @@ def corruption_curves(
     middle of kinds that go both ways.
 
     Args:
-        found: the table.
         methods: those to draw; where none are named, the `TOP` highest on clean speech.
         width: in inches; wider for several kinds.
-        title: write a title.
 
     Raises:
         SpecError: a method is not in the table.
@@ -289,11 +278,6 @@ def count_confusions(
     Pairs have different classes. A matrix over several pairs has all of them, and an utterance
     counts once for every pair and draw that it is scored in.
 
-    Args:
-        store: the results.
-        rows: of the table, as `table.rows_of` gives them.
-        methods: names; missing results add nothing.
-
     Returns:
         A matrix for each method, and the classes that any pair has.
 
@@ -305,12 +289,11 @@ def count_confusions(
     classes = tuple(name for name in EMOTIONS if name in used)
     place = {name: row for row, name in enumerate(classes)}
     sums = {name: np.zeros((len(classes), len(classes)), np.int64) for name in methods}
-    truths: dict[str, npt.NDArray[np.int64]] = {}
-    for trial, answers, predicted in store.predicted(list(trials.index)):
-        if answers not in truths:
-            truths[answers] = store.answers(answers).y
-        index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
-        np.add.at(sums[trials.method[trial]], (index[truths[answers]], index[predicted]), 1)
+    for key, names, guesses in store.predicted(list(trials.index)):
+        y = store.answers(key).y
+        for trial, predicted in zip(names, guesses, strict=True):
+            index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
+            np.add.at(sums[trials.method[trial]], (index[y], index[predicted]), 1)
     return tuple(sums[name] for name in methods), classes
 
 
@@ -328,7 +311,6 @@ def confusion(
     Args:
         matrices: counts by true class (rows) and predicted class [c, c].
         classes: their names [c].
-        titles: one for each matrix.
         heading: above all panels; empty for none.
         width: in inches; wider where a single panel does not fit.
 

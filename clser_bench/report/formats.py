@@ -10,12 +10,9 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
 from clser_bench.errors import SpecError, did_you_mean, printable
@@ -23,6 +20,7 @@ from clser_bench.errors import SpecError, did_you_mean, printable
 MISSING = "–"
 """The text of a missing cell."""
 
+FORMATS = ("table", "md", "latex", "csv", "json")
 WIDTH = 120
 DIGITS = 4
 
@@ -98,18 +96,44 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, DIGITS) + 0.0
 
 
-def write_tables(
-    tables: Sequence[TextTable],
+def spread(text: str, std: float | None) -> str:
+    """A mean with its deviation, where there is one."""
+    return text if std is None else f"{text} ± {std:.1f}"
+
+
+class _Ends(Protocol):
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+
+
+def bracketed(found: _Ends | None, text: Callable[[float], str]) -> str:
+    """The ends of an interval in brackets, after a space; empty where there are none."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f" [{text(found.low)}, {text(found.high)}]"
+
+
+def ends(name: str, found: _Ends | None) -> Row:
+    """The ends of an interval for CSV and JSON, null where there are none."""
+    low, high = (found.low, found.high) if found else (None, None)
+    return {f"{name}low": rounded(low), f"{name}high": rounded(high)}
+
+
+def write(
+    rows: Iterable[Row],
+    tables: Iterable[TextTable],
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
     color: bool = False,
 ) -> str:
-    """Write tables as text.
+    """Write flat rows as CSV or JSON, or tables in any other format.
 
     Args:
-        tables: in order.
-        format: `table` for a terminal or a pipe, `md` or `latex`.
+        rows: for `csv` and `json`; only iterated then.
+        format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
         color: grey the rows that are set aside, for `table`.
 
@@ -119,9 +143,23 @@ def write_tables(
     Raises:
         SpecError: there is no such format.
     """
-    allowed = ("table", "md", "latex")
-    if format not in allowed:
-        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, allowed)}")
+    if format not in FORMATS:
+        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
+    if format in ("csv", "json"):
+        return csv_of(rows) if format == "csv" else json_of(rows)
+    return write_tables(list(tables), format, width=width, color=color)
+
+
+def write_tables(
+    tables: Sequence[TextTable],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """Write tables that have no flat rows; arguments and errors are those of `write`."""
+    if format not in FORMATS[:3]:
+        raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, FORMATS[:3])}")
     if not tables:
         return "No results to show.\n"
     if format == "latex":
@@ -247,35 +285,20 @@ def _blocks(table: TextTable, width: int) -> list[list[int]]:
 
 
 def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
-    shown = Table(
-        box=SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1),
-        collapse_padding=True,
-        header_style="none",
-    )
-    for place in (0, *columns):
-        side: Any = "left" if place == 0 else "right"
-        shown.add_column(Text(table.names[place]), no_wrap=True, justify=side)
-    last = False
-    for row, aside in zip(table.cells, table.aside or (False,) * len(table.cells), strict=True):
-        if aside and not last:
-            shown.add_section()
-        cells = [Text(row[place]) for place in (0, *columns)]
-        shown.add_row(*cells, style="dim" if aside and color else "")
+    rows = [[row[place] for place in (0, *columns)] for row in (table.names, *table.cells)]
+    sizes = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        spaces = [" " * (size - cell_len(text)) for size, text in zip(sizes, row, strict=True)]
+        right = (space + text for space, text in zip(spaces[1:], row[1:], strict=True))
+        lines.append((" " * _GAP).join([row[0] + spaces[0], *right]).rstrip())
+    rule = "─" * (sum(sizes) + _GAP * len(columns))
+    made, last = [lines[0], rule], False
+    for line, aside in zip(lines[1:], table.aside or (False,) * len(table.cells), strict=True):
+        made += [""] if aside and not last and len(made) > 2 else []
+        made.append(f"\x1b[2m{line}\x1b[0m" if aside and color else line)
         last = aside
-    text = io.StringIO()
-    console = Console(
-        file=text,
-        width=1 << 14,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-        _environ={},
-    )
-    console.print(shown)
-    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+    return "\n".join(made)
 
 
 _SYMBOLS = str.maketrans(

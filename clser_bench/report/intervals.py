@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.problem import AnswerKey
@@ -24,6 +25,7 @@ from clser_bench.report.statistics import (
     spread,
     too_few_speakers,
 )
+from clser_bench.store.records import Guesses
 from clser_bench.store.sqlite import Store
 
 REFERENCE = "logistic"
@@ -57,6 +59,7 @@ class Evidence:
         """Methods that have a result on every pair."""
         return tuple(self._counts)
 
+    @functools.cached_property
     def few_speakers(self) -> dict[str, str]:
         """Why there is no interval, by target."""
         return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
@@ -136,9 +139,7 @@ def add_intervals(
     methods, which the intervals of ranks use too.
 
     Args:
-        store: the results.
         table: with all methods of its condition.
-        rows: of the frame that it was made of.
         against: the reference; `REFERENCE` where empty.
 
     Raises:
@@ -147,7 +148,7 @@ def add_intervals(
     evidence = evidence_of(store, table, rows)
     ranked = ranked_of(table, evidence)
     every, verdicts = families(evidence, ranked)
-    ranks = {} if evidence.few_speakers() else rank_intervals(ranked, every)
+    ranks = {} if evidence.few_speakers else rank_intervals(ranked, every)
     means = evidence.means()
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
@@ -207,7 +208,6 @@ def rank_intervals(
     """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
 
     Args:
-        methods: their names.
         family: simultaneous differences of every two of them, either way round.
 
     Returns:
@@ -237,7 +237,7 @@ def differences_to(
 
 def warnings_of(evidence: Evidence) -> Iterator[str]:
     """A warning that names the targets with too few speakers for an interval."""
-    few = evidence.few_speakers()
+    few = evidence.few_speakers
     if few:
         named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
         yield (
@@ -278,9 +278,6 @@ def count(
     """Count correct utterances by speaker, class and draw.
 
     Args:
-        store: the results.
-        table: the table that the methods are of.
-        rows: of the frame that it was made of.
         methods: methods without missing cells.
 
     Returns:
@@ -291,44 +288,38 @@ def count(
             predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
-    uses = set(zip(wanted.answers.to_list(), wanted.target.to_list(), strict=True))
-    answers = {key: store.answers(key) for key in sorted({key for key, _ in uses})}
+    answers = {key: store.answers(key) for key in sorted(wanted.answers.unique())}
     voices: dict[str, set[str]] = {}
-    for key, target in sorted(uses):
+    for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
-    texts = {str(pair): pair for pair in table.pairs}
-    columns = (wanted[name].to_list() for name in ("trial", "method", "pair", "seed"))
-    named = {trial: (m, texts[p], s) for trial, m, p, s in zip(*columns, strict=True)}
-    guesses: dict[tuple[str, Pair], list[tuple[str, int, Any]]] = {}
-    for trial, key, predicted in store.predicted(list(named)):
-        method, pair, seed = named[trial]
-        guesses.setdefault((key, pair), []).append((method, seed, predicted))
-    sizes = dict(zip(table.pairs, table.classes, strict=True))
-    found: dict[tuple[str, Pair], dict[int, tuple[Any, Any]]] = {}
-    for (key, pair), items in guesses.items():
-        counted, total = _counted(
-            answers[key], speakers[pair.target], sizes[pair], np.stack([item[2] for item in items])
-        )
-        for (method, seed, _), correct in zip(items, counted, strict=True):
-            found.setdefault((method, pair), {})[seed] = correct, total
-    return {
-        method: [
-            Counts(
-                pair=pair,
-                seeds=tuple(sorted(of := found[method, pair])),
-                speakers=speakers[pair.target],
-                correct=np.stack([of[seed][0] for seed in sorted(of)], axis=-1),
-                total=np.stack([of[seed][1] for seed in sorted(of)], axis=-1),
-            )
-            for pair in table.pairs
-        ]
-        for method in methods
-    }
+    place = {trial: row for row, trial in enumerate(wanted.trial.to_numpy(object))}
+    of_trials = wanted[["method", "pair", "seed"]].to_numpy(object)
+    sizes = dict(zip(map(str, table.pairs), table.classes, strict=True))
+    parts: dict[str, list[tuple[npt.NDArray[np.object_], Reals, Reals]]] = {n: [] for n in sizes}
+    for key, trials, classes in store.predicted(list(place)):
+        of = of_trials[[place[trial] for trial in trials]]
+        for name in dict.fromkeys(of[:, 1]):  # pairs may share answers, but not classes
+            own = of[:, 1] == name
+            people = speakers[Pair.parse(name).target]
+            counted, total = _counted(answers[key], people, sizes[name], classes[own])
+            parts[name].append((of[own], counted, np.broadcast_to(total, counted.shape)))
+    found: dict[str, list[Counts]] = {method: [] for method in methods}
+    for pair, items in zip(table.pairs, parts.values(), strict=True) if found else ():
+        of, correct, total = map(np.concatenate, zip(*items, strict=True))
+        members: dict[str, list[tuple[int, int]]] = {}
+        for row, (method, _, seed) in enumerate(of):
+            members.setdefault(method, []).append((seed, row))
+        for method, own in found.items():
+            seeds, places = zip(*sorted(members[method]), strict=True)
+            # in one order in memory, so that sums are the same to the last bit
+            arrays = (np.stack(list(array[list(places)]), axis=-1) for array in (correct, total))
+            own.append(Counts(pair, seeds, speakers[pair.target], *arrays))
+    return found
 
 
 def _counted(
-    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Any
+    key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Guesses
 ) -> tuple[Reals, Reals]:
     """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
 
@@ -336,19 +327,16 @@ def _counted(
         key: the answers.
         speakers: of the target.
         classes: their number.
-        predicted: [trials, n].
+        predicted: [k, n].
 
     Returns:
-        Correct [trials, speakers, classes] and total [speakers, classes].
+        Correct [k, speakers, classes] and total [speakers, classes].
     """
-    numbers = {name: row for row, name in enumerate(speakers)}
-    places = np.array([numbers[name] for name in key.speakers], dtype=np.int64)
-    cells = places * classes + key.y
-    order = np.argsort(cells, kind="stable")
-    present, starts = np.unique(cells[order], return_index=True)
-    right = (predicted == key.y)[:, order]
-    correct = np.zeros((len(predicted), len(speakers) * classes))
-    correct[:, present] = np.add.reduceat(right, starts, axis=1, dtype=np.float64)
-    total = np.bincount(cells, minlength=correct.shape[1]).astype(np.float64)
     shape = len(speakers), classes
-    return correct.reshape(-1, *shape), total.reshape(shape)
+    numbers = {name: row for row, name in enumerate(speakers)}
+    cells = np.array([numbers[name] for name in key.speakers]) * classes + key.y
+    size = len(speakers) * classes
+    right = cells + size * np.arange(len(predicted))[:, None]
+    correct = np.bincount(right[predicted == key.y], minlength=size * len(predicted))
+    total = np.bincount(cells, minlength=size)
+    return correct.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from clser_bench.protocol import Condition, Pair
@@ -31,6 +32,18 @@ class Cell:
     war: float | None = None
     seconds: float | None = None
     energy: float | None = None
+
+
+def holes(pairs: Sequence[Pair], cells: Sequence[Cell]) -> tuple[str, str] | None:
+    """Status and reason of a mean over pairs some of which are missing; None where none is."""
+    gone = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
+    if not gone:
+        return None
+    failed = any(cell.status == "failed" for _, cell in gone)
+    named = ", ".join(str(pair) for pair, _ in gone[:3])
+    return "failed" if failed else "not_applicable", (
+        f"no result for {len(gone)} of {len(pairs)} pairs: {named}{', …' if len(gone) > 3 else ''}"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

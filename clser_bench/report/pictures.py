@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -35,23 +34,11 @@ if TYPE_CHECKING:
 By = Literal["emotion", "speaker", "corpus"]
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
-Legend = tuple[str, list[Line2D], int]
-"""Heading, entries, columns."""
-
 _MARKERS = "o^sDvPX*<>"
 _LINE = 56  # characters of a line of a title
 _NAMED = 24  # groups that a legend names
 _LAYERS = 8  # corpora are drawn by turns in this many, so that none hides another
 _LEAST = 8  # utterances that make a violin; fewer are shown as points
-
-
-@dataclass(frozen=True)
-class _Group:
-    """A colour of the legend: what it stands for, and how many."""
-
-    label: str
-    colour: Any
-    count: int
 
 
 @in_style
@@ -66,29 +53,48 @@ def draw_projection(
     """Draw utterances as points; large ones, where axes are named, are means of colour and corpus.
 
     Args:
-        corpora: who speaks, and how.
         points: for each corpus [n, 2].
         by: what the colours stand for; where there are several corpora, markers stand for them.
-        title: what is drawn, in a few words.
         axes: what the axes are; empty for axes whose numbers mean nothing, which have none.
 
     Raises:
         SpecError: the points do not fit the corpora.
     """
     _check(corpora, points, 2)
-    groups, members = _groups(corpora, by)
-    legends = _legends(corpora, groups, members, by)
-    heights = [0.13 * (1 + math.ceil(len(handles) / n)) for _, handles, n in legends]
+    sizes = [len(one.emotions) for one in corpora]
+    at, xy = np.repeat(np.arange(len(corpora)), sizes), np.concatenate(points)
+    names, colours, group = _groups(corpora, at, by)
+    counts = np.bincount(group, minlength=len(names))
+    firsts = np.zeros(len(names), int) if by == "emotion" else at[np.unique(group, True)[1]]
+    entries = [
+        _entry(f"{name} ({count})", colour, _marker(corpus))
+        for name, count, colour, corpus in zip(names, counts, colours, firsts, strict=True)
+    ][:_NAMED]
+    if len(names) > _NAMED:
+        entries.append(_entry(f"and {len(names) - _NAMED} more", "none", ""))
+    legends: list[tuple[str, list[Line2D]]] = [(by, entries)]
+    if len(corpora) > 1 and by != "corpus":
+        several = zip(corpora, sizes, strict=True)
+        markers = [
+            _entry(f"{one.name} ({size})", "#666666", _marker(place))
+            for place, (one, size) in enumerate(several)
+        ]
+        legends.insert(0, ("corpus", markers))
+    columns = [_columns(handles) for _, handles in legends]
+    heights = [
+        0.13 * (1 + math.ceil(len(handles) / across))
+        for (_, handles), across in zip(legends, columns, strict=True)
+    ]
     figure = new_figure(COLUMN, 3.5 + sum(heights))
-    places = figure.subplots(
+    axis, *below = figure.subplots(
         1 + len(legends), 1, squeeze=False, height_ratios=[3.2, *heights]
     ).ravel()
-    for place, (heading, handles, columns) in zip(places[1:], legends, strict=True):
-        place.set_axis_off()
-        place.legend(
+    for box, (heading, handles), across in zip(below, legends, columns, strict=True):
+        box.set_axis_off()
+        box.legend(
             handles=handles,
             title=heading,
-            ncols=columns,
+            ncols=across,
             loc="center",
             frameon=False,
             borderpad=0,
@@ -96,14 +102,24 @@ def draw_projection(
             columnspacing=0.9,
             handletextpad=0.1,
         )
-    axis = places[0]
-    _scatter(axis, points, groups, members)
-    if any(axes):  # where distances mean nothing, a mean does not either
-        _means(axis, points, groups, members)
-    axis.set_title(
-        f"{_heading(corpora)}\n{plain(title, longest=_LINE)}, n = {sum(map(len, points))}"
-    )
-    _dress(axis, axes)
+    inks = np.array([mpl.colors.to_rgba(colour) for colour in colours])
+    for layer in range(_LAYERS):
+        for corpus in range(len(corpora)):
+            rows = np.flatnonzero(at == corpus)[layer::_LAYERS]
+            look: dict[str, Any] = {"marker": _marker(corpus), "linewidths": 0, "alpha": 0.55}
+            axis.scatter(*xy[rows].T, c=inks[group[rows]], s=8, **look)
+    places = sorted(set(zip(at.tolist(), group.tolist(), strict=True)))
+    for corpus, place in places if any(axes) else ():  # else distances mean nothing, nor a mean
+        middle = xy[(at == corpus) & (group == place)].mean(axis=0)
+        look = {"marker": _marker(corpus), "linewidths": 0.8, "edgecolors": "white", "zorder": 3}
+        axis.scatter(*middle, color=colours[place], s=42, **look)
+    axis.set_title(f"{_heading(corpora)}\n{plain(title, longest=_LINE)}, n = {len(xy)}")
+    axis.set_aspect("equal", adjustable="datalim")
+    axis.set_xlabel(plain(axes[0], longest=_LINE))
+    axis.set_ylabel(plain(axes[1], longest=_LINE))
+    if not any(axes):
+        axis.set_xticks([])
+        axis.set_yticks([])
     return figure
 
 
@@ -117,7 +133,6 @@ def draw_distributions(
     few utterances as for many; the dot is the median, the bar holds the middle half.
 
     Args:
-        corpora: how each utterance is spoken.
         values: for each corpus [n, m].
         measures: the name of each column, with its unit [m].
 
@@ -167,59 +182,27 @@ def _check(corpora: Sequence[Speech], values: Sequence[Doubles], columns: int) -
             )
 
 
-def _groups(corpora: Sequence[Speech], by: By) -> tuple[list[_Group], list[Rows]]:
-    """The colours in the order of the legend, and for each corpus the colour of each row [n]."""
-    labels: list[list[tuple[int, str]]]
-    if by == "emotion":
-        labels = [[(0, emotion) for emotion in speech.emotions] for speech in corpora]
-    elif by == "speaker":
-        labels = [[(at, name) for name in one.speakers] for at, one in enumerate(corpora)]
-    else:
-        labels = [[(at, one.name)] * len(one.emotions) for at, one in enumerate(corpora)]
-    every = [label for listed in labels for label in listed]
-    order = sorted(set(every))
-    colours = _colours(order, by)
+def _groups(corpora: Sequence[Speech], at: Rows, by: By) -> tuple[list[str], list[Any], Rows]:
+    """Names and colours in the order of the legend, and the place of each utterance's [n]."""
+    texts = {
+        "emotion": [emotion for one in corpora for emotion in one.emotions],
+        "speaker": [name for one in corpora for name in one.speakers],
+        "corpus": [corpora[corpus].name for corpus in at],
+    }
+    owners = np.zeros_like(at) if by == "emotion" else at
+    labels = list(zip(owners.tolist(), texts[by], strict=True))
+    order = sorted(set(labels))
     names = [label if by == "corpus" else plain(label) for _, label in order]
     if by == "speaker" and len(corpora) > 1:
-        names = [f"{corpora[at].name} {name}" for (at, _), name in zip(order, names, strict=True)]
-    groups = [
-        _Group(name, colour, every.count(label))
-        for name, colour, label in zip(names, colours, order, strict=True)
-    ]
-    places = {label: place for place, label in enumerate(order)}
-    return groups, [np.array([places[one] for one in listed], np.int64) for listed in labels]
-
-
-def _colours(order: Sequence[tuple[int, str]], by: By) -> list[Any]:
+        names = [f"{corpora[of].name} {name}" for (of, _), name in zip(order, names, strict=True)]
     if by == "emotion":
-        return [EMOTION_COLOURS[emotion] for _, emotion in order]
-    if len(order) <= len(COLOURS):
-        return list(COLOURS[: len(order)])
-    # the light end is left out: it vanishes on paper
-    return list(mpl.colormaps["viridis"](np.linspace(0.0, 0.93, len(order))))
-
-
-def _legends(
-    corpora: Sequence[Speech], groups: Sequence[_Group], members: Sequence[Rows], by: By
-) -> list[Legend]:
-    """What stands below the points: heading, entries, columns; first the corpora, then colours."""
-    shapes = dict.fromkeys(range(len(groups)), "o")
-    if by != "emotion":
-        shapes = {int(place): _marker(at) for at, rows in enumerate(members) for place in rows}
-    entries = [
-        _entry(f"{one.label} ({one.count})", one.colour, shapes[place])
-        for place, one in enumerate(groups[:_NAMED])
-    ]
-    if len(groups) > _NAMED:
-        entries.append(_entry(f"and {len(groups) - _NAMED} more", "none", ""))
-    legends: list[Legend] = [(by, entries, _columns(entries))]
-    if len(corpora) > 1 and by != "corpus":
-        markers = [
-            _entry(f"{one.name} ({len(one.emotions)})", "#666666", _marker(at))
-            for at, one in enumerate(corpora)
-        ]
-        legends.insert(0, ("corpus", markers, _columns(markers)))
-    return legends
+        colours: list[Any] = [EMOTION_COLOURS[emotion] for _, emotion in order]
+    elif len(order) <= len(COLOURS):
+        colours = list(COLOURS[: len(order)])
+    else:  # the light end is left out: it vanishes on paper
+        colours = list(mpl.colormaps["viridis"](np.linspace(0.0, 0.93, len(order))))
+    places = {label: place for place, label in enumerate(order)}
+    return names, colours, np.array([places[label] for label in labels], np.int64)
 
 
 def _entry(label: str, colour: Any, marker: str) -> Line2D:
@@ -236,51 +219,6 @@ def _columns(entries: Iterable[Line2D]) -> int:
 
 def _marker(corpus: int) -> str:
     return _MARKERS[corpus % len(_MARKERS)]
-
-
-def _scatter(
-    axis: Axes, points: Sequence[Doubles], groups: Sequence[_Group], members: Sequence[Rows]
-) -> None:
-    colours = np.array([mpl.colors.to_rgba(group.colour) for group in groups])
-    for layer in range(_LAYERS):
-        for at, (table, rows) in enumerate(zip(points, members, strict=True)):
-            some = slice(layer, None, _LAYERS)
-            axis.scatter(
-                table[some, 0],
-                table[some, 1],
-                c=colours[rows[some]],
-                marker=_marker(at),
-                s=8,
-                linewidths=0,
-                alpha=0.55,
-            )
-
-
-def _means(
-    axis: Axes, points: Sequence[Doubles], groups: Sequence[_Group], members: Sequence[Rows]
-) -> None:
-    for at, (table, rows) in enumerate(zip(points, members, strict=True)):
-        for place in np.unique(rows):
-            middle = table[rows == place].mean(axis=0)
-            axis.scatter(
-                middle[0],
-                middle[1],
-                color=groups[place].colour,
-                marker=_marker(at),
-                s=42,
-                linewidths=0.8,
-                edgecolors="white",
-                zorder=3,
-            )
-
-
-def _dress(axis: Axes, names: tuple[str, str]) -> None:
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.set_xlabel(plain(names[0], longest=_LINE))
-    axis.set_ylabel(plain(names[1], longest=_LINE))
-    if not any(names):
-        axis.set_xticks([])
-        axis.set_yticks([])
 
 
 def _violin(axis: Axes, place: int, values: Doubles, emotion: str) -> None:

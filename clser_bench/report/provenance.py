@@ -243,10 +243,6 @@ def make_card(
     """Make the card of a table.
 
     Args:
-        store: the results that the table was made of.
-        table: made by `table.leaderboard`.
-        software: that writes the card.
-        machine: that writes the card.
         requests: of the runs behind the table, as `runs_of` orders them.
         commands: the same as shell commands.
 
@@ -318,9 +314,6 @@ def as_text(card: Card) -> str:
 
 def read_card(path: Path) -> Card:
     """Read a card that somebody else may have written; nothing in it is trusted.
-
-    Args:
-        path: a JSON file.
 
     Raises:
         SpecError: it cannot be read, is too large, is of another format, does not fit its hash,

@@ -116,10 +116,6 @@ def published_tables(
 ) -> tuple[TextTable, ...]:
     """A table for each paper and each leaderboard with its number of shots.
 
-    Args:
-        tables: ours.
-        papers: theirs.
-
     Raises:
         SpecError: no leaderboard has a number of shots that a paper has.
     """

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, base_code
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
     Row,
     TextTable,
-    csv_of,
-    json_of,
+    bracketed,
+    ends,
     rounded,
     signed,
-    write_tables,
+    spread,
+    write,
 )
 from clser_bench.report.intervals import REFERENCE
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
 
-FORMATS = ("table", "md", "latex", "csv", "json")
 GROUPED = ("family", "source", "target", "part")
 ACROSS = ("shots", "features")
 BY = (*GROUPED, *ACROSS)
@@ -61,7 +61,6 @@ def render(
     """Write leaderboards as text.
 
     Args:
-        tables: as `table.leaderboard` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of
             columns, and nothing is cut off. 120 where None.
@@ -76,28 +75,40 @@ def render(
     Raises:
         SpecError: there is no such format.
     """
-    if format == "csv":
-        return csv_of(row for table in tables for row in rows(table))
-    if format == "json":
-        return json_of(row for table in tables for row in rows(table))
-    if format not in FORMATS:
-        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
-    if format == "latex":
-        texts = [paper_table(table, pairs=pairs) for table in tables]
-    else:
-        texts = [text_table(table, explain=explain or format == "md") for table in tables]
-    texts = [text.transposed for text in texts] if transposed else texts
-    return write_tables(texts, format, width=width, color=color)
+    texts = (
+        paper_table(table, pairs=pairs)
+        if format == "latex"
+        else text_table(table, explain=explain or format == "md")
+        for table in tables
+    )
+    return write(
+        (row for table in tables for row in rows(table)),
+        (text.transposed if transposed else text for text in texts),
+        format,
+        width=width,
+        color=color,
+    )
 
 
 def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
     """A leaderboard with two lines above it, warnings, and a column for each pair."""
     notes = Footnotes()
     columns = _columns(table)
-    body = [_line(table, line, notes) for line in table.lines]
+    body = [
+        (
+            name_text(line, notes),
+            *(text(line) for text in columns.values()),
+            *(
+                value_text(cell) if cell.mean is not None else _missing(line, cell, notes)
+                for cell in line.cells
+            ),
+        )
+        for line in table.lines
+    ]
     aside = [line.role == "reference" for line in table.lines]
-    if all(line.method != "chance" for line in table.lines):
-        body.insert(0, _chance(table, len(columns)))
+    if table.line("chance") is None:
+        mean, *levels = (f"{level:.1f}" for level in chance_levels(table))
+        body.insert(0, ("chance level", mean, *[""] * (len(columns) - 1), *levels))
         aside.insert(0, False)
     configurations = list(_configurations(table)) if "point" in table.extras else []
     return TextTable(
@@ -110,6 +121,12 @@ def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
         below=(*configurations, *(explanation(table) if explain else ()), *table.remarks),
         footnotes=tuple(notes.texts),
     )
+
+
+def chance_levels(table: Leaderboard) -> list[float]:
+    """UAR of guesses in percent: the mean over the pairs, then of each pair."""
+    levels = [100 / count for count in table.classes]
+    return [sum(levels) / len(levels), *levels]
 
 
 def condition_line(table: Leaderboard) -> str:
@@ -176,34 +193,28 @@ def explanation(table: Leaderboard) -> Iterator[str]:
         yield table.budget
 
 
-def _columns(table: Leaderboard) -> tuple[str, ...]:
-    names = ["mean", "[95 %]"] if table.ranked else ["mean"]
-    names += [f"vs {table.reference} [95 %]"] if table.reference else []
-    names += ["rank"] if table.ranked else []
-    names += ["uses", "n"]
-    names += ["s per trial"] if "time" in table.extras else []
-    names += ["J/trial"] if "energy" in table.extras else []
-    return tuple(names)
+def _columns(table: Leaderboard) -> dict[str, Callable[[Line], str]]:
+    """Names of the columns before those of the pairs, and their cells."""
+    made: dict[str, Callable[[Line], str]] = {"mean": lambda line: value_text(line.mean)}
+    if table.ranked:
+        made["[95 %]"] = lambda line: interval_text(line.interval)
+    if table.reference:
+        made[f"vs {table.reference} [95 %]"] = lambda line: difference_text(line.difference)
+    if table.ranked:
+        made["rank"] = rank_text
+    made["uses"] = lambda line: "".join(USES.get(name, name) for name in line.uses)
+    made["n"] = lambda line: str(line.mean.n)
+    if "time" in table.extras:
+        made["s per trial"] = lambda line: _cost(line.mean.seconds)
+    if "energy" in table.extras:
+        made["J/trial"] = lambda line: _cost(line.mean.energy)
+    return made
 
 
-def _line(table: Leaderboard, line: Line, notes: Footnotes) -> tuple[str, ...]:
-    values = {
-        "mean": value_text(line.mean),
-        "[95 %]": interval_text(line.interval),
-        f"vs {table.reference} [95 %]": difference_text(line.difference),
-        "rank": rank_text(line),
-        "uses": "".join(USES.get(name, name) for name in line.uses),
-        "n": str(line.mean.n),
-        "s per trial": _cost(line.mean.seconds),
-        "J/trial": _cost(line.mean.energy),
-    }
+def name_text(line: Line, notes: Footnotes, *, role: bool = True) -> str:
+    """A method's title, with its role unless it is ranked, and the mark of its note."""
     note = f"{line.title}: {line.note}" if line.note else ""
-    name = f"{line.shown}{notes.mark(note)}"
-    cells = [
-        value_text(cell) if cell.mean is not None else _missing(line, cell, notes)
-        for cell in line.cells
-    ]
-    return (name, *(values[column] for column in _columns(table)), *cells)
+    return f"{line.shown if role else line.title}{notes.mark(note)}"
 
 
 def _missing(line: Line, cell: Cell, notes: Footnotes) -> str:
@@ -211,34 +222,22 @@ def _missing(line: Line, cell: Cell, notes: Footnotes) -> str:
     return f"{MISSING}{notes.mark(f'{line.title}: {kind}{cell.reason}')}"
 
 
-def _chance(table: Leaderboard, columns: int) -> tuple[str, ...]:
-    levels = [100 / count for count in table.classes]
-    mean = f"{sum(levels) / len(levels):.1f}"
-    return ("chance level", mean, *[""] * (columns - 1), *(f"{level:.1f}" for level in levels))
-
-
 def value_text(cell: Cell) -> str:
     """A mean with its deviation."""
-    if cell.mean is None:
-        return MISSING
-    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
+    return MISSING if cell.mean is None else spread(f"{cell.mean:.1f}", cell.std)
 
 
 def interval_text(interval: Interval | None) -> str:
     """The ends of an interval of a mean."""
-    if interval is None or interval.low is None or interval.high is None:
-        return MISSING
-    return f"[{interval.low:.1f}, {interval.high:.1f}]"
+    return bracketed(interval, "{:.1f}".format).strip() or MISSING
 
 
 def difference_text(interval: Interval | None) -> str:
     """A difference with its interval, and a star where it is separable from zero."""
     if interval is None:
         return ""
-    text = signed(interval.estimate)
-    if interval.low is not None and interval.high is not None:
-        text += f" [{signed(interval.low)}, {signed(interval.high)}]"
-    return text + "*" * (interval.verdict in ("better", "worse"))
+    star = "*" * (interval.verdict in ("better", "worse"))
+    return f"{signed(interval.estimate)}{bracketed(interval, signed)}{star}"
 
 
 def rank_text(line: Line) -> str:
@@ -281,9 +280,8 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     names += [f"vs {table.reference}"] if differences else []
     body = []
     for line in table.lines:
-        note = f"{line.title}: {line.note}" if line.note else ""
         star = "*" if pairs and line.verdict in ("better", "worse") else ""
-        cells = [f"{line.title}{notes.mark(note)}", _mean(line.mean, line, notes) + star]
+        cells = [name_text(line, notes, role=False), _mean(line.mean, line, notes) + star]
         if pairs:
             cells += [_mean(cell, line, notes) for cell in line.cells]
         else:
@@ -326,6 +324,7 @@ def rows(table: Leaderboard) -> Iterator[Row]:
             "title": line.title,
             "kind": line.role,
             "uses": "+".join(line.uses),
+            "standing": table.standing,
         }
         texts = dict(line.configurations)
         for pair, cell in zip(table.pairs, line.cells, strict=True):
@@ -334,7 +333,7 @@ def rows(table: Leaderboard) -> Iterator[Row]:
         row = named | {"pair": "mean"} | _cell_row(table, line.mean)
         if table.ranked or line.interval:
             low, high = line.ranks or (None, None)
-            row |= _ends("interval", line.interval) | {"rank_low": low, "rank_high": high}
+            row |= ends("interval_", line.interval) | {"rank_low": low, "rank_high": high}
         if table.reference:
             row |= {"reference": table.reference, "verdict": line.verdict or None}
             row |= _difference_row(line.difference)
@@ -362,21 +361,15 @@ def _cell_row(table: Leaderboard, cell: Cell) -> Row:
 
 def _difference_row(found: Interval | None) -> Row:
     row: Row = {"difference": rounded(found.estimate if found else None)}
-    row |= _ends("difference", found) | {"difference_p": rounded(found.p if found else None)}
+    row |= ends("difference_", found) | {"difference_p": rounded(found.p if found else None)}
     low, high = (found.pointwise if found else None) or (None, None)
     return row | {"pointwise_low": rounded(low), "pointwise_high": rounded(high)}
-
-
-def _ends(name: str, interval: Interval | None) -> Row:
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    return {f"{name}_low": rounded(low), f"{name}_high": rounded(high)}
 
 
 def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTable:
     """A table with a column for each group of pairs, the mean of the group's cells.
 
     Args:
-        table: the table.
         by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
             parts of corpora, `female→male`).
         families: corpus code to language family; a code that it lacks is a family of its own.
@@ -396,19 +389,19 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
             "part": "→".join(_part(code) for code in codes),
         }
         groups.setdefault(name[by], []).append(place)
-    usual = text_table(table)
+    notes = Footnotes()
     cells = [
-        (usual.cells[row][0], _with_interval(line), *(_group(line, g) for g in groups.values()))
-        for row, line in enumerate(table.lines, start=len(usual.cells) - len(table.lines))
+        (name_text(line, notes), _with_interval(line), *(_group(line, g) for g in groups.values()))
+        for line in table.lines
     ]
     about = f"by {by}: mean UAR over the pairs of a group; in brackets how many pairs"
     return TextTable(
         title=f"{table.title}, by {by}",
-        header=(usual.header[0], about, *table.warnings),
+        header=(condition_line(table), about, *table.warnings),
         names=("method", "mean", *(f"{name} ({len(g)})" for name, g in groups.items())),
         cells=tuple(cells),
-        aside=usual.aside[len(usual.cells) - len(table.lines) :],
-        footnotes=tuple(n for n in usual.footnotes if n.partition(": ")[2] in _notes(table)),
+        aside=tuple(line.role == "reference" for line in table.lines),
+        footnotes=tuple(notes.texts),
     )
 
 
@@ -418,10 +411,6 @@ def _part(code: str) -> str:
     return ".".join(words) or "all"
 
 
-def _notes(table: Leaderboard) -> set[str]:
-    return {line.note for line in table.lines}
-
-
 def _group(line: Line, places: Sequence[int]) -> str:
     values = [line.cells[place].mean for place in places]
     known = [value for value in values if value is not None]
@@ -429,18 +418,12 @@ def _group(line: Line, places: Sequence[int]) -> str:
 
 
 def _with_interval(line: Line) -> str:
-    if line.mean.mean is None or line.interval is None or line.interval.low is None:
-        return MISSING if line.mean.mean is None else f"{line.mean.mean:.1f}"
-    return f"{line.mean.mean:.1f} {interval_text(line.interval)}"
+    mean = line.mean.mean
+    return MISSING if mean is None else f"{mean:.1f}{bracketed(line.interval, '{:.1f}'.format)}"
 
 
 def across(tables: Sequence[Leaderboard], by: str) -> tuple[TextTable, ...]:
-    """One table for those that differ in one rule only, with a column for each of its values.
-
-    Args:
-        tables: in their order.
-        by: `shots` or `features`.
-    """
+    """One table for those that differ in one rule only, with a column for each of its values."""
     made: dict[Condition, list[Leaderboard]] = {}
     for table in tables:
         usual: dict[str, Any] = {"shots": 1} if by == "shots" else {"features": "", "alignment": ""}
@@ -462,10 +445,10 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
     notes = Footnotes()
     cells = []
     for method, line in shown.items():
-        name = f"{line.shown}{notes.mark(f'{line.title}: {line.note}' if line.note else '')}"
         found = [table.line(method) for table in tables]
         texts = [MISSING if one is None else _with_interval(one) for one in found]
-        cells.append((name, *(f"{t}{mark}" for t, mark in zip(texts, marks, strict=True))))
+        marked = (f"{text}{mark}" for text, mark in zip(texts, marks, strict=True))
+        cells.append((name_text(line, notes), *marked))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
     exposed = (
         {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()

@@ -13,22 +13,21 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import CLEAN, Condition
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
     Row,
     TextTable,
-    csv_of,
-    json_of,
+    bracketed,
+    ends,
     rounded,
     signed,
-    write_tables,
+    write,
 )
 from clser_bench.report.intervals import Evidence, count
 from clser_bench.report.model import Cell, Leaderboard, Line
-from clser_bench.report.render import FORMATS, condition_line, condition_row
+from clser_bench.report.render import condition_line, condition_row, name_text, value_text
 from clser_bench.report.statistics import Interval
 from clser_bench.report.table import leaderboard, rows_of
 from clser_bench.store.sqlite import Store
@@ -122,8 +121,6 @@ def robustness(
     """Join the tables of a frame that differ in the corruption of the target only.
 
     Args:
-        frame: as `Store.frame` made it.
-        store: the results that it was made of.
         scales: of each kind of corruption.
         methods: those to show; all where empty.
 
@@ -245,19 +242,13 @@ def render(
     """Write tables as text.
 
     Args:
-        found: as `robustness` made them.
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-        width: columns of the terminal, for `table`.
 
     Raises:
         SpecError: there is no such format.
     """
-    if format in ("csv", "json"):
-        rows = [row for item in found for row in flat_rows(item)]
-        return json_of(rows) if format == "json" else csv_of(rows)
-    if format not in FORMATS:
-        raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
-    return write_tables([text_table(item) for item in found], format, width=width)
+    rows = (row for item in found for row in flat_rows(item))
+    return write(rows, map(text_table, found), format, width=width)
 
 
 def flat_rows(found: Robustness) -> Iterator[Row]:
@@ -277,10 +268,10 @@ def flat_rows(found: Robustness) -> Iterator[Row]:
                 "uar_mean": rounded(cell.mean),
                 "uar_std": rounded(cell.std),
             }
-            row |= {f"interval_{end}": value for end, value in _ends(point.interval).items()}
-            row["change"] = rounded(point.change.estimate) if point.change else None
-            row |= {f"change_{end}": value for end, value in _ends(point.change).items()}
-            row["change_p"] = rounded(point.change.p) if point.change else None
+            change = point.change
+            row |= ends("interval_", point.interval)
+            row |= {"change": rounded(change.estimate if change else None)}
+            row |= ends("change_", change) | {"change_p": rounded(change.p if change else None)}
             yield row | {"status": cell.status, "reason": cell.reason}
 
 
@@ -290,13 +281,17 @@ def text_table(found: Robustness) -> TextTable:
     notes = Footnotes()
     cells = []
     for line, points in found.curves:
-        mark = notes.mark(f"{line.title}: {line.note}" if line.note else "")
+        name = name_text(line, notes)
         for point in points:
             if point.cell.mean is None:
                 reason = point.cell.reason or point.cell.status
                 notes.mark(f"{line.title}, {point.corruption}: {reason}")
-        changes = [_change(point.change) for point in points if point.corruption != CLEAN]
-        cells.append((f"{line.shown}{mark}", draws_of(points), *map(_mean, points), *changes))
+        changes = (
+            f"{signed(p.change.estimate)}{bracketed(p.change, signed)}" if p.change else MISSING
+            for p in points
+            if p.corruption != CLEAN
+        )
+        cells.append((name, draws_of(points), *map(_mean, points), *changes))
     units = "; ".join(f"{kind}: {found.scale(kind).unit}" for kind in found.kinds)
     return TextTable(
         title=f"{found.table.title}: corrupted target",
@@ -322,22 +317,5 @@ def draws_of(points: Sequence[Point]) -> str:
 
 
 def _mean(point: Point) -> str:
-    cell, interval = point.cell, point.interval
-    if cell.mean is None:
-        return MISSING
-    if interval is not None and interval.low is not None and interval.high is not None:
-        return f"{cell.mean:.1f} [{interval.low:.1f}, {interval.high:.1f}]"
-    return f"{cell.mean:.1f}" if cell.std is None else f"{cell.mean:.1f} ± {cell.std:.1f}"
-
-
-def _change(found: Interval | None) -> str:
-    if found is None:
-        return MISSING
-    if found.low is None or found.high is None:
-        return signed(found.estimate)
-    return f"{signed(found.estimate)} [{signed(found.low)}, {signed(found.high)}]"
-
-
-def _ends(interval: Interval | None) -> dict[str, float | None]:
-    ends = (interval.low, interval.high) if interval else (None, None)
-    return dict(zip(("low", "high"), map(rounded, ends), strict=True))
+    inside = bracketed(point.interval, "{:.1f}".format)
+    return f"{point.cell.mean:.1f}{inside}" if inside else value_text(point.cell)

@@ -33,6 +33,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ _SIMULATED = 10_000  # the error rate of a family is then known to 0.002
 _BLOCK = 32  # differences simulated at once: small enough for a processor's cache
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Counts:
     """Utterances of one method on one pair, by speaker, class and draw.
 
@@ -184,28 +185,20 @@ class Spread:
     def means(self, methods: Sequence[str]) -> list[Interval]:
         """The same for several methods at once."""
         places = [self.methods.index(method) for method in methods]
-        found = self._errors(np.eye(len(self.methods))[places])
-        made = [self._pointwise(found, row) for row in range(len(methods))]
-        least, most = self.bounds
-        return [
-            item
-            if item.low is None or item.high is None
-            else dataclasses.replace(item, low=max(least, item.low), high=min(most, item.high))
-            for item in made
-        ]
+        return self._intervals(self._errors(np.eye(len(self.methods))[places]), self.bounds)
 
     def average(self) -> Interval:
         """Pointwise interval of the mean over the methods."""
-        return self._interval(np.full((1, len(self.methods)), 1 / len(self.methods)))
+        weights = np.full((1, len(self.methods)), 1 / len(self.methods))
+        return self._intervals(self._errors(weights))[0]
 
     def difference(self, method: str, baseline: str) -> Interval:
         """Pointwise interval of a method's advantage over another."""
-        return self._interval(self._contrasts([(method, baseline)]))
+        return self.differences([(method, baseline)])[0]
 
     def differences(self, pairs: Sequence[tuple[str, str]]) -> list[Interval]:
         """Pointwise intervals of many differences at once: a method and its baseline, each."""
-        found = self._errors(self._contrasts(pairs))
-        return [self._pointwise(found, row) for row in range(len(pairs))]
+        return self._intervals(self._errors(self._contrasts(pairs)))
 
     def _contrasts(self, pairs: Sequence[tuple[str, str]]) -> Reals:
         """Weights of the methods in differences [pairs, m]."""
@@ -216,24 +209,56 @@ class Spread:
             weights[row, place[other]] -= 1
         return weights
 
-    def _interval(self, weights: Reals) -> Interval:
-        return self._pointwise(self._errors(weights), 0)
-
-    def _pointwise(self, found: _Errors, row: int, level: float = LEVEL) -> Interval:
+    def _intervals(
+        self,
+        found: _Errors,
+        bounds: tuple[float, float] = (-math.inf, math.inf),
+        *,
+        level: float = LEVEL,
+        corrected: Reals | None = None,
+    ) -> list[Interval]:
+        """Intervals of estimates at a level; their p values unless others are given [q]."""
         if self.reason:
-            return Interval(estimate=float(found.estimate[row]), reason=self.reason)
-        return _pointwise(found, row, level)
+            return [
+                Interval(estimate=value, reason=self.reason) for value in found.estimate.tolist()
+            ]
+        moves = found.error > 0
+        freedom = np.where(moves, found.freedom, 1.0)
+        quantile = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0)
+        half = quantile * found.error
+        columns = (
+            found.estimate,
+            np.maximum(found.estimate - half, bounds[0]),
+            np.minimum(found.estimate + half, bounds[1]),
+            found.p if corrected is None else np.where(moves, corrected, found.p),
+            found.error,
+            found.freedom,
+            half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
+        )
+        return [
+            Interval(
+                estimate=estimate,
+                low=low,
+                high=high,
+                p=p,
+                error=error,
+                freedom=freedom if error else None,
+                detectable=detectable,
+            )
+            for estimate, low, high, p, error, freedom, detectable in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+        ]
 
     def _errors(self, weights: Reals) -> _Errors:
         """Estimates, standard errors and degrees of freedom of weighted sums of the methods."""
         estimate = weights @ self.estimates
-        parts = np.einsum("qi,kij,qj->kq", weights, self.parts, weights, optimize=True)
-        parts = parts.clip(min=0)
-        residual = np.einsum("qi,ij,qj->q", weights, self.residual, weights, optimize=True)
+        parts = np.sum((weights @ self.parts) * weights, axis=2).clip(min=0)
+        residual = np.sum((weights @ self.residual) * weights, axis=1)
         speakers, draws = parts[: self.speakers].sum(axis=0), parts[self.speakers :].sum(axis=0)
         variance = np.maximum.reduce([speakers + draws - residual, speakers, draws])
         # covariances of methods that agree everywhere cancel only to rounding
-        size = np.einsum("qi,ii->q", weights**2, self.parts.sum(axis=0))
+        size = weights**2 @ np.diag(self.parts.sum(axis=0))
         still = speakers + draws <= 1e-12 * np.maximum(size, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = variance * (speakers + draws) / (parts.T**2 / self.freedom).sum(axis=1)
@@ -258,23 +283,6 @@ class _Errors:
         freedom = np.where(self.error > 0, self.freedom, 1.0)
         p = 2 * stdtr(freedom, -np.abs(self.estimate) / error)
         return np.asarray(np.where(self.error > 0, p, exact), dtype=np.float64)
-
-
-def _pointwise(found: _Errors, row: int, level: float) -> Interval:
-    estimate, error, freedom, p = (
-        float(values[row]) for values in (found.estimate, found.error, found.freedom, found.p)
-    )
-    quantile = float(stdtrit(freedom, 0.5 + level / 2)) if error else 0.0
-    power = float(stdtrit(freedom, POWER)) if error else 0.0
-    return Interval(
-        estimate=estimate,
-        low=estimate - quantile * error,
-        high=estimate + quantile * error,
-        p=p,
-        error=error,
-        freedom=freedom if error else None,
-        detectable=(quantile + power) * error,
-    )
 
 
 def spread(
@@ -303,15 +311,14 @@ def spread(
     estimates = np.zeros(len(methods))
     residual = np.zeros((len(methods), len(methods)))
     for place, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
-        found = [_influence(items[place]) for items in methods.values()]
-        estimates += share * np.array([item.uar for item in found])
-        own = share * np.stack([item.levered for item in found])
-        speakers[pair.target] = speakers.get(pair.target, np.zeros_like(own)) + own
-        loads.setdefault(pair.target, []).append(found[0].load)
+        found = _influence([items[place] for items in methods.values()])
+        estimates += share * found.uar
+        speakers[pair.target] = speakers.get(pair.target, 0.0) + share * found.levered
+        loads.setdefault(pair.target, []).append(found.load)
         if pooled:
             continue
         seeds = next(iter(methods.values()))[place].seeds
-        cells = share * np.stack([item.cells for item in found]) / len(seeds)
+        cells = share * found.cells / len(seeds)
         column = draws.setdefault(pair.source, {})
         for number, seed in enumerate(seeds):
             column[seed] = column.get(seed, 0.0) + cells[:, :, number].sum(axis=1)
@@ -371,40 +378,45 @@ def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[
     return pairs
 
 
-@dataclass(frozen=True, eq=False)
-class _Influence:
-    """Of one method on one pair.
+class _Influence(NamedTuple):
+    """Of m methods on one pair with n speakers.
 
     Attributes:
-        uar: mean over the draws.
-        levered: of each speaker, times its lever, the mean over draws [n].
-        cells: of each speaker and draw [n, m].
-        load: mean share of each speaker in the classes [n].
+        uar: means over the draws [m].
+        levered: of each speaker, times its lever, the mean over draws [m, n].
+        cells: of each speaker and draw [m, n, draws]; of no draw where methods have different ones.
+        load: mean share of each speaker in the classes, of the first method [n].
     """
 
-    uar: float
+    uar: Reals
     levered: Reals
     cells: Reals
     load: Reals
 
 
-def _influence(counts: Counts) -> _Influence:
-    correct, total = counts.correct, counts.total
-    whole = total.sum(axis=0)  # [c, m]
-    present = whole > 0
-    recall = correct.sum(axis=0) / np.maximum(whole, 1)
-    often = np.maximum(present.sum(axis=1), 1)
-    typical = recall.sum(axis=1) / often  # [c], mean over the draws that have the class
-    classes = np.maximum(present.sum(axis=0), 1)  # [m]
-    share = total / np.maximum(whole, 1)
+def _influence(counts: Sequence[Counts]) -> _Influence:
+    if len({item.correct.shape for item in counts}) > 1:  # all labels, and unlike numbers of draws
+        parts = [_influence([item]) for item in counts]
+        uar, levered = (np.concatenate([part[at] for part in parts]) for at in range(2))
+        return _Influence(uar, levered, parts[0].cells[:0], parts[0].load)
+    correct, total = (
+        np.stack([getattr(item, name) for item in counts]) for name in ("correct", "total")
+    )  # [m, n, c, draws]
+    whole = np.maximum(total.sum(axis=1, keepdims=True), 1)
+    present = (total > 0).any(axis=1)
+    recall = correct.sum(axis=1) / whole[:, 0]
+    often = np.maximum(present.sum(axis=2), 1)
+    typical = recall.sum(axis=2) / often  # [m, c], mean over the draws that have the class
+    classes = np.maximum(present.sum(axis=1), 1)[:, None, None]
+    share = total / whole
     # a speaker with much of a class pulls its recall towards his own: half of that is undone
     lever = 1 / np.sqrt(np.maximum(1 - share, 0.25))
-    e = 100 * (correct - typical[None, :, None] * total) / np.maximum(whole, 1) / classes
+    e = 100 * (correct - typical[:, None, :, None] * total) / whole / classes
     return _Influence(
-        uar=100 * float((recall.sum(axis=0) / classes).mean()),
-        levered=(e * lever).mean(axis=2).sum(axis=1),
-        cells=e.sum(axis=1),
-        load=(1 - lever.mean(axis=2) ** -2).mean(axis=1),
+        uar=100 * (recall.sum(axis=1) / classes[:, 0, 0]).mean(axis=1),
+        levered=(e * lever).mean(axis=3).sum(axis=2),
+        cells=e.sum(axis=2),
+        load=(1 - lever[0].mean(axis=2) ** -2).mean(axis=1),
     )
 
 
@@ -456,10 +468,8 @@ def simultaneous(groups: Sequence[Group]) -> dict[tuple[str, str], Interval]:
     made: dict[tuple[str, str], Interval] = {}
     for whole, pairs, errors in found:
         corrected = (1 + np.searchsorted(least, errors.p, side="right")) / (1 + len(least))
-        for row, pair in enumerate(pairs):
-            interval = whole._pointwise(errors, row, 1 - pointwise)  # noqa: SLF001 (same module)
-            p = float(corrected[row]) if interval.error else interval.p
-            made[pair] = dataclasses.replace(interval, p=p)
+        intervals = whole._intervals(errors, level=1 - pointwise, corrected=corrected)  # noqa: SLF001
+        made |= zip(pairs, intervals, strict=True)
     return made
 
 
@@ -474,13 +484,13 @@ def _largest(groups: Sequence[Group], freedom: float) -> Reals:
         values, vectors = np.linalg.eigh(covariance)
         known = values > 1e-9 * max(values[-1], 1e-12)
         root = vectors[:, known] * np.sqrt(values[known])
-        normal = rng.standard_normal((_SIMULATED, root.shape[1]), dtype=np.float32)
+        normal = rng.standard_normal((_SIMULATED, root.shape[1]), dtype=np.float32).T.copy()
         directions = whole._contrasts(pairs)[:, own] @ root  # noqa: SLF001 (same module)
         sizes = np.sqrt((directions**2).sum(axis=1))
-        directions = (directions[sizes > 1e-6].T / sizes[sizes > 1e-6]).astype(np.float32)
-        for start in range(0, directions.shape[1], _BLOCK):
-            block = np.abs(normal @ directions[:, start : start + _BLOCK])
-            np.maximum(found, block.max(axis=1), out=found)
+        directions = (directions[sizes > 1e-6].T / sizes[sizes > 1e-6]).T.astype(np.float32)
+        for start in range(0, len(directions), _BLOCK):
+            block = directions[start : start + _BLOCK] @ normal
+            np.maximum(found, np.abs(block, out=block).max(axis=0), out=found)
     return np.asarray(found / np.sqrt(rng.chisquare(freedom, _SIMULATED) / freedom))
 
 

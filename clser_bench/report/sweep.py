@@ -134,7 +134,6 @@ def markdown(result: SweepResult, *, pictures: Iterable[str] = ()) -> str:
     run to the end: a mean over fewer draws is not comparable.
 
     Args:
-        result: of the sweep.
         pictures: files beside this one that it shows.
     """
     uars = any(one.uars and one.uars != one.draws for one in result.configurations)
@@ -207,7 +206,6 @@ def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ())
     """Write the best configuration as a file for `clser-bench run --params FILE`.
 
     Args:
-        result: of the sweep.
         fixed: hyper-parameters that the sweep held at another value than the default.
 
     Raises:

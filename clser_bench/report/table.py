@@ -9,14 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from clser_bench.errors import SpecError, did_you_mean, printable
 from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals
-from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.model import Cell, Leaderboard, Line, holes
 from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
@@ -51,8 +50,6 @@ def leaderboard(
     Intervals and verdicts are those of all ranked methods of the condition, whatever is shown.
 
     Args:
-        frame: as `Store.frame` made it.
-        store: the results that it was made of.
         methods: those to show; all where empty.
         extras: of `EXTRAS`: `time` for seconds per trial, `energy` for joules per trial where they
             were measured, `point` for the hyper-parameters of each pair.
@@ -139,16 +136,7 @@ def _table(
     exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
-    """A table without intervals.
-
-    Args:
-        rows: of the newest protocol version.
-        store: the results.
-        skipped: corpus code to number of files that were left out.
-        findings: what is odd about the corpora under a condition.
-        exposure: as of `leaderboard`.
-        old: methods that only an older protocol version has.
-    """
+    """A table without intervals."""
     condition = condition_of(rows.iloc[0].to_dict())
     first = rows.drop_duplicates("pair")
     sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
@@ -240,35 +228,31 @@ def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iter
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
     good = rows[rows.status == "ok"]
-    # numpy adds up in the order of the draws; groupby means differ from that in the last bit
-    columns = {name: good[name].to_numpy(float) for name in ("uar", "war", "seconds", "energy")}
-    cells: dict[Any, dict[str, Any]] = {
-        key: {name: _mean_of(values[places]) for name, values in columns.items()}
-        | {"size": len(places), "std": _std_of(columns["uar"][places])}
-        for key, places in good.groupby(["method", "pair"]).indices.items()
-    }
+    by_cell = good.groupby(["method", "pair"])
+    names = {"uar": "mean", "war": "war", "seconds": "seconds", "energy": "energy"}
+    means = by_cell[list(names)].mean().rename(columns=names)
+    cells = _records(means.assign(std=by_cell.uar.std(), n=by_cell.size()))
     planned = rows.groupby(["method", "pair"]).size().to_dict()
-    whole = good.pivot(index=["method", "seed"], columns="pair", values="uar")
     # the spread of a mean is over the draws that all pairs share
-    whole = whole.reindex(columns=list(map(str, pairs))).dropna()
-    means = np.ascontiguousarray(whole.to_numpy(float)).mean(axis=1)
-    spreads = {
-        method: {"size": len(places), "std": _std_of(means[places])}
-        for method, places in whole.groupby("method").indices.items()
-    }
+    shared = good.pivot(index=["method", "seed"], columns="pair", values="uar")
+    shared = shared.reindex(columns=list(map(str, pairs))).dropna()
+    by_method = shared.mean(axis=1).groupby("method")
+    spreads = _records(pd.DataFrame({"std": by_method.std(), "n": by_method.size()}))
     given = set(rows.method[rows.added != ""])
     for first in rows.drop_duplicates("method").to_dict("records"):
         method = first["method"]
         own = []
         for pair in pairs:
             key = method, str(pair)
-            cell = cells.get(key, {})
+            cell = dict(cells.get(key, {"n": 0, "mean": None, "std": None}))
             missing = "", ""
             if key not in planned:
                 missing = "failed", "not part of the latest run of this method"
-            elif (cell.get("size") or 0) < planned[key]:
+            elif cell["n"] < planned[key]:
                 missing = _missing(rows[(rows.method == method) & (rows.pair == str(pair))])
-            own.append(_cell(cell, *missing))
+            if missing[1]:
+                cell |= {"mean": None, "std": None, "war": None}
+            own.append(Cell(**cell, status=missing[0] or "ok", reason=missing[1]))
         yield Line(
             method=method,
             title=first["title"] or method,
@@ -281,14 +265,10 @@ def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> I
         )
 
 
-def _mean_of(values: npt.NDArray[np.float64]) -> float | None:
-    """The mean of those that are known."""
-    known = values[~np.isnan(values)]
-    return float(np.mean(known)) if len(known) else None
-
-
-def _std_of(values: npt.NDArray[np.float64]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+def _records(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
+    """The rows of a table by their index, None where a value is unknown."""
+    found: Any = table.astype(object).where(table.notna(), None).to_dict("index")
+    return dict(found)
 
 
 def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple[str, ...]:
@@ -301,19 +281,6 @@ def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple
     if prior != "none":
         found.append("prior" if prior == "uniform" else f"{prior} prior")
     return tuple(found)
-
-
-def _cell(found: Mapping[Any, Any], status: str, reason: str) -> Cell:
-    return Cell(
-        n=found.get("size", 0),
-        mean=None if reason else found.get("uar"),
-        std=None if reason else found.get("std"),
-        status=status or "ok",
-        reason=reason,
-        war=None if reason else found.get("war"),
-        seconds=found.get("seconds"),
-        energy=found.get("energy"),
-    )
 
 
 def _missing(planned: pd.DataFrame) -> tuple[str, str]:
@@ -329,39 +296,26 @@ def _share(number: int, of: int) -> str:
     return f" ({number} of {of} draws)" if number < of else ""
 
 
-def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[Any, Any]) -> Cell:
+def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any]) -> Cell:
     """The mean over the pairs."""
-    seconds = _mean_of(np.array([cell.seconds for cell in cells], dtype=np.float64))
-    energy = _mean_of(np.array([cell.energy for cell in cells], dtype=np.float64))
-    holes = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
-    if holes:
-        statuses = {cell.status for _, cell in holes}
-        named = ", ".join(str(pair) for pair, _ in itertools.islice(holes, 3))
-        return Cell(
-            n=min(cell.n for cell in cells),
-            mean=None,
-            std=None,
-            status="failed" if "failed" in statuses else "not_applicable",
-            reason=f"no result for {len(holes)} of {len(pairs)} pairs: {named}"
-            f"{', …' if len(holes) > 3 else ''}",
-            seconds=seconds,
-            energy=energy,
-        )
-    return Cell(
-        n=shared.get("size", 0),
-        mean=_mean_of(np.array([cell.mean for cell in cells], dtype=np.float64)),
-        std=shared.get("std"),
-        war=_mean_of(np.array([cell.war for cell in cells], dtype=np.float64)),
-        seconds=seconds,
-        energy=energy,
-    )
+
+    def mean(name: str) -> float | None:
+        values = [getattr(cell, name) for cell in cells]
+        known = [value for value in values if value is not None]
+        return float(np.mean(known)) if known else None
+
+    costs: dict[str, Any] = {"seconds": mean("seconds"), "energy": mean("energy")}
+    if gone := holes(pairs, cells):
+        n = min(cell.n for cell in cells)
+        return Cell(n=n, mean=None, std=None, status=gone[0], reason=gone[1], **costs)
+    return Cell(mean=mean("mean"), war=mean("war"), **{"n": 0, "std": None, **shared}, **costs)
 
 
 def _budget(rows: pd.DataFrame) -> str:
     """Steps and batch that most trained methods have, and which have others."""
     found: dict[tuple[Any, ...], list[str]] = {}
-    every = zip(rows.method.to_list(), rows.parameters.to_list(), strict=True)
-    for method, parameters in sorted(set(every), key=str):
+    every = rows[["method", "parameters"]].drop_duplicates().itertuples(index=False, name=None)
+    for method, parameters in sorted(every, key=str):
         own = dict(parameters)
         if set(_BUDGET) <= set(own):
             members = found.setdefault(tuple(own[name] for name in _BUDGET), [])

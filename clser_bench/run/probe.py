@@ -1,6 +1,6 @@
 """Layers and pools of an encoder compared by logistic regression, before any method is run.
 
-One pass of the encoder keeps every layer; all else is seconds. The corpora must be those for
+One pass of the encoder keeps every layer; all else is minutes. The corpora must be those for
 choosing (the suite `wide`), never those of a reported table.
 """
 
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from clser_bench import registry
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.names import POOLS
@@ -19,35 +19,38 @@ from clser_bench.features.extract import extract_tables
 from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set, split_joined
 from clser_bench.files import cache_folder
-from clser_bench.hashing import generator
+from clser_bench.hashing import digest
 from clser_bench.problem import Table
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Normalisation, Pair, Shots, classes_of
+from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.sides import sides_of
 from clser_bench.splits import build
 
-METHOD = "logistic"
+Counts = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProbeRow:
-    """A layer with a pool.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Probed:
+    """Recognised utterances of a layer with a pool on a pair.
 
     Attributes:
         layer: its number.
         pool: statistics over frames in the summary.
         shots: labelled utterances of each class.
-        uars: mean over draws of each pair, percent.
+        pair: source and target.
+        speakers: of the target.
+        correct: recognised utterances [speakers of the target, classes, draws].
+        total: scored utterances [speakers of the target, classes, draws].
     """
 
     layer: int
     pool: str
     shots: Shots
-    uars: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Mean over pairs."""
-        return float(np.mean(self.uars))
+    pair: Pair
+    speakers: tuple[str, ...]
+    correct: Counts
+    total: Counts
 
 
 def layer_sets(name: str) -> tuple[FeatureSet, ...]:
@@ -68,14 +71,27 @@ def probe(
     name: str,
     *,
     shots: Sequence[Shots] = (5, "all"),
-    seeds: int = 4,
+    seeds: int = 2,
     normalisation: Normalisation = "corpus",
     skip_bad: bool = False,
     workers: int | None = None,
     devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
-) -> list[ProbeRow]:
-    """Score every layer and pool."""
+) -> list[Probed]:
+    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
+
+    Args:
+        corpora: by code.
+        pairs: of these.
+        name: of an encoder.
+        shots: of the draws; `all` has one draw.
+        seeds: draws for each pair.
+        normalisation: of the features.
+        skip_bad: leave out recordings that have no features.
+        workers: as for `extract.feature_table`; so are `devices`.
+        devices: where the encoder runs.
+        progress: shows extraction, and then each layer and pair.
+    """
     layers, cache = layer_sets(name), cache_folder()
     found = {
         code: extract_tables(
@@ -89,60 +105,73 @@ def probe(
         )
         for code, corpus in corpora.items()
     }
-    rows = []
+    probed = []
+    progress.start("layers and pairs", len(layers) * len(pairs))
     for number, features in enumerate(layers):
-        layer = features.layer
-        if layer is None:
-            continue
-        scored = {
+        tables = {
             code: normalised(
-                one.tables[number],
+                # Logistic regression uses summaries alone.
+                Table(digest(["summary", of.key]), of.instants[:, :1], of.summary),
                 how=normalisation,
                 speakers=one.corpus.speakers,
                 cache=cache,
             )
             for code, one in found.items()
+            for of in (one.tables[number],)
         }
-        for pool in POOLS:
-            columns = [
-                place
-                for place, column in enumerate(features.summary)
-                if column.partition("_")[0] in pool.split("+")
-            ]
-            # Logistic regression uses summaries alone.
-            tables = {
-                code: Table(f"{table.key}{pool}", table.instants[:, :1], table.summary[:, columns])
-                for code, table in scored.items()
-            }
-            for count in shots:
-                draws = range(1 if count == "all" else seeds)
-                uars = []
-                for pair in pairs:
-                    sides = found[pair.source].corpus, found[pair.target].corpus
-                    recalls = [_uar(*sides, tables, count, seed) for seed in draws]
-                    uars.append(float(np.mean(recalls)))
-                row = ProbeRow(layer=layer.number, pool=pool, shots=count, uars=tuple(uars))
-                rows.append(row)
-    return rows
+        for pair in pairs:
+            sides = found[pair.source].corpus, found[pair.target].corpus
+            for pool in POOLS:
+                columns = [
+                    place
+                    for place, column in enumerate(features.summary)
+                    if column.partition("_")[0] in pool.split("+")
+                ]
+                pooled = tuple(
+                    Table(f"{table.key}{pool}", table.instants, table.summary[:, columns])
+                    for table in (tables[pair.source], tables[pair.target])
+                )
+                for count in shots:
+                    draws = range(1 if count == "all" else seeds)
+                    cells = [_counts(*sides, (pooled[0], pooled[1]), count, n) for n in draws]
+                    correct, total = (
+                        np.stack(values, axis=2) for values in zip(*cells, strict=True)
+                    )
+                    probed.append(
+                        Probed(
+                            layer=number,
+                            pool=pool,
+                            shots=count,
+                            pair=pair,
+                            speakers=tuple(np.unique(sides[1].speakers).tolist()),
+                            correct=correct,
+                            total=total,
+                        )
+                    )
+            progress.advance()
+    progress.stop()
+    return probed
 
 
-def _uar(
-    source: Corpus, target: Corpus, tables: Mapping[str, Table], shots: Shots, seed: int
-) -> float:
-    """Unweighted average recall of logistic regression on a pair, percent."""
+def _counts(
+    source: Corpus, target: Corpus, tables: tuple[Table, Table], shots: Shots, seed: int
+) -> tuple[Counts, Counts]:
+    """Recognised and scored utterances of logistic regression [speakers, classes]."""
     classes = classes_of(source.spec, target.spec)
-    folds = build(
+    (fold,) = build(
         source,
         target,
         classes=classes,
         shots=shots,
         seed=seed,
         condition=Condition(shots=shots),
-        tables=lambda one, other, *_: (tables[one.spec.code], tables[other.spec.code]),
+        tables=lambda *_: tables,
     )
-    recalls = []
-    for fold in folds:
-        scores = registry.create(METHOD).fit_predict(fold.problem, generator("probe", seed))
-        right = np.asarray(scores).argmax(axis=1) == fold.key.y
-        recalls += [right[fold.key.y == number].mean() for number in range(len(classes))]
-    return 100 * float(np.mean(recalls))
+    side = sides_of(fold.problem, front="axes")  # the draws of a pair share its axes
+    scores = logistic_scores(side.known, side.y, side.scored, classes=len(classes))
+    names = np.unique(target.speakers)
+    places = np.searchsorted(names, fold.key.speakers), fold.key.y
+    correct, total = np.zeros((2, len(names), len(classes)))
+    np.add.at(total, places, 1)
+    np.add.at(correct, places, scores.argmax(axis=1) == fold.key.y)
+    return correct, total

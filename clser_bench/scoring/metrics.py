@@ -22,7 +22,6 @@ def measure(scores: Floats, key: AnswerKey) -> Metrics:
 
     Args:
         scores: float [n, c], larger is likelier.
-        key: the answers of the n utterances.
 
     Returns:
         Percentages and the confusion matrix.
@@ -47,7 +46,6 @@ def join(outcomes: Sequence[Outcome], keys: Sequence[AnswerKey]) -> tuple[Floats
 
     Args:
         outcomes: of the folds, all ok.
-        keys: the folds' answers, in the same order.
 
     Returns:
         Scores [n, c] of all folds, one after the other, and their answers.
@@ -81,12 +79,6 @@ def score(
 
     A failed fold makes a failed trial, a fold that does not apply one that does not apply, and
     scores that cannot be measured are a failure of the method.
-
-    Args:
-        trial: the trial.
-        outcomes: of its folds.
-        keys: the folds' answers, in the same order.
-        pack: name of the pack.
     """
     record = functools.partial(
         Record,

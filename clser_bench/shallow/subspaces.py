@@ -27,23 +27,6 @@ def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray
     return np.asarray((vectors * values**exponent) @ vectors.T)
 
 
-def recolouring(
-    source: Float[np.ndarray, "n f"], target: Float[np.ndarray, "m f"], ridge: float
-) -> Float[np.ndarray, "f f"]:
-    """The map A = C_s^(-1/2) C_t^(1/2) that gives the source the target's covariance.
-
-    Reference: Sun, Feng & Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016,
-    algorithm 1: C = cov + ridge · I on both sides (ridge 1 there).
-
-    Args:
-        source: observations.
-        target: of the other side.
-        ridge: positive.
-    """
-    eye = ridge * np.eye(source.shape[1])
-    return np.asarray(power(covariance(source) + eye, -0.5) @ power(covariance(target) + eye, 0.5))
-
-
 def principal_basis(x: Float[np.ndarray, "n f"], dimension: int) -> Float[np.ndarray, "f k"]:
     """Orthonormal directions of largest variance, as columns.
 
@@ -117,35 +100,3 @@ def transfer_components(
     kept = kept / np.linalg.norm(kept, axis=0)
     largest = np.abs(kept).argmax(axis=0)
     return np.asarray(kept * np.sign(kept[largest, np.arange(count)]))
-
-
-def geodesic_flow_kernel(
-    source: Float[np.ndarray, "f k"], target: Float[np.ndarray, "f k"]
-) -> Float[np.ndarray, "f f"]:
-    """G = integral over t from 0 to 1 of P(t)P(t)', P(t) the geodesic between two subspaces.
-
-    With P_s'P_t = U cos(theta) V' and Q the directions (I - P_s P_s')P_t V at unit length,
-    G = [P_s U, -Q] [[l1, l2], [l2, l3]] [P_s U, -Q]' / 2, l1 = 1 + sin(2 theta) / (2 theta),
-    l2 = (cos(2 theta) - 1) / (2 theta), l3 = 1 - sin(2 theta) / (2 theta).
-
-    Reference: Gong et al., Geodesic Flow Kernel for Unsupervised Domain Adaptation, CVPR 2012,
-    the closed form by principal angles (there without the factor 1/2).
-
-    Args:
-        source: orthonormal columns.
-        target: as many orthonormal columns.
-    """
-    u, cosine, vt = np.linalg.svd(source.T @ target)
-    start = source @ u
-    across = target @ vt.T - start * cosine
-    length = np.linalg.norm(across, axis=0)
-    theta = np.arctan2(length, cosine)
-    turned = np.where(theta > FLOOR, theta, 1.0)
-    sine, versed = np.sin(2 * theta) / (2 * turned), (np.cos(2 * theta) - 1) / (2 * turned)
-    sine = np.where(theta > FLOOR, sine, 1.0)
-    # Where both subspaces agree there is no way across, and its weights are zero.
-    across = -across / np.maximum(length, FLOOR)
-    both = (start * versed) @ across.T
-    return np.asarray(
-        ((start * (1 + sine)) @ start.T + both + both.T + (across * (1 - sine)) @ across.T) / 2
-    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
-from clser_bench.errors import StoreError
+from clser_bench.errors import ClserError, StoreError
 from clser_bench.problem import AnswerKey, Trial, Value
 from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store.records import CLOSE, MethodNote, Metrics, Record, predictions
@@ -117,11 +118,24 @@ def plain(text: str) -> str:
     return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)[:20_000]
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first thing that a model refuses."""
-    first = error.errors(include_url=False)[0]
-    got = f"{first['msg']}, got {str(first['input'])[:80]!r}"
-    return f"{ascii('.'.join(map(str, first['loc'])))[1:-1][:80]}: {got}"
+@contextlib.contextmanager
+def checked(path: Path, where: str) -> Iterator[None]:
+    """Turn errors about a value of a file into one that names the file, the place and the value.
+
+    Raises:
+        FaultyError: something is refused.
+    """
+    try:
+        yield
+    except FaultyError:
+        raise
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        got = f"{first['msg']}, got {str(first['input'])[:80]!r}"
+        place = ascii(".".join(map(str, first["loc"])))[1:-1][:80]
+        raise FaultyError(path, where, f"{place}: {got}") from error
+    except (ClserError, ValueError) as error:
+        raise FaultyError(path, where, str(error)) from error
 
 
 def trial_of_row(row: Any) -> Trial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,95 +12,92 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from clser_bench.errors import StoreError
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
 from clser_bench.store.records import RENAMED, Guesses, Line, from_json
 from clser_bench.store.schema import FIELDS, Query
 
-_OF_LINES = (
+_OF_LINES = [
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
     "configuration",
-)  # fmt: skip
-_OF_TRIALS = (
+]  # fmt: skip
+_OF_TRIALS = [
     "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
     "macro_f1", "seconds", "energy", "parameters", "tables", "added", "synthetic", "trial",
     "answers",
-)  # fmt: skip
+]  # fmt: skip
+_KINDS = {
+    **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
+    **dict.fromkeys(("version", "seed", "protocol_version", "configuration"), int),
+    **dict.fromkeys(("synthetic", "candidate"), bool),
+}
 
 
 def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
-    """The table of `Store.frame`.
-
-    Args:
-        lines: those that it is made of.
-        query: of the database.
-    """
+    """The table of `Store.frame`."""
     rows = query(
-        """SELECT p.line, t.version, t.source, t.target, t.emotions, t.seed,
+        """SELECT p.line, p.position, t.version, t.source, t.target, t.emotions, t.seed,
           coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
           r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
           t.unlabelled, t.synthetic, t.id, coalesce(r.answers, '')
-        FROM planned p JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
-        WHERE p.line IN (SELECT value FROM json_each(?))
-        ORDER BY p.line, p.position""",
+        FROM planned p LEFT JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
+        WHERE p.line IN (SELECT value FROM json_each(?))""",
         (json.dumps([line.id for line in lines]),),
     )
-    places = {line.id: place for place, line in enumerate(lines)}
-    head = pd.DataFrame([_cells(line) for line in lines], columns=list(_OF_LINES))
-    body = pd.DataFrame([row[1:] for row in rows], columns=list(_OF_TRIALS))
+    rows.sort(key=operator.itemgetter(0, 1))
+    if any(row[2] is None for row in rows):
+        raise StoreError(
+            "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
+            "file from a backup or run again"
+        )
+    # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
+    head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)
+    body = pd.DataFrame([row[2:] for row in rows], columns=_OF_TRIALS, dtype=object)
     body["emotions"] = body["emotions"].map(_tuple)
     body["parameters"] = body["parameters"].map(_pairs)
-    body["synthetic"] = body["synthetic"].astype(bool)
     body["pair"] = body["source"] + "→" + body["target"]
-    floats = ["uar", "war", "macro_f1", "seconds", "energy"]
-    body[floats] = body[floats].astype(float)
+    places = {line.id: place for place, line in enumerate(lines)}
     head = head.take([places[row[0]] for row in rows]).reset_index(drop=True)
-    return pd.concat([head, body], axis=1)
+    return pd.concat([head, body], axis=1).astype(_KINDS)
 
 
 def predictions(
-    predicted: Iterable[tuple[str, str, Guesses]], answers: Callable[[str], AnswerKey]
+    predicted: Iterable[tuple[str, list[str], Guesses]], answers: Callable[[str], AnswerKey]
 ) -> pd.DataFrame:
-    """The table of `Store.predictions`.
-
-    Args:
-        predicted: as `Store.predicted` yields it.
-        answers: gives an answer key by its hash.
-    """
-    names: dict[str, int] = {}
-    people: dict[str, int] = {}
-    sheets: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {}
-    trials, parts = [], []
-    for trial, key, classes in predicted:
-        if key not in sheets:
-            answer = answers(key)
-            sheets[key] = (
-                np.array([names.setdefault(name, len(names)) for name in answer.names]),
-                np.array([people.setdefault(name, len(people)) for name in answer.speakers]),
-                answer.y.astype(np.uint8),
-            )
-        trials.append(trial)
-        parts.append((*sheets[key], classes))
-    empty = np.zeros(0, np.int64)
-    sizes = [len(part[0]) for part in parts]
-    utterance, speaker, y, found = (
-        np.concatenate([empty, *(part[number] for part in parts)]) for number in range(4)
-    )
-    codes = np.repeat(np.arange(len(sizes)), sizes)
+    """The table of `Store.predictions`."""
+    columns = ("trial", "utterance", "speaker", "y", "predicted")
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [np.zeros(0, np.uint8)] for name in columns}
+    numbers: dict[str, dict[str, int]] = {name: {} for name in columns[:3]}
+    for key, trials, classes in predicted:
+        answer = answers(key)
+        k, n = classes.shape
+        texts = {"trial": trials, "utterance": answer.names, "speaker": answer.speakers}
+        for name, values in texts.items():
+            known = numbers[name]
+            codes = np.array([known.setdefault(value, len(known)) for value in values])
+            parts[name].append(codes.repeat(n) if name == "trial" else np.tile(codes, k))
+        parts["y"].append(np.tile(answer.y.astype(np.uint8), k))
+        parts["predicted"].append(classes.ravel())
+    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    texts_of = {name: pd.Index(list(known), dtype=str) for name, known in numbers.items()}
     return pd.DataFrame(
-        {
-            "trial": pd.Categorical.from_codes(codes, pd.Index(trials, dtype=str)),
-            "utterance": pd.Categorical.from_codes(utterance, pd.Index(list(names), dtype=str)),
-            "speaker": pd.Categorical.from_codes(speaker, pd.Index(list(people), dtype=str)),
-            "y": y.astype(np.uint8),
-            "predicted": found.astype(np.uint8),
-        }
+        {n: pd.Categorical.from_codes(whole[n], i) for n, i in texts_of.items()}
+        | {name: whole[name] for name in columns[3:]}
     )
 
 
-def looks(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> pd.DataFrame:
-    """The table of `Store.looks`: rows under names of columns."""
-    table = pd.DataFrame([tuple(row) for row in rows], columns=list(names))
+def looks(query: Query) -> pd.DataFrame:
+    """The table of `Store.looks`."""
+    fields = [name for name in FIELDS if name != "selection"]
+    names = ", ".join([*(f"l.{name}" for name in fields), "l.method", "t.version"])
+    stored = query(
+        f"""SELECT {names}, count(DISTINCT t.parameters)
+        FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
+        JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
+        GROUP BY {names} ORDER BY {names}"""  # noqa: S608 (only column names are put in)
+    )
+    table = pd.DataFrame(stored, columns=[*fields, "method", "version", "evaluations"])
     return table.replace({"method": RENAMED})
 
 

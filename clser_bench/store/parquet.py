@@ -17,11 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
-from pydantic import (
-    ValidationError,
-)
 
-from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
+from clser_bench.errors import SpecError, StoreError, did_you_mean
 from clser_bench.files import whole
 from clser_bench.problem import AnswerKey, Finding, SkippedFile
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
@@ -33,7 +30,7 @@ from clser_bench.store.exported import (
     Heading,
     RowOfFile,
     Sheet,
-    first_fault,
+    checked,
     plain,
     record_of_row,
     trial_of_row,
@@ -95,10 +92,8 @@ def write(
     The same results give the same bytes.
 
     Args:
-        results: the results file.
         out: the Parquet file; appears whole or not at all.
         wanted: values that a condition must have, as `Condition.matches` takes them.
-        methods: only these methods; empty for all.
         scores: with the scores of all classes, float32, which are most of a results file.
 
     Raises:
@@ -111,9 +106,8 @@ def write(
         known = set(every["method"])
         for name in methods:
             if name not in known:
-                raise SpecError(
-                    f"there are no results of method '{name}'{did_you_mean(name, known)}"
-                )
+                near = did_you_mean(name, known)
+                raise SpecError(f"there are no results of method '{name}'{near}")
         frame = store.frame(wanted)
         frame = frame[frame["method"].isin(list(methods))] if methods else frame
         new = frame[frame["protocol_version"] == PROTOCOL_VERSION]
@@ -159,7 +153,10 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     rows = frame.merge(more, on="trial").sort_values(
         [*FIELDS, "method", "source", "target", "seed", "trial"], kind="stable"
     )
-    rows["predictions"] = _column(rows, {t: array for t, _, array in store.predicted(ids)})
+    guesses: dict[str, Any] = {}
+    for _, trials, classes in store.predicted(ids):
+        guesses |= zip(trials, classes, strict=True)
+    rows["predictions"] = _column(rows, guesses)
     if scores:
         found = store.query(
             "SELECT trial, scores FROM scores WHERE trial IN (SELECT value FROM json_each(?))",
@@ -212,9 +209,6 @@ def read(path: Path) -> Submission:
     The checks find damage, mistakes and careless changes. They cannot tell whether predictions
     were made as the protocol wants: whoever sends a file is trusted in that.
 
-    Args:
-        path: the file.
-
     Raises:
         StoreError: the file is absent, damaged, something else, too large, of another version, or
             contradicts itself; names the row and the value.
@@ -234,23 +228,16 @@ def read(path: Path) -> Submission:
         ) from error
     if len(entries) != heading.rows:
         raise FaultyError(path, "rows", f"{len(entries)}, and it was written with {heading.rows}")
-    suites = {
-        name: tuple(_pair(path, f"suite {name}", *pair) for pair in pairs)
-        for name, pairs in heading.suites.items()
-    }
+    suites = {}
+    for name, pairs in heading.suites.items():
+        with checked(path, f"suite {name}"):
+            suites[name] = tuple(Pair.parse(f"{source}->{target}") for source, target in pairs)
     _check_together(path, entries, suites)
-    skipped = (
-        SkippedFile(corpus=code, name=name, reason=why) for code, name, why in heading.skipped
-    )
-    findings = (
-        Finding(kind=kind, corpus=corpus, sentence=sentence)
-        for kind, corpus, sentence in heading.findings
-    )
     return Submission(
         path=path,
         suites=suites,
-        skipped=tuple(skipped),
-        findings=tuple(findings),
+        skipped=tuple(SkippedFile(corpus=c, name=n, reason=why) for c, n, why in heading.skipped),
+        findings=tuple(Finding(kind=k, corpus=c, sentence=s) for k, c, s in heading.findings),
         entries=tuple(entries),
     )
 
@@ -281,10 +268,8 @@ def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKe
             raise FaultyError(path, f"column {name!r}", "is missing")
     if not text:
         raise FaultyError(path, "metadata 'clser-bench'", "is missing; it is no export")
-    try:
+    with checked(path, "metadata 'clser-bench'"):
         heading = Heading.model_validate_json(text)
-    except ValidationError as error:
-        raise FaultyError(path, "metadata 'clser-bench'", first_fault(error)) from error
     return heading, {key: _answer_key(path, key, sheet) for key, sheet in heading.answers.items()}
 
 
@@ -305,14 +290,10 @@ def _entries(
     arrays = {name: _arrays(batch.column(name)) for name in ARRAYS if name in batch.schema.names}
     rest = batch.drop_columns(list(arrays)).to_pylist()
     for number, values in enumerate(rest):
-        where = f"row {before + number + 1}"
         values["emotions"] = tuple(values["emotions"] or ())
-        try:
-            row = RowOfFile.model_validate(values)
-        except ValidationError as error:
-            raise FaultyError(path, where, first_fault(error)) from error
         own = {name: column[number] for name, column in arrays.items()}
-        try:
+        with checked(path, f"row {before + number + 1}"):
+            row = RowOfFile.model_validate(values)
             trial = trial_of_row(row)
             record = record_of_row(row, trial, own, answers) if row.status else None
             note = MethodNote(
@@ -323,8 +304,6 @@ def _entries(
                 uses=tuple(filter(None, row.uses.split("+"))),
                 kind=row.kind,
             )
-        except (ClserError, ValueError) as error:
-            raise FaultyError(path, where, str(error)) from error
         yield Entry(trial, note, record)
 
 
@@ -340,13 +319,6 @@ def _arrays(column: Any) -> list[Any]:
         part if there else None
         for part, there in zip(parts, column.is_valid().to_pylist(), strict=True)
     ]
-
-
-def _pair(path: Path, where: str, source: str, target: str) -> Pair:
-    try:
-        return Pair.parse(f"{source}->{target}")
-    except ClserError as error:
-        raise FaultyError(path, where, str(error)) from error
 
 
 def _check_together(path: Path, entries: Iterable[Entry], suites: Collection[str]) -> None:

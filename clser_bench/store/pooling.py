@@ -57,7 +57,6 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
 
     Args:
         results: the results file; made where absent.
-        submissions: as `parquet.read` made them.
 
     Raises:
         StoreError: the answers to a problem differ from others to the same problem, or the

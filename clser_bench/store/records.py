@@ -43,11 +43,7 @@ def predictions(scores: Floats) -> Guesses:
 
 
 def recall_weights(y: Rows) -> npt.NDArray[np.float64]:
-    """What each utterance [n] adds to the UAR, in percent, where it is recognised.
-
-    Args:
-        y: [n], true classes.
-    """
+    """What each utterance [n] adds to the UAR, in percent, where it is recognised."""
     total = np.bincount(y)
     return np.asarray(100.0 / (total[y] * np.count_nonzero(total)), dtype=np.float64)
 
@@ -269,9 +265,6 @@ class Fault(NamedTuple):
 def pack_array(array: npt.NDArray[Any]) -> bytes:
     """Write an array of float32, float64, int64 or uint8 as a `.npy` file and its CRC-32.
 
-    Args:
-        array: any shape.
-
     Raises:
         ValueError: another dtype.
     """
@@ -286,10 +279,6 @@ def pack_array(array: npt.NDArray[Any]) -> bytes:
 
 def unpack_array(blob: bytes, what: str) -> npt.NDArray[Any]:
     """Read an array back, read-only; those of schema 2 too.
-
-    Args:
-        blob: as `pack_array` made it.
-        what: the array, for the error message.
 
     Raises:
         StoreError: the bytes are damaged.
@@ -340,10 +329,6 @@ def one_line(reason: str) -> str:
 
 def from_json(text: str, what: str) -> Any:
     """Read stored JSON.
-
-    Args:
-        text: the column.
-        what: its name, for the error message.
 
     Raises:
         StoreError: it is damaged.

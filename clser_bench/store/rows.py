@@ -134,11 +134,6 @@ def lines_of(
 ) -> list[tuple[Line, dict[int, Trial]]]:
     """Group the trials of a plan by their place in the tables.
 
-    Args:
-        trials: of the plan.
-        notes: of its methods.
-        candidates: as in `Store.plan`.
-
     Returns:
         Lines in the order of the notes, then of the plan, with position and trial of each member.
 

@@ -2,6 +2,10 @@
 
 A line is a method under one condition in one plan: what a row of a leaderboard is made of. Columns
 of conditions are the fields of `Condition`; a file that lacks a field gets it with its default.
+
+`sums` holds, of each table that decides what is shown, the sum of the CRC-32 of its rows. Triggers
+of the connection that writes keep it, so a row that anything else changed, lost or added is seen.
+Arrays have checksums of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import functools
 import json
 import re
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,6 +71,31 @@ _TABLES = {
     "findings": """
       request INTEGER NOT NULL REFERENCES requests(id), kind TEXT NOT NULL, corpus TEXT NOT NULL,
       sentence TEXT NOT NULL, PRIMARY KEY (request, sentence)""",
+    "sums": "name TEXT PRIMARY KEY, crc INTEGER NOT NULL",
+}
+
+_SUMMED: dict[str, tuple[str, ...]] = {
+    "trials": (
+        "id", "source", "target", "emotions", "seed", "method", "version", "parameters",
+        "source_key", "target_key", "engine_version", "synthetic", *OF_TRIALS,
+    ),
+    "records": (
+        "trial", "status", "reason", "attempts", "seconds", "uar", "war", "macro_f1", "answers",
+        "energy",
+    ),
+    "answers": ("hash",),
+    "requests": ("id", "content", "turn", "pairs", "confirms"),  # only that of the request's text
+    "lines": ("id", "request", "method", "note", "configuration", *FIELDS),
+    "planned": ("line", "position"),  # whose trial is missed where it is another
+    "skipped": ("corpus", "name", "reason"),
+    "findings": ("request", "kind", "corpus", "sentence"),
+}  # fmt: skip
+_CELLS = {
+    # reals as whole millionths, which every SQLite writes alike
+    **dict.fromkeys(
+        ("seconds", "uar", "war", "macro_f1", "energy"), "CAST({row}{name} * 1e6 AS INTEGER)"
+    ),
+    "confirms": "iif(json_valid({row}request), json_extract({row}request, '$.confirms'), '')",
 }
 
 # What the new tables are in terms of those of schema 2, where one text held features, alignment and
@@ -116,14 +146,7 @@ def content_of(
 
 
 def stored_content(query: Query, number: int, request: str, pairs: str) -> str:
-    """The hash of a plan by what is stored of it.
-
-    Args:
-        query: of the database.
-        number: of the plan.
-        request: its JSON.
-        pairs: its JSON.
-    """
+    """The hash of a plan by what is stored of it."""
     lines = query(
         f"SELECT id, method, note, configuration, {', '.join(FIELDS)} FROM lines "  # noqa: S608
         "WHERE request = ? ORDER BY id",
@@ -143,7 +166,6 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     """Open a results file.
 
     Args:
-        path: the file.
         create: make it, and its folder, where absent.
         read_only: change nothing; the file may be on a medium that cannot be written, and a file of
             schema 1 or 2 stays as it is.
@@ -171,10 +193,12 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        _with_functions(connection)
         with transaction(connection):
             _update(connection, _version(connection, path))
             # written every time: shows that the place can be written, before hours of work
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        _keep_sums(connection)
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -182,9 +206,6 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into errors that name the file and the remedy.
-
-    Args:
-        path: the file.
 
     Raises:
         StoreError: SQLite failed.
@@ -213,11 +234,7 @@ def guarded(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing.
-
-    Args:
-        connection: of a database that is in no transaction.
-    """
+    """Write all or nothing."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -277,12 +294,60 @@ def _reader(path: Path) -> sqlite3.Connection:
 
 
 def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.create_function("part", 2, _part, deterministic=True)
-    connection.create_function("candidate", 1, _candidate, deterministic=True)
-    connection.create_function(
-        "selection", 1, lambda text: text.partition("/")[0], deterministic=True
-    )
+    connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
+    functions: dict[str, Callable[..., Any]] = {
+        "part": _part,
+        "candidate": _candidate,
+        "selection": lambda text: text.partition("/")[0],
+        "crc": zlib.crc32,
+    }
+    for name, function in functions.items():
+        connection.create_function(name, 1 + (name == "part"), function, deterministic=True)
     return connection
+
+
+def _crc(table: str, row: str = "") -> str:
+    """The CRC-32 of a row, as SQL; of numbers alone a sum, which is faster."""
+    if table == "planned":
+        return f"({row}line * 1000003 + {row}position)"
+    cells = (_CELLS.get(n, "{row}{name}").format(row=row, name=n) for n in _SUMMED[table])
+    text = f"printf('{'%s|' * len(_SUMMED[table])}', {', '.join(cells)})"
+    return f"crc(CAST({text} AS BLOB))"
+
+
+def _sum(table: str) -> str:
+    return f"(SELECT ifnull(sum({_crc(table)}), 0) FROM main.{table})"  # noqa: S608 (own names)
+
+
+def _keep_sums(connection: sqlite3.Connection) -> None:
+    """Keep the sums right whatever this connection writes; gone with the connection."""
+    for table in _SUMMED:
+        new, old = _crc(table, "NEW."), _crc(table, "OLD.")
+        changes = {"INSERT": f"+ {new}", "DELETE": f"- {old}", "UPDATE": f"- {old} + {new}"}
+        for event, change in changes.items():
+            connection.execute(
+                f"CREATE TEMP TRIGGER {event}_{table} AFTER {event} ON main.{table} BEGIN "  # noqa: S608
+                f"UPDATE sums SET crc = crc {change} WHERE name = '{table}'; END"
+            )
+
+
+def changed_tables(query: Query) -> list[str]:
+    """Tables with rows that something else than clser-bench changed, lost or added.
+
+    Args:
+        query: of the database; of one without sums or columns, which an earlier clser-bench
+            wrote, nothing is known.
+    """
+    present = {name for (name,) in query("SELECT name FROM main.sqlite_master")}
+    if "sums" not in present or query("SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"):
+        return []
+    # in one statement, since another process may write meanwhile
+    pairs = (
+        f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name) if name in present else 0}"  # noqa: S608
+        for name in _SUMMED
+    )
+    (found,) = query(f"SELECT {', '.join(pairs)}")
+    return [name for name, same in zip(_SUMMED, found, strict=True) if not same]
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -328,11 +393,14 @@ def _update(connection: sqlite3.Connection, version: int) -> None:
     for name in ("trials", "lines"):
         for field in _missing(connection, name):
             connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
+            connection.execute("DELETE FROM sums WHERE name = ?", (name,))
+    for name in _SUMMED:
+        if not connection.execute("SELECT 1 FROM sums WHERE name = ?", (name,)).fetchone():
+            connection.execute(f"INSERT INTO sums VALUES ('{name}', {_sum(name)})")  # noqa: S608
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """Rewrite plans and trials of schema 1 and 2; records and arrays stay as they are."""
-    _with_functions(connection)
     if version == 1:
         connection.execute("ALTER TABLE records ADD COLUMN energy REAL")
     for name, select in _FROM_SCHEMA_2.items():

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
-import math
+import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from clser_bench.errors import StoreError
 from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Pair
 from clser_bench.store import rows, schema
 from clser_bench.store.records import (
     CLOSE,
@@ -50,7 +50,6 @@ class Store:
     and no halves.
 
     Args:
-        path: the file.
         create: make it where absent.
         read_only: change nothing; works where the file cannot be written.
 
@@ -62,17 +61,13 @@ class Store:
     def __init__(self, path: Path, *, create: bool = True, read_only: bool = False) -> None:
         self.path = Path(path)
         self._answers: dict[str, AnswerKey] = {}
+        self._unchecked = True  # whether its rows are those that were written
         self._connection = schema.connect(self.path, create=create, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,11 +97,9 @@ class Store:
         Asking again for the same makes the stored plan the latest one.
 
         Args:
-            request: JSON values.
             trials: all trials, stored or not; at most one per condition, method, configuration,
                 pair and seed. Suite and selection are those of each trial's condition.
             pairs: the suite's ordered pairs, in table order.
-            methods: what tables say of the methods.
             candidates: trial id to the number of its configuration, where one of several is to be
                 chosen; tables leave these trials out.
 
@@ -141,9 +134,6 @@ class Store:
         """Store the records of a pack, all or none.
 
         A stored ok result is never overwritten; anything else is, and its attempts are counted.
-
-        Args:
-            records: one per trial.
         """
         with self.transaction() as connection:
             rows.put_trials(connection, [record.trial for record in records])
@@ -154,7 +144,8 @@ class Store:
         """Store the files that `--skip-bad` left out."""
         with self.transaction() as connection:
             connection.executemany(
-                "INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)",
+                "INSERT INTO skipped VALUES (?, ?, ?) "
+                "ON CONFLICT (corpus, name) DO UPDATE SET reason = excluded.reason",
                 [(item.corpus, item.name, item.reason) for item in skipped],
             )
 
@@ -175,10 +166,6 @@ class Store:
         """UAR in percent of those trials that are ok; reads no array."""
         return {trial: uar for trial, (_, _, uar) in self._states(ids).items() if uar is not None}
 
-    def attempts(self, ids: Sequence[str]) -> dict[str, int]:
-        """How often each trial was tried; 0 where nothing is stored."""
-        return dict.fromkeys(ids, 0) | {t: tried for t, (_, tried, _) in self._states(ids).items()}
-
     def unfinished(self, ids: Sequence[str], *, attempts: int = 2) -> tuple[str, ...]:
         """Trials still to run: nothing is stored, or failed and tried less often than allowed.
 
@@ -186,21 +173,16 @@ class Store:
             ids: in the order of the answer.
             attempts: how often a trial may be tried in all.
         """
-        done = {
-            trial
-            for trial, (status, tried, _) in self._states(ids).items()
-            if status != "failed" or tried >= attempts
+        states = self._states(ids)
+        tried = {
+            trial for trial, (status, n, _) in states.items() if status != "failed" or n >= attempts
         }
-        return tuple(trial for trial in ids if trial not in done)
+        return tuple(trial for trial in ids if trial not in tried)
 
     def records(
         self, ids: Sequence[str] | None = None, *, status: str | None = None
     ) -> Iterator[Record]:
         """Stored records, in order of trial id; with their scores, unless they came without.
-
-        Args:
-            ids: only these trials.
-            status: only this status.
 
         Raises:
             StoreError: an array is damaged; names the trial.
@@ -216,20 +198,21 @@ class Store:
             ORDER BY r.trial""",  # noqa: S608 (only column names are put in)
             (None if ids is None else json.dumps(list(ids)), status),
         )
-        for state, reason, attempts, seconds, energy, pack, key, *rest in stored:
+        names = ("status", "reason", "attempts", "seconds", "energy", "pack")
+        for row in stored:
+            key, *rest = row[6:]
             trial = rows.trial_of(rest[7:])
-            common = {"trial": trial, "status": state, "reason": reason, "attempts": attempts}
-            common |= {"seconds": seconds, "energy": energy, "pack": pack}
+            common = {"trial": trial, **dict(zip(names, row[:6], strict=True))}
             if key is None:
                 yield Record(**common)
                 continue
             of = f"of trial {trial.id[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
-            empty = np.zeros((0, 0), np.float32)
             answer = self.answers(key, trial.classes)
+            if rest[5] is not None:
+                common["scores"] = unpack_array(rest[5], f"scores {of}")
             yield Record(
                 **common,
                 metrics=rows.metrics_of(rest[:5], of),
-                scores=empty if rest[5] is None else unpack_array(rest[5], f"scores {of}"),
                 predicted=unpack_array(rest[6], f"predictions {of}"),
                 y=answer.y,
                 names=answer.names,
@@ -263,18 +246,14 @@ class Store:
     def planned_ids(self, run: int) -> tuple[str, ...]:
         """Trials that a plan asked for, in its order."""
         stored = self.query(
-            "SELECT trial FROM planned WHERE line IN (SELECT id FROM lines WHERE request = ?) "
-            "GROUP BY trial ORDER BY min(position)",
+            "SELECT p.trial FROM planned p JOIN lines l ON l.id = p.line WHERE l.request = ? "
+            "GROUP BY p.trial ORDER BY min(p.position)",
             (run,),
         )
         return tuple(trial for (trial,) in stored)
 
     def trials(self, line: int) -> tuple[Trial, ...]:
-        """Trials of a line, in the order of the plan.
-
-        Args:
-            line: its number, as `lines` has it.
-        """
+        """Trials of a line, in the order of the plan."""
         (found,) = [item for item in self.lines() if item.id == line]
         names = ("suite", "unlabelled", "selection")
         own = {name: getattr(found.condition, name) for name in names}
@@ -289,14 +268,11 @@ class Store:
             for trial in map(rows.trial_of, stored)
         )
 
-    def progress(self, run: int | None = None) -> Tally:
-        """How far the trials of one plan, or of all plans together, are."""
+    def progress(self) -> Tally:
+        """How far the trials of all plans together are."""
         stored = self.query(
-            """SELECT coalesce(r.status, ''), count(*) FROM (
-              SELECT DISTINCT p.trial FROM planned p JOIN lines l ON l.id = p.line
-              WHERE ?1 IS NULL OR l.request = ?1) d
-            LEFT JOIN records r ON r.trial = d.trial GROUP BY 1""",
-            (run,),
+            """SELECT coalesce(r.status, ''), count(*) FROM (SELECT DISTINCT trial FROM planned) d
+            LEFT JOIN records r ON r.trial = d.trial GROUP BY 1"""
         )
         counts: dict[str, int] = dict(stored)
         kinds = (counts.get(status, 0) for status in ("ok", "failed", "not_applicable"))
@@ -320,16 +296,13 @@ class Store:
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
-        found: dict[Pair, None] = {}
-        for run in sorted(self.runs(), key=lambda run: (-len(run.pairs), run.pairs)):
-            if run.suite == suite:
-                found.update(dict.fromkeys(run.pairs))
-        return tuple(found)
-
-    def conditions(self) -> tuple[Condition, ...]:
-        """Every condition that a plan asked for, in the order of tables; no candidates."""
-        found = {line.condition for line in self.lines() if line.configuration is None}
-        return tuple(sorted(found, key=Condition.order))
+        stored = self.query(
+            "SELECT pairs FROM requests WHERE id IN (SELECT request FROM lines WHERE suite = ?)",
+            (suite,),
+        )
+        plans = [tuple(Pair(*p) for p in from_json(text, "pairs of a plan")) for (text,) in stored]
+        plans.sort(key=lambda pairs: (-len(pairs), pairs))
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(plans)))
 
     def lines(self) -> tuple[Line, ...]:
         """Each method under each condition, as the latest plan that asked for it had it."""
@@ -363,9 +336,13 @@ class Store:
         Args:
             wanted: values that a condition must have, as `Condition.matches` takes them.
             candidates: whether to include the trials of configurations from which one is chosen.
+
+        Raises:
+            StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
         from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
 
+        self._check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
         return frames.frame(chosen, self.query)
@@ -376,9 +353,6 @@ class Store:
         Columns: `trial` (id), `utterance`, `speaker` (categories), `y` and `predicted` (uint8,
         index into the trial's emotions).
 
-        Args:
-            ids: trial ids.
-
         Raises:
             StoreError: as `predicted`.
         """
@@ -386,74 +360,74 @@ class Store:
 
         return frames.predictions(self.predicted(ids), self.answers)
 
-    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, str, Guesses]]:
-        """Predicted classes of those trials that are ok, in order of trial id.
-
-        Args:
-            ids: trial ids.
+    def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str], Guesses]]:
+        """Predicted classes of those trials that are ok, together where their answers are the same.
 
         Yields:
-            Trial id, hash of the answer key, and predicted classes, uint8 [n].
+            Hash of the answer key, ids of k trials in order, and predicted classes, uint8 [k, n].
 
         Raises:
             StoreError: an array is damaged, or the UAR is not that of the predictions; names the
                 trial.
         """
         stored = self.query(
-            f"""SELECT r.trial, r.answers, r.uar, c.classes, t.method, t.source, t.target, t.seed
-            FROM records r JOIN predictions c ON c.trial = r.trial JOIN trials t ON t.id = r.trial
-            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.trial""",  # noqa: S608
+            f"""SELECT r.answers, r.trial, r.uar, c.classes
+            FROM records r LEFT JOIN predictions c ON c.trial = r.trial
+            WHERE r.status = 'ok' AND r.trial {_OF}""",  # noqa: S608
             (json.dumps(list(ids)),),
         )
-        truths: dict[str, Any] = {}
-        for trial, key, uar, blob, method, source, target, seed in stored:
-            what = f"trial {trial[:12]} ({method}, {source}→{target}, seed {seed})"
-            classes = unpack_array(blob, f"predictions of {what}")
-            if key not in truths:
-                y = self.answers(key).y
-                truths[key] = y, recall_weights(y)
-            y, weights = truths[key]
-            found = float(weights @ (y == classes)) if y.shape == classes.shape else math.nan
-            if not abs(found - uar) <= CLOSE:
+        stored.sort(key=operator.itemgetter(0, 1))
+        for key, group in itertools.groupby(stored, key=operator.itemgetter(0)):
+            _, trials, uars, blobs = zip(*group, strict=True)
+            y = self.answers(key).y
+            classes, fits = np.zeros((len(trials), len(y)), np.uint8), []
+            for row, trial, blob in zip(classes, trials, blobs, strict=True):
+                try:
+                    found = unpack_array(blob, "predictions")
+                except StoreError as error:
+                    raise StoreError(f"{self._named(trial)}: {error}") from error
+                fits.append(found.shape == y.shape)
+                row[:] = found if fits[-1] else 0
+            given = np.where(fits, (classes == y) @ recall_weights(y), np.nan)
+            right = np.abs(given - np.array(uars)) <= CLOSE  # NaN is not close
+            if not right.all():
+                place = int(right.argmin())
                 raise StoreError(
-                    f"{self.path}: {what}: its UAR is stored as {uar:.4f}, and its predictions "
-                    f"give {found:.4f}; run `clser-bench results verify`, and take the file from "
-                    "a backup or run again"
+                    f"{self._named(trials[place])}: its UAR is stored as {uars[place]:.4f}, and "
+                    f"its predictions give {given[place]:.4f}; run `clser-bench results verify`, "
+                    "and take the file from a backup or run again"
                 )
-            yield trial, key, classes
+            yield key, list(trials), classes
+
+    def _named(self, name: str) -> str:
+        """The file and a trial in it, for errors."""
+        columns = "SELECT method, source, target, seed FROM trials WHERE id = ?"
+        ((method, source, target, seed),) = self.query(columns, (name,))
+        return f"{self.path}: trial {name[:12]} ({method}, {source}→{target}, seed {seed})"
 
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
         """A stored answer key, by its hash.
 
-        Args:
-            key: as in `predicted`.
-            classes: put into the answer.
-
         Raises:
             StoreError: it is absent or damaged.
         """
-        if key in self._answers:
-            return dataclasses.replace(self._answers[key], classes=classes)
-        what = f"answer key {key[:12]}"
+        if key not in self._answers:
+            self._answers[key] = self._read_answers(key)
+        return dataclasses.replace(self._answers[key], classes=classes)
+
+    def _read_answers(self, key: str) -> AnswerKey:
+        what, remedy = (
+            f"answer key {key[:12]}",
+            "take the file from a backup, or delete it and run again",
+        )
         stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
         if not stored:
-            raise StoreError(
-                f"{self.path}: {what} is not in the file; take the file from a backup, or delete "
-                "it and run again"
-            )
-        y, (speakers, names) = (
-            unpack_array(stored[0][0], what),
-            (tuple(from_json(text, what)) for text in stored[0][1:]),
-        )
+            raise StoreError(f"{self.path}: {what} is not in the file; {remedy}")
+        y = unpack_array(stored[0][0], what)
+        speakers, names = (tuple(from_json(text, what)) for text in stored[0][1:])
         if rows.answers_hash(y, speakers, names) != key:
-            raise StoreError(
-                f"{self.path}: {what} is not what was stored; take the file from a backup, or "
-                "delete it and run again"
-            )
-        self._answers[key] = AnswerKey(
-            classes=(), y=y.astype(np.int64), speakers=speakers, names=names
-        )
-        return dataclasses.replace(self._answers[key], classes=classes)
+            raise StoreError(f"{self.path}: {what} is not what was stored; {remedy}")
+        return AnswerKey(classes=(), y=y.astype(np.int64), speakers=speakers, names=names)
 
     def looks(self) -> pd.DataFrame:
         """How often each method was evaluated on the targets of a condition.
@@ -464,22 +438,25 @@ class Store:
         """
         from clser_bench.store import frames  # noqa: PLC0415
 
-        fields = [name for name in FIELDS if name != "selection"]
-        names = ", ".join(f"l.{name}" for name in fields)
-        stored = self.query(
-            f"""SELECT {names}, l.method, t.version, count(DISTINCT t.parameters)
-            FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
-            JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
-            GROUP BY {names}, l.method, t.version
-            ORDER BY {names}, l.method, t.version"""  # noqa: S608 (only column names are put in)
-        )
-        return frames.looks(stored, [*fields, "method", "version", "evaluations"])
+        return frames.looks(self.query)
 
     def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
         from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
 
-        return tuple(faults(self, self.query))
+        return faults(self, self.query)
+
+    def _check_rows(self) -> None:
+        """Refuse a file whose rows are not those that were written."""
+        changed = schema.changed_tables(self.query) if self._unchecked else ()
+        self._unchecked = bool(changed)
+        if "records" in changed:  # names a trial whose UAR was changed
+            list(self.predicted([trial for (trial,) in self.query("SELECT id FROM trials")]))
+        if changed:
+            raise StoreError(
+                f"{self.path}: rows of {', '.join(changed)} are not those that were written; run "
+                "`clser-bench results verify`, and take the file from a backup or run again"
+            )
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(
@@ -489,11 +466,6 @@ class Store:
         return {trial: tuple(rest) for trial, *rest in found}
 
     def query(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        """All rows of an SQL query.
-
-        Args:
-            query: of the tables of `schema`.
-            values: of its question marks.
-        """
+        """All rows of an SQL query."""
         with schema.guarded(self.path):
             return self._connection.execute(query, values).fetchall()

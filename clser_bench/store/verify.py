@@ -10,7 +10,7 @@ import numpy as np
 from clser_bench.errors import StoreError
 from clser_bench.store.records import CLOSE, Fault, Metrics, Record, from_json
 from clser_bench.store.rows import OF_TRIAL, trial_of
-from clser_bench.store.schema import Query, stored_content
+from clser_bench.store.schema import Query, changed_tables, stored_content
 
 if TYPE_CHECKING:
     from clser_bench.store.sqlite import Store
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 _CHUNK = 500  # records that are in memory at once
 
 
-def faults(store: Store, query: Query) -> Iterator[Fault]:
-    """Check the file, ids by columns, answers by hashes, metrics by predictions, plans by hashes.
+def faults(store: Store, query: Query) -> tuple[Fault, ...]:
+    """Check all that `_faults` checks and, where that finds nothing, the sums over the rows."""
+    found = tuple(_faults(store, query))
+    problem = "its rows are not those that were written"
+    return found or tuple(Fault("file", name, problem) for name in changed_tables(query))
 
-    Args:
-        store: the results.
-        query: of its database.
-    """
+
+def _faults(store: Store, query: Query) -> Iterator[Fault]:
+    """Check the file, ids by columns, answers and plans by hashes, metrics by predictions."""
     for (text,) in query("PRAGMA main.integrity_check"):
         if text != "ok":
             yield Fault("file", store.path.name, text)

@@ -193,25 +193,6 @@ class Phase:
         return round(self.start * steps)
 
 
-__all__ = [
-    "POINTS",
-    "Batch",
-    "Embedded",
-    "Fitted",
-    "Method",
-    "Part",
-    "Phase",
-    "Prior",
-    "Shape",
-    "Snapshot",
-    "State",
-    "Support",
-    "Trained",
-    "View",
-    "bind",
-    "check_phases",
-]
-
 POINTS = 12
 """The most points of a selection, for every method the same (docs/protocol.md)."""
 
@@ -326,7 +307,7 @@ class Fitted(Method):
     """A method in closed form or from a library."""
 
     kind: ClassVar[Literal["fitted", "trained"]] = "fitted"
-    front: ClassVar[Literal["none", "axes"]] = "none"
+    front: ClassVar[Literal["none", "axes", "within", "axes-within"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
         """Score the problem's `scored` rows.

@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from torch.func import vmap
 from clser_bench.problem import Problem
 from clser_bench.train.batches import Feeder, filled, initial_seed, leaves_of, part_of
 from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
-from clser_bench.train.inference import Call, refreshed, score_rows
+from clser_bench.train.inference import Reader
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
@@ -258,13 +257,14 @@ class _Pack:
     def step(self, step: int) -> None:
         every = self.method.refresh_every
         if every and step % every == 0:
-            self.feeder.states = [self._refresh(i, step) for i in range(len(self.seeds))]
+            self.feeder.states = [self._refresh(i, step) for i in range(self.stack.k)]
         batch = self.feeder.batch(step, self.carry)
         for phase in self.phases:
             if phase.active(step, self.method.steps):
                 self._run(phase, part_of(batch, phase.uses), step)
         if self.carry:
-            self.carry = self._update_carry(batch)
+            with torch.no_grad():
+                self.carry = self._each("update_carry", batch)
 
     def _run(self, phase: Phase, batch: Batch, step: int) -> None:
         parts = phase.trains or tuple(self.stack.parts)
@@ -277,16 +277,13 @@ class _Pack:
         for _ in range(phase.repeat):
             for value in trained:
                 value.requires_grad_()
-            losses = self._losses(phase.loss, batch)
+            losses = self._each(phase.loss, batch)
             found = torch.autograd.grad(losses.sum(), trained, materialize_grads=True)
             for value in trained:
                 value.requires_grad_(False)
-            self._watch(losses, step)
+            bad = ~torch.isfinite(losses.detach())
+            self.bad_step = torch.where(bad & (self.bad_step < 0), step, self.bad_step)
             self.optimiser.step(dict(zip(places, found, strict=True)), scale)
-
-    def _losses(self, name: str, batch: Batch) -> Tensor:
-        losses: Tensor = self._each(name, batch)
-        return losses
 
     def _each(self, name: str, batch: Batch) -> Any:
         """A function of the method `(network, batch)`, for every trial."""
@@ -299,53 +296,28 @@ class _Pack:
         # vmap takes trees too; flat arguments cost a small pack a tenth less.
         return vmap(one)(*leaves_of(trees))
 
-    @torch.no_grad()
-    def _update_carry(self, batch: Batch) -> State:
-        carry: State = self._each("update_carry", batch)
-        return carry
-
-    def _watch(self, losses: Tensor, step: int) -> None:
-        bad = ~torch.isfinite(losses.detach())
-        self.bad_step = torch.where(bad & (self.bad_step < 0), step, self.bad_step)
-
-    def _call(self, index: int) -> Call:
-        return partial(self._call_one, self.stack.one(index))
-
-    def _call_one(self, tensors: Sequence[Tensor], function: Any, *arguments: Any) -> Any:
-        return self.stack.call(function, tensors, *arguments)
-
-    def _carry_of(self, index: int) -> State:
-        return {name: value[index] for name, value in self.carry.items()}
+    def _reader(self, index: int) -> Reader:
+        tensors = self.stack.one(index)
+        return Reader(
+            method=self.methods[index],
+            call=lambda function, *arguments: self.stack.call(function, tensors, *arguments),
+            problem=self.problems[index],
+            carry={name: value[index] for name, value in self.carry.items()},
+            seed=self.seeds[index],
+            dtype=self.dtype,
+            device=self.device,
+        )
 
     def _refresh(self, index: int, step: int) -> State:
-        return refreshed(
-            self.methods[index],
-            self._call(index),
-            self.problems[index],
-            carry=self._carry_of(index),
-            step=step,
-            seed=self.seeds[index],
-            dtype=self.dtype,
-            device=self.device,
-        )
+        return self._reader(index).pseudo_labels(step)
 
     def results(self) -> list[Result]:
-        return [self._result(index) for index in range(len(self.seeds))]
-
-    def _result(self, index: int) -> Result:
-        if self.bad_step[index] >= 0:
-            return failed(f"the loss was not finite at step {int(self.bad_step[index])}")
-        problem = self.problems[index]
-        scores = score_rows(
-            self.methods[index],
-            self._call(index),
-            problem,
-            carry=self._carry_of(index),
-            seed=self.seeds[index],
-            dtype=self.dtype,
-            device=self.device,
-        )
-        return finished(scores)
+        return [
+            failed(f"the loss was not finite at step {bad}")
+            if bad >= 0
+            else finished(self._reader(index).scores())
+            for index, bad in enumerate(self.bad_step.tolist())
+        ]
 
 
 def finished(scores: Tensor) -> Result:

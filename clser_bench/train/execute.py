@@ -1,4 +1,4 @@
-"""The jobs of a pack as outcomes; which jobs share a pack, and how many."""
+"""The jobs of a pack as outcomes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from clser_bench.errors import MethodError, NotApplicableError
-from clser_bench.hashing import digest, generator
+from clser_bench.hashing import generator
 from clser_bench.problem import Floats, Job, Outcome
 from clser_bench.registry import create
-from clser_bench.train.batches import per_class
-from clser_bench.train.contract import Fitted, Method, Shape, Trained
+from clser_bench.train.contract import Fitted, Method, Trained
 from clser_bench.train.energy import metered
 from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.loop import train_one
@@ -46,53 +45,6 @@ def keep_freed_memory() -> bool:
     return bool(tell(_MMAP_THRESHOLD, _LARGEST)) and bool(tell(_TRIM_THRESHOLD, 2**31 - 1))
 
 
-FITTED_LIMIT = 64
-"""Fitted jobs run one after the other; a pack of them only saves messages."""
-
-TRAINED_LIMIT = 16
-"""Measured by benchmarks/packing.py (results/speed/packing.md): on one core both a small network
-(DANN) and one bound by arithmetic (SERE) are fastest near 16; beyond, batches leave the caches."""
-
-
-def group_key(job: Job) -> str:
-    """The group of a job: jobs of one group have tensors of the same shapes.
-
-    Args:
-        job: any job.
-
-    Returns:
-        A hash of the method, its structural hyper-parameters and all sizes.
-    """
-    method = create(job.method, dict(job.parameters))
-    shape = Shape.of(job.problem)
-    real = method.real()
-    structure = [[name, value] for name, value in job.parameters if name not in real]
-    sizes = [shape.c, shape.t, shape.d, shape.f, shape.d_target, shape.f_target]
-    if isinstance(method, Trained):
-        sizes.append(per_class(job.problem, method.labelled_batch))
-    return digest([job.method, structure, sizes])
-
-
-GPU_LIMIT = 1024
-"""On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
-(`execute`)."""
-
-
-def pack_limit(job: Job, *, gpu: bool = False) -> int:
-    """The most jobs that a pack of this job's group should hold.
-
-    Args:
-        job: any job of the group.
-        gpu: whether packs train on a GPU.
-    """
-    method = create(job.method, dict(job.parameters))
-    if not isinstance(method, Trained):
-        return FITTED_LIMIT
-    if not method.packable:
-        return 1
-    return GPU_LIMIT if gpu else TRAINED_LIMIT
-
-
 def execute(
     jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu", energy: bool = False
 ) -> list[Outcome]:
@@ -101,7 +53,7 @@ def execute(
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
 
     Args:
-        jobs: of one method and one group (`group_key`).
+        jobs: of one method, with tensors of the same shapes (`run.plan`).
         threads: cores that this process may use.
         device: where packs are trained; what cannot be packed stays on the CPU.
         energy: measure joules; jobs that run one by one share theirs by their time.

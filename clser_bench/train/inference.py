@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,146 +13,91 @@ from jaxtyping import Float
 from torch import Tensor
 
 from clser_bench.hashing import generator
-from clser_bench.problem import Problem, Rows, Table
+from clser_bench.problem import Problem, Rows
 from clser_bench.train.batches import rows_view
 from clser_bench.train.contract import Embedded, Snapshot, State, Support, Trained, View
 
 CHUNK = 1024
 
-Call = Callable[..., Any]
-"""`call(function, *arguments)` runs `function(network, *arguments)` with a trial's parameters."""
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reader:
+    """One trial's network as it is now, which reads rows in chunks and returns them on the CPU.
 
-@torch.no_grad()
-def score_rows(
-    method: Trained,
-    call: Call,
-    problem: Problem,
-    *,
-    carry: State,
-    seed: int,
-    dtype: torch.dtype,
-    device: str = "cpu",
-) -> Float[Tensor, "n c"]:
-    """Scores of the problem's scored rows.
-
-    Args:
+    Attributes:
         method: with the trial's own hyper-parameters.
-        call: runs a function of the trial's network.
+        call: `call(function, *arguments)` runs `function(network, *arguments)`.
         problem: the problem.
         carry: the trial's.
         seed: of the trial.
         dtype: of the features.
-        device: where the network lies.
-
-    Returns:
-        Scores on the CPU.
+        device: where the network lies; methods are given tensors on the CPU.
     """
-    side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
-    if type(method).predict is Trained.predict:
-        return side.embed(problem.scored, target=True, embeddings=False).scores
-    scored = side.embed(problem.scored, target=True)
-    same = np.array_equal(problem.scored, problem.adapt)
-    labelled = side.embed(problem.labelled.rows, target=False)
-    target = scored if same else side.embed(problem.adapt, target=True)
-    rng = generator(seed, "read out")
-    return method.predict(scored, Snapshot(labelled, side.support.y.cpu(), target, 1.0, rng))
 
+    method: Trained
+    call: Callable[..., Any]
+    problem: Problem
+    carry: State
+    seed: int
+    dtype: torch.dtype
+    device: str = "cpu"
 
-@torch.no_grad()
-def refreshed(
-    method: Trained,
-    call: Call,
-    problem: Problem,
-    *,
-    carry: State,
-    step: int,
-    seed: int,
-    dtype: torch.dtype,
-    device: str = "cpu",
-) -> State:
-    """Call the method's `update_pseudo_labels` for one trial.
+    @torch.no_grad()
+    def scores(self) -> Float[Tensor, "n c"]:
+        """Scores of the problem's scored rows."""
+        problem = self.problem
+        if type(self.method).predict is Trained.predict:
+            return self._embedded(problem.scored, target=True, embeddings=False).scores
+        scored = self._embedded(problem.scored, target=True)
+        same = np.array_equal(problem.scored, problem.adapt)
+        snapshot = self._snapshot(1.0, ("read out",), scored if same else None)
+        return self.method.predict(scored, snapshot)
 
-    Args:
-        method: with the trial's own hyper-parameters.
-        call: runs a function of the trial's network.
-        problem: the problem.
-        carry: the trial's.
-        step: the step before which this happens.
-        seed: of the trial.
-        dtype: of the features.
-        device: where the network lies; `update_pseudo_labels` is given tensors on the CPU.
+    @torch.no_grad()
+    def pseudo_labels(self, step: int) -> State:
+        """What `update_pseudo_labels` gives before a step; the first axis runs over `adapt`."""
+        return self.method.update_pseudo_labels(
+            self._snapshot(step / self.method.steps, ("refresh", step), None)
+        )
 
-    Returns:
-        Tensors on the CPU, whose first axis runs over `problem.adapt`.
-    """
-    side = _Side(method, call, problem, carry=carry, dtype=dtype, device=device)
-    labelled = side.embed(problem.labelled.rows, target=False)
-    target = side.embed(problem.adapt, target=True)
-    rng = generator(seed, "refresh", step)
-    return method.update_pseudo_labels(
-        Snapshot(labelled, side.support.y.cpu(), target, step / method.steps, rng)
-    )
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Float[Tensor, "m e"], Float[Tensor, "n e"]]:
+        """Of the whole source by row, labelled or not, and of the target, for pictures."""
+        rows = np.sort(np.concatenate([self.problem.labelled.rows, self.problem.unlabelled]))
+        sides = (rows, False), (self.problem.adapt, True)
+        source, target = (self._embedded(part, target=side).embedding for part, side in sides)
+        return self.method.plot_embedding(source), self.method.plot_embedding(target)
 
+    def _snapshot(
+        self, progress: float, purpose: tuple[str | int, ...], target: Embedded | None
+    ) -> Snapshot:
+        labelled = self._embedded(self.problem.labelled.rows, target=False)
+        target = target or self._embedded(self.problem.adapt, target=True)
+        rng = generator(self.seed, *purpose)
+        return Snapshot(labelled, self._support.y.cpu(), target, progress, rng)
 
-@torch.no_grad()
-def embeddings(
-    method: Trained, call: Call, problem: Problem, *, carry: State, dtype: torch.dtype
-) -> tuple[Float[Tensor, "m e"], Float[Tensor, "n e"]]:
-    """Embeddings of the whole source and of the rows to adapt to, for pictures.
+    @cached_property
+    def _support(self) -> Support:
+        labelled = self.problem.labelled
+        y = torch.from_numpy(np.array(labelled.y)).to(self.device)
+        return Support(self._view(labelled.rows, target=False), y, self.carry)
 
-    Args:
-        method: with the trial's own hyper-parameters.
-        call: runs a function of the trial's network.
-        problem: the problem.
-        carry: the trial's.
-        dtype: of the features.
-
-    Returns:
-        Of the source by row, labelled or not, and of the target.
-    """
-    side = _Side(method, call, problem, carry=carry, dtype=dtype, device="cpu")
-    rows = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
-    source = side.embed(rows, target=False).embedding
-    target = side.embed(problem.adapt, target=True).embedding
-    return method.plot_embedding(source), method.plot_embedding(target)
-
-
-class _Side:
-    """Embeds rows of one trial, in chunks, and returns them on the CPU."""
-
-    def __init__(
-        self,
-        method: Trained,
-        call: Call,
-        problem: Problem,
-        *,
-        carry: State,
-        dtype: torch.dtype,
-        device: str,
-    ) -> None:
-        self.method, self.call, self.problem = method, call, problem
-        self.dtype, self.device = dtype, device
-        y = torch.from_numpy(np.array(problem.labelled.y)).to(device)
-        self.support = Support(self._view(problem.source, problem.labelled.rows), y, carry)
-
-    def _view(self, table: Table, rows: Rows) -> View:
+    def _view(self, rows: Rows, *, target: bool) -> View:
         return rows_view(
-            table,
+            self.problem.target if target else self.problem.source,
             rows,
             instants=self.method.inputs_instants,
             dtype=self.dtype,
             device=self.device,
         )
 
-    def embed(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Embedded:
+    def _embedded(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Embedded:
         """Embeddings, of no size where nobody asks for them, and scores."""
-        table = self.problem.target if target else self.problem.source
         embed = partial(self.method.embed, target=target)
         chunks = []
         for i in range(0, len(rows), CHUNK):
-            view = self._view(table, rows[i : i + CHUNK])
-            found = self.call(embed, view, self.support)
+            view = self._view(rows[i : i + CHUNK], target=target)
+            found = self.call(embed, view, self._support)
             if not embeddings:
                 found = found._replace(embedding=found.scores.new_zeros(len(found.scores), 0))
             chunks.append(found)

@@ -5,8 +5,6 @@ Also the way of methods that cannot be packed.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
@@ -15,7 +13,7 @@ from clser_bench.problem import Problem
 from clser_bench.train.batches import Feeder, part_of, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
 from clser_bench.train.engine import BETAS, EPS, Result, failed, finished, new_network, rate_scale
-from clser_bench.train.inference import embeddings, refreshed, score_rows
+from clser_bench.train.inference import Reader
 
 
 def train_one(
@@ -34,7 +32,7 @@ def train_one(
         reason = loop.step(step)
         if reason:
             return failed(reason)
-    return finished(loop.scores())
+    return finished(loop.reader.scores())
 
 
 Embeddings = tuple[torch.Tensor, torch.Tensor]
@@ -56,12 +54,12 @@ def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embeddings, Emb
         MethodError: the loss was not finite.
     """
     loop = _Loop(method, problem, seed, torch.float32)
-    before = loop.embeddings()
+    before = loop.reader.embeddings()
     for step in range(method.steps):
         reason = loop.step(step)
         if reason:
             raise MethodError(reason)
-    return before, loop.embeddings()
+    return before, loop.reader.embeddings()
 
 
 class _Loop:
@@ -91,7 +89,7 @@ class _Loop:
         """Run one training step; the reason of a failure, or an empty string."""
         every = self.method.refresh_every
         if every and step % every == 0:
-            self.feeder.states = [self._refresh(step)]
+            self.feeder.states = [self.reader.pseudo_labels(step)]
         carry = {name: value.unsqueeze(0) for name, value in self.carry.items()}
         stacked = self.feeder.batch(step, carry)
         for phase in self.phases:
@@ -130,30 +128,13 @@ class _Loop:
         for part in parts:
             self.optimisers[part].step()
 
-    def _refresh(self, step: int) -> State:
-        return refreshed(
-            self.method,
-            self._call,
-            self.problem,
-            carry=self.carry,
-            step=step,
-            seed=self.seed,
-            dtype=self.dtype,
-        )
-
-    def _call(self, function: Any, *arguments: Any) -> Any:
-        return function(self.network, *arguments)
-
-    def embeddings(self) -> Embeddings:
-        """Embeddings of source and target as they are now."""
-        return embeddings(self.method, self._call, self.problem, carry=self.carry, dtype=self.dtype)
-
-    def scores(self) -> torch.Tensor:
-        """Scores of the problem's scored rows."""
-        return score_rows(
-            self.method,
-            self._call,
-            self.problem,
+    @property
+    def reader(self) -> Reader:
+        """The network as it is now."""
+        return Reader(
+            method=self.method,
+            call=lambda function, *arguments: function(self.network, *arguments),
+            problem=self.problem,
             carry=self.carry,
             seed=self.seed,
             dtype=self.dtype,

@@ -11,12 +11,18 @@ import soundfile
 from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import Audio, content_hash, decode
-from clser_bench.corpora.corrupt import Corruption, corrupted
+from clser_bench.corpora.corrupt import (
+    CORRUPTED_RATE,
+    Corrupted,
+    Corruption,
+    corrupted,
+    corrupted_corpus,
+    unchanged,
+)
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.extract import feature_table
-from clser_bench.features.reading import CORRUPTED_RATE, Corrupted, corrupted_corpus, unchanged
 from tests.tiny import write_corpora
 
 

@@ -29,11 +29,10 @@ CODES = definitions().suites["demo"].corpora
 AGAIN = """
 import hashlib, io, sys, soundfile
 from clser_bench.demo.synthesis import synthesise
-from clser_bench.demo.prosody import LANGUAGES
 from clser_bench.demo.synthesis import RATE, record
-from clser_bench.demo.takes import takes
+from clser_bench.demo.takes import LANGUAGES, takes
 for language in reversed(LANGUAGES):
-    wanted = takes()[language.code][::-11]
+    wanted = takes()[language.code][::-40]
     for take, spoken in zip(wanted, synthesise([take.request for take in wanted])):
         file = io.BytesIO()
         heard = record(spoken, take=take, channel=language.channel)
@@ -58,10 +57,6 @@ def test_found_and_complete(place: Path, corpora: dict[str, Corpus]) -> None:
         assert len(corpus.utterances) == sum(corpus.spec.counts.values()) >= 120, code
         assert len(set(corpus.speakers)) == 6
         assert len({utterance.content for utterance in corpus.utterances}) == len(corpus.utterances)
-
-
-def test_format(corpora: dict[str, Corpus]) -> None:
-    for corpus in corpora.values():
         for utterance in corpus.utterances[::10]:
             info = soundfile.info(utterance.path)
             assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
@@ -74,7 +69,7 @@ def test_same_bytes_in_another_process_and_order(place: Path) -> None:
         [sys.executable, "-c", AGAIN], capture_output=True, text=True, check=True, env=environment
     )
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) > 40
+    assert len(lines) > 10
     for code, name, digest in lines:
         file = place / definitions().corpora[code].name / name
         assert hashlib.sha256(file.read_bytes()).hexdigest() == digest, name
@@ -106,18 +101,18 @@ def heard(place: Path) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-@pytest.mark.parametrize("code", CODES)
-def test_emotions_sound_as_the_rules_say(heard, code) -> None:
-    by = heard[code]
+def test_emotions_sound_as_the_rules_say(heard) -> None:
     level, pitch, duration = 0, 1, 2
-    assert by["anger"][level] > by["neutral"][level] + 2
-    assert by["sadness"][level] < by["neutral"][level] - 2
-    assert by["fear"][pitch] > by["sadness"][pitch] + 1
-    assert by["happiness"][pitch] > by["sadness"][pitch] + 1
-    assert by["sadness"][duration] > 1.1 * by["neutral"][duration]
-    assert by["fear"][duration] < 0.95 * by["neutral"][duration]
+    for by in heard.values():
+        assert by["anger"][level] > by["neutral"][level] + 2
+        assert by["sadness"][level] < by["neutral"][level] - 2
+        assert by["fear"][pitch] > by["sadness"][pitch] + 1
+        assert by["happiness"][pitch] > by["sadness"][pitch] + 1
+        assert by["sadness"][duration] > 1.1 * by["neutral"][duration]
+        assert by["fear"][duration] < 0.95 * by["neutral"][duration]
 
 
+@pytest.mark.slow
 def test_every_pair_is_neither_trivial_nor_hopeless(place: Path) -> None:
     acoustic = feature_set("acoustic")
     tables = {}

@@ -83,23 +83,32 @@ def test_workers_do_not_change_a_byte(folder: Path, whole: Path, own_cache: Path
         assert stored(own_cache, kind) == stored(whole, kind)
 
 
-def test_a_killed_extraction_goes_on_where_it_was(folder: Path, whole: Path, own_cache: Path):
-    process = start(folder, own_cache, hold=3)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "holding\n"
-    process.kill()
-    process.communicate()
+def test_who_waits_for_another_that_is_killed_goes_on_where_it_was(
+    folder: Path, whole: Path, own_cache: Path
+):
+    first = start(folder, own_cache, hold=3)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "holding\n"
     left = stored(own_cache, "shards")
     assert len(left) == 2
     assert list((own_cache / "shards").rglob(".part-*"))
     assert left.items() <= stored(whole, "shards").items()
     stamps = {name: (own_cache / name).stat().st_mtime_ns for name in left}
+    said: list[str] = []
 
-    progress = Counting()
-    feature_table(
-        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=1, progress=progress
-    )
-    assert 0 < progress.steps == progress.totals[0] < 100
+    class Telling(Counting):
+        def start(self, what: str, total: int) -> None:
+            super().start(what, total)
+            said.append(what)
+            if "waiting" in what:
+                first.kill()
+
+    progress = Telling()
+    corpus = read_tones(folder, own_cache)
+    feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
+    first.communicate()
+    assert "waiting for another process" in said[0]
+    assert 0 < progress.steps < 100
     assert {name: (own_cache / name).stat().st_mtime_ns for name in left} == stamps
     for kind in ("shards", "tables"):
         assert stored(own_cache, kind) == stored(whole, kind)
@@ -256,28 +265,3 @@ def test_a_worker_that_dies_is_an_error(own_cache: Path):
 
     with pytest.raises(FeatureError, match="died unexpectedly"):
         list(run_tasks(os._exit, [3, 3], workers=2))
-
-
-def test_who_waits_is_told_and_goes_on_when_the_other_is_killed(
-    folder: Path, whole: Path, own_cache: Path
-):
-    first = start(folder, own_cache, hold=3)
-    assert first.stdout is not None
-    assert first.stdout.readline() == "holding\n"
-    said: list[str] = []
-
-    class Telling(Counting):
-        def start(self, what: str, total: int) -> None:
-            super().start(what, total)
-            said.append(what)
-            if "waiting" in what:
-                first.kill()
-
-    progress = Telling()
-    corpus = read_tones(folder, own_cache)
-    feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
-    first.communicate()
-    assert "waiting for another process" in said[0]
-    assert 0 < progress.steps < 100
-    for kind in ("shards", "tables"):
-        assert stored(own_cache, kind) == stored(whole, kind)

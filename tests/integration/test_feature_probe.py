@@ -22,7 +22,7 @@ def test_every_layer_and_pool_has_a_row_with_a_plausible_score(tmp_path: Path) -
     assert done.exit_code == 0, done.output
     rows = [line.split("\t") for line in done.stdout.splitlines()]
     assert {(int(row[0]), row[1]) for row in rows} == {(n, p) for n in range(4) for p in POOLS}
-    means = [float(row[2]) + float(row[3]) for row in rows]
+    means = [float(row[2]) + float(row[4]) for row in rows]
     assert means == sorted(means, reverse=True)
     # Pitch gives the emotion away, and even random layers carry it.
     assert means[0] > 100

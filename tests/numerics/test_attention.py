@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from clser_bench.nn.layers import EncoderLayer, SelfAttention, attention, spans
+from tests import tools
+
+PARTS = tools.method("adversarial_transformer")
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -24,17 +26,17 @@ def test_attention_by_hand() -> None:
     value = torch.tensor([[10.0, 0, 0, 0], [0, 20.0, 0, 0]])
     share = math.e / (math.e + 1)
     expected = torch.tensor([[10 * share, 20 * (1 - share), 0, 0]])
-    torch.testing.assert_close(attention(query, key, value), expected)
+    torch.testing.assert_close(PARTS.attention(query, key, value), expected)
 
 
 def test_attention_of_large_logits_is_finite() -> None:
     x = torch.tensor([[300.0, 0.0], [0.0, 300.0]])
-    torch.testing.assert_close(attention(x, x, x), x)
+    torch.testing.assert_close(PARTS.attention(x, x, x), x)
 
 
 def test_self_attention_by_loops() -> None:
     torch.manual_seed(0)
-    layer = SelfAttention(6, 2).double()
+    layer = PARTS.SelfAttention(6, 2).double()
     x = rand(2, 3, 6)
     joined = (x @ layer.inputs.weight.T + layer.inputs.bias).detach().numpy()
     mixed = np.zeros((2, 3, 6))
@@ -50,10 +52,10 @@ def test_self_attention_by_loops() -> None:
     torch.testing.assert_close(layer(x), expected)
 
 
-def pair(width: int, heads: int, hidden: int) -> tuple[EncoderLayer, nn.TransformerEncoderLayer]:
+def pair(width: int, heads: int, hidden: int) -> tuple[nn.Module, nn.TransformerEncoderLayer]:
     """Ours and torch's with the same weights."""
     torch.manual_seed(1)
-    ours = EncoderLayer(width, heads, hidden).double()
+    ours = PARTS.EncoderLayer(width, heads, hidden).double()
     theirs = nn.TransformerEncoderLayer(
         width, heads, hidden, dropout=0.0, batch_first=True, norm_first=True
     ).double()
@@ -120,9 +122,9 @@ def test_encoder_layer_under_vmap_equals_a_loop() -> None:
 
 def test_spans_by_hand() -> None:
     h = torch.arange(10.0).reshape(1, 5, 2)
-    torch.testing.assert_close(spans(h, 1), h)
-    torch.testing.assert_close(spans(h, 5), h.reshape(1, 1, 10))
+    torch.testing.assert_close(PARTS.spans(h, 1), h)
+    torch.testing.assert_close(PARTS.spans(h, 5), h.reshape(1, 1, 10))
     expected = torch.tensor([[[0.0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 0]]])
-    torch.testing.assert_close(spans(h, 2), expected)
-    assert spans(h, 9).shape == (1, 1, 18)
-    assert spans(h[:0], 2).shape == (0, 3, 4)
+    torch.testing.assert_close(PARTS.spans(h, 2), expected)
+    assert PARTS.spans(h, 9).shape == (1, 1, 18)
+    assert PARTS.spans(h[:0], 2).shape == (0, 3, 4)

@@ -10,8 +10,7 @@ from signals import RATE, sine, voice
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import MissingExtraError
 from clser_bench.features import opensmile as subject
-from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.summaries import pool
+from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.hashing import generator
 
 INSTANT_NAMES, SUMMARY_NAMES = opensmile_columns("compare16")

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 
 from clser_bench import registry
-from clser_bench.nn import contrastive
+from clser_bench.nn import losses
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.engine import train_pack
+from tests import tools
+
+ECAN = tools.method("ecan")
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -30,7 +33,7 @@ def cosine(a: Tensor, b: Tensor) -> float:
 
 def test_neighbourhood_by_loops() -> None:
     bank, scores = rand(9, 4), rand(9, 3, seed=1)
-    found = contrastive.neighbourhood(bank, scores, count=3)
+    found = losses.neighbourhood(bank, scores, count=3)
     p = scores.softmax(-1)
     for i in range(9):
         others = sorted((m for m in range(9) if m != i), key=lambda m: -cosine(bank[i], bank[m]))
@@ -39,9 +42,9 @@ def test_neighbourhood_by_loops() -> None:
 
 
 def test_neighbourhood_of_two_rows_and_of_one() -> None:
-    two = contrastive.neighbourhood(rand(2, 4), rand(2, 3), count=3)
+    two = losses.neighbourhood(rand(2, 4), rand(2, 3), count=3)
     assert two.rows.tolist() == [[1, 1, 1], [0, 0, 0]]
-    one = contrastive.neighbourhood(rand(1, 4), torch.tensor([[0.0, 2.0]]), count=2)
+    one = losses.neighbourhood(rand(1, 4), torch.tensor([[0.0, 2.0]]), count=2)
     assert one.rows.tolist() == [[0, 0]]
     assert one.label.tolist() == [1]
 
@@ -50,7 +53,7 @@ def test_neighbour_contrast_by_hand() -> None:
     """A neighbour at cosine 1, one other row at cosine 0, temperature 0.5."""
     u, near = torch.tensor([[2.0, 0.0]]), torch.tensor([[[5.0, 0.0]]])
     others = torch.tensor([[0.0, 3.0], [1.0, 0.0]])
-    found = contrastive.neighbour_contrast(u, near, others, torch.tensor([[1.0, 0.0]]), 0.5)
+    found = ECAN.neighbour_contrast(u, near, others, torch.tensor([[1.0, 0.0]]), 0.5)
     assert float(found) == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-6)
 
 
@@ -67,10 +70,10 @@ def test_neighbour_contrast_equals_loops_and_its_gradient() -> None:
     u, near, others = rand(5, 4), rand(5, 3, 4, seed=1), rand(6, 4, seed=2)
     apart = (rand(5, 6, seed=3) > -0.5).double()
     assert 0 < float(apart.mean()) < 1
-    found = contrastive.neighbour_contrast(u, near, others, apart, 0.3)
+    found = ECAN.neighbour_contrast(u, near, others, apart, 0.3)
     assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, near, others, apart))
     assert torch.autograd.gradcheck(
-        lambda u: contrastive.neighbour_contrast(u, near, others, apart, 0.3),
+        lambda u: ECAN.neighbour_contrast(u, near, others, apart, 0.3),
         (u.requires_grad_(),),
     )
 
@@ -88,21 +91,21 @@ def supervised_contrast_by_loops(u: Tensor, label: list[int]) -> float:
 
 def test_supervised_contrast_equals_loops_and_its_gradient() -> None:
     u, label = rand(7, 4), [0, 1, 0, 2, 1, 0, 3]
-    found = contrastive.supervised_contrast(u, torch.tensor(label), 0.3)
+    found = ECAN.supervised_contrast(u, torch.tensor(label), 0.3)
     assert float(found) == pytest.approx(supervised_contrast_by_loops(u, label))
     assert torch.autograd.gradcheck(
-        lambda u: contrastive.supervised_contrast(u, torch.tensor(label), 0.3),
+        lambda u: ECAN.supervised_contrast(u, torch.tensor(label), 0.3),
         (u.requires_grad_(),),
     )
 
 
 def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:
     u = rand(3, 4).float().requires_grad_()
-    loss = contrastive.supervised_contrast(u, torch.arange(3), 0.1)
+    loss = ECAN.supervised_contrast(u, torch.arange(3), 0.1)
     assert float(loss.detach()) == 0.0
     (gradient,) = torch.autograd.grad(loss, u)
     assert not gradient.any()
-    lone = contrastive.supervised_contrast(rand(1, 4), torch.tensor([0]), 0.1)
+    lone = ECAN.supervised_contrast(rand(1, 4), torch.tensor([0]), 0.1)
     assert float(lone) == 0.0
 
 
@@ -111,25 +114,25 @@ def test_contrasts_ignore_length() -> None:
     apart = 1 - torch.eye(5, dtype=torch.float64)
     factor = torch.tensor([[1.0], [9.0], [0.2], [3.0], [50.0]], dtype=torch.float64)
     torch.testing.assert_close(
-        contrastive.neighbour_contrast(factor * u, near, factor * u, apart, 0.2),
-        contrastive.neighbour_contrast(u, near, u, apart, 0.2),
+        ECAN.neighbour_contrast(factor * u, near, factor * u, apart, 0.2),
+        ECAN.neighbour_contrast(u, near, u, apart, 0.2),
     )
     label = torch.tensor([0, 1, 0, 1, 1])
     torch.testing.assert_close(
-        contrastive.supervised_contrast(factor * u, label, 0.2),
-        contrastive.supervised_contrast(u, label, 0.2),
+        ECAN.supervised_contrast(factor * u, label, 0.2),
+        ECAN.supervised_contrast(u, label, 0.2),
     )
 
 
 def test_concentration_by_hand_and_its_gradient() -> None:
     p = torch.tensor([[0.9, 0.1], [0.5, 0.5]], dtype=torch.float64)
     expected = 0.7 * math.log(0.7) + 0.3 * math.log(0.3)
-    assert float(contrastive.concentration(p.log() + 5)) == pytest.approx(expected)
-    least = contrastive.concentration(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
+    assert float(losses.concentration(p.log() + 5)) == pytest.approx(expected)
+    least = losses.concentration(torch.tensor([[3.0, 0.0], [0.0, 3.0]]))
     assert float(least) == pytest.approx(-math.log(2), rel=1e-6)
-    assert torch.autograd.gradcheck(contrastive.concentration, (rand(4, 3).requires_grad_(),))
+    assert torch.autograd.gradcheck(losses.concentration, (rand(4, 3).requires_grad_(),))
     sure = torch.tensor([[1e4, 0.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(contrastive.concentration(sure), sure)
+    (gradient,) = torch.autograd.grad(losses.concentration(sure), sure)
     assert torch.isfinite(gradient).all()
 
 

@@ -20,7 +20,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from clser_bench.nn.information import information_loss
+from clser_bench.nn.losses import information_loss
 from clser_bench.scoring import criteria
 from clser_bench.scoring.criteria import deep_embedded_validation as validation
 from clser_bench.scoring.criteria import ensemble_agreement as agreement

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from clser_bench import registry
-from clser_bench.nn import discrepancy
-from clser_bench.nn.layers import sigmoid_ramp
+from clser_bench.nn.backbone import sigmoid_ramp
 from clser_bench.problem import Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.loop import train_one
+from tests import tools
+
+DAN, DEEP_CORAL, DSAN, JAN = map(tools.method, ("dan", "deep_coral", "dsan", "jan"))
 
 Loss = Callable[..., Tensor]
 
@@ -94,7 +96,7 @@ def test_mmd_by_hand() -> None:
     """Rows 0, 1 and 0, 1: eight of twelve ordered pairs differ by one, so the mean d^2 is 2/3."""
     rows = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     k = sum(math.exp(-1 / (2 / 3 * factor)) for factor in (0.25, 0.5, 1, 2, 4))
-    found = discrepancy.multi_kernel_mmd(rows, rows)
+    found = DAN.multi_kernel_mmd(rows, rows)
     assert float(found) == pytest.approx(2 * k - (5 + k), abs=1e-12)
 
 
@@ -106,14 +108,14 @@ def test_mmd_by_loops() -> None:
         # The bandwidth is a constant: it stays where the rows are moved for the differences.
         return unbiased_by_loops(kernels_by_loops(np.concatenate([source, target]), middle), 5)
 
-    check(discrepancy.multi_kernel_mmd, expected, source, target)
+    check(DAN.multi_kernel_mmd, expected, source, target)
 
 
 def test_mmd_is_unbiased() -> None:
     """The mean over draws from one distribution is zero; with self-pairs it would be above."""
     found = torch.stack(
         [
-            discrepancy.multi_kernel_mmd(rand(8, 2, seed=2 * s), rand(8, 2, seed=2 * s + 1))
+            DAN.multi_kernel_mmd(rand(8, 2, seed=2 * s), rand(8, 2, seed=2 * s + 1))
             for s in range(400)
         ]
     )
@@ -123,15 +125,15 @@ def test_mmd_is_unbiased() -> None:
 
 def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
     source, target = rand(7, 4), rand(6, 4, seed=1, shift=0.5)
-    found = discrepancy.multi_kernel_mmd(source, target)
+    found = DAN.multi_kernel_mmd(source, target)
     turn = torch.linalg.qr(rand(4, 4, seed=2)).Q
     for a, b in [
         (source.flip(0), target.roll(2, 0)),
         (target, source),
         (3 * source @ turn + 5, 3 * target @ turn + 5),
     ]:
-        torch.testing.assert_close(discrepancy.multi_kernel_mmd(a, b), found)
-    assert discrepancy.multi_kernel_mmd(source, target + 2) > found + 0.1
+        torch.testing.assert_close(DAN.multi_kernel_mmd(a, b), found)
+    assert DAN.multi_kernel_mmd(source, target + 2) > found + 0.1
 
 
 def test_joint_mmd_by_loops() -> None:
@@ -148,7 +150,7 @@ def test_joint_mmd_by_loops() -> None:
         return unbiased_by_loops(k, 4)
 
     def loss(source: Tensor, target: Tensor, p: Tensor, q: Tensor) -> Tensor:
-        return discrepancy.joint_mmd(source, target, p, q, torch.tensor(1.68, dtype=torch.float64))
+        return JAN.joint_mmd(source, target, p, q, torch.tensor(1.68, dtype=torch.float64))
 
     check(loss, expected, source, target, p, q)
 
@@ -157,8 +159,8 @@ def test_joint_mmd_sees_swapped_classes_that_the_margins_hide() -> None:
     """Source: class by place. Target: the same places and classes, but paired the other way."""
     place = torch.cat([rand(20, 2, shift=-2), rand(20, 2, seed=1, shift=2)])
     classes = torch.eye(2, dtype=torch.float64).repeat_interleave(20, dim=0)
-    same = discrepancy.joint_mmd(place, place, classes, classes, 1.68)
-    swapped = discrepancy.joint_mmd(place, place, classes, classes.flip(0), 1.68)
+    same = JAN.joint_mmd(place, place, classes, classes, 1.68)
+    swapped = JAN.joint_mmd(place, place, classes, classes.flip(0), 1.68)
     assert swapped > same + 1
 
 
@@ -187,7 +189,7 @@ def test_local_mmd_by_loops() -> None:
     )
     middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
     check(
-        lambda s, t: discrepancy.local_mmd(s, t, p, q),
+        lambda s, t: DSAN.local_mmd(s, t, p, q),
         lambda s, t: local_by_loops(s, t, p.numpy(), q.numpy(), middle),
         source,
         target,
@@ -197,7 +199,7 @@ def test_local_mmd_by_loops() -> None:
 def test_local_mmd_gives_class_weights_no_gradient() -> None:
     p, q = shares(5, 3, seed=2).requires_grad_(), shares(4, 3, seed=3).requires_grad_()
     source = rand(5, 3).requires_grad_()
-    loss = discrepancy.local_mmd(source, rand(4, 3, seed=1), p, q)
+    loss = DSAN.local_mmd(source, rand(4, 3, seed=1), p, q)
     slopes = torch.autograd.grad(loss, [source, p, q], materialize_grads=True)
     assert [bool(slope.any()) for slope in slopes] == [True, False, False]
 
@@ -207,15 +209,15 @@ def test_local_mmd_is_blind_to_class_shares() -> None:
     centres = rand(2, 3)
     y, z = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 1, 1])
     eye = torch.eye(2, dtype=torch.float64)
-    local = discrepancy.local_mmd(centres[y], centres[z], eye[y], eye[z])
+    local = DSAN.local_mmd(centres[y], centres[z], eye[y], eye[z])
     assert float(local) == pytest.approx(0, abs=1e-12)
-    assert discrepancy.multi_kernel_mmd(centres[y], centres[z]) > 0.1
+    assert DAN.multi_kernel_mmd(centres[y], centres[z]) > 0.1
 
 
 def test_local_mmd_without_a_shared_class_is_zero() -> None:
     eye = torch.eye(2, dtype=torch.float64)
     source = rand(3, 2).requires_grad_()
-    loss = discrepancy.local_mmd(source, rand(3, 2, seed=1), eye[[0, 0, 0]], eye[[1, 1, 1]])
+    loss = DSAN.local_mmd(source, rand(3, 2, seed=1), eye[[0, 0, 0]], eye[[1, 1, 1]])
     (slope,) = torch.autograd.grad(loss, source)
     assert float(loss.detach()) == 0.0
     assert not slope.any()
@@ -223,14 +225,14 @@ def test_local_mmd_without_a_shared_class_is_zero() -> None:
 
 def test_coral_by_hand() -> None:
     """One value: variances 2 and 0, so (2 - 0)^2 / (4 · 1) = 1."""
-    found = discrepancy.coral(torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [3.0], [3.0]]))
+    found = DEEP_CORAL.coral(torch.tensor([[0.0], [2.0]]), torch.tensor([[3.0], [3.0], [3.0]]))
     assert float(found) == 1.0
 
 
 def test_coral_equals_numpy_and_the_papers_gradient() -> None:
     """Equations 4 and 5: the gradients written out by the authors."""
     source, target = rand(6, 3).requires_grad_(), (2 * rand(5, 3, seed=1)).requires_grad_()
-    found = discrepancy.coral(source, target)
+    found = DEEP_CORAL.coral(source, target)
     s, t = source.detach().numpy(), target.detach().numpy()
     gap = np.cov(s.T) - np.cov(t.T)
     assert found.item() == pytest.approx((gap**2).sum() / (4 * 9), rel=1e-12)
@@ -245,8 +247,8 @@ def test_coral_equals_numpy_and_the_papers_gradient() -> None:
 
 def test_coral_does_not_see_the_mean() -> None:
     source, target = rand(6, 3), rand(5, 3, seed=1)
-    moved = discrepancy.coral(source + 4, target - 2)
-    torch.testing.assert_close(moved, discrepancy.coral(source, target))
+    moved = DEEP_CORAL.coral(source + 4, target - 2)
+    torch.testing.assert_close(moved, DEEP_CORAL.coral(source, target))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 64])
@@ -254,10 +256,10 @@ def test_rows_that_are_all_the_same_give_no_gradient(rows: int) -> None:
     x = torch.full((rows, 3), 7.1, requires_grad=True)
     q = torch.ones(rows, 1)
     for loss in (
-        discrepancy.multi_kernel_mmd(x, x),
-        discrepancy.joint_mmd(x, x, q, q, 1.68),
-        discrepancy.local_mmd(x, x, q, q),
-        discrepancy.coral(x, x),
+        DAN.multi_kernel_mmd(x, x),
+        JAN.joint_mmd(x, x, q, q, 1.68),
+        DSAN.local_mmd(x, x, q, q),
+        DEEP_CORAL.coral(x, x),
     ):
         (slope,) = torch.autograd.grad(loss, x)
         assert torch.isfinite(loss)

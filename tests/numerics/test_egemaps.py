@@ -5,9 +5,8 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.corpora.audio import decode
-from clser_bench.features.columns import INSTANTS, opensmile_columns
+from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.features.sets import feature_set
-from clser_bench.features.summaries import pool
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.align import ALIGNMENTS, MEANING, align
+from clser_bench.features.align import ALIGNMENTS, MEANING, Side, align, by_anchors
 from clser_bench.features.columns import ACOUSTIC_SUMMARY, opensmile_columns
-from clser_bench.features.rotations import Side, by_anchors
 from clser_bench.hashing import generator
 
 LATENT, A, B = 6, 20, 30
@@ -52,8 +51,8 @@ def test_a_planted_map_is_found(how: str, least: float, planted):
     # Of few axes, clearly different: of as many as are used on speech only anchors find them.
     _, (first, second), fresh = planted
     found = aligned(planted, how)
-    mine = found.source.apply((fresh @ first).astype(np.float32))
-    theirs = found.target.apply((fresh @ second).astype(np.float32))
+    mine = found[0].apply((fresh @ first).astype(np.float32))
+    theirs = found[1].apply((fresh @ second).astype(np.float32))
     assert mine.shape == theirs.shape == (300, LATENT)
     likeness = [np.corrcoef(mine[:, k], theirs[:, k])[0, 1] for k in range(LATENT)]
     assert np.mean(likeness) > least
@@ -62,7 +61,7 @@ def test_a_planted_map_is_found(how: str, least: float, planted):
 @pytest.mark.parametrize("how", ["moments", "gromov", "anchors"])
 def test_the_order_of_rows_does_not_matter(how: str, planted):
     one, other = aligned(planted, how), aligned(planted, how, order=True)
-    for a, b in ((one.source, other.source), (one.target, other.target)):
+    for a, b in zip(one, other, strict=True):
         np.testing.assert_allclose(a.matrix, b.matrix, atol=1e-6)
         np.testing.assert_allclose(a.offset, b.offset, atol=1e-6)
 
@@ -85,9 +84,9 @@ def test_names_take_what_both_have_with_its_sign():
             "F0semitoneFrom27.5Hz_sma3nz_amean",
         ),
     )
-    assert found.source.apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [1, 2]
-    assert found.target.apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [3, -2]
-    assert found.source.matrix.shape == (3, 2)
+    assert found[0].apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [1, 2]
+    assert found[1].apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [3, -2]
+    assert found[0].matrix.shape == (3, 2)
 
 
 def test_names_of_the_table_are_names_of_the_sets():
@@ -118,9 +117,9 @@ def test_odd_sides(how: str):
     known = (few[:, :2], some[:, :2])
     names = {"source_names": ("a",) * 40, "target_names": ("b",) * 3}
     found = align(few, some, how=how, size=32, anchors=known, **names)
-    assert found.source.matrix.shape == (40, 2)
-    assert found.target.matrix.shape == (3, 2)
-    assert np.isfinite(found.target.apply(some)).all()
+    assert found[0].matrix.shape == (40, 2)
+    assert found[1].matrix.shape == (3, 2)
+    assert np.isfinite(found[1].apply(some)).all()
     with pytest.raises(FeatureError, match="at least two utterances"):
         align(few[:1], some, how=how, size=32, anchors=(known[0][:1], known[1]), **names)
     with pytest.raises(FeatureError, match="features that vary"):

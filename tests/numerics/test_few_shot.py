@@ -18,14 +18,7 @@ from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.nn.irf import balancing_offsets
 from clser_bench.shallow import few_shot
-from clser_bench.shallow.classifier import (
-    adjusted_templates,
-    class_offsets,
-    estimated_shares,
-    logistic_calibration,
-    logistic_model,
-    logistic_scores,
-)
+from clser_bench.shallow.classifier import class_offsets, logistic_model, logistic_scores
 from clser_bench.shallow.sides import places, sides_of, target_neighbours, unit_rows
 from clser_bench.train.check import example_problem
 
@@ -36,6 +29,7 @@ KNOWN = unit_rows(CENTRES[Y] + RNG.standard_normal((9, 5)))
 TARGET = unit_rows(CENTRES[np.arange(20) % 3] + 0.5 + RNG.standard_normal((20, 5)))
 LABEL = np.eye(3)[Y]
 MEANS = np.stack([KNOWN[k == Y].mean(axis=0) for k in range(3)])
+ROWS = few_shot.Episode(KNOWN, Y, TARGET, TARGET, np.arange(3), 3)
 
 
 def logits(x: torch.Tensor, w: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -56,7 +50,7 @@ def test_rectified_prototypes_by_loops() -> None:
         k = int(np.argmax(cosine))
         sums[k] += weight * share[k] * row
         totals[k] += weight * share[k]
-    found, moved = few_shot.rectified_prototypes(KNOWN, Y, TARGET, scale=4.0, mass=2.0)
+    found, moved = registry.create("bd-cspn", {"scale": 4.0, "mass": 2.0}).rectified(ROWS)
     np.testing.assert_allclose(moved, shift)
     np.testing.assert_allclose(found, sums / totals[:, None], atol=1e-12)
 
@@ -64,9 +58,8 @@ def test_rectified_prototypes_by_loops() -> None:
 @pytest.mark.slow
 def test_tim_ends_where_the_papers_objective_is_flat() -> None:
     """The gradient of the augmented objective vanishes, and equation 4 has become smaller."""
-    w = few_shot.tim_prototypes(
-        KNOWN, Y, TARGET, temperature=5.0, supervised=0.5, conditional=0.2, iterations=20_000
-    )
+    values = {"temperature": 5.0, "supervised": 0.5, "conditional": 0.2, "iterations": 20_000}
+    w = registry.create("tim", values).prototypes(ROWS)
     x, t, at = (torch.tensor(v) for v in (KNOWN, TARGET, w))
     at.requires_grad_()
     log_known, log_p = (logits(v, at, 5.0).log_softmax(dim=1) for v in (x, t))
@@ -101,10 +94,8 @@ def test_alpha_tim_equals_torchs_adam_on_the_papers_loss() -> None:
         adam.zero_grad()
         (0.7 * cross - shares + rows).backward()
         adam.step()
-    found = few_shot.alpha_tim_prototypes(
-        KNOWN, Y, TARGET,
-        temperature=5.0, alpha=3.0, supervised=0.7, learning_rate=0.01, iterations=30,
-    )  # fmt: skip
+    values = {"temperature": 5.0, "alpha": 3.0, "supervised": 0.7, "learning_rate": 0.01}
+    found = registry.create("alpha-tim", {**values, "iterations": 30}).prototypes(ROWS)
     np.testing.assert_allclose(found, w.detach().numpy(), atol=1e-7)
 
 
@@ -118,9 +109,8 @@ def test_transported_prototypes_equal_pots_plan_and_means_in_turn() -> None:
             LABEL.sum(axis=0) + each * q.sum(axis=0)
         )[:, None]
         mu = mu + 0.3 * (estimate - mu)
-    found, offset = few_shot.transported_prototypes(
-        KNOWN, Y, TARGET, scale=6.0, rate=0.3, mass=0.5, rounds=4
-    )
+    values = {"scale": 6.0, "rate": 0.3, "mass": 0.5, "rounds": 4}
+    found, offset = registry.create("pt-map", values).prototypes(ROWS)
     np.testing.assert_allclose(found, mu, atol=1e-4)
     q = softmax(offset - 6 * cdist(TARGET, mu, "sqeuclidean"), axis=1)
     np.testing.assert_allclose(q.sum(axis=0), 20 / 3, atol=1e-3)
@@ -145,9 +135,8 @@ def test_description_length_prototypes_by_the_papers_updates() -> None:
                 for k in range(3)
             ]
         )
-    found, offset = few_shot.description_length_prototypes(
-        KNOWN, Y, TARGET, temperature=4.0, complexity=0.6, mass=2.0, iterations=3
-    )
+    values = {"temperature": 4.0, "complexity": 0.6, "mass": 2.0, "iterations": 3}
+    found, offset = registry.create("paddle", values).prototypes(ROWS)
     np.testing.assert_allclose(found, w, atol=1e-12)
     np.testing.assert_allclose(offset, 0.6 * v, atol=1e-12)
 
@@ -160,7 +149,8 @@ def test_laplacian_assignments_by_loops() -> None:
         y = np.stack(
             [softmax(-cost[i] + 0.8 * sum(y[j] for j in neighbours[i])) for i in range(20)]
         )
-    found = few_shot.laplacian_assignments(cost, neighbours, smoothness=0.8, iterations=5)
+    method = registry.create("laplacian-shot", {"smoothness": 0.8, "iterations": 5})
+    found = method.assignments(cost, neighbours)
     np.testing.assert_allclose(found, y, atol=1e-12)
 
 
@@ -175,7 +165,7 @@ def test_adjusted_templates_by_loops() -> None:
         rows = [weights[k], *(x for _, x in sorted(group, key=lambda pair: pair[0])[:3])]
         mean = np.mean([x / np.linalg.norm(x) for x in rows], axis=0)
         expected.append(mean / np.linalg.norm(mean))
-    found = adjusted_templates(TARGET, weights, offsets, members=3)
+    found = registry.create("t3a", {"members": 3}).templates(TARGET, weights, offsets)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -198,7 +188,8 @@ def test_estimated_shares_are_the_likeliest(imagined: float) -> None:
         np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-9, 1)] * 3, options={"ftol": 1e-14},
         constraints={"type": "eq", "fun": lambda pi: pi.sum() - 1},
     ).x  # fmt: skip
-    found = estimated_shares(scores, imagined=imagined, iterations=10_000, tolerance=1e-10)
+    method = registry.create("prior-em", {"prior_rows": imagined, "iterations": 10_000})
+    found = method.shares(scores, tolerance=1e-10)
     np.testing.assert_allclose(found, solved, atol=1e-4)
     assert found.max() > 0.4
 
@@ -217,7 +208,7 @@ def test_calibration_is_the_likeliest_of_held_out_labels() -> None:
 
     best = minimize(loss, np.zeros(4), method="Nelder-Mead", options={"maxiter": 10_000,
                     "xatol": 1e-7, "fatol": 1e-12}).x  # fmt: skip
-    temperature, bias = logistic_calibration(x, y, classes=3, strength=0.5)
+    temperature, bias = registry.create("prior-em", {"strength": 0.5}).calibration(x, y, 3)
     np.testing.assert_allclose(temperature, np.exp(-best[0]), rtol=1e-2)
     np.testing.assert_allclose(bias, best[1:] - best[1:].mean(), atol=1e-2)
 

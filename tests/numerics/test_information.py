@@ -12,8 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
-from clser_bench.nn import information
+from clser_bench.nn import losses
 from clser_bench.train.contract import Batch, Shape, View
+from tests import tools
+
+SHOT = tools.method("shot")
 
 
 def rand(*shape: int, seed: int = 0) -> Tensor:
@@ -24,7 +27,7 @@ def rand(*shape: int, seed: int = 0) -> Tensor:
 def test_smoothed_cross_entropy_equals_torch_and_its_gradient(smoothing: float) -> None:
     logits, y = rand(6, 4).requires_grad_(), torch.tensor([0, 3, 1, 1, 2, 0])
     factor = torch.tensor(smoothing, dtype=torch.float64)
-    found = information.smoothed_cross_entropy(logits, y, factor)
+    found = SHOT.smoothed_cross_entropy(logits, y, factor)
     expected = functional.cross_entropy(logits, y, label_smoothing=smoothing)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(
@@ -35,7 +38,7 @@ def test_smoothed_cross_entropy_equals_torch_and_its_gradient(smoothing: float) 
 def test_smoothed_cross_entropy_by_hand_and_per_trial() -> None:
     """Probabilities 0.8 and 0.2, smoothing 0.2: targets 0.9 and 0.1."""
     logits, y = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([0])
-    found = torch.vmap(information.smoothed_cross_entropy, in_dims=(None, None, 0))(
+    found = torch.vmap(SHOT.smoothed_cross_entropy, in_dims=(None, None, 0))(
         logits, y, torch.tensor([0.2, 0.0])
     )
     expected = [-0.9 * math.log(0.8) - 0.1 * math.log(0.2), -math.log(0.8)]
@@ -56,27 +59,27 @@ def information_by_loops(logits: np.ndarray) -> float:
 
 def test_information_loss_equals_loops_and_its_gradient() -> None:
     logits = rand(7, 4)
-    found = float(information.information_loss(logits))
+    found = float(losses.information_loss(logits))
     assert found == pytest.approx(information_by_loops(logits.numpy()))
-    assert torch.autograd.gradcheck(information.information_loss, (logits.requires_grad_(),))
+    assert torch.autograd.gradcheck(losses.information_loss, (logits.requires_grad_(),))
     moved = logits.detach() + rand(7, 1, seed=1)
-    assert float(information.information_loss(moved)) == pytest.approx(found)
+    assert float(losses.information_loss(moved)) == pytest.approx(found)
 
 
 def test_information_loss_by_hand() -> None:
     """Sure and balanced: -log 2. Sure of one class, or unsure throughout: nothing is learned."""
     balanced = torch.tensor([[1e4, 0.0], [0.0, 1e4]], requires_grad=True)
-    loss = information.information_loss(balanced)
+    loss = losses.information_loss(balanced)
     assert float(loss.detach()) == pytest.approx(-math.log(2))
     assert torch.isfinite(torch.autograd.grad(loss, balanced)[0]).all()
-    assert float(information.information_loss(torch.tensor([[1e4, 0.0]] * 2))) == 0.0
-    assert float(information.information_loss(torch.zeros(3, 2))) == pytest.approx(0.0, abs=1e-6)
+    assert float(losses.information_loss(torch.tensor([[1e4, 0.0]] * 2))) == 0.0
+    assert float(losses.information_loss(torch.zeros(3, 2))) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_weighted_centroids_by_loops_and_without_weight() -> None:
     u, weight = rand(6, 3), rand(6, 4, seed=1).abs()
     weight[:, 2] = 0
-    found = information.weighted_centroids(u, weight)
+    found = SHOT.weighted_centroids(u, weight)
     for k in range(4):
         total, mass = np.zeros(3), 0.0
         for i in range(6):
@@ -109,7 +112,7 @@ def test_centroid_labels_equal_numpy(rounds: int) -> None:
     for seed in range(5):
         embedding, scores = rand(40, 3, seed=seed), rand(40, 5, seed=100 + seed)
         scores[:, 3] -= 9
-        found = information.centroid_labels(embedding, scores, rounds=rounds)
+        found = SHOT.centroid_labels(embedding, scores, rounds=rounds)
         expected = labels_by_numpy(embedding.numpy(), scores.numpy(), rounds)
         assert found.tolist() == expected
         assert 3 not in expected
@@ -121,25 +124,25 @@ def test_centroid_labels_by_hand() -> None:
     """The third row is taken for class 0 but lies with the row of class 1."""
     embedding = torch.tensor([[9.0, 0.0], [0.0, 9.0], [0.0, 8.0], [8.0, 0.0]])
     scores = torch.tensor([[4.0, 0.0], [0.0, 4.0], [0.1, 0.0], [4.0, 0.0]])
-    assert information.centroid_labels(embedding, scores, rounds=2).tolist() == [0, 1, 1, 0]
+    assert SHOT.centroid_labels(embedding, scores, rounds=2).tolist() == [0, 1, 1, 0]
 
 
 def test_centroid_labels_without_differences() -> None:
-    one = information.centroid_labels(torch.zeros(1, 4), torch.tensor([[0.0, 2.0]]), rounds=2)
+    one = SHOT.centroid_labels(torch.zeros(1, 4), torch.tensor([[0.0, 2.0]]), rounds=2)
     assert one.tolist() == [1]
-    alike = information.centroid_labels(torch.ones(3, 4), torch.zeros(3, 2), rounds=2)
+    alike = SHOT.centroid_labels(torch.ones(3, 4), torch.zeros(3, 2), rounds=2)
     assert len(set(alike.tolist())) == 1
 
 
 def test_cosine_logits_by_hand_and_their_gradient() -> None:
     u = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
     prototypes = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    found = information.cosine_logits(u, prototypes, 0.5)
+    found = losses.cosine_logits(u, prototypes, 0.5)
     torch.testing.assert_close(found, torch.tensor([[1.2, 3.2], [0.0, 4.0]]))
-    torch.testing.assert_close(information.cosine_logits(100 * u, prototypes, 0.5), found)
-    assert torch.isfinite(information.cosine_logits(torch.zeros(1, 2), prototypes, 0.5)).all()
+    torch.testing.assert_close(losses.cosine_logits(100 * u, prototypes, 0.5), found)
+    assert torch.isfinite(losses.cosine_logits(torch.zeros(1, 2), prototypes, 0.5)).all()
     assert torch.autograd.gradcheck(
-        lambda u, w: information.cosine_logits(u, w, 0.3),
+        lambda u, w: losses.cosine_logits(u, w, 0.3),
         (rand(4, 3).requires_grad_(), rand(2, 3, seed=1).requires_grad_()),
     )
 

@@ -3,8 +3,7 @@ import pytest
 import torch
 from signals import RATE, sine, voice
 
-from clser_bench.features.pitch import pitch
-from clser_bench.features.spectrum import FRAME, HOP
+from clser_bench.features.spectrum import FRAME, HOP, pitch
 
 
 def follow(samples: np.ndarray):

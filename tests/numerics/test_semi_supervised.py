@@ -12,11 +12,14 @@ import torch
 from torch import Tensor
 
 from clser_bench import registry
-from clser_bench.nn import consistency
+from clser_bench.nn import losses
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
+from tests import tools
+
+MEAN_TEACHER, PSEUDO_LABEL = map(tools.method, ("mean_teacher", "pseudo_label"))
 
 PROPAGATION = importlib.import_module("clser_bench.methods.label_propagation")
 RNG = np.random.default_rng(0)
@@ -40,7 +43,7 @@ def gradient(loss: Tensor, x: Tensor) -> np.ndarray:
     ("progress", "expected"), [(0.0, 0.0), (0.1, 0.0), (0.35, 0.5), (0.6, 1.0), (0.99, 1.0)]
 )
 def test_linear_ramp(progress: float, expected: float) -> None:
-    found = consistency.linear_ramp(progress, 0.1, torch.tensor(0.5), dtype=torch.float32)
+    found = PSEUDO_LABEL.linear_ramp(progress, 0.1, torch.tensor(0.5), dtype=torch.float32)
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
 
@@ -49,13 +52,13 @@ def test_linear_ramp(progress: float, expected: float) -> None:
     [(0.0, math.exp(-5)), (0.2, math.exp(-1.25)), (0.4, 1.0), (0.9, 1.0)],
 )
 def test_gaussian_ramp(progress: float, expected: float) -> None:
-    found = consistency.gaussian_ramp(progress, 0.4, dtype=torch.float64)
+    found = MEAN_TEACHER.gaussian_ramp(progress, 0.4, dtype=torch.float64)
     assert float(found) == pytest.approx(expected, abs=1e-12)
 
 
 def test_pseudo_label_loss_by_loops() -> None:
     logits = rand(7, 4).requires_grad_()
-    loss, expected, slope = consistency.pseudo_label_loss(logits), 0.0, np.zeros((7, 4))
+    loss, expected, slope = PSEUDO_LABEL.pseudo_label_loss(logits), 0.0, np.zeros((7, 4))
     for i, row in enumerate(logits.detach().numpy()):
         p = softmax(row)
         k = int(p.argmax())
@@ -68,7 +71,7 @@ def test_pseudo_label_loss_by_loops() -> None:
 
 def test_thresholded_loss_by_loops() -> None:
     weak, strong = 2 * rand(9, 3), rand(9, 3, seed=1).requires_grad_()
-    loss, expected, slope = consistency.thresholded_loss(weak, strong, 0.7), 0.0, np.zeros((9, 3))
+    loss, expected, slope = losses.thresholded_loss(weak, strong, 0.7), 0.0, np.zeros((9, 3))
     kept = 0
     for i in range(9):
         q, p = softmax(weak[i].numpy()), softmax(strong[i].detach().numpy())
@@ -84,18 +87,22 @@ def test_thresholded_loss_by_loops() -> None:
 def test_thresholded_loss_at_its_limits() -> None:
     even = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
     strong = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
-    at_threshold = consistency.thresholded_loss(even, strong, torch.tensor(0.5))
+    at_threshold = losses.thresholded_loss(even, strong, torch.tensor(0.5))
     assert float(at_threshold.detach()) == pytest.approx(math.log(2))
     at_threshold.backward()
     assert even.grad is None
-    above = consistency.thresholded_loss(even, strong, 0.51)
+    above = losses.thresholded_loss(even, strong, 0.51)
     assert float(above.detach()) == 0
     assert not gradient(above, strong).any()
 
 
 def test_squared_consistency_by_loops() -> None:
     student, teacher = rand(5, 3).requires_grad_(), rand(5, 3, seed=1).requires_grad_()
-    loss, expected, slope = consistency.squared_consistency(student, teacher), 0.0, np.zeros((5, 3))
+    loss, expected, slope = (
+        MEAN_TEACHER.squared_consistency(student, teacher),
+        0.0,
+        np.zeros((5, 3)),
+    )
     for i in range(5):
         p, q = softmax(student[i].detach().numpy()), softmax(teacher[i].detach().numpy())
         for k in range(3):
@@ -104,10 +111,10 @@ def test_squared_consistency_by_loops() -> None:
                 slope[i, j] += 2 * (p[k] - q[k]) * p[k] * ((k == j) - p[j]) / 15
     assert float(loss.detach()) == pytest.approx(expected, abs=1e-12)
     np.testing.assert_allclose(gradient(loss, student), slope, atol=1e-12)
-    shifted = consistency.squared_consistency(student + rand(5, 1, seed=2), teacher)
+    shifted = MEAN_TEACHER.squared_consistency(student + rand(5, 1, seed=2), teacher)
     torch.testing.assert_close(shifted, loss)
-    assert float(consistency.squared_consistency(student, student).detach()) == 0
-    consistency.squared_consistency(student, teacher).backward()
+    assert float(MEAN_TEACHER.squared_consistency(student, student).detach()) == 0
+    MEAN_TEACHER.squared_consistency(student, teacher).backward()
     assert teacher.grad is None
 
 

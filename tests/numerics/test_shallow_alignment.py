@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -17,6 +19,8 @@ from clser_bench.shallow import subspaces
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 
+CORAL, GFK = (importlib.import_module(f"clser_bench.methods.{name}") for name in ("coral", "gfk"))
+
 
 def draw(name: str, n: int, f: int) -> np.ndarray:
     rng = generator("shallow", name)
@@ -28,12 +32,12 @@ SOURCE, TARGET = draw("source", 40, 6), draw("target", 50, 6)
 
 def test_recolouring_gives_the_source_the_target_s_covariance() -> None:
     """Without the ridge; with it, SciPy's matrix square roots are the reference."""
-    moved = (SOURCE - SOURCE.mean(axis=0)) @ subspaces.recolouring(SOURCE, TARGET, 1e-9)
+    moved = (SOURCE - SOURCE.mean(axis=0)) @ CORAL.recolouring(SOURCE, TARGET, 1e-9)
     np.testing.assert_allclose(moved.T @ moved / 40, np.cov(TARGET.T, ddof=0), atol=1e-5)
     eye = np.eye(6)
     own = np.linalg.inv(scipy.linalg.sqrtm(np.cov(SOURCE.T, ddof=0) + eye))
     expected = own @ scipy.linalg.sqrtm(np.cov(TARGET.T, ddof=0) + eye)
-    np.testing.assert_allclose(subspaces.recolouring(SOURCE, TARGET, 1.0), expected, atol=1e-8)
+    np.testing.assert_allclose(CORAL.recolouring(SOURCE, TARGET, 1.0), expected, atol=1e-8)
 
 
 def test_recolouring_moves_rows_as_skada_does() -> None:
@@ -42,7 +46,7 @@ def test_recolouring_moves_rows_as_skada_does() -> None:
     domain = np.array([1] * 40 + [-2] * 50)
     theirs = adapter.fit_transform(x, sample_domain=domain, allow_source=True)
     theirs = np.asarray(getattr(theirs, "X", theirs))[:40]
-    ours = x[:40] @ subspaces.recolouring(SOURCE, TARGET, 1e-9)
+    ours = x[:40] @ CORAL.recolouring(SOURCE, TARGET, 1e-9)
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
 
 
@@ -145,7 +149,7 @@ def test_geodesic_flow_kernel_is_the_integral_over_the_geodesic() -> None:
     for t in (np.arange(steps) + 0.5) / steps:
         place = source @ u * np.cos(t * theta) + across * np.sin(t * theta)
         total += place @ place.T / steps
-    ours = subspaces.geodesic_flow_kernel(source, target)
+    ours = GFK.geodesic_flow_kernel(source, target)
     np.testing.assert_allclose(ours, total, atol=1e-6)
     end = source @ u * np.cos(theta) + across * np.sin(theta)
     np.testing.assert_allclose(end @ end.T, target @ target.T, atol=1e-9)
@@ -155,7 +159,7 @@ def test_geodesic_between_equal_subspaces_is_their_projection() -> None:
     source = subspaces.principal_basis(SOURCE, 3)
     turned = source @ np.linalg.qr(draw("turn", 3, 3))[0]
     np.testing.assert_allclose(
-        subspaces.geodesic_flow_kernel(source, turned), source @ source.T, atol=1e-7
+        GFK.geodesic_flow_kernel(source, turned), source @ source.T, atol=1e-7
     )
 
 

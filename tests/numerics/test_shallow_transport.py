@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,10 +14,14 @@ from scipy.optimize import LinearConstraint, minimize
 from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Table
-from clser_bench.shallow import transport
+from clser_bench.shallow import sides
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+
+OT, JDOT, KMM = (
+    importlib.import_module(f"clser_bench.methods.{name}") for name in ("ot_mapping", "jdot", "kmm")
+)
 
 
 def sample(*shape: int, seed: int = 0) -> np.ndarray:
@@ -25,21 +29,21 @@ def sample(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def test_masses_by_hand() -> None:
-    found = transport.balanced_masses(np.array([0, 3, 3, 0, 0, 3, 3]))
+    found = sides.balanced_masses(np.array([0, 3, 3, 0, 0, 3, 3]))
     np.testing.assert_allclose(found, [1 / 6, 1 / 8, 1 / 8, 1 / 6, 1 / 6, 1 / 8, 1 / 8])
 
 
 def test_distances_by_hand() -> None:
-    found = transport.scaled_distances(np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 2], [1, 0]]))
+    found = sides.scaled_distances(np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 2], [1, 0]]))
     np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1, 0]])
-    np.testing.assert_array_equal(transport.scaled_distances(np.ones((2, 3)), np.ones((1, 3))), 0)
+    np.testing.assert_array_equal(sides.scaled_distances(np.ones((2, 3)), np.ones((1, 3))), 0)
 
 
 @pytest.mark.parametrize("regularisation", [0.02, 0.1, 1.0])
 def test_sinkhorn_equals_pot(regularisation: float) -> None:
-    cost = transport.scaled_distances(sample(7, 3), sample(9, 3, seed=1))
-    a, b = transport.balanced_masses(np.arange(7) % 3), np.full(9, 1 / 9)
-    solver = transport.Sinkhorn(a, b, regularisation=regularisation)
+    cost = sides.scaled_distances(sample(7, 3), sample(9, 3, seed=1))
+    a, b = sides.balanced_masses(np.arange(7) % 3), np.full(9, 1 / 9)
+    solver = OT.Sinkhorn(a, b, regularisation=regularisation)
     found = solver.plan(cost, iterations=100_000, tolerance=1e-13)
     expected = ot.sinkhorn(
         a, b, cost, regularisation, method="sinkhorn_log", numItermax=100_000, stopThr=1e-13
@@ -50,7 +54,7 @@ def test_sinkhorn_equals_pot(regularisation: float) -> None:
 def test_sinkhorn_goes_on_to_the_plan_of_another_cost() -> None:
     a, b = np.full(6, 1 / 6), np.full(8, 1 / 8)
     first, second = (np.abs(sample(6, 8, seed=seed)) for seed in (2, 3))
-    solver = transport.Sinkhorn(a, b, regularisation=0.1)
+    solver = OT.Sinkhorn(a, b, regularisation=0.1)
     solver.plan(first, iterations=100, tolerance=1e-9)
     found = solver.plan(second, iterations=100_000, tolerance=1e-13)
     np.testing.assert_allclose(
@@ -60,9 +64,9 @@ def test_sinkhorn_goes_on_to_the_plan_of_another_cost() -> None:
 
 def test_little_entropy_comes_near_the_exact_plan() -> None:
     """A kernel exp(-C / r) without absorption is zero here in double precision."""
-    cost = transport.scaled_distances(sample(5, 3), 3 + sample(6, 3, seed=1))
+    cost = sides.scaled_distances(sample(5, 3), 3 + sample(6, 3, seed=1))
     a, b = np.full(5, 1 / 5), np.full(6, 1 / 6)
-    solver = transport.Sinkhorn(a, b, regularisation=1e-3)
+    solver = OT.Sinkhorn(a, b, regularisation=1e-3)
     found = solver.plan(cost, iterations=20_000, tolerance=1e-10)
     assert np.exp(-cost / 1e-3).max() < 1e-40
     assert np.sum(found * cost) == pytest.approx(ot.emd2(a, b, cost), abs=5e-3)
@@ -73,12 +77,12 @@ def test_little_entropy_comes_near_the_exact_plan() -> None:
 @pytest.mark.parametrize("group", [0.05, 0.2])
 def test_class_regularised_plan_equals_pot(group: float) -> None:
     y = np.array([0, 2, 2, 0, 1, 1, 2, 0, 0, 1])
-    cost = transport.scaled_distances(sample(10, 4), sample(12, 4, seed=1))
-    found = transport.class_regularised_plan(
+    cost = sides.scaled_distances(sample(10, 4), sample(12, 4, seed=1))
+    found = OT.class_regularised_plan(
         cost, y, entropy=0.3, group=group, rounds=10, iterations=10_000, tolerance=1e-12
     )
     expected = ot.da.sinkhorn_lpl1_mm(
-        transport.balanced_masses(y), y, np.full(12, 1 / 12), cost, 0.3, eta=group,
+        sides.balanced_masses(y), y, np.full(12, 1 / 12), cost, 0.3, eta=group,
         numInnerItermax=10_000, stopInnerThr=1e-11,
     )  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
@@ -95,10 +99,10 @@ def objective(plan: np.ndarray, cost: np.ndarray, y: np.ndarray, group: float) -
 
 def test_rounds_do_not_raise_the_objective() -> None:
     y = np.arange(9) % 3
-    cost = transport.scaled_distances(sample(9, 4), sample(12, 4, seed=1))
+    cost = sides.scaled_distances(sample(9, 4), sample(12, 4, seed=1))
     values = [
         objective(
-            transport.class_regularised_plan(
+            OT.class_regularised_plan(
                 cost, y, entropy=0.1, group=0.5, rounds=n, iterations=10_000, tolerance=1e-12
             ),
             cost, y, 0.5,
@@ -111,7 +115,7 @@ def test_rounds_do_not_raise_the_objective() -> None:
 
 def test_barycentres_by_loops() -> None:
     plan, target = np.abs(sample(3, 4)), sample(4, 2, seed=1)
-    for row, found in zip(plan, transport.barycentres(plan, target), strict=True):
+    for row, found in zip(plan, OT.barycentres(plan, target), strict=True):
         expected = sum(mass * x for mass, x in zip(row, target, strict=True)) / sum(row)
         np.testing.assert_allclose(found, expected)
 
@@ -119,7 +123,7 @@ def test_barycentres_by_loops() -> None:
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (4.0, 5.0), (9.0, 20.0), (2.5, 2.5)])
 def test_projection_is_nearest(bounds: tuple[float, float]) -> None:
     z = 2 * sample(8, seed=4)
-    found = transport.project(z, bound=1.5, low=bounds[0], high=bounds[1])
+    found = KMM.project(z, bound=1.5, low=bounds[0], high=bounds[1])
     reference = minimize(
         lambda p: 0.5 * np.sum((p - z) ** 2), np.full(8, sum(bounds) / 16), jac=lambda p: p - z,
         method="SLSQP", bounds=[(0, 1.5)] * 8, constraints=[
@@ -145,7 +149,7 @@ def test_matching_weights_reach_what_a_general_solver_reaches(bound: float, slac
     def value(w: np.ndarray) -> float:
         return float(0.5 * w @ kernel @ w - m * w @ mean)
 
-    found = transport.matching_weights(kernel, mean, bound=bound, slack=slack, iterations=5000)
+    found = KMM.matching_weights(kernel, mean, bound=bound, slack=slack, iterations=5000)
     assert found.min() >= 0
     assert found.max() <= bound
     assert m * (1 - slack) - 1e-9 <= found.sum() <= m * (1 + slack) + 1e-9
@@ -166,7 +170,7 @@ def test_matching_weights_are_not_behind_skada() -> None:
     x, target = sample(20, 3), 0.8 + 0.5 * sample(40, 3, seed=1)
     kernel, mean = matching(20)
     slack = (np.sqrt(20) - 1) / np.sqrt(20)
-    found = transport.matching_weights(kernel, mean, bound=1000.0, slack=float(slack))
+    found = KMM.matching_weights(kernel, mean, bound=1000.0, slack=float(slack))
     adapter = KMMReweightAdapter(gamma=0.5, solver="frank-wolfe")
     domain = np.repeat([1, -2], [20, 40])
     adapter.fit(np.concatenate([x, target]), sample_domain=domain)
@@ -177,7 +181,7 @@ def test_matching_weights_are_not_behind_skada() -> None:
 
 
 def test_transported_labels_by_loops_and_by_hand() -> None:
-    labels = sys.modules[registry.load("jdot").__module__].transported_labels
+    labels = JDOT.transported_labels
     by_hand = labels(np.array([[0.0, 1, 1], [1, 0, 1]]), np.zeros((3, 2)), np.array([0, 1]))
     np.testing.assert_allclose(by_hand, [[1, 0], [0, 1], [0.5, 0.5]], atol=1e-9)
     y, distance = np.array([0, 2, 0, 2, 1]), np.abs(sample(5, 6))
@@ -243,7 +247,7 @@ def test_kmm_prefers_labelled_rows_near_the_target() -> None:
     x, labels = np.concatenate([near, far]), np.concatenate([y, 1 - y])
     kernel = np.exp(-np.sum((x[:, None] - x) ** 2, axis=-1) / 2)
     across = np.exp(-np.sum((x[:, None] - near) ** 2, axis=-1) / 2)
-    weights = transport.matching_weights(kernel, across.mean(axis=1), bound=1000.0, slack=0.8)
+    weights = KMM.matching_weights(kernel, across.mean(axis=1), bound=1000.0, slack=0.8)
     assert weights[40:].sum() < 0.01 * weights[:40].sum()
     found = logistic_scores(x, labels, near, classes=2, weights=np.maximum(weights, 1e-3))
     assert np.mean(found.argmax(axis=1) == y) > 0.95

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import replace
 
@@ -12,10 +13,10 @@ from sklearn.linear_model import MultiTaskLasso
 
 from clser_bench import registry
 from clser_bench.problem import Table
-from clser_bench.shallow import regression
-from clser_bench.shallow.regression import joint_adaptive_regression
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Fitted
+
+JDAR = importlib.import_module("clser_bench.methods.jdar")
 
 
 def data(n: int = 30, f: int = 8, c: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +27,7 @@ def data(n: int = 30, f: int = 8, c: int = 3) -> tuple[np.ndarray, np.ndarray]:
 
 
 def solved(x: np.ndarray, y: np.ndarray, penalty: float, steps: int = 2000) -> np.ndarray:
-    return regression.row_sparse_regression(x.T @ x, x.T @ y, penalty, iterations=steps)
+    return JDAR.row_sparse_regression(x.T @ x, x.T @ y, penalty, iterations=steps)
 
 
 def objective(x: np.ndarray, y: np.ndarray, p: np.ndarray, penalty: float) -> float:
@@ -65,23 +66,23 @@ def test_row_sparse_regression_decreases_the_objective() -> None:
 def test_row_sparse_regression_does_not_depend_on_the_start() -> None:
     x, y = data()
     start = np.random.default_rng(2).standard_normal((8, 3))
-    again = regression.row_sparse_regression(x.T @ x, x.T @ y, 4.0, start=start)
+    again = JDAR.row_sparse_regression(x.T @ x, x.T @ y, 4.0, start=start)
     assert_allclose(again, solved(x, y, 4.0), atol=1e-6)
 
 
 def test_row_sparse_regression_by_hand() -> None:
     """With A = I each row of B is shortened by half the penalty."""
     b = np.array([[3.0, 4.0], [0.0, 1.0], [0.3, 0.4]])
-    found = regression.row_sparse_regression(np.eye(3), b, 2.0)
+    found = JDAR.row_sparse_regression(np.eye(3), b, 2.0)
     assert_allclose(found, [[2.4, 3.2], [0.0, 0.0], [0.0, 0.0]], atol=1e-9)
     x, y = data()
     assert_allclose(solved(x, y, 0.0), np.linalg.lstsq(x, y, rcond=None)[0], atol=1e-5)
-    nothing = regression.row_sparse_regression(np.zeros((3, 3)), np.zeros((3, 2)), 1.0)
+    nothing = JDAR.row_sparse_regression(np.zeros((3, 3)), np.zeros((3, 2)), 1.0)
     assert not nothing.any()
 
 
 def test_class_means_by_hand() -> None:
-    means, known = regression.class_means(np.array([[1.0], [3.0], [7.0]]), np.array([2, 2, 0]), 3)
+    means, known = JDAR.class_means(np.array([[1.0], [3.0], [7.0]]), np.array([2, 2, 0]), 3)
     assert_allclose(means, [[7.0], [0.0], [2.0]])
     assert known.tolist() == [True, False, True]
 
@@ -105,7 +106,8 @@ def corpora(n: int = 60) -> dict[str, np.ndarray]:
 def fitted(side: dict[str, np.ndarray], **options: float) -> tuple[np.ndarray, np.ndarray]:
     settings = {"alignment": 60.0, "sparsity": 1.2, "rounds": 20, **options}
     mean = side["x"].mean(axis=0)
-    return joint_adaptive_regression(**side, source_mean=mean, classes=2, **settings)  # type: ignore[arg-type]
+    p, b = JDAR.Jdar(**settings).regression(**side, source_mean=mean, classes=2)
+    return p, b
 
 
 def papers_objective(
@@ -156,9 +158,9 @@ def test_jdar_weighs_classes_alike() -> None:
     side = corpora()
     index = np.concatenate([np.arange(60), *[np.flatnonzero(side["y"] == 1)] * 2])
     mean = side["x"].mean(axis=0)
-    settings = {"classes": 2, "alignment": 120.0, "sparsity": 2.4, "rounds": 20}
+    method = JDAR.Jdar(alignment=120.0, sparsity=2.4, rounds=20)
     more = {"x": side["x"][index], "y": side["y"][index], "target": side["target"]}
-    copied = joint_adaptive_regression(**more, source_mean=mean, **settings)  # type: ignore[arg-type]
+    copied = method.regression(**more, source_mean=mean, classes=2)
     for found, expected in zip(copied, fitted(side), strict=True):
         assert_allclose(found, expected, atol=1e-5)
 

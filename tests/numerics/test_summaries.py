@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from clser_bench.features.columns import ACOUSTIC_INSTANTS, ACOUSTIC_SUMMARY
-from clser_bench.features.summaries import active, summarise
+from clser_bench.features.columns import ACOUSTIC_INSTANTS, ACOUSTIC_SUMMARY, active, summarise
 
 
 def summary_of(voiced: list[bool], **columns: list[float]) -> dict[str, float]:

@@ -11,17 +11,13 @@ import torch
 from torch import Tensor
 
 from clser_bench import registry
-from clser_bench.nn.uncertainty import (
-    batch_nuclear_norm,
-    class_confusion,
-    classifier_discrepancy,
-    common_norm_loss,
-    mean_entropy,
-    stepwise_norm_loss,
-)
+from clser_bench.nn import losses
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Trained
 from clser_bench.train.loop import train_one
+from tests import tools
+
+AFN, BNM, MCC, MCD = map(tools.method, ("afn", "bnm", "mcc", "mcd"))
 
 Array = np.ndarray
 
@@ -103,19 +99,22 @@ OTHER = drawn(50)
 WEIGHT = certainties(drawn(1) / 2.5)
 NORMS = lengths(drawn(1))
 CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Array], float]]] = {
-    "entropy": (mean_entropy, lambda x: sum(entropies(softmax(x))) / len(x)),
-    "confusion": (lambda x: class_confusion(x, 2.5), lambda x: confusion_by_loops(x, 2.5, WEIGHT)),
-    "nuclear norm": (batch_nuclear_norm, nuclear_by_eigenvalues),
+    "entropy": (losses.mean_entropy, lambda x: sum(entropies(softmax(x))) / len(x)),
+    "confusion": (
+        lambda x: MCC.class_confusion(x, 2.5),
+        lambda x: confusion_by_loops(x, 2.5, WEIGHT),
+    ),
+    "nuclear norm": (BNM.batch_nuclear_norm, nuclear_by_eigenvalues),
     "discrepancy": (
-        lambda x: classifier_discrepancy(x, torch.from_numpy(OTHER)),
+        lambda x: MCD.classifier_discrepancy(x, torch.from_numpy(OTHER)),
         lambda x: discrepancy_by_loops(x, OTHER),
     ),
     "stepwise norm": (
-        lambda x: stepwise_norm_loss(x, 0.7),
+        lambda x: AFN.stepwise_norm_loss(x, 0.7),
         lambda x: float(np.mean((lengths(x) - (NORMS + 0.7)) ** 2)),
     ),
     "common norm": (
-        lambda x: common_norm_loss(x, 25.0),
+        lambda x: AFN.common_norm_loss(x, 25.0),
         lambda x: float((lengths(x).mean() - 25) ** 2),
     ),
 }
@@ -146,14 +145,14 @@ def test_an_offset_of_an_utterance_does_not_matter(name: str) -> None:
 
 def test_entropy_of_half_and_half_is_one_bit() -> None:
     half = torch.tensor([[0.0, 0.0, -1e4]], dtype=torch.float64)
-    assert mean_entropy(half).item() == pytest.approx(math.log(2))
-    assert mean_entropy(torch.tensor([[1e4, 0.0]])).item() == 0
+    assert losses.mean_entropy(half).item() == pytest.approx(math.log(2))
+    assert losses.mean_entropy(torch.tensor([[1e4, 0.0]])).item() == 0
 
 
 def test_confusion_of_certain_and_of_uniform_predictions() -> None:
     certain = 1e3 * torch.eye(3, dtype=torch.float64)[torch.tensor([0, 1, 1, 2])]
-    assert class_confusion(certain, 2.5).item() == pytest.approx(0, abs=1e-12)
-    assert class_confusion(torch.zeros(5, 4), 2.5).item() == pytest.approx(3 / 4)
+    assert MCC.class_confusion(certain, 2.5).item() == pytest.approx(0, abs=1e-12)
+    assert MCC.class_confusion(torch.zeros(5, 4), 2.5).item() == pytest.approx(3 / 4)
 
 
 def test_confusion_by_hand() -> None:
@@ -162,43 +161,43 @@ def test_confusion_by_hand() -> None:
     C = [[8/7 + 3/14, 3/14], [3/14, 3/14]], rows' sums 11/7 and 3/7: 3/22 and 1/2 are off.
     """
     logits = torch.tensor([[1e4, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    assert class_confusion(logits, 2.5).item() == pytest.approx((3 / 22 + 1 / 2) / 2)
+    assert MCC.class_confusion(logits, 2.5).item() == pytest.approx((3 / 22 + 1 / 2) / 2)
 
 
 def test_confusion_divides_by_the_temperature() -> None:
     x = torch.from_numpy(drawn(4))
-    torch.testing.assert_close(class_confusion(3 * x, 3.0), class_confusion(x, 1.0))
+    torch.testing.assert_close(MCC.class_confusion(3 * x, 3.0), MCC.class_confusion(x, 1.0))
 
 
 def test_confusion_is_largest_and_finite_when_all_are_certain_of_one_class() -> None:
     x = torch.zeros(3, 3)
     x[:, 0] = 1e4
-    assert class_confusion(x, 2.5).item() == pytest.approx(2 / 3)
+    assert MCC.class_confusion(x, 2.5).item() == pytest.approx(2 / 3)
     x.requires_grad_()
-    (gradient,) = torch.autograd.grad(class_confusion(x, 2.5), x)
+    (gradient,) = torch.autograd.grad(MCC.class_confusion(x, 2.5), x)
     assert torch.isfinite(gradient).all()
 
 
 def test_nuclear_norm_of_certain_predictions_is_a_sum_of_roots() -> None:
     def norm(*classes: int) -> float:
         certain = 1e3 * torch.eye(3, dtype=torch.float64)[list(classes)]
-        return batch_nuclear_norm(certain).item()
+        return BNM.batch_nuclear_norm(certain).item()
 
     assert norm(0, 0, 0, 0, 1) == pytest.approx((2 + 1) / 5)
     assert norm(0, 0, 1, 1, 2, 2) == pytest.approx(3 * math.sqrt(2) / 6)
     assert norm(0, 1, 2, 0, 1, 2) > norm(0, 0, 0, 0, 1, 2) > norm(0, 0, 0, 0, 0, 0)
-    uniform = batch_nuclear_norm(torch.zeros(6, 3, dtype=torch.float64)).item()
+    uniform = BNM.batch_nuclear_norm(torch.zeros(6, 3, dtype=torch.float64)).item()
     assert uniform == pytest.approx(math.sqrt(6 * 3) / 3 / 6)
 
 
 def test_discrepancy_by_hand_symmetric_and_none_of_a_head_with_itself() -> None:
     one = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)
     other = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]], dtype=torch.float64)
-    assert classifier_discrepancy(one, other).item() == pytest.approx((0.5 + 0.5) / 4)
+    assert MCD.classifier_discrepancy(one, other).item() == pytest.approx((0.5 + 0.5) / 4)
     torch.testing.assert_close(
-        classifier_discrepancy(one, other), classifier_discrepancy(other, one)
+        MCD.classifier_discrepancy(one, other), MCD.classifier_discrepancy(other, one)
     )
-    value, gradient = value_and_gradient(lambda x: classifier_discrepancy(x, x.detach()), OTHER)
+    value, gradient = value_and_gradient(lambda x: MCD.classifier_discrepancy(x, x.detach()), OTHER)
     assert value == 0
     assert not gradient.any()
 
@@ -206,10 +205,10 @@ def test_discrepancy_by_hand_symmetric_and_none_of_a_head_with_itself() -> None:
 def test_feature_norms_by_hand() -> None:
     """A row (3, 4) of length 5 among two: the slope is -2 step (3/5, 4/5) / 2."""
     x = np.array([[3.0, 4.0], [0.0, 0.0]])
-    value, gradient = value_and_gradient(lambda x: stepwise_norm_loss(x, 2.0), x)
+    value, gradient = value_and_gradient(lambda x: AFN.stepwise_norm_loss(x, 2.0), x)
     assert value == pytest.approx(4)
     np.testing.assert_allclose(gradient, [[-1.2, -1.6], [0.0, 0.0]], atol=1e-12)
-    value, gradient = value_and_gradient(lambda x: common_norm_loss(x, 3.5), x)
+    value, gradient = value_and_gradient(lambda x: AFN.common_norm_loss(x, 3.5), x)
     assert value == pytest.approx(1)
     np.testing.assert_allclose(gradient, [[-0.6, -0.8], [0.0, 0.0]], atol=1e-12)
 
@@ -217,7 +216,7 @@ def test_feature_norms_by_hand() -> None:
 def test_feature_norms_do_not_see_directions() -> None:
     x = torch.from_numpy(drawn(5))
     turn, _ = torch.linalg.qr(torch.from_numpy(drawn(6, 4, 4)))
-    torch.testing.assert_close(common_norm_loss(x @ turn, 25.0), common_norm_loss(x, 25.0))
+    torch.testing.assert_close(AFN.common_norm_loss(x @ turn, 25.0), AFN.common_norm_loss(x, 25.0))
 
 
 def trained_scores(name: str, **parameters: float) -> Tensor:
@@ -230,12 +229,12 @@ def test_mcc_lowers_the_confusion_of_the_target() -> None:
     with_it, without = (
         trained_scores("mcc", confusion_weight=w, learning_rate=3e-3) for w in (1.0, 0.0)
     )
-    assert class_confusion(with_it, 2.5) < 0.95 * class_confusion(without, 2.5)
+    assert MCC.class_confusion(with_it, 2.5) < 0.95 * MCC.class_confusion(without, 2.5)
 
 
 def test_bnm_raises_the_nuclear_norm_of_the_target() -> None:
     with_it, without = (trained_scores("bnm", norm_weight=w) for w in (3.0, 0.0))
-    assert batch_nuclear_norm(with_it) > 1.05 * batch_nuclear_norm(without)
+    assert BNM.batch_nuclear_norm(with_it) > 1.05 * BNM.batch_nuclear_norm(without)
 
 
 def test_mcd_takes_step_c_as_often_as_asked() -> None:

@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from clser_bench.hashing import generator
-from clser_bench.nn import consistency, contrastive
-from clser_bench.nn.discrepancy import unbalanced_plan
+from clser_bench.nn import losses
+from tests import tools
+
+AAD, ADAMATCH, CDS, FREEMATCH, JUMBOT, PCS = map(
+    tools.method, ("aad", "adamatch", "cds", "freematch", "jumbot", "pcs")
+)
 
 RNG = generator("losses of unlabelled batches")
 
@@ -31,14 +35,14 @@ def test_unbalanced_plan_equals_pots() -> None:
     theirs = ot.unbalanced.sinkhorn_unbalanced(
         a, b, cost.numpy(), 0.3, 1.5, reg_type="kl", numItermax=10_000, stopThr=1e-14
     )
-    ours = unbalanced_plan(cost, entropy=0.3, marginals=1.5, iterations=500)
+    ours = JUMBOT.unbalanced_plan(cost, entropy=0.3, marginals=1.5, iterations=500)
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
     assert abs(float(ours.sum()) - 1) > 1e-3
 
 
 def test_a_plan_that_must_keep_its_masses_is_balanced() -> None:
     cost = numbers(7, 5).square().requires_grad_()
-    plan = unbalanced_plan(cost, entropy=0.3, marginals=1e6, iterations=500)
+    plan = JUMBOT.unbalanced_plan(cost, entropy=0.3, marginals=1e6, iterations=500)
     np.testing.assert_allclose(plan.sum(dim=1).numpy(), 1 / 7, rtol=1e-4)
     np.testing.assert_allclose(plan.sum(dim=0).numpy(), 1 / 5, rtol=1e-4)
     assert not plan.requires_grad
@@ -49,15 +53,15 @@ def test_alignment_and_relative_confidence_by_loops() -> None:
     q, p = target.softmax(dim=-1).numpy(), labelled.softmax(dim=-1).numpy()
     ratio = p.mean(axis=0) / q.mean(axis=0)
     expected = np.stack([row * ratio / (row * ratio).sum() for row in q])
-    found = consistency.aligned_logits(target.requires_grad_(), labelled)
+    found = ADAMATCH.aligned_logits(target.requires_grad_(), labelled)
     np.testing.assert_allclose(found.exp().numpy(), expected)
     assert not found.requires_grad
     confidence = np.mean([max(row) for row in p])
-    np.testing.assert_allclose(float(consistency.mean_confidence(labelled)), confidence)
+    np.testing.assert_allclose(float(losses.mean_confidence(labelled)), confidence)
 
 
-def kept() -> consistency.Thresholds:
-    return consistency.Thresholds(
+def kept() -> FREEMATCH.Thresholds:
+    return FREEMATCH.Thresholds(
         *(torch.tensor(v, dtype=torch.float64) for v in (0.5, [0.5, 0.3, 0.2], [0.6, 0.4, 0.0]))
     )
 
@@ -86,10 +90,10 @@ def test_fairness_by_loops_and_without_sure_rows() -> None:
     a = spread(kept().share.numpy(), kept().taken.numpy())
     b = spread(p.mean(axis=0), count)
     expected = sum(x * np.log(max(y, 1e-12)) for x, y in zip(a, b, strict=True))
-    found = consistency.fairness_loss(strong, sure, kept())
+    found = FREEMATCH.fairness_loss(strong, sure, kept())
     np.testing.assert_allclose(float(found), expected)
     strong.requires_grad_()
-    none = consistency.fairness_loss(strong, torch.zeros(6).double(), kept())
+    none = FREEMATCH.fairness_loss(strong, torch.zeros(6).double(), kept())
     (gradient,) = torch.autograd.grad(none, strong)
     assert float(none.detach()) == 0
     assert not gradient.isnan().any()
@@ -107,9 +111,9 @@ def test_contrasts_of_instances_and_prototypes_by_loops() -> None:
         matching.append(-(p * np.log(p)).sum())
         nearest.append(-np.log(p.max()))
     for function, other, expected in (
-        (contrastive.instance_contrast, KEYS, own),
-        (contrastive.matching_entropy, OTHERS, matching),
-        (contrastive.prototype_contrast, OTHERS, nearest),
+        (CDS.instance_contrast, KEYS, own),
+        (losses.matching_entropy, OTHERS, matching),
+        (PCS.prototype_contrast, OTHERS, nearest),
     ):
         np.testing.assert_allclose(float(function(3 * U, other, 0.2)), np.mean(expected))
 
@@ -125,7 +129,7 @@ def test_prototypes_follow_their_rows_by_loops() -> None:
         moved = 0.7 * old + 0.3 * rows.mean(axis=0) if len(rows) else old
         expected.append(moved / np.linalg.norm(moved))
     assert len(set(nearest)) < 4
-    found = contrastive.moved_prototypes(prototypes, 2 * U.clone().requires_grad_(), 0.7)
+    found = PCS.moved_prototypes(prototypes, 2 * U.clone().requires_grad_(), 0.7)
     np.testing.assert_allclose(found.numpy(), expected)
     assert not found.requires_grad
 
@@ -134,7 +138,7 @@ def test_attraction_by_loops_and_its_gradient() -> None:
     logits = numbers(5, 3).requires_grad_()
     near = numbers(5, 2, 3).softmax(dim=-1)
     p = logits.softmax(dim=-1)
-    value = contrastive.attraction(p, near, 0.4)
+    value = AAD.attraction(p, near, 0.4)
     q, expected, slope = p.detach().numpy(), 0.0, np.zeros((5, 3))
     for i in range(5):
         others = sum(q[j] for j in range(5) if j != i)

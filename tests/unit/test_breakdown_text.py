@@ -31,7 +31,7 @@ def test_holes_keep_their_reasons(store):
     for by in ("emotion", "confusion", "speaker"):
         found = broken(store, by)
         cell, pooled = part(found, pair=PAIRS[0]), part(found)
-        assert (cell.values, cell.status) == ((), "not_applicable")
+        assert (cell.values, cell.status) == ([], "not_applicable")
         assert cell.reason == "needs 10 shots (1 of 2 draws)"
         assert pooled.reason == "no result for 1 of 2 pairs: B→C"
         assert part(found, pair=PAIRS[1]).values
@@ -45,7 +45,7 @@ def test_holes_keep_their_reasons(store):
 def test_a_method_without_any_result(store):
     run(store, {"m": 20}, left_out={("m", str(p), seed) for p in PAIRS for seed in range(2)})
     for by in ("emotion", "confusion", "speaker"):
-        assert {one.status for one in broken(store, by).parts} == {"failed"}
+        assert {one.status for one in broken(store, by).figures} == {"failed"}
         assert "not run yet" in render([broken(store, by)], each_pair=True)
 
 

@@ -12,9 +12,16 @@ import pytest
 
 from clser_bench.corpora.definitions import definitions
 from clser_bench.demo import demo_corpora, synthesis
-from clser_bench.demo.prosody import LANGUAGES, PARAMETERS, RULES, changes
 from clser_bench.demo.synthesis import RATE, record
-from clser_bench.demo.takes import Request, recipe, takes
+from clser_bench.demo.takes import (
+    LANGUAGES,
+    PARAMETERS,
+    RULES,
+    Request,
+    changes,
+    recipe,
+    takes,
+)
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.protocol import EMOTIONS, classes_of
 
@@ -67,10 +74,10 @@ def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same() -> None:
 
 
 def test_rules_speak_of_known_things_once() -> None:
-    assert {rule.emotion for rule in RULES} <= set(EMOTIONS) - {"neutral"}
-    assert {rule.parameter for rule in RULES} == set(PARAMETERS)
-    assert len({(rule.emotion, rule.parameter) for rule in RULES}) == len(RULES)
-    assert {rule.source for rule in RULES} == {"BS1996", "BS2000", "MA1993", "SC2003", "SR2001"}
+    assert {rule["emotion"] for rule in RULES} <= set(EMOTIONS) - {"neutral"}
+    assert {rule["parameter"] for rule in RULES} == set(PARAMETERS)
+    assert len({(rule["emotion"], rule["parameter"]) for rule in RULES}) == len(RULES)
+    assert {rule["source"] for rule in RULES} == {"BS1996", "BS2000", "MA1993", "SC2003", "SR2001"}
     assert set(changes("neutral").values()) == {0.0}
     assert changes("sadness")["loudness"] < 0 < changes("anger")["loudness"]
 
@@ -85,7 +92,7 @@ def test_plan_is_the_same_every_time() -> None:
 def test_every_voice_sounds_different() -> None:
     requests = [
         Request(
-            voice=f"{language.language}+{voice.variant}",
+            voice=f"{language.language}+{voice['variant']}",
             text=language.sentences[0],
             rate=175,
             pitch=50,

@@ -59,8 +59,8 @@ def test_fields_that_one_text_held_are_columns(store: Store) -> None:
     assert row["features"] == "set:[de=mel,it=mfcc]"
     assert (row["alignment"], row["corruption"]) == ("anchors", "noise:-2.5")
     assert (row["shots"], row["classes"], row["suite"]) == ("all", "fixed4", "bc")
-    (condition,) = store.conditions()
-    assert condition.features_label == label
+    (line,) = store.lines()
+    assert line.condition.features_label == label
 
 
 def test_only_what_is_wanted(store: Store) -> None:
@@ -87,7 +87,7 @@ def test_a_row_for_each_utterance(store: Store) -> None:
     assert one["y"].tolist() == boards.KEY.y.tolist()
     assert (one["y"] == one["predicted"]).sum() == 18
     assert store.predictions([]).empty
-    assert {key for _, key, _ in store.predicted([trials[0].id])} == set(store.frame()["answers"])
+    assert {key for key, _, _ in store.predicted([trials[0].id])} == set(store.frame()["answers"])
 
 
 def test_pairs_of_a_suite_are_those_of_its_largest_plan_first(store: Store) -> None:

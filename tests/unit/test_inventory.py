@@ -4,17 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from signals import put_shard
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.cache import (
-    Shard,
     check_shard,
     describe_shards,
     new_table,
-    shard_path,
-    write_shard,
 )
-from clser_bench.features.columns import INSTANTS
 from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
 from clser_bench.features.sets import feature_set
 from clser_bench.features.storage import write_file
@@ -22,26 +19,6 @@ from clser_bench.hashing import digest
 
 PROSODY = feature_set("prosody")
 MFCC = feature_set("mfcc")
-
-
-def contents_of(*numbers: int) -> tuple[str, ...]:
-    return tuple(sorted(digest(number) for number in numbers))
-
-
-def put_shard(cache: Path, features=PROSODY, numbers: tuple[int, ...] = (0, 1, 2)) -> Path:
-    rng = np.random.default_rng(numbers)
-    contents = contents_of(*numbers)
-    long = (len(numbers), INSTANTS, len(features.instants))
-    path = shard_path(cache, features, contents)
-    write_shard(
-        path,
-        Shard(
-            contents=contents,
-            instants=rng.normal(size=long).astype(np.float32),
-            summary=rng.normal(size=(len(numbers), len(features.summary))).astype(np.float32),
-        ),
-    )
-    return path
 
 
 def put_table(cache: Path, name: str = "table", rows: int = 3) -> Path:
@@ -57,9 +34,9 @@ def test_an_empty_or_absent_cache_holds_nothing(tmp_path: Path):
 
 
 def test_a_shelf_counts_shards_distinct_utterances_columns_and_bytes(tmp_path: Path):
-    first = put_shard(tmp_path, numbers=(0, 1, 2))
-    second = put_shard(tmp_path, numbers=(2, 3))
-    other = put_shard(tmp_path, MFCC)
+    first = put_shard(tmp_path, PROSODY, 0, 1, 2)
+    second = put_shard(tmp_path, PROSODY, 2, 3)
+    other = put_shard(tmp_path, MFCC, 0, 1, 2)
     describe_shards(tmp_path, PROSODY)
     os.utime(first, (1000, 1000))
     os.utime(second, (2000, 2000))
@@ -76,7 +53,7 @@ def test_a_shelf_counts_shards_distinct_utterances_columns_and_bytes(tmp_path: P
 
 
 def test_only_headers_are_read(tmp_path: Path, monkeypatch):
-    put_shard(tmp_path)
+    put_shard(tmp_path, PROSODY, 0, 1, 2)
 
     def refuse(path: Path) -> bytes:
         raise AssertionError(f"{path} is read wholly")
@@ -105,14 +82,14 @@ def test_only_headers_are_read(tmp_path: Path, monkeypatch):
     ],
 )
 def test_garbage_in_about_is_unknown_unless_the_key_is_known(tmp_path: Path, about: bytes):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     write_file(path.parent / "about.json", about)
     assert take_inventory(tmp_path, {}).sets[0].name == UNKNOWN
     assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).sets[0].name == "prosody"
 
 
 def test_an_about_that_is_no_file_or_a_link_is_not_read(tmp_path: Path):
-    path = put_shard(tmp_path / "cache")
+    path = put_shard(tmp_path / "cache", PROSODY, 0, 1, 2)
     (tmp_path / "secret.json").write_text('{"name": "secret"}')
     (path.parent / "about.json").symlink_to(tmp_path / "secret.json")
     assert take_inventory(tmp_path / "cache", {}).sets[0].name == UNKNOWN
@@ -122,7 +99,7 @@ def test_an_about_that_is_no_file_or_a_link_is_not_read(tmp_path: Path):
 
 
 def test_the_name_of_a_key_counts_more_than_the_one_in_about(tmp_path: Path):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     write_file(path.parent / "about.json", b'{"name": "hf:other@1:layer=3+4"}')
     assert take_inventory(tmp_path, {}).sets[0].name == "hf:other@1:layer=3+4"
     assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).sets[0].name == "prosody"
@@ -130,7 +107,7 @@ def test_the_name_of_a_key_counts_more_than_the_one_in_about(tmp_path: Path):
 
 @pytest.mark.parametrize("kept", [0, 4, 100, 1500, -1])
 def test_a_cut_shard_is_unreadable_and_damaged(tmp_path: Path, kept: int):
-    whole, path = put_shard(tmp_path, numbers=(5,)), put_shard(tmp_path)
+    whole, path = put_shard(tmp_path, PROSODY, 5), put_shard(tmp_path, PROSODY, 0, 1, 2)
     path.write_bytes(path.read_bytes()[:kept])
     (stored,) = take_inventory(tmp_path, {}).sets
     assert (stored.unreadable, stored.utterances) == (1, 1)
@@ -141,7 +118,7 @@ def test_a_cut_shard_is_unreadable_and_damaged(tmp_path: Path, kept: int):
 
 
 def test_any_flipped_bit_is_found_and_nothing_is_raised(tmp_path: Path):
-    path = put_shard(tmp_path, numbers=(7,))
+    path = put_shard(tmp_path, PROSODY, 7)
     content = path.read_bytes()
     size = 8 + int.from_bytes(content[:8], "little")
     rng = np.random.default_rng(0)
@@ -156,7 +133,7 @@ def test_any_flipped_bit_is_found_and_nothing_is_raised(tmp_path: Path):
 
 
 def test_a_wrong_checksum_is_named(tmp_path: Path):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -165,23 +142,23 @@ def test_a_wrong_checksum_is_named(tmp_path: Path):
 
 
 def test_a_shard_under_the_name_of_another_is_damaged(tmp_path: Path):
-    first, second = put_shard(tmp_path), put_shard(tmp_path, numbers=(8,))
+    first, second = put_shard(tmp_path, PROSODY, 0, 1, 2), put_shard(tmp_path, PROSODY, 8)
     second.replace(first)
     assert check_shard(first) == "it holds something else than its name says"
     moved = tmp_path / "shards" / MFCC.key / second.name
-    write_file(moved, put_shard(tmp_path, numbers=(8,)).read_bytes())
+    write_file(moved, put_shard(tmp_path, PROSODY, 8).read_bytes())
     assert check_shard(moved) == "it holds something else than its name says"
 
 
 def test_a_gone_shard_is_not_damaged(tmp_path: Path):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     items = take_inventory(tmp_path, {}).sets[0].shards
     path.unlink()
     assert list(find_damage(items)) == []
 
 
 def test_a_shard_that_may_not_be_read_is_told_and_not_called_broken(tmp_path: Path, monkeypatch):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     items = take_inventory(tmp_path, {}).sets[0].shards
 
     def refuse(self: Path) -> bytes:
@@ -213,7 +190,7 @@ def test_tables_that_do_not_open_or_match_are_damaged(tmp_path: Path):
 
 
 def test_what_is_removed_is_gone_and_the_last_shard_takes_its_folder_along(tmp_path: Path):
-    first, second = put_shard(tmp_path), put_shard(tmp_path, numbers=(9,))
+    first, second = put_shard(tmp_path, PROSODY, 0, 1, 2), put_shard(tmp_path, PROSODY, 9)
     describe_shards(tmp_path, PROSODY)
     table = put_table(tmp_path)
     remove(tmp_path, [first, table])
@@ -226,7 +203,7 @@ def test_what_is_removed_is_gone_and_the_last_shard_takes_its_folder_along(tmp_p
 
 
 def test_a_folder_that_is_being_written_to_stays(tmp_path: Path):
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     describe_shards(tmp_path, PROSODY)
     (path.parent / ".part-123-other").write_bytes(b"half")
     remove(tmp_path, [path])
@@ -244,8 +221,8 @@ def test_an_open_table_can_be_read_on_after_its_removal(tmp_path: Path):
 
 def test_links_are_told_and_neither_followed_nor_removed(tmp_path: Path):
     cache, outside = tmp_path / "cache", tmp_path / "outside"
-    put_shard(cache)
-    shard, table = put_shard(outside, MFCC), put_table(outside)
+    put_shard(cache, PROSODY, 0, 1, 2)
+    shard, table = put_shard(outside, MFCC, 0, 1, 2), put_table(outside)
     links = [
         cache / "shards" / MFCC.key,
         cache / "shards" / PROSODY.key / shard.name,
@@ -276,7 +253,7 @@ def test_a_link_inside_a_removed_table_goes_and_its_target_stays(tmp_path: Path)
 
 
 def test_a_cache_that_is_itself_a_link_is_pruned(tmp_path: Path):
-    path = put_shard(tmp_path / "real")
+    path = put_shard(tmp_path / "real", PROSODY, 0, 1, 2)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (stored,) = take_inventory(tmp_path / "link", {}).sets
     remove(tmp_path / "link", [item.path for item in stored.shards])
@@ -286,7 +263,7 @@ def test_a_cache_that_is_itself_a_link_is_pruned(tmp_path: Path):
 def test_what_has_no_key_for_a_name_is_not_looked_at(tmp_path: Path):
     for place in ("shards/mine/x.safetensors", "tables/mine/summary.npy", "demo/x.wav"):
         write_file(tmp_path / place, b"x")
-    path = put_shard(tmp_path)
+    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
     write_file(path.parent / "mine.safetensors", b"x")
     write_file(tmp_path / "audio" / "index.json", b"{}")
     found = take_inventory(tmp_path, {})

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clser_bench.features.summaries import pool
+from clser_bench.features.columns import pool
 
 
 def test_a_multiple_of_the_spans_is_cut_without_overlap():

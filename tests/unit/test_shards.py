@@ -14,7 +14,6 @@ from clser_bench.features.cache import (
     existing_table,
     new_table,
     read_shard,
-    shard_key,
     shard_path,
     table_folder,
     write_shard,
@@ -62,9 +61,9 @@ def test_one_more_file_changes_one_shard():
 
 def test_the_key_names_the_feature_set_and_the_contents():
     keys = {
-        shard_key(FEATURES, CONTENTS),
-        shard_key(FEATURES, CONTENTS[1:]),
-        shard_key(feature_set("egemaps"), CONTENTS),
+        shard_path(Path(), FEATURES, CONTENTS).name,
+        shard_path(Path(), FEATURES, CONTENTS[1:]).name,
+        shard_path(Path(), feature_set("egemaps"), CONTENTS).name,
     }
     assert len(keys) == 3
 
@@ -202,10 +201,10 @@ def test_a_folder_is_dropped_and_may_be_absent(tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-def test_size_by_kind(tmp_path: Path):
-    assert cache_size(tmp_path / "absent") == {}
+def test_size_in_all(tmp_path: Path):
+    assert cache_size(tmp_path / "absent") == 0
     write_file(tmp_path / "shards" / "a" / "one", b"12345")
     write_file(tmp_path / "shards" / "b" / "two", b"123")
     write_file(tmp_path / "tables" / "t", b"1")
     write_file(tmp_path / "index.json", b"{}")
-    assert cache_size(tmp_path) == {"other": 2, "shards": 8, "tables": 1}
+    assert cache_size(tmp_path) == 11

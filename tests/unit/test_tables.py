@@ -46,7 +46,8 @@ def test_cells_and_means_by_hand(store):
 
 def test_rows_have_the_documented_fields(store):
     run(store, {"m": 20}, shots="all")
-    keys = [*Condition.__dataclass_fields__, "method", "title", "kind", "uses", "pair", "n",
+    keys = [*Condition.__dataclass_fields__, "method", "title", "kind", "uses", "standing", "pair",
+            "n",
             "uar_mean", "uar_std", "status", "reason"]  # fmt: skip
     rows = rows_of(tables_of(store))
     assert list(rows[0]) == keys

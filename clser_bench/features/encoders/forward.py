@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -66,7 +68,7 @@ class Loaded:
         self._stack = self.network.layers if self.whisper else self.network.encoder.layers
         self.network.adapter = None  # a downsampler of translation models, no layer of the encoder
         self._norms = [] if self.whisper else mask_group_norms(self.network)
-        self._cut()
+        del self._stack[max(1, self.layers[-1]) :]  # above the highest wanted one
         self.network.eval().requires_grad_(False).to(self.device)
         self._own = (
             OwnFrames(
@@ -82,18 +84,20 @@ class Loaded:
         self._kept: dict[int, Tensor] = {}
         self._add_hooks()
 
-    def _cut(self) -> None:
-        """Drop the layers above the highest wanted one: nobody looks at them."""
-        del self._stack[max(1, self.layers[-1]) :]
-
     def _add_hooks(self) -> None:
         for layer in self.layers:
             if layer == 0:
-                self._stack[0].register_forward_pre_hook(partial(_keep_input, self._kept))
+
+                def keep_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+                    self._kept[0] = inputs[0].clone()  # later layers may write into it
+
+                self._stack[0].register_forward_pre_hook(keep_input)
             elif layer < self.encoder.layers:
-                self._stack[layer - 1].register_forward_hook(
-                    partial(_keep_output, self._kept, layer)
-                )
+                self._stack[layer - 1].register_forward_hook(partial(self._keep_output, layer))
+
+    def _keep_output(self, layer: int, _: nn.Module, __: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output
+        self._kept[layer] = states.clone()
 
     @property
     def padding(self) -> bool:
@@ -130,8 +134,9 @@ class Loaded:
             made = self.inputs(
                 piece, sampling_rate=self.encoder.rate, return_tensors="np", padding="max_length"
             )
+            values = made["input_features"][0].T.astype(np.float32)
             # The true length travels as a last row: frames of the padding are not pooled.
-            return _with_length(made["input_features"][0].T, len(piece))
+            return np.concatenate([values, np.full((1, values.shape[1]), len(piece), np.float32)])
         made = self.inputs(piece, sampling_rate=self.encoder.rate, return_tensors="np")
         kept = int(made["attention_mask"][0].sum())
         spectrum: Floats = made["input_features"][0][:kept].astype(np.float32)
@@ -195,27 +200,18 @@ class Loaded:
         return lengths
 
 
-def _keep_input(kept: dict[int, Tensor], _: nn.Module, inputs: tuple[Any, ...]) -> None:
-    kept[0] = inputs[0].clone()  # later layers may write into it
-
-
-def _keep_output(kept: dict[int, Tensor], layer: int, _: nn.Module, __: Any, output: Any) -> None:
-    states = output[0] if isinstance(output, tuple) else output
-    kept[layer] = states.clone()
-
-
-def _with_length(spectrum: Floats, samples: int) -> Floats:
-    tail = np.full((1, spectrum.shape[1]), samples, np.float32)
-    joined: Floats = np.concatenate([spectrum.astype(np.float32), tail])
-    return joined
+@functools.cache
+def import_transformers() -> Any:
+    """Import transformers, which takes seconds and imports torchaudio too."""
+    load_torchaudio()
+    return importlib.import_module("transformers")
 
 
 def _load(encoder: Encoder) -> tuple[Any, Any]:
     """The feature extractor and the model, from the folder alone: the network is not asked."""
-    load_torchaudio()  # transformers imports it too, and would meet its compiled part
+    hub = import_transformers()
     from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
     from safetensors import SafetensorError  # noqa: PLC0415
-    from transformers import AutoFeatureExtractor, AutoModel  # noqa: PLC0415 (seconds to import)
 
     logging: Any = importlib.import_module("transformers.utils.logging")
     options = {"local_files_only": True, "trust_remote_code": encoder.remote_code}
@@ -223,10 +219,8 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # it would report weights of heads that nobody needs
     try:
-        inputs = AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
-            encoder.folder, **options
-        )
-        model, report = AutoModel.from_pretrained(
+        inputs = hub.AutoFeatureExtractor.from_pretrained(encoder.folder, **options)
+        model, report = hub.AutoModel.from_pretrained(
             encoder.folder,
             use_safetensors=True,
             dtype=torch.float32,
@@ -240,29 +234,20 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-    _refuse_random(encoder, report["missing_keys"])
-    _refuse_broken(encoder, model)
-    return inputs, model
-
-
-def _refuse_random(encoder: Encoder, missing: Iterable[str]) -> None:
-    """Weights that are not in the file would be random numbers, and nobody would notice."""
-    random = sorted(name for name in missing if not name.startswith(_UNUSED))
-    if random:
+    missing = sorted(n for n in report["missing_keys"] if not n.startswith(_UNUSED))
+    if missing:  # they would be random numbers, and nobody would notice
         raise FeatureError(
-            f"{encoder.folder}: {len(random)} weights of the encoder are not in its files, such as "
-            f"{random[0]}; it is the checkpoint of another model, or incomplete"
+            f"{encoder.folder}: {len(missing)} weights of the encoder are not in its files, such "
+            f"as {missing[0]}; it is the checkpoint of another model, or incomplete"
         )
-
-
-def _refuse_broken(encoder: Encoder, model: nn.Module) -> None:
-    """NaN in the weights would be blamed on the recordings."""
     for name, values in model.named_parameters():
+        # NaN in the weights would be blamed on the recordings
         if not name.startswith(_UNUSED) and not bool(torch.isfinite(values).all()):
             raise FeatureError(
                 f"{encoder.folder}: the weight {name} is not finite (NaN or infinite); fetch the "
                 "model again"
             )
+    return inputs, model
 
 
 class MaskedGroupNorm(nn.Module):
@@ -310,15 +295,10 @@ def mask_group_norms(network: nn.Module) -> list[MaskedGroupNorm]:
     Returns:
         The new layers, whose `frames` are set before each batch.
     """
-    found = [
-        (parent, name, child)
-        for parent in network.modules()
-        for name, child in parent.named_children()
-        if isinstance(child, nn.GroupNorm)
-    ]
     masked = []
-    for parent, name, child in found:
-        layer = MaskedGroupNorm(child)
-        setattr(parent, name, layer)
-        masked.append(layer)
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.GroupNorm):
+                masked.append(MaskedGroupNorm(child))
+                setattr(parent, name, masked[-1])
     return masked

@@ -12,10 +12,10 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench.errors import FeatureError, did_you_mean
-from clser_bench.files import expanded
+from clser_bench.files import expanded, validated
 
 PREFIX = "hf:"
 
@@ -209,13 +209,10 @@ def known_encoders() -> dict[str, KnownEncoder]:
     Raises:
         FeatureError: the file does not have the right form.
     """
-    try:
-        return {
-            name: KnownEncoder.model_validate(values)
-            for name, values in tasks_table("encoders").items()
-        }
-    except ValidationError as error:
-        raise FeatureError(f"{_FILE}: {error}") from error
+    return {
+        name: validated(KnownEncoder, values, f"{_FILE}: encoders.{name}", error=FeatureError)
+        for name, values in tasks_table("encoders").items()
+    }
 
 
 def find_known(model: str) -> KnownEncoder | None:

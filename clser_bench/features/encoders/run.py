@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,15 @@ import torch
 from filelock import FileLock, Timeout
 
 from clser_bench.cleanup import temporary_folder
+from clser_bench.corpora.corrupt import unchanged
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import Encoder
 from clser_bench.features.encoders.names import Context, Precision
-from clser_bench.features.extract import Done, write_rows
-from clser_bench.features.reading import unchanged
-from clser_bench.features.sets import LONGEST_SECONDS, FeatureSet
-from clser_bench.features.summaries import pool, pooled
+from clser_bench.features.extract import Done, Task, write_rows
+from clser_bench.features.sets import LONGEST_SECONDS, Layer
 from clser_bench.features.workers import cores, run_tasks
 from clser_bench.problem import Floats
 
@@ -37,91 +36,82 @@ WINDOW_BATCHES = 8
 """Speech that is planned together: at least so many seconds and batches. Enough utterances to find
 others of like length; and what a killed run loses."""
 
-_AHEAD_THREADS = 2
-
-Pieces = list[Floats]
-
-
 PACKED = 3
 """How many times the speech is in a batch where frames are packed without padding."""
 
 PADDING = 0.05
 """The largest share of padding in a batch."""
 
+_AHEAD_THREADS = 2
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """The utterances of some shards.
-
-    Attributes:
-        utterances: in the order of the shards' rows.
-        features: layers of one encoder whose shard is to be made.
-        cache: where.
-    """
-
-    utterances: tuple[Utterance, ...]
-    features: tuple[FeatureSet, ...]
-    cache: Path
-
-    @property
-    def seconds(self) -> float:
-        """Of speech."""
-        return sum(utterance.seconds for utterance in self.utterances)
+Pieces = list[Floats]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Groups that are encoded together."""
+    """Tasks that are encoded together.
 
-    encoder: Encoder
-    layers: tuple[int, ...]
-    precision: Precision
-    context: Context | None
-    groups: tuple[Group, ...]
+    Attributes:
+        tasks: the utterances of some shards.
+        layers: those that are wanted of an encoder, ascending.
+        batch_seconds: of speech in a batch.
+        threads: of the arithmetic.
+    """
+
+    tasks: tuple[Task, ...]
+    layers: tuple[Layer, ...]
     batch_seconds: float
     threads: int
 
 
-def encode(groups: Sequence[Group], *, devices: Sequence[str] = ()) -> Iterator[Done]:
+def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Make the shards of some layers of one encoder in one pass.
 
     Args:
-        groups: what is missing.
+        tasks: what is missing.
         devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
             several; empty for the first GPU, else the CPU.
 
     Yields:
-        Groups, as they are finished and written, with the files that have no features.
+        Tasks, as they are finished and written, with the files that have no features.
 
     Raises:
         FeatureError: a file changed, a device is not there, a shard cannot be written.
     """
-    layers = {one.layer for group in groups for one in group.features if one.layer is not None}
-    first = next(iter(layers))
-    places = tuple(devices) or (_device(),)
+    layers = {one.layer for task in tasks for one in task.features if one.layer is not None}
+    places = tuple(devices) or ("cuda:0" if torch.cuda.is_available() else "cpu",)
     for place in places:
-        _check_device(place)
+        try:
+            torch.empty(1, device=torch.device(place))
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).partition("\n")[0]
+            raise FeatureError(
+                f"device '{place}' cannot be used ({reason}); write cpu or cuda:0"
+            ) from error
     budget = min(batch_seconds(place) for place in places)
     speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
-    windows = tuple(
-        Window(
-            encoder=first.encoder,
-            layers=tuple(sorted(layer.number for layer in layers)),
-            precision=first.precision,
-            context=first.context,
-            groups=members,
-            batch_seconds=budget,
-            threads=max(1, cores() // len(places)),
-        )
-        for members in _windows(groups, speech)
-    )
+    windows: list[Window] = []
+    members: list[Task] = []
+    for task in tasks:
+        members.append(task)
+        seconds = sum(one.seconds for member in members for one in member.utterances)
+        if seconds >= speech or task is tasks[-1]:
+            windows.append(
+                Window(
+                    tasks=tuple(members),
+                    layers=tuple(sorted(layers, key=lambda layer: layer.number)),
+                    batch_seconds=budget,
+                    threads=max(1, cores() // len(places)),
+                )
+            )
+            members = []
     if len(places) == 1:
         for window in windows:
             yield from encode_window(window, places[0])
         return
     with temporary_folder() as claims:
-        tasks = [(window, places, claims) for window in windows]
-        for done in run_tasks(_on_own_device, tasks, workers=len(places)):
+        claimed = [(window, places, claims) for window in windows]
+        for done in run_tasks(_on_own_device, claimed, workers=len(places)):
             yield from done
 
 
@@ -151,30 +141,17 @@ def _own_device(places: tuple[str, ...], claims: Path) -> str:
 _held: list[FileLock] = []
 
 
-def _windows(groups: Sequence[Group], seconds: float) -> Iterator[tuple[Group, ...]]:
-    members: list[Group] = []
-    for group in groups:
-        members.append(group)
-        if sum(member.seconds for member in members) >= seconds:
-            yield tuple(members)
-            members = []
-    if members:
-        yield tuple(members)
-
-
 def encode_window(window: Window, device: str) -> Iterator[Done]:
-    """Encode and write the groups of a window.
+    """Encode and write the tasks of a window, and yield each when it is written.
 
     Args:
         window: what to do.
         device: where.
-
-    Yields:
-        Each group, when it is written.
     """
     torch.set_num_threads(window.threads)
-    loaded = load(window.encoder, window.layers, window.precision, window.context, device)
-    everyone = [utterance for group in window.groups for utterance in group.utterances]
+    first, numbers = window.layers[0], tuple(layer.number for layer in window.layers)
+    loaded = load(first.encoder, numbers, first.precision, first.context, device)
+    everyone = [utterance for task in window.tasks for utterance in task.utterances]
     rows: dict[str, list[tuple[Floats, Floats]] | str] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
         planned = batches(everyone, loaded, window.batch_seconds)
@@ -186,33 +163,22 @@ def encode_window(window: Window, device: str) -> Iterator[Done]:
         try:
             for batch in planned:
                 ready = {place: waiting.pop(place).result() for place in batch}
-                bad = {place: why for place, why in ready.items() if isinstance(why, str)}
                 good = {place: one for place, one in ready.items() if not isinstance(one, str)}
-                rows |= {everyone[place].content: why for place, why in bad.items()}
+                rows |= {everyone[n].content: w for n, w in ready.items() if isinstance(w, str)}
                 frames = _encoded(loaded, list(good.values())) if good else []
                 for place, states in zip(good, frames, strict=True):
-                    rows[everyone[place].content] = _pooled(states, window)
+                    rows[everyone[place].content] = _pooled(states, window.layers)
         finally:
             ahead.shutdown(wait=True, cancel_futures=True)
-    for group in window.groups:
-        yield _written(group, window.layers, rows)
-
-
-def _written(
-    group: Group, layers: Sequence[int], rows: Mapping[str, list[tuple[Floats, Floats]] | str]
-) -> Done:
-    """Write the shards of a group, without the utterances that have no features."""
-    found = {utterance.content: rows[utterance.content] for utterance in group.utterances}
-    for features in group.features:
-        if features.layer is not None:
-            number = layers.index(features.layer.number)
-            write_rows(
-                group.cache,
-                features,
-                {key: row[number] for key, row in found.items() if not isinstance(row, str)},
-            )
-    bad = tuple((key, row) for key, row in found.items() if isinstance(row, str))
-    return Done(count=len(found), bad=bad)
+    for task in window.tasks:
+        found = {one.content: rows[one.content] for one in task.utterances}
+        good_rows = {key: row for key, row in found.items() if not isinstance(row, str)}
+        for features in task.features:
+            if features.layer is not None and task.cache is not None:
+                at = numbers.index(features.layer.number)
+                write_rows(task.cache, features, {key: r[at] for key, r in good_rows.items()})
+        bad = tuple((key, row) for key, row in found.items() if isinstance(row, str))
+        yield Done(count=len(found), bad=bad, number=task.number)
 
 
 def batches(
@@ -281,14 +247,14 @@ def _run(loaded: Loaded, pieces: Sequence[Floats]) -> list[list[Floats]]:
     return [*_run(loaded, pieces[:middle]), *_run(loaded, pieces[middle:])]
 
 
-def _pooled(frames: Sequence[Floats], window: Window) -> list[tuple[Floats, Floats]] | str:
+def _pooled(frames: Sequence[Floats], layers: Sequence[Layer]) -> list[tuple[Floats, Floats]] | str:
     """Instants and summary (mean and deviation over frames) of each layer, or why not."""
     rows = []
-    for layer, states in zip(window.layers, frames, strict=True):
+    for layer, states in zip(layers, frames, strict=True):
         if not np.isfinite(states).all():
             return (
-                f"layer {layer} of '{window.encoder.name}' gives values that are not finite "
-                f"({window.precision}); try precision=float32, or leave the file out"
+                f"layer {layer.number} of '{layer.encoder.name}' gives values that are not finite "
+                f"({layer.precision}); try precision=float32, or leave the file out"
             )
         rows.append((pool(states, INSTANTS), pooled(states, "mean+sd")))
     return rows
@@ -304,21 +270,6 @@ def load(
 ) -> Loaded:
     """Load an encoder; the last one is kept. Arguments as for `Loaded`."""
     return Loaded(encoder, layers, precision=precision, context=context, device=device)
-
-
-def _device() -> str:
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
-def _check_device(name: str) -> None:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise FeatureError(f"device '{name}' cannot be used ({reason}); write cpu or cuda:0") from (
-            error
-        )
 
 
 def batch_seconds(device: str) -> float:

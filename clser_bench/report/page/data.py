@@ -23,9 +23,8 @@ import pandas as pd
 from clser_bench import __version__
 from clser_bench.protocol import Condition
 from clser_bench.report import render
-from clser_bench.report.formats import rounded
+from clser_bench.report.formats import ends, rounded
 from clser_bench.report.model import Cell, Leaderboard, Line
-from clser_bench.report.statistics import Interval
 from clser_bench.report.table import rows_of
 from clser_bench.store.sqlite import Store
 
@@ -82,9 +81,6 @@ def page_data(
     """Collect all that the page of some tables shows; see `build.page`.
 
     Args:
-        tables: made by `table.leaderboard`.
-        frame: that they were made of.
-        store: that the frame was read from.
         documented: methods by name, where their documentation is at hand.
 
     Raises:
@@ -109,6 +105,7 @@ def _condition(table: Leaderboard, rows: pd.DataFrame, store: Store) -> Json:
     return {
         "key": _key(table.condition),
         "title": table.title,
+        "standing": table.standing,
         "rules": rules,
         "header": render.text_table(table).header[:2],
         "warnings": table.warnings,
@@ -136,9 +133,9 @@ def _row(table: Leaderboard, line: Line, cells: Mapping[tuple[str, str], Json]) 
         "role": line.role,
         "marks": [[render.USES.get(use, use), f"uses {_USES.get(use, use)}"] for use in line.uses],
         **_numbers(line.mean),
-        **_ends("", line.interval),
+        **ends("", line.interval),
         "difference": rounded(found.estimate) if found else None,
-        **_ends("difference_", found),
+        **ends("difference_", found),
         "verdict": line.verdict,
         "rank": line.ranks,
         "cells": [
@@ -152,31 +149,25 @@ def _row(table: Leaderboard, line: Line, cells: Mapping[tuple[str, str], Json]) 
 
 def _chance(table: Leaderboard) -> Json:
     """The level of chance, which is computed from the classes and is no method."""
-    levels = [100 / number for number in table.classes]
-    mean = Cell(n=0, mean=sum(levels) / len(levels), std=None)
+    whole, *levels = (Cell(n=0, mean=level, std=None) for level in render.chance_levels(table))
     return {
         "method": "chance level",
         "title": "chance level",
         "role": "bound",
         "computed": True,
         "marks": [],
-        **_numbers(mean),
-        **_ends("", None),
+        **_numbers(whole),
+        **ends("", None),
         "difference": None,
-        **_ends("difference_", None),
+        **ends("difference_", None),
         "verdict": "",
         "rank": None,
-        "cells": [_numbers(Cell(n=0, mean=level, std=None)) for level in levels],
+        "cells": list(map(_numbers, levels)),
     }
 
 
 def _numbers(cell: Cell) -> Json:
     return {"n": cell.n, "mean": rounded(cell.mean), "std": rounded(cell.std)}
-
-
-def _ends(prefix: str, interval: Interval | None) -> Json:
-    low, high = (interval.low, interval.high) if interval else (None, None)
-    return {f"{prefix}low": rounded(low), f"{prefix}high": rounded(high)}
 
 
 def _details(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], Json]:
@@ -200,11 +191,13 @@ def _confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.N
     columns = rows.trial, rows.method, rows.pair, rows.emotions
     places = {trial: rest for trial, *rest in zip(*columns, strict=True)}
     found: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
-    for trial, key, predicted in store.predicted(list(places)):
-        method, pair, emotions = places[trial]
-        size = len(emotions)
-        counts = np.bincount(size * store.answers(key).y + predicted, minlength=size * size)
-        found[method, pair] = found.get((method, pair), 0) + counts
+    for key, trials, classes in store.predicted(list(places)):
+        y = store.answers(key).y
+        for trial, predicted in zip(trials, classes, strict=True):
+            method, pair, emotions = places[trial]
+            size = len(emotions)
+            counts = np.bincount(size * y + predicted, minlength=size * size)
+            found[method, pair] = found.get((method, pair), 0) + counts
     return found
 
 
@@ -232,7 +225,6 @@ def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> 
         data: `conditions` (a table each: key, title, rules, header, notes, pairs, classes,
             reference, warnings and methods with their cells), `methods` (what each is) and
             `labels` (of the rules).
-        title: of the window.
 
     Returns:
         HTML; the same data give the same bytes.

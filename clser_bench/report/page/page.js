@@ -260,9 +260,9 @@ function download() {
     const text = value === null || value === undefined ? "" : `${value}`;
     return `"${(typeof value === "string" && /^[=+\-@]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   };
-  const lines = [[...rules.map(([name]) => name), "method", "role", "pair", "n", "mean", "std", "low", "high", "difference", "difference_low", "difference_high", "verdict", "status", "reason"]];
+  const lines = [[...rules.map(([name]) => name), "standing", "method", "role", "pair", "n", "mean", "std", "low", "high", "difference", "difference_low", "difference_high", "verdict", "status", "reason"]];
   for (const row of condition.methods) {
-    const first = [...rules.map(([, value]) => value), row.method, row.role];
+    const first = [...rules.map(([, value]) => value), condition.standing, row.method, row.role];
     row.cells.forEach((cell, at) => lines.push([...first, condition.pairs[at], cell.n, cell.mean, cell.std, null, null, null, null, null, null, cell.status, cell.reason]));
     lines.push([...first, "mean", row.n, row.mean, row.std, row.low, row.high, row.difference, row.difference_low, row.difference_high, row.verdict, "", ""]);
   }
