@@ -242,68 +242,8 @@ def template(name: str, kind: Literal["fitted", "trained"]) -> str:
     if name in entries():
         raise SpecError(f"'{name}' is registered by {entry(name).file}")
     title = "".join(word.capitalize() for word in name.split("-"))
-    return _TEMPLATES[kind].replace("NAME", name).replace("Title", title)
-
-
-_TEMPLATES = {
-    "fitted": '''"""Nearest class mean: say in one line what the method does.
-
-Reference: authors, title, venue, year, with equation or algorithm numbers.
-
-Departures: what differs from the paper, or none.
-"""
-
-import numpy as np
-
-from clser_bench.plugin import Fitted, Problem, hyper, register
-
-
-@register("NAME", version=1)
-class Title(Fitted):
-    """Scores are negative distances to the class means of the labelled source."""
-
-    uses = ("labelled",)
-    deterministic = True
-
-    sharpness: float = hyper(
-        1.0, low=0.1, high=100.0, log=True, grid=(0.3, 1.0, 3.0), about="factor of the distances"
-    )
-
-    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        x, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        means = np.stack([x[y == k].mean(axis=0) for k in range(len(problem.classes))])
-        target = problem.target.summary[problem.scored].astype(np.float64)
-        return -self.sharpness * np.linalg.norm(target[:, None] - means, axis=-1)
-''',
-    "trained": '''"""Entropy minimisation: say in one line what the method does.
-
-Reference: authors, title, venue, year, with equation or algorithm numbers.
-
-Departures: what differs from the paper, or none.
-"""
-
-from torch import Tensor
-
-from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
-
-
-@register("NAME", version=1)
-class Title(Trained):
-    """Cross-entropy of the labelled source plus the entropy of the target's predictions."""
-
-    uses = ("labelled", "target")
-    control = {"entropy_weight": 0.0}
-
-    entropy_weight: float = hyper(
-        0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0), about="factor of the target's entropy"
-    )
-
-    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        emotion = cross_entropy(network(batch.labelled), batch.y)
-        logits = network(batch.target).log_softmax(dim=-1)
-        return emotion - self.entropy_weight * (logits.exp() * logits).sum(dim=-1).mean()
-''',
-}
+    text = (Path(__file__).parent / "templates" / f"{kind}.txt").read_text(encoding="utf-8")
+    return text.replace("NAME", name).replace("Title", title)
 
 
 @functools.lru_cache(maxsize=8)
