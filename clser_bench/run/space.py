@@ -307,6 +307,18 @@ def _levels(dimension: Dimension, count: int) -> list[Value]:
     return found
 
 
-def _values(dimension: Dimension, count: int) -> list[Value]:
-    shares = np.linspace(0, 1, count).tolist()
-    return list(dict.fromkeys(dimension.at(share) for share in shares))
+def _values(item: Dimension, count: int) -> list[Value]:
+    """Values of a range at even places of its scale, its ends among them, each once."""
+    low, high = item.low, item.high
+    if item.whole:  # each integer has an equal part, the ends too
+        low, high = max(low - 0.5, 0.5) if item.log else low - 0.5, high + 0.5
+    made: list[Value] = []
+    for share in np.linspace(0, 1, count).tolist():
+        value = low + share * (high - low)
+        if item.log:
+            value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        if item.whole:
+            made.append(int(min(max(round(value), math.ceil(item.low)), math.floor(item.high))))
+        else:
+            made.append(float(min(max(float(f"{value:.6g}"), item.low), item.high)))
+    return list(dict.fromkeys(made))
