@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.files import cache_folder, write_atomic
+from clser_bench.files import cache_folder, write_whole
 from clser_bench.hashing import digest
 from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
@@ -138,7 +138,7 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
             found[number] = _INFO.validate_python(values)
             # a cache that cannot be written costs the next run a second, nothing else
             with contextlib.suppress(OSError):
-                write_atomic(places[number], json.dumps(values).encode())
+                write_whole(places[number], json.dumps(values), error=None)
     return tuple(
         # said by the file's place, not by the method
         dataclasses.replace(

@@ -123,7 +123,8 @@ def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
     names = [item.name for item in dataclasses.fields(Outcome) if item.name != "scores"]
     heads = [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
     scores = {str(n): np.ascontiguousarray(one.scores) for n, one in enumerate(outcomes)}
-    return json.dumps(heads).encode() + b"\n" + save(scores)
+    data: bytes = save(scores)
+    return json.dumps(heads).encode() + b"\n" + data
 
 
 def unpack_outcomes(message: bytes, jobs: Sequence[Job]) -> list[Outcome]:
