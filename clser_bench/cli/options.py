@@ -136,6 +136,8 @@ Options:
         table:FILE, or a set by language (set:de=egemaps,zh=mel).
     methods NAMES: Only these: a comma list.
     formats LIST: png, svg, pdf: a comma list.
+    width INCHES: 3.4 is a column of a paper, 7 a page; wider where the text needs it.
+    no_title: Leave titles out: a paper has a caption.
 """)
 FEATURES_HELP = _SHARED["features"]["help"]
 
@@ -161,6 +163,8 @@ Features = Annotated[str, _option("features", autocompletion=FEATURE_NAMES)]
 Methods = Annotated[str, _option("methods", autocompletion=METHOD_NAMES)]
 Format = Annotated[str, _option("format")]
 Figures = Annotated[str, _option("formats")]
+Width = Annotated[float, _option("width", min=2.0, max=40.0)]
+NoTitle = Annotated[bool, _option("no_title")]
 With = Annotated[str, _option("with")]
 MeasuredWith = Annotated[str, _option("measured_with", "--with")]
 
