@@ -17,7 +17,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, dataclass_transform
@@ -157,31 +157,6 @@ def entries() -> dict[str, Entry]:
         SpecError: a file does not parse or registers nothing, or a name is taken twice.
     """
     return dict(_entries(os.environ.get("CLSER_METHODS", ""), os.environ.get(_PLUGINS, "")))
-
-
-def expand(words: Iterable[str]) -> tuple[str, ...]:
-    """Names from what users write: a name, `all`, or `NAME:ablations`; each once, in order.
-
-    Args:
-        words: `all` is every name but ablations; `sere:ablations` is `sere` with its ablations.
-
-    Raises:
-        SpecError: a name is unknown, or a method has no ablations.
-    """
-    names: dict[str, None] = {}
-    for word in words:
-        base, colon, group = word.partition(":")
-        if word == "all":
-            names.update((e.name, None) for e in entries().values() if not e.ablation)
-        elif not colon:
-            names[entry(word).name] = None
-        else:
-            found = [e.name for e in entries().values() if e.ablation and e.base == base]
-            if group != "ablations" or not found:
-                known = sorted({f"{e.base}:ablations" for e in entries().values() if e.ablation})
-                raise SpecError(f"methods '{word}' are unknown{did_you_mean(word, known)}")
-            names.update(dict.fromkeys((base, *found)))
-    return tuple(names)
 
 
 def entry(name: str) -> Entry:
