@@ -121,7 +121,9 @@ def add_plugin(path: Path | str) -> str:
         SpecError: there is no such file, it registers nothing, or the name is taken.
     """
     file = Path(path).resolve()
-    name = read_method(file).name
+    if not file.is_file():
+        raise SpecError(f"{file}: there is no such file")
+    name = _read(file, _module_of(file))[0].name
     known = os.environ.get(_PLUGINS, "").split(os.pathsep)
     if str(file) not in known:
         before = os.environ.get(_PLUGINS)
@@ -132,17 +134,6 @@ def add_plugin(path: Path | str) -> str:
             os.environ[_PLUGINS] = before or ""
             raise
     return name
-
-
-def read_method(file: Path) -> Entry:
-    """The method that a file registers, without its presets.
-
-    Raises:
-        SpecError: there is no such file, or it does not register one method.
-    """
-    if not file.is_file():
-        raise SpecError(f"{file}: there is no such file")
-    return _read(file, _module_of(file))[0]
 
 
 def places() -> dict[str, str]:
