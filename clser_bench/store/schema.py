@@ -33,6 +33,8 @@ OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
 
 _DEFAULTS = Condition().texts()
 
+_connect = functools.partial(sqlite3.connect, timeout=30, isolation_level=None)
+
 
 def _columns(names: Sequence[str]) -> str:
     return ", ".join(f"{name} TEXT NOT NULL DEFAULT '{_DEFAULTS[name]}'" for name in names)
@@ -189,7 +191,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         raise StoreError(
             f"{path.parent}: cannot be made ({error.strerror}); name another place with --results"
         ) from error
-    with guarded(path), _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+    with guarded(path), _closing_on_error(_connect(path)) as connection:
         _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -282,7 +284,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
 def _reader(path: Path) -> sqlite3.Connection:
     """SQLite writes beside a file even to read it; where it cannot, the file cannot change."""
     try:
-        with _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+        with _closing_on_error(_connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return _with_functions(connection)
     except sqlite3.OperationalError:
@@ -290,7 +292,7 @@ def _reader(path: Path) -> sqlite3.Connection:
         if log.exists() and log.stat().st_size:
             raise
         name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        return _with_functions(sqlite3.connect(name, 30, 0, None, uri=True))
+        return _with_functions(_connect(name, uri=True))
 
 
 def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
