@@ -11,7 +11,6 @@ Arrays have checksums of their own.
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import re
 import sqlite3
@@ -32,8 +31,6 @@ OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
 """Fields of a condition that are part of a trial."""
 
 _DEFAULTS = Condition().texts()
-
-_connect = functools.partial(sqlite3.connect, timeout=30, isolation_level=None)
 
 
 def _columns(names: Sequence[str]) -> str:
@@ -254,6 +251,10 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connec
     except BaseException:
         connection.close()
         raise
+
+
+def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
