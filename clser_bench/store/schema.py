@@ -11,6 +11,7 @@ Arrays have checksums of their own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import sqlite3
