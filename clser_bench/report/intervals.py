@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -287,9 +288,11 @@ def count(
     sizes = dict(zip(map(str, table.pairs), table.classes, strict=True))
     place = {trial: row for row, trial in enumerate(wanted.trial.to_numpy(object))}
     pairs, seeds = wanted.pair.to_numpy(object), wanted.seed.to_numpy()
-    first = {name: int(places[0]) for name, places in wanted.groupby("pair").indices.items()}
+    of_pairs: Any = wanted.groupby("pair").indices
+    of_cells: Any = wanted.groupby(["method", "pair"]).indices
+    first = {name: int(places[0]) for name, places in of_pairs.items()}
     arrays: dict[str, tuple[Reals, Reals]] = {}
-    for name, places in wanted.groupby("pair").indices.items():
+    for name, places in of_pairs.items():
         shape = len(places), len(speakers[Pair.parse(name).target]), sizes[name]
         arrays[name] = np.zeros(shape), np.zeros(shape)
     for key, trials, classes in store.predicted(list(place)):
@@ -300,12 +303,11 @@ def count(
             found = _counted(answers[key], people, sizes[name], classes[own])
             for whole, part in zip(arrays[name], found, strict=True):
                 whole[at[own] - first[name]] = part
-    members = wanted.groupby(["method", "pair"]).indices
     return {
         method: [
             Counts(
                 pair,
-                tuple(seeds[places := members[method, name]].tolist()),
+                tuple(seeds[places := of_cells[method, name]].tolist()),
                 speakers[pair.target],
                 # in one order in memory, so that sums are the same to the last bit
                 *(np.stack(list(whole[places - first[name]]), axis=-1) for whole in arrays[name]),
