@@ -7,7 +7,7 @@ target pushed to a common radius of 25; the loss has the weight 0.05.
 
 Departures: the shared backbone, optimiser and budget instead of a pre-trained network with a
 bottleneck. Embeddings are 1.5 long at the start here and 2.5 to 5 in the end, where the paper's
-radius is 25: so Delta r is 0.03 instead of 1 with the paper's weight, and HAFN has a radius of 5
+radius is 25: so Delta r is 0.05 instead of 1 with the paper's weight, and HAFN has a radius of 5
 and a weight of 0.001; with the paper's numbers the growth of norms outweighs the labels and
 emotions are not learned (chosen on the suite `wide`, results/selection/README.md). Norms differ
 between the sides only as far as z-scored features do, so that there is less of the gap in norms
@@ -33,7 +33,7 @@ class Afn(Trained):
     norm_weight: float = hyper(
         0.05, low=0.0, high=100.0, grid=(0.001, 0.01, 0.05, 0.2), about="factor of the norm losses"
     )
-    step: float = hyper(0.03, low=0.0, high=100.0, about="Delta r, growth asked for (stepwise)")
+    step: float = hyper(0.05, low=0.0, high=100.0, about="Delta r, growth asked for (stepwise)")
     radius: float = hyper(5.0, low=0.1, high=1000.0, about="mean norm asked for (hard)")
     hard: bool = hyper(False, about="one radius for all instead of a step for each")
 

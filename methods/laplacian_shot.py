@@ -12,12 +12,27 @@ row that was not adapted to gets one update from its nearest rows that were.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from jaxtyping import Float, Int
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.few_shot import CHANGE, episode, squared_distances
-from clser_bench.shallow.sides import target_neighbours
+from clser_bench.shallow.sides import Front, places, sides_of, unit_rows
+
+
+class Neighbours(NamedTuple):
+    """Positions among the rows to adapt to.
+
+    Attributes:
+        inside: of the neighbours of each row to adapt to, itself left out [a, k].
+        scored: of those of each scored row [s, k].
+    """
+
+    inside: Int[np.ndarray, "a k"]
+    scored: Int[np.ndarray, "s k"]
 
 
 @register("laplacian-shot", version=2)
@@ -62,3 +77,28 @@ class LaplacianShot(Fitted):
         assigned = self.assignments(squared_distances(rows.target, rows.means), graph.inside)
         near = assigned[graph.scored].sum(axis=1)
         return rows.scores(self.smoothness * near - squared_distances(rows.scored, rows.means))
+
+
+def target_neighbours(problem: Problem, *, front: Front, count: int) -> Neighbours:
+    """The nearest rows to adapt to by cosine, of these and of the scored rows.
+
+    Args:
+        problem: of equal feature sizes on both sides.
+        front: as for `sides_of`.
+        count: neighbours of a row, at most as many as there are other rows.
+    """
+    sides = sides_of(problem, front=front)
+    u = unit_rows(sides.target)
+    count = max(min(count, len(u) - 1), 1)
+    cosine = u @ u.T
+    np.fill_diagonal(cosine, -np.inf)
+    inside, place = nearest(cosine, count), places(problem)
+    if (place >= 0).all():
+        return Neighbours(inside, inside[place])
+    new = nearest(unit_rows(sides.scored) @ u.T, count)
+    return Neighbours(inside, np.where(place[:, None] >= 0, inside[place], new))
+
+
+def nearest(closeness: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
+    """Columns of the largest entries of each row, in no order."""
+    return np.argpartition(-closeness, count - 1, axis=1)[:, :count]

@@ -14,8 +14,8 @@ cost; the utterances without labels are the target's. Both costs are means over 
 utterances, where the authors divide both by the whole batch: their weights 100 with all labels
 and 1 with one labelled image in a hundred are then both 100. alpha = 0.99 is theirs during the
 ramp; their 0.999 afterwards is too slow for so few steps. The ramp's share of training is theirs
-too (40,000 of 150,000 or 180,000 steps). The weight was chosen on the suite `dev`
-(results/selection).
+too (40,000 of 150,000 or 180,000 steps). The weight was chosen on the suite `wide`
+(results/selection/README.md).
 """
 
 import torch
@@ -41,7 +41,7 @@ STEP = "step"
 """The entry of the carry that counts; the others are the teacher's parameters."""
 
 
-@register("mean-teacher", version=1)
+@register("mean-teacher", version=2)
 class MeanTeacher(Trained):
     """Squared difference of the student's and the teacher's probabilities; the teacher scores."""
 
@@ -49,7 +49,7 @@ class MeanTeacher(Trained):
     uses = ("labelled", "target")
     views = True
     consistency_weight: float = hyper(
-        10.0, low=0.0, high=1e4, grid=(1.0, 10.0, 30.0, 100.0), about="after the ramp"
+        1.0, low=0.0, high=1e4, grid=(0.3, 1.0, 10.0, 100.0), about="after the ramp"
     )
     ramp_length: float = hyper(0.25, low=1e-3, high=1.0, about="of the ramp, share of training")
     averaging: float = hyper(0.99, low=0.0, high=0.9999, about="alpha of the teacher's average")

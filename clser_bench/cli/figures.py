@@ -166,7 +166,7 @@ def _confusion(
     lines = {line.method: line.shown for line in table.lines}
     matrices, classes = draw.count_confusions(store, rows_of(frame, table), list(lines))
     about = f"sums over all draws of {len(table.pairs)} pairs"
-    heading = draw.heading_of(table, about, width) if title else ""
+    heading = draw.heading_of([table], about, width) if title else ""
     return draw.confusion(matrices, classes, list(lines.values()), heading=heading, width=width)
 
 

@@ -13,8 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from clser_bench.nn.irf import confidence
-from clser_bench.nn.losses import FLOOR
+from clser_bench.nn.irf import FLOOR, confidence
 
 MASKED = -1e9
 

@@ -199,43 +199,6 @@ def present_scores(
     return scores
 
 
-class Neighbours(NamedTuple):
-    """Positions among the rows to adapt to.
-
-    Attributes:
-        inside: of the neighbours of each row to adapt to, itself left out [a, k].
-        scored: of those of each scored row [s, k].
-    """
-
-    inside: Int[np.ndarray, "a k"]
-    scored: Int[np.ndarray, "s k"]
-
-
-def target_neighbours(problem: Problem, *, front: Front, count: int) -> Neighbours:
-    """The nearest rows to adapt to by cosine, of these and of the scored rows.
-
-    Args:
-        problem: of equal feature sizes on both sides.
-        front: as for `sides_of`.
-        count: neighbours of a row, at most as many as there are other rows.
-    """
-    sides = sides_of(problem, front=front)
-    u = unit_rows(sides.target)
-    count = max(min(count, len(u) - 1), 1)
-    cosine = u @ u.T
-    np.fill_diagonal(cosine, -np.inf)
-    inside, place = nearest(cosine, count), places(problem)
-    if (place >= 0).all():
-        return Neighbours(inside, inside[place])
-    new = nearest(unit_rows(sides.scored) @ u.T, count)
-    return Neighbours(inside, np.where(place[:, None] >= 0, inside[place], new))
-
-
-def nearest(closeness: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
-    """Columns of the largest entries of each row, in no order."""
-    return np.argpartition(-closeness, count - 1, axis=1)[:, :count]
-
-
 def balanced_masses(y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
     """Masses that sum to one, every class that is present having the same share.
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clser_bench.hashing import generator, seed_of
+from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Rows, Table
 from clser_bench.train.contract import Batch, Part, Shape, State, Trained, View
 
@@ -89,11 +89,6 @@ def batches(rng: np.random.Generator, n: int, *, size: int, steps: int) -> Rows:
     else:
         passes = [rng.permutation(n) for _ in range(-(-steps * size // n))]
     return np.concatenate(passes)[: steps * size].reshape(steps, size).astype(np.int64)
-
-
-def initial_seed(seed: int) -> int:
-    """The seed of a trial's parameters."""
-    return seed_of(seed, "parameters")
 
 
 @dataclass(frozen=True, eq=False)

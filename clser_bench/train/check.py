@@ -68,8 +68,11 @@ def example_problem(
 
 
 def shifted_problem(name: str = "a") -> Problem:
-    """An example whose target is moved by two units, so that adaptation has something to do."""
-    problem = example_problem(name, n_source=90, n_target=90)
+    """An example whose target is moved by two units, so that adaptation has something to do.
+
+    It has 900 target rows, so that a term which moves one answer in a hundred is seen to act.
+    """
+    problem = example_problem(name, n_source=90, n_target=900)
     return with_target(problem, lambda values: values + np.float32(2))
 
 

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
+from clser_bench.hashing import seed_of
 from clser_bench.problem import Problem
-from clser_bench.train.batches import Feeder, filled, initial_seed, leaves_of, part_of
+from clser_bench.train.batches import Feeder, filled, leaves_of, part_of
 from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
 from clser_bench.train.inference import Reader
 
@@ -102,7 +103,7 @@ def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dt
         dtype: of the parameters; drawn in float32 whatever it is.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(initial_seed(seed))
+        torch.manual_seed(seed_of(seed, "parameters"))
         network = method.network(Shape.of(problem))
         with torch.no_grad():
             method.start(network, problem)

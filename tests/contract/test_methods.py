@@ -34,7 +34,6 @@ QUICK = ("card", "points", "reproducible", "hard_problems")
 """Checks of a preset, which differs from its method in the values of hyper-parameters alone."""
 
 EXCEPTIONS = {
-    ("fixmatch", "adaptation_moves"): "few confidences pass the threshold of the paper",
     ("sere", "deterministic"): "the seed moves the trained part, which sere-frozen has not",
 }
 """By method (its presets too) and check, with the reason; one that passes leaves this list."""

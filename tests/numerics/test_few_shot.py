@@ -19,8 +19,11 @@ from clser_bench.hashing import generator
 from clser_bench.nn.irf import balancing_offsets
 from clser_bench.shallow import few_shot
 from clser_bench.shallow.classifier import class_offsets, logistic_model, logistic_scores
-from clser_bench.shallow.sides import places, sides_of, target_neighbours, unit_rows
+from clser_bench.shallow.sides import places, sides_of, unit_rows
 from clser_bench.train.check import example_problem
+from tests import tools
+
+LAPLACIAN = tools.method("laplacian_shot")
 
 RNG = generator("few-shot tests")
 CENTRES = 1.5 * RNG.standard_normal((3, 5))
@@ -232,6 +235,24 @@ def test_the_front_keeps_distances_up_to_one_scale() -> None:
     assert (np.diff(both.var(axis=0)) <= 0).all()
 
 
+@pytest.mark.parametrize("front", ["within", "axes-within"])
+def test_the_front_within_gives_the_labelled_rows_the_stated_covariance(front: str) -> None:
+    problem = example_problem(f=6, shots=8)
+    before = sides_of(problem, front="axes" if front == "axes-within" else "none")
+    rows, moved = before.known, sides_of(problem, front=front)  # type: ignore[arg-type]
+    y, k = before.y, rows.shape[1]
+    each = [np.cov(rows[y == c].T, ddof=0) for c in range(3)]
+    covariance = sum(each) / 3
+    a = 0.2 * 21 / (21 + k)
+    stated = (1 - a) * np.trace(covariance) / k * np.eye(k) + a * covariance
+    mahalanobis = cdist(rows, before.target, "mahalanobis", VI=np.linalg.inv(stated))
+    ratio = cdist(moved.known, moved.target) / mahalanobis
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-9)
+    assert (front == "within") == bool(np.isclose(ratio[0, 0], 1))
+    alone = example_problem(f=6, shots=1)
+    np.testing.assert_array_equal(sides_of(alone, front="within").target, sides_of(alone).target)
+
+
 def test_the_front_treats_scored_rows_as_it_does_those_adapted_to() -> None:
     problem = example_problem(f=6)
     whole = sides_of(problem, front="axes").scored
@@ -250,7 +271,7 @@ def test_neighbours_by_loops(scored: np.ndarray) -> None:
         row if row in adapt else -1 for row in scored
     ]
     sides = sides_of(problem, front="axes")
-    found = target_neighbours(problem, front="axes", count=4)
+    found = LAPLACIAN.target_neighbours(problem, front="axes", count=4)
     for rows, near, own in (
         (sides.target, found.inside, np.arange(33)),
         (sides.scored, found.scored, place),

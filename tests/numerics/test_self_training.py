@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from clser_bench import registry
-from clser_bench.nn.irf import balance
+from clser_bench.nn.irf import balancing_offsets
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import balanced_scores, class_offsets, logistic_scores
 from clser_bench.shallow.sides import sides_of
@@ -47,7 +47,8 @@ def test_offsets_by_scaling_a_matrix() -> None:
     np.testing.assert_allclose(found, p, atol=1e-9)
     np.testing.assert_allclose(found.mean(axis=0), 0.25, atol=1e-6)
     uniform = torch.full((4,), 0.25, dtype=torch.float64)
-    same = balance(torch.from_numpy(scores), uniform, steps=50).numpy()
+    log_p = torch.from_numpy(scores)
+    same = (log_p + balancing_offsets(log_p, uniform, steps=50)).softmax(dim=-1).numpy()
     np.testing.assert_allclose(found, same, atol=1e-12)
 
 

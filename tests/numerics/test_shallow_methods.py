@@ -57,11 +57,6 @@ def scores_of(name: str, problem: Problem = PROBLEM, **values: float) -> np.ndar
     return registry.create(name, values).fit_predict(problem, generator("test"))
 
 
-def of_a_thousand(c: float, x: np.ndarray) -> float:
-    """The method's C of a thousand rows of unit length that gives SVC this one."""
-    return c * len(x) / 1000 * float((x**2).sum(axis=1).mean())
-
-
 def logistic(x: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500)
     return model.fit(x, Y, sample_weight=weights).predict_log_proba(target)
@@ -84,7 +79,7 @@ def test_svm_of_two_classes_solves_the_dual_programme() -> None:
     assert inside.any()
     offset = np.mean(sign[inside] - x[inside] @ normal)
     expected = problem.target.summary[30:].astype(np.float64) @ normal + offset
-    found = scores_of("svm", problem, strength=of_a_thousand(0.1, x))
+    found = scores_of("svm", problem, strength=0.1)
     np.testing.assert_allclose(found, np.stack([-expected, expected], axis=1), atol=5e-3)
 
 
@@ -100,8 +95,27 @@ def test_svm_counts_the_votes_of_pairs() -> None:
     decided = votes.max(axis=1) == 2
     assert decided.sum() > 12
     assert len(np.unique(votes.argmax(axis=1)[decided])) > 1
-    found = scores_of("svm", strength=of_a_thousand(STRENGTH, PLAIN.known)).argmax(axis=1)
+    found = scores_of("svm").argmax(axis=1)
     np.testing.assert_array_equal(found[decided], votes.argmax(axis=1)[decided])
+
+
+def test_svm_lowers_c_where_squared_lengths_sum_to_more() -> None:
+    """Rows 100 times as long: C is divided by what their squared lengths exceed the sum by."""
+
+    def scaled(factor: float) -> Problem:
+        source, target = (
+            Table(f"{factor}", t.instants, np.asarray(t.summary) * np.float32(factor))
+            for t in (PROBLEM.source, PROBLEM.target)
+        )
+        return replace(PROBLEM, source=source, target=target)
+
+    squares = float((PLAIN.known**2).sum())
+    lower = 1e4 * squares / 1e5
+    found = scores_of("svm", scaled(100.0), strength=STRENGTH)
+    assert lower > 10
+    model = SVC(C=STRENGTH / lower, kernel="linear", class_weight="balanced")
+    model.fit(100.0 * PLAIN.known, Y)
+    np.testing.assert_allclose(found, model.decision_function(100.0 * PLAIN.scored), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["svm", "lda"])
