@@ -482,8 +482,9 @@ def _largest(groups: Sequence[Group], freedom: float) -> Reals:
         own = [whole.methods.index(name) for name in sorted({n for pair in pairs for n in pair})]
         covariance = (whole.parts.sum(axis=0) - whole.residual)[np.ix_(own, own)]
         values, vectors = np.linalg.eigh(covariance)
-        known = values > 1e-9 * max(values[-1], 1e-12)
-        root = vectors[:, known] * np.sqrt(values[known])
+        # the symmetric root: signs and rotations of eigenvectors, which differ between machines,
+        # do not show
+        root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
         normal = rng.standard_normal((_SIMULATED, root.shape[1]), dtype=np.float32).T.copy()
         directions = whole._contrasts(pairs)[:, own] @ root  # noqa: SLF001 (same module)
         sizes = np.sqrt((directions**2).sum(axis=1))
