@@ -75,7 +75,7 @@ def test_a_poisoned_answer_key_changes_nothing(name: str, setting: Setting) -> N
     assert scores[0] == scores[1]
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", ["lda", "dann", "cdan-e", "sere-no-dual"])
 def test_show_prints_the_card(name: str) -> None:
     shown = CliRunner().invoke(app, ["show", name])
     assert shown.exit_code == 0, shown.output
