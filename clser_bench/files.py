@@ -94,25 +94,6 @@ def validated(
         raise error(f"{where}: {faults}") from cause
 
 
-def write_atomic(file: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable as the user's umask says; folders are made.
-
-    Raises:
-        OSError: it cannot be written; nothing is left under its name or beside it.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-    try:
-        with aside.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(file)
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-
-
 def cache_folder() -> Path:
     """The cache: `CLSER_CACHE`, else the platform's cache folder. Made when absent.
 
@@ -133,7 +114,7 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]:
+def whole(path: Path, *, error: type[ClserError] | None = StoreError) -> Iterator[Path]:
     """A place to write a file to, which becomes the file where nothing goes wrong.
 
     A reader sees the whole file or what was there before, also when the writer is killed or the
@@ -141,7 +122,7 @@ def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]
 
     Args:
         path: an older file of this name is replaced; the folder is made when absent.
-        error: what is raised.
+        error: what is raised; None to leave an OSError as it is.
 
     Yields:
         A path in the same folder, for the whole content.
@@ -155,6 +136,8 @@ def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]
         yield temporary
         temporary.replace(path)
     except OSError as cause:
+        if error is None:
+            raise
         raise error(
             f"{path}: cannot be written ({cause.strerror or cause}); make room, or name another "
             "place"
@@ -164,11 +147,11 @@ def whole(path: Path, *, error: type[ClserError] = StoreError) -> Iterator[Path]
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: bytes | str, *, error: type[ClserError] = StoreError) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        ClserError: of the kind asked for: the file cannot be written.
-    """
-    with whole(path, error=error) as temporary:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+def write_whole(
+    path: Path, content: bytes | str, *, error: type[ClserError] | None = StoreError
+) -> None:
+    """Write a file, text as UTF-8, whole or not at all, and onto the disk; as for `whole`."""
+    with whole(path, error=error) as temporary, temporary.open("xb") as stream:
+        stream.write(content if isinstance(content, bytes) else content.encode())
+        stream.flush()
+        os.fsync(stream.fileno())

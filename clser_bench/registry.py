@@ -17,7 +17,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, dataclass_transform
@@ -121,7 +121,9 @@ def add_plugin(path: Path | str) -> str:
         SpecError: there is no such file, it registers nothing, or the name is taken.
     """
     file = Path(path).resolve()
-    name = read_method(file).name
+    if not file.is_file():
+        raise SpecError(f"{file}: there is no such file")
+    name = _read(file, _module_of(file))[0].name
     known = os.environ.get(_PLUGINS, "").split(os.pathsep)
     if str(file) not in known:
         before = os.environ.get(_PLUGINS)
@@ -132,17 +134,6 @@ def add_plugin(path: Path | str) -> str:
             os.environ[_PLUGINS] = before or ""
             raise
     return name
-
-
-def read_method(file: Path) -> Entry:
-    """The method that a file registers, without its presets.
-
-    Raises:
-        SpecError: there is no such file, or it does not register one method.
-    """
-    if not file.is_file():
-        raise SpecError(f"{file}: there is no such file")
-    return _read(file, _module_of(file))[0]
 
 
 def places() -> dict[str, str]:
@@ -157,31 +148,6 @@ def entries() -> dict[str, Entry]:
         SpecError: a file does not parse or registers nothing, or a name is taken twice.
     """
     return dict(_entries(os.environ.get("CLSER_METHODS", ""), os.environ.get(_PLUGINS, "")))
-
-
-def expand(words: Iterable[str]) -> tuple[str, ...]:
-    """Names from what users write: a name, `all`, or `NAME:ablations`; each once, in order.
-
-    Args:
-        words: `all` is every name but ablations; `sere:ablations` is `sere` with its ablations.
-
-    Raises:
-        SpecError: a name is unknown, or a method has no ablations.
-    """
-    names: dict[str, None] = {}
-    for word in words:
-        base, colon, group = word.partition(":")
-        if word == "all":
-            names.update((e.name, None) for e in entries().values() if not e.ablation)
-        elif not colon:
-            names[entry(word).name] = None
-        else:
-            found = [e.name for e in entries().values() if e.ablation and e.base == base]
-            if group != "ablations" or not found:
-                known = sorted({f"{e.base}:ablations" for e in entries().values() if e.ablation})
-                raise SpecError(f"methods '{word}' are unknown{did_you_mean(word, known)}")
-            names.update(dict.fromkeys((base, *found)))
-    return tuple(names)
 
 
 def entry(name: str) -> Entry:
@@ -242,68 +208,8 @@ def template(name: str, kind: Literal["fitted", "trained"]) -> str:
     if name in entries():
         raise SpecError(f"'{name}' is registered by {entry(name).file}")
     title = "".join(word.capitalize() for word in name.split("-"))
-    return _TEMPLATES[kind].replace("NAME", name).replace("Title", title)
-
-
-_TEMPLATES = {
-    "fitted": '''"""Nearest class mean: say in one line what the method does.
-
-Reference: authors, title, venue, year, with equation or algorithm numbers.
-
-Departures: what differs from the paper, or none.
-"""
-
-import numpy as np
-
-from clser_bench.plugin import Fitted, Problem, hyper, register
-
-
-@register("NAME", version=1)
-class Title(Fitted):
-    """Scores are negative distances to the class means of the labelled source."""
-
-    uses = ("labelled",)
-    deterministic = True
-
-    sharpness: float = hyper(
-        1.0, low=0.1, high=100.0, log=True, grid=(0.3, 1.0, 3.0), about="factor of the distances"
-    )
-
-    def fit_predict(self, problem: Problem, rng: np.random.Generator) -> np.ndarray:
-        x, y = problem.source.summary[problem.labelled.rows], problem.labelled.y
-        means = np.stack([x[y == k].mean(axis=0) for k in range(len(problem.classes))])
-        target = problem.target.summary[problem.scored].astype(np.float64)
-        return -self.sharpness * np.linalg.norm(target[:, None] - means, axis=-1)
-''',
-    "trained": '''"""Entropy minimisation: say in one line what the method does.
-
-Reference: authors, title, venue, year, with equation or algorithm numbers.
-
-Departures: what differs from the paper, or none.
-"""
-
-from torch import Tensor
-
-from clser_bench.plugin import Batch, SharedClassifier, Trained, cross_entropy, hyper, register
-
-
-@register("NAME", version=1)
-class Title(Trained):
-    """Cross-entropy of the labelled source plus the entropy of the target's predictions."""
-
-    uses = ("labelled", "target")
-    control = {"entropy_weight": 0.0}
-
-    entropy_weight: float = hyper(
-        0.3, low=0.0, high=10.0, grid=(0.1, 0.3, 1.0), about="factor of the target's entropy"
-    )
-
-    def loss(self, network: SharedClassifier, batch: Batch) -> Tensor:
-        emotion = cross_entropy(network(batch.labelled), batch.y)
-        logits = network(batch.target).log_softmax(dim=-1)
-        return emotion - self.entropy_weight * (logits.exp() * logits).sum(dim=-1).mean()
-''',
-}
+    text = (Path(__file__).parent / "templates" / f"{kind}.txt").read_text(encoding="utf-8")
+    return text.replace("NAME", name).replace("Title", title)
 
 
 @functools.lru_cache(maxsize=8)

@@ -167,7 +167,7 @@ def confirm(
         card_file FILE: Else beside RESULTS, named by the suite.
     """
     from clser_bench.cli.run import go
-    from clser_bench.run.confirm import explored, freeze
+    from clser_bench.run.provenance import explored, freeze
 
     request, runs = explored(results)
     asked = request.replace(

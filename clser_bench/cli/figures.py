@@ -44,20 +44,6 @@ MEASURES = {
 }
 """The columns of `acoustic` whose distributions are drawn, and what they are."""
 
-Width = Annotated[
-    float,
-    typer.Option(
-        "--width",
-        metavar="INCHES",
-        min=2.0,
-        max=40.0,
-        help="3.4 is a column of a paper, 7 a page; wider where the text needs it.",
-    ),
-]
-NoTitle = Annotated[
-    bool, typer.Option("--no-title", help="Leave titles out: a paper has a caption.")
-]
-
 
 class By(enum.StrEnum):
     """What colours stand for."""
@@ -101,8 +87,8 @@ def figures(
     methods: Annotated[str, typer.Option(autocompletion=options.METHOD_NAMES)] = "",
     against: str = "",
     formats: options.Figures = "png",
-    width: Width = 3.4,
-    no_title: NoTitle = False,
+    width: options.Width = 3.4,
+    no_title: options.NoTitle = False,
     results: options.Results = options.RESULTS,
 ) -> None:
     """Draw the tables of a results file.
@@ -180,7 +166,7 @@ def _confusion(
     lines = {line.method: line.shown for line in table.lines}
     matrices, classes = draw.count_confusions(store, rows_of(frame, table), list(lines))
     about = f"sums over all draws of {len(table.pairs)} pairs"
-    heading = draw.heading_of(table, about, width) if title else ""
+    heading = draw.heading_of([table], about, width) if title else ""
     return draw.confusion(matrices, classes, list(lines.values()), heading=heading, width=width)
 
 

@@ -94,8 +94,8 @@ def robustness(
     wanted: Mapping[str, str],
     methods: options.Methods = "",
     figure: Path | None = None,
-    width: figures.Width = 3.4,
-    no_title: figures.NoTitle = False,
+    width: options.Width = 3.4,
+    no_title: options.NoTitle = False,
     format_: options.Format = "table",
     results: options.Results = options.RESULTS,
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ COMMANDS = {
     "run": "run:run",
     "resume": "run:resume",
     "sweep": "run:sweep",
-    "audit": "plugins:audit",
+    "audit": "check:audit",
     "leaderboard": "tables:leaderboard",
     "compare": "tables:compare",
     "breakdown": "inspect:breakdown",
@@ -40,9 +41,9 @@ COMMANDS = {
     "status": "tables:status",
     "list": "listing:list_",
     "show": "listing:show",
-    "check-method": "plugins:check_method",
+    "check-method": "check:check_method",
     "doctor": "check:doctor",
-    "new": "plugins:new_app",
+    "new": "check:new_app",
     "corpus": "check:corpus_app",
     "features": "features:features_app",
     "results": "share:results_app",
@@ -148,7 +149,10 @@ def __getattr__(name: str) -> typer.Typer:
 
 def main() -> None:
     """Run the command line."""
-    named = sys.argv[1] if len(sys.argv) > 1 else ""
+    # of a shell that completes, bash or another
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS")
+    words = line.split() if line else sys.argv
+    named = words[1] if len(words) > 1 else ""
     application([named] if named in COMMANDS else COMMANDS)()
 
 

@@ -68,35 +68,6 @@ METHOD_NAMES, SUITE_NAMES = completed(_methods), completed(_suites)
 CORPUS_CODES, FEATURE_NAMES = completed(_codes), completed(_features)
 
 
-FEATURES_HELP = (
-    "See `list features`: a set, an encoder (hf:REPOSITORY:layer=12, hf:./FOLDER), table:FILE, or "
-    "a set by language (set:de=egemaps,zh=mel)."
-)
-Results = Annotated[
-    Path, typer.Option("--results", metavar="FILE", rich_help_panel=OUTPUT, help="The results.")
-]
-Corpora = Annotated[
-    Path | None,
-    typer.Option(
-        "--corpora",
-        metavar="DIR",
-        envvar="CLSER_CORPORA",
-        rich_help_panel=WHAT,
-        help="Folder of corpora at any depth.",
-    ),
-]
-Manifest = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--manifest",
-        metavar="FILE",
-        rich_help_panel=WHAT,
-        help="Table of your own recordings (path, speaker, emotion, language), or a data set "
-        "of another system; repeatable.",
-    ),
-]
-
-
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
     """Let every reader of definitions, worker processes included, find some folders."""
     if not folders:
@@ -118,95 +89,86 @@ def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
     return [file.absolute() for file in files] if files else None
 
 
-Tasks = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--tasks",
-        metavar="DIR",
-        callback=use_tasks,
-        is_eager=True,
-        rich_help_panel=WHAT,
-        help="Folder of your own definitions (TOML), beside CLSER_TASKS; repeatable.",
-    ),
-]
-Plugin = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--plugin",
-        metavar="FILE",
-        callback=use_plugins,
-        is_eager=True,
-        rich_help_panel=WHAT,
-        help="File of your own method, beside the folders of CLSER_METHODS; repeatable.",
-    ),
-]
-Devices = Annotated[
-    str,
-    typer.Option(
-        "--devices",
-        metavar="LIST",
-        rich_help_panel=WHERE,
-        help="Where encoders run: cpu, or cuda:0,cuda:1; the first GPU where not given.",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option("--workers", metavar="N", min=1, rich_help_panel=WHERE, help="Else one a core."),
-]
-Scheduler = Annotated[
-    str,
-    typer.Option(
-        "--scheduler",
-        metavar="WHERE",
-        rich_help_panel=WHERE,
-        help="ray (processes on all cores) or local (this process).",
-    ),
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", rich_help_panel=HOW, help="List unreadable files and go on.")
-]
-Features = Annotated[
-    str,
-    typer.Option("--features", metavar="NAME", autocompletion=FEATURE_NAMES, help=FEATURES_HELP),
-]
-Methods = Annotated[
-    str,
-    typer.Option(
-        "--methods",
-        metavar="NAMES",
-        autocompletion=METHOD_NAMES,
-        help="Only these: a comma list.",
-    ),
-]
+_SECTION = re.compile(rf"^({'|'.join((*GROUPS, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
+_ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
+
+
+def _described(text: str) -> dict[str, dict[str, Any]]:
+    """What a text says of options: group, metavar and help of each.
+
+    A section is a group of the help (`What:`, or `Options:` for none); an entry of it is
+    `parameter METAVAR: help`.
+    """
+    return {
+        name: {
+            "rich_help_panel": group if group in GROUPS else None,
+            "metavar": metavar or None,
+            "help": " ".join(about.split()),
+        }
+        for group, entries in _SECTION.findall(text)
+        for name, metavar, about in _ENTRY.findall(entries)
+    }
+
+
+_SHARED = _described("""
+What:
+    corpora DIR: Folder of corpora at any depth.
+    manifest FILE: Table of your own recordings (path, speaker, emotion, language), or a data set of
+        another system; repeatable.
+    tasks DIR: Folder of your own definitions (TOML), beside CLSER_TASKS; repeatable.
+    plugin FILE: File of your own method, beside the folders of CLSER_METHODS; repeatable.
+How:
+    skip_bad: List unreadable files and go on.
+Where:
+    devices LIST: Where encoders run: cpu, or cuda:0,cuda:1; the first GPU where not given.
+    workers N: Else one a core.
+    scheduler WHERE: ray (processes on all cores) or local (this process).
+Output:
+    results FILE: The results.
+    format FORMAT: table, md, latex, csv or json.
+    with WHAT: Extras: time (seconds a trial), energy (joules a trial, where a run measured them),
+        point (hyper-parameters of each pair).
+    measured_with WHAT: Extras: time (seconds a trial), point (hyper-parameters of each pair),
+        energy (measures the joules of each trial that runs; needs the extra energy; what is stored
+        without them is not run again).
+Options:
+    features NAME: See `list features`: a set, an encoder (hf:REPOSITORY:layer=12, hf:./FOLDER),
+        table:FILE, or a set by language (set:de=egemaps,zh=mel).
+    methods NAMES: Only these: a comma list.
+    formats LIST: png, svg, pdf: a comma list.
+    width INCHES: 3.4 is a column of a paper, 7 a page; wider where the text needs it.
+    no_title: Leave titles out: a paper has a caption.
+""")
+FEATURES_HELP = _SHARED["features"]["help"]
+
+
+def _option(name: str, flag: str = "", **more: Any) -> Any:
+    return typer.Option(flag or _flag(name), **_SHARED[name], **more)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.rstrip('_').replace('_', '-')}"
+
+
+Results = Annotated[Path, _option("results")]
+Corpora = Annotated[Path | None, _option("corpora", envvar="CLSER_CORPORA")]
+Manifest = Annotated[list[Path] | None, _option("manifest")]
+Tasks = Annotated[list[Path] | None, _option("tasks", callback=use_tasks, is_eager=True)]
+Plugin = Annotated[list[Path] | None, _option("plugin", callback=use_plugins, is_eager=True)]
+Devices = Annotated[str, _option("devices")]
+Workers = Annotated[int | None, _option("workers", min=1)]
+Scheduler = Annotated[str, _option("scheduler")]
+SkipBad = Annotated[bool, _option("skip_bad")]
+Features = Annotated[str, _option("features", autocompletion=FEATURE_NAMES)]
+Methods = Annotated[str, _option("methods", autocompletion=METHOD_NAMES)]
+Format = Annotated[str, _option("format")]
+Figures = Annotated[str, _option("formats")]
+Width = Annotated[float, _option("width", min=2.0, max=40.0)]
+NoTitle = Annotated[bool, _option("no_title")]
+With = Annotated[str, _option("with")]
+MeasuredWith = Annotated[str, _option("measured_with", "--with")]
+
 FORMATS = ("table", "md", "latex", "csv", "json")
-Format = Annotated[
-    str,
-    typer.Option(
-        "--format", metavar="FORMAT", rich_help_panel=OUTPUT, help="table, md, latex, csv or json."
-    ),
-]
-Figures = Annotated[str, typer.Option(metavar="LIST", help="png, svg, pdf: a comma list.")]
-With = Annotated[
-    str,
-    typer.Option(
-        "--with",
-        metavar="WHAT",
-        rich_help_panel=OUTPUT,
-        help="Extras: time (seconds a trial), energy (joules a trial, where a run measured them), "
-        "point (hyper-parameters of each pair).",
-    ),
-]
-MeasuredWith = Annotated[
-    str,
-    typer.Option(
-        "--with",
-        metavar="WHAT",
-        rich_help_panel=OUTPUT,
-        help="Extras: time (seconds a trial), point (hyper-parameters of each pair), energy "
-        "(measures the joules of each trial that runs; needs the extra energy; what is stored "
-        "without them is not run again).",
-    ),
-]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -243,33 +205,24 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
             raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, known)}")
 
 
-_SECTION = re.compile(rf"^({'|'.join((*GROUPS, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
-_ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
-
-
 def examples(*lines: str) -> Callable[[F], F]:
     """Add examples to a command's help, and take the help of its options from its docstring.
 
-    A section of the docstring is a group of the help (`What:`, or `Options:` for none); an entry is
-    `parameter METAVAR: text`. The lines are commands as a user would type them.
+    The lines are commands as a user would type them; `_described` reads the docstring.
     """
 
     def add(command: F) -> F:
         text = inspect.cleandoc(command.__doc__ or "")
         signature = inspect.signature(command)
         kinds = typing.get_type_hints(command, include_extras=True)
-        for group, entries in _SECTION.findall(text):
-            for name, metavar, about in _ENTRY.findall(entries):
-                flag = f"--{name.rstrip('_').replace('_', '-')}"
-                kind, option = kinds[name], typer.Option(flag)
-                if hasattr(kind, "__metadata__"):  # flags and limits of its own
-                    kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
-                    if not isinstance(option.default, str):  # where typer finds the first flag
-                        option.param_decls = (flag,)
-                option.help = " ".join(about.split())
-                option.metavar = metavar or None
-                option.rich_help_panel = group if group in GROUPS else None
-                kinds[name] = Annotated[kind, option]
+        for name, described in _described(text).items():
+            kind, option = kinds[name], typer.Option(_flag(name))
+            if hasattr(kind, "__metadata__"):  # flags and limits of its own
+                kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
+                if not isinstance(option.default, str):  # where typer finds the first flag
+                    option.param_decls = (_flag(name),)
+            vars(option).update(described)
+            kinds[name] = Annotated[kind, option]
         kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
         # typer reads both
         command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]

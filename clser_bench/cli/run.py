@@ -212,27 +212,31 @@ def sweep(
     """
     from clser_bench.hashing import digest
     from clser_bench.run.methods import read_methods
-    from clser_bench.run.space import read_space
+    from clser_bench.run.space import Search, read_space
     from clser_bench.run.sweep import SweepRequest
     from clser_bench.run.sweep import sweep as run_sweep
 
     (info,) = read_methods([(method, {})])
+    varied = read_space(info, space or ("" if set_ else "grid"), set_ or ())
     asked = SweepRequest(
         request=request.replace(methods=(method,)),
-        space=read_space(info, space or ("" if set_ else "grid"), set_ or ()),
+        space=varied,
         objective=objective,
-        search="tpe" if search == "optuna" else search,
-        samples=samples,
-        population=population,
-        halving=halving,
-        seed=search_seed,
+        search=Search(
+            dimensions=varied.dimensions,
+            sampler="tpe" if search == "optuna" else search,
+            samples=samples,
+            population=population,
+            halving=halving,
+            seed=search_seed,
+        ),
         command=shlex.join(["clser-bench", *_portable(sys.argv[1:])]),
     )
     with Bars() as bars:
         result = run_sweep(asked, progress=bars, say=complain)
     words = (result.method, Path(space or ("set" if set_ else "grid")).stem, result.suite)
     name = "-".join((*words, result.objective, digest(asked.command)[:8]))
-    _report(result, out or Path("results/sweeps") / name, fixed=asked.space.fixed)
+    _report(result, out or Path("results/sweeps") / name, fixed=varied.fixed)
 
 
 def _portable(words: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy as np
 from clser_bench.corpora.audio import mono_blocks
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
-from clser_bench.files import write_atomic
+from clser_bench.files import write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT, Progress
 
@@ -199,7 +199,8 @@ def _save(place: Path, known: _Known) -> tuple[str, ...]:
     rows = {key: [stamp, dataclasses.astuple(sound)] for key, (stamp, sound) in known.items()}
     body = json.dumps(rows).encode()
     try:
-        write_atomic(place, f"{_HEADER}{hashlib.sha256(body).hexdigest()}\n".encode() + body)
+        content = f"{_HEADER}{hashlib.sha256(body).hexdigest()}\n".encode() + body
+        write_whole(place, content, error=None)
     except OSError as error:
         why = f"{place.parent}: cannot be written ({error.strerror})"
         return (f"{why}; recordings are decoded again by every command",)

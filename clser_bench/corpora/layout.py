@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -120,17 +120,9 @@ def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
         Counter(file.stem for file in files if file.kind == "audio"),
     )
     read = [reader.read(file) for file in files if file.kind != "unread"]
-    utterances = tuple(item for item in read if isinstance(item, Utterance))
     unread = [file for file in files if file.kind == "unread" and not reader.ignores(file)]
-    return Listing(
-        spec=spec,
-        root=root,
-        origin=root,
-        utterances=utterances,
-        bad=tuple(item for item in read if isinstance(item, SkippedFile)),
-        left_out=tuple(sorted(Counter(item for item in read if isinstance(item, str)).items())),
-        findings=tuple(unread_findings(f"{spec.title} ({spec.code})", spec.code, unread, files)),
-    )
+    findings = unread_findings(f"{spec.title} ({spec.code})", spec.code, unread, files)
+    return _listing(spec, root, root, read, places={}, findings=findings)
 
 
 def unread_findings(
@@ -180,104 +172,92 @@ class _Reader:
         match = self.pattern.fullmatch(file.stem)
         if file.kind == "video" and (self.stems[file.stem] or match is None):
             return "video, not sound"
-        fault = self._fault(file, match)
-        if fault or match is None:
-            return self._bad(file, fault)
-        return self._utterance(file, match)
-
-    def _fault(self, file: MediaFile, match: re.Match[str] | None) -> str:
+        fault = ""
         if has_controls(file.name):
-            return "has control characters in its name; rename it"
-        if file.linked and not inside(file.path, self.root):
-            return "is a link that leaves the corpus folder"
-        if match is None:
-            return (
+            fault = "has control characters in its name; rename it"
+        elif file.linked and not inside(file.path, self.root):
+            fault = "is a link that leaves the corpus folder"
+        elif match is None:
+            fault = (
                 f"does not lie as {self.spec.title} does ({self.spec.pattern}); move it away, or "
                 "name it under [ignored] in a definition of your own"
             )
-        return "is there twice, with different extensions" if self.stems[file.stem] > 1 else ""
-
-    def _utterance(self, file: MediaFile, match: re.Match[str]) -> Utterance | SkippedFile | str:
-        parts = match.groupdict(default="")
-        label, speaker = parts["emotion"], parts["speaker"]
-        emotion, why, fault = _label(self.spec, label)
-        if why:
-            return why
-        if fault:
-            return self._bad(file, fault)
-        again = parts.get("emotion_again", "")
-        if again and self.spec.labels.get(again) != emotion:
-            return self._bad(
-                file,
-                f"is labelled twice: '{label}' is {emotion}, "
-                f"'{again}' is {self.spec.labels.get(again, 'unknown')}",
-            )
-        letter = parts.get("gender", "")[:1].lower()
-        return Utterance(
-            name=file.name,
-            path=file.path,
-            emotion=emotion,
-            speaker=speaker,
-            gender=self.spec.genders.get(speaker) or _GENDERS.get(letter, ""),
-            text=parts.get("text", ""),
-        )
-
-    def _bad(self, file: MediaFile, reason: str) -> SkippedFile:
-        return SkippedFile(corpus=self.spec.code, name=file.name, reason=reason)
+        elif self.stems[file.stem] > 1:
+            fault = "is there twice, with different extensions"
+        if fault or match is None:
+            return SkippedFile(corpus=self.spec.code, name=file.name, reason=fault)
+        return _utterance(self.spec, file.name, file.path, match.groupdict(default=""))
 
 
 _GENDERS = {"f": "female", "m": "male", "w": "female"}
 
 
-def _label(spec: CorpusSpec, label: str) -> tuple[str, str, str]:
-    """Of a corpus's own label: the emotion, or why it is left out, or what is wrong with it."""
+def _utterance(
+    spec: CorpusSpec, name: str, path: Path, facts: Mapping[str, str]
+) -> Utterance | SkippedFile | str:
+    """An utterance by what its name or its row says; else as `_Reader.read`."""
+    label, speaker, again = facts["emotion"], facts["speaker"], facts.get("emotion_again", "")
     if label in spec.excluded:
-        return "", f"'{label}': {spec.excluded[label]}", ""
-    if label in spec.labels:
-        return spec.labels[label], "", ""
-    known = did_you_mean(label, {**spec.labels, **spec.excluded})
-    return "", "", f"has the unknown label '{label}'{known}"
+        return f"'{label}': {spec.excluded[label]}"
+    emotion, fault = spec.labels.get(label, ""), ""
+    if not emotion:
+        known = did_you_mean(label, {**spec.labels, **spec.excluded})
+        fault = f"has the unknown label '{label}'{known}"
+    elif again and spec.labels.get(again) != emotion:
+        other = spec.labels.get(again, "unknown")
+        fault = f"is labelled twice: '{label}' is {emotion}, '{again}' is {other}"
+    if fault:
+        return SkippedFile(corpus=spec.code, name=name, reason=fault)
+    letter = facts.get("gender", "")[:1].lower()
+    return Utterance(
+        name=name,
+        path=path,
+        emotion=emotion,
+        speaker=speaker,
+        gender=spec.genders.get(speaker) or _GENDERS.get(letter, ""),
+        text=facts.get("text", ""),
+    )
 
 
 def _list_table(spec: CorpusSpec, root: Path) -> Listing:
     """List a corpus by the CSV table that it comes with."""
     place = root / spec.table
     check_columns(place, header(place), required=tuple(spec.columns.values()), optional=())
-    utterances: list[Utterance] = []
-    bad: list[SkippedFile] = []
-    left_out: Counter[str] = Counter()
+    read: list[Utterance | SkippedFile | str] = []
     places: dict[str, str] = {}
     for row in read_rows(place, {own: name for name, own in spec.columns.items()}):
-        cells = row.cells
-        name = os.path.normpath(spec.recordings.format(path=cells["path"]))
-        emotion, why, fault = _label(spec, cells["emotion"])
-        if why:
-            left_out[why] += 1
-            continue
-        if fault or name in places:
-            reason = f"{row.where}: {fault or f'the path stands in {places[name]} too'}"
-            bad.append(SkippedFile(corpus=spec.code, name=name, reason=reason))
-            continue
-        places[name] = row.where
-        letter = cells.get("gender", "")[:1].lower()
-        utterances.append(
-            Utterance(
-                name=name,
-                path=root / name,
-                emotion=emotion,
-                speaker=cells["speaker"],
-                gender=spec.genders.get(cells["speaker"]) or _GENDERS.get(letter, ""),
-                text=cells.get("text", ""),
-            )
-        )
+        name = os.path.normpath(spec.recordings.format(path=row.cells["path"]))
+        found = _utterance(spec, name, root / name, row.cells)
+        if isinstance(found, Utterance):
+            if name in places:
+                reason = f"the path stands in {places[name]} too"
+                found = SkippedFile(corpus=spec.code, name=name, reason=reason)
+            else:
+                places[name] = row.where
+        if isinstance(found, SkippedFile):
+            found = replace(found, reason=f"{row.where}: {found.reason}")
+        read.append(found)
+    return _listing(spec, root, place, read, places=places)
+
+
+def _listing(
+    spec: CorpusSpec,
+    root: Path,
+    origin: Path,
+    read: Sequence[Utterance | SkippedFile | str],
+    *,
+    places: Mapping[str, str],
+    findings: Iterable[Finding] = (),
+) -> Listing:
     return Listing(
         spec=spec,
         root=root,
-        origin=place,
-        utterances=tuple(utterances),
-        bad=tuple(bad),
-        left_out=tuple(sorted(left_out.items())),
+        origin=origin,
+        utterances=tuple(item for item in read if isinstance(item, Utterance)),
+        bad=tuple(item for item in read if isinstance(item, SkippedFile)),
+        left_out=tuple(sorted(Counter(item for item in read if isinstance(item, str)).items())),
         places=places,
+        findings=tuple(findings),
     )
 
 

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from clser_bench.errors import CorpusError
-from clser_bench.files import cache_folder, regular_size, write_atomic
+from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import digest
 
 MOST_ROWS = 500_000
@@ -341,5 +341,5 @@ def _unpacked(source: Path, folder: Path, number: int, sound: Mapping[str, Any])
     suffix = known or PurePosixPath(path).suffix or ".audio"
     file = folder / f"{number:06d}{'_' if stem else ''}{stem}{suffix}"
     if not (file.is_file() and file.read_bytes() == content):
-        write_atomic(file, content)
+        write_whole(file, content, error=None)
     return str(file)

@@ -25,7 +25,7 @@ from scipy.special import stdtr
 
 from clser_bench.problem import Value
 from clser_bench.report.provenance import Card, CardCell, CardMethod, Software
-from clser_bench.report.statistics import SIGNIFICANT, holm
+from clser_bench.report.statistics import SIGNIFICANT
 
 IDENTICAL, NOISE, DIFFERENT = "identical", "within noise", "different"
 MEAN = "mean"
@@ -127,16 +127,16 @@ def _row(
     claimed = [_draws(method.seeds, cell.uars) for cell in method.cells]
     variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]
     spread = math.sqrt(float(np.mean(variances))) if variances else 0.0
-    for pair, cell, other, draws in zip(card.pairs, method.cells, found, here, strict=True):
-        reason = _unlike(method, cell, other, draws)
+    for pair, cell, other, old, new in zip(
+        card.pairs, method.cells, found, claimed, here, strict=True
+    ):
         made = CellAgreement(
-            method=method.method, pair=str(pair.pair), verdict=DIFFERENT, reason=reason
+            method=method.method,
+            pair=str(pair.pair),
+            verdict=DIFFERENT,
+            reason=_unlike(cell, other, old, new),
         )
-        yield (
-            made
-            if reason
-            else _compared(made, _draws(method.seeds, cell.uars), draws, spread=spread)
-        )
+        yield made if made.reason else _compared(made, old, new, spread=spread)
     shared = set(claimed[0]) if claimed else set()
     if len(claimed) > 1 and shared and all(set(draws) == shared for draws in (*claimed, *here)):
         means = [
@@ -152,11 +152,10 @@ def _draws(seeds: Sequence[int], uars: Sequence[float | None]) -> dict[int, floa
     return {seed: uar for seed, uar in zip(seeds, uars, strict=True) if uar is not None}
 
 
-def _unlike(method: CardMethod, cell: CardCell, found: CardCell | None, here: Draws) -> str:
+def _unlike(cell: CardCell, found: CardCell | None, claimed: Draws, here: Draws) -> str:
     """Why a cell cannot be compared by its draws; empty where it can."""
     if found is None:
         return "not made here"
-    claimed = _draws(method.seeds, cell.uars)
     values = list(claimed.values())
     if cell.n != len(values) or (
         cell.mean is not None and (not values or abs(cell.mean - np.mean(values)) > _EXACT)
@@ -184,36 +183,39 @@ def _compared(made: CellAgreement, claimed: Draws, here: Draws, *, spread: float
     if largest > _WIDEST * spread:
         return dataclasses.replace(made, reason=f"a draw is off by more than {_WIDEST:g} sd")
     error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
-    if error <= _EXACT:
-        return dataclasses.replace(made, p=0.0)
-    return dataclasses.replace(made, p=2 * float(stdtr(len(gaps) - 1, -abs(shift) / error)))
+    t = abs(shift) / error if error > _EXACT else math.inf
+    return dataclasses.replace(made, p=2 * float(stdtr(len(gaps) - 1, -t)))
 
 
 def _decided(cells: Sequence[CellAgreement]) -> Iterator[CellAgreement]:
     """Correct the p values for their number, and judge by them."""
     corrected = iter(holm([cell.p for cell in cells if cell.p is not None]))
     for cell in cells:
-        if cell.p is None:
-            yield cell
-        else:
-            significant = next(corrected) < SIGNIFICANT
-            yield dataclasses.replace(cell, verdict=DIFFERENT if significant else NOISE)
+        different = cell.p is None or next(corrected) < SIGNIFICANT
+        yield cell if different else dataclasses.replace(cell, verdict=NOISE)
+
+
+def holm(values: Sequence[float]) -> tuple[float, ...]:
+    """Correct the p values of a family for their number by Holm's step-down rule, at most 1."""
+    order = np.argsort(values, kind="stable")
+    steps = np.asarray(values, dtype=np.float64)[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return tuple(adjusted.tolist())
 
 
 def _other_corpora(card: Card, found: Card) -> list[str]:
     here = {pair.pair: pair for pair in found.pairs}
-    codes: set[str] = set()
-    for claimed in card.pairs:
-        have = here.get(claimed.pair)
-        if have is None:
-            continue
-        for code, keys in (
-            (claimed.source, (claimed.source_key, have.source_key)),
-            (claimed.target, (claimed.target_key, have.target_key)),
-        ):
-            if all(keys) and keys[0] != keys[1]:
-                codes.add(code)
-    return sorted(codes)
+    keys = [
+        (code, old, new)
+        for pair in card.pairs
+        if (have := here.get(pair.pair))
+        for code, old, new in (
+            (pair.source, pair.source_key, have.source_key),
+            (pair.target, pair.target_key, have.target_key),
+        )
+    ]
+    return sorted({code for code, old, new in keys if old and new and old != new})
 
 
 def _changes(card: Card, methods: Mapping[str, CardMethod]) -> Iterator[str]:

@@ -343,7 +343,7 @@ def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, A
     found = _summary(pd.concat({"": pairs.dropna(how="all")}, names=["group"]))
     of_gap: dict[str, Any] = {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of}
     mean, std, n = found.iloc[0]
-    return of_gap | {"mean": mean, "std": std, "n": n}
+    return of_gap | {"mean": float(mean), "std": std, "n": int(n)}
 
 
 def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -22,9 +22,10 @@ from matplotlib.patches import Patch, Rectangle
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import CLEAN, EMOTIONS
 from clser_bench.report.drawing import COLOURS, COLUMN, in_style, new_figure, plain
+from clser_bench.report.intervals import confusions
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line
-from clser_bench.report.robustness import Point, Robustness, draws_of, kind_of
+from clser_bench.report.robustness import Robustness, draws_of, kind_of
 from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> 
         )
     names = [plain(line.title) for line in lines]
     notes = _notes([table], lines, width)
-    head = _heading([table], f"UAR − UAR of {table.reference}, simultaneous 95 % intervals", width)
+    about = f"UAR − UAR of {table.reference}, simultaneous 95 % intervals"
+    head = heading_of([table], about, width)
     figure = new_figure(width, 1.0 + _ROW * len(lines) + _LINE * _rows([*notes, head]))
     axis = figure.subplots()
     axis.axvline(0, color="black", linewidth=0.6)
@@ -138,7 +140,7 @@ def heat_map(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -
             for status, (hatch, label) in _HATCHES.items() if status in statuses]  # fmt: skip
     notes = _notes([table], lines, width)
     about = f"UAR (%), coloured by the difference to {table.reference}" if base else "UAR (%)"
-    head = _heading([table], f"{about}, n = {_draws(lines)}", width)
+    head = heading_of([table], f"{about}, n = {_draws(lines)}", width)
     height = 0.3 + (longest if side < longest else 0.1) + _ROW * len(lines)
     size = max(width, beside + side * (len(pairs) + 1 + gap))
     figure = new_figure(size, height + _LINE * (len(keys) + _rows([head, *notes])))
@@ -188,16 +190,15 @@ def learning_curves(
     chosen = _chosen([table.lines for table in ordered], methods, ordered[0].reference)
     shown = [line for table in ordered for line in table.lines if line.method in chosen]
     notes = _notes(ordered, shown, width / 2)
-    head = _heading(ordered, "means with 95 % intervals", width)
+    head = heading_of(ordered, "means with 95 % intervals", width)
     figure = new_figure(width, 2.4 + _LINE * (0.6 * len(chosen) + _rows([head, *notes])))
     axis = figure.subplots()
-    keys = []
-    for number, name in enumerate(chosen):
-        row = [table.line(name) for table in ordered]
-        points = [(line.mean, line.interval) if line else None for line in row]
-        look = _look(number, next(line for line in row if line))
-        _curve(axis, points, 0.4 / len(chosen) * (number - (len(chosen) - 1) / 2), look)
-        keys.append(_key(plain(next(line for line in row if line).shown), **look))
+    rows = {name: [table.line(name) for table in ordered] for name in chosen}
+    curves = [[(line.mean, line.interval) if line else None for line in rows[n]] for n in chosen]
+    firsts = [next(line for line in rows[name] if line) for name in chosen]
+    looks = [_look(number, line) for number, line in enumerate(firsts)]
+    _curves(axis, curves, looks, 0.4)
+    keys = [_key(plain(line.shown), **look) for line, look in zip(firsts, looks, strict=True)]
     counts = [_draws([line for line in t.lines if line.method in chosen]) for t in ordered]
     labels = [f"{t.condition.shots}\nn = {n}" for t, n in zip(ordered, counts, strict=True)]
     axis.set_xticks(range(len(ordered)), labels)
@@ -234,10 +235,11 @@ def corruption_curves(
     down = math.ceil(len(found.kinds) / across)
     width = max(width, 0.5 + 1.5 * across)
     notes = _notes([found.table], [curves[name][0] for name in chosen], width / 2)
-    head = _heading([found.table], "corrupted target: means with 95 % intervals", width)
+    head = heading_of([found.table], "corrupted target: means with 95 % intervals", width)
     height = 0.4 + 1.8 * down + _LINE * (0.6 * len(chosen) + _rows([head, *notes]))
     figure = new_figure(width, height)
     axes = figure.subplots(down, across, sharey=True, squeeze=False).ravel()
+    looks = [_look(number, curves[name][0]) for number, name in enumerate(chosen)]
     for axis, kind in zip(axes, found.kinds, strict=False):
         scale = found.scale(kind)
         places = {CLEAN: scale.place(scale.clean)}
@@ -247,12 +249,9 @@ def corruption_curves(
             if kind_of(name)[0] == kind
         }
         order = sorted(places, key=lambda name: (places[name], name))
-        for number, name in enumerate(chosen):
-            line, points = curves[name]
-            of: Mapping[str, Point] = {point.corruption: point for point in points}
-            aside = 0.3 / len(chosen) * (number - (len(chosen) - 1) / 2)
-            row = [(of[name].cell, of[name].interval) for name in order]
-            _curve(axis, row, aside, _look(number, line))
+        found_at = [{point.corruption: point for point in curves[name][1]} for name in chosen]
+        rows = [[(of[name].cell, of[name].interval) for name in order] for of in found_at]
+        _curves(axis, rows, looks, 0.3)
         ticks = ["clean" if name == CLEAN else f"{kind_of(name)[1]:g}" for name in order]
         axis.set_xticks(range(len(order)), ticks)
         axis.set_xlim(-0.4, len(order) - 0.6)
@@ -262,10 +261,9 @@ def corruption_curves(
     for axis in axes[::across]:
         axis.set_ylabel(f"mean UAR over {len(found.table.pairs)} pairs (%)")
     keys = [
-        _key(f"{plain(curves[name][0].shown)}, n = {draws_of(curves[name][1])}",
-             **_look(number, curves[name][0]))
-        for number, name in enumerate(chosen)
-    ]  # fmt: skip
+        _key(f"{plain(curves[name][0].shown)}, n = {draws_of(curves[name][1])}", **look)
+        for name, look in zip(chosen, looks, strict=True)
+    ]
     _finish(figure, head if title else "", keys, notes, columns=2)
     return figure
 
@@ -284,16 +282,12 @@ def count_confusions(
     Raises:
         StoreError: stored predictions or answers are damaged.
     """
-    trials = rows[rows.method.isin(list(methods))].set_index("trial")
-    used = {name for emotions in trials.emotions for name in emotions}
-    classes = tuple(name for name in EMOTIONS if name in used)
-    place = {name: row for row, name in enumerate(classes)}
+    emotions = dict(zip(rows.pair, rows.emotions, strict=True))
+    classes = tuple(name for name in EMOTIONS if any(name in of for of in emotions.values()))
     sums = {name: np.zeros((len(classes), len(classes)), np.int64) for name in methods}
-    for key, names, guesses in store.predicted(list(trials.index)):
-        y = store.answers(key).y
-        for trial, predicted in zip(names, guesses, strict=True):
-            index = np.array([place[name] for name in trials.emotions[trial]], np.int64)
-            np.add.at(sums[trials.method[trial]], (index[y], index[predicted]), 1)
+    for (method, pair), counts in confusions(store, rows[rows.method.isin(list(methods))]).items():
+        places = [classes.index(name) for name in emotions[pair]]
+        sums[method][np.ix_(places, places)] += counts
     return tuple(sums[name] for name in methods), classes
 
 
@@ -355,11 +349,6 @@ def confusion(
     return figure
 
 
-def heading_of(table: Leaderboard, about: str, width: float) -> str:
-    """A title of a figure: a few words, then the condition."""
-    return _heading([table], about, width)
-
-
 def _cell(
     axis: Axes, place: tuple[float, float], cell: Cell, other: Cell | None, *, digits: int
 ) -> None:
@@ -403,17 +392,20 @@ def _chosen(rows: Sequence[Sequence[Line]], asked: Collection[str], reference: s
     return list(dict.fromkeys([*found[:TOP], *([reference] if reference in known else [])]))
 
 
-def _curve(axis: Axes, points: Sequence[Any], aside: float, look: dict[str, Any]) -> None:
-    """Means and intervals of a method, a little aside of the others."""
-    at = np.arange(len(points)) + aside
-    means = [math.nan if not p or p[0].mean is None else p[0].mean for p in points]
-    ends = [
-        (math.nan, math.nan) if not p or not p[1] or p[1].low is None else (p[1].low, p[1].high)
-        for p in points
-    ]
-    low, high = zip(*ends, strict=True)
-    axis.vlines(at, low, high, color=look["color"], linewidth=0.6)
-    axis.plot(at, means, linewidth=0.8, markersize=2.8, **look)
+def _curves(
+    axis: Axes, curves: Sequence[Sequence[Any]], looks: Sequence[dict[str, Any]], room: float
+) -> None:
+    """Means and intervals of methods, a little aside of each other."""
+    for number, (points, look) in enumerate(zip(curves, looks, strict=True)):
+        at = np.arange(len(points)) + room / len(curves) * (number - (len(curves) - 1) / 2)
+        means = [math.nan if not p or p[0].mean is None else p[0].mean for p in points]
+        ends = [
+            (math.nan, math.nan) if not p or not p[1] or p[1].low is None else (p[1].low, p[1].high)
+            for p in points
+        ]
+        low, high = zip(*ends, strict=True)
+        axis.vlines(at, low, high, color=look["color"], linewidth=0.6)
+        axis.plot(at, means, linewidth=0.8, markersize=2.8, **look)
     axis.grid(axis="y", linewidth=0.3, alpha=0.6)
     axis.spines[["top", "right"]].set_visible(False)
 
@@ -437,7 +429,8 @@ def _draws(lines: Iterable[Line]) -> str:
     return str(found[0]) if len(found) == 1 else f"{found[0]}–{found[-1]}"
 
 
-def _heading(tables: Sequence[Leaderboard], about: str, width: float) -> str:
+def heading_of(tables: Sequence[Leaderboard], about: str, width: float) -> str:
+    """A title of a figure: a few words, then the condition."""
     title = tables[0].title if len(tables) == 1 else tables[0].condition.suite
     texts = (about, plain(f"{title}, {condition_line(tables[0])}", longest=200))
     return "\n".join(_wrapped(text, 0.78 * width) for text in texts)

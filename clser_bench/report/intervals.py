@@ -80,25 +80,15 @@ class Evidence:
                 found |= dict(zip(members, whole.means(members), strict=True))
         return found
 
-    def mean(self, method: str) -> Interval | None:
-        """Interval of a method's mean; None where its pairs share no draw."""
-        whole = self._spread(self._draws[method])
-        return whole.mean(method) if whole else None
-
-    def difference(self, method: str, baseline: str) -> Interval | None:
-        """Pointwise interval of a paired difference; None where the two share no draw."""
-        whole = self._spread(self._draws[method] & self._draws[baseline])
-        return whole.difference(method, baseline) if whole else None
-
-    def differences(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
-        """Pointwise intervals of differences, of those pairs of methods that share a draw."""
-        found: dict[tuple[str, str], Interval] = {}
+    def differences(self, pairs: Sequence[tuple[str, str]]) -> Differences:
+        """Pointwise intervals of paired differences, of those methods that share a draw."""
+        found: Differences = {}
         for whole, members in self._groups(pairs):
             found |= dict(zip(members, whole.differences(members), strict=True))
         return found
 
-    def family(self, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Interval]:
-        """Simultaneous intervals of differences, of those pairs that share a draw."""
+    def family(self, pairs: Sequence[tuple[str, str]]) -> Differences:
+        """Simultaneous intervals of the same."""
         return simultaneous(list(self._groups(pairs)))
 
     def _groups(
@@ -340,3 +330,23 @@ def _counted(
     correct = np.bincount(right[predicted == key.y], minlength=size * len(predicted))
     total = np.bincount(cells, minlength=size)
     return correct.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)
+
+
+def confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.NDArray[np.int64]]:
+    """Utterances by true class (rows) and predicted class, over all draws, by method and pair.
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    good = rows[rows.status == "ok"]
+    of = zip(good.trial, good.method, good.pair, good.emotions, strict=True)
+    places = {trial: rest for trial, *rest in of}
+    found: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
+    for key, trials, classes in store.predicted(list(places)):
+        y = store.answers(key).y
+        for trial, predicted in zip(trials, classes, strict=True):
+            method, pair, emotions = places[trial]
+            size = len(emotions)
+            counts = np.bincount(size * y + predicted, minlength=size * size).reshape(size, size)
+            found[method, pair] = found.get((method, pair), 0) + counts
+    return found

@@ -256,7 +256,12 @@ def make_card(
         for line in store.lines()
         if line.configuration is None and line.condition == table.condition
     }
-    evaluations = _evaluations(store, table.condition)
+    names = table.condition.texts().keys() - {"selection"}
+    evaluations = {
+        (row["method"], row["version"]): int(row["evaluations"])
+        for row in store.looks().to_dict("records")
+        if table.condition.matches({name: str(row[name]) for name in names})
+    }
     imported = {name: run.imported for run, names in runs_of(store, table) for name in names}
     try:
         card = Card(
@@ -265,13 +270,10 @@ def make_card(
             synthetic=table.synthetic,
             pairs=tuple(_pairs(table, trials)),
             methods=tuple(
-                _method(
-                    store,
-                    table,
-                    line,
-                    trials[line.method],
-                    evaluations=evaluations,
+                CardMethod(
+                    method=line.method,
                     imported=imported.get(line.method, ""),
+                    **_of_method(store, table, line, trials[line.method], evaluations),
                 )
                 for line in table.lines
             ),
@@ -336,47 +338,35 @@ def faults(error: ValidationError) -> str:
     return "; ".join(texts) + ("; …" if len(found) > _FAULTS else "")
 
 
-def _evaluations(store: Store, condition: Condition) -> dict[tuple[str, int], int]:
-    """Evaluations under a condition, by method and version."""
-    names = condition.texts().keys() - {"selection"}
-    return {
-        (row["method"], row["version"]): row["evaluations"]
-        for row in store.looks().to_dict("records")
-        if condition.matches({name: str(row[name]) for name in names})
-    }
-
-
 def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterator[CardPair]:
     run = [line for line in table.lines if line.role != "submitted"]
     # the keys of a submission are those of audio and labels: no features are known of it
     shown = [trial for line in run or table.lines for trial in trials[line.method]]
     for pair in table.pairs:
-        own = [trial for trial in shown if trial.pair == pair]
-        keys = sorted({(trial.source_key, trial.target_key) for trial in own})
-        if len(keys) > 1:
+        own = {(t.source_key, t.target_key): t.classes for t in shown if t.pair == pair}
+        if len(own) > 1:
             raise SpecError(
                 f"{table.title}: methods had different audio or features of {pair}, so one card "
                 "cannot describe all; run them again, or name some with --methods"
             )
-        source_key, target_key = keys[0] if keys else ("", "")
-        yield CardPair(
-            source=pair.source,
-            target=pair.target,
-            classes=own[0].classes if own else (),
-            source_key=source_key,
-            target_key=target_key,
-        )
+        for keys, classes in (own or {("", ""): ()}).items():
+            yield CardPair(
+                source=pair.source,
+                target=pair.target,
+                classes=classes,
+                source_key=keys[0],
+                target_key=keys[1],
+            )
 
 
-def _method(
+def _of_method(
     store: Store,
     table: Leaderboard,
     line: Line,
     trials: Sequence[Trial],
-    *,
     evaluations: Mapping[tuple[str, int], int],
-    imported: str,
-) -> CardMethod:
+) -> dict[str, Any]:
+    """Fields of a row that follow from its trials."""
     version = max(trial.version for trial in trials)
     seeds = sorted({trial.seed for trial in trials})
     found = store.uars([trial.id for trial in trials])
@@ -386,21 +376,19 @@ def _method(
     typed = [{(name, type(value), value) for name, value in p.items()} for p in points.values()]
     shared = {name: value for name, _, value in set.intersection(*typed)}
     rest = {pair: {n: v for n, v in p.items() if n not in shared} for pair, p in points.items()}
-    return CardMethod(
-        method=line.method,
-        role=line.role,  # type: ignore[arg-type]  # checked by the model
-        version=version,
-        engine_version=max(trial.engine_version for trial in trials),
-        evaluations=int(evaluations.get((line.method, version), 0)),
-        imported=imported,
-        parameters=dict(sorted(shared.items())),
-        of_pairs={pair: values for pair, values in rest.items() if values},
-        seeds=tuple(seeds),
-        cells=tuple(
+    return {
+        "role": line.role,
+        "version": version,
+        "evaluations": evaluations.get((line.method, version), 0),
+        "engine_version": max(trial.engine_version for trial in trials),
+        "parameters": dict(sorted(shared.items())),
+        "of_pairs": {pair: values for pair, values in rest.items() if values},
+        "seeds": tuple(seeds),
+        "cells": tuple(
             _cell(cell, tuple(uars.get((pair, seed)) for seed in seeds))
             for pair, cell in zip(table.pairs, line.cells, strict=True)
         ),
-    )
+    }
 
 
 def _in_print(text: str) -> str:

@@ -16,7 +16,7 @@ from clser_bench.errors import SpecError
 from clser_bench.files import read_toml
 from clser_bench.protocol import Pair
 from clser_bench.report.formats import MISSING, Row, TextTable, rounded, signed
-from clser_bench.report.model import Leaderboard, Line
+from clser_bench.report.model import Leaderboard
 
 MEAN = "mean"
 _CONDITIONS = ("measure", "shots", "features", "corpora", "draws")
@@ -114,33 +114,27 @@ def _read(path: Path) -> Published:
 def published_tables(
     tables: Sequence[Leaderboard], papers: Sequence[Published]
 ) -> tuple[TextTable, ...]:
-    """A table for each paper and each leaderboard with its number of shots.
+    """A table for each paper that some leaderboards have the number of shots of.
 
     Raises:
         SpecError: no leaderboard has a number of shots that a paper has.
     """
-    made = []
-    for paper in papers:
-        own = [table for table in tables if table.condition.texts()["shots"] == paper.shots]
-        if own:
-            made.append(_table(paper, own))
+    own = [(paper, _alike(tables, paper)) for paper in papers]
+    made = tuple(_table(paper, found) for paper, found in own if found)
     if tables and not made:
         shots = ", ".join(sorted({paper.shots for paper in papers}))
         raise SpecError(
             f"published numbers are with {shots} shots, and no table here is; choose other --shots"
         )
-    return tuple(made)
+    return made
 
 
 def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -> Iterator[Row]:
     """Published numbers beside ours as flat rows."""
     for paper in papers:
-        for table in tables:
-            if table.condition.texts()["shots"] != paper.shots:
-                continue
+        for table in _alike(tables, paper):
+            own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
             for number in paper.numbers:
-                line = table.line(number.method)
-                own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
                 yield {
                     "published": paper.title,
                     "method": number.method,
@@ -149,62 +143,54 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
                     "value": number.value,
                     **dict(zip(_CONDITIONS, paper.conditions, strict=True)),
                     "differs": paper.remark,
-                    "ours": rounded(_ours(line, table, number, paper.measure)),
+                    "ours": rounded(_ours(table, number, paper.measure)),
                     **{f"ours_{name}": text for name, text in own.items()},
                 }
 
 
+def _alike(tables: Sequence[Leaderboard], paper: Published) -> list[Leaderboard]:
+    return [table for table in tables if str(table.condition.shots) == paper.shots]
+
+
 def _table(paper: Published, tables: Sequence[Leaderboard]) -> TextTable:
     """The paper's methods down and its pairs across, each with ours in the rows below it."""
-    named = [Pair.parse(number.pair) for number in paper.numbers if number.pair != MEAN]
-    known = [pair for table in tables for pair in table.pairs]
-    pairs = list(dict.fromkeys([*named, *known]))
+    named = [number.pair for number in paper.numbers if number.pair != MEAN]
+    known = [str(pair) for table in tables for pair in table.pairs]
+    columns = [MEAN, *dict.fromkeys([*(str(Pair.parse(name)) for name in named), *known])]
     rows = []
     for method in dict.fromkeys(number.method for number in paper.numbers):
         numbers = {n.pair: n for n in paper.numbers if n.method == method}
-        cells = [
-            f"{numbers[k].value:.2f}" if k in numbers else "" for k in (MEAN, *map(str, pairs))
-        ]
+        cells = [f"{numbers[name].value:.2f}" if name in numbers else "" for name in columns]
         rows.append((method, "paper", cells[0], *paper.conditions, *cells[1:], paper.remark))
-        rows += [_own_row(method, numbers, pairs, table, paper.measure) for table in tables]
+        for table in tables:
+            line, rules = table.line(method), table.condition
+            cells = [
+                _own_cell(table, method, name, numbers.get(name), paper.measure) for name in columns
+            ]
+            shown = line.title if line else f"{method}: not in our table"
+            here = (shown, "here", cells[0], *_conditions(table, paper.measure), *cells[1:])
+            other = f"normalisation {rules.normalisation}; {rules.setting}; prior {rules.prior}"
+            rows.append((*here, other))
     return TextTable(
         title=f"Published: {paper.title}",
-        header=(
-            paper.source,
-            _HERE,
-        ),
-        names=("method", "from", MEAN, *_CONDITIONS, *map(str, pairs), "differs"),
+        header=(paper.source, _HERE),
+        names=("method", "from", MEAN, *_CONDITIONS, *columns[1:], "differs"),
         summary=2 + len(_CONDITIONS),
         cells=tuple(rows),
     )
 
 
-def _own_row(
-    method: str,
-    numbers: dict[str, PublishedNumber],
-    pairs: Sequence[Pair],
-    table: Leaderboard,
-    measure: str,
-) -> tuple[str, ...]:
-    line = table.line(method)
-    cells = []
-    for pair in (MEAN, *map(str, pairs)):
-        number = numbers.get(pair)
-        if pair == MEAN and not number:
-            cells.append("")
-            continue
-        asked = number or PublishedNumber(method=method, pair=pair, value=0)
-        ours = _ours(line, table, asked, measure)
-        if ours is None:
-            cells.append(MISSING if number else "")
-        else:
-            known = number and (pair != MEAN or number.pairs)
-            apart = f" ({signed(ours - number.value)})" if number and known else ""
-            cells.append(f"{ours:.1f}{apart}")
-    shown = line.title if line else f"{method}: not in our table"
-    rules = table.condition
-    remark = f"normalisation {rules.normalisation}; {rules.setting}; prior {rules.prior}"
-    return (shown, "here", cells[0], *_conditions(table, measure), *cells[1:], remark)
+def _own_cell(
+    table: Leaderboard, method: str, pair: str, number: PublishedNumber | None, measure: str
+) -> str:
+    if pair == MEAN and not number:
+        return ""
+    asked = number or PublishedNumber(method=method, pair=pair, value=0)
+    ours = _ours(table, asked, measure)
+    if ours is None:
+        return MISSING if number else ""
+    compared = number and (pair != MEAN or number.pairs)
+    return f"{ours:.1f}" + (f" ({signed(ours - asked.value)})" if compared else "")
 
 
 def _conditions(table: Leaderboard, measure: str) -> tuple[str, ...]:
@@ -214,16 +200,14 @@ def _conditions(table: Leaderboard, measure: str) -> tuple[str, ...]:
     return own, str(rules.shots), rules.features, " ".join(codes), str(table.seeds)
 
 
-def _ours(
-    line: Line | None, table: Leaderboard, number: PublishedNumber, measure: str
-) -> float | None:
+def _ours(table: Leaderboard, number: PublishedNumber, measure: str) -> float | None:
+    """Our number over the same pairs; None where one is missing."""
+    line = table.line(number.method)
     if line is None:
         return None
     cells = {str(pair): cell for pair, cell in zip(table.pairs, line.cells, strict=True)}
-    if number.pair == MEAN and not number.pairs:
-        return line.mean.mean if measure == "UAR" else line.mean.war
     names = number.pairs if number.pair == MEAN else (number.pair,)
-    found = [cells[name] for name in names if name in cells]
-    values = [cell.mean if measure == "UAR" else cell.war for cell in found]
+    found = [cells.get(name) for name in names] or [line.mean]
+    values = [(cell.mean if measure == "UAR" else cell.war) if cell else None for cell in found]
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(names) else None
+    return sum(known) / len(known) if len(known) == len(values) else None

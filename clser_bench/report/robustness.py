@@ -28,7 +28,7 @@ from clser_bench.report.formats import (
 from clser_bench.report.intervals import Evidence, count
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line, condition_row, name_text, value_text
-from clser_bench.report.statistics import Interval
+from clser_bench.report.statistics import Counts, Interval
 from clser_bench.report.table import leaderboard, rows_of
 from clser_bench.store.sqlite import Store
 
@@ -156,12 +156,20 @@ def _joined(
     first = next(tables[name] for name in names if name in tables)
     alike = [name for name in tables if _alike(tables[name], first)]
     groups = [alike, *([name] for name in tables if name not in alike)]
-    evidence = {
-        name: found
-        for group in groups
-        for found in [_evidence(frame, store, {name: tables[name] for name in group})]
-        for name in group
-    }
+    intervals: dict[tuple[str, str], Interval] = {}  # of a mean, by corruption and method
+    changes: dict[tuple[str, str], Interval] = {}
+    for group in groups:  # every method under every corruption together, so changes are paired
+        counts: dict[str, list[Counts]] = {}
+        for name in group:
+            whole = [line.method for line in tables[name].lines if line.mean.mean is not None]
+            of_table = count(store, tables[name], rows_of(frame, tables[name]), whole)
+            counts |= {f"{name}/{method}": found for method, found in of_table.items()}
+        evidence = Evidence(counts, pooled=any(tables[name].pooled for name in group))
+        keys = {key: key.partition("/")[::2] for key in counts}
+        intervals |= {keys[key]: found for key, found in evidence.means().items()}
+        pairs = [(key, f"{CLEAN}/{of[1]}") for key, of in keys.items() if of[0] != CLEAN]
+        found = evidence.differences([pair for pair in pairs if pair[1] in counts])
+        changes |= {keys[key]: change for (key, _), change in found.items()}
     lines: dict[str, Line] = {}
     for name in (name for name in names if name in tables):
         for line in tables[name].lines:
@@ -171,7 +179,18 @@ def _joined(
         scales=scales,
         corruptions=names,
         curves=tuple(
-            (line, tuple(_point(name, line.method, tables, evidence) for name in names))
+            (
+                line,
+                tuple(
+                    Point(
+                        corruption=name,
+                        cell=_cell(tables.get(name), line.method),
+                        interval=intervals.get((name, line.method)),
+                        change=changes.get((name, line.method)),
+                    )
+                    for name in names
+                ),
+            )
             for line in lines.values()
         ),
         remarks=tuple(_remarks(names, tables, first)),
@@ -184,36 +203,9 @@ def _alike(table: Leaderboard, other: Leaderboard) -> bool:
     return set(table.pairs) == set(other.pairs) and versions[0] == versions[1]
 
 
-def _evidence(frame: pd.DataFrame, store: Store, tables: Mapping[str, Leaderboard]) -> Evidence:
-    """Of every method under every corruption together, so that changes are paired."""
-    counts = {}
-    for name, table in tables.items():
-        whole = [line.method for line in table.lines if line.mean.mean is not None]
-        for method, found in count(store, table, rows_of(frame, table), whole).items():
-            counts[f"{name}/{method}"] = found
-    return Evidence(counts, pooled=any(table.pooled for table in tables.values()))
-
-
-def _point(
-    name: str,
-    method: str,
-    tables: Mapping[str, Leaderboard],
-    evidence: Mapping[str, Evidence],
-) -> Point:
-    line = tables[name].line(method) if name in tables else None
-    if line is None:
-        missing = Cell(n=0, mean=None, std=None, status="failed", reason="not run")
-        return Point(corruption=name, cell=missing)
-    found, key, clean = evidence[name], f"{name}/{method}", f"{CLEAN}/{method}"
-    if key not in found.methods:
-        return Point(corruption=name, cell=line.mean)
-    paired = name != CLEAN and clean in found.methods
-    return Point(
-        corruption=name,
-        cell=line.mean,
-        interval=found.mean(key),
-        change=found.difference(key, clean) if paired else None,
-    )
+def _cell(table: Leaderboard | None, method: str) -> Cell:
+    line = table.line(method) if table else None
+    return line.mean if line else Cell(n=0, mean=None, std=None, status="failed", reason="not run")
 
 
 def _remarks(

@@ -492,19 +492,3 @@ def _largest(groups: Sequence[Group], freedom: float) -> Reals:
             block = directions[start : start + _BLOCK] @ normal
             np.maximum(found, np.abs(block, out=block).max(axis=0), out=found)
     return np.asarray(found / np.sqrt(rng.chisquare(freedom, _SIMULATED) / freedom))
-
-
-def holm(values: Sequence[float]) -> tuple[float, ...]:
-    """Correct p values for their number by Holm's step-down rule.
-
-    Args:
-        values: the p values of one family.
-
-    Returns:
-        Adjusted p values in the given order, at most 1.
-    """
-    order = np.argsort(values, kind="stable")
-    steps = np.asarray(values, dtype=np.float64)[order] * np.arange(len(values), 0, -1)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return tuple(adjusted.tolist())

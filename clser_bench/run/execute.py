@@ -197,7 +197,8 @@ def _run_packs(
             pack, outcomes = results.send(uar)
             records = scored(pack, outcomes, by_id)
             store.put(records)
-            uar = mean_uar(records)
+            uars = [record.metrics.uar for record in records if record.metrics is not None]
+            uar = float(np.mean(uars)) if uars else math.nan
             yield records
 
 
@@ -249,12 +250,6 @@ def scored(
         owner, trial = by_id[name]
         records.append(score(trial, parts, owner.keys(trial), pack=pack.name))
     return records
-
-
-def mean_uar(records: Sequence[Record]) -> float:
-    """Mean UAR of the records that have one, percent; NaN where none has."""
-    values = [record.metrics.uar for record in records if record.metrics is not None]
-    return float(np.mean(values)) if values else math.nan
 
 
 def _asked(

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.files import cache_folder, write_atomic
+from clser_bench.files import cache_folder, write_whole
 from clser_bench.hashing import digest
 from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
@@ -79,20 +79,28 @@ _INFO = TypeAdapter(MethodInfo)
 def expand(words: Iterable[str]) -> tuple[str, ...]:
     """Names of methods and routines from what users write, each once, in order.
 
+    `all` is every name but ablations, routines last; `sere:ablations` is `sere` with its ablations.
+
     Raises:
         SpecError: a name is unknown, or a method has no ablations.
     """
-    names: dict[str, None] = {}
+    names: list[str] = []
+    every = registry.entries().values()
     for word in (RENAMED.get(word, word) for word in words):
-        if word in ROUTINES:
-            names[word] = None
-            continue
-        if word != "all" and ":" not in word:
-            check_method(word)
-        names.update(dict.fromkeys(registry.expand([word])))
+        base, colon, group = word.partition(":")
         if word == "all":
-            names.update(dict.fromkeys(ROUTINES))
-    return tuple(names)
+            names += [e.name for e in every if not e.ablation]
+            names += ROUTINES
+        elif not colon:
+            check_method(word)
+            names.append(word)
+        else:
+            found = [e.name for e in every if e.ablation and e.base == base]
+            if group != "ablations" or not found:
+                known = sorted({f"{e.base}:ablations" for e in every if e.ablation})
+                raise SpecError(f"methods '{word}' are unknown{did_you_mean(word, known)}")
+            names += [base, *found]
+    return tuple(dict.fromkeys(names))
 
 
 def check_method(name: str) -> None:
@@ -138,7 +146,7 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
             found[number] = _INFO.validate_python(values)
             # a cache that cannot be written costs the next run a second, nothing else
             with contextlib.suppress(OSError):
-                write_atomic(places[number], json.dumps(values).encode())
+                write_whole(places[number], json.dumps(values), error=None)
     return tuple(
         # said by the file's place, not by the method
         dataclasses.replace(

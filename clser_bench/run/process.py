@@ -23,6 +23,8 @@ from io import FileIO
 from typing import Any, BinaryIO, Self
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from clser_bench.problem import Job, Outcome
 
@@ -117,44 +119,27 @@ def channel() -> Iterator[tuple[BinaryIO, BinaryIO]]:
 
 
 def pack_outcomes(outcomes: Sequence[Outcome]) -> bytes:
-    """Outcomes as a line of JSON and the bytes of their arrays."""
-    heads, arrays = [], []
-    for outcome in outcomes:
-        head: dict[str, Any] = {}
-        for item in dataclasses.fields(outcome):
-            value = getattr(outcome, item.name)
-            if isinstance(value, np.ndarray):
-                head[item.name] = {"dtype": value.dtype.str, "shape": value.shape}
-                arrays.append(np.ascontiguousarray(value).tobytes())
-            else:
-                head[item.name] = value
-        heads.append(head)
-    return json.dumps(heads).encode() + b"\n" + b"".join(arrays)
+    """Outcomes as a line of JSON and their scores as safetensors."""
+    names = [item.name for item in dataclasses.fields(Outcome) if item.name != "scores"]
+    heads = [{name: getattr(outcome, name) for name in names} for outcome in outcomes]
+    scores = {str(n): np.ascontiguousarray(one.scores) for n, one in enumerate(outcomes)}
+    data: bytes = save(scores)
+    return json.dumps(heads).encode() + b"\n" + data
 
 
 def unpack_outcomes(message: bytes, jobs: Sequence[Job]) -> list[Outcome]:
-    """Read what `pack_outcomes` wrote, in a process that is not trusted, of these jobs in order.
+    """Read the outcomes of some jobs, in order, from `pack_outcomes` in an untrusted process.
 
     Raises:
         ValueError: they are not, or the message is damaged (also KeyError, TypeError).
     """
-    text, _, data = message.partition(b"\n")
-    place, outcomes = 0, []
-    for head in json.loads(text):
-        values = {}
-        for name, value in head.items():
-            if not isinstance(value, dict):
-                values[name] = value
-                continue
-            kind, shape = np.dtype(value["dtype"]), tuple(map(int, value["shape"]))
-            if kind.kind not in "fiu" or min(shape, default=0) < 0:
-                raise ValueError(f"{name} is an array of {kind}")
-            size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
-            piece = data[place : place + size]
-            values[name] = np.frombuffer(piece, kind).reshape(shape).copy()
-            place += size
-        outcomes.append(Outcome(**values))
-    if [outcome.id for outcome in outcomes] != [job.id for job in jobs] or place != len(data):
+    heads, _, data = message.partition(b"\n")
+    try:
+        scores = load(data)
+    except SafetensorError as error:
+        raise ValueError(f"its scores cannot be read: {error}") from error
+    outcomes = [Outcome(**head, scores=scores[str(n)]) for n, head in enumerate(json.loads(heads))]
+    if [outcome.id for outcome in outcomes] != [job.id for job in jobs]:
         raise ValueError("they are of other trials")
     return outcomes
 

@@ -96,8 +96,8 @@ class Request:
         gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
         energy: measure the joules of what is trained.
         patience: seconds that a trial may take.
-        confirms: digest of the card that froze methods and values before the run (`run.confirm`);
-            empty for an exploratory one.
+        confirms: digest of the card that froze methods and values before the run; empty for an
+            exploratory one (`run.provenance`).
     """
 
     condition: Condition = dataclasses.field(default_factory=lambda: DEFAULT)

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 from clser_bench import __version__, registry
 from clser_bench.cleanup import temporary_folder
 from clser_bench.errors import ClserError, SpecError
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
+from clser_bench.run.space import Search
 from clser_bench.run.worker import NOTICE, ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
 
@@ -73,29 +73,6 @@ class Block(NamedTuple):
     packs: tuple[tuple[Sent, ...], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """What a sweep asks of Ray Tune.
-
-    Attributes:
-        dimensions: what is varied.
-        sampler: one of `sweep.SEARCHES`.
-        samples: configurations besides the default.
-        together: configurations that run before a sampler that learns looks at them.
-        halving: one in so many goes on to more draws; 0 for none.
-        rungs: draws at which that is decided, ascending.
-        seed: of the sampler.
-    """
-
-    dimensions: tuple[Dimension, ...]
-    sampler: str
-    samples: int
-    together: int
-    halving: int
-    rungs: tuple[int, ...]
-    seed: int
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
     """What the child is started for.
@@ -109,6 +86,7 @@ class Task:
         problems: that jobs name by number.
         packs: of a run.
         search: of a sweep, whose jobs follow with each configuration.
+        draws: of a configuration that is run to the end.
         versions: of the code that asks.
     """
 
@@ -120,6 +98,7 @@ class Task:
     folder: str = ""
     packs: Sequence[tuple[Sent, ...]] = ()
     search: Search | None = None
+    draws: int = 1
     versions: tuple[str, int] = VERSIONS
 
 

@@ -30,10 +30,11 @@ from clser_bench.problem import Value
 
 if TYPE_CHECKING:
     from clser_bench.run.methods import MethodInfo
-    from clser_bench.run.schedule import Search
 
 ALL, GRID = "all", "grid"
 """Spaces that every method has: all that it declares, and the values of its grid."""
+
+SEARCHES = ("sobol", "random", "grid", "tpe")
 
 TRIES = 200
 """Proposals in a row that were there before, after which a space counts as exhausted."""
@@ -190,6 +191,46 @@ def _value(name: str, text: str, default: Value) -> Value:
         ) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which configurations a sweep tries.
+
+    Attributes:
+        dimensions: what is varied.
+        sampler: one of `SEARCHES`.
+        samples: configurations besides the default; the most of a grid.
+        population: configurations that run before `tpe` looks at them.
+        halving: one in so many goes on to more draws; 0 for no early stopping.
+        seed: of the sampler.
+    """
+
+    dimensions: tuple[Dimension, ...]
+    sampler: str = SEARCHES[0]
+    samples: int = 64
+    population: int = 32
+    halving: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SEARCHES:
+            near = did_you_mean(self.sampler, SEARCHES)
+            raise SpecError(f"search '{self.sampler}' is unknown{near}")
+        for what, value in (("samples", self.samples), ("population", self.population)):
+            if value < 1:
+                raise SpecError(f"{what} {value}: a positive number is needed")
+        if self.halving == 1 or self.halving < 0:
+            raise SpecError(f"halving {self.halving}: one in 2 or more goes on; 0 for none")
+        if self.sampler == "grid":
+            grid(self.dimensions, samples=self.samples)
+
+    def rungs(self, draws: int) -> tuple[int, ...]:
+        """After which of so many draws a configuration may stop: draws / halving^j, ascending."""
+        found = [draws]
+        while self.halving and found[-1] > 1:
+            found.append(math.ceil(found[-1] / self.halving))
+        return tuple(sorted(set(found)))
+
+
 def sampler(search: Search) -> Any:
     """The sampler of a search.
 
@@ -266,6 +307,18 @@ def _levels(dimension: Dimension, count: int) -> list[Value]:
     return found
 
 
-def _values(dimension: Dimension, count: int) -> list[Value]:
-    shares = np.linspace(0, 1, count).tolist()
-    return list(dict.fromkeys(dimension.at(share) for share in shares))
+def _values(item: Dimension, count: int) -> list[Value]:
+    """Values of a range at even places of its scale, its ends among them, each once."""
+    low, high = item.low, item.high
+    if item.whole:  # each integer has an equal part, the ends too
+        low, high = max(low - 0.5, 0.5) if item.log else low - 0.5, high + 0.5
+    made: list[Value] = []
+    for share in np.linspace(0, 1, count).tolist():
+        value = low + share * (high - low)
+        if item.log:
+            value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        if item.whole:
+            made.append(int(min(max(round(value), math.ceil(item.low)), math.floor(item.high))))
+        else:
+            made.append(float(min(max(float(f"{value:.6g}"), item.low), item.high)))
+    return list(dict.fromkeys(made))

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench import registry
 from clser_bench.corpora.rows import header, read_rows
 from clser_bench.errors import MethodError, SpecError, did_you_mean, printable
-from clser_bench.files import read_toml
+from clser_bench.files import read_toml, validated
 from clser_bench.problem import Floats, Outcome, Trial
 from clser_bench.protocol import EMOTIONS
 from clser_bench.run.draws import Draw, Draws
@@ -99,11 +99,7 @@ def read_card(path: Path) -> Card:
     Raises:
         SpecError: it is no TOML, or a field is missing, unknown or not allowed.
     """
-    try:
-        return Card.model_validate(read_toml(path))
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors()]
-        raise SpecError(f"{path}: {'; '.join(faults)}") from error
+    return validated(Card, read_toml(path), path)
 
 
 def read_predictions(path: Path, draws: Draws) -> Answers:

@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 
 from clser_bench.cleanup import terminable
-from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome, Trial, Value
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Condition, Pair
@@ -40,15 +40,12 @@ from clser_bench.run.selection import (
     cells,
     objective,
 )
-from clser_bench.run.space import TRIES, SearchSpace, grid, rounded, sampler
+from clser_bench.run.space import TRIES, Search, SearchSpace, rounded, sampler
 from clser_bench.store.sqlite import Store
 from clser_bench.sweeps import Configuration, SweepResult, distributions
 
 Runner = Callable[[Sequence[Pack]], Iterable[tuple[Pack, Sequence[Outcome]]]]
 """Runs packs one after the other."""
-
-SEARCHES = ("sobol", "random", "grid", "tpe")
-POPULATION = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +57,14 @@ class SweepRequest:
             shots.
         space: what is varied.
         objective: one of `selection.OBJECTIVES`.
-        search: one of `SEARCHES`.
-        samples: configurations besides the default; the most of a grid.
-        population: configurations that run before `tpe` looks at them.
-        halving: one in so many goes on to more draws; 0 for no early stopping.
-        seed: of the sampler.
+        search: which configurations are tried.
         command: what makes the sweep again.
     """
 
     request: Request
     space: SearchSpace
     objective: str
-    search: str = SEARCHES[0]
-    samples: int = 64
-    population: int = POPULATION
-    halving: int = 0
-    seed: int = 0
+    search: Search
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -85,17 +74,7 @@ class SweepRequest:
         ):
             if len(names) != 1:
                 raise SpecError(f"a sweep is of one {what}, got {', '.join(map(str, names))}")
-        if self.search not in SEARCHES:
-            known = did_you_mean(self.search, SEARCHES)
-            raise SpecError(f"search '{self.search}' is unknown{known}")
-        for what, value in (("samples", self.samples), ("population", self.population)):
-            if value < 1:
-                raise SpecError(f"{what} {value}: a positive number is needed")
-        if self.halving == 1 or self.halving < 0:
-            raise SpecError(f"halving {self.halving}: one in 2 or more goes on; 0 for none")
         objective(self.objective).refuse_few(self.request.shots[0])
-        if self.search == "grid":
-            grid(self.space.dimensions, samples=self.samples)
 
     @property
     def method(self) -> str:
@@ -128,7 +107,7 @@ def sweep(
                     return run.result()
             run = begun()
             here = functools.partial(in_turn, means=asked.means, say=say)
-            progress.start(f"configurations of {request.method}", request.samples + 1)
+            progress.start(f"configurations of {request.method}", request.search.samples + 1)
             try:
                 for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(here):
                     progress.advance()
@@ -146,19 +125,6 @@ def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
     if packs:
         raise _UnfinishedError
     return iter(())
-
-
-def rungs(draws: int, halving: int) -> tuple[int, ...]:
-    """Draws after which a configuration may stop: from draws / halving^j up to all of them.
-
-    One in `halving` goes on; 0 for a single rung.
-    """
-    if not halving:
-        return (draws,)
-    found = [draws]
-    while found[-1] > 1:
-        found.append(math.ceil(found[-1] / halving))
-    return tuple(sorted(set(found)))
 
 
 class _Step(NamedTuple):
@@ -194,19 +160,6 @@ class _Sweep:
         self._agreed: dict[tuple[Pair, int], np.ndarray] = {}
         self._counted: set[str] = set()
 
-    @property
-    def _search(self) -> schedule.Search:
-        request = self.request
-        return schedule.Search(
-            dimensions=request.space.dimensions,
-            sampler=request.search,
-            samples=request.samples,
-            together=request.population,
-            halving=request.halving,
-            rungs=rungs(self._all_draws, request.halving),
-            seed=request.seed,
-        )
-
     def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
         """Take up a configuration.
 
@@ -234,8 +187,8 @@ class _Sweep:
     def _steps(self, made: Plan) -> list[_Step]:
         """The blocks of draws of a configuration, with what is not stored of each."""
         draws = 1 + max(trial.seed for trial in made.trials)
-        halving = self.request.halving
-        marks = rungs(draws, halving) if halving else (*range(FIVE, draws, FIVE), draws)
+        search = self.request.search
+        marks = search.rungs(draws) if search.halving else (*range(FIVE, draws, FIVE), draws)
         ids = [trial.id for trial in made.trials]
         unfinished = set(self.store.unfinished(ids, attempts=ATTEMPTS))
         states = self.store.stored(list(unfinished))
@@ -309,11 +262,11 @@ class _Sweep:
 
     def in_turn(self, runner: Runner) -> Iterator[int]:
         """Run configurations one after the other; the number of each that is finished."""
-        search = self._search
+        search = self.request.search
         pruner: Any = optuna.pruners.NopPruner()
         if search.halving:
             pruner = optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=search.rungs[0], reduction_factor=search.halving
+                min_resource=search.rungs(self._all_draws)[0], reduction_factor=search.halving
             )
         study = optuna.create_study(direction="maximize", sampler=sampler(search), pruner=pruner)
         space, tries, finished = distributions(search.dimensions), 0, 0
@@ -348,9 +301,10 @@ class _Sweep:
             numbered.sent(self.plans[0].jobs(trial))
         task = schedule.task(
             self.prepared.request,
-            self.request.samples + 1,
+            self.request.search.samples + 1,
             problems=numbered.problems,
-            search=self._search,
+            search=self.request.search,
+            draws=self._all_draws,
         )
         steps: dict[int, list[_Step]] = {}
 
@@ -414,8 +368,8 @@ class _Sweep:
             normalisation=rules.normalisation,
             shots=str(self.prepared.request.shots[0]),
             seeds=draws,
-            search=self.request.search,
-            halving=self.request.halving,
+            search=self.request.search.sampler,
+            halving=self.request.search.halving,
             configurations=tuple(
                 Configuration(
                     number=number,

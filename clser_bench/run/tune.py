@@ -40,8 +40,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from clser_bench import registry
 from clser_bench.problem import Job, Problem, Reordered, Table
 from clser_bench.run.process import channel, receive, send
-from clser_bench.run.schedule import VERSIONS, Block, Search, Sent, Task, nobody
-from clser_bench.run.space import TRIES, sampler
+from clser_bench.run.schedule import VERSIONS, Block, Sent, Task, nobody
+from clser_bench.run.space import TRIES, Search, sampler
 from clser_bench.run.worker import ONE_THREAD, Means, Worker
 from clser_bench.sweeps import distributions
 
@@ -427,14 +427,14 @@ def _fit(task: Task, driver: _Driver, slots: int) -> None:
         asked = task.search
         search = _Configurations(asked, driver)
         if asked.sampler == "tpe":  # learns from whole populations: the same whoever is faster
-            search = ConcurrencyLimiter(search, max_concurrent=asked.together, batch=True)
+            search = ConcurrencyLimiter(search, max_concurrent=asked.population, batch=True)
         if asked.halving:
             scheduler = _Halving(
                 time_attr=DRAWS,
                 metric=METRIC,
                 mode="max",
-                max_t=asked.rungs[-1],
-                grace_period=asked.rungs[0],
+                max_t=task.draws,
+                grace_period=asked.rungs(task.draws)[0],
                 reduction_factor=asked.halving,
             )
     scheduler.driver, scheduler.scores = driver, {}

@@ -23,10 +23,10 @@ _OF_LINES = [
     "configuration",
 ]  # fmt: skip
 _OF_TRIALS = [
-    "version", "source", "target", "emotions", "seed", "status", "reason", "uar", "war",
-    "macro_f1", "seconds", "energy", "parameters", "tables", "added", "synthetic", "trial",
-    "answers",
+    "trial", "version", "source", "target", "emotions", "seed", "parameters", "tables", "added",
+    "synthetic", "status", "reason", "uar", "war", "macro_f1", "seconds", "energy", "answers",
 ]  # fmt: skip
+_NOT_RUN = ("", "", *(None,) * 5, "")
 _KINDS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
     **dict.fromkeys(("version", "seed", "protocol_version", "configuration"), int),
@@ -36,29 +36,35 @@ _KINDS = {
 
 def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
     """The table of `Store.frame`."""
-    rows = query(
-        """SELECT p.line, p.position, t.version, t.source, t.target, t.emotions, t.seed,
-          coalesce(r.status, ''), coalesce(r.reason, ''), r.uar, r.war, r.macro_f1, r.seconds,
-          r.energy, t.parameters, substr(t.source_key, 1, 16) || substr(t.target_key, 1, 16),
-          t.unlabelled, t.synthetic, t.id, coalesce(r.answers, '')
-        FROM planned p LEFT JOIN trials t ON t.id = p.trial LEFT JOIN records r ON r.trial = p.trial
-        WHERE p.line IN (SELECT value FROM json_each(?))""",
-        (json.dumps([line.id for line in lines]),),
+    asked = (json.dumps([line.id for line in lines]),)
+    planned = "FROM planned NOT INDEXED WHERE line IN (SELECT value FROM json_each(?))"
+    places = query(f"SELECT line, position, trial {planned}", asked)
+    # joined here, since what an index of a damaged file lacks would be missing without a word
+    trials, records = (
+        {name: tuple(rest) for name, *rest in query(f"{select} IN (SELECT trial {planned})", asked)}
+        for select in (
+            """SELECT id, version, source, target, emotions, seed, parameters,
+            substr(source_key, 1, 16) || substr(target_key, 1, 16), unlabelled, synthetic
+            FROM trials NOT INDEXED WHERE id""",
+            """SELECT trial, status, reason, uar, war, macro_f1, seconds, energy,
+            coalesce(answers, '') FROM records NOT INDEXED WHERE trial""",
+        )
     )
-    rows.sort(key=operator.itemgetter(0, 1))
-    if any(row[2] is None for row in rows):
+    places.sort(key=operator.itemgetter(0, 1))
+    if any(trial not in trials for _, _, trial in places):
         raise StoreError(
             "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
             "file from a backup or run again"
         )
+    rows = [(name, *trials[name], *records.get(name, _NOT_RUN)) for _, _, name in places]
     # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
     head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)
-    body = pd.DataFrame([row[2:] for row in rows], columns=_OF_TRIALS, dtype=object)
+    body = pd.DataFrame(rows, columns=_OF_TRIALS, dtype=object)
     body["emotions"] = body["emotions"].map(_tuple)
     body["parameters"] = body["parameters"].map(_pairs)
     body["pair"] = body["source"] + "→" + body["target"]
-    places = {line.id: place for place, line in enumerate(lines)}
-    head = head.take([places[row[0]] for row in rows]).reset_index(drop=True)
+    numbers = {line.id: number for number, line in enumerate(lines)}
+    head = head.take([numbers[line] for line, _, _ in places]).reset_index(drop=True)
     return pd.concat([head, body], axis=1).astype(_KINDS)
 
 

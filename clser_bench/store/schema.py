@@ -24,7 +24,7 @@ from clser_bench.errors import StoreError
 from clser_bench.hashing import digest
 from clser_bench.protocol import CLEAN, Condition
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4  # 3 had no sums, and would not keep them
 APPLICATION_ID = 0x636C7372  # "clsr"
 
 FIELDS = tuple(Condition.__dataclass_fields__)
@@ -264,7 +264,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
             for name, fields in (("trials", OF_TRIALS), ("lines", FIELDS)):
                 there = {column[0] for column in connection.execute(views[name]).description}
                 views[name] = _with_defaults(views[name], [f for f in fields if f not in there])
-        elif version == SCHEMA_VERSION:
+        elif version:
             missing = {name: _missing(connection, name) for name in ("trials", "lines")}
             views = {
                 name: _with_defaults(f"SELECT * FROM main.{name}", fields)  # noqa: S608

@@ -372,7 +372,7 @@ class Store:
         """
         stored = self.query(
             f"""SELECT r.answers, r.trial, r.uar, c.classes
-            FROM records r LEFT JOIN predictions c ON c.trial = r.trial
+            FROM records r NOT INDEXED LEFT JOIN predictions c ON c.trial = r.trial
             WHERE r.status = 'ok' AND r.trial {_OF}""",  # noqa: S608
             (json.dumps(list(ids)),),
         )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,9 +20,13 @@ from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import execute, provenance
 from clser_bench.run.request import Request, is_local
+from clser_bench.store.sqlite import Store
 from tests.tiny import write_corpora, write_method
 
 Call = Callable[..., Result]
+
+NOISY = "minimal, target noise:-20"
+USUAL = ("--shots", "1", "--seeds", "3")
 
 app = typer.Typer(cls=main._Guarded)
 app.command("run")(run_command)
@@ -28,53 +35,66 @@ app.command("reproduce")(cards.reproduce)
 app.command("confirm")(cards.confirm)
 
 
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Corpora, two methods, and cards of two runs with their results: many tests read them."""
     folder = tmp_path_factory.mktemp("tiny")
     write_corpora(folder / "corpora", codes="XY")
     write_corpora(folder / "four", codes="VWXY", takes=2)
     write_method(folder / "methods", "near", grid=(1.0, 10.0))
-    write_method(
-        folder / "methods",
-        "far",
-        body=f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')",
-    )
-    return folder
+    fails = f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')"
+    write_method(folder / "methods", "far", body=fails)
+    manifest = ("--manifest", str(folder / "corpora" / "manifest.csv"), "--scheduler", "local")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLSER_CACHE", str(folder / "cache"))
+        patch.setenv("CLSER_METHODS", str(folder / "methods"))
+        patch.delenv("CLSER_CORPORA", raising=False)
+        patch.chdir(folder)
+        methods = "chance,near,far,within-target"
+        assert invoke("run", *manifest, *USUAL, "--methods", methods).exit_code == 0
+        assert invoke("card", "--out", "card.json").exit_code == 0
+        noisy = ("--corruption", "noise:40,-20", "--results", "noisy.sqlite")
+        assert invoke("run", *manifest, *USUAL, "--methods", "near", *noisy).exit_code == 0
+        for level, name in (("clean", "clean.json"), ("noise:-20", "noisy.json")):
+            of = ("--results", "noisy.sqlite", "--corruption", level, "--out", name)
+            assert invoke("card", *of).exit_code == 0
+        yield folder
 
 
 @pytest.fixture
 def call(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
-    monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
-    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    """Commands in a folder of their own, with the cards and the results of the first."""
+    for name in ("card.json", "clean.json", "noisy.json"):
+        shutil.copy(shared / name, tmp_path)
+    (tmp_path / "results").mkdir()
+    shutil.copy(shared / "results" / "clser.sqlite", tmp_path / "results")
+    for name in ("cache", "methods"):
+        monkeypatch.setenv(f"CLSER_{name.upper()}", str(shared / name))
     monkeypatch.chdir(tmp_path)
-    return lambda *arguments: CliRunner().invoke(app, list(arguments))
+    return invoke
 
 
 @pytest.fixture
-def run(shared: Path, call: Call) -> Call:
-    manifest = str(shared / "corpora" / "manifest.csv")
-
-    def go(*arguments: str) -> Result:
-        usual = ("--manifest", manifest, "--shots", "1", "--seeds", "3", "--scheduler", "local")
-        return call("run", *usual, *arguments)
-
-    return go
+def places(shared: Path) -> list[str]:
+    return ["--manifest", str(shared / "corpora" / "manifest.csv"), "--scheduler", "local"]
 
 
 @pytest.fixture
-def again(shared: Path, call: Call) -> Call:
-    manifest = str(shared / "corpora" / "manifest.csv")
-
-    def go(card: str, *arguments: str) -> Result:
-        return call("reproduce", card, "--manifest", manifest, "--scheduler", "local", *arguments)
-
-    return go
+def again(call: Call, places: list[str]) -> Call:
+    return lambda card, *arguments: call("reproduce", card, *places, *arguments)
 
 
-def rewrite(path: str, change: Callable[[dict], None], *, seal: bool = True) -> None:
+def read(path: str) -> dict:
+    return json.loads(Path(path).read_text())
+
+
+def rewrite(path: str, change: Callable[[dict], object], *, seal: bool = True) -> None:
     """Change a card by hand, with or without a fitting hash."""
-    values = json.loads(Path(path).read_text())
+    values = read(path)
     change(values)
     if seal:
         values["sha256"] = digest({k: v for k, v in values.items() if k != "sha256"})
@@ -86,26 +106,35 @@ def verdicts(done: Result) -> dict[tuple[str, str], str]:
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def test_a_run_is_made_again_from_its_card(run: Call, call: Call, again: Call) -> None:
-    assert run("--methods", "chance,near,within-target").exit_code == 0
-    assert call("card", "--out", "card.json").exit_code == 0
+def conditions(results: str) -> set[str]:
+    with Store(Path(results), create=False) as store:
+        return {record.trial.condition.features_label for record in store.records()}
+
+
+def test_a_run_is_made_again_from_its_card_and_once_only(again: Call) -> None:
     done = again("card.json")
     assert done.exit_code == 0, done.output
-    # two pairs and the mean over them, of three methods
-    assert len(verdicts(done)) == 9
+    # two pairs and the mean over them, of four methods
+    assert len(verdicts(done)) == 12
     assert set(verdicts(done).values()) == {"identical"}
-    assert "9 cells (means over pairs included): 9 identical, 0 within noise, 0 different." in (
-        done.stderr
-    )
+    counts = "12 cells (means over pairs included): 12 identical, 0 within noise, 0 different."
+    assert counts in done.stderr
     assert "in the card" not in done.stderr  # the same versions
     assert [path.name for path in Path("results").glob("reproduced-*.sqlite")]
+    done = again("card.json")
+    assert done.exit_code == 2
+    assert "is there from before" in done.stderr
+    done = again("card.json", "--results", "results/clser.sqlite")
+    assert re.search(r"(\d\d) of \1 trials were in results/clser.sqlite before", done.stderr)
 
 
-def test_the_card_names_no_place_of_this_machine(
-    run: Call, call: Call, shared: Path, tmp_path: Path
+def test_the_command_of_a_card_makes_the_same_trials_and_names_no_place(
+    call: Call, shared: Path, places: list[str], tmp_path: Path
 ) -> None:
-    run("--methods", "near,far", "--set", "near.weight=0.5", "--classes", "fixed4")
-    text = call("card").stdout
+    rules = ("--normalise", "speaker", "--setting", "inductive", "--classes", "fixed4")
+    more = ("--methods", "near,far", "--set", "near.weight=0.5", "--results", "one.sqlite")
+    assert call("run", *places, *USUAL, *rules, *more).exit_code == 0
+    text = call("card", "--results", "one.sqlite").stdout
     for secret in (str(shared), str(tmp_path), str(Path.home()), os.uname().nodename):
         assert secret not in text
     card = json.loads(text)
@@ -113,43 +142,25 @@ def test_the_card_names_no_place_of_this_machine(
     assert os.sep not in json.dumps(card)
     (command,) = card["commands"]
     assert command == (
-        "clser-bench run --classes fixed4 --manifest FILE --pairs 'X->Y,Y->X' --methods near,far "
-        "--shots 1 --seeds 3 --set near.weight=0.5"
+        "clser-bench run --normalise speaker --setting inductive --classes fixed4 --manifest FILE "
+        "--pairs 'X->Y,Y->X' --methods near,far --shots 1 --seeds 3 --set near.weight=0.5"
     )
-
-
-def test_the_command_of_a_card_makes_the_same_trials(
-    run: Call, call: Call, shared: Path, tmp_path: Path
-) -> None:
-    import shlex
-
-    from clser_bench.store.sqlite import Store
-
-    run(
-        "--methods",
-        "near,far",
-        "--normalise",
-        "speaker",
-        "--setting",
-        "inductive",
-        "--set",
-        "near.weight=2",
-    )
-    (command,) = json.loads(call("card").stdout)["commands"]
-    manifest = str(shared / "corpora" / "manifest.csv")
-    words = [manifest if word == "FILE" else word for word in shlex.split(command)[1:]]
+    words = [places[1] if word == "FILE" else word for word in shlex.split(command)[1:]]
     assert call(*words, "--scheduler", "local", "--results", "other.sqlite").exit_code == 0
-    with Store(Path("results/clser.sqlite")) as one, Store(Path("other.sqlite")) as two:
+    with Store(Path("one.sqlite")) as one, Store(Path("other.sqlite")) as two:
         ids = [{record.trial.id for record in store.records()} for store in (one, two)]
     assert ids[0] == ids[1]
     assert len(ids[0]) == 12
 
 
-def test_a_table_of_two_runs_is_made_again_by_both(run: Call, call: Call, again: Call) -> None:
-    run("--methods", "near")
-    run("--methods", "far", "--seeds", "2")
-    call("card", "--out", "card.json")
-    card = json.loads(Path("card.json").read_text())
+def test_a_table_of_two_runs_is_made_again_by_both(
+    call: Call, places: list[str], again: Call
+) -> None:
+    for methods, seeds in (("near", "3"), ("far", "2")):
+        rules = ("--methods", methods, "--shots", "1", "--seeds", seeds)
+        call("run", *places, *rules, "--results", "two.sqlite")
+    call("card", "--out", "card.json", "--results", "two.sqlite")
+    card = read("card.json")
     assert [(r["methods"], r["seeds"]) for r in card["requests"]] == [(["near"], 3), (["far"], 2)]
     assert {m["method"]: m["seeds"] for m in card["methods"]} == {"near": [0, 1, 2], "far": [0, 1]}
     done = again("card.json")
@@ -159,13 +170,11 @@ def test_a_table_of_two_runs_is_made_again_by_both(run: Call, call: Call, again:
 
 def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call) -> None:
     places = ("--manifest", str(shared / "four" / "manifest.csv"), "--scheduler", "local")
-    made = call(
-        "run", *places, "--methods", "near", "--shots", "1", "--seeds", "2", "--selection",
-        "other-pairs",
-    )  # fmt: skip
+    rules = ("--methods", "near", "--shots", "1", "--seeds", "1", "--selection", "other-pairs")
+    made = call("run", *places, *rules, "--results", "four.sqlite")
     assert made.exit_code == 0, made.output
-    call("card", "--out", "card.json")
-    card = json.loads(Path("card.json").read_text())
+    call("card", "--out", "card.json", "--results", "four.sqlite")
+    card = read("card.json")
     assert card["condition"]["selection"] == "other-pairs"
     assert card["requests"][0]["pairs"] == []
     done = call("reproduce", "card.json", *places)
@@ -174,41 +183,23 @@ def test_what_was_chosen_by_other_pairs_is_chosen_again(shared: Path, call: Call
     assert set(verdicts(done).values()) == {"identical"}
 
 
-def test_a_changed_draw_with_a_fitting_hash_is_different(
-    run: Call, call: Call, again: Call
-) -> None:
-    run("--methods", "near,far")
-    call("card", "--out", "card.json")
-
+def test_a_changed_draw_with_a_fitting_hash_is_different(again: Call) -> None:
     def better(card: dict) -> None:
-        cell = card["methods"][0]["cells"][1]
-        cell["uars"][1] -= 40
-        cell["mean"] -= 40 / 3
+        (near,) = [method for method in card["methods"] if method["method"] == "near"]
+        near["cells"][1]["uars"][1] -= 40
+        near["cells"][1]["mean"] -= 40 / 3
 
     rewrite("card.json", better)
-    name = json.loads(Path("card.json").read_text())["methods"][0]["method"]
     done = again("card.json")
     assert done.exit_code == 1
     found = verdicts(done)
-    assert found.pop((name, "Y→X")) == "different"
-    assert found.pop((name, "mean")) == "different"
+    assert found.pop(("near", "Y→X")) == "different"
+    assert found.pop(("near", "mean")) == "different"
     assert set(found.values()) == {"identical"}
     assert "2 different." in done.stderr
 
 
-def test_a_tampered_card_is_refused_and_nothing_runs(run: Call, call: Call, again: Call) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-    rewrite("card.json", lambda card: card["methods"][0].update(version=7), seal=False)
-    done = again("card.json")
-    assert done.exit_code == 2
-    assert "does not fit its own SHA-256" in done.stderr
-    assert not list(Path("results").glob("reproduced-*"))
-
-
-def test_other_labels_are_named_before_the_cells(run: Call, call: Call, tmp_path: Path) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
+def test_other_labels_are_named_before_the_cells(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "corpora", codes="XY")
     text = manifest.read_text()
     manifest.write_text(
@@ -220,11 +211,7 @@ def test_other_labels_are_named_before_the_cells(run: Call, call: Call, tmp_path
     assert line.endswith(": X")
 
 
-def test_a_method_that_fails_here_is_different(
-    run: Call, call: Call, again: Call, shared: Path
-) -> None:
-    run("--methods", "near,far")
-    call("card", "--out", "card.json")
+def test_a_method_that_fails_here_is_different(again: Call, shared: Path) -> None:
     (shared / "fail").touch()
     done = again("card.json")
     (shared / "fail").unlink()
@@ -234,19 +221,34 @@ def test_a_method_that_fails_here_is_different(
     assert verdicts(done)["near", "mean"] == "identical"
 
 
+def rules_with(**changes: str) -> Callable[[dict], object]:
+    return lambda card: card["requests"][0]["condition"].update(changes)
+
+
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "seal", "message"),
     [
-        ({"condition": Condition(protocol_version=99).texts()}, "protocol version 99"),
-        ({"requests": []}, "no request"),
+        (lambda card: card["methods"][0].update(version=7), False, "does not fit its own SHA-256"),
+        (
+            lambda card: card.update(condition=Condition(protocol_version=99).texts()),
+            True,
+            "protocol version 99",
+        ),
+        (lambda card: card.update(requests=[]), True, "no request"),
+        (rules_with(features="hf:./model:layer=2"), True, "name your copy with --features"),
+        (
+            rules_with(features="set:de=hf:/home/someone/model,zh=mel"),
+            True,
+            "name your copy with --features",
+        ),
+        (rules_with(features="set:./mine.toml"), True, "name your copy with --features"),
+        (rules_with(features=f"hf:a/b@{'0' * 40}:remote-code"), True, "read that code"),
     ],
 )
 def test_what_cannot_be_made_again_is_said_before_anything_runs(
-    run: Call, call: Call, again: Call, change: dict, message: str
+    again: Call, change: Callable[[dict], object], seal: bool, message: str
 ) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-    rewrite("card.json", lambda card: card.update(change))
+    rewrite("card.json", change, seal=seal)
     done = again("card.json")
     assert done.exit_code == 2
     assert message in done.stderr
@@ -254,34 +256,18 @@ def test_what_cannot_be_made_again_is_said_before_anything_runs(
     assert not list(Path("results").glob("reproduced-*"))
 
 
-@pytest.mark.parametrize(
-    ("features", "message"),
-    [
-        ("hf:./model:layer=2", "name your copy with --features"),
-        ("set:de=hf:/home/someone/model,zh=mel", "name your copy with --features"),
-        ("set:./mine.toml", "name your copy with --features"),
-        (f"hf:a/b@{'0' * 40}:remote-code", "read that code"),
-    ],
-)
-def test_a_card_neither_reads_folders_nor_runs_code_unasked(
-    run: Call, call: Call, again: Call, features: str, message: str
-) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-    rewrite("card.json", lambda card: card["requests"][0]["condition"].update(features=features))
-    done = again("card.json")
+def test_places_are_asked_for(call: Call) -> None:
+    done = call("reproduce", "card.json", "--scheduler", "local")
     assert done.exit_code == 2
-    assert message in done.stderr
+    assert "name yours with --manifest" in done.stderr
 
 
-def test_other_versions_are_named(run: Call, call: Call, again: Call) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-
+def test_other_versions_are_named(again: Call) -> None:
     def older(card: dict) -> None:
         card["software"]["packages"]["numpy"] = "1.0"
-        card["methods"][0]["version"] = 3
-        card["methods"][0]["parameters"]["weight"] = 2.0
+        (near,) = [method for method in card["methods"] if method["method"] == "near"]
+        near["version"] = 3
+        near["parameters"]["weight"] = 2.0
 
     rewrite("card.json", older)
     done = again("card.json")
@@ -291,37 +277,68 @@ def test_other_versions_are_named(run: Call, call: Call, again: Call) -> None:
     assert "near: other hyper-parameters here for all pairs" in done.stderr
 
 
-def test_places_are_asked_for(run: Call, call: Call) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-    done = call("reproduce", "card.json", "--scheduler", "local")
-    assert done.exit_code == 2
-    assert "name yours with --manifest" in done.stderr
-
-
-def test_old_results_are_not_taken_for_new_ones(run: Call, call: Call, again: Call) -> None:
-    run("--methods", "near")
-    call("card", "--out", "card.json")
-    assert again("card.json").exit_code == 0
-    done = again("card.json")
-    assert done.exit_code == 2
-    assert "is there from before" in done.stderr
-    done = again("card.json", "--results", "results/clser.sqlite")
-    assert "6 of 6 trials were in results/clser.sqlite before" in done.stderr
-
-
-def test_a_card_a_table(run: Call, call: Call) -> None:
-    run("--methods", "near", "--shots", "1,2")
-    done = call("card")
+def test_a_card_a_table(call: Call, places: list[str]) -> None:
+    of = ("--results", "two.sqlite")
+    call("run", *places, *of, "--methods", "near", "--shots", "1,2", "--seeds", "1")
+    done = call("card", *of)
     assert done.exit_code == 2
     assert "2 tables" in done.stderr
-    assert call("card", "--out", "made/card.json").exit_code == 0
-    shots = [
-        json.loads(Path(f"made/card-{n}.json").read_text())["condition"]["shots"] for n in (1, 2)
-    ]
-    assert shots == ["1", "2"]
-    assert json.loads(call("card", "--shots", "2").stdout)["condition"]["shots"] == "2"
-    assert "no table is like that" in call("card", "--shots", "9").stderr
+    assert call("card", *of, "--out", "made/card.json").exit_code == 0
+    assert [read(f"made/card-{n}.json")["condition"]["shots"] for n in (1, 2)] == ["1", "2"]
+    assert json.loads(call("card", *of, "--shots", "2").stdout)["condition"]["shots"] == "2"
+    assert "no table is like that" in call("card", *of, "--shots", "9").stderr
+
+
+def test_a_corrupted_table_is_made_again_and_not_the_clean_one(again: Call) -> None:
+    clean, noisy = read("clean.json"), read("noisy.json")
+    draws = [[cell["uars"] for cell in card["methods"][0]["cells"]] for card in (clean, noisy)]
+    assert draws[0] != draws[1]  # else comparing the wrong table would go unnoticed
+    assert clean["requests"][0]["corruptions"] == []
+    assert "--corruption" not in clean["commands"][0]
+    (request,) = noisy["requests"]
+    assert (request["condition"]["features"], request["corruptions"]) == ("minimal", ["noise:-20"])
+    assert noisy["commands"][0].endswith(" --corruption noise:-20")
+    done = again("noisy.json", "--results", "again.sqlite")
+    assert done.exit_code == 0, done.output
+    assert list(verdicts(done).values()) == ["identical"] * 3
+    assert "other audio" not in done.stderr
+    assert conditions("again.sqlite") == {"minimal", NOISY}
+
+
+def test_aligned_sets_are_corrupted_again(call: Call, places: list[str], again: Call) -> None:
+    of = ("--results", "sets.sqlite")
+    rules = ("--methods", "near", "--shots", "1", "--seeds", "2")
+    sets = ("--features", "set:X=mel,Y=prosody", "--corruption", "clip:10")
+    done = call("run", *places, *of, *rules, *sets)
+    assert done.exit_code == 0, done.output
+    (name,) = [name for name in conditions("sets.sqlite") if "clip" in name]
+    assert name.endswith(", aligned by anchors, target clip:10")
+    assert call("card", *of, "--corruption", "clip:10", "--out", "card.json").exit_code == 0
+    done = again("card.json")
+    assert done.exit_code == 0, done.output
+    assert list(verdicts(done).values()) == ["identical"] * 3
+
+
+@pytest.mark.parametrize(
+    ("corruptions", "message"),
+    [
+        (["noise:40"], "selection default and target noise:-20, as the card has it"),
+        ([], "selection default and target noise:-20, as the card has it"),
+        (["nois:1"], "corruption 'nois' is unknown; did you mean 'noise'"),
+        (["noise:999"], "must lie within -30 and 60"),
+        ([""], "requests.0.corruptions.0"),
+    ],
+)
+def test_a_request_that_is_not_of_its_table_is_refused(
+    again: Call, corruptions: list[str], message: str
+) -> None:
+    rewrite("noisy.json", lambda card: card["requests"][0].update(corruptions=corruptions))
+    done = again("noisy.json")
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+    ran = bool(list(Path("results").glob("reproduced-*")))
+    assert ran == ("as the card has it" in message)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +405,23 @@ def test_a_method_that_is_set_stays_in_the_request() -> None:
     assert line.endswith("--set dann.dual=true --set dann.steps=4")
 
 
+def test_only_the_corruption_of_the_table_is_asked_for() -> None:
+    def narrowed(corruption: str) -> Request:
+        return Request(corruptions=("noise", "clip:3")).narrowed(
+            suite="bcro",
+            pairs=(),
+            features="minimal",
+            methods=("sere",),
+            shots=5,
+            corruption=corruption,
+        )
+
+    assert narrowed("").corruptions == ()
+    assert narrowed("noise:-7.5").corruptions == ("noise:-7.5",)
+    line = narrowed("noise:-7.5").command(folder=False, manifests=0)
+    assert line.endswith(" --corruption noise:-7.5")
+
+
 def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
     assert provenance._checkout(tmp_path) == ("", None)
     (tmp_path / ".git").write_text("gitdir: nowhere")
@@ -395,9 +429,10 @@ def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:
 
 
 def test_a_confirmation_is_frozen_before_it_runs(
-    run: Call, call: Call, shared: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, shared: Path, places: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("--methods", "near,chance", "--results", "r.sqlite").exit_code == 0
+    usual = ("--shots", "1", "--seeds", "3", "--results", "r.sqlite")
+    assert call("run", *places, *usual, "--methods", "near,chance").exit_code == 0
     four = str(shared / "four" / "manifest.csv")
     asked = ("confirm", "r.sqlite", "--suite", "custom", "--scheduler", "local", "--manifest")
     done = call(*asked, four)

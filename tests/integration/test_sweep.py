@@ -14,8 +14,8 @@ from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run.methods import read_methods
 from clser_bench.run.selection import CRITERIA
-from clser_bench.run.space import read_space
-from clser_bench.run.sweep import SweepRequest, rungs, sweep
+from clser_bench.run.space import Search, read_space
+from clser_bench.run.sweep import SweepRequest, sweep
 from clser_bench.run.worker import Worker
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
@@ -76,13 +76,16 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make(config: Config, tmp_path: Path) -> Make:
     def request(*texts: str, method: str = "lean", **options: Any) -> SweepRequest:
-        own = ("objective", "samples", "population", "halving", "search", "command")
-        rest = {name: options.pop(name) for name in own if name in options}
+        rest = {name: options.pop(name) for name in ("objective", "command") if name in options}
+        how = {"samples": 6, "population": 4, "sampler": options.pop("search", "sobol")}
+        how |= {name: options.pop(name) for name in ("samples", "population", "halving")
+                if name in options}  # fmt: skip
         usual: dict[str, Any] = {"pairs": (PAIR,), "methods": (method,), **options}
         usual["results"] = tmp_path / f"{options.get('results', 'results')}.sqlite"
         usual["shots"] = (options.get("shots", 2),)
         space = read_space(read_methods([(method, {})])[0], "", texts or ("lean=-5:5",))
-        asked = {"objective": "entropy", "samples": 6, "population": 4, **rest}
+        search = Search(dimensions=space.dimensions, **how)
+        asked = {"objective": "entropy", "search": search, **rest}
         return SweepRequest(request=config(**usual), space=space, **asked)
 
     return request
@@ -229,7 +232,7 @@ def test_halving_gives_the_better_part_more_draws(make: Make) -> None:
     [(4, 0, (4,)), (4, 2, (1, 2, 4)), (5, 2, (1, 2, 3, 5)), (10, 3, (1, 2, 4, 10)), (1, 2, (1,))],
 )
 def test_rungs_by_hand(draws: int, halving: int, expected: tuple[int, ...]) -> None:
-    assert rungs(draws, halving) == expected
+    assert Search(dimensions=(), halving=halving).rungs(draws) == expected
 
 
 @pytest.mark.parametrize("halving", [0, 2])

@@ -252,11 +252,11 @@ def test_methods_are_compared_on_the_draws_that_both_have():
     found = Evidence(made, pooled=False)
     assert [found.draws("m0", "m1"), found.draws("m0", "m2")] == [5, 3]
     short = {name: [item.at((0, 1, 2)) for item in items] for name, items in made.items()}
-    assert found.difference("m2", "m0") == spread(short).difference("m2", "m0")
+    assert found.differences([("m2", "m0")])["m2", "m0"] == spread(short).difference("m2", "m0")
     compared = found.family(list(itertools.combinations(found.methods, 2)))
     assert set(compared) == set(itertools.combinations(made, 2))
     apart = {"m0": [i.at((0, 1)) for i in made["m0"]], "m1": [i.at((3, 4)) for i in made["m1"]]}
-    assert Evidence(apart, pooled=False).difference("m0", "m1") is None
+    assert Evidence(apart, pooled=False).differences([("m0", "m1")]) == {}
     assert Evidence(apart, pooled=False).family([("m0", "m1")]) == {}
 
 

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of files that travel between laboratories."""
+"""Fixtures of several files: an empty results file, and results to export and to import."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from clser_bench.store.sqlite import Store
 from tests.exports import export
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty results file that is open."""
+    with Store(tmp_path / "clser.sqlite") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

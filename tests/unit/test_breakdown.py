@@ -9,16 +9,9 @@ import pytest
 
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.table import leaderboard
-from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, facts, means, part, put
 from tests.records import answer_key, ok, trial
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
 
 
 def test_recalls_are_those_of_the_stored_metrics(store):

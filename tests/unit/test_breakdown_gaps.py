@@ -8,16 +8,9 @@ import statistics
 import numpy as np
 import pytest
 
-from clser_bench.store.sqlite import Store
 from tests.boards import KEY
 from tests.breakdowns import broken, facts, means, part, put
 from tests.records import answer_key
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
 
 
 def test_speakers_by_hand(store):

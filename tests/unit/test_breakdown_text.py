@@ -13,16 +13,9 @@ from clser_bench.report.breakdown import Facts, break_down
 from clser_bench.report.breakdown_text import render
 from clser_bench.report.table import leaderboard
 from clser_bench.store.records import MethodNote
-from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run
 from tests.breakdowns import ONE, broken, facts, part, put
 from tests.records import answer_key, hole, ok, trial
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
 
 
 def test_holes_keep_their_reasons(store):

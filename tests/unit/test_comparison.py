@@ -16,17 +16,10 @@ from clser_bench.report.intervals import count, evidence_of
 from clser_bench.report.statistics import spread
 from clser_bench.report.table import rows_of
 from clser_bench.store.records import MethodNote
-from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, TWELVE, run, tables_of
 from tests.records import answer_key, ok, trial
 
 HOSTILE = "<script>alert(1)</script> $x$ *b* _c_ `d` a|b\\|c &lt; [e](http://f)\n# g"
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
 
 
 def compared(store, **wanted):

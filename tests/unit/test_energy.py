@@ -84,24 +84,17 @@ def jobs(method: str, count: int) -> list[Job]:
     ]
 
 
-def test_a_block_is_a_task_and_memory_does_not_count(fake: Fake) -> None:
-    with energy.metered(True) as used:
-        assert fake.said == ["start"]
+@pytest.mark.parametrize(
+    ("wanted", "gpu", "joules"), [(True, False, 6), (True, True, 36), (False, False, None)]
+)
+def test_a_block_is_a_task_and_memory_does_not_count(
+    fake: Fake, wanted: bool, gpu: bool, joules: float | None
+) -> None:
+    with energy.metered(wanted, gpu=gpu) as used:
+        assert fake.said == ["start"] * wanted
         assert used.joules is None
-    assert fake.said == ["start", "stop"]
-    assert used.joules == pytest.approx(6)
-
-
-def test_gpus_count_where_the_block_trains_on_one(fake: Fake) -> None:
-    with energy.metered(True, gpu=True) as used:
-        pass
-    assert used.joules == pytest.approx(36)
-
-
-def test_nothing_is_asked_where_nothing_is_wanted(fake: Fake) -> None:
-    with energy.metered(False) as used:
-        pass
-    assert (used.joules, fake.said) == (None, [])
+    assert fake.said == ["start", "stop"] * wanted
+    assert used.joules == (joules and pytest.approx(joules))
 
 
 def test_a_block_that_fails_ends_its_task(fake: Fake) -> None:
@@ -118,13 +111,9 @@ def test_a_meter_that_fails_costs_no_trial(fake: Fake, broken: str) -> None:
 
 
 @pytest.mark.usefixtures("without")
-def test_a_node_without_codecarbon_runs_without_joules() -> None:
+def test_a_node_without_codecarbon_runs_without_joules_and_the_extra_is_named() -> None:
     (outcome,) = execute(jobs("logistic", 1), energy=True)
     assert (outcome.status, outcome.energy) == ("ok", None)
-
-
-@pytest.mark.usefixtures("without")
-def test_the_extra_is_named() -> None:
     with pytest.raises(MissingExtraError, match=r"--with energy needs .*clser-bench\[energy\]"):
         energy.require()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +16,12 @@ from tests import boards
 from tests.exports import cleaned, dump, read, shown, take
 
 
-@pytest.mark.parametrize("format_", ["csv", "md", "json"])
-def test_tables_are_the_same_where_they_are_imported(ours, file, tmp_path, format_):
+def test_tables_are_the_same_where_they_are_imported(ours, file, tmp_path):
     take(tmp_path / "theirs.sqlite", file)
-    text = shown(tmp_path / "theirs.sqlite", format_)
-    assert text == cleaned(shown(ours, format_))
-    assert text.count("sere") > 10
+    for format_ in ("csv", "md", "json"):
+        text = shown(tmp_path / "theirs.sqlite", format_)
+        assert text == cleaned(shown(ours, format_))
+        assert text.count("sere") > 10
 
 
 def test_an_import_exports_the_same_bytes(file, tmp_path):
@@ -96,12 +95,3 @@ def test_an_unfinished_export_leaves_the_older_file(ours, file, tmp_path, monkey
         files.write(ours, file)
     assert file.read_bytes() == before
     assert not list(tmp_path.glob(".part-*"))
-
-
-def test_a_result_that_does_not_verify_is_not_exported(ours, tmp_path):
-    with sqlite3.connect(ours) as connection:
-        connection.execute("UPDATE records SET uar = uar + 1 WHERE uar < 90")
-    connection.close()
-    with pytest.raises(StoreError, match="its UAR is stored as"):
-        files.write(ours, tmp_path / "x.parquet")
-    assert not (tmp_path / "x.parquet").exists()

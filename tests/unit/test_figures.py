@@ -17,16 +17,9 @@ from clser_bench.report import figures
 from clser_bench.report.drawing import render
 from clser_bench.report.table import leaderboard, rows_of
 from clser_bench.store.records import MethodNote
-from clser_bench.store.sqlite import Store
 from tests.boards import PAIRS, TWELVE, run
 
 HOSTILE = "$x$ <script>alert(1)</script>|\n`_"
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "r.sqlite") as opened:
-        yield opened
 
 
 def tables(store, **more):

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from clser_bench.protocol import Condition, Pair
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.records import hole, trial
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "results.sqlite") as opened:
-        yield opened
 
 
 def test_a_row_for_each_planned_trial_of_the_latest_plan(store: Store) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -172,12 +171,6 @@ def test_weights_are_larger_nearer_to_the_target_and_ignore_labels() -> None:
     assert weights[np.argmax(along)] > weights[np.argmin(along)]
     other = replace(problem, labelled=Labelled(problem.labelled.rows, problem.labelled.y[::-1]))
     np.testing.assert_array_equal(selection.importance(fold_of(other), seed=0), weights)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "results.sqlite") as opened:
-        yield opened
 
 
 def at(number: int, *, seeds: int = 2, **more: Any) -> list[Trial]:

@@ -200,7 +200,6 @@ def test_hostile_names_are_drawn_as_text() -> None:
         written = render(figure, "svg")
         assert b"<script" not in written
         ET.fromstring(written)
-        assert render(figure, "png")
         # every text is drawn as it was given: matplotlib finds no formula in any
         for text in figure.findobj(mpl.text.Text):
             assert text._preprocess_math(text.get_text())[1] is False

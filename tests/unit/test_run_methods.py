@@ -100,6 +100,7 @@ def test_changed_code_is_read_again(
 
 
 def test_a_damaged_file_of_the_cache_is_written_again(own_cache: Path) -> None:
+    (own_cache / "methods").unlink()  # that of all tests
     first = read("dann")
     (file,) = (own_cache / "methods").iterdir()
     for damage in ("", "{", "[]", '{"name": "dann"}'):

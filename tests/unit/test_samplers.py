@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.schedule import Search
-from clser_bench.run.space import grid, rounded, sampler
+from clser_bench.run.space import Search, grid, rounded, sampler
 from clser_bench.sweeps import distributions
 
 RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)
@@ -33,8 +32,7 @@ def proposals(
     name: str, space: Sequence[Dimension], count: int, *, seed: int = 0, value: Any = None
 ) -> list[tuple[Value, ...]]:
     search = Search(
-        dimensions=tuple(space), sampler=name, samples=count, together=4, halving=0, rungs=(1,),
-        seed=seed,
+        dimensions=tuple(space), sampler=name, samples=count, population=4, seed=seed
     )  # fmt: skip
     study = optuna.create_study(direction="maximize", sampler=sampler(search))
     found = []

@@ -360,6 +360,7 @@ def test_a_file_without_sums_gets_them_from_the_first_that_writes(path):
     with Store(path) as store:
         store.plan({}, [trial()], pairs=PAIRS)
     change(path, "DROP TABLE sums")
+    change(path, "PRAGMA user_version = 3")
     with Store(path, read_only=True) as store:
         assert len(store.frame()) == 1
     Store(path).close()

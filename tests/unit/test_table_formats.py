@@ -21,12 +21,6 @@ from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run, tables_of
 from tests.records import ok, trial
 
 
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
-
-
 def test_chance_stands_in_every_table(store):
     run(store, {"m": 20})
     line = next(line for line in render(tables_of(store)).splitlines() if "chance" in line)

@@ -18,12 +18,6 @@ from tests.boards import KEY, PAIRS, TWELVE, row, rows_of, run, tables_of
 from tests.records import answer_key, hole, ok, trial
 
 
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "clser.sqlite") as opened:
-        yield opened
-
-
 def test_cells_and_means_by_hand(store):
     # UAR of B→C: 100 and 0; of C→B: 100 and 50
     values = {("B→C", 0): 24, ("B→C", 1): 0, ("C→B", 0): 24, ("C→B", 1): 12}

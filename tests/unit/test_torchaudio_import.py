@@ -21,11 +21,6 @@ def fake(folder: Path, loader: str) -> Path:
     return folder
 
 
-def test_the_installed_torchaudio_works():
-    code = LOAD + "print(module.functional.create_dct(3, 4, 'ortho').shape[0])"
-    assert run(code) == "4"
-
-
 def test_a_good_torchaudio_is_left_as_it_is(tmp_path: Path):
     folder = fake(tmp_path, "fail_if_no_align = None\nown = True\n")
     assert run(LOAD + "print(module._extension.own, module.mark)", folder) == "True 7"
@@ -47,5 +42,6 @@ def test_a_torchaudio_that_fails_otherwise_is_told(tmp_path: Path):
         "except FeatureError as error: print(error)"
     )
     command = f"import sys; sys.path.insert(0, {str(folder)!r})\n" + code
-    assert "other CUDA" in run(command)
-    assert "belongs to the installed torch" in run(command)
+    message = run(command)
+    assert "other CUDA" in message
+    assert "belongs to the installed torch" in message

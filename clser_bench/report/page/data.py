@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from clser_bench import __version__
 from clser_bench.protocol import Condition
 from clser_bench.report import render
 from clser_bench.report.formats import ends, rounded
+from clser_bench.report.intervals import confusions
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.table import rows_of
 from clser_bench.store.sqlite import Store
@@ -172,7 +171,7 @@ def _numbers(cell: Cell) -> Json:
 
 def _details(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], Json]:
     """Draws, confusions (over all draws, row by row) and hyper-parameters by method and pair."""
-    confusions = _confusions(store, rows[rows.status == "ok"])
+    counts = confusions(store, rows)
     found: dict[tuple[str, str], Json] = {}
     for key, own in rows.groupby(["method", "pair"]):
         method, pair = map(str, key)
@@ -182,22 +181,8 @@ def _details(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], Json]:
             "draws": [rounded(uar) for uar in good.uar],
             "parameters": " or ".join(dict.fromkeys(texts)),
         }
-        if (method, pair) in confusions:
-            found[method, pair]["confusion"] = confusions[method, pair].tolist()
-    return found
-
-
-def _confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.NDArray[np.int64]]:
-    columns = rows.trial, rows.method, rows.pair, rows.emotions
-    places = {trial: rest for trial, *rest in zip(*columns, strict=True)}
-    found: dict[tuple[str, str], npt.NDArray[np.int64]] = {}
-    for key, trials, classes in store.predicted(list(places)):
-        y = store.answers(key).y
-        for trial, predicted in zip(trials, classes, strict=True):
-            method, pair, emotions = places[trial]
-            size = len(emotions)
-            counts = np.bincount(size * y + predicted, minlength=size * size)
-            found[method, pair] = found.get((method, pair), 0) + counts
+        if (method, pair) in counts:
+            found[method, pair]["confusion"] = counts[method, pair].ravel().tolist()
     return found
 
 

@@ -1,0 +1,149 @@
+"""The sets `egemaps` and `compare16` against openSMILE's own Python interface, byte for byte."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from signals import RATE, sine, voice
+
+from clser_bench.corpora.audio import decode
+from clser_bench.errors import MissingExtraError
+from clser_bench.features import opensmile as subject
+from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
+from clser_bench.hashing import generator
+
+opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
+
+
+@dataclass
+class Oracle:
+    name: str
+    levels: list[Any]
+    sizes: tuple[int, int]
+
+    def check(self, samples: np.ndarray, rate: int) -> None:
+        instants, summary = subject.extract(self.name, samples, rate)
+        *descriptors, functionals = (
+            level.process_signal(samples, rate).values for level in self.levels
+        )
+        # Deltas go on for two frames after the last descriptor; an instant has both.
+        assert all(len(one) == len(descriptors[0]) + 2 for one in descriptors[1:])
+        count = len(descriptors[0])
+        together = np.hstack([one[:count] for one in descriptors])
+        np.testing.assert_array_equal(summary, functionals[0])
+        np.testing.assert_array_equal(instants, pool(together, INSTANTS))
+        assert np.isfinite(instants).all()
+        assert np.isfinite(summary).all()
+
+
+@pytest.fixture(scope="module", params=["egemaps", "compare16"])
+def oracle(request: pytest.FixtureRequest) -> Oracle:
+    levels = ["LowLevelDescriptors", "Functionals"]
+    name, sizes = "eGeMAPSv02", (25, 88)
+    if request.param == "compare16":
+        name, sizes = "ComParE_2016", (130, 6373)
+        levels.insert(1, "LowLevelDescriptors_Deltas")
+    made = [
+        opensmile.Smile(
+            feature_set=opensmile.FeatureSet[name], feature_level=opensmile.FeatureLevel[level]
+        )
+        for level in levels
+    ]
+    return Oracle(request.param, made, sizes)
+
+
+def speechlike(rate: int) -> np.ndarray:
+    """Two pitches, a pause and noise, so that no column is constant."""
+    pause = np.zeros(round(0.1 * rate), np.float32)
+    buzz = np.concatenate([voice(140, 0.25, rate=rate), pause, voice(230, 0.35, rate=rate)])
+    noise = generator("test_compare16").normal(size=round(0.7 * rate)).astype(np.float32)
+    return buzz + np.float32(0.01) * noise[: len(buzz)]
+
+
+def test_names_are_those_of_opensmile(oracle: Oracle):
+    *descriptors, functionals = (tuple(level.feature_names) for level in oracle.levels)
+    instants, summary = opensmile_columns(oracle.name)
+    assert sum(descriptors, ()) == instants
+    assert functionals == summary
+    assert (len(instants), len(summary)) == oracle.sizes
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
+def test_equals_opensmile_at_the_rate_of_the_file(oracle: Oracle, rate: int):
+    oracle.check(speechlike(rate), rate)
+
+
+@pytest.mark.parametrize("count", [960, 1100, 3200])
+def test_equals_opensmile_on_short_clips(oracle: Oracle, count: int):
+    oracle.check(speechlike(RATE)[:count], RATE)
+
+
+@pytest.mark.real_speech
+def test_equals_opensmile_on_speech(oracle: Oracle, real_corpora: Path):
+    paths = sorted((real_corpora / "emodb" / "wav").glob("*.flac"))[:1]
+    turkish = sorted((real_corpora / "turev").rglob("*.flac"))
+    paths += sorted(turkish, key=lambda path: path.stat().st_size)[:3]
+    paths += sorted((real_corpora / "ravdess").rglob("*.flac"))[:1]
+    for path in paths:
+        audio = decode(path)
+        oracle.check(audio.samples, audio.rate)
+
+
+def test_a_clip_shorter_than_a_frame_is_padded_on_both_sides():
+    clip = voice(150, 0.05)
+    found, padded = (
+        subject.extract("compare16", samples, RATE) for samples in (clip, np.pad(clip, (400, 400)))
+    )
+    for own, other in zip(found, padded, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
+@pytest.mark.parametrize("count", [1, 500, 959, 1600])
+@pytest.mark.parametrize("kind", ["silence", "constant", "click", "noise", "clipped", "tone"])
+def test_any_clip_is_finite(oracle: Oracle, count: int, kind: str):
+    noise = generator("test_compare16", kind).normal(size=count)
+    signals = {
+        "silence": np.zeros(count),
+        "constant": np.full(count, 0.5),
+        "click": np.eye(1, count, count // 2)[0],
+        "noise": 0.1 * noise,
+        "clipped": 50 * noise,
+        "tone": sine(200)[:count],
+    }
+    instants, summary = subject.extract(oracle.name, signals[kind].astype(np.float32), RATE)
+    assert (instants.shape, summary.shape) == ((INSTANTS, oracle.sizes[0]), (oracle.sizes[1],))
+    assert instants.dtype == summary.dtype == np.float32
+    assert np.isfinite(instants).all()
+    assert np.isfinite(summary).all()
+
+
+def test_nothing_is_left_over_from_what_ran_before(oracle: Oracle):
+    first = subject.extract(oracle.name, speechlike(RATE), RATE)
+    subject.extract(oracle.name, sine(300, 0.02), RATE)
+    subject.extract("egemaps", voice(200, 0.3), RATE)
+    subject.extract("compare16", voice(310, 0.2, rate=8_000), 8_000)
+    second = subject.extract(oracle.name, speechlike(RATE), RATE)
+    for one, other in zip(first, second, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_its_names_load_no_audio_library():
+    code = (
+        "import sys; import clser_bench.features.columns;"
+        "print([m for m in ('torch', 'torchaudio', 'opensmile', 'soundfile') if m in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"'compare16'.*clser-bench\[opensmile\]"):
+        subject.extract("compare16", sine(200), RATE)
