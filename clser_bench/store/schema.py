@@ -189,7 +189,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         raise StoreError(
             f"{path.parent}: cannot be made ({error.strerror}); name another place with --results"
         ) from error
-    with guarded(path), _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+    with guarded(path), _closing_on_error(_connect(path)) as connection:
         _version(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -254,6 +254,10 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connec
         raise
 
 
+def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
+
+
 def _opened_to_read(path: Path) -> sqlite3.Connection:
     """A connection that only reads; a temporary view stands for each table of another schema."""
     with _closing_on_error(_reader(path)) as connection:
@@ -282,7 +286,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
 def _reader(path: Path) -> sqlite3.Connection:
     """SQLite writes beside a file even to read it; where it cannot, the file cannot change."""
     try:
-        with _closing_on_error(sqlite3.connect(path, 30, 0, None)) as connection:
+        with _closing_on_error(_connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return _with_functions(connection)
     except sqlite3.OperationalError:
@@ -290,7 +294,7 @@ def _reader(path: Path) -> sqlite3.Connection:
         if log.exists() and log.stat().st_size:
             raise
         name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        return _with_functions(sqlite3.connect(name, 30, 0, None, uri=True))
+        return _with_functions(_connect(name, uri=True))
 
 
 def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
