@@ -95,7 +95,8 @@ def own_cache(
 
     The contract is that of the user's own methods too: `CLSER_METHODS=DIR pytest tests/contract`.
     """
-    cache = tmp_path / "clser-cache"
+    # Beside the folder of the test, which tests find empty.
+    cache = tmp_path.with_name(f"{tmp_path.name}-cache")
     cache.mkdir()
     (cache / "methods").symlink_to(declarations)
     monkeypatch.setenv("CLSER_CACHE", str(cache))
