@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -278,34 +279,43 @@ def count(
             predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
+    wanted = wanted.sort_values(["pair", "method", "seed"], ignore_index=True)
     answers = {key: store.answers(key) for key in sorted(wanted.answers.unique())}
     voices: dict[str, set[str]] = {}
     for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
         voices.setdefault(target, set()).update(answers[key].speakers)
     speakers = {target: tuple(sorted(names)) for target, names in voices.items()}
-    place = {trial: row for row, trial in enumerate(wanted.trial.to_numpy(object))}
-    of_trials = wanted[["method", "pair", "seed"]].to_numpy(object)
     sizes = dict(zip(map(str, table.pairs), table.classes, strict=True))
-    parts: dict[str, list[tuple[npt.NDArray[np.object_], Reals, Reals]]] = {n: [] for n in sizes}
+    place = {trial: row for row, trial in enumerate(wanted.trial.to_numpy(object))}
+    pairs, seeds = wanted.pair.to_numpy(object), wanted.seed.to_numpy()
+    of_pairs: Any = wanted.groupby("pair").indices
+    of_cells: Any = wanted.groupby(["method", "pair"]).indices
+    first = {name: int(places[0]) for name, places in of_pairs.items()}
+    arrays: dict[str, tuple[Reals, Reals]] = {}
+    for name, places in of_pairs.items():
+        shape = len(places), len(speakers[Pair.parse(name).target]), sizes[name]
+        arrays[name] = np.zeros(shape), np.zeros(shape)
     for key, trials, classes in store.predicted(list(place)):
-        of = of_trials[[place[trial] for trial in trials]]
-        for name in dict.fromkeys(of[:, 1]):  # pairs may share answers, but not classes
-            own = of[:, 1] == name
+        at = np.array([place[trial] for trial in trials])
+        for name in dict.fromkeys(pairs[at]):  # pairs may share answers, but not classes
+            own = pairs[at] == name
             people = speakers[Pair.parse(name).target]
-            counted, total = _counted(answers[key], people, sizes[name], classes[own])
-            parts[name].append((of[own], counted, np.broadcast_to(total, counted.shape)))
-    found: dict[str, list[Counts]] = {method: [] for method in methods}
-    for pair, items in zip(table.pairs, parts.values(), strict=True) if found else ():
-        of, correct, total = map(np.concatenate, zip(*items, strict=True))
-        members: dict[str, list[tuple[int, int]]] = {}
-        for row, (method, _, seed) in enumerate(of):
-            members.setdefault(method, []).append((seed, row))
-        for method, own in found.items():
-            seeds, places = zip(*sorted(members[method]), strict=True)
-            # in one order in memory, so that sums are the same to the last bit
-            arrays = (np.stack(list(array[list(places)]), axis=-1) for array in (correct, total))
-            own.append(Counts(pair, seeds, speakers[pair.target], *arrays))
-    return found
+            found = _counted(answers[key], people, sizes[name], classes[own])
+            for whole, part in zip(arrays[name], found, strict=True):
+                whole[at[own] - first[name]] = part
+    return {
+        method: [
+            Counts(
+                pair,
+                tuple(seeds[places := of_cells[method, name]].tolist()),
+                speakers[pair.target],
+                # in one order in memory, so that sums are the same to the last bit
+                *(np.stack(list(whole[places - first[name]]), axis=-1) for whole in arrays[name]),
+            )
+            for pair, name in zip(table.pairs, sizes, strict=True)
+        ]
+        for method in methods
+    }
 
 
 def _counted(
@@ -322,14 +332,12 @@ def _counted(
     Returns:
         Correct [k, speakers, classes] and total [speakers, classes].
     """
-    shape = len(speakers), classes
     numbers = {name: row for row, name in enumerate(speakers)}
     cells = np.array([numbers[name] for name in key.speakers]) * classes + key.y
-    size = len(speakers) * classes
-    right = cells + size * np.arange(len(predicted))[:, None]
-    correct = np.bincount(right[predicted == key.y], minlength=size * len(predicted))
-    total = np.bincount(cells, minlength=size)
-    return correct.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)
+    shape = len(speakers), classes
+    total = np.bincount(cells, minlength=len(speakers) * classes)
+    right = (predicted == key.y) @ np.eye(total.size, dtype=np.float32)[cells]
+    return right.astype(float).reshape(-1, *shape), total.astype(float).reshape(shape)
 
 
 def confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.NDArray[np.int64]]:

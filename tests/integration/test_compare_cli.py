@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from clser_bench.cli import main, tables
+from clser_bench.cli.main import MISUSED, app
 from clser_bench.report.comparison import compare
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run, tables_of
 
 HOSTILE = "<script>alert(1)</script>|$x$"
-app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
-app.command("compare")(tables.compare)
-app.command("leaderboard")(tables.leaderboard)
 
 
 @pytest.fixture(scope="module")
@@ -109,5 +105,5 @@ def test_markdown_and_latex_show_names_as_text(results):
 )
 def test_what_is_wrong_is_said(results, arguments, message):
     result = call(results, *arguments)
-    assert result.exit_code == main.MISUSED
+    assert result.exit_code == MISUSED
     assert message in result.stderr

@@ -7,10 +7,9 @@ import json
 import re
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from clser_bench.cli import main, tables
+from clser_bench.cli.main import MISUSED, app
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests.boards import TWELVE, run
@@ -38,10 +37,6 @@ raise RuntimeError("this file must be read, not run")
 class Near:
     pass
 '''
-
-app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
-app.command("leaderboard")(tables.leaderboard)
-app.command("status")(tables.status)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +100,7 @@ def test_the_files_hold_the_numbers_and_hostile_text_is_escaped(site):
 
 def test_nothing_to_show_is_an_error(write, tmp_path):
     result = write(tmp_path / "site", "--suite", "other")
-    assert result.exit_code == main.MISUSED
+    assert result.exit_code == MISUSED
     assert "there are no results to show" in result.stderr
     assert not (tmp_path / "site").exists()
 

@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main
-from clser_bench.cli.run import run as run_command
+from clser_bench.cli.main import app
 from clser_bench.hashing import digest
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import execute, provenance
@@ -27,12 +25,6 @@ Call = Callable[..., Result]
 
 NOISY = "minimal, target noise:-20"
 USUAL = ("--shots", "1", "--seeds", "3")
-
-app = typer.Typer(cls=main._Guarded)
-app.command("run")(run_command)
-app.command("card")(cards.card)
-app.command("reproduce")(cards.reproduce)
-app.command("confirm")(cards.confirm)
 
 
 def invoke(*arguments: str) -> Result:

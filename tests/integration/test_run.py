@@ -221,21 +221,6 @@ def test_two_runs_at_once_on_one_file_agree(config: Config) -> None:
     )
 
 
-def test_the_demo_runs_where_no_corpora_are_named(
-    config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Path] = []
-
-    def made(folder: Path, **_: object) -> Path:
-        asked.append(folder)
-        raise CorpusError("no voice")
-
-    monkeypatch.setattr("clser_bench.run.choice.demo_corpora", made)
-    with pytest.raises(CorpusError, match="no voice"):
-        run(config(manifests=()))
-    assert asked
-
-
 def test_what_is_sent_holds_no_answer(config: Config) -> None:
     plan = planned(config(methods=("near",), condition=Condition(setting="inductive")))
     open_ids = {trial.id for trial in plan.trials}

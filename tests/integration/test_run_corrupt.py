@@ -15,10 +15,9 @@ from clser_bench.protocol import Condition, Pair
 from clser_bench.report.robustness import robustness
 from clser_bench.run.execute import run
 from clser_bench.run.plan import Plan
-from clser_bench.run.request import Request
 from clser_bench.store.sqlite import Store
 from tests.integration.conftest import Call, Config
-from tests.tiny import Watch, planned, scores, stored, write_corpora, write_method
+from tests.tiny import Watch, planned, stored, write_corpora, write_method
 
 pytestmark = pytest.mark.usefixtures("packed")
 BURIED = Corruption("noise", -20)
@@ -127,22 +126,6 @@ def test_sets_that_differ_are_aligned_by_corrupted_anchors(config: Config) -> No
     assert {item.features for item in found} == {summary.condition.features}
     assert {item.corruption for item in found} == {"", "noise:-20"}
     assert {item.alignment for item in found} == {"anchors"}
-
-
-def test_an_interrupted_run_goes_on_with_its_corruptions(config: Config, tmp_path: Path) -> None:
-    asked = config(corruptions=("noise:0", "telephone"), pairs=(Pair("X", "Y"), Pair("Y", "X")))
-    assert asked.corruptions == ("noise:0", "telephone:8", "telephone:6", "telephone:4")
-    first = run(asked, progress=Watch(stop=2))
-    assert first.interrupted
-    assert 0 < first.ok < first.planned == 20
-    with Store(asked.results) as store:
-        repeated = Request.from_json(store.runs()[-1].request, results=asked.results)
-    assert repeated == asked
-    second = run(repeated)
-    assert (second.found, second.ok) == (first.ok, 20)
-    unbroken = asked.replace(results=tmp_path / "unbroken.sqlite")
-    run(unbroken)
-    assert scores(asked.results) == scores(unbroken.results)
 
 
 def test_configurations_are_chosen_in_each_condition(config: Config, tmp_path: Path) -> None:

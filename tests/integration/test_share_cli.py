@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import typer
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli import cards, main, run, share, tables
+from clser_bench.cli.main import app
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests import boards
@@ -25,14 +24,7 @@ NOTES = {"within-target": MethodNote(role="reference")}
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """The two commands and `leaderboard`, as the command line guards them."""
-    app = typer.Typer(cls=main._Guarded, rich_markup_mode=None)
-    app.command("leaderboard")(tables.leaderboard)
-    app.command("resume")(run.resume)
-    app.command("export")(share.export)
-    app.command("import")(share.import_)
-    app.command("card")(cards.card)
-    app.add_typer(share.results_app, name="results")
+    """The command line, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, list(arguments))
 

@@ -28,12 +28,14 @@ def test_options_survive_json(tmp_path: Path) -> None:
             selection="other-pairs",
         ),
         settings=parse_settings(["dann.steps=10"]),
+        corruptions=("noise:0", "telephone"),
         results=results,
         scheduler="local",
         workers=2,
         skip_bad=True,
         energy=True,
     )
+    assert config.corruptions == ("noise:0", "telephone:8", "telephone:6", "telephone:4")
     stored = json.loads(json.dumps(config.json))
     assert Request.from_json(stored, results=results) == config
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.errors import SpecError
 from clser_bench.problem import Trial
 from clser_bench.protocol import Pair
-from clser_bench.run.selection import check_other_pairs, choose_by_other_pairs, others
+from clser_bench.run.selection import choose_by_other_pairs, others
 from tests.records import trial
 
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
@@ -127,12 +125,3 @@ def test_no_result_of_its_own_corpora_moves_a_choice(scores: dict[int, float]) -
         return chosen(trials, lambda one, _: uars[one.id])[pair]
 
     assert found(0.0) == found(50.0)
-
-
-def test_a_suite_of_three_corpora_is_refused() -> None:
-    three = tuple(Pair(s, t) for s, t in itertools.permutations("BCR", 2))
-    with pytest.raises(SpecError, match="suite custom has none here: a suite needs four corpora"):
-        check_other_pairs("custom", three, asked=())
-    check_other_pairs("bcro", PAIRS, asked=())
-    with pytest.raises(SpecError, match="leave --pairs out"):
-        check_other_pairs("bcro", PAIRS, asked=PAIRS[:1])
