@@ -52,9 +52,6 @@ def stepwise_norm_loss(embedding: Float[Tensor, "n e"], step: Tensor | float) ->
 
     The value is always step^2; what matters is the gradient, which lengthens every embedding.
 
-    Reference: Xu et al., Larger Norm More Transferable: An Adaptive Feature Norm Approach for
-    Unsupervised Domain Adaptation, ICCV 2019 (Stepwise Adaptive Feature Norm).
-
     Args:
         embedding: one row per utterance.
         step: Delta r, what each norm shall grow by.
@@ -65,8 +62,6 @@ def stepwise_norm_loss(embedding: Float[Tensor, "n e"], step: Tensor | float) ->
 
 def common_norm_loss(embedding: Float[Tensor, "n e"], radius: Tensor | float) -> Float[Tensor, ""]:
     """(mean_i |x[i]| - radius)^2.
-
-    Reference: Xu et al., ICCV 2019 (Hard Adaptive Feature Norm), as in `stepwise_norm_loss`.
 
     Args:
         embedding: one row per utterance.

@@ -42,9 +42,6 @@ def batch_nuclear_norm(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
     Large where predictions are certain and spread over many classes: n one-hot rows with n[k] in
     class k give sum_k sqrt(n[k]) / n.
 
-    Reference: Cui et al., Towards Discriminability and Diversity: Batch Nuclear-norm Maximization
-    under Label Insufficient Situations, CVPR 2020.
-
     Args:
         logits: class scores.
     """

@@ -81,11 +81,7 @@ class Cdan(Trained):
 def multilinear_map(
     embedding: Float[Tensor, "n e"], classes: Float[Tensor, "n c"]
 ) -> Float[Tensor, "n c*e"]:
-    """The outer product of each row's class probabilities and embedding, flattened.
-
-    Reference: Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, multilinear
-    conditioning.
-    """
+    """The outer product of each row's class probabilities and embedding, flattened."""
     return (classes.unsqueeze(-1) * embedding.unsqueeze(-2)).flatten(-2)
 
 
@@ -97,9 +93,6 @@ def domain_loss(
     1/2 (sum_i w[i] l[i] / sum_i w[i] over the source + the same over the target). The sums of
     weights count as constants, so a row's weight has a gradient of its own, as in the authors'
     code.
-
-    Reference: Long et al., Conditional Adversarial Domain Adaptation, NeurIPS 2018, entropy
-    conditioning, with w = 1 + exp(-H).
 
     Args:
         scores: logits of being target, the source's rows first.

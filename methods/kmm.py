@@ -74,9 +74,6 @@ def matching_weights(
     Minimises w'Kw / 2 - m · w'k subject to 0 <= w <= bound and |sum w - m| <= m · slack:
     accelerated projected gradient steps that lose their momentum where it points uphill.
 
-    Reference: Huang et al., Correcting Sample Selection Bias by Unlabeled Data, NIPS 2006, the
-    quadratic programme of kernel mean matching.
-
     Args:
         kernel: K, between the rows.
         mean: k, each row's mean kernel with the other sample.

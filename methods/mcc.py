@@ -50,9 +50,6 @@ def class_confusion(logits: Float[Tensor, "n c"], temperature: Tensor | float) -
     as in the authors' code; the paper's common factor, by which they sum to n, cancels in the
     division.
 
-    Reference: Jin et al., Minimum Class Confusion for Versatile Domain Adaptation, ECCV 2020
-    (probability rescaling, class correlation, uncertainty reweighting, category normalisation).
-
     Args:
         logits: class scores.
         temperature: T, positive.

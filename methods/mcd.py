@@ -99,9 +99,6 @@ def classifier_discrepancy(
 ) -> Float[Tensor, ""]:
     """The mean over utterances and classes of |softmax(one) - softmax(other)|.
 
-    Reference: Saito et al., Maximum Classifier Discrepancy for Unsupervised Domain Adaptation,
-    CVPR 2018 (discrepancy loss).
-
     Args:
         one: class scores of one classifier.
         other: class scores of another for the same utterances.

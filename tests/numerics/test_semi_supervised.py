@@ -14,6 +14,7 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import losses
 from clser_bench.problem import Labelled, Problem, Table
+from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
@@ -182,10 +183,9 @@ def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: boo
         unlabelled_source=unlabelled_source,
     )
     y = problem.labelled.y
-    parts = [problem.source.summary[problem.labelled.rows], problem.target.summary]
-    if unlabelled_source:
-        parts.append(problem.source.summary[problem.unlabelled])
-    x = np.concatenate(parts).astype(np.float64)
+    sides = sides_of(problem, front="axes-within")
+    rest = sides.source[sides.unlabelled] if unlabelled_source else sides.source[:0]
+    x = np.concatenate([sides.known, sides.target, rest])
     w = nearest(x, 4)
     degree = w.sum(axis=1)
     s = w / np.sqrt(degree[:, None] * degree[None, :])
@@ -213,8 +213,8 @@ def test_new_rows_get_the_mean_of_their_neighbours() -> None:
     found = fit("label-propagation", problem, **values)
     old = fit("label-propagation", replace(problem, scored=rows[:20]), **values)
     np.testing.assert_array_equal(found[:20], old)
-    target = np.array(problem.target.summary, dtype=np.float64)
-    known = problem.source.summary[problem.labelled.rows].astype(np.float64)
+    sides = sides_of(problem, front="axes-within")
+    target, known = sides.scored, sides.known
     for i in rows[20:]:
         distance = np.linalg.norm(np.concatenate([known, target[:20]]) - target[i], axis=1)
         near = np.argsort(distance)[:2]
