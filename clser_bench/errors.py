@@ -49,6 +49,10 @@ class StoreError(ClserError):
     """The results database cannot be read or written."""
 
 
+class DamagedError(StoreError):
+    """A value of the results database is not what was stored; `Store` adds the file."""
+
+
 class MethodError(ClserError):
     """A method cannot work on the problem it was given (a failed cell, with this message)."""
 
@@ -79,8 +83,13 @@ class MissingExtraError(ClserError):
         return type(self), (self.purpose, self.extra)
 
 
-def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+def did_you_mean(name: str, allowed: Iterable[str], *, command: str = "") -> str:
     """Name what is allowed, nearest first, to end an error message with.
+
+    Args:
+        name: what was got.
+        allowed: names; of many only the first ten are named, and how many there are.
+        command: of clser-bench, that lists all.
 
     Returns:
         `"; did you mean 'sere'? Known: chance, sere"`, without the guess where nothing is near.
@@ -88,12 +97,22 @@ def did_you_mean(name: str, allowed: Iterable[str]) -> str:
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=1)
     guess = f"; did you mean '{near[0]}'?" if near else "."
-    return f"{guess} Known: {', '.join(names) or 'none'}"
+    known = ", ".join(names[:_NAMED]) or "none"
+    if len(names) > _NAMED:
+        lists = f"; `clser-bench {command}` has all" if command else ""
+        known += f" and {len(names) - _NAMED} more{lists}"
+    return f"{guess} Known: {known}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: `1 draw`, `2 draws`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # controls, bidirectional marks and such
 _JOINERS = "\u200c\u200d"  # spelling of Persian and of Indic languages needs them
 _LONGEST = 20_000
+_NAMED = 10
 
 
 def has_controls(text: str) -> bool:

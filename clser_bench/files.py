@@ -7,14 +7,14 @@ import os
 import stat
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import platformdirs
 from pydantic import BaseModel, ValidationError
 
-from clser_bench.errors import ClserError, SpecError, StoreError
+from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -38,6 +38,29 @@ def is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)
 
 
+def require_file(path: Path, *, error: type[ClserError], about: str = "") -> None:
+    """Refuse what is no file, with a word about the file that is needed (`; name one …`).
+
+    Raises:
+        ClserError: of the kind asked for: it is a folder, or is not there.
+    """
+    if not is_file(path):
+        folder = os.path.isdir(path)  # noqa: PTH112 (Path's raises where a name is too long)
+        what = "is a folder; name a file" if folder else "there is no such file"
+        raise error(f"{path}: {what}{about}")
+
+
+def require_folder(path: Path, *, error: type[ClserError], about: str = "") -> None:
+    """Refuse what is no folder, with a word about the folder that is needed.
+
+    Raises:
+        ClserError: of the kind asked for: it is a file, or is not there.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 (as above)
+        what = "is a file; name a folder" if is_file(path) else "there is no such folder"
+        raise error(f"{path}: {what}{about}")
+
+
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
     """Size of a file in bytes, refused where reading it might never end.
 
@@ -48,6 +71,8 @@ def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
         status = file.stat()
     except (OSError, ValueError) as cause:  # ValueError: a NUL character in the path
         raise error(f"{file}: cannot be read ({getattr(cause, 'strerror', cause)})") from cause
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{file}: is a folder; name a file")
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{file}: is not a regular file")
     if status.st_size > most:
@@ -88,10 +113,20 @@ def validated(
         return model.model_validate(values)
     except ValidationError as cause:
         faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'definition'}: {fault['msg']}"
-            for fault in cause.errors()
+            _fault(fault["type"], fault["loc"], fault["msg"], model) for fault in cause.errors()
         )
         raise error(f"{where}: {faults}") from cause
+
+
+def _fault(kind: str, place: Sequence[int | str], text: str, model: type[BaseModel]) -> str:
+    outer, name = ".".join(map(str, place[:-1])), place[-1] if place else "definition"
+    inside = f"{outer}: " if outer else ""
+    if kind == "missing":
+        return f"{inside}missing key '{name}'"
+    if kind == "extra_forbidden":
+        known = "" if outer else did_you_mean(str(name), model.model_fields)
+        return f"{inside}unknown key '{name}'{known}"
+    return f"{'.'.join(map(str, place)) or name}: {text.removeprefix('Value error, ')}"
 
 
 def cache_folder() -> Path:
@@ -138,6 +173,8 @@ def whole(path: Path, *, error: type[ClserError] | None = StoreError) -> Iterato
     except OSError as cause:
         if error is None:
             raise
+        if path.is_dir():
+            raise error(f"{path}: is a folder; name a file") from cause
         raise error(
             f"{path}: cannot be written ({cause.strerror or cause}); make room, or name another "
             "place"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, dataclass_transform
 
 from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.files import require_file
 from clser_bench.hashing import digest
 from clser_bench.hyperparameters import hyper
 
@@ -121,8 +122,7 @@ def add_plugin(path: Path | str) -> str:
         SpecError: there is no such file, it registers nothing, or the name is taken.
     """
     file = Path(path).resolve()
-    if not file.is_file():
-        raise SpecError(f"{file}: there is no such file")
+    require_file(file, error=SpecError)
     name = _read(file, _module_of(file))[0].name
     known = os.environ.get(_PLUGINS, "").split(os.pathsep)
     if str(file) not in known:
@@ -158,7 +158,8 @@ def entry(name: str) -> Entry:
     """
     known = entries()
     if name not in known:
-        raise SpecError(f"method '{name}' is unknown{did_you_mean(name, known)}")
+        near = did_you_mean(name, known, command="list methods")
+        raise SpecError(f"method '{name}' is unknown{near}")
     return known[name]
 
 

@@ -14,7 +14,7 @@ import typer
 from clser_bench import __version__
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.errors import ClserError, printable
+from clser_bench.errors import ClserError, CorpusError, counted, printable
 from clser_bench.files import cache_folder, shipped
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def check(
     from clser_bench.corpora.locate import load_corpora, locate
     from clser_bench.corpora.metadata import check as figures_of
 
+    if not place.exists():
+        raise CorpusError(f"{place}: there is no such file or folder")
     one = place.is_file() or outside.recognised(place)
     located = locate(manifests=[place]) if one else locate(place)
     bad = bool(located.conflicts)
@@ -89,8 +91,9 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
 
     yield f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}"
     yield (
-        f"  {len(corpus.utterances)} utterances, {figures.seconds / 60:.1f} minutes "
-        f"({figures.shortest:.2f} to {figures.longest:.2f} s), {len(figures.speakers)} speakers"
+        f"  {counted(len(corpus.utterances), 'utterance')}, {figures.seconds / 60:.1f} minutes "
+        f"({figures.shortest:.2f} to {figures.longest:.2f} s), "
+        f"{counted(len(figures.speakers), 'speaker')}"
     )
     yield "  emotions: " + ", ".join(f"{name} {count}" for name, count in figures.emotions)
     yield "  rates: " + ", ".join(f"{rate} Hz {count}" for rate, count in figures.rates)
@@ -106,7 +109,7 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
     for finding in corpus.findings:
         yield f"  {finding.sentence}"
     if corpus.skipped:
-        yield f"  {len(corpus.skipped)} recordings cannot be used:"
+        yield f"  {counted(len(corpus.skipped), 'recording')} cannot be used:"
         yield from (f"  {line}" for line in reasons(corpus.skipped))
     yield "  see above" if corpus.skipped or corpus.findings else "  complete"
 

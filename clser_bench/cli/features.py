@@ -15,6 +15,7 @@ import typer
 from clser_bench.cli import options
 from clser_bench.cli.figures import plot
 from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench.errors import counted
 from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Shots
 
 if TYPE_CHECKING:
@@ -259,11 +260,11 @@ def list_() -> None:
     names = "features", "shards", "utterances", "d", "f", "size", "last written", "key"
     print_rows(names, rows)
     size = human_size(_bytes([*_shards(found.sets), *found.tables, *found.indices]))
-    sets = _counted(len(found.sets), "feature set")
-    complain(f"{size} in {cache}: {sets}, {_counted(len(found.tables), 'table')}.")
+    sets = counted(len(found.sets), "feature set")
+    complain(f"{size} in {cache}: {sets}, {counted(len(found.tables), 'table')}.")
     bad = sum(stored.unreadable for stored in found.sets)
     if bad:
-        shards = _counted(bad, "shard")
+        shards = counted(bad, "shard")
         complain(f"{shards} cannot be used: `clser-bench features verify` names each.")
 
 
@@ -299,7 +300,7 @@ def verify(
                 remove_from(cache, [damage.path])
                 removed += 1
     print_rows(("file", "why"), [(damage.path, damage.why) for damage in damaged])
-    checked = f"{_counted(len(shards), 'shard')} and {_counted(len(tables), 'table')} checked"
+    checked = f"{counted(len(shards), 'shard')} and {counted(len(tables), 'table')} checked"
     if not damaged:
         complain(f"{checked}: none is damaged.")
         return
@@ -427,7 +428,3 @@ def _written(items: Sequence[Item]) -> str:
         return "-"
     when = datetime.fromtimestamp(max(item.written for item in items), UTC).astimezone()
     return f"{when:%Y-%m-%d %H:%M}" if sys.stdout.isatty() else when.isoformat(timespec="seconds")
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

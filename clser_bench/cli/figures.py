@@ -112,7 +112,8 @@ def figures(
     with Store(results, create=False) as store, Bars() as bars:
         frame = store.frame(wanted)
         frame = frame[frame.shots.isin(asked)] if asked else frame
-        bars.start("intervals", 1)
+        if not frame.empty:
+            bars.start("intervals", 1)
         tables = leaderboard(frame, store, methods=names, against=against)
         if not tables:
             raise SpecError(

@@ -59,6 +59,9 @@ class _Guarded(TyperGroup):
         try:
             with terminable():
                 return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.replace("Value error, ", "")
+            raise
         except ClserError as error:
             complain(f"Error: {error}")
             raise typer.Exit(MISUSED) from None

@@ -15,7 +15,7 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.options import HOW, WHAT
-from clser_bench.protocol import DEFAULT_FEATURES, Condition
+from clser_bench.protocol import DEFAULT_FEATURES, Classes, Condition, Normalisation, Setting
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,6 +92,7 @@ RULES = (
         only="Only this normalisation.",
         ask="z-scores by corpus, speaker, estimated-speakers, source or none.",
         default="corpus",
+        complete=options.completed(lambda: typing.get_args(Normalisation)),
     ),
     Rule(
         field="setting",
@@ -102,6 +103,7 @@ RULES = (
         former="--inductive",
         default="transductive",
         switch="inductive",
+        complete=options.completed(lambda: typing.get_args(Setting)),
     ),
     Rule(
         field="prior",
@@ -120,6 +122,7 @@ RULES = (
         former="--fixed4",
         default="shared",
         switch="fixed4",
+        complete=options.completed(lambda: typing.get_args(Classes)),
     ),
     Rule(
         field="unlabelled",

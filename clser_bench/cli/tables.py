@@ -6,7 +6,7 @@ import ast
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from clser_bench.report.published import Published
     from clser_bench.store.sqlite import Store
 
+
+def _arrangements() -> tuple[str, ...]:
+    from clser_bench.report.render import BY
+
+    return BY
+
+
+ARRANGEMENTS = options.completed(_arrangements)
 COMPARE_FORMATS = ("table", "md", "latex", "json")
 
 
@@ -47,7 +55,7 @@ def leaderboard(
     format_: options.Format = "table",
     html: Path | None = None,
     published: Path | None = None,
-    by: str = "",
+    by: Annotated[str, typer.Option(autocompletion=ARRANGEMENTS)] = "",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
@@ -61,14 +69,16 @@ def leaderboard(
             methods.
         transpose: Pairs down, methods across.
         pairs: With --format latex: pairs in place of intervals.
-        explain: The meaning of each column, below the table.
+        explain: The meaning of each column, below the table; has no effect with --by, --published
+            and --html.
         html DIR: Instead of printing, write a page for browsers (index.html) and its numbers
             (leaderboard.csv) into this folder; --format, --transpose and --with have no effect
             then.
         published PATH: Numbers of papers beside ours: `papers` for those that are shipped, or a
             TOML file, or a folder of them.
-        by WHAT: Instead of pairs: family (of languages), source, target; or one table over all
-            shots or all features. With --format table, md or latex.
+        by WHAT: Instead of pairs: family (of languages), source, target, part (of the speakers or
+            sentences of a corpus); or one table over all shots or all features. With --format
+            table, md or latex.
     """
     from clser_bench.features.encoders.names import exposure
     from clser_bench.files import shipped

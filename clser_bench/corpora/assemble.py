@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from clser_bench.corpora.index import Sound, measure
 from clser_bench.corpora.model import Corpus, Listing, Utterance
-from clser_bench.errors import CorpusError
+from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import EMOTIONS, CorpusSpec
@@ -105,7 +105,7 @@ def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> No
         total = len(bad) + sum(len(corpus.utterances) for corpus in corpora)
         titles = " and ".join(f"{corpus.spec.title} ({corpus.spec.code})" for corpus in corpora)
         refusal = (
-            f"{titles} in {origin}: {len(bad)} of {total} files cannot be used:",
+            f"{titles} in {origin}: {len(bad)} of {counted(total, 'file')} cannot be used:",
             *reasons(bad),
             "Mend or remove them, or go on without them by --skip-bad.",
         )

@@ -151,7 +151,8 @@ def _installed() -> list[Traversable]:
 
 def _files(folder: Traversable) -> list[Traversable]:
     if not folder.is_dir():
-        raise SpecError(f"{folder}: there is no such folder of definitions (--tasks, CLSER_TASKS)")
+        what = "is a file; name a folder" if folder.is_file() else "there is no such folder"
+        raise SpecError(f"{folder}: {what} of definitions (--tasks, CLSER_TASKS)")
     files = (file for file in folder.iterdir() if file.name.endswith(".toml"))
     return sorted((file for file in files if file.name != _ENCODERS), key=lambda file: file.name)
 

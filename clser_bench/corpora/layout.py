@@ -14,6 +14,7 @@ from clser_bench.corpora.audio import VIDEO
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.corpora.rows import check_columns, header, read_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean, has_controls
+from clser_bench.files import is_file, require_folder
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import CorpusSpec
 
@@ -59,8 +60,8 @@ def media_files(root: Path, *, skip_unreadable: bool = False) -> Iterator[MediaF
     Raises:
         CorpusError: the folder is missing, or a folder in it cannot be read.
     """
-    if not root.is_dir():
-        raise CorpusError(f"{root}: there is no such folder")
+    table = "; for a table of recordings use --manifest" if is_file(root) else ""
+    require_folder(root, error=CorpusError, about=table)
     pending: list[tuple[Path, str, bool, frozenset[tuple[int, int]]]] = [
         (root, "", False, frozenset())
     ]

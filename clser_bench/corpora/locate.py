@@ -208,7 +208,9 @@ def _code(name: str, located: Located) -> str:
         return name
     named = {spec.name.lower(): code for code, spec in known.items()}
     if name.lower() not in named:
-        near = did_you_mean(name, [*known, *(spec.name for spec in known.values())])
+        near = did_you_mean(
+            name, [*known, *(spec.name for spec in known.values())], command="list corpora"
+        )
         raise SpecError(f"corpus '{name}' is unknown{near}")
     return named[name.lower()]
 

@@ -72,7 +72,7 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
 
 
 def _corpus(row: Row) -> str:
-    return row.cells.get("corpus") or canonical_language(row.cells.get("language", ""))
+    return row.cells.get("corpus") or canonical_language(row.cells.get("language", "")) or "und"
 
 
 def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> CorpusSpec:
@@ -200,6 +200,8 @@ def _name(row: Row, place: Path, root: Path) -> str:
 
 def _faults(row: Row, *, repeated: bool) -> list[str]:
     cells = row.cells
+    if row.fault:
+        return [row.fault]
     empty = [name for name in REQUIRED if not cells.get(name)]
     if empty:
         return [f"{', '.join(empty)} is empty"]

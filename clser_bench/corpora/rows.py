@@ -47,10 +47,12 @@ class Row:
     Attributes:
         where: where it stands, such as `line 4`.
         cells: texts by column, stripped and in Unicode form NFC; empty where missing.
+        fault: how the row is cut short; empty where it is whole.
     """
 
     where: str
     cells: Mapping[str, str]
+    fault: str = ""
 
 
 def header(path: Path) -> tuple[str, ...]:
@@ -172,7 +174,8 @@ def _csv(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
             for name, text in read.items():
                 if len(text) > MOST_CHARACTERS:
                     raise CorpusError(f"{path}: {where}: {name} has {len(text)} characters")
-            yield Row(where, read)
+            short = len(cells) < len(names)
+            yield Row(where, read, f"has {len(cells)} cells, the header {len(names)}" * short)
 
 
 def _parquet(path: Path, columns: Mapping[str, str]) -> Iterable[Row]:

@@ -348,8 +348,9 @@ def _single(name: str) -> FeatureSet:
         return _encoder_set(name)
     if name.startswith(user_table.PREFIX):
         return _table_set(name)
+    near = did_you_mean(name, known_names(), command="list features")
     raise FeatureError(
-        f"feature set '{name}' is unknown{did_you_mean(name, known_names())}; sets are joined by + "
+        f"feature set '{name}' is unknown{near}; sets are joined by + "
         "(mfcc+prosody, egemaps+hubert-large); encoders without a short name are hf:REPOSITORY or "
         "hf:./FOLDER, your own features table:FILE"
     )

@@ -166,7 +166,7 @@ def add_intervals(
         lines=tuple(lines),
         remarks=tuple(remarks),
         warnings=(*table.warnings, *warnings_of(evidence)),
-        reference=reference,
+        reference=reference if family else "",
         family=compared,
         ranked=len(ranked),
         detectable=(min(least), float(np.median(least)), max(least)) if least else None,

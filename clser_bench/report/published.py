@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench.errors import SpecError
-from clser_bench.files import read_toml
+from clser_bench.files import read_toml, validated
 from clser_bench.protocol import Pair
 from clser_bench.report.formats import MISSING, Row, TextTable, rounded, signed
 from clser_bench.report.model import Leaderboard
@@ -99,16 +99,7 @@ def read_published(path: Path) -> tuple[Published, ...]:
         raise SpecError(
             f"{path}: no TOML file of published numbers; `papers` stands for those that are shipped"
         )
-    return tuple(map(_read, files))
-
-
-def _read(path: Path) -> Published:
-    try:
-        return Published.model_validate(read_toml(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise SpecError(f"{path}: {place}: {first['msg']}") from error
+    return tuple(validated(Published, read_toml(file), file) for file in files)
 
 
 def published_tables(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.errors import SpecError
+from clser_bench.errors import SpecError, counted
 from clser_bench.protocol import Condition, base_code
 from clser_bench.report.formats import (
     MISSING,
@@ -138,7 +138,7 @@ def condition_line(table: Leaderboard) -> str:
     parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
     parts += [f"added unlabelled speech {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
     parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
-    parts += [f"{len(table.pairs)} pairs", f"draws {table.seeds}", table.standing]
+    parts += [counted(len(table.pairs), "pair"), f"draws {table.seeds}", table.standing]
     return " · ".join(parts)
 
 
@@ -158,7 +158,7 @@ def _statistics_line(table: Leaderboard) -> str:
 def _family(table: Leaderboard) -> str:
     number = table.family if table.reference == REFERENCE else table.ranked
     every = "" if table.reference == REFERENCE else "every two of "
-    return f"simultaneous over {every}{number} ranked method{'s' * (number != 1)}"
+    return f"simultaneous over {every}{counted(number, 'ranked method')}" if number else "pointwise"
 
 
 def explanation(table: Leaderboard) -> Iterator[str]:
@@ -291,8 +291,10 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     rules = table.condition
     about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
     about += f", prior {rules.prior}" * (rules.prior != "natural")
-    about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, {len(table.pairs)} pairs, "
-    about += f"{table.seeds} draws, {table.standing}."
+    about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, "
+    about += (
+        f"{counted(len(table.pairs), 'pair')}, {counted(table.seeds, 'draw')}, {table.standing}."
+    )
     compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
@@ -441,7 +443,9 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
     first = tables[0].condition
     parts = [f"features {first.features}"] * (by != "features")
     parts += [f"normalisation {first.normalisation}", f"prior {first.prior}", first.setting]
-    draws = ", ".join(f"{v}: {t.seeds}" for v, t in zip(values, tables, strict=True))
+    draws = [counted(table.seeds, "draw") for table in tables]
+    each = (f"{by} {value}: {text}" for value, text in zip(values, draws, strict=True))
+    shown_draws = draws[0] if len(set(draws)) == 1 else ", ".join(each)
     notes = Footnotes()
     cells = []
     for method, line in shown.items():
@@ -458,7 +462,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         title=f"{suite}, by {by}",
         header=(
             " · ".join(parts),
-            f"mean UAR over the pairs with its 95 % interval; draws: {draws}",
+            f"mean UAR over the pairs with its 95 % interval; {shown_draws}",
             *warnings,
         ),
         names=("method", *values),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clser_bench.errors import SpecError
+from clser_bench.errors import SpecError, counted
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.report import formats
@@ -286,7 +286,7 @@ def _findings(result: SweepResult) -> Iterator[str]:
     """The best configuration, its objective and gain, the estimate on other draws, importances."""
     chosen = choose(result)
     yield one_line(
-        f"{result.method} on {result.suite}: {_counts(result)}; n = {_plural(result.seeds, 'draw')}"
+        f"{result.method} on {result.suite}: {_counts(result)}; n = {counted(result.seeds, 'draw')}"
     )
     if chosen.best is None or chosen.objective is None:
         yield one_line(chosen.reason)
@@ -335,9 +335,9 @@ def _interval(result: SweepResult, found: Measured, *, signed: bool = False) -> 
 def _header(result: SweepResult) -> Iterator[str]:
     """How a sweep was made."""
     yield (
-        f"suite {result.suite} ({_plural(result.pairs, 'pair')}) · features {result.features} · "
+        f"suite {result.suite} ({counted(result.pairs, 'pair')}) · features {result.features} · "
         f"normalisation {result.normalisation} · shots {result.shots} · "
-        f"n = {_plural(result.seeds, 'draw')}"
+        f"n = {counted(result.seeds, 'draw')}"
     )
     yield (
         f"objective {result.objective} ({result.unit}, larger is better) · search {result.search} "
@@ -354,14 +354,10 @@ def _counts(result: SweepResult) -> str:
     whole = len(finished(result))
     missing = sum(bool(one.reason) for one in result.configurations)
     early = len(result.configurations) - whole - missing
-    parts = [f"{_plural(len(result.configurations), 'configuration')}, {whole} run to the end"]
+    parts = [f"{counted(len(result.configurations), 'configuration')}, {whole} run to the end"]
     parts += [f"{early} stopped early"] if early else []
     parts += [f"{missing} with a missing result"] if missing else []
     return ", ".join(parts)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _rank(result: SweepResult, one: Configuration) -> tuple[bool, bool, float, int]:

@@ -82,7 +82,7 @@ def choose(
     if request.condition.suite and not is_custom(request.condition.suite):
         known = (*definitions().suites, CUSTOM)
         if request.condition.suite not in known:
-            near = did_you_mean(request.condition.suite, known)
+            near = did_you_mean(request.condition.suite, known, command="list suites")
             raise SpecError(f"suite '{request.condition.suite}' is unknown{near}")
     demo = definitions().suites["demo"]
     nothing = not request.condition.suite and request.corpora is None and not request.manifests

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
-from clser_bench.files import cache_folder, write_whole
+from clser_bench.files import cache_folder, is_file, write_whole
 from clser_bench.hashing import digest
 from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
@@ -110,8 +110,12 @@ def check_method(name: str) -> None:
         SpecError: naming what there is.
     """
     known = (*registry.entries(), *ROUTINES)
-    if name not in known:
-        raise SpecError(f"method '{name}' is unknown{did_you_mean(name, known)}")
+    if name in known:
+        return
+    if name.endswith(".py") or is_file(Path(name)):
+        raise SpecError(f"method '{name}' is a file: use --plugin {name}, and the method's name")
+    near = did_you_mean(name, known, command="list methods")
+    raise SpecError(f"method '{name}' is unknown{near}")
 
 
 def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[MethodInfo, ...]:

@@ -131,6 +131,8 @@ def checked(path: Path, where: str) -> Iterator[None]:
         raise
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # no JSON at all: what was got is the whole text
+            raise FaultyError(path, where, first["msg"]) from error
         got = f"{first['msg']}, got {str(first['input'])[:80]!r}"
         place = ascii(".".join(map(str, first["loc"])))[1:-1][:80]
         raise FaultyError(path, where, f"{place}: {got}") from error

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clser_bench.errors import StoreError
+from clser_bench.errors import DamagedError
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Condition
 from clser_bench.store.records import RENAMED, Guesses, Line, from_json
@@ -52,7 +52,7 @@ def frame(lines: Sequence[Line], query: Query) -> pd.DataFrame:
     )
     places.sort(key=operator.itemgetter(0, 1))
     if any(trial not in trials for _, _, trial in places):
-        raise StoreError(
+        raise DamagedError(
             "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
             "file from a backup or run again"
         )

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clser_bench.errors import SpecError, StoreError, did_you_mean
-from clser_bench.files import whole
+from clser_bench.files import require_file, whole
 from clser_bench.problem import AnswerKey, Finding, SkippedFile
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store.exported import (
@@ -213,8 +213,7 @@ def read(path: Path) -> Submission:
         StoreError: the file is absent, damaged, something else, too large, of another version, or
             contradicts itself; names the row and the value.
     """
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such file; name one that `clser-bench export` wrote")
+    require_file(path, error=StoreError, about="; name one that `clser-bench export` wrote")
     try:
         # claims of the file, read group by group: pyarrow ends the process on a damaged column
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clser_bench.errors import StoreError
+from clser_bench.errors import DamagedError
 from clser_bench.problem import Floats, Rows, Trial
 from clser_bench.protocol import Condition, Pair
 
@@ -205,7 +205,7 @@ class Run:
         """
         found = from_json(self.text, f"the request of plan {self.id}")
         if not isinstance(found, dict):
-            raise StoreError(f"the request of plan {self.id} is damaged; repeat its command")
+            raise DamagedError(f"the request of plan {self.id} is damaged; repeat its command")
         return found
 
     @property
@@ -292,7 +292,7 @@ def unpack_array(blob: bytes, what: str) -> npt.NDArray[Any]:
         size = (len(blob) - start - _CHECK) // kind.itemsize
         return np.frombuffer(blob, kind, size, start).reshape(shape)
     except (TypeError, ValueError, IndexError) as error:
-        raise StoreError(
+        raise DamagedError(
             f"{what}: the stored array is damaged; take the file from a backup, or delete it and "
             "run again"
         ) from error
@@ -336,7 +336,7 @@ def from_json(text: str, what: str) -> Any:
     try:
         return json.loads(text)
     except (TypeError, ValueError) as error:
-        raise StoreError(
+        raise DamagedError(
             f"{what} is damaged ({error}); take the file from a backup, or repeat the command "
             "with another --results"
         ) from error

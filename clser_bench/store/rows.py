@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from clser_bench.errors import ClserError, StoreError
+from clser_bench.errors import ClserError, DamagedError, StoreError
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition, Pair
@@ -48,7 +48,7 @@ def condition_of(texts: Mapping[str, str], what: str) -> Condition:
     try:
         return Condition.from_texts(texts)
     except (ClserError, AttributeError) as error:
-        raise StoreError(f"{what}: its condition is damaged ({error})") from error
+        raise DamagedError(f"{what}: its condition is damaged ({error})") from error
 
 
 def trial_of(row: Sequence[Any]) -> Trial:
@@ -77,7 +77,7 @@ def trial_of(row: Sequence[Any]) -> Trial:
             synthetic=bool(cells["synthetic"]),
         )
     except (AttributeError, TypeError, ValueError) as error:
-        raise StoreError(f"{what}: is damaged ({error})") from error
+        raise DamagedError(f"{what}: is damaged ({error})") from error
 
 
 def row_of(trial: Trial) -> tuple[Any, ...]:
@@ -113,7 +113,7 @@ def note_of(text: str) -> MethodNote:
             given["role"] = "reference"
         return MethodNote(**given | {"uses": tuple(given.get("uses", ()))})
     except (AttributeError, TypeError, ValueError) as error:
-        raise StoreError(f"a note of a method is damaged ({error})") from error
+        raise DamagedError(f"a note of a method is damaged ({error})") from error
 
 
 def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
@@ -132,7 +132,7 @@ def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
             confusion=tuple(tuple(row) for row in from_json(confusion, what)),
         )
     except TypeError as error:
-        raise StoreError(f"metrics {what}: are damaged ({error})") from error
+        raise DamagedError(f"metrics {what}: are damaged ({error})") from error
 
 
 def lines_of(

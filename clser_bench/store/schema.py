@@ -24,6 +24,7 @@ from clser_bench.errors import StoreError
 from clser_bench.hashing import digest
 from clser_bench.protocol import CLEAN, Condition
 
+_NONE_YET = "there are no results yet; make some with `clser-bench run`"
 SCHEMA_VERSION = 4  # 3 had no sums, and would not keep them
 APPLICATION_ID = 0x636C7372  # "clsr"
 
@@ -179,7 +180,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     if path.exists() and not path.is_file():
         raise StoreError(f"{path}: is no regular file; name another with --results")
     if not path.exists() and (read_only or not create):
-        raise StoreError(f"{path}: there are no results yet; make some with `clser-bench run`")
+        raise StoreError(f"{path}: {_NONE_YET}")
     if read_only:
         with guarded(path):
             return _opened_to_read(path)
@@ -190,7 +191,8 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
             f"{path.parent}: cannot be made ({error.strerror}); name another place with --results"
         ) from error
     with guarded(path), _closing_on_error(_connect(path)) as connection:
-        _version(connection, path)
+        if not _version(connection, path) and not create:
+            raise StoreError(f"{path}: {_NONE_YET}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _with_functions(connection)
@@ -213,11 +215,13 @@ def guarded(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        text = str(error)
+        text = str(error).partition(" with text ")[0]  # else all of a column that is no UTF-8
         known = {
             "not a database": "is no results database; name another file with --results",
-            "malformed": "is damaged; take it from a backup, or delete it and run again",
-            "no such": "is damaged; take it from a backup, or delete it and run again",
+            **dict.fromkeys(
+                ("malformed", "no such", "Could not decode"),
+                "is damaged; take it from a backup, or delete it and run again",
+            ),
             "readonly": "cannot be written; name a writable place with --results",
             "unable to open": "cannot be opened for writing; name a writable place with --results",
             "locked": "is in use by another clser-bench; wait for it or name another file with "
@@ -262,6 +266,8 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
     """A connection that only reads; a temporary view stands for each table of another schema."""
     with _closing_on_error(_reader(path)) as connection:
         version = _version(connection, path)
+        if not version:
+            raise StoreError(f"{path}: {_NONE_YET}")
         views = {}
         if version in (1, 2):
             views = dict(_FROM_SCHEMA_2)

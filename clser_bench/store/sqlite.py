@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from clser_bench.errors import StoreError
+from clser_bench.errors import DamagedError, StoreError
 from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
 from clser_bench.protocol import Pair
 from clser_bench.store import rows, schema
@@ -67,8 +67,10 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, DamagedError):
+            raise StoreError(f"{self.path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -123,6 +123,13 @@ def test_a_method_that_breaks_the_contract_is_named(call: Call, change: str) -> 
         (("new", "corpus", "emodb"), "'emodb' is the corpus EMO-DB (B)"),
         (("check-method", "absent.py"), "absent.py: there is no such file"),
         (("run", "--plugin", "absent.py"), "absent.py: there is no such file"),
+        (("check-method", "/"), "/: is a folder; name a file"),
+        (("run", "--plugin", "/"), "/: is a folder; name a file"),
+        (("import", "/"), "/: is a folder; name a file"),
+        (("run", "--corpora", __file__), "is a file; name a folder; for a table"),
+        (("corpus", "check", "absent.csv"), "absent.csv: there is no such file or folder"),
+        (("show", "mine.py"), "is a file: use --plugin mine.py"),
+        (("show", "nothing"), "more; `clser-bench list methods` has all"),
         (("list", "suites", "--by", "kind"), "only methods are listed by kind"),
     ],
 )

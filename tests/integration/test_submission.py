@@ -262,8 +262,9 @@ def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ("uses = []\ndata = 'x'", "about: Field required"),
-        (CARD + "size = 3", "size: Extra inputs are not permitted"),
+        ("uses = []\ndata = 'x'", "missing key 'about'"),
+        (CARD + "size = 3", "unknown key 'size'"),
+        (CARD.replace("about", "abot"), "unknown key 'abot'; did you mean 'about'"),
         (CARD.replace('["labelled"]', '["labels"]'), "uses.0: Input should be"),
     ],
 )

@@ -89,8 +89,8 @@ pattern = '(?P<speaker>a)(?P<emotion>b)'
         ("code = ", "x.toml: not valid TOML"),
         ("a = " + "[" * 5000, "x.toml: not valid TOML"),
         ("a = " + "9" * 5000, "x.toml: not valid TOML"),
-        (GOOD + 'colour = "red"', "x.toml: colour: Extra inputs"),
-        (GOOD.replace('title = "X"', ""), "x.toml: title: Field required"),
+        (GOOD + 'colour = "red"', "x.toml: unknown key 'colour'; did you mean 'columns'"),
+        (GOOD.replace('title = "X"', ""), "x.toml: missing key 'title'"),
         (GOOD + '[labels]\nA = "angry"', "unknown emotion 'angry'; did you mean 'anger'"),
         (GOOD.replace("<emotion>", "<label>"), "x.toml: pattern has no group named emotion"),
         (GOOD.replace("(?P<speaker>a)", "("), "x.toml: .* is no regular expression"),
@@ -117,7 +117,7 @@ def test_a_code_taken_twice(own_tasks: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('name = "a"\ncorpora = ["B"]', r"suites.toml: use: Field required"),
+        ('name = "a"\ncorpora = ["B"]', r"suites.toml: missing key 'use'"),
         ('name = "a"\nuse = ""\ncorpora = ["Q"]', "suite 'a': no corpus has the code Q"),
     ],
 )

@@ -19,6 +19,10 @@ def test_the_nearest_name_comes_first() -> None:
     assert did_you_mean("ser", ["dann", "sere"]) == "; did you mean 'sere'? Known: dann, sere"
     assert did_you_mean("xyz", ["dann"]) == ". Known: dann"
     assert did_you_mean("xyz", []) == ". Known: none"
+    many = map(str, range(100, 173))
+    assert did_you_mean("xyz", many, command="list methods").endswith(
+        "108, 109 and 63 more; `clser-bench list methods` has all"
+    )
 
 
 def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:

@@ -147,6 +147,9 @@ def test_files_of_other_kinds_are_refused(file, tmp_path):
     for damaged in (b"", b"PAR1", content[: len(content) // 2], content[:-1], b"\x80\x04pickle."):
         bad.write_bytes(damaged)
         refused(bad, tmp_path, "Parquet: damaged, cut short or of another kind")
+    table = parquet.read_table(file)
+    parquet.write_table(table.replace_schema_metadata({NAME: b"{"}), bad)
+    refused(bad, tmp_path, "metadata 'clser-bench': Invalid JSON: [^{]*; nothing was imported")
     parquet.write_table(pa.table({"a": [1]}), bad)
     refused(bad, tmp_path, "column 'a': is not of an export")
     with pytest.raises(StoreError, match=r"none\.parquet: there is no such file"):

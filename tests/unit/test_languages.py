@@ -55,7 +55,7 @@ def test_a_file(tmp_path: Path):
     )
     for text, message in (
         ("default = ", "not valid TOML"),
-        ('fallback = "mel"', "fallback: Extra inputs"),
+        ('fallback = "mel"', "unknown key 'fallback'"),
         ("default = 3", "default: Input should be a valid string"),
     ):
         file.write_text(text, encoding="utf-8")

@@ -219,6 +219,21 @@ def test_blank_rows_are_passed_over(tmp_path: Path, rows: list[Row], own_cache: 
     assert len(corpus.utterances) == 4
 
 
+def test_a_row_cut_short_says_so(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+    path = write(tmp_path, rows)
+    path.write_text(path.read_text() + "ada/more.wav,ada\n")
+    with pytest.raises(CorpusError, match=r"line 6: has 2 cells, the header \d"):
+        read_manifest(path, cache=own_cache)
+
+
+def test_an_empty_corpus_is_that_of_the_language(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    absent = read_manifest(write(tmp_path, rows), cache=own_cache)
+    empty = read_manifest(write(tmp_path, [{**r, "corpus": ""} for r in rows]), cache=own_cache)
+    assert [corpus.spec for corpus in empty] == [corpus.spec for corpus in absent]
+
+
 def test_backslashes_are_read_where_they_part_folders(
     tmp_path: Path, rows: list[Row], own_cache: Path
 ) -> None:

@@ -379,6 +379,21 @@ def test_a_damaged_request_is_named(path):
             run.request  # noqa: B018
 
 
+@pytest.mark.parametrize(
+    ("names", "match"), [("X'5BFF'", "damaged.*decode"), ("'['", "key .* is damaged")]
+)
+def test_a_damaged_text_names_the_file_and_is_not_shown(path, names, match):
+    with Store(path) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"UPDATE answers SET names = CAST({names} AS TEXT)")
+    connection.close()
+    with pytest.raises(StoreError, match=match) as caught, Store(path, create=False) as store:
+        list(store.records())
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "with text" not in str(caught.value)
+
+
 def test_predictions_are_not_handed_out_under_another_uar(path):
     with Store(path) as store:
         store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])

@@ -155,6 +155,11 @@ def test_absent_results_are_named(path):
     with pytest.raises(StoreError, match="no results yet"):
         Store(path, create=False)
     assert not path.exists()
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    for read_only in (True, False):
+        with pytest.raises(StoreError, match="no results yet"):
+            Store(path, create=False, read_only=read_only)
 
 
 def test_a_folder_or_a_place_below_a_file_is_refused(tmp_path):

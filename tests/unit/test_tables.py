@@ -338,6 +338,14 @@ def test_there_is_no_verdict_without_a_whole_reference(store):
     assert "vs logistic" not in render(tables_of(store))
 
 
+def test_the_reference_alone_is_compared_with_nothing(store):
+    run(store, {"logistic": 12}, seeds=1)
+    text = render(tables_of(store))
+    assert "vs logistic" not in text
+    assert "simultaneous over" not in text
+    assert "1 draw, " in render(tables_of(store, intervals=False), "latex")
+
+
 def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
     """It depends on no draw, so its one result stands for each of them."""
     notes = {"logistic": MethodNote(), "best": MethodNote(role="reference")}

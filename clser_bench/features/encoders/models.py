@@ -16,6 +16,7 @@ from typing import Any
 
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.encoders.names import Request
+from clser_bench.files import require_folder
 from clser_bench.hashing import digest
 
 _LONGEST_JSON = 1 << 24
@@ -89,11 +90,12 @@ def find_encoder(request: Request) -> Encoder:
 
 @functools.lru_cache(maxsize=16)
 def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> Encoder:
-    if not folder.is_dir():
-        raise FeatureError(
-            f"{folder}: there is no such folder; it must hold an encoder as `save_pretrained` "
-            "writes it (config.json, preprocessor_config.json, model.safetensors)"
-        )
+    require_folder(
+        folder,
+        error=FeatureError,
+        about="; it must hold an encoder as `save_pretrained` writes it (config.json, "
+        "preprocessor_config.json, model.safetensors)",
+    )
     config, inputs = (_json(folder / name) for name in _FILES)
     family = str(config.get("model_type", ""))
     if not remote_code:
