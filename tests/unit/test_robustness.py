@@ -273,7 +273,6 @@ def test_the_command_prints_a_table_and_draws(store: Store, call, tmp_path: Path
         (("--figure", "clser.sqlite/b.png"), r"b\.png: cannot be written .* another --figure"),
         (("--methods", "c"), "no results of 'c'"),
         (("--features", "mel"), "no results of features 'mel'"),
-        (("--corruption", "clean"), "no results with a corrupted target; .*--corruption noise:20"),
     ],
 )
 def test_the_command_says_what_is_wrong(
