@@ -43,6 +43,8 @@ CLEAN = "clean"
 Shots = int | Literal["all"]
 Normalisation = Literal["corpus", "speaker", "source", "none", "estimated-speakers"]
 Setting = Literal["transductive", "inductive", "held-out"]
+SETTINGS = ("transductive", "inductive")
+"""Those that a user asks for; criteria are computed in the setting `held-out`."""
 Classes = Literal["shared", "fixed4"]
 Gender = Literal["female", "male", "other", ""]
 
@@ -283,7 +285,8 @@ class Condition:
         for field, names in allowed.items():
             value = getattr(self, field)
             if value not in names:
-                raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, names)}")
+                known = SETTINGS if field == "setting" else names
+                raise SpecError(f"{field} '{value}' is unknown{did_you_mean(value, known)}")
         for code in self.unlabelled:
             if not _CODE.fullmatch(code):
                 raise SpecError(f"unlabelled '{code}' is no corpus code; write N,T")

@@ -185,7 +185,7 @@ def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """
     cls = load(name)
     values = {**entry(name).overrides, **(parameters or {})}
-    fields = getattr(cls, "__dataclass_fields__", {})
+    fields = {field.name for field in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
             raise SpecError(

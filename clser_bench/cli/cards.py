@@ -56,10 +56,8 @@ def card(
 
     with Store(results, create=False, read_only=True) as store:
         made = leaderboard(
-            store.frame(wanted), store, methods=options.words(methods), intervals=False
+            store.shown(wanted), store, methods=options.words(methods), intervals=False
         )
-        if not made:
-            raise SpecError(f"{results}: no table is like that; see `clser-bench leaderboard`")
         if out is None and len(made) > 1:
             raise SpecError(
                 f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "

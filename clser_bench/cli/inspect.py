@@ -71,7 +71,7 @@ def breakdown(
 
     options.check("format", (format_,), options.FORMATS)
     with Store(results, create=False) as store:
-        frame = store.frame(wanted)
+        frame = store.shown(wanted)
         tables = leaderboard(frame, store, methods=options.words(methods), intervals=False)
         facts = _facts(by, tables, corpora, manifest or (), workers) if by in _RECORDED else None
         made = [
@@ -118,7 +118,7 @@ def robustness(
         figures.check_ending(figure, "--figure")
     names = options.words(methods)
     with Store(results, create=False) as store:
-        found = report.robustness(store.frame(wanted), store, scales(), methods=names)
+        found = report.robustness(store.shown(wanted), store, scales(), methods=names)
     if not found:
         raise SpecError(
             f"{results}: there are no results with a corrupted target; run some with `clser-bench "

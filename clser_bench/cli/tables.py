@@ -99,7 +99,7 @@ def leaderboard(
                 typer.echo(str(path))
             return
         made = tables_of(
-            store.frame(wanted),
+            store.shown(wanted),
             store,
             methods=options.words(methods),
             extras=options.words(with_),
@@ -176,7 +176,7 @@ def compare(
 
     options.check("format", (format_,), COMPARE_FORMATS)
     with Store(results, create=False, read_only=True) as store:
-        frame = store.frame(wanted)
+        frame = store.shown(wanted)
         named = options.words(methods)
         tables = tables_of(frame, store, methods=named, exposure=exposure)
         made = [comparison.compare(store, frame, table) for table in tables]
@@ -198,14 +198,9 @@ def _page(
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
 
-    frame = store.frame(wanted)
+    frame = store.shown(wanted)
     shown = options.words(methods)
     made = tables_of(frame, store, methods=shown, against=against, exposure=exposure)
-    if not made:
-        raise SpecError(
-            f"{store.path}: there are no results to show; see `clser-bench status`, and ask for "
-            "fewer rules"
-        )
     names = {line.method for table in made for line in table.lines}
     data = page_data(made, frame, store, documented=dict(_documented(names)))
     contents = {"index.html": page(data), "leaderboard.csv": render(made, "csv")}

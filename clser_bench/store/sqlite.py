@@ -349,6 +349,33 @@ class Store:
         chosen = [line for line in lines if candidates or line.configuration is None]
         return frames.frame(chosen, self.query)
 
+    def shown(self, wanted: Mapping[str, str]) -> pd.DataFrame:
+        """The `frame` of a command that shows what a user asks for.
+
+        Raises:
+            StoreError: as `frame`; and where nothing is like that, with what there is.
+        """
+        known = [line.condition.texts() for line in self.lines()]
+        if not known:
+            raise StoreError(
+                f"{self.path}: there are no results yet; make some with `clser-bench run`"
+            )
+        for name, value in wanted.items():
+            values = {texts[name] for texts in known}
+            if value not in values:
+                there = ", ".join(sorted(values))
+                raise StoreError(
+                    f"{self.path}: there are no results of {name} '{value}'; there are of: {there}"
+                )
+        frame = self.frame(wanted)
+        if frame.empty:
+            every = ", ".join(f"{name} '{value}'" for name, value in wanted.items())
+            raise StoreError(
+                f"{self.path}: there are no results of {every} together; `clser-bench status` "
+                "lists what there is"
+            )
+        return frame
+
     def predictions(self, ids: Sequence[str]) -> pd.DataFrame:
         """A row for each scored utterance of those trials that are ok.
 

@@ -81,9 +81,9 @@ def test_what_is_asked_for_is_compared(results):
     assert {row["method"] for row in chosen if row["row"] == "method"} == {"good", "logistic"}
     assert {row["shots"] for row in chosen} == {5}
     for name in ("suite", "features", "normalise", "setting", "target-prior", "selection"):
-        assert rows(results, f"--{name}", "other") == []
-    nothing = call(results, "--suite", "other")
-    assert (nothing.exit_code, nothing.stdout) == (0, "No results to show.\n")
+        nothing = call(results, f"--{name}", "other")
+        assert (nothing.exit_code, nothing.stdout) == (MISUSED, "")
+        assert "there are no results of " in nothing.stderr
 
 
 def test_markdown_and_latex_show_names_as_text(results):

@@ -101,7 +101,7 @@ def test_the_files_hold_the_numbers_and_hostile_text_is_escaped(site):
 def test_nothing_to_show_is_an_error(write, tmp_path):
     result = write(tmp_path / "site", "--suite", "other")
     assert result.exit_code == MISUSED
-    assert "there are no results to show" in result.stderr
+    assert "there are no results of suite 'other'; there are of: " in result.stderr
     assert not (tmp_path / "site").exists()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clser_bench import registry
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.model import Leaderboard
@@ -214,6 +215,8 @@ def test_too_many_shots_are_refused_before_the_oracle_runs(config: Config) -> No
 
 
 def test_the_oracle_has_no_settings(config: Config) -> None:
+    with pytest.raises(SpecError, match=r"'logistic' has no hyper-parameter 'title'.*strength"):
+        registry.create("logistic", {"title": "mine"})
     with pytest.raises(SpecError, match="'within-target' has no hyper-parameter 'c'"):
         run(config(methods=("within-target",), settings=parse_settings(["within-target.c=1"])))
 

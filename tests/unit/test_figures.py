@@ -151,7 +151,7 @@ def test_the_command_writes_every_figure(store, call, tmp_path):
     [
         (("out", "--formats", "jpg"), "cannot be a 'jpg'"),
         (("out", "--formats", ","), "--formats is empty"),
-        (("out", "--suite", "other"), "no results of these conditions"),
+        (("out", "--suite", "other"), "no results of suite 'other'"),
         (("out", "--methods", "n"), "no results of 'n'"),
         (("file", "--formats", "png"), "choose another --out"),
     ],

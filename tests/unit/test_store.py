@@ -156,6 +156,16 @@ def test_candidates_belong_to_no_table(path):
         assert [line.configuration for line in store.lines()] == [0, 1, None]
 
 
+def test_what_a_user_asks_for_in_vain_is_said_with_what_there_is(path):
+    with Store(path) as store:
+        with pytest.raises(StoreError, match="there are no results yet"):
+            store.shown({})
+        store.plan({}, [trial(), trial(shots=1)], pairs=PAIRS)
+        assert len(store.shown({"shots": "1"})) == 1
+        with pytest.raises(StoreError, match="no results of shots '7'; there are of: 1, 5"):
+            store.shown({"shots": "7"})
+
+
 def test_uar_is_read_of_ok_trials_only(path):
     good, bad, absent = (trial(seed=seed) for seed in range(3))
     with Store(path) as store:
