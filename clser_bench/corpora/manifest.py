@@ -62,6 +62,8 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in data.rows:
         groups[_corpus(row)].append(row)
+    if nameless := groups.pop("", []):  # bad rows, which are named with those of a corpus
+        groups[next(iter(groups), "und")] += nameless
     codes: dict[str, str] = {}
     listings = []
     for name, rows in groups.items():
@@ -72,7 +74,7 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
 
 
 def _corpus(row: Row) -> str:
-    return row.cells.get("corpus") or canonical_language(row.cells.get("language", "")) or "und"
+    return row.cells.get("corpus") or canonical_language(row.cells.get("language", ""))
 
 
 def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> CorpusSpec:

@@ -150,8 +150,9 @@ def test_a_choice_is_named_in_plain_words(call: Call) -> None:
 def test_values_are_completed(option: str, begun: str, offered: str) -> None:
     line = f"clser-bench leaderboard {option} {begun}"
     asked = {"COMP_WORDS": line, "COMP_CWORD": "3", "_CLSER_BENCH_COMPLETE": "complete_bash"}
+    main = "from clser_bench.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", "from clser_bench.cli.main import main; main()"],
+        [sys.executable, "-c", f"import sys; sys.argv = ['clser-bench']; {main}"],
         env=os.environ | asked,
         capture_output=True,
         text=True,

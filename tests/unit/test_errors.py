@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
-from clser_bench.errors import AudioError, MissingExtraError, did_you_mean, printable
+import pytest
+
+from clser_bench.errors import AudioError, MissingExtraError, SpecError, did_you_mean, printable
+from clser_bench.files import require_file, require_folder, write_whole
 
 
 def test_errors_survive_pickling() -> None:
@@ -23,6 +27,19 @@ def test_the_nearest_name_comes_first() -> None:
     assert did_you_mean("xyz", many, command="list methods").endswith(
         "108, 109 and 63 more; `clser-bench list methods` has all"
     )
+
+
+def test_a_path_of_the_other_kind_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SpecError, match=r"is a folder; name a file$"):
+        require_file(tmp_path, error=SpecError)
+    with pytest.raises(SpecError, match=r"is a file; name a folder$"):
+        require_folder(file, error=SpecError)
+    with pytest.raises(SpecError, match=r"is a folder; name a file$"):
+        write_whole(tmp_path, "", error=SpecError)
+    with pytest.raises(SpecError, match=r"there is no such file; x$"):
+        require_file(tmp_path / ("n" * 999), error=SpecError, about="; x")
 
 
 def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:

@@ -224,6 +224,8 @@ def test_a_row_cut_short_says_so(tmp_path: Path, rows: list[Row], own_cache: Pat
     path.write_text(path.read_text() + "ada/more.wav,ada\n")
     with pytest.raises(CorpusError, match=r"line 6: has 2 cells, the header \d"):
         read_manifest(path, cache=own_cache)
+    [corpus] = read_manifest(path, cache=own_cache, skip_bad=True)
+    assert (len(corpus.utterances), len(corpus.skipped)) == (4, 1)
 
 
 def test_an_empty_corpus_is_that_of_the_language(
