@@ -168,7 +168,7 @@ def test_a_submission_is_shown_with_its_card_and_not_ranked(
     write("--audio", "copy")
     place = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--scheduler", "local")
     call("run", *place, "--shots", "1", "--seeds", "2", "--methods", "near,chance")
-    load("nearest_mean").main(["draws", "predictions.csv"])
+    load("nearest_mean", folder="docs").main(["draws", "predictions.csv"])
     done = score(call, "predictions.csv")
     assert "4 trials of outside stored" in done.stderr
     assert "Nearest mean (submitted)" in done.stdout
@@ -327,7 +327,7 @@ def test_an_endpoint_with_audio_input_is_asked_and_scored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write("--audio", "copy")
-    tool = load("ask_endpoint")
+    tool = load("ask_endpoint", folder="docs")
     monkeypatch.setattr(tool.time, "sleep", lambda _: None)
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     Stub.asked.clear()

@@ -7,7 +7,7 @@ interruption. An answer that names no class, or several, is a refusal: it is cou
 taken by the hash of the id.
 
     clser-bench draws --suite bcro --shots 5 --seeds 1 --out draws --audio copy
-    OPENAI_API_KEY=... python tools/ask_endpoint.py draws predictions.csv \
+    OPENAI_API_KEY=... python docs/ask_endpoint.py draws predictions.csv \
         --url https://HOST/v1 --model MODEL
     clser-bench score predictions.csv --draws draws --name MODEL --card system.toml
 """

@@ -3,7 +3,7 @@
 Reads a folder of `clser-bench draws ... --audio copy` and writes scores for `clser-bench score`. It
 is deterministic, and an example of the two file formats; it needs numpy and soundfile alone.
 
-    python tools/nearest_mean.py draws predictions.csv
+    python docs/nearest_mean.py draws predictions.csv
 """
 
 from __future__ import annotations
