@@ -15,7 +15,8 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.options import HOW, WHAT
-from clser_bench.protocol import DEFAULT_FEATURES, Classes, Condition, Normalisation, Setting
+from clser_bench.errors import SpecError, did_you_mean
+from clser_bench.protocol import DEFAULT_FEATURES, SETTINGS, Classes, Condition, Normalisation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -103,7 +104,7 @@ RULES = (
         former="--inductive",
         default="transductive",
         switch="inductive",
-        complete=options.completed(lambda: typing.get_args(Setting)),
+        complete=options.completed(lambda: SETTINGS),
     ),
     Rule(
         field="prior",
@@ -255,6 +256,8 @@ def request_options(
         values: dict[str, Any] = {rule.field: _value(rule, given) or "" for rule in chosen}
         if "unlabelled" in values:
             values["unlabelled"] = options.words(values["unlabelled"])
+        if (setting := values.get("setting", SETTINGS[0])) not in SETTINGS:
+            raise SpecError(f"setting '{setting}' is unknown{did_you_mean(setting, SETTINGS)}")
         asked = {field.name: given[field.name] for field in fields}
         asked |= {name: read(asked[name]) for name, read in _READ.items() if name in asked}
         return Request(condition=Condition(**values), **asked)

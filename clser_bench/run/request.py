@@ -29,7 +29,7 @@ from clser_bench.features.languages import is_set, rooted
 from clser_bench.features.workers import cores
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
-from clser_bench.protocol import PROTOCOL_VERSION, SETTINGS, Condition, Pair, Shots
+from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
 from clser_bench.run.choice import is_custom
 from clser_bench.run.selection import OTHER_PAIRS, SELECTIONS
 from clser_bench.run.worker import PATIENCE, Means
@@ -126,7 +126,6 @@ class Request:
         for what, value, known in (
             ("scheduler", self.scheduler, ("ray", "local")),
             ("selection", self.condition.selection, SELECTIONS),
-            ("setting", self.condition.setting, SETTINGS),
         ):
             if value not in known:
                 raise SpecError(f"{what} '{value}' is unknown{did_you_mean(value, known)}")

@@ -105,6 +105,7 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--shots", "five"), "shots 'five'"),
         (("run", "--pairs", "B"), "write SOURCE->TARGET"),
         (("run", "--normalise", "no"), "normalisation 'no' is unknown; did you mean 'none'"),
+        (("run", "--setting", "held-out"), "setting 'held-out' is unknown"),
         (("run", "--format", "xml"), "there is no format 'xml'"),
         (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
         (("run", "--scheduler", "rya"), "did you mean 'ray'"),

@@ -278,7 +278,7 @@ def test_a_card_a_table(call: Call, places: list[str]) -> None:
     assert call("card", *of, "--out", "made/card.json").exit_code == 0
     assert [read(f"made/card-{n}.json")["condition"]["shots"] for n in (1, 2)] == ["1", "2"]
     assert json.loads(call("card", *of, "--shots", "2").stdout)["condition"]["shots"] == "2"
-    assert "no table is like that" in call("card", *of, "--shots", "9").stderr
+    assert "no results of shots '9'; there are of: 1, 2" in call("card", *of, "--shots", "9").stderr
 
 
 def test_a_corrupted_table_is_made_again_and_not_the_clean_one(again: Call) -> None:

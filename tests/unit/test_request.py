@@ -90,7 +90,6 @@ def test_a_malformed_file_is_named(tmp_path: Path, text: str | None, message: st
     ("options", "message"),
     [
         ({"scheduler": "rya"}, "scheduler 'rya' is unknown; did you mean 'ray'"),
-        ({"condition": Condition(setting="held-out")}, "setting 'held-out' is unknown"),
         (
             {"condition": Condition(selection="others")},
             "selection 'others' is unknown; did you mean 'other-pairs'",
