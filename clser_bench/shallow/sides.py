@@ -143,7 +143,7 @@ class _Whole(NamedTuple):
 
 
 @functools.lru_cache(maxsize=PAIRS)
-def _whole(source: Table, target: Table, rows: bytes, adapt: bytes, front: bool) -> _Whole:
+def _whole(source: Table, target: Table, rows: bytes, adapt: bytes, project: bool) -> _Whole:
     # Tables are equal only to themselves, and a process opens a table once.
     x = source.summary[np.frombuffer(rows, np.int64)].astype(np.float64)
     z = target.summary[np.frombuffer(adapt, np.int64)].astype(np.float64)
@@ -155,7 +155,7 @@ def _whole(source: Table, target: Table, rows: bytes, adapt: bytes, front: bool)
         )
     mean = np.concatenate([x, z]).mean(axis=0)
     axes = None
-    if front:
+    if project:
         x, z = x - mean, z - mean
         axes = principal_basis(np.concatenate([x, z]), AXES)
         x, z = x @ axes, z @ axes
