@@ -291,6 +291,7 @@ class Problem:
         target: normalised features of the target corpus.
         labelled: the k-shot draw.
         unlabelled: rows of the source whose labels are withheld, ascending.
+        added: those of them that belong to other corpora (`--unlabelled`), ascending.
         adapt: rows of the target to adapt to, ascending.
         scored: rows of the target whose classes are asked for, ascending; the same as `adapt`
             in the transductive setting.
@@ -303,9 +304,10 @@ class Problem:
     unlabelled: Rows
     adapt: Rows
     scored: Rows
+    added: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
-        for name in ("unlabelled", "adapt", "scored"):
+        for name in ("unlabelled", "added", "adapt", "scored"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
 
 

@@ -181,6 +181,7 @@ class Suite(_Definition):
             of corpora of one language; two parts of a corpus are a pair where they have no speaker
             in common.
         targets: the corpora that are targets; empty for all.
+        sources: the corpora that are sources; empty for all.
         not_under: normalisation to the corpora that drop out of the suite under it.
     """
 
@@ -189,28 +190,32 @@ class Suite(_Definition):
     use: str
     kind: Literal["cross-lingual", "same-language"] = "cross-lingual"
     targets: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _targets_are_corpora(self) -> Self:
+    def _sides_are_corpora(self) -> Self:
         for code in self.corpora:
             if not _CODE_OF_PART.fullmatch(code):
                 raise ValueError(f"{code!r} of suite {self.name}: parts are {', '.join(PARTS)}")
-        for code in self.targets:
-            if code not in self.corpora:
-                raise ValueError(f"target {code!r} is not among the corpora of suite {self.name}")
+        for side, codes in (("target", self.targets), ("source", self.sources)):
+            for code in set(codes) - set(self.corpora):
+                raise ValueError(f"{side} {code!r} is not among the corpora of suite {self.name}")
         return self
 
     def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
-        """All ordered pairs whose target is among `targets`, source by source.
+        """All ordered pairs from one of `sources` to one of `targets`, source by source.
 
         Args:
             normalisation: corpora listed in `not_under` for it are left out.
         """
         out = self.not_under.get(normalisation, ())
         codes = [code for code in self.corpora if code not in out]
-        targets = [code for code in codes if not self.targets or code in self.targets]
-        return tuple(Pair(s, t) for s in codes for t in targets if s != t)
+        sources, targets = (
+            [code for code in codes if not wanted or code in wanted]
+            for wanted in (self.sources, self.targets)
+        )
+        return tuple(Pair(s, t) for s in sources for t in targets if s != t)
 
 
 def classes_of(

@@ -170,6 +170,7 @@ def build(
             target=target_table,
             labelled=Labelled(first.start + known.rows, known.y),
             unlabelled=np.concatenate([rest, first.added]),
+            added=first.added,
             adapt=np.concatenate([second.start + adapt, second.added]),
             scored=scored,
         )
@@ -212,6 +213,7 @@ def _fold(
             target=second,
             labelled=Labelled(rows[turn], problem.labelled.y[turn]),
             unlabelled=np.sort(ours[problem.unlabelled]),
+            added=np.sort(ours[problem.added]),
             adapt=np.sort(theirs[problem.adapt]),
             scored=scored,
         ),

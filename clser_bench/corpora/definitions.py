@@ -80,9 +80,7 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         corpora[spec.code] = spec
         origin[spec.code] = file.name
     for suite in suites.values():
-        unknown = [
-            code for code in (*suite.corpora, *suite.targets) if base_code(code) not in corpora
-        ]
+        unknown = [code for code in suite.corpora if base_code(code) not in corpora]
         if unknown:
             raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
     return Definitions(

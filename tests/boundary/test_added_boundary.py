@@ -95,6 +95,9 @@ def test_every_row_is_where_it_belongs(condition: Condition) -> None:
         found = [contents[0][row] for row in problem.unlabelled]
         assert set(found) - unlabelled == set(ADDED[1].contents) | set(ADDED[2].contents)
         assert set(found) > unlabelled
+        assert [contents[0][row] for row in problem.added] == [
+            content for content in found if content not in unlabelled
+        ]
         assert len(set(found)) == len(found)
         adapted = {TARGET.utterances[r].content for r in own.order[1][own.problem.adapt]}
         assert {contents[1][row] for row in problem.adapt} == adapted | set(ADDED[0].contents)
@@ -106,7 +109,7 @@ def test_every_row_is_where_it_belongs(condition: Condition) -> None:
         scored = [contents[1][row] for row in problem.scored]
         named = {item.content: item.name for item in corpus.utterances}
         assert [named[content] for content in scored] == list(fold.key.names)
-        for rows in (problem.unlabelled, problem.adapt, problem.scored):
+        for rows in (problem.unlabelled, problem.added, problem.adapt, problem.scored):
             assert (np.diff(rows) > 0).all()
 
 

@@ -164,6 +164,13 @@ def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose: Choose) -
         Suite(name="x", corpora=("B.old",), use="")
 
 
+def test_a_suite_may_name_its_sources_and_targets() -> None:
+    suite = Suite(name="x", corpora=("B", "C", "O"), sources=("B", "C"), targets=("C", "O"), use="")
+    assert [str(pair) for pair in suite.pairs()] == ["B→C", "B→O", "C→O"]
+    with pytest.raises(ValueError, match="source 'R' is not among"):
+        Suite(name="x", corpora=("B", "C"), sources=("R",), use="")
+
+
 def test_pairs_of_a_suite_keep_its_table(choose: Choose) -> None:
     made = choose("B C O R", pairs=(Pair("C", "B"),))
     assert (made.suite, made.pairs, len(made.table)) == ("bcro", (Pair("C", "B"),), 12)
