@@ -113,17 +113,18 @@ class Sere(Fitted):
         present, y = np.unique(problem.labelled.y, return_inverse=True)
         if len(present) < 2:
             return np.zeros((len(problem.scored), len(problem.classes)))
-        everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
+        own = np.setdiff1d(problem.unlabelled, problem.added)
+        own = np.sort(np.concatenate([problem.labelled.rows, own]))
         space = _space(
             problem.source,
             problem.target,
-            (everything.tobytes(), problem.adapt.tobytes()),
+            (own.tobytes(), problem.added.tobytes(), problem.adapt.tobytes()),
             whole_source=self.use_source,
             instants=self._uses_instants(problem),
             size=self.size,
             dynamic=self.dynamic,
         )
-        source, known = space.source, np.searchsorted(everything, problem.labelled.rows)
+        source, known = space.source, np.searchsorted(own, problem.labelled.rows)
         if not self.use_source:
             source, known = source[torch.from_numpy(known)], np.arange(len(known))
         labels = torch.zeros(len(source), len(present), dtype=torch.float64)
@@ -169,6 +170,7 @@ class Sere(Fitted):
                 threshold=self.agreement if self.check else None,
                 chained=self.chained,
                 steps=self.balance_steps,
+                added=space.added,
             )
             for shrinkage in irf.SHRINKAGES
         ]
@@ -207,12 +209,14 @@ class Space(NamedTuple):
     Attributes:
         axes: of the pair.
         source: every row of the source [n, e].
+        added: rows of added corpora, which have no say in the axes [m, e].
         target: the rows to adapt to, in an order that is their own and not the table's.
         order: places of these in `Problem.adapt`.
     """
 
     axes: irf.Axes
     source: Tensor
+    added: Tensor
     target: Tensor
     order: np.ndarray
 
@@ -221,7 +225,7 @@ class Space(NamedTuple):
 def _space(
     source: Table,
     target: Table,
-    rows: tuple[bytes, bytes],
+    rows: tuple[bytes, bytes, bytes],
     *,
     whole_source: bool,
     instants: bool,
@@ -229,7 +233,7 @@ def _space(
     dynamic: float,
 ) -> Space:
     # Tables are equal only to themselves, and a process opens a table once.
-    members, adapt = (np.frombuffer(part, np.int64) for part in rows)
+    members, added, adapt = (np.frombuffer(part, np.int64) for part in rows)
     order = np.lexsort(target.summary[adapt].T)
     ours = _moments(target, adapt[order], instants=instants)
     theirs = _moments(source, members, instants=instants)
@@ -241,7 +245,8 @@ def _space(
         size=size,
         dynamic=dynamic,
     )
-    return Space(axes, theirs.project(axes), ours.project(axes), order)
+    more = _moments(source, added, instants=instants)
+    return Space(axes, *(side.project(axes) for side in (theirs, more, ours)), order)
 
 
 class Moments(NamedTuple):

@@ -10,7 +10,7 @@ only scored), e values of an embedding, c classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,11 @@ START_SHRINKAGE = 0.8
 """Of the labelled utterances' covariance in the start: five a class estimate little of it."""
 SHRINKAGES = (0.3, 0.5, 0.8)
 """Of the chains that equation 8 averages."""
+ADDED_MASS = 1.0
+"""rho_a: of the speech of added corpora against the source link."""
+ADDED_SHARE = 0.25
+"""Of the covariance of added corpora in the metric."""
+ADDED_ROUNDS = 3
 SPREAD = 3.0
 """Standard deviation of averaged scores, so that balancing them gives probabilities of use."""
 FLOOR = 1e-12
@@ -209,6 +214,7 @@ def chain(
     threshold: float | None = 0.65,
     chained: bool = True,
     steps: int = SINKHORN_STEPS,
+    added: Float[Tensor, "_ e"] | None = None,
 ) -> Chain:
     """Equations 2 to 7: labelled source, unlabelled source, unlabelled target.
 
@@ -228,6 +234,7 @@ def chain(
         chained: the source link, then the target link; else one link in which both sides pull at
             once, for `source_rounds`, with nothing to check (an ablation).
         steps: of balancing.
+        added: embeddings of added corpora, for a link of their own.
     """
     target = rows[:adapt]
     known: Bool[Tensor, " n"] = labels.sum(dim=1) > 0
@@ -264,8 +271,13 @@ def chain(
             prototypes = _pulled(prototypes, means, mass, target_mass / (1 + source_mass))
             spread = 0.5 * spread + 0.5 * within_classes(q, target)
         measure = metric(spread, shrinkage)
-    source_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
     answers = balanced(resonance(source, prototypes, measure), len(source), steps=steps)
+    if added is not None and len(added) and source_mass > 0:
+        prototypes, spread = added_link(
+            source, added, prototypes, spread, lambda found: metric(found, shrinkage), steps=steps
+        )
+        measure = metric(spread, shrinkage)
+    source_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
     base = prototypes
     last = 1.0 if one_shot and not linked else shrinkage
     apart = target_mass > 0 and (chained or not linked)
@@ -280,6 +292,41 @@ def chain(
     if threshold is not None and kappa <= threshold:
         answer = balanced(start + source_link + target_link, adapt, steps=steps)
     return Chain(start, source_link, target_link, answer, answers, prototypes, measure, kappa)
+
+
+def added_link(
+    source: Float[Tensor, "n e"],
+    added: Float[Tensor, "m e"],
+    prototypes: Float[Tensor, "c e"],
+    spread: Float[Tensor, "e e"],
+    metric: Callable[[Tensor], Tensor],
+    *,
+    steps: int,
+) -> tuple[Float[Tensor, "c e"], Float[Tensor, "e e"]]:
+    """Equation 5a: speech of added corpora pulls at what the source link found.
+
+    Classes are balanced on the source alone: an added corpus need not have all of them.
+
+    Args:
+        source: embeddings of the source.
+        added: of added corpora.
+        prototypes: after the source link.
+        spread: covariance within classes after it.
+        metric: of a covariance.
+        steps: of balancing.
+
+    Returns:
+        Prototypes and covariance.
+    """
+    base, own = prototypes, spread
+    both = torch.cat([source, added])
+    for _ in range(ADDED_ROUNDS):
+        q = balanced(resonance(both, prototypes, metric(spread)), len(source), steps=steps).exp()
+        q = q[len(source) :]
+        means, mass = class_means(q * confidence(q)[:, None], added)
+        prototypes = _pulled(base, means, mass, ADDED_MASS)
+        spread = torch.lerp(own, within_classes(q, added), ADDED_SHARE)
+    return prototypes, spread
 
 
 def averaged(

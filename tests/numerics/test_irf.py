@@ -132,6 +132,34 @@ def round_(covariance: Tensor, amount: float) -> Tensor:
     return (1 - amount) * covariance + amount * scale * torch.eye(len(covariance)).double()
 
 
+def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equation 5a, one round; classes that an added corpus lacks keep their prototypes nearly."""
+    monkeypatch.setattr(irf, "ADDED_ROUNDS", 1)
+    source, labels, target = clusters()
+    added = 0.3 * rand(40, 3, seed=2).double() + 4 * torch.eye(3).double()[0]
+    found = chain(source, labels, target, source_rounds=1, target_mass=0.0, added=added)
+    plain = chain(source, labels, target, source_rounds=1, target_mass=0.0)
+    assert found.source.equal(plain.source)
+    spread = irf.within_classes(torch.cat([labels[:6], q1(source, labels)[6:]]), source)
+    scores = irf.resonance(torch.cat([source, added]), plain.prototypes, round_(spread, 0.5))
+    q = irf.balanced(scores, 60).exp()[60:]
+    weight = q * irf.confidence(q)[:, None]
+    pull = (weight / weight.sum(dim=0)).T @ added
+    torch.testing.assert_close(found.prototypes, (plain.prototypes + pull) / 2)
+    mixed = 0.75 * spread + 0.25 * irf.within_classes(q, added)
+    torch.testing.assert_close(found.covariance, round_(mixed, 0.5))
+    none = chain(source, labels, target, added=added[:0])
+    assert none.answer.equal(chain(source, labels, target).answer)
+
+
+def q1(source: Tensor, labels: Tensor) -> Tensor:
+    """Assignments of the source by its six labelled rows alone."""
+    known = source[:6]
+    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
+    gaps = known - anchors.repeat(2, 1)
+    return irf.balanced(irf.resonance(source, anchors, round_(gaps.T @ gaps / 3, 0.8)), 60).exp()
+
+
 def test_without_the_chain_both_sides_pull_at_once() -> None:
     """Equations 5 and 6 in one round, from the same assignments."""
     source, labels, target = clusters()
