@@ -14,7 +14,7 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import losses
 from clser_bench.problem import Labelled, Problem, Table
-from clser_bench.shallow.sides import sides_of
+from clser_bench.shallow.sides import sides_of, unit_rows
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
@@ -173,8 +173,10 @@ def nearest(x: np.ndarray, count: int) -> np.ndarray:
 @pytest.mark.parametrize("alpha", [0.2, 0.99])
 @pytest.mark.parametrize("unlabelled_source", [False, True])
 def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: bool) -> None:
-    """F* = (I - alpha S)^-1 Y, rows made to sum to one."""
+    """F* = (I - alpha S)^-1 Y, rows made to sum to one, over each class's labelled rows."""
     problem = example_problem("spread")
+    uneven = Labelled(problem.labelled.rows[:-2], problem.labelled.y[:-2])
+    problem = replace(problem, labelled=uneven)
     found = fit(
         "label-propagation",
         problem,
@@ -183,9 +185,10 @@ def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: boo
         unlabelled_source=unlabelled_source,
     )
     y = problem.labelled.y
-    sides = sides_of(problem, front="axes-within")
+    sides = sides_of(problem, front="within")
     rest = sides.source[sides.unlabelled] if unlabelled_source else sides.source[:0]
     x = np.concatenate([sides.known, sides.target, rest])
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
     w = nearest(x, 4)
     degree = w.sum(axis=1)
     s = w / np.sqrt(degree[:, None] * degree[None, :])
@@ -193,7 +196,8 @@ def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: boo
     start[np.arange(len(y)), y] = 1
     limit = np.linalg.solve(np.eye(len(x)) - alpha * s, start)
     limit = limit[len(y) : len(y) + len(problem.target)]
-    np.testing.assert_allclose(found, limit / limit.sum(axis=1, keepdims=True), atol=1e-4)
+    shares = limit / limit.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found, shares / np.bincount(y), atol=1e-4)
 
 
 def test_neighbour_graph() -> None:
@@ -213,14 +217,15 @@ def test_new_rows_get_the_mean_of_their_neighbours() -> None:
     found = fit("label-propagation", problem, **values)
     old = fit("label-propagation", replace(problem, scored=rows[:20]), **values)
     np.testing.assert_array_equal(found[:20], old)
-    sides = sides_of(problem, front="axes-within")
-    target, known = sides.scored, sides.known
+    sides = sides_of(problem, front="within")
+    target, known = unit_rows(sides.scored), unit_rows(sides.known)
     for i in rows[20:]:
         distance = np.linalg.norm(np.concatenate([known, target[:20]]) - target[i], axis=1)
         near = np.argsort(distance)[:2]
         if near.min() >= len(known):
-            expected = old[near - len(known)].sum(axis=0)
-            np.testing.assert_allclose(found[i], expected / expected.sum(), atol=1e-9)
+            counts = np.bincount(problem.labelled.y)
+            expected = (old[near - len(known)] * counts).sum(axis=0)
+            np.testing.assert_allclose(found[i], expected / expected.sum() / counts, atol=1e-9)
 
 
 def test_rows_that_no_label_reaches() -> None:
