@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import errno
-import importlib
 import gc
+import importlib
 import os
 import sys
 from collections.abc import Iterable
