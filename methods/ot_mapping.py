@@ -131,7 +131,7 @@ class Sinkhorn:
         exponent = f[:, None] - cost
         exponent += g
         exponent /= self.regularisation
-        return np.exp(exponent, out=exponent)
+        return np.asarray(np.exp(exponent, out=exponent))
 
 
 def class_regularised_plan(

@@ -269,9 +269,10 @@ def _records(table: pd.DataFrame) -> dict[Any, dict[str, Any]]:
     """The rows of a table by their index, None where a value is unknown."""
     table = table.astype(object).where(table.notna(), None)
     # `to_dict("index")` takes several times as long
-    rows = zip(*(table[name].tolist() for name in table), strict=True)
+    names = list(map(str, table.columns))
+    rows = zip(*(table[name].tolist() for name in names), strict=True)
     return {
-        key: dict(zip(table, row, strict=True)) for key, row in zip(table.index, rows, strict=True)
+        key: dict(zip(names, row, strict=True)) for key, row in zip(table.index, rows, strict=True)
     }
 
 
