@@ -168,7 +168,7 @@ class Folds:
             scored=self.everything,
         )
         key = AnswerKey(classes=CLASSES, y=self.everything, speakers=(), names=())
-        return Fold(problem=problem, key=key)
+        return Fold(problem=problem, key=key, order=(self.everything, self.everything))
 
 
 def plan_of(case: Case, folds: Folds) -> Plan:
@@ -208,6 +208,7 @@ def plan_of(case: Case, folds: Folds) -> Plan:
         facts=(),
         folds=folds,
         skipped=(),
+        findings=(),
     )
     return Plan(
         prepared=prepared,

@@ -22,6 +22,9 @@ from clser_bench.plugin import Fitted, Problem, hyper, register
 from clser_bench.shallow.few_shot import CHANGE, episode, squared_distances
 from clser_bench.shallow.sides import Front, places, sides_of, unit_rows
 
+BLOCK = 512
+"""Rows whose products with all others are in memory at once."""
+
 
 class Neighbours(NamedTuple):
     """Positions among the rows to adapt to.
@@ -90,15 +93,28 @@ def target_neighbours(problem: Problem, *, front: Front, count: int) -> Neighbou
     sides = sides_of(problem, front=front)
     u = unit_rows(sides.target)
     count = max(min(count, len(u) - 1), 1)
-    cosine = u @ u.T
-    np.fill_diagonal(cosine, -np.inf)
-    inside, place = nearest(cosine, count), places(problem)
+    inside, place = nearest(u, u, count), places(problem)
     if (place >= 0).all():
         return Neighbours(inside, inside[place])
-    new = nearest(unit_rows(sides.scored) @ u.T, count)
+    new = nearest(unit_rows(sides.scored), u, count)
     return Neighbours(inside, np.where(place[:, None] >= 0, inside[place], new))
 
 
-def nearest(closeness: Float[np.ndarray, "n m"], count: int) -> Int[np.ndarray, "n k"]:
-    """Columns of the largest entries of each row, in no order."""
-    return np.argpartition(-closeness, count - 1, axis=1)[:, :count]
+def nearest(
+    rows: Float[np.ndarray, "n f"], u: Float[np.ndarray, "m f"], count: int
+) -> Int[np.ndarray, "n k"]:
+    """Positions of the rows of `u` with the largest products, of each row, in no order.
+
+    Args:
+        rows: blocks of them are multiplied, so that memory does not grow with n · m.
+        u: the same object where no row is a neighbour of itself.
+        count: k.
+    """
+    found = np.empty((len(rows), count), np.int64)
+    for start in range(0, len(rows), BLOCK):
+        distance = -rows[start : start + BLOCK] @ u.T
+        if rows is u:
+            np.fill_diagonal(distance[:, start:], np.inf)
+        part = np.argpartition(distance, count - 1, axis=1)[:, :count]
+        found[start : start + BLOCK] = part
+    return found

@@ -23,6 +23,8 @@ from clser_bench.shallow.sides import balanced_masses, scaled_distances, sides_o
 
 BLOCK = 20
 FLOOR = 1e-200
+ABSORBED = 50.0
+"""Scalings are absorbed where the logarithm of one is larger than this, either way."""
 EPSILON = 1e-3
 """Added to a class's mass before its root, as in POT."""
 
@@ -73,8 +75,8 @@ class Sinkhorn:
     """Entropic transport that goes on from its potentials when the cost changes.
 
     Solves min_G <G, C> + r · sum G log G with row sums a and column sums b by scaling rows and
-    columns in turn (Cuturi, Sinkhorn Distances, NIPS 2013). The scalings are absorbed into the
-    potentials f, g of G = exp((f + g - C) / r) every 20 steps, so that a small r does not
+    columns in turn (Cuturi, Sinkhorn Distances, NIPS 2013). Scalings that become large or small
+    are absorbed into the potentials f, g of G = exp((f + g - C) / r), so that a small r does not
     underflow (Schmitzer, Stabilized Sparse Scaling Algorithms for Entropy Regularized Transport
     Problems, SIAM J. Scientific Computing 2019).
 
@@ -88,7 +90,7 @@ class Sinkhorn:
         self, a: Float[np.ndarray, " m"], b: Float[np.ndarray, " n"], *, regularisation: float
     ) -> None:
         self.a, self.b, self.regularisation = a, b, regularisation
-        self.f, self.g = np.zeros(len(a)), np.zeros(len(b))
+        self.g = np.zeros(len(b))
 
     def plan(
         self, cost: Float[np.ndarray, "m n"], *, iterations: int, tolerance: float
@@ -101,24 +103,35 @@ class Sinkhorn:
             tolerance: stop where the row sums miss theirs by no more than this in total.
         """
         # The largest entry of every row, then of every column, of the first kernel is one.
-        self.f = (cost - self.g).min(axis=1)
-        self.g = (cost - self.f[:, None]).min(axis=0)
-        kernel = self._kernel(cost)
+        f = (cost - self.g).min(axis=1)
+        g = (cost - f[:, None]).min(axis=0)
+        kernel = self._kernel(cost, f, g)
+        log_u, log_v = np.zeros(len(f)), np.zeros(len(g))
+        rows = kernel.sum(axis=1)
         for _ in range(math.ceil(iterations / BLOCK)):
-            v = np.ones(len(self.b))
+            if max(np.abs(log_u).max(), np.abs(log_v).max()) > ABSORBED:
+                f, g = f + self.regularisation * log_u, g + self.regularisation * log_v
+                kernel = self._kernel(cost, f, g)
+                rows = kernel.sum(axis=1)
             for _ in range(BLOCK):
-                u = self.a / np.maximum(kernel @ v, FLOOR)
+                u = self.a / np.maximum(rows, FLOOR)
                 v = self.b / np.maximum(u @ kernel, FLOOR)
-            missed = float(np.abs(u * (kernel @ v) - self.a).sum())
-            self.f = self.f + self.regularisation * np.log(u)
-            self.g = self.g + self.regularisation * np.log(v)
-            kernel = self._kernel(cost)
-            if missed <= tolerance:
+                rows = kernel @ v
+            log_u, log_v = np.log(u), np.log(v)
+            if float(np.abs(u * rows - self.a).sum()) <= tolerance:
                 break
+        self.g = g + self.regularisation * log_v
+        kernel *= u[:, None]
+        kernel *= v
         return kernel
 
-    def _kernel(self, cost: Float[np.ndarray, "m n"]) -> Float[np.ndarray, "m n"]:
-        return np.asarray(np.exp((self.f[:, None] + self.g - cost) / self.regularisation))
+    def _kernel(
+        self, cost: Float[np.ndarray, "m n"], f: Float[np.ndarray, " m"], g: Float[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "m n"]:
+        exponent = f[:, None] - cost
+        exponent += g
+        exponent /= self.regularisation
+        return np.asarray(np.exp(exponent, out=exponent))
 
 
 def class_regularised_plan(

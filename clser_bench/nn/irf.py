@@ -182,13 +182,20 @@ def class_means(
     return weights.T @ z / mass.clamp_min(FLOOR)[:, None], mass
 
 
-def within_classes(q: Float[Tensor, "n c"], z: Float[Tensor, "n e"]) -> Float[Tensor, "e e"]:
-    """Covariance of z less the covariance of the soft classes' means."""
-    centred = z - z.mean(dim=0)
-    means, mass = class_means(q, centred)
+def within_classes(
+    q: Float[Tensor, "n c"], z: Float[Tensor, "n e"], whole: Float[Tensor, "e e"]
+) -> Float[Tensor, "e e"]:
+    """Covariance of z, which is `whole`, less the covariance of the soft classes' means."""
+    means, mass = class_means(q, z)
     share = mass / mass.sum()
     means = means - share @ means
-    return centred.T @ centred / len(z) - (means * share[:, None]).T @ means
+    return whole - (means * share[:, None]).T @ means
+
+
+def covariance(z: Float[Tensor, "n e"]) -> Float[Tensor, "e e"]:
+    """Covariance with divisor n."""
+    centred = z - z.mean(dim=0)
+    return centred.T @ centred / len(z)
 
 
 def agreement(a: Float[Tensor, "n c"], b: Float[Tensor, "n c"]) -> float:
@@ -237,6 +244,7 @@ def chain(
         added: embeddings of added corpora, for a link of their own.
     """
     target = rows[:adapt]
+    around_source, around_target = covariance(source), covariance(target)
     known: Bool[Tensor, " n"] = labels.sum(dim=1) > 0
     z, y = source[known], labels[known]
     anchors, counts = class_means(y, z)
@@ -244,7 +252,7 @@ def chain(
     one_shot = freedom <= 0
     if one_shot:
         # One utterance a class has no spread: the target's whole covariance, for its scale.
-        spread, first = _covariance(target), 1.0
+        spread, first = around_target, 1.0
     else:
         residual = z - y @ anchors
         spread, first = residual.T @ residual / freedom, START_SHRINKAGE
@@ -263,13 +271,13 @@ def chain(
         weights = q * (confidence(q) * ~known)[:, None]
         means, mass = class_means(weights, source)
         prototypes = _pulled(anchors, means, mass, source_mass)
-        spread = within_classes(torch.where(known[:, None], labels, q), source)
+        spread = within_classes(torch.where(known[:, None], labels, q), source, around_source)
         if not chained and target_mass > 0:
             q = balanced(resonance(target, *before), adapt, steps=steps).exp()
             means, mass = class_means(q * confidence(q)[:, None], target)
             # (labelled + rho_s source + rho_t target) / (1 + rho_s + rho_t)
             prototypes = _pulled(prototypes, means, mass, target_mass / (1 + source_mass))
-            spread = 0.5 * spread + 0.5 * within_classes(q, target)
+            spread = 0.5 * spread + 0.5 * within_classes(q, target, around_target)
         measure = metric(spread, shrinkage)
     answers = balanced(resonance(source, prototypes, measure), len(source), steps=steps)
     if added is not None and len(added) and source_mass > 0:
@@ -285,7 +293,7 @@ def chain(
         q = balanced(resonance(target, prototypes, measure), adapt, steps=steps).exp()
         means, mass = class_means(q * confidence(q)[:, None], target)
         prototypes = _pulled(base, means, mass, target_mass)
-        measure = metric(0.5 * spread + 0.5 * within_classes(q, target), last)
+        measure = metric(0.5 * spread + 0.5 * within_classes(q, target, around_target), last)
     target_link = balanced(resonance(rows, prototypes, measure), adapt, steps=steps)
     kappa = agreement(source_link[:adapt], target_link[:adapt])
     answer = target_link  # equation 7
@@ -358,11 +366,6 @@ def _pulled(base: Tensor, means: Tensor, mass: Tensor, rho: float) -> Tensor:
     return torch.where((mass > FLOOR)[:, None], pulled, base)
 
 
-def _covariance(z: Tensor) -> Tensor:
-    centred = z - z.mean(dim=0)
-    return centred.T @ centred / len(z)
-
-
 def balancing_offsets(
     log_p: Float[Tensor, "n c"], prior: Float[Tensor, " c"], *, steps: int
 ) -> Float[Tensor, " c"]:
@@ -376,8 +379,9 @@ def balancing_offsets(
         prior: positive, sums to one.
         steps: number of column-and-row rounds.
     """
-    offsets = torch.zeros_like(prior)
+    # Factors of the classes instead of their logarithms: a round is two products.
+    kernel = (log_p - log_p.amax(dim=-1, keepdim=True)).exp()
+    factors = torch.ones_like(prior)
     for _ in range(steps):
-        log_q = torch.log_softmax(log_p + offsets, dim=-1)
-        offsets = offsets - torch.logsumexp(log_q, dim=0) + torch.log(prior)
-    return offsets
+        factors = len(kernel) * prior / ((1 / (kernel @ factors)) @ kernel)
+    return factors.log()

@@ -310,7 +310,10 @@ def count(
                 tuple(seeds[places := of_cells[method, name]].tolist()),
                 speakers[pair.target],
                 # in one order in memory, so that sums are the same to the last bit
-                *(np.stack(list(whole[places - first[name]]), axis=-1) for whole in arrays[name]),
+                *(
+                    np.ascontiguousarray(np.moveaxis(whole[places - first[name]], 0, -1))
+                    for whole in arrays[name]
+                ),
             )
             for pair, name in zip(table.pairs, sizes, strict=True)
         ]

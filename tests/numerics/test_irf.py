@@ -78,7 +78,7 @@ def test_within_classes_equals_a_loop() -> None:
     for i in range(12):
         gap = z[i] - z[y == y[i]].mean(dim=0)
         wanted += torch.outer(gap, gap) / 12
-    torch.testing.assert_close(irf.within_classes(q, z), wanted)
+    torch.testing.assert_close(irf.within_classes(q, z, irf.covariance(z)), wanted)
 
 
 def clusters(shots: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -115,7 +115,9 @@ def test_links_equal_a_loop() -> None:
         weight = [float(row[k] * irf.confidence(row[None])[0]) for row in q[6:]]
         mean = sum(w * z for w, z in zip(weight, rest, strict=True)) / sum(weight)
         pulled.append((anchors[k] + 3 * mean) / 4)
-    spread = irf.within_classes(torch.cat([eye.repeat(2, 1), q[6:]]), source)
+    spread = irf.within_classes(
+        torch.cat([eye.repeat(2, 1), q[6:]]), source, irf.covariance(source)
+    )
     link = irf.resonance(target, torch.stack(pulled), round_(spread, 0.5))
     torch.testing.assert_close(found.source_link, irf.balanced(link, 45))
     q = irf.balanced(link, 45).exp()
