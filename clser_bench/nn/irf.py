@@ -326,14 +326,14 @@ def added_link(
     Returns:
         Prototypes and covariance.
     """
-    base, own = prototypes, spread
+    base, own, around = prototypes, spread, covariance(added)
     both = torch.cat([source, added])
     for _ in range(ADDED_ROUNDS):
         q = balanced(resonance(both, prototypes, metric(spread)), len(source), steps=steps).exp()
         q = q[len(source) :]
         means, mass = class_means(q * confidence(q)[:, None], added)
         prototypes = _pulled(base, means, mass, ADDED_MASS)
-        spread = torch.lerp(own, within_classes(q, added), ADDED_SHARE)
+        spread = torch.lerp(own, within_classes(q, added, around), ADDED_SHARE)
     return prototypes, spread
 
 

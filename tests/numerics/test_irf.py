@@ -142,13 +142,14 @@ def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatc
     found = chain(source, labels, target, source_rounds=1, target_mass=0.0, added=added)
     plain = chain(source, labels, target, source_rounds=1, target_mass=0.0)
     assert found.source.equal(plain.source)
-    spread = irf.within_classes(torch.cat([labels[:6], q1(source, labels)[6:]]), source)
+    q = torch.cat([labels[:6], q1(source, labels)[6:]])
+    spread = irf.within_classes(q, source, irf.covariance(source))
     scores = irf.resonance(torch.cat([source, added]), plain.prototypes, round_(spread, 0.5))
     q = irf.balanced(scores, 60).exp()[60:]
     weight = q * irf.confidence(q)[:, None]
     pull = (weight / weight.sum(dim=0)).T @ added
     torch.testing.assert_close(found.prototypes, (plain.prototypes + pull) / 2)
-    mixed = 0.75 * spread + 0.25 * irf.within_classes(q, added)
+    mixed = 0.75 * spread + 0.25 * irf.within_classes(q, added, irf.covariance(added))
     torch.testing.assert_close(found.covariance, round_(mixed, 0.5))
     none = chain(source, labels, target, added=added[:0])
     assert none.answer.equal(chain(source, labels, target).answer)
