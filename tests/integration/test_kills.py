@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -46,8 +47,7 @@ class Command:
     def __init__(self, arguments: list[str], place: Path) -> None:
         self._arguments, self._place = arguments, place
         # short, since Ray's sockets lie in it; the processes of this test are known by it
-        self.temporary = Path("/tmp") / f"kills-{os.getpid()}"
-        self.temporary.mkdir()
+        self.temporary = Path(tempfile.mkdtemp(prefix="kills-", dir="/tmp"))
 
     def start(self, results: Path, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
