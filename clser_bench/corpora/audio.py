@@ -217,7 +217,7 @@ class _File(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type
 
     def seekable(self) -> bool:
         """Whether the length is known: libsndfile says that it can seek even where it is not."""
-        return self.frames < _UNKNOWN and super().seekable()
+        return bool(self.frames < _UNKNOWN and super().seekable())
 
     def rest(self) -> Iterator[tuple[int, Floats]]:
         """Rate and samples [samples, channels] up to the end."""
