@@ -192,6 +192,9 @@ def write_draws(
             f"{folder}: the results file {request.results} lies in it, and with it the key of the "
             "ids; name another folder"
         )
+    for path in request.manifests:
+        if path.absolute() in ((folder / name).absolute() for name in (f"draws.{table}", HEADING)):
+            raise SpecError(f"{path}: the draws would overwrite this manifest; name another folder")
     private = _read_private(request.results)
     salt = private.setdefault("salt", secrets.token_hex(32))
     made = draws(request, salt, progress=progress, say=say)
