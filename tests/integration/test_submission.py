@@ -115,8 +115,9 @@ def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
     assert Path("draws/draws.json").read_bytes() == first["draws.json"]
     write()
     assert Path("draws/draws.csv").read_bytes() == first["draws.csv"]
+    ids = [row["id"] for row in rows_of()]
     write("--table", "parquet")
-    assert pd.read_parquet("draws/draws.parquet").id.tolist() == [row["id"] for row in rows_of()]
+    assert pd.read_parquet("draws/draws.parquet").id.tolist() == ids
 
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
@@ -311,6 +312,18 @@ def test_the_results_file_lies_elsewhere(call: Call, shared: Path) -> None:
     )
     assert "the key of the ids" in done.stderr
     assert not np.any([path.exists() for path in (Path("results"), private_file(RESULTS))])
+    Path("made").mkdir()
+    Path("link").symlink_to("made")
+    for out in ("made/../made", "link"):
+        usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--out", out)
+        done = call("draws", *usual, "--results", "made/x.sqlite", fails=True)
+        assert "the key of the ids" in done.stderr
+
+
+def test_a_folder_has_one_table(call: Call, write: Call) -> None:
+    write()
+    write("--table", "parquet", "--setting", "inductive")
+    assert {path.name for path in Path("draws").iterdir()} == {"draws.json", "draws.parquet"}
 
 
 class Stub(BaseHTTPRequestHandler):
