@@ -59,6 +59,8 @@ def trial_of(row: Sequence[Any]) -> Trial:
     """
     cells = dict(zip(OF_TRIAL, row, strict=True))
     what = f"trial {str(cells['id'])[:12]}"
+    if wrong := [name for name, value in cells.items() if isinstance(value, bytes)]:
+        raise DamagedError(f"{what}: is damaged ({wrong[0]} holds bytes)")
     try:
         added = tuple(filter(None, cells["unlabelled"].split("+")))
         cells["unlabelled"] = "+".join(item.partition(":")[0] for item in added)

@@ -364,7 +364,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of a file, 0 for an empty one.
 
     Raises:
-        StoreError: it is a database of something else, or of a newer clser-bench.
+        StoreError: it is a database of something else or of a newer clser-bench, or is damaged.
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -379,7 +379,9 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             f"{path}: was written by a newer clser-bench (schema {version}, this one reads "
             f"{SCHEMA_VERSION}); upgrade clser-bench or name another file with --results"
         )
-    return 0 if empty else version
+    if version < 1 and not empty:
+        raise StoreError(f"{path}: is damaged (schema {version}); take the file from a backup")
+    return version
 
 
 def _missing(connection: sqlite3.Connection, table: str) -> list[str]:

@@ -307,6 +307,7 @@ def change(path, statement, *values):
         ("UPDATE records SET confusion = '[[2,0,0],[0,2,0],[0,1,0]]'", "record", "confusion is"),
         ("UPDATE records SET recalls = '[1'", "record", "is damaged"),
         ("UPDATE trials SET seed = 7", "trial", "its columns give the id"),
+        ("UPDATE trials SET seed = x'00ff'", "trial", "is damaged (seed holds bytes)"),
         ("UPDATE trials SET shots = 'x'", "trial", "its condition is damaged"),
         ("UPDATE trials SET parameters = '[['", "trial", "is damaged"),
         ("UPDATE answers SET speakers = '[\"x\"]'", "answers", "is not what was stored"),
