@@ -407,8 +407,8 @@ class Store:
         )
         stored.sort(key=lambda row: (str(row[0]), row[1]))
         for key, group in itertools.groupby(stored, key=lambda row: row[0]):
-            _, trials, uars, blobs = zip(*group, strict=True)
-            uars = [math.nan if isinstance(uar, bytes) or uar is None else uar for uar in uars]
+            _, trials, held, blobs = zip(*group, strict=True)
+            uars = [math.nan if uar is None or isinstance(uar, bytes) else uar for uar in held]
             y = self.answers(key).y
             classes, fits = np.zeros((len(trials), len(y)), np.uint8), []
             for row, trial, blob in zip(classes, trials, blobs, strict=True):
