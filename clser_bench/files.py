@@ -148,6 +148,15 @@ def cache_folder() -> Path:
     return folder
 
 
+_RESULTS = b"SQLite format 3\0"
+
+
+def _begins(path: Path, content: bytes) -> bool:
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        return stream.read(len(content)) == content
+    return False
+
+
 @contextlib.contextmanager
 def whole(path: Path, *, error: type[ClserError] | None = StoreError) -> Iterator[Path]:
     """A place to write a file to, which becomes the file where nothing goes wrong.
@@ -156,15 +165,18 @@ def whole(path: Path, *, error: type[ClserError] | None = StoreError) -> Iterato
     disk is full.
 
     Args:
-        path: an older file of this name is replaced; the folder is made when absent.
+        path: an older file of this name is replaced, but no results file; the folder is made when
+            absent.
         error: what is raised; None to leave an OSError as it is.
 
     Yields:
         A path in the same folder, for the whole content.
 
     Raises:
-        ClserError: of the kind asked for: the file cannot be written.
+        ClserError: of the kind asked for: the file cannot be written, or is a results file.
     """
+    if is_file(path) and _begins(path, _RESULTS):
+        raise (error or StoreError)(f"{path}: is a results file; name another to write to")
     temporary = path.parent / f".part-{uuid.uuid4().hex[:12]}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -69,10 +69,12 @@ FINDINGS = (
     "namesakes",  # recordings of the same speaker, emotion and file name in two folders
     "overlap",  # segments of one file that overlap
     "gender",  # a speaker of two genders
+    "speaker",  # names of speakers that differ by case, zeros or punctuation only
     "language",  # one language under two tags
     "differs",  # numbers are not those of the definition
     "stray",  # recordings that belong to no corpus, or are of a format that is not read
     "short",  # recordings shorter than 0.1 s
+    "silent",  # recordings without sound
     "scale",  # samples beyond full scale
     "index",  # the index of decoded files was damaged or cannot be written
 )

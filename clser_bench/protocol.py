@@ -407,15 +407,15 @@ FAMILIES = {
 # variety of a macrolanguage: fra and fre are fr, cmn is zh.
 _CODES = (
     "af:afr am:amh ar:ara,arb as:asm az:aze,azj be:bel bg:bul bn:ben bo:bod,tib bs:bos ca:cat "
-    "cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng eo:epo es:spa et:est,ekk eu:eus,baq "
-    "fa:fas,per,pes,prs fi:fin fr:fra,fre ga:gle gl:glg gu:guj ha:hau he:heb hi:hin hr:hrv hu:hun "
-    "hy:hye,arm id:ind ig:ibo is:isl,ice it:ita ja:jpn jv:jav ka:kat,geo kk:kaz km:khm kn:kan "
-    "ko:kor ky:kir lb:ltz lo:lao lt:lit lv:lav,lvs mk:mkd,mac ml:mal mn:mon,khk mr:mar "
-    "ms:msa,may,zsm mt:mlt my:mya,bur nb:nob ne:nep,npi nl:nld,dut nn:nno no:nor or:ori,ory pa:pan "
-    "pl:pol ps:pus pt:por qu:que ro:ron,rum ru:rus rw:kin sd:snd si:sin sk:slk,slo sl:slv so:som "
-    "sq:sqi,alb,als sr:srp sv:swe sw:swa,swh ta:tam te:tel tg:tgk th:tha tk:tuk tl:tgl tr:tur "
-    "tt:tat ug:uig uk:ukr ur:urd uz:uzb,uzn vi:vie wo:wol xh:xho yi:yid,ydd yo:yor zh:zho,chi,cmn "
-    "zu:zul"
+    "cs:ces,cze cy:cym,wel da:dan de:deu,ger el:ell,gre en:eng eo:epo es:spa et:est,ekk "
+    "eu:eus,baq fa:fas,per,pes,prs fi:fin fr:fra,fre ga:gle gl:glg gu:guj ha:hau he:heb,iw "
+    "hi:hin hr:hrv hu:hun hy:hye,arm id:ind,in ig:ibo is:isl,ice it:ita ja:jpn jv:jav,jw "
+    "ka:kat,geo kk:kaz km:khm kn:kan ko:kor ky:kir lb:ltz lo:lao lt:lit lv:lav,lvs mk:mkd,mac "
+    "ml:mal mn:mon,khk mr:mar ms:msa,may,zsm mt:mlt my:mya,bur nb:nob ne:nep,npi nl:nld,dut "
+    "nn:nno no:nor or:ori,ory pa:pan pl:pol ps:pus pt:por qu:que ro:ron,rum,mo ru:rus rw:kin "
+    "sd:snd si:sin sk:slk,slo sl:slv so:som sq:sqi,alb,als sr:srp sv:swe sw:swa,swh ta:tam "
+    "te:tel tg:tgk th:tha tk:tuk tl:tgl,fil tr:tur tt:tat ug:uig uk:ukr ur:urd uz:uzb,uzn "
+    "vi:vie wo:wol xh:xho yi:yid,ydd,ji yo:yor zh:zho,chi,cmn zu:zul"
 )
 _TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:].split(",")}
 
@@ -433,8 +433,12 @@ def canonical_language(tag: str) -> str:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two tags name one language, wherever it is spoken (`pt-BR` and `por` do)."""
-    first, second = (canonical_language(tag).partition("-")[0] for tag in (one, other))
+    """Whether two tags name one language, wherever it is spoken (`pt-BR` and `por` do).
+
+    Both written forms of Norwegian (nb, nn) are Norwegian.
+    """
+    bases = (canonical_language(tag).partition("-")[0] for tag in (one, other))
+    first, second = ("no" if base in ("nb", "nn") else base for base in bases)
     return first == second
 
 

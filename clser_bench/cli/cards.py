@@ -54,6 +54,8 @@ def card(
     from clser_bench.report.table import leaderboard
     from clser_bench.store.sqlite import Store
 
+    if out is not None and out.suffix.lower() != ".json":
+        raise SpecError(f"{out}: name a file that ends in .json, such as card.json")
     with Store(results, create=False, read_only=True) as store:
         made = leaderboard(
             store.shown(wanted), store, methods=options.words(methods), intervals=False

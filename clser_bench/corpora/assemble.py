@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from clser_bench.corpora.index import Sound, measure
-from clser_bench.corpora.model import Corpus, Listing, Utterance
+from clser_bench.corpora.model import Corpus, Listing, Utterance, overlaps
 from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
@@ -21,6 +22,7 @@ SHORTEST = 0.1
 FULL_SCALE = 1.5
 """Peak above which samples were not meant for full scale ±1."""
 
+_STEP = 2.0**-15  # of 16 bits
 _SHOWN = 20  # lines of a refusal
 _EACH = 3  # files of one reason that are listed one by one
 
@@ -81,6 +83,7 @@ def assemble(
             *copies,
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
+            *_like_speakers(spec, kept),
             *_odd_sounds(spec, sounds),
             *_differences(spec, good),
             *(Finding(kind="index", corpus="", sentence=text) for text in measured.trouble),
@@ -144,24 +147,33 @@ def reasons(bad: Sequence[SkippedFile]) -> list[str]:
 def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
     """Recordings that both corpora of a pair have; the source's are left out of its trials.
 
+    Segments of one file that overlap are named only.
+
     Args:
         source: the source.
         target: the target.
     """
     own = {item.content: item.name for item in target.utterances}
     shared = [(item.name, own[item.content]) for item in source.utterances if item.content in own]
-    if not shared:
-        return ()
-    codes = source.spec.code, target.spec.code
-    return (
-        Finding(
-            kind="shared",
-            corpus=f"{codes[0]}→{codes[1]}",
-            files=tuple(name for name, _ in shared),
-            sentence=f"{codes[0]}→{codes[1]}: {len(shared)} recording(s) are in source and "
-            f"target, such as {shared[0][0]} = {shared[0][1]}; they are left out of the source",
-        ),
-    )
+    partly = [
+        (one.name, other.name)
+        for one, other in overlaps(source.utterances, target.utterances)
+        if one.content != other.content
+    ]
+    found = []
+    for kind, pairs, what, sign, end in (
+        ("shared", shared, "recording(s) are", "=", "they are left out of the source"),
+        ("overlap", partly, "segment(s) of one file overlap", "and", "cut them apart"),
+    ):
+        if pairs:
+            pair = f"{source.spec.code}→{target.spec.code}"
+            names = tuple(dict.fromkeys(name for name, _ in pairs))
+            sentence = (
+                f"{pair}: {len(pairs)} {what} in source and target, such as {pairs[0][0]} {sign} "
+                f"{pairs[0][1]}; {end}"
+            )
+            found.append(Finding(kind=kind, corpus=pair, files=names, sentence=sentence))
+    return tuple(found)
 
 
 def _skipped(listing: Listing, utterance: Utterance, reason: str) -> SkippedFile:
@@ -245,9 +257,32 @@ def _one_gender(
     return same, [_finding("gender", spec, names, what)]
 
 
+def _like_speakers(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
+    """Speakers whose names differ by case, width, zeros or punctuation only: `01`, `1`."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for name in {item.speaker for item in utterances}:
+        words = re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", name)).casefold()
+        groups[re.sub(r"(?<![0-9])0+(?=[0-9])", "", words)].add(name)
+    alike = sorted(sorted(names) for names in groups.values() if len(names) > 1)
+    if alike:
+        pairs = "; ".join(" and ".join(f"'{name}'" for name in names) for names in alike[:_EACH])
+        more = f" and {len(alike) - _EACH} more" if len(alike) > _EACH else ""
+        what = f": names of speakers are nearly the same and are taken for several: {pairs}{more}"
+        yield _finding("speaker", spec, (), what)
+
+
 def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Finding]:
     short = [name for name, sound in sounds.items() if sound.seconds < SHORTEST]
     loud = [name for name, sound in sounds.items() if sound.peak > FULL_SCALE]
+    # below a step of 16 bits, or one value all along, whose root mean square is its peak
+    silent = [
+        name
+        for name, sound in sounds.items()
+        if sound.peak < _STEP or sound.peak - sound.rms < _STEP * sound.peak
+    ]
+    if silent:
+        what = f": {len(silent)} recording(s) have no sound in them, such as {silent[0]}"
+        yield _finding("silent", spec, silent, what)
     if short:
         least = min(sounds[name].seconds for name in short)
         what = (

@@ -39,6 +39,8 @@ _BLOCK = 1 << 20  # samples of all channels together
 _LARGEST_SAMPLE = 2.0**31  # beyond this even 32-bit integers stored as floats cannot lie
 _OPEN_ENDED = 0x7FFFF000  # writers into pipes put in a size from here up: SoX this, ffmpeg 2^32 - 1
 _MOST_CHUNKS = 1000
+_CANCELLED = 1e-3  # peak of the mean, as a share of the channels' peak
+_BEHIND = 4096  # bytes behind the samples that may be anything
 _CONTAINERS = "WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "NIST", "OGG", "MP3"
 """Formats of libsndfile in which a file cut short can be recognised."""
 
@@ -139,18 +141,22 @@ def mono_blocks(
     _refuse_absent(path)
     count = 0
     try:
-        source = _video(path) if path.suffix.lower() in VIDEO else _sound(path, start, end)
         if path.suffix.lower() in VIDEO:
-            source = _cut(source, path, start, end)
+            source = _cut(_video(path), path, start, end)
+        else:
+            source = _sound(path, start, end)
+        loudest = peak = 0.0
         for rate, channels in source:
             mono = channels.mean(axis=1, dtype=np.float64).astype(np.float32)
             if not np.isfinite(mono).all():
                 raise AudioError(path, "has samples that are NaN or infinite")
+            if channels.shape[1] > 1:
+                loudest = max(loudest, float(np.abs(channels).max(initial=0.0)))
             count += len(mono)
             if count > LONGEST * rate:
                 raise _too_long(path, None)
             if len(mono):
-                peak = float(np.abs(mono).max())
+                peak = max(peak, float(np.abs(mono).max()))
                 if peak > _LARGEST_SAMPLE:
                     raise AudioError(path, f"has samples of {peak:.3g}, where full scale is 1")
                 yield rate, mono
@@ -158,6 +164,8 @@ def mono_blocks(
         raise AudioError(path, "needs more memory than there is") from error
     if not count:
         raise AudioError(path, "has no samples")
+    if peak < _CANCELLED * loudest:
+        raise AudioError(path, "has channels that cancel each other; keep one of them")
 
 
 def _refuse_absent(path: Path) -> None:
@@ -176,9 +184,12 @@ def _sound(path: Path, start: float, end: float | None) -> Iterator[tuple[int, F
     """Rate and samples [samples, channels] of a file that libsndfile reads."""
     try:
         _refuse_short_wav(path)
-        with soundfile.SoundFile(path) as file:
+        with _File(path) as file:
             _refuse_damaged(path, file)
             rate = file.samplerate
+            if not file.seekable():
+                yield from _cut(file.rest(), path, start, end)
+                return
             first, last = _bounds(path, file, start, end)
             if first:
                 file.seek(first)
@@ -199,6 +210,20 @@ def _sound(path: Path, start: float, end: float | None) -> Iterator[tuple[int, F
         why = getattr(error, "error_string", None) or str(error)
         why = why.removeprefix("Error : ").rstrip(".")
         raise AudioError(path, f"is not audio, or damaged or truncated ({why})") from error
+
+
+class _File(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A file that may have been written into a pipe, without its length."""
+
+    def seekable(self) -> bool:
+        """Whether the length is known: libsndfile says that it can seek even where it is not."""
+        return bool(self.frames < _UNKNOWN and super().seekable())
+
+    def rest(self) -> Iterator[tuple[int, Floats]]:
+        """Rate and samples [samples, channels] up to the end."""
+        size = max(1, _BLOCK // self.channels)
+        while len(block := self.read(size, dtype="float32", always_2d=True)):
+            yield self.samplerate, block
 
 
 _UNKNOWN = 1 << 62  # libsndfile's number of frames where a stream does not say
@@ -260,12 +285,15 @@ def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
                 path, f"is truncated: {int(counted[1])} frames promised, {file.frames} are there"
             )
     if file.format == "OGG" and not _ogg_ends(path):
-        raise AudioError(path, "is truncated: its stream does not end")
+        raise AudioError(
+            path, "is truncated: its stream does not end, or another follows, which is not read"
+        )
 
 
 def _ogg_ends(path: Path) -> bool:
-    """Whether the last page of an Ogg file is whole and says that it is the last."""
+    """Whether the last page of an Ogg file is whole, the last, and of the first page's stream."""
     with path.open("rb") as stream:
+        serial = stream.read(18)[14:]
         stream.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 65,307 bytes at most
         tail = stream.read()
     place = tail.rfind(b"OggS")
@@ -276,6 +304,7 @@ def _ogg_ends(path: Path) -> bool:
     return (
         whole
         and bool(tail[place + 5] & 4)
+        and tail[place + 14 : place + 18] == serial
         and len(tail) >= place + 27 + len(segments) + sum(segments)
     )
 
@@ -283,15 +312,23 @@ def _ogg_ends(path: Path) -> bool:
 def _refuse_short_wav(path: Path) -> None:
     """Compare the data chunk's size with the file: libsndfile silently reads what is there."""
     with path.open("rb") as stream:
-        if stream.read(4) != b"RIFF" or stream.seek(8) != 8 or stream.read(4) != b"WAVE":
+        order = {b"RIFF": "<", b"RIFX": ">"}.get(stream.read(4), "")
+        if not order or stream.seek(8) != 8 or stream.read(4) != b"WAVE":
             return
         end = path.stat().st_size
-        for name, size in _chunks(stream):
+        for name, size in _chunks(stream, order):
             left = end - stream.tell()
             if name == b"data":
                 if left < size < _OPEN_ENDED:
                     raise AudioError(
                         path, f"is truncated: {size} bytes of samples promised, {left} are there"
+                    )
+                stream.seek(size + size % 2, os.SEEK_CUR)
+                if left - size > max(size, _BEHIND) and not _are_chunks(stream, order, end):
+                    raise AudioError(
+                        path,
+                        f"has {left - size} bytes behind the {size} bytes of samples that its "
+                        "header gives: its writer did not finish it; write the header anew",
                     )
                 return
             stream.seek(size + size % 2, os.SEEK_CUR)
@@ -300,12 +337,18 @@ def _refuse_short_wav(path: Path) -> None:
     raise AudioError(path, "is truncated: its header ends before the samples")
 
 
-def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _chunks(stream: BinaryIO, order: str) -> Iterator[tuple[bytes, int]]:
     for _ in range(_MOST_CHUNKS):
         head = stream.read(8)
         if len(head) < 8:
             return
-        yield struct.unpack("<4sI", head)
+        yield struct.unpack(f"{order}4sI", head)
+
+
+def _are_chunks(stream: BinaryIO, order: str, end: int) -> bool:
+    """Whether a chunk follows that has a name and lies within the file."""
+    name, size = next(_chunks(stream, order), (b"", end))
+    return name.isascii() and name.decode("ascii").isprintable() and stream.tell() + size <= end
 
 
 def _video(path: Path) -> Iterator[tuple[int, Floats]]:

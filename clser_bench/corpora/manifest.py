@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import unicodedata
@@ -15,7 +14,7 @@ from typing import get_args
 from clser_bench.corpora import outside
 from clser_bench.corpora.audio import LONGEST
 from clser_bench.corpora.definitions import definitions
-from clser_bench.corpora.model import Listing, Utterance
+from clser_bench.corpora.model import Listing, Utterance, overlaps
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
 from clser_bench.errors import CorpusError, did_you_mean, has_controls
 from clser_bench.files import is_file
@@ -29,7 +28,14 @@ OPTIONAL = ("gender", "text", "corpus", "start", "end")
 """Columns that it may have; any other is passed over."""
 
 _GENDERS = get_args(Gender)
+_SECONDS = re.compile(r"[0-9]{1,9}([.][0-9]{1,30})?(e-[0-9]{1,3})?")  # also as Python writes floats
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+_NO_VALUE = {
+    "speaker": ("nan", "none", "null", "<na>", "nat"),
+    "language": ("und", "mul", "mis", "zxx"),
+}
+"""Texts, in lower case, that pandas and others write, or ISO 639 has, where nothing is known."""
+
 _NO_CONTROLS = ("path", "speaker", "emotion", "language", "corpus")
 
 
@@ -158,10 +164,11 @@ class _Reader:
     def _place(self, text: str) -> Path:
         """The file of a row: as written, else with / for a backslash, else in Unicode form NFD."""
         written = self.folder / text
-        for other in (text, unicodedata.normalize("NFD", text)):
-            for spelling in (other, other.replace("\\", "/")):
-                if spelling and is_file(self.folder / spelling):
-                    return _normal(self.folder / spelling)
+        forms = (text, unicodedata.normalize("NFD", text))
+        spellings = (part for one in forms for part in (one, one.replace("\\", "/")))
+        for spelling in dict.fromkeys(spellings):
+            if spelling and is_file(self.folder / spelling):
+                return _normal(self.folder / spelling)
         return written if "\0" in text else _normal(written)
 
     def _tags(self, rows: list[Row]) -> Iterable[Finding]:
@@ -207,6 +214,9 @@ def _faults(row: Row, *, repeated: bool) -> list[str]:
     empty = [name for name in REQUIRED if not cells.get(name)]
     if empty:
         return [f"{', '.join(empty)} is empty"]
+    for name in ("speaker", "language"):
+        if cells[name].lower() in _NO_VALUE[name]:
+            return [f"{name} '{cells[name]}' stands for a missing value; write the {name}"]
     faults = [
         f"{name} holds control characters"
         for name in _NO_CONTROLS
@@ -231,7 +241,7 @@ def _segment_faults(cells: Mapping[str, str]) -> list[str]:
         text = cells.get(name, "")
         if not text:
             continue
-        if not re.fullmatch(r"\d{1,9}([.]\d{1,12})?", text):
+        if not _SECONDS.fullmatch(text):
             return [f"{name} '{text}': write seconds, such as 1.25"]
         seconds[name] = float(text)
     start, end = seconds.get("start", 0.0), seconds.get("end")
@@ -244,15 +254,7 @@ def _segment_faults(cells: Mapping[str, str]) -> list[str]:
 
 def _overlaps(spec: CorpusSpec, utterances: list[Utterance]) -> Iterable[Finding]:
     """Segments of one file that share sound."""
-    files: dict[Path, list[Utterance]] = defaultdict(list)
-    for utterance in utterances:
-        files[utterance.path].append(utterance)
-    shared = []
-    for several in files.values():
-        ordered = sorted(several, key=lambda item: item.start)
-        for one, other in itertools.pairwise(ordered):
-            if one.end is None or other.start < one.end:
-                shared += [one.name, other.name]
+    shared = [item.name for pair in overlaps(utterances) for item in pair]
     if shared:
         names = tuple(dict.fromkeys(shared))
         yield Finding(

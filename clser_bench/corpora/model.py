@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +71,26 @@ class Listing:
     left_out: tuple[tuple[str, int], ...] = ()
     places: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+
+
+def overlaps(
+    first: Iterable[Utterance], second: Iterable[Utterance] | None = None
+) -> Iterator[tuple[Utterance, Utterance]]:
+    """Segments of one file that share sound: two of one corpus, or one of each of two.
+
+    Args:
+        first: utterances of a corpus.
+        second: of another; None to look within the first.
+    """
+    both = [(item, 0) for item in first] + [(item, 1) for item in second or ()]
+    latest: dict[tuple[Path, int], Utterance] = {}  # of those before, the one that ends last
+    for item, side in sorted(both, key=lambda entry: entry[0].start):
+        other = latest.get((item.path, side if second is None else 1 - side))
+        if other and (other.end is None or item.start < other.end):
+            yield (item, other) if second is not None and side == 0 else (other, item)
+        own = latest.get((item.path, side))
+        if own is None or (own.end is not None and (item.end is None or item.end > own.end)):
+            latest[item.path, side] = item
 
 
 def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.int64]:

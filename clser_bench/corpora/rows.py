@@ -12,6 +12,7 @@ import json
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,9 @@ from clser_bench.hashing import digest
 
 MOST_ROWS = 500_000
 """Rows that a table may have."""
+
+MOST_COLUMNS = 10_000
+"""Columns that a table may have."""
 
 MOST_BYTES = 1 << 28
 """Bytes that a table without sound may have, and values of a Parquet column together."""
@@ -72,7 +76,7 @@ def header(path: Path) -> tuple[str, ...]:
         used = [word for mark, word in separators.items() if mark in names[0]]
         if used:
             raise CorpusError(f"{path}: its columns are separated by {used[0]}; write commas")
-    _refuse_twice(path, names)
+    _check_names(path, names)
     return tuple(names)
 
 
@@ -106,14 +110,16 @@ def _parquet_schema(path: Path) -> Any:
         rows, schema = file.metadata.num_rows, file.schema_arrow
     if rows > MOST_ROWS:
         raise CorpusError(f"{path}: has {rows} rows; at most {MOST_ROWS} are read")
-    _refuse_twice(path, schema.names)
+    _check_names(path, schema.names)
     return schema
 
 
-def _refuse_twice(path: Path, names: Sequence[str]) -> None:
-    twice = [name for name in names if name and names.count(name) > 1]
-    if twice:
-        raise CorpusError(f"{path}: column '{twice[0]}' is there {names.count(twice[0])} times")
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise CorpusError(f"{path}: has {len(names)} columns; at most {MOST_COLUMNS} are read")
+    for name, count in Counter(names).items():
+        if name and count > 1:
+            raise CorpusError(f"{path}: column '{name}' is there {count} times")
 
 
 def check_columns(
@@ -185,6 +191,10 @@ def _parquet(path: Path, columns: Mapping[str, str]) -> Iterable[Row]:
 
     schema = _parquet_schema(path)
     wanted = {name: new for name, new in columns.items() if name in schema.names}
+    for name in wanted:
+        kind = schema.field(name).type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            raise CorpusError(f"{path}: column '{name}' holds {kind}; write texts or numbers")
     with _no_table(path):
         # texts stay in dictionaries: a small file may hold one long text half a million times
         table = parquet.read_table(path, columns=list(wanted), read_dictionary=list(wanted))

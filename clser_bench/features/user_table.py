@@ -27,6 +27,12 @@ PREFIX = "table:"
 KINDS = (".parquet", ".npz")
 
 _KEYS = ("content", "path")
+MOST_ROWS = 10_000_000
+"""Rows that a table may have."""
+
+MOST_VALUES = 1 << 30
+"""Values that it may have, names included: 4 GiB of numbers."""
+
 _NAMED = 5  # faults of one kind that an error names
 
 
@@ -89,7 +95,8 @@ class Rows:
         """Where an utterance is among the keys; one place where all is well."""
         if self.by == "content":
             return self.index.get(utterance.content, [])
-        exact = self.index.get(utterance.name) or self.index.get(utterance.path.as_posix())
+        names = dict.fromkeys((utterance.name, utterance.path.as_posix()))
+        exact = [place for name in names for place in self.index.get(name, ())]
         last = self.index.get(f"*/{utterance.name.rpartition('/')[2]}", [])
         ends = f"/{utterance.name}"
         return exact or [place for place in last if self.keys[place].endswith(ends)]
@@ -180,7 +187,12 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
     reader = {".parquet": _read_parquet, ".npz": _read_npz}.get(path.suffix.lower())
     if reader is None:
         raise FeatureError(f"{path}: a table is one of {', '.join(KINDS)}, not '{path.suffix}'")
-    by, keys, values, columns, frames = reader(path)
+    try:
+        by, keys, values, columns, frames = reader(path)
+    except MemoryError as error:
+        raise FeatureError(f"{path}: needs more memory than there is") from error
+    with np.errstate(over="ignore"):  # what is too large for float32 is named as not finite
+        values = values.astype(np.float32, copy=False)
     counts = Counter(keys)
     if not counts or not len(columns):
         raise FeatureError(
@@ -201,7 +213,7 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
     )
 
 
-_Parts = tuple[str, list[str], Floats, tuple[str, ...], bool]
+_Parts = tuple[str, list[str], npt.NDArray[Any], tuple[str, ...], bool]
 """`path` or `content`; that of each row, those of an utterance together; values; columns; whether
 an utterance may have several rows."""
 
@@ -209,11 +221,17 @@ an utterance may have several rows."""
 def _read_parquet(path: Path) -> _Parts:
     import pandas as pd  # noqa: PLC0415 (half a second to import)
     import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
 
     try:
+        about = parquet.read_metadata(path)
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        parts = (group.column(n) for group in groups for n in range(group.num_columns))
+        _refuse_many(path, about.num_rows, sum(part.num_values for part in parts))
         frame = pd.read_parquet(path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise FeatureError(f"{path}: cannot be read as Parquet ({error})") from error
+    frame.columns = frame.columns.map(str)
     by = next((key for key in _KEYS if key in frame.columns), None)
     if by is None:
         raise FeatureError(
@@ -223,9 +241,13 @@ def _read_parquet(path: Path) -> _Parts:
     frame = frame.assign(**{by: frame[by].astype(str)})
     several = "frame" in frame.columns
     if several:
+        if frame["frame"].dtype.kind not in "fiu" or frame["frame"].isna().any():
+            raise FeatureError(f"{path}: column 'frame' must hold a number in each row")
+        twice = frame[by][frame.duplicated([by, "frame"])]
+        _refuse(path, "with a 'frame' twice", list(dict.fromkeys(twice)))
         # Utterances keep the order of their first row, frames that of `frame`.
         first = pd.factorize(frame[by])[0]
-        frame = frame.iloc[np.lexsort((frame["frame"].to_numpy(), first))]
+        frame = frame.iloc[np.lexsort((frame["frame"].to_numpy(np.float64), first))]
     keys = list(frame[by])
     features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
     if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
@@ -234,16 +256,18 @@ def _read_parquet(path: Path) -> _Parts:
     texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
     _refuse(path, "that are no numbers (columns)", texts)
     columns = tuple(map(str, features.columns))
-    return by, keys, features.to_numpy(np.float32), columns, several
+    return by, keys, features.to_numpy(np.float64, na_value=np.nan), columns, several
 
 
-def _of_lists(path: Path, lists: list[npt.NDArray[Any]], keys: list[str]) -> Floats:
+def _of_lists(
+    path: Path, lists: list[npt.NDArray[Any]], keys: list[str]
+) -> npt.NDArray[np.float64]:
     """The values of a column of lists [m, f]."""
     sizes = Counter(one.shape for one in lists).most_common()
     odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
     _refuse(path, f"of another size than {sizes[0][0] if sizes else 0}", odd)
     try:
-        values = np.asarray(lists, np.float32)
+        values = np.asarray(lists, np.float64)
     except (TypeError, ValueError) as error:
         raise FeatureError(f"{path}: its lists hold something else than numbers") from error
     if values.ndim != 2:
@@ -253,6 +277,8 @@ def _of_lists(path: Path, lists: list[npt.NDArray[Any]], keys: list[str]) -> Flo
 
 def _read_npz(path: Path) -> _Parts:
     try:
+        with zipfile.ZipFile(path) as packed:
+            _refuse_many(path, 0, sum(part.file_size for part in packed.infolist()) // 4)
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
@@ -279,7 +305,16 @@ def _read_npz(path: Path) -> _Parts:
     _refuse_twice(path, names)
     columns = _numbered(features.shape[1])
     rows = [name for name, n in zip(names, counts.tolist(), strict=True) for _ in range(n)]
-    return by, rows, features.astype(np.float32), columns, several
+    return by, rows, features, columns, several
+
+
+def _refuse_many(path: Path, rows: int, values: int) -> None:
+    """Count before anything is read: a small file may hold a long one."""
+    if rows > MOST_ROWS or values > MOST_VALUES:
+        raise FeatureError(
+            f"{path}: has {rows or 'many'} rows and {values} values; at most {MOST_ROWS} and "
+            f"{MOST_VALUES} are read"
+        )
 
 
 def _numbered(count: int) -> tuple[str, ...]:

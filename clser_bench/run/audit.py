@@ -19,6 +19,7 @@ from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import Pair
 from clser_bench.run.choice import Say
+from clser_bench.run.methods import check_method
 from clser_bench.run.plan import Plan, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
@@ -66,6 +67,7 @@ def audit(
         MethodError: a trial fails.
         ClserError: anything that is wrong with the request.
     """
+    check_method(request.methods[0])  # before anything is extracted
     made = plan(prepare(request, request.condition, progress=progress, say=say))
     with temporary_folder() as folder:
         copied = plan(prepare(request, request.condition, copy=folder, progress=progress))

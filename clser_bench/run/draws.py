@@ -40,6 +40,7 @@ from clser_bench.splits import Fold, build
 COLUMNS = ("trial", "part", "fold", "id", "emotion", "audio")
 PARTS = ("labelled", "unlabelled", "adapt", "scored")
 HEADING = "draws.json"
+_TABLES = {"csv": "draws.csv", "parquet": "draws.parquet"}
 
 _VERSION = 1
 _MOST_BYTES = 1 << 26
@@ -187,11 +188,14 @@ def write_draws(
     Raises:
         ClserError: as for `draws`; or the results file lies in the folder, or it cannot be written.
     """
-    if folder.absolute() in request.results.absolute().parents:
+    if folder.resolve() in request.results.resolve().parents:
         raise SpecError(
             f"{folder}: the results file {request.results} lies in it, and with it the key of the "
             "ids; name another folder"
         )
+    for path in request.manifests:
+        if path.resolve() in ((folder / name).resolve() for name in (*_TABLES.values(), HEADING)):
+            raise SpecError(f"{path}: the draws would overwrite this manifest; name another folder")
     private = _read_private(request.results)
     salt = private.setdefault("salt", secrets.token_hex(32))
     made = draws(request, salt, progress=progress, say=say)
@@ -216,7 +220,11 @@ def write_draws(
     content: bytes | str = (
         frame.to_csv(index=False) if table == "csv" else frame.to_parquet(index=False)
     )
-    write_whole(folder / f"draws.{table}", content, error=SpecError)
+    for form, name in _TABLES.items():
+        if form == table:
+            write_whole(folder / name, content, error=SpecError)
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier request
     heading = json.dumps(_heading(made), indent=1, ensure_ascii=False)
     write_whole(folder / HEADING, heading + "\n", error=SpecError)
     return made

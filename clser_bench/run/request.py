@@ -138,6 +138,9 @@ class Request:
             raise SpecError(f"gpus-per-pack {self.gpus_per_pack}: 0 or more is needed")
         if not 0 < self.patience < math.inf:
             raise SpecError(f"patience {self.patience:g}: a positive number of seconds is needed")
+        for device in self.devices:
+            if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", device):
+                raise SpecError(f"device '{device}': write cpu, or cuda:0 and the like")
         if self.ray_address and self.scheduler != "ray":
             raise SpecError(f"--ray-address {self.ray_address} needs --scheduler ray")
         if not self.methods or not self.shots:

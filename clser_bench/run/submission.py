@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from clser_bench import registry
+from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.rows import header, read_rows
 from clser_bench.errors import MethodError, SpecError, did_you_mean, printable
 from clser_bench.files import read_toml, validated
@@ -173,10 +174,11 @@ def _values(cells: Mapping[str, str], classes: tuple[str, ...]) -> tuple[Floats,
         return one, "" if one.any() else f"class '{emotion}' is none of the trial's: {known}"
     values = np.full(len(classes), math.nan)
     for place, name in enumerate(classes):
+        text = cells.get(name) or "nan"
         try:
-            values[place] = float(cells.get(name) or "nan")
+            values[place] = float(text.replace("_", "?"))  # Python takes 1_0 for 10
         except ValueError:
-            return values, f"score of {name} '{cells[name]}' is no number"
+            return values, f"score of {name} '{text}' is no number"
     bad = [name for name, value in zip(classes, values, strict=True) if not math.isfinite(value)]
     return values, f"score of {', '.join(bad)} is missing or not finite" if bad else ""
 
@@ -192,12 +194,17 @@ def submit(
     """Score predictions and store them as rows of tables, with their card.
 
     Raises:
-        SpecError: the predictions are faulty, or the name is no name or is that of a method.
+        SpecError: the predictions are faulty, the name is no name or is that of a method, or the
+            card names a corpus that is none.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", name):
         raise SpecError(f"name '{name}': write at most 40 lower-case letters, digits, '-' and '.'")
     if name in registry.entries() or name in ROUTINES:
         raise SpecError(f"name '{name}' is that of a method; choose another with --name")
+    corpora = {*draws.languages, *definitions().corpora}
+    for code in card.heard:
+        if code not in corpora:
+            raise SpecError(f"heard: corpus '{code}' is unknown{did_you_mean(code, corpora)}")
     answers = read_predictions(predictions, draws)
     content = hashlib.sha256(predictions.read_bytes()).hexdigest()
     trials = [_trial(one, draws, name, content) for one in draws.trials.values()]
@@ -207,10 +214,15 @@ def submit(
         records = [_record(trial, one, answers[one.name], scores=scores) for trial, one in parts]
     except MethodError as error:
         raise SpecError(f"{predictions}: {error}") from error
+    about = card.note(sorted(draws.languages))
+    every = [values for found in answers.values() for values in found.values()]
+    ties = sum(np.count_nonzero(values == values.max()) > 1 for values in every)
+    if ties:
+        about += f"; {ties} of {len(every)} predictions are ties, which count for the first class"
     note = MethodNote(
         assumes_prior=card.assumes_prior,
         role="submitted",
-        note=card.note(sorted(draws.languages)),
+        note=about,
         title=printable(card.title) if card.title != name else "",
         uses=card.uses,
         kind="submitted",

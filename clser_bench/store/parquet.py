@@ -19,7 +19,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clser_bench.errors import SpecError, StoreError, did_you_mean
-from clser_bench.files import require_file, whole
+from clser_bench.files import is_file, require_file, whole
 from clser_bench.problem import AnswerKey, Finding, SkippedFile
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store.exported import (
@@ -98,9 +98,10 @@ def write(
 
     Raises:
         SpecError: there is no such method.
-        StoreError: there are no results like that, one does not verify, or a file cannot be read
-            or written.
+        StoreError: there are no results like that, one does not verify, a file cannot be read or
+            written, or `out` is there and is no export.
     """
+    _refuse_foreign(out)
     with Store(results, create=False, read_only=True) as store:
         every = store.frame()
         known = set(every["method"])
@@ -137,6 +138,18 @@ def write(
         methods=rows["method"].nunique(),
         old=len(old[lines].drop_duplicates()),
     )
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse to replace what is no earlier export, such as a manifest or a table of features."""
+    if not is_file(out):
+        return
+    try:
+        found = parquet.read_metadata(out).metadata or {}
+    except (pa.ArrowException, OSError):
+        found = {}
+    if _NAME not in found:
+        raise StoreError(f"{out}: is there and is no export; name another file")
 
 
 def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:

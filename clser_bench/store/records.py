@@ -328,15 +328,18 @@ def one_line(reason: str) -> str:
 
 
 def from_json(text: str, what: str) -> Any:
-    """Read stored JSON.
+    """Read stored JSON, an array or an object.
 
     Raises:
         StoreError: it is damaged.
     """
     try:
-        return json.loads(text)
+        found, problem = json.loads(text), "it holds a single value"
     except (TypeError, ValueError) as error:
+        found, problem = None, str(error)
+    if not isinstance(found, (list, dict)):
         raise DamagedError(
-            f"{what} is damaged ({error}); take the file from a backup, or repeat the command "
+            f"{what} is damaged ({problem}); take the file from a backup, or repeat the command "
             "with another --results"
-        ) from error
+        )
+    return found

@@ -47,7 +47,7 @@ def condition_of(texts: Mapping[str, str], what: str) -> Condition:
     """
     try:
         return Condition.from_texts(texts)
-    except (ClserError, AttributeError) as error:
+    except (ClserError, AttributeError, TypeError) as error:  # of bytes: the last two
         raise DamagedError(f"{what}: its condition is damaged ({error})") from error
 
 
@@ -59,6 +59,8 @@ def trial_of(row: Sequence[Any]) -> Trial:
     """
     cells = dict(zip(OF_TRIAL, row, strict=True))
     what = f"trial {str(cells['id'])[:12]}"
+    if wrong := [name for name, value in cells.items() if isinstance(value, bytes)]:
+        raise DamagedError(f"{what}: is damaged ({wrong[0]} holds bytes)")
     try:
         added = tuple(filter(None, cells["unlabelled"].split("+")))
         cells["unlabelled"] = "+".join(item.partition(":")[0] for item in added)
@@ -123,6 +125,8 @@ def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
         StoreError: one is damaged.
     """
     uar, war, macro_f1, recalls, confusion = cells
+    if not all(isinstance(value, (int, float)) for value in (uar, war, macro_f1)):
+        raise DamagedError(f"metrics {what}: are damaged (one is no number)")
     try:
         return Metrics(
             uar=uar,

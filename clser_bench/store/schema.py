@@ -357,14 +357,26 @@ def changed_tables(query: Query) -> list[str]:
         for name in _SUMMED
     )
     (found,) = query(f"SELECT {', '.join(pairs)}")
-    return [name for name, same in zip(_SUMMED, found, strict=True) if not same]
+    # bytes in place of a text may have its sum
+    return [
+        name
+        for name, same in zip(_SUMMED, found, strict=True)
+        if not same or (name in present and query(_BYTES.format(name, _kinds(name))))
+    ]
+
+
+_BYTES = "SELECT 1 FROM main.{} WHERE 'blob' IN ({}) LIMIT 1"
+
+
+def _kinds(table: str) -> str:
+    return ", ".join(f"typeof({name})" for name in _SUMMED[table] if name != "confirms")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of a file, 0 for an empty one.
 
     Raises:
-        StoreError: it is a database of something else, or of a newer clser-bench.
+        StoreError: it is a database of something else or of a newer clser-bench, or is damaged.
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
@@ -379,7 +391,9 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             f"{path}: was written by a newer clser-bench (schema {version}, this one reads "
             f"{SCHEMA_VERSION}); upgrade clser-bench or name another file with --results"
         )
-    return 0 if empty else version
+    if version < 1 and not empty:
+        raise StoreError(f"{path}: is damaged (schema {version}); take the file from a backup")
+    return version
 
 
 def _missing(connection: sqlite3.Connection, table: str) -> list[str]:

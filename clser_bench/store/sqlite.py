@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import operator
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -405,9 +405,10 @@ class Store:
             WHERE r.status = 'ok' AND r.trial {_OF}""",  # noqa: S608
             (json.dumps(list(ids)),),
         )
-        stored.sort(key=operator.itemgetter(0, 1))
-        for key, group in itertools.groupby(stored, key=operator.itemgetter(0)):
-            _, trials, uars, blobs = zip(*group, strict=True)
+        stored.sort(key=lambda row: (str(row[0]), row[1]))
+        for key, group in itertools.groupby(stored, key=lambda row: row[0]):
+            _, trials, held, blobs = zip(*group, strict=True)
+            uars = [math.nan if uar is None or isinstance(uar, bytes) else uar for uar in held]
             y = self.answers(key).y
             classes, fits = np.zeros((len(trials), len(y)), np.uint8), []
             for row, trial, blob in zip(classes, trials, blobs, strict=True):
@@ -445,10 +446,8 @@ class Store:
         return dataclasses.replace(self._answers[key], classes=classes)
 
     def _read_answers(self, key: str) -> AnswerKey:
-        what, remedy = (
-            f"answer key {key[:12]}",
-            "take the file from a backup, or delete it and run again",
-        )
+        what = f"answer key {key[:12]}"
+        remedy = "take the file from a backup, or delete it and run again"
         stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
         if not stored:
             raise StoreError(f"{self.path}: {what} is not in the file; {remedy}")

@@ -37,12 +37,12 @@ def _faults(store: Store, query: Query) -> Iterator[Fault]:
         LEFT JOIN predictions c ON c.trial = r.trial GROUP BY r.trial ORDER BY r.trial"""
     ):
         if (status == "ok") != (count == 1):
-            yield Fault("record", name, f"is {status}, with {count} arrays of predictions")
+            yield Fault("record", str(name), f"is {status}, with {count} arrays of predictions")
     names = ", ".join(OF_TRIAL)
     for row in query(f"SELECT {names} FROM trials ORDER BY id"):  # noqa: S608
         yield from _tried("trial", row[0], _check_trial, row)
     for (name,) in query("SELECT hash FROM answers ORDER BY hash"):
-        yield from _tried("answers", name, store.answers, name)
+        yield from _tried("answers", str(name), store.answers, str(name))
     ids = query(
         """SELECT r.trial FROM records r JOIN predictions c ON c.trial = r.trial
         WHERE r.status = 'ok' ORDER BY r.trial"""
@@ -58,6 +58,8 @@ def _tried(place: str, name: str, check: Callable[..., object], *of: Any) -> Ite
         check(*of)
     except StoreError as error:
         yield Fault(place, name, str(error))
+    except TypeError as error:  # a cell of another type than was written
+        yield Fault(place, name, f"is damaged ({error})")
 
 
 def _check_trial(row: tuple[object, ...]) -> None:

@@ -115,8 +115,9 @@ def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
     assert Path("draws/draws.json").read_bytes() == first["draws.json"]
     write()
     assert Path("draws/draws.csv").read_bytes() == first["draws.csv"]
+    ids = [row["id"] for row in rows_of()]
     write("--table", "parquet")
-    assert pd.read_parquet("draws/draws.parquet").id.tolist() == [row["id"] for row in rows_of()]
+    assert pd.read_parquet("draws/draws.parquet").id.tolist() == ids
 
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
@@ -224,6 +225,7 @@ FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "trial": (lambda f: put(f, 0, "trial", "X:Z:1:0"), "line 2: trial 'X:Z:1:0' is not in"),
     "id": (lambda f: put(f, 1, "id", "a" * 20), "line 3: id 'a{20}' is not scored in trial"),
     **{f"score {value}": (scored(value), NOT_FINITE) for value in ("nan", "inf", "")},
+    "score 1_0": (scored("1_0"), "line 2: score of anger '1_0' is no number"),
     "score high": (scored("high"), "line 2: score of anger 'high' is no number"),
     "no class": (lambda f: f[["id", "trial"]], NO_COLUMN),
     "both": (lambda f: f.assign(anger="1"), NO_COLUMN),
@@ -246,6 +248,25 @@ def test_faults_are_named(call: Call, write: Call, fault: str) -> None:
     assert not RESULTS.exists() or not list(Store(RESULTS).records())
 
 
+def test_ties_are_counted(call: Call, write: Call) -> None:
+    write()
+    guesses()
+    frame = pd.read_csv("predictions.csv", dtype=str)
+    scored("0")(frame).to_csv("predictions.csv", index=False)
+    done = score(call, "predictions.csv")
+    assert "1 of 48 predictions are ties, which count for the first class" in done.stdout
+
+
+def test_the_draws_do_not_replace_a_manifest(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "own", codes="XY").rename(tmp_path / "own" / "draws.csv")
+    before = manifest.read_bytes()
+    done = call("draws", "--manifest", str(manifest), "--out", str(manifest.parent), fails=True)
+    assert "the draws would overwrite this manifest; name another folder" in done.stderr
+    assert manifest.read_bytes() == before
+    done = call("card", "--out", "draws.csv", fails=True)
+    assert "draws.csv: name a file that ends in .json" in done.stderr
+
+
 def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
     manifest = write_corpora(tmp_path / "own", codes="XY")
     call("draws", "--manifest", str(manifest), "--shots", "1", "--seeds", "1", "--out", "draws")
@@ -266,6 +287,7 @@ def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
         (CARD + "size = 3", "unknown key 'size'"),
         (CARD.replace("about", "abot"), "unknown key 'abot'; did you mean 'about'"),
         (CARD.replace('["labelled"]', '["labels"]'), "uses.0: Input should be"),
+        (CARD.replace("X =", "Xx ="), "heard: corpus 'Xx' is unknown; did you mean 'X'"),
     ],
 )
 def test_a_card_is_complete(call: Call, write: Call, card: str, message: str) -> None:
@@ -290,6 +312,18 @@ def test_the_results_file_lies_elsewhere(call: Call, shared: Path) -> None:
     )
     assert "the key of the ids" in done.stderr
     assert not np.any([path.exists() for path in (Path("results"), private_file(RESULTS))])
+    Path("made").mkdir()
+    Path("link").symlink_to("made")
+    for out in ("made/../made", "link"):
+        usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--out", out)
+        done = call("draws", *usual, "--results", "made/x.sqlite", fails=True)
+        assert "the key of the ids" in done.stderr
+
+
+def test_a_folder_has_one_table(call: Call, write: Call) -> None:
+    write()
+    write("--table", "parquet", "--setting", "inductive")
+    assert {path.name for path in Path("draws").iterdir()} == {"draws.json", "draws.parquet"}
 
 
 class Stub(BaseHTTPRequestHandler):

@@ -74,6 +74,7 @@ CONTAINERS = {
     "AU": "PCM_16",
     "CAF": "PCM_16",
     "NIST": "PCM_16",
+    "RIFX": "PCM_16",
     "FLAC": "PCM_16",
     "OGG": "VORBIS",
     "MP3": "MPEG_LAYER_III",
@@ -83,7 +84,8 @@ CONTAINERS = {
 @pytest.mark.parametrize("form", CONTAINERS)
 def test_cut_files_of_every_container(tmp_path: Path, noise: np.ndarray, form: str) -> None:
     path = tmp_path / "a"
-    soundfile.write(path, noise, 8000, format=form, subtype=CONTAINERS[form])
+    name, endian = ("WAV", "BIG") if form == "RIFX" else (form, None)
+    soundfile.write(path, noise, 8000, format=name, subtype=CONTAINERS[form], endian=endian)
     assert decode(path).seconds == pytest.approx(1, abs=0.1)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * 0.7)])
@@ -111,6 +113,58 @@ def test_wav_of_open_length_is_read(
     )
     (tmp_path / "a.wav").write_bytes(content)
     assert len(decode(tmp_path / "a.wav").samples) == 8000
+
+
+def test_flac_of_open_length_is_read(tmp_path: Path, noise: np.ndarray) -> None:
+    """As encoders write into a pipe: no number of samples."""
+    soundfile.write(tmp_path / "a.flac", noise, 8000)
+    content = bytearray((tmp_path / "a.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    (tmp_path / "b.flac").write_bytes(content)
+    whole, part = decode(tmp_path / "a.flac"), decode(tmp_path / "b.flac", start=0.25, end=0.5)
+    np.testing.assert_array_equal(decode(tmp_path / "b.flac").samples, whole.samples)
+    np.testing.assert_array_equal(part.samples, whole.samples[2000:4000])
+    (tmp_path / "b.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(AudioError, match="truncated"):
+        decode(tmp_path / "b.flac")
+
+
+@pytest.mark.parametrize("size", [0, 2000])
+def test_samples_that_the_header_does_not_count(
+    tmp_path: Path, noise: np.ndarray, size: int
+) -> None:
+    """Of a recorder that was killed; chunks behind the samples are no such thing."""
+    soundfile.write(tmp_path / "a.wav", noise[:, 0], 8000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    (tmp_path / "b.wav").write_bytes(
+        content + b"cart" + (40_000).to_bytes(4, "little") + bytes(40_000)
+    )
+    assert decode(tmp_path / "b.wav").seconds == 1
+    start = content.index(b"data") + 4
+    content[start : start + 4] = size.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=f"bytes behind the {size} bytes of samples"):
+        decode(tmp_path / "a.wav")
+
+
+def test_a_second_ogg_stream_is_not_left_out_unsaid(tmp_path: Path, noise: np.ndarray) -> None:
+    for name in ("a.ogg", "b.ogg"):
+        soundfile.write(tmp_path / name, noise, 8000, format="OGG", subtype="VORBIS")
+    second = (tmp_path / "b.ogg").read_bytes()
+    with (tmp_path / "a.ogg").open("ab") as stream:
+        stream.write(second)
+    with pytest.raises(AudioError, match="or another follows, which is not read"):
+        decode(tmp_path / "a.ogg")
+
+
+def test_channels_that_cancel_each_other(tmp_path: Path, noise: np.ndarray) -> None:
+    left = noise[:, 0]
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left], 1), 8000)
+    with pytest.raises(AudioError, match="channels that cancel each other; keep one of them"):
+        decode(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "a.wav", np.stack([left, 0 * left], 1), 8000)
+    assert decode(tmp_path / "a.wav").seconds == 1
 
 
 def test_a_header_without_end(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def test_everything_at_once(tmp_path: Path, own_cache: Path) -> None:
     assert found.clipped == ("ada/boredom_9.wav",)
     assert (found.shortest, found.longest) == (0.1, 0.5)
     assert found.seconds == pytest.approx(12 * 0.15 + 0.5 + 2 * 0.1)
-    copies, differs = corpus.findings
+    copies, silent, differs = corpus.findings
+    assert silent.files == ("ada/boredom_8.wav",), "one value all along"
     assert copies.files == ("bob/anger_7.wav", "ada/anger_0.wav")
     assert "1 of them are listed under two speakers" in copies.sentence
     assert differs.sentence == (

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from clser_bench.errors import AudioError, MissingExtraError, SpecError, did_you_mean, printable
+from clser_bench.errors import (
+    AudioError,
+    MissingExtraError,
+    SpecError,
+    StoreError,
+    did_you_mean,
+    printable,
+)
 from clser_bench.files import require_file, require_folder, write_whole
+from clser_bench.store.sqlite import Store
 
 
 def test_errors_survive_pickling() -> None:
@@ -40,6 +48,16 @@ def test_a_path_of_the_other_kind_is_named(tmp_path: Path) -> None:
         write_whole(tmp_path, "", error=SpecError)
     with pytest.raises(SpecError, match=r"there is no such file; x$"):
         require_file(tmp_path / ("n" * 999), error=SpecError, about="; x")
+
+
+def test_results_are_not_written_over(tmp_path: Path) -> None:
+    place = tmp_path / "results.sqlite"
+    Store(place).close()
+    before = place.read_bytes()
+    for error in (SpecError, None):
+        with pytest.raises(error or StoreError, match="is a results file; name another to write"):
+            write_whole(place, "a card", error=error)
+    assert place.read_bytes() == before
 
 
 def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
@@ -81,6 +82,19 @@ def test_scores_travel_only_where_they_are_asked_for(ours, file, tmp_path):
             assert twin.scores.dtype == np.float32
             assert (twin.metrics.confusion, twin.names) == (record.metrics.confusion, record.names)
     assert "scores" not in parquet.read_schema(file).names
+
+
+@pytest.mark.parametrize("content", [b"PAR1 no", None])
+def test_a_file_that_is_no_export_is_not_replaced(ours, tmp_path, content):
+    place = tmp_path / "manifest.parquet"
+    if content is None:
+        parquet.write_table(pa.table({"path": ["a.wav"]}), place)
+    else:
+        place.write_bytes(content)
+    before = place.read_bytes()
+    with pytest.raises(StoreError, match="is there and is no export; name another file"):
+        files.write(ours, place)
+    assert place.read_bytes() == before
 
 
 def test_an_unfinished_export_leaves_the_older_file(ours, file, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
@@ -15,6 +16,7 @@ from fake_corpora import write_tone
 from pyarrow import parquet
 
 from clser_bench.corpora import rows as limits
+from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
@@ -93,6 +95,9 @@ FAULTS = [
     ("speaker", "bob\u202e", "speaker holds control characters"),
     ("path", "list.csv", "is not audio"),
     ("speaker", "", "speaker is empty"),
+    ("speaker", "nan", "speaker 'nan' stands for a missing value"),
+    ("speaker", "<NA>", "speaker '<NA>' stands for a missing value"),
+    ("language", "und", "language 'und' stands for a missing value"),
     ("emotion", "Angray", "unknown emotion 'Angray'"),
     ("emotion", "angry", "did you mean 'anger'?"),
     ("gender", "x", "write female, male, other or nothing"),
@@ -190,6 +195,22 @@ def test_segments_that_overlap_are_a_finding(
     [corpus] = read_manifest(write(tmp_path, cut), cache=own_cache)
     [finding] = corpus.findings
     assert (finding.kind, finding.files) == ("overlap", ("long.wav#t=0,1", "long.wav#t=0.9,1.5"))
+    [other] = read_manifest(
+        write(tmp_path, [{**cut[2], "start": "1.9", "end": "2"}]), cache=own_cache
+    )
+    [finding] = shared_recordings(other, corpus)
+    assert (finding.kind, finding.files) == ("overlap", ("long.wav#t=1.9,2",))
+    assert "1 segment(s) of one file overlap in source and target" in finding.sentence
+
+
+@pytest.mark.parametrize("end", ["0.1000000014901161193847656", "1e-1", "0.10"])
+def test_seconds_as_programs_write_floats(
+    tmp_path: Path, rows: list[Row], own_cache: Path, end: str
+) -> None:
+    [corpus] = read_manifest(
+        write(tmp_path, [{**rows[0], "start": "1e-05", "end": end}]), cache=own_cache
+    )
+    assert corpus.utterances[0].seconds == pytest.approx(0.1, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +318,27 @@ def test_copies_and_links_are_kept_once(tmp_path: Path, rows: list[Row], own_cac
     assert finding.files == ("ada/link.wav", "ada/anger.wav", "bob/copy.wav", "ada/anger.wav")
 
 
+def test_speakers_whose_names_are_nearly_the_same(
+    tmp_path: Path, rows: list[Row], own_cache: Path
+) -> None:
+    for row, name in zip(rows, ("01", "1", "Anna ", "\uff41nna"), strict=True):
+        row["speaker"] = name
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [finding] = corpus.findings
+    assert finding.kind == "speaker"
+    assert "taken for several: '01' and '1'; 'Anna' and '\uff41nna'" in finding.sentence
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-6, 0.5])
+def test_recordings_without_sound(
+    tmp_path: Path, rows: list[Row], own_cache: Path, level: float
+) -> None:
+    soundfile.write(tmp_path / "ada" / "anger.wav", np.full(4000, level), 8000, subtype="FLOAT")
+    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [finding] = corpus.findings
+    assert (finding.kind, finding.files) == ("silent", ("ada/anger.wav",))
+
+
 def test_samples_beyond_full_scale_and_short_ones(
     tmp_path: Path, rows: list[Row], own_cache: Path
 ) -> None:
@@ -337,6 +379,14 @@ def test_limits_are_checked_first(
     parquet.write_table(pa.table(long), tmp_path / "m.parquet")
     with pytest.raises(CorpusError, match="a value of column 'path' has 50000 bytes"):
         locate(manifests=[tmp_path / "m.parquet"])
+    for value in ([["x"]] * 4, [{"x": 1}] * 4, [b"x"] * 4):
+        texts = {name: [row[name] for row in rows] for name in rows[0]}
+        parquet.write_table(pa.table({**texts, "speaker": value}), tmp_path / "m.parquet")
+        with pytest.raises(CorpusError, match=r"'speaker' holds .*; write texts or numbers"):
+            locate(manifests=[tmp_path / "m.parquet"])
+    (tmp_path / "m.csv").write_text(",".join(map(str, range(200_000))) + "\n1\n")
+    with pytest.raises(CorpusError, match="has 200000 columns; at most 10000 are read"):
+        locate(manifests=[tmp_path / "m.csv"])
     monkeypatch.setattr(limits, "MOST_ROWS", 3)
     with pytest.raises(CorpusError, match="has more than 3 rows"):
         locate(manifests=[write(tmp_path, rows)])

@@ -97,6 +97,7 @@ def test_a_malformed_file_is_named(tmp_path: Path, text: str | None, message: st
         ({"seeds": 0}, "seeds 0"),
         ({"seeds": 10**9}, "seeds 1000000000: at most 10000 draws are run"),
         ({"methods": ()}, "at least one method"),
+        ({"devices": ("cuda:0", "tpu")}, "device 'tpu': write cpu, or cuda:0 and the like"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -304,9 +305,19 @@ def change(path, statement, *values):
     [
         ("UPDATE records SET uar = uar + 1", "record", "uar is 101"),
         ("UPDATE records SET war = 3", "record", "war is 3"),
+        ("UPDATE records SET war = NULL", "record", "are damaged (one is no number)"),
+        ("UPDATE records SET uar = x'00ff'", "record", "are damaged (one is no number)"),
+        ("UPDATE records SET answers = x'00ff'", "file", "refers to what is not there"),
+        ("UPDATE records SET trial = NULL", "record", "is ok, with 0 arrays of predictions"),
+        ("UPDATE answers SET hash = NULL", "answers", ""),
+        ("UPDATE answers SET names = 9e99", "answers", "it holds a single value"),
+        ("UPDATE lines SET suite = x'00ff'", "request", "is damaged"),
+        ("UPDATE lines SET prior = x'00ff'", "request", "is damaged"),
+        ("UPDATE trials SET unlabelled = x'00ff'", "trial", "is damaged (unlabelled holds bytes)"),
         ("UPDATE records SET confusion = '[[2,0,0],[0,2,0],[0,1,0]]'", "record", "confusion is"),
         ("UPDATE records SET recalls = '[1'", "record", "is damaged"),
         ("UPDATE trials SET seed = 7", "trial", "its columns give the id"),
+        ("UPDATE trials SET seed = x'00ff'", "trial", "is damaged (seed holds bytes)"),
         ("UPDATE trials SET shots = 'x'", "trial", "its condition is damaged"),
         ("UPDATE trials SET parameters = '[['", "trial", "is damaged"),
         ("UPDATE answers SET speakers = '[\"x\"]'", "answers", "is not what was stored"),
@@ -328,6 +339,9 @@ def test_whatever_is_changed_is_found(path, statement, place, problem):
     change(path, statement)
     with Store(path, read_only=True) as store:
         found = store.verify()
+        with contextlib.suppress(StoreError):  # which names the file
+            store.frame()
+            list(store.predicted([item.id for item in of]))
     assert any(item.place == place and problem in item.problem for item in found), found
 
 
@@ -338,6 +352,7 @@ def test_whatever_is_changed_is_found(path, statement, place, problem):
         "UPDATE requests SET turn = 9",
         "UPDATE trials SET seed = 7",
         "UPDATE trials SET synthetic = 1",
+        "UPDATE trials SET unlabelled = x'00ff'",
         "UPDATE records SET reason = 'x', status = 'failed'",
         "UPDATE records SET seconds = 1e9",
         "DELETE FROM planned WHERE position = 1",

@@ -43,13 +43,22 @@ def test_another_programs_database_is_refused(tmp_path):
         Store(other)
 
 
-def test_a_newer_database_is_refused(path):
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        (schema.SCHEMA_VERSION + 1, r"newer clser-bench.*upgrade"),
+        (0, r"is damaged \(schema 0\); take the file from a backup"),
+        (-5, r"is damaged \(schema -5\)"),
+    ],
+)
+def test_a_database_of_another_version_is_refused(path, version, problem):
     Store(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    with pytest.raises(StoreError, match=r"newer clser-bench.*upgrade"):
-        Store(path)
+    for options in ({}, {"create": False, "read_only": True}):
+        with pytest.raises(StoreError, match=problem):
+            Store(path, **options)
 
 
 OLD = Path(__file__).parents[1] / "golden" / "results_schema_2.sql"

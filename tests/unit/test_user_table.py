@@ -1,10 +1,13 @@
 """A user's own features: rows find their utterance, and every fault is named."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from signals import read_tones, write_tones
 
 from clser_bench.errors import FeatureError
@@ -130,6 +133,12 @@ def test_a_plus_within_a_name_does_not_divide_it(tmp_path: Path, monkeypatch):
         (lambda f: f[["path"]], "0 columns of features"),
         (lambda f: f.iloc[:0], "has 0 utterances"),
         (lambda f: f.assign(path=[None, *f.path[1:]]), "1 without 'path': row 0"),
+        (lambda f: f[["v"]].rename(columns={"v": 0}), "nor 'content', but 0"),
+        (lambda f: f.assign(v=[1, 1e300, 3]), "1 with values that are not finite: "),
+        (lambda f: f.assign(frame=["1", "10", "2"]), "'frame' must hold a number in each row"),
+        (lambda f: f.assign(frame=[None, "1", 2.0]).astype({"frame": str}), "'frame' must hold"),
+        (lambda f: f.assign(frame=[1, np.nan, 2]), "'frame' must hold a number in each row"),
+        (lambda f: pd.concat([f, f.iloc[:1]]).assign(frame=0), "1 with a 'frame' twice: "),
     ],
 )
 def test_every_fault_is_named(corpus, tmp_path: Path, change, message: str):
@@ -140,6 +149,30 @@ def test_every_fault_is_named(corpus, tmp_path: Path, change, message: str):
         feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
 
 
+def test_an_utterance_under_two_names(corpus, tmp_path: Path):
+    frame = pd.DataFrame({"path": [one.name for one in corpus.utterances], "v": [1.0, 2.0, 3.0]})
+    whole = frame.assign(path=[str(one.path) for one in corpus.utterances])
+    pd.concat([frame, whole]).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(FeatureError, match=r"3 utterances with several rows \(by path\): "):
+        feature_table(corpus, f"table:{tmp_path / 'x.parquet'}", cache=tmp_path / "cache")
+
+
+def test_values_are_counted_before_they_are_read(tmp_path: Path):
+    """40 kB that hold 4 GiB."""
+    many = 1 << 24
+    names = pa.array(["a"]).dictionary_encode().take(pa.array(np.zeros(many, np.int32)))
+    parquet.write_table(pa.table({"path": names}), tmp_path / "x.parquet")
+    with pytest.raises(FeatureError, match=f"has {many} rows and {many} values; at most 10000000"):
+        feature_set(f"table:{tmp_path / 'x.parquet'}")
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1073741824), }".ljust(117)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("features.npy", b"\x93NUMPY\x01\x00v\x00" + header + b"\n")
+        packed.writestr("path.npy", b"")
+        packed.infolist()[0].file_size = 5 << 30  # what the directory of a packed one says
+    with pytest.raises(FeatureError, match=r"has many rows and 13\d+ values; at most .* are read"):
+        feature_set(f"table:{tmp_path / 'x.npz'}")
+
+
 def test_files_that_are_no_tables(corpus, tmp_path: Path):
     import os
 
@@ -148,12 +181,15 @@ def test_files_that_are_no_tables(corpus, tmp_path: Path):
     (tmp_path / "x.npz").write_bytes(b"PK no")
     os.mkfifo(tmp_path / "pipe.npz")
     np.savez(tmp_path / "objects.npz", path=np.array(["a"]), features=np.array([{}], object))
+    np.save(tmp_path / "single.npy", np.ones((3, 2)))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
     np.savez(tmp_path / "sizes.npz", path=np.array(["a", "b"]), features=np.ones((3, 2)))
     for name, message in (
         ("x.csv", "one of .parquet, .npz"),
         ("none.npz", "cannot be read"),
         ("x.parquet", "cannot be read as Parquet"),
         ("x.npz", "cannot be read as npz"),
+        ("single.npz", "cannot be read as npz"),
         ("pipe.npz", "is no regular file"),
         ("objects.npz", "cannot be read as npz"),
         ("sizes.npz", "3 rows of features, 2 expected"),
