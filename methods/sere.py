@@ -246,7 +246,7 @@ def _space(
         dynamic=dynamic,
     )
     more = _moments(source, added, instants=instants)
-    return Space(axes, *(side.project(axes) for side in (theirs, more, ours)), order)
+    return Space(axes, theirs.project(axes), more.project(axes), ours.project(axes), order)
 
 
 class Moments(NamedTuple):
