@@ -139,30 +139,6 @@ def test_a_choice_is_named_in_plain_words(call: Call) -> None:
     assert "Invalid value for '--by': 'foo' is not one of 'emotion'" in stderr
 
 
-@pytest.mark.parametrize(
-    ("option", "begun", "offered"),
-    [
-        ("--normalise", "sp", "speaker"),
-        ("--setting", "ind", "inductive"),
-        ("--format", "la", "latex"),
-        ("--by", "fam", "family"),
-    ],
-)
-def test_values_are_completed(option: str, begun: str, offered: str) -> None:
-    line = f"clser-bench leaderboard {option} {begun}"
-    asked = {"COMP_WORDS": line, "COMP_CWORD": "3", "_CLSER_BENCH_COMPLETE": "complete_bash"}
-    main = "from clser_bench.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.argv = ['clser-bench']; {main}"],
-        env=os.environ | asked,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.split() == [offered], done.stderr
-
-
 def test_lists_are_plain_in_a_pipe(call: Call) -> None:
     names = [line.split("\t")[0] for line in call("list", "methods").stdout.splitlines()]
     assert names == [*entries(), *ROUTINES]

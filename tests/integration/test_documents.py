@@ -27,6 +27,7 @@ from tests.documents import (
     write_languages,
     write_layouts,
 )
+from tests.tools import load
 
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
 LONG = ("README.md", "index.md", "own-method.md", "reading.md", "sweeps.md")
@@ -96,6 +97,13 @@ def test_examples_in_the_help_exist() -> None:
     assert len(found) > 40
     for command in found:
         check(command)
+
+
+def test_the_matrix_of_the_readme_is_made_of_the_records() -> None:
+    tool = load("front_page")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.partition(tool.BEGIN)[2].partition(tool.END)[0]
+    assert shown == tool.matrix(tool.tables_of(sorted(ROOT.glob("results/*/records*.parquet"))))
 
 
 def test_targets_of_make_exist() -> None:
