@@ -42,14 +42,6 @@ def test_a_run_prints_its_table_and_nothing_else_to_stdout(run: Call) -> None:
     assert "8 of 8 trials stored in results/clser.sqlite." in done.stderr
 
 
-def test_a_run_in_csv_is_read_back(run: Call, call: Call) -> None:
-    first = run("--methods", "near", "--format", "csv")
-    assert call("leaderboard", "--format", "csv").stdout == first.stdout
-    again = run("--methods", "near", "--format", "csv")
-    assert again.stdout == first.stdout
-    assert "4 were there before" in again.stderr
-
-
 def test_joules_without_codecarbon_name_the_extra(
     run: Call, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -202,20 +194,6 @@ def test_doctor_finds_its_way_about(call: Call) -> None:
     assert done.exit_code == 0, done.output
     for word in (__version__, "torch", "cores", "cache", "none named", "(none yet)"):
         assert word in done.stdout
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *([name] for name in ("run", "resume", "leaderboard", "status", "list", "show", "doctor")),
-        ["corpus", "check"],
-        ["features", "extract"],
-    ],
-)
-def test_every_command_has_help_with_an_example(call: Call, command: list[str]) -> None:
-    done = call(*command, "--help")
-    assert done.exit_code == 0
-    assert f"\n  clser-bench {' '.join(command)}" in done.stdout
 
 
 def test_version(call: Call) -> None:

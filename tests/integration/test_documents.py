@@ -95,6 +95,17 @@ def test_commands_of_a_page_exist(page: Path) -> None:
 def test_examples_in_the_help_exist() -> None:
     found = examples()
     assert len(found) > 40
+    for name in (
+        "run",
+        "resume",
+        "leaderboard",
+        "status",
+        "list",
+        "show",
+        "doctor",
+        "corpus check",
+    ):
+        assert any(one.startswith(f"clser-bench {name}") for one in found), name
     for command in found:
         check(command)
 
