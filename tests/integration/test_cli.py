@@ -100,8 +100,6 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--setting", "held-out"), "setting 'held-out' is unknown"),
         (("run", "--format", "xml"), "there is no format 'xml'"),
         (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
-        (("run", "--scheduler", "rya"), "did you mean 'ray'"),
-        (("run", "--selection", "other"), "selection 'other' is unknown"),
         (("run", "--methods", "within-taregt"), "did you mean 'within-target'"),
         (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
         (("run", "--manifest", "absent.csv"), "absent.csv"),
