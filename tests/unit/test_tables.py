@@ -438,3 +438,11 @@ def test_with_all_labels_a_single_draw_is_compared_with_many(store):
     (line,) = [line for line in table.lines if line.method == "trained"]
     gain = means["trained"] - means["fitted"]
     assert line.difference.estimate == pytest.approx(gain)
+
+
+def test_unknown_wishes_are_named(store):
+    with pytest.raises(SpecError, match="there is no extra 'tme'; did you mean 'time'"):
+        tables_of(store, with_=("tme",))
+    run(store, {"m": 20})
+    with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):
+        render(tables_of(store), "jsn")
