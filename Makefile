@@ -33,8 +33,10 @@ setup: $(ready)
 demo: $(ready)
 	$(VENV)/bin/clser-bench run --suite demo
 
+# Compiled code is kept, also where the environment forbids it: each worker collects every test.
 test: $(ready)
-	$(python) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" $(PYTEST_ARGS)
+	PYTHONDONTWRITEBYTECODE= $(python) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
+		$(PYTEST_ARGS)
 
 test-slow: $(ready)
 	$(python) -m pytest -m slow $(PYTEST_ARGS)

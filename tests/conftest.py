@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import config
 
 from clser_bench.cleanup import remove_leftovers
 from clser_bench.corpora.locate import load_corpora, locate
@@ -82,6 +83,12 @@ def read_real(real_corpora: Path, real_cache: Path) -> Callable[[str], Corpus]:
 def declarations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What methods declare, by the hash of their code: read once, for the caches of all tests."""
     return tmp_path_factory.mktemp("declarations")
+
+
+@pytest.fixture
+def shapes_unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No checks of shapes, a third of a training's time, where another test makes them."""
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(autouse=True)

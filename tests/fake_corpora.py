@@ -13,6 +13,7 @@ import soundfile
 from clser_bench.corpora.assemble import assemble, refuse_bad
 from clser_bench.corpora.layout import list_corpus
 from clser_bench.corpora.model import Corpus, Utterance
+from clser_bench.files import cache_folder
 from clser_bench.hashing import digest, generator
 from clser_bench.problem import CHECKSUMS, Table, array_checksums
 from clser_bench.protocol import EMOTIONS, CorpusSpec
@@ -59,10 +60,15 @@ def define(folder: Path, spec: CorpusSpec) -> Path:
 
 
 def read_corpus(
-    spec: CorpusSpec, root: Path, *, cache: Path, skip_bad: bool = False, workers: int | None = None
+    spec: CorpusSpec,
+    root: Path,
+    *,
+    cache: Path | None = None,
+    skip_bad: bool = False,
+    workers: int | None = None,
 ) -> Corpus:
-    """Read one corpus of a layout."""
-    corpus = assemble(list_corpus(spec, root), cache=cache, workers=workers)
+    """Read one corpus of a layout, by the test's own cache unless another is given."""
+    corpus = assemble(list_corpus(spec, root), cache=cache or cache_folder(), workers=workers)
     refuse_bad([corpus], root, skip_bad=skip_bad)
     return corpus
 

@@ -72,6 +72,22 @@ class Counting(Progress):
         pass
 
 
+class Events(Progress):
+    """Remembers each call."""
+
+    def __init__(self) -> None:
+        self.events: list[object] = []
+
+    def start(self, what: str, total: int) -> None:
+        self.events.append((what, total))
+
+    def advance(self, count: int = 1) -> None:
+        self.events.append(count)
+
+    def stop(self) -> None:
+        self.events.append("stop")
+
+
 def put_shard(cache: Path, features: FeatureSet, *numbers: int) -> Path:
     """Write a shard of made-up features of some utterances, which are numbered."""
     contents = tuple(sorted(digest(number) for number in numbers))

@@ -1,4 +1,4 @@
-"""Modules that no test imports by name: scripts of `tools/` and `benchmarks/`, and method files."""
+"""Modules that no test imports by name (scripts, method files), and normal numbers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+
+import torch
+from torch import Tensor
 
 
 def load(name: str, *, folder: str = "tools") -> ModuleType:
@@ -24,3 +27,9 @@ def load(name: str, *, folder: str = "tools") -> ModuleType:
 def method(name: str) -> ModuleType:
     """The module of `methods/NAME.py`."""
     return importlib.import_module(f"clser_bench.methods.{name}")
+
+
+def rand(*shape: int, seed: int = 0, shift: float = 0.0) -> Tensor:
+    """Normal numbers, float64."""
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=draw, dtype=torch.float64) + shift

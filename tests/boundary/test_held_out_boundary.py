@@ -259,6 +259,7 @@ def outcomes(name: str) -> list[Outcome]:
     return found
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_answers_or_says_why_not(name: str) -> None:
     outcome = outcomes(name)[0]

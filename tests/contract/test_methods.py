@@ -33,6 +33,8 @@ NAMES = sorted(registry.entries())
 WHOLE = [name for name in NAMES if name == registry.entry(name).base]
 OF_A_PRESET = ("card", "points", "reproducible", "declared_data", "hard_problems")
 """A preset differs from its method in the values of hyper-parameters alone; `uses` may follow."""
+WHOLE_BUDGET = ("learns", "adaptation_moves")
+"""Train for hundreds of steps, whose shapes are those of the short trainings of other checks."""
 
 
 @pytest.mark.parametrize(
@@ -43,10 +45,13 @@ OF_A_PRESET = ("card", "points", "reproducible", "declared_data", "hard_problems
         for check in (checks_of(name) if name in WHOLE else OF_A_PRESET)
     ],
 )
-def test_contract(name: str, check: str) -> None:
+def test_contract(name: str, check: str, request: pytest.FixtureRequest) -> None:
+    if check in WHOLE_BUDGET:
+        request.getfixturevalue("shapes_unchecked")
     CHECKS[check](name)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
 def test_a_poisoned_answer_key_changes_nothing(name: str, setting: Setting) -> None:

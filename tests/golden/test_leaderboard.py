@@ -29,7 +29,7 @@ from clser_bench.report.render import across, grouped, render
 from clser_bench.report.table import leaderboard
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
-from tests.records import CLASSES, answer_key, hole, ok, trial
+from tests.records import answer_key, hole, ok, trial
 
 FOLDER = Path(__file__).parent / "leaderboard"
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BOC", 2))
@@ -145,10 +145,6 @@ def test_the_records_are_those_that_the_function_invents():
 )
 def test_table_is_what_it_was(written, name):
     assert written[name] == (FOLDER / name).read_text(encoding="utf-8")
-
-
-def test_classes_of_the_fixture_are_three():
-    assert len(CLASSES) == 3
 
 
 if __name__ == "__main__":

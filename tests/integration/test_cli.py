@@ -42,14 +42,6 @@ def test_a_run_prints_its_table_and_nothing_else_to_stdout(run: Call) -> None:
     assert "8 of 8 trials stored in results/clser.sqlite." in done.stderr
 
 
-def test_a_run_in_csv_is_read_back(run: Call, call: Call) -> None:
-    first = run("--methods", "near", "--format", "csv")
-    assert call("leaderboard", "--format", "csv").stdout == first.stdout
-    again = run("--methods", "near", "--format", "csv")
-    assert again.stdout == first.stdout
-    assert "4 were there before" in again.stderr
-
-
 def test_joules_without_codecarbon_name_the_extra(
     run: Call, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -108,8 +100,6 @@ def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> No
         (("run", "--setting", "held-out"), "setting 'held-out' is unknown"),
         (("run", "--format", "xml"), "there is no format 'xml'"),
         (("run", "--with", "tme"), "there is no extra 'tme'; did you mean 'time'"),
-        (("run", "--scheduler", "rya"), "did you mean 'ray'"),
-        (("run", "--selection", "other"), "selection 'other' is unknown"),
         (("run", "--methods", "within-taregt"), "did you mean 'within-target'"),
         (("run", "--target-prior", "flat"), "target prior 'flat' is unknown"),
         (("run", "--manifest", "absent.csv"), "absent.csv"),
@@ -137,30 +127,6 @@ def test_errors_are_one_line_without_a_traceback(
 def test_a_choice_is_named_in_plain_words(call: Call) -> None:
     stderr = call("breakdown", "--by", "foo").stderr
     assert "Invalid value for '--by': 'foo' is not one of 'emotion'" in stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "begun", "offered"),
-    [
-        ("--normalise", "sp", "speaker"),
-        ("--setting", "ind", "inductive"),
-        ("--format", "la", "latex"),
-        ("--by", "fam", "family"),
-    ],
-)
-def test_values_are_completed(option: str, begun: str, offered: str) -> None:
-    line = f"clser-bench leaderboard {option} {begun}"
-    asked = {"COMP_WORDS": line, "COMP_CWORD": "3", "_CLSER_BENCH_COMPLETE": "complete_bash"}
-    main = "from clser_bench.cli.main import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.argv = ['clser-bench']; {main}"],
-        env=os.environ | asked,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.stdout.split() == [offered], done.stderr
 
 
 def test_lists_are_plain_in_a_pipe(call: Call) -> None:
@@ -226,20 +192,6 @@ def test_doctor_finds_its_way_about(call: Call) -> None:
     assert done.exit_code == 0, done.output
     for word in (__version__, "torch", "cores", "cache", "none named", "(none yet)"):
         assert word in done.stdout
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *([name] for name in ("run", "resume", "leaderboard", "status", "list", "show", "doctor")),
-        ["corpus", "check"],
-        ["features", "extract"],
-    ],
-)
-def test_every_command_has_help_with_an_example(call: Call, command: list[str]) -> None:
-    done = call(*command, "--help")
-    assert done.exit_code == 0
-    assert f"\n  clser-bench {' '.join(command)}" in done.stdout
 
 
 def test_version(call: Call) -> None:

@@ -27,6 +27,7 @@ from tests.documents import (
     write_languages,
     write_layouts,
 )
+from tests.tools import load
 
 DEFAULT_METHODS = "chance,logistic,source-only,dann,sere"
 LONG = ("README.md", "index.md", "own-method.md", "reading.md", "sweeps.md")
@@ -94,8 +95,26 @@ def test_commands_of_a_page_exist(page: Path) -> None:
 def test_examples_in_the_help_exist() -> None:
     found = examples()
     assert len(found) > 40
+    for name in (
+        "run",
+        "resume",
+        "leaderboard",
+        "status",
+        "list",
+        "show",
+        "doctor",
+        "corpus check",
+    ):
+        assert any(one.startswith(f"clser-bench {name}") for one in found), name
     for command in found:
         check(command)
+
+
+def test_the_matrix_of_the_readme_is_made_of_the_records() -> None:
+    tool = load("front_page")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    shown = readme.partition(tool.BEGIN)[2].partition(tool.END)[0]
+    assert shown == tool.matrix(tool.tables_of(sorted(ROOT.glob("results/*/records*.parquet"))))
 
 
 def test_targets_of_make_exist() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,13 @@ def test_only_networks_have_embeddings(config: Request) -> None:
         embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings={}), 0)
 
 
-def test_the_command_writes_both_pictures(config: Request, tmp_path: Path) -> None:
+def test_the_command_writes_both_pictures(
+    config: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shorter(asked: Request, *rest: Any, **more: Any) -> Any:
+        return embeddings(asked.replace(settings=config.settings), *rest, **more)
+
+    monkeypatch.setattr("clser_bench.run.embeddings.embeddings", shorter)
     words = ["embeddings", "source-only", "--pair", "X->Y", "--shots", "1"]
     places = ["--manifest", str(config.manifests[0]), "--out", str(tmp_path / "figures")]
     done = CliRunner().invoke(app, [*words, *places])

@@ -257,6 +257,10 @@ def test_former_spellings_still_work(
     ("words", "offered"),
     [
         ("run --nor", {"--normalise"}),
+        ("leaderboard --normalise sp", {"speaker"}),
+        ("leaderboard --setting ind", {"inductive"}),
+        ("leaderboard --format la", {"latex"}),
+        ("leaderboard --by fam", {"family"}),
         ("run --methods dann,ser", {"dann,sere", "dann,sere-no-dual"}),
         ("leaderboard --methods within", {"within-target"}),
         ("run --suite bc", {"bceo", "bcro"}),

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from tests import tools
+from tests.tools import rand
 
 PARTS = tools.method("adversarial_transformer")
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_attention_by_hand() -> None:

@@ -17,12 +17,9 @@ from clser_bench.train.check import example_problem, with_target
 from clser_bench.train.contract import Batch, Shape, Trained
 from clser_bench.train.engine import train_pack
 from tests import tools
+from tests.tools import rand
 
 CDAN = tools.method("cdan")
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def test_multilinear_map_is_the_outer_product() -> None:

@@ -19,12 +19,9 @@ from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.engine import train_pack
 from tests import tools
+from tests.tools import rand
 
 ECAN = tools.method("ecan")
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def cosine(a: Tensor, b: Tensor) -> float:

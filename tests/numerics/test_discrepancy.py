@@ -17,15 +17,11 @@ from clser_bench.problem import Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.loop import train_one
 from tests import tools
+from tests.tools import rand
 
 DAN, DEEP_CORAL, DSAN, JAN = map(tools.method, ("dan", "deep_coral", "dsan", "jan"))
 
 Loss = Callable[..., Tensor]
-
-
-def rand(*shape: int, seed: int = 0, shift: float = 0.0) -> Tensor:
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=draw, dtype=torch.float64) + shift
 
 
 def shares(n: int, c: int, seed: int) -> Tensor:

@@ -15,12 +15,9 @@ from clser_bench import registry
 from clser_bench.nn import losses
 from clser_bench.train.contract import Batch, Shape, View
 from tests import tools
+from tests.tools import rand
 
 SHOT = tools.method("shot")
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])

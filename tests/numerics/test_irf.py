@@ -11,10 +11,7 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import irf, tric
 from clser_bench.train.check import example_problem, scores_of
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.tools import rand
 
 
 def test_embedding_has_equal_blocks_and_keeps_distances() -> None:

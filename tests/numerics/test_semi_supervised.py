@@ -19,15 +19,12 @@ from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
 from tests import tools
+from tests.tools import rand
 
 MEAN_TEACHER, PSEUDO_LABEL = map(tools.method, ("mean_teacher", "pseudo_label"))
 
 PROPAGATION = importlib.import_module("clser_bench.methods.label_propagation")
 RNG = np.random.default_rng(0)
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def softmax(row: np.ndarray) -> np.ndarray:

@@ -17,10 +17,7 @@ from clser_bench.problem import Problem, Table, Value
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from clser_bench.train.engine import train_pack
-
-
-def rand(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+from tests.tools import rand
 
 
 def network_and_target() -> tuple[SharedClassifier, View]:

@@ -18,7 +18,7 @@ from clser_bench.errors import AudioError
 SPEC = toy_spec("X", counts={"anger": 4, "boredom": 5, "fear": 1}, speakers=3)
 
 
-def test_everything_at_once(tmp_path: Path, own_cache: Path) -> None:
+def test_everything_at_once(tmp_path: Path) -> None:
     root = write_toy(tmp_path / "toy")
     write_tone(root / "bob" / "fear_0.wav", rate=16000, seconds=0.5)
     shutil.copy(root / "ada" / "anger_0.wav", root / "bob" / "anger_7.wav")
@@ -26,8 +26,8 @@ def test_everything_at_once(tmp_path: Path, own_cache: Path) -> None:
     soundfile.write(root / "ada" / "boredom_8.wav", quiet, 8000, subtype="FLOAT")
     loud = np.where(np.arange(800) < 2, 1.0, 0.1)
     soundfile.write(root / "ada" / "boredom_9.wav", loud, 8000)
-    corpus = read_corpus(SPEC, root, cache=own_cache)
-    found = check(corpus, cache=own_cache)
+    corpus = read_corpus(SPEC, root)
+    found = check(corpus)
     assert found.emotions == (("anger", 4), ("boredom", 6), ("disgust", 4), ("fear", 1))
     assert found.speakers == (("ada", 8), ("bob", 7))
     assert ("ada", "fear", 0) in found.cells
@@ -47,9 +47,9 @@ def test_everything_at_once(tmp_path: Path, own_cache: Path) -> None:
     )
 
 
-def test_a_file_broken_since(tmp_path: Path, own_cache: Path) -> None:
+def test_a_file_broken_since(tmp_path: Path) -> None:
     root = write_toy(tmp_path / "toy")
-    corpus = read_corpus(SPEC, root, cache=own_cache)
+    corpus = read_corpus(SPEC, root)
     (root / "ada" / "anger_0.wav").write_bytes(b"")
     with pytest.raises(AudioError, match="is empty"):
         check(corpus)

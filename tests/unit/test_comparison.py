@@ -285,31 +285,6 @@ def test_hostile_names_stay_text_in_their_cells(store):
         assert len({len(cells_of(line)) for line in block.splitlines()}) == 1
 
 
-def test_json_has_flat_rows_of_every_kind(store):
-    noisy(store, {"a": 0.8, "b": 0.65, HOSTILE: 0.6})
-    found = compared(store)
-    rows = json.loads(as_json(found))
-    kinds = {kind: [row for row in rows if row["row"] == kind] for kind in
-             ("method", "difference", "direction")}  # fmt: skip
-    assert {name: len(of) for name, of in kinds.items()} == {
-        "method": 3,
-        "difference": 6,
-        "direction": 6 * 4,
-    }
-    assert sum(map(len, kinds.values())) == len(rows)
-    for row in rows:
-        assert (row["suite"], row["features"], row["shots"]) == ("bc", "acoustic", 5)
-        assert row["synthetic"] is False
-    item, first = found.contrasts[0], kinds["difference"][0]
-    assert first["d_z"] == pytest.approx(item.effect, abs=1e-4)
-    assert first["p"] == pytest.approx(item.interval.p, abs=1e-4)
-    assert first["low"] <= first["difference"] <= first["high"]
-    assert (first["wins"], first["ties"], first["losses"]) == (item.wins, item.ties, item.losses)
-    means = [row for row in kinds["direction"] if row["method"] is None]
-    assert [row["pair"] for row in means] == [str(item.pair) for item in found.directions]
-    assert kinds["method"][2]["method"] == HOSTILE
-
-
 def test_unknown_values_are_null(store):
     put(store, {"a": (100, 100), "b": (0, 0)})
     rows = json.loads(as_json(compared(store)))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+from signals import Events
 
 from clser_bench.corpora.definitions import definitions
 from clser_bench.demo import demo_corpora, synthesis
@@ -33,22 +34,6 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be one corpus of two utterances."""
     monkeypatch.setattr(synthesis, "LANGUAGES", LANGUAGES[:1])
     monkeypatch.setattr(synthesis, "takes", lambda: FEW)
-
-
-class Told:
-    """A progress that remembers."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-
-    def start(self, what: str, total: int) -> None:
-        self.events.append(total)
-
-    def advance(self, count: int = 1) -> None:
-        self.events.append(count)
-
-    def stop(self) -> None:
-        self.events.append("stop")
 
 
 def test_suite_and_definitions_agree_with_what_is_made() -> None:
@@ -142,12 +127,12 @@ def test_silence_stays_finite() -> None:
 def test_writes_in_one_step_quietly_and_tells_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = Told()
+    told = Events()
     place = demo_corpora(tmp_path / "made", progress=told)
     assert place == tmp_path / "made" / "demo-v1"
     assert [folder.name for folder in (tmp_path / "made").iterdir()] == ["demo-v1"]
     assert len(list(place.rglob("*.wav"))) == 2
-    assert told.events == [2, 1, 1, "stop"]
+    assert told.events == [("making synthetic speech", 2), 1, 1, "stop"]
     assert capfd.readouterr() == ("", "")
 
 

@@ -49,17 +49,17 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_path_is_the_key(tree: Path, own_cache: Path) -> None:
+def test_the_path_is_the_key(tree: Path) -> None:
     assert locate(tree.parent).listings["E"].root == tree
-    corpus = read_corpus(SPEC, tree, cache=own_cache)
+    corpus = read_corpus(SPEC, tree)
     counts = Counter(utterance.speaker for utterance in corpus.utterances)
     assert counts == {"3": 30, "11": 30, "16": 30, "23": 27}
     assert Counter(corpus.emotions.tolist())["happiness"] == 17
     assert {utterance.text for utterance in corpus.utterances} == set("12345")
 
 
-def test_subject_6_is_left_out_with_a_reason(tree: Path, own_cache: Path) -> None:
-    corpus = read_corpus(SPEC, tree, cache=own_cache)
+def test_subject_6_is_left_out_with_a_reason(tree: Path) -> None:
+    corpus = read_corpus(SPEC, tree)
     [(reason, count)] = corpus.left_out
     assert count == 6
     assert "subject 6 is not cut into sentences" in reason
@@ -82,13 +82,13 @@ def write_video(path: Path, samples: np.ndarray, rate: int = 48_000) -> Path:
     return path
 
 
-def test_videos_are_read_like_their_sound(tmp_path: Path, own_cache: Path) -> None:
+def test_videos_are_read_like_their_sound(tmp_path: Path) -> None:
     folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
     samples = np.random.default_rng(0).integers(-9000, 9000, 48_000)
     write_video(folder / "s1_an_1.avi", samples)
-    [video] = read_corpus(SPEC, tmp_path / "x", cache=own_cache).utterances
+    [video] = read_corpus(SPEC, tmp_path / "x").utterances
     soundfile.write(folder / "s1_an_1.wav", samples.astype(np.int16), 48_000)
-    [sound] = read_corpus(SPEC, tmp_path / "x", cache=own_cache).utterances
+    [sound] = read_corpus(SPEC, tmp_path / "x").utterances
     assert (video.name[-4:], sound.name[-4:]) == (".avi", ".wav")
     assert (video.content, video.seconds, video.rate) == (sound.content, 1.0, 48_000)
 
@@ -104,7 +104,7 @@ def test_videos_cut_short_and_others(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_the_remedy_is_named(
-    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
     folder.mkdir(parents=True)
@@ -112,12 +112,12 @@ def test_without_the_extra_the_remedy_is_named(
     monkeypatch.setitem(sys.modules, "av", None)
     assert locate(tmp_path).listings["E"].root == tmp_path / "x"
     with pytest.raises(CorpusError, match=r'extra .video.*ffmpeg -i "s1_an_1.avi" -vn "s1_an_1.w'):
-        read_corpus(SPEC, tmp_path / "x", cache=own_cache)
+        read_corpus(SPEC, tmp_path / "x")
 
 
-def test_zeros_and_case_of_folder_names(tmp_path: Path, own_cache: Path) -> None:
+def test_zeros_and_case_of_folder_names(tmp_path: Path) -> None:
     write_tone(tmp_path / "Subject 01" / "anger" / "Sentence 1" / "a.wav")
-    corpus = read_corpus(SPEC, tmp_path, cache=own_cache)
+    corpus = read_corpus(SPEC, tmp_path)
     assert corpus.utterances[0].speaker == "1"
 
 

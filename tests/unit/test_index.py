@@ -10,26 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from fake_corpora import write_tone
+from signals import Events
 
 from clser_bench.corpora.index import Measured, Sound, figures, measure
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
-
-
-class Counting:
-    """A progress display that only counts."""
-
-    def __init__(self) -> None:
-        self.events: list[object] = []
-
-    def start(self, what: str, total: int) -> None:
-        self.events.append((what, total))
-
-    def advance(self, count: int = 1) -> None:
-        self.events.append(count)
-
-    def stop(self) -> None:
-        self.events.append("stop")
 
 
 @pytest.fixture
@@ -38,7 +23,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def run(files: list[Path], tmp_path: Path, *, recall: bool = True) -> tuple[Measured, list[object]]:
-    progress = Counting()
+    progress = Events()
     items = [Utterance(name=path.name, path=path, emotion="", speaker="") for path in files]
     root, cache = tmp_path / "x", tmp_path / "cache"
     made = measure(

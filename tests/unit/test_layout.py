@@ -23,8 +23,8 @@ def toy(tmp_path: Path) -> Path:
     return write_toy(tmp_path / "toy")
 
 
-def test_utterances_in_order_of_content(toy: Path, own_cache: Path) -> None:
-    corpus = read_corpus(SPEC, toy, cache=own_cache)
+def test_utterances_in_order_of_content(toy: Path) -> None:
+    corpus = read_corpus(SPEC, toy)
     keys = [(utterance.content, utterance.name) for utterance in corpus.utterances]
     assert keys == sorted(keys)
     assert len(keys) == 12
@@ -43,16 +43,16 @@ def test_the_same_in_one_thread_or_four_anew_or_recalled(toy: Path, tmp_path: Pa
     assert read[0] == read[1] == read[2]
 
 
-def test_extensions_in_any_case(toy: Path, own_cache: Path) -> None:
+def test_extensions_in_any_case(toy: Path) -> None:
     (toy / "ada" / "anger_0.wav").rename(toy / "ada" / "anger_0.WAV")
-    assert len(read_corpus(SPEC, toy, cache=own_cache).utterances) == 12
+    assert len(read_corpus(SPEC, toy).utterances) == 12
 
 
-def test_hidden_files_are_no_recordings(toy: Path, own_cache: Path) -> None:
+def test_hidden_files_are_no_recordings(toy: Path) -> None:
     (toy / "ada" / "._anger_0.wav").write_bytes(b"resource fork")
     write_tone(toy / "__MACOSX" / "a.wav")
     (toy / "notes.txt").write_text("")
-    assert len(read_corpus(SPEC, toy, cache=own_cache).utterances) == 12
+    assert len(read_corpus(SPEC, toy).utterances) == 12
 
 
 def spoil(toy: Path) -> dict[str, str]:
@@ -83,10 +83,10 @@ def spoil(toy: Path) -> dict[str, str]:
     }
 
 
-def test_every_bad_file_is_named_at_once(toy: Path, own_cache: Path) -> None:
+def test_every_bad_file_is_named_at_once(toy: Path) -> None:
     reasons = spoil(toy)
     with pytest.raises(CorpusError) as caught:
-        read_corpus(SPEC, toy, cache=own_cache)
+        read_corpus(SPEC, toy)
     lines = str(caught.value).splitlines()
     assert lines[0] == f"Toy X (X) in {toy}: 11 of 17 files cannot be used:"
     assert "--skip-bad" in lines[-1]
@@ -96,19 +96,19 @@ def test_every_bad_file_is_named_at_once(toy: Path, own_cache: Path) -> None:
         assert reason in given[name]
 
 
-def test_skip_bad_goes_on_and_lists_them(toy: Path, own_cache: Path) -> None:
+def test_skip_bad_goes_on_and_lists_them(toy: Path) -> None:
     reasons = spoil(toy)
-    corpus = read_corpus(SPEC, toy, cache=own_cache, skip_bad=True)
+    corpus = read_corpus(SPEC, toy, skip_bad=True)
     assert len(corpus.utterances) == 6
     assert {item.name for item in corpus.skipped} == set(reasons)
     assert {item.corpus for item in corpus.skipped} == {"X"}
 
 
-def test_files_of_one_reason_share_a_line(toy: Path, own_cache: Path) -> None:
+def test_files_of_one_reason_share_a_line(toy: Path) -> None:
     for number in range(30):
         write_tone(toy / f"stray_{number:02d}.wav")
     with pytest.raises(CorpusError) as caught:
-        read_corpus(SPEC, toy, cache=own_cache)
+        read_corpus(SPEC, toy)
     _, line, remedy = str(caught.value).splitlines()
     start = (
         "  30 files (stray_00.wav, stray_01.wav, stray_02.wav and 27 more): does not lie as Toy X"
@@ -125,39 +125,39 @@ def test_long_lists_of_reasons_are_cut() -> None:
     assert lines[-1].strip() == "and 10 more reasons"
 
 
-def test_unknown_label_has_the_nearest_known(toy: Path, own_cache: Path) -> None:
+def test_unknown_label_has_the_nearest_known(toy: Path) -> None:
     write_tone(toy / "ada" / "angr_0.wav")
     with pytest.raises(CorpusError, match="unknown label 'angr'; did you mean 'anger'"):
-        read_corpus(SPEC, toy, cache=own_cache)
+        read_corpus(SPEC, toy)
 
 
-def test_nothing_left(tmp_path: Path, own_cache: Path) -> None:
+def test_nothing_left(tmp_path: Path) -> None:
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada" / "anger_0.wav").write_bytes(b"")
     with pytest.raises(
         CorpusError, match=r"no usable utterance of Toy X .*:\n  ada/anger_0.wav: is"
     ):
-        read_corpus(SPEC, tmp_path, cache=own_cache, skip_bad=True)
+        read_corpus(SPEC, tmp_path, skip_bad=True)
 
 
-def test_a_definition_without_pattern(toy: Path, own_cache: Path) -> None:
+def test_a_definition_without_pattern(toy: Path) -> None:
     with pytest.raises(SpecError, match="has no pattern"):
-        read_corpus(SPEC.model_copy(update={"pattern": ""}), toy, cache=own_cache)
+        read_corpus(SPEC.model_copy(update={"pattern": ""}), toy)
 
 
-def test_gender_from_the_file_name(tmp_path: Path, own_cache: Path) -> None:
+def test_gender_from_the_file_name(tmp_path: Path) -> None:
     write_tone(tmp_path / "Angry" / "SM1_F1_A01.wav")
     write_tone(tmp_path / "Sad" / "SF2_F1_S01.wav")
-    corpus = read_corpus(definitions().corpora["U"], tmp_path, cache=own_cache)
+    corpus = read_corpus(definitions().corpora["U"], tmp_path)
     genders = {item.speaker: (item.gender, item.emotion) for item in corpus.utterances}
     assert genders == {"SM1": ("male", "anger"), "SF2": ("female", "sadness")}
 
 
-def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path: Path, own_cache: Path) -> None:
+def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path: Path) -> None:
     for name in ("03-01-05-01-01-01-01", "03-01-02-01-01-01-01", "03-02-05-01-01-01-01"):
         write_tone(tmp_path / "Actor_01" / f"{name}.wav")
     spec = definitions().corpora["R"]
-    corpus = read_corpus(spec, tmp_path, cache=own_cache)
+    corpus = read_corpus(spec, tmp_path)
     assert [item.emotion for item in corpus.utterances] == ["anger"]
     assert corpus.utterances[0].gender == "male"
     reasons = dict(list_corpus(spec, tmp_path).left_out)

@@ -24,8 +24,8 @@ from clser_bench.errors import CorpusError
 Row = dict[str, str]
 
 
-def read_manifest(path: Path, *, cache: Path, skip_bad: bool = False) -> list[Corpus]:
-    return list(load_corpora(manifests=[path], cache=cache, skip_bad=skip_bad).values())
+def read_manifest(path: Path, *, skip_bad: bool = False) -> list[Corpus]:
+    return list(load_corpora(manifests=[path], skip_bad=skip_bad).values())
 
 
 @pytest.fixture
@@ -55,9 +55,9 @@ def write(folder: Path, rows: list[Row]) -> Path:
     return path
 
 
-def test_a_corpus_for_each_language(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_a_corpus_for_each_language(tmp_path: Path, rows: list[Row]) -> None:
     rows[3]["language"] = "pt-BR"
-    dutch, portuguese = read_manifest(write(tmp_path, rows), cache=own_cache)
+    dutch, portuguese = read_manifest(write(tmp_path, rows))
     assert (dutch.spec.code, portuguese.spec.code) == ("nl", "pt-BR")
     assert dutch.root == tmp_path
     assert len(dutch.utterances) == 3
@@ -68,20 +68,20 @@ def test_a_corpus_for_each_language(tmp_path: Path, rows: list[Row], own_cache: 
     assert len(one.content) == 64
 
 
-def test_a_corpus_for_each_name(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_a_corpus_for_each_name(tmp_path: Path, rows: list[Row]) -> None:
     for row in rows:
         row["corpus"] = "Mijn corpus (2024), deel 1"
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     assert corpus.spec.code == "Mijn-corpus-2024"
     assert corpus.spec.title == "Mijn corpus (2024), deel 1"
     assert corpus.spec.language == "nl"
 
 
-def test_parquet_is_the_same(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_parquet_is_the_same(tmp_path: Path, rows: list[Row]) -> None:
     path = tmp_path / "list.parquet"
     parquet.write_table(pa.Table.from_pylist(rows), path)
-    [corpus] = read_manifest(path, cache=own_cache)
-    [other] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(path)
+    [other] = read_manifest(write(tmp_path, rows))
     assert corpus.utterances == other.utterances
 
 
@@ -105,14 +105,12 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[str(number) for number in range(len(FAULTS))])
-def test_wrong_rows(
-    tmp_path: Path, rows: list[Row], own_cache: Path, fault: tuple[str, str, str]
-) -> None:
+def test_wrong_rows(tmp_path: Path, rows: list[Row], fault: tuple[str, str, str]) -> None:
     column, value, reason = fault
     rows[2][column] = value
     path = write(tmp_path, rows)
     with pytest.raises(CorpusError) as caught:
-        read_manifest(path, cache=own_cache)
+        read_manifest(path)
     message = str(caught.value)
     assert str(path) in message
     assert "line 4: " in message
@@ -120,36 +118,30 @@ def test_wrong_rows(
     assert "--skip-bad" in message
 
 
-def test_wrong_rows_of_all_corpora_are_named(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_wrong_rows_of_all_corpora_are_named(tmp_path: Path, rows: list[Row]) -> None:
     rows[0]["language"] = "german"
     rows[1]["emotion"] = "joy"
     path = write(tmp_path, rows)
     for code, reason in (("german", "line 2.*BCP 47"), ("nl", "line 3.*joy")):
         with pytest.raises(CorpusError, match=f"(?s){reason}"):
-            load_corpora(manifests=[path], codes=[code], cache=own_cache)
+            load_corpora(manifests=[path], codes=[code])
 
 
-def test_rows_that_are_all_bad_give_their_reason(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_rows_that_are_all_bad_give_their_reason(tmp_path: Path, rows: list[Row]) -> None:
     path = write(tmp_path, [{**row, "emotion": row["emotion"].capitalize()} for row in rows])
     for skip_bad in (False, True):
         with pytest.raises(CorpusError, match=r"unknown emotion 'Anger'; did you mean 'anger'"):
-            read_manifest(path, cache=own_cache, skip_bad=skip_bad)
+            read_manifest(path, skip_bad=skip_bad)
 
 
-def test_paths_may_be_absolute_or_lead_outside(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_paths_may_be_absolute_or_lead_outside(tmp_path: Path, rows: list[Row]) -> None:
     write_tone(tmp_path / "outside.wav")
     own = tmp_path / "lists"
     own.mkdir()
     rows[0]["path"] = str(tmp_path / "outside.wav")
     for row in rows[1:]:
         row["path"] = f"../{row['path']}"
-    [corpus] = read_manifest(write(own, rows), cache=own_cache)
+    [corpus] = read_manifest(write(own, rows))
     assert corpus.root == tmp_path
     assert {item.name for item in corpus.utterances} == {
         "outside.wav",
@@ -160,21 +152,21 @@ def test_paths_may_be_absolute_or_lead_outside(
 
 
 def test_absolute_paths_within_the_folder_are_the_relative_ones(
-    tmp_path: Path, rows: list[Row], own_cache: Path
+    tmp_path: Path, rows: list[Row]
 ) -> None:
-    [relative] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [relative] = read_manifest(write(tmp_path, rows))
     absolute = [{**row, "path": str(tmp_path / row["path"])} for row in rows]
-    assert read_manifest(write(tmp_path, absolute), cache=own_cache) == [relative]
+    assert read_manifest(write(tmp_path, absolute)) == [relative]
 
 
-def test_segments_are_cut(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_segments_are_cut(tmp_path: Path, rows: list[Row]) -> None:
     write_tone(tmp_path / "long.wav", seconds=2)
     cut = [
         {**rows[0], "path": "long.wav", "start": "0.5", "end": "0.75"},
         {**rows[2], "path": "long.wav", "start": "0.75", "end": ""},
         {**rows[1], "start": "", "end": ""},
     ]
-    [corpus] = read_manifest(write(tmp_path, cut), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, cut))
     lengths = {item.name: item.seconds for item in corpus.utterances}
     assert lengths == {
         "long.wav#t=0.5,0.75": 0.25,
@@ -184,32 +176,24 @@ def test_segments_are_cut(tmp_path: Path, rows: list[Row], own_cache: Path) -> N
     assert corpus.findings == ()
 
 
-def test_segments_that_overlap_are_a_finding(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_segments_that_overlap_are_a_finding(tmp_path: Path, rows: list[Row]) -> None:
     write_tone(tmp_path / "long.wav", seconds=2)
     cut = [
         {**rows[0], "path": "long.wav", "start": start, "end": end}
         for start, end in (("0", "1"), ("0.9", "1.5"), ("1.5", "2"))
     ]
-    [corpus] = read_manifest(write(tmp_path, cut), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, cut))
     [finding] = corpus.findings
     assert (finding.kind, finding.files) == ("overlap", ("long.wav#t=0,1", "long.wav#t=0.9,1.5"))
-    [other] = read_manifest(
-        write(tmp_path, [{**cut[2], "start": "1.9", "end": "2"}]), cache=own_cache
-    )
+    [other] = read_manifest(write(tmp_path, [{**cut[2], "start": "1.9", "end": "2"}]))
     [finding] = shared_recordings(other, corpus)
     assert (finding.kind, finding.files) == ("overlap", ("long.wav#t=1.9,2",))
     assert "1 segment(s) of one file overlap in source and target" in finding.sentence
 
 
 @pytest.mark.parametrize("end", ["0.1000000014901161193847656", "1e-1", "0.10"])
-def test_seconds_as_programs_write_floats(
-    tmp_path: Path, rows: list[Row], own_cache: Path, end: str
-) -> None:
-    [corpus] = read_manifest(
-        write(tmp_path, [{**rows[0], "start": "1e-05", "end": end}]), cache=own_cache
-    )
+def test_seconds_as_programs_write_floats(tmp_path: Path, rows: list[Row], end: str) -> None:
+    [corpus] = read_manifest(write(tmp_path, [{**rows[0], "start": "1e-05", "end": end}]))
     assert corpus.utterances[0].seconds == pytest.approx(0.1, abs=1e-3)
 
 
@@ -225,134 +209,124 @@ def test_seconds_as_programs_write_floats(
     ],
 )
 def test_wrong_segments(
-    tmp_path: Path, rows: list[Row], own_cache: Path, segment: tuple[str, str], reason: str
+    tmp_path: Path, rows: list[Row], segment: tuple[str, str], reason: str
 ) -> None:
     start, end = segment
     path = write(tmp_path, [{**rows[0], "start": start, "end": end}])
     with pytest.raises(CorpusError, match=reason):
-        read_manifest(path, cache=own_cache)
+        read_manifest(path)
 
 
-def test_blank_rows_are_passed_over(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_blank_rows_are_passed_over(tmp_path: Path, rows: list[Row]) -> None:
     path = write(tmp_path, rows)
     path.write_text(path.read_text() + ",,,,\n  ,,,,\n\n")
-    [corpus] = read_manifest(path, cache=own_cache)
+    [corpus] = read_manifest(path)
     assert len(corpus.utterances) == 4
 
 
-def test_a_row_cut_short_says_so(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_a_row_cut_short_says_so(tmp_path: Path, rows: list[Row]) -> None:
     path = write(tmp_path, rows)
     path.write_text(path.read_text() + "ada/more.wav,ada\n")
     with pytest.raises(CorpusError, match=r"line 6: has 2 cells, the header \d"):
-        read_manifest(path, cache=own_cache)
-    [corpus] = read_manifest(path, cache=own_cache, skip_bad=True)
+        read_manifest(path)
+    [corpus] = read_manifest(path, skip_bad=True)
     assert (len(corpus.utterances), len(corpus.skipped)) == (4, 1)
 
 
-def test_an_empty_corpus_is_that_of_the_language(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
-    absent = read_manifest(write(tmp_path, rows), cache=own_cache)
-    empty = read_manifest(write(tmp_path, [{**r, "corpus": ""} for r in rows]), cache=own_cache)
+def test_an_empty_corpus_is_that_of_the_language(tmp_path: Path, rows: list[Row]) -> None:
+    absent = read_manifest(write(tmp_path, rows))
+    empty = read_manifest(write(tmp_path, [{**r, "corpus": ""} for r in rows]))
     assert [corpus.spec for corpus in empty] == [corpus.spec for corpus in absent]
 
 
-def test_backslashes_are_read_where_they_part_folders(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+def test_backslashes_are_read_where_they_part_folders(tmp_path: Path, rows: list[Row]) -> None:
+    [corpus] = read_manifest(write(tmp_path, rows))
     windows = [{**row, "path": row["path"].replace("/", "\\")} for row in rows]
-    assert read_manifest(write(tmp_path, windows), cache=own_cache) == [corpus]
+    assert read_manifest(write(tmp_path, windows)) == [corpus]
 
 
 @pytest.mark.parametrize(("on_disk", "listed"), [("NFC", "NFD"), ("NFD", "NFC")])
 def test_unicode_forms_do_not_matter(
-    tmp_path: Path, rows: list[Row], own_cache: Path, on_disk: str, listed: str
+    tmp_path: Path, rows: list[Row], on_disk: str, listed: str
 ) -> None:
     write_tone(tmp_path / unicodedata.normalize(on_disk, "zoë.wav"))
     rows[0] |= {"path": unicodedata.normalize(listed, "zoë.wav"), "speaker": "zoe\u0308"}
     rows[1]["speaker"] = "zo\xeb"
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     assert {item.speaker for item in corpus.utterances} == {"bob", "zo\xeb"}
     assert "zo\xeb.wav" in {item.name for item in corpus.utterances}
 
 
-def test_one_language_under_several_tags(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_one_language_under_several_tags(tmp_path: Path, rows: list[Row]) -> None:
     for row, tag in zip(rows, ("nl", "NL", "dut", "nld"), strict=True):
         row["language"] = tag
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     assert (corpus.spec.code, len(corpus.utterances)) == ("nl", 4)
     [finding] = corpus.findings
     assert finding.kind == "language"
     assert "the language is written NL and dut and nl and nld; all are nl" in finding.sentence
 
 
-def test_one_speaker_of_two_genders(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_one_speaker_of_two_genders(tmp_path: Path, rows: list[Row]) -> None:
     rows[1]["gender"] = "male"
     rows[3]["gender"] = ""
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     assert {item.speaker: item.gender for item in corpus.utterances} == {"ada": "", "bob": "male"}
     [finding] = corpus.findings
     assert finding.kind == "gender"
     assert finding.files == ("ada/anger.wav", "ada/neutral.wav")
 
 
-def test_one_recording_of_two_emotions(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_one_recording_of_two_emotions(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "ada" / "neutral.wav").unlink()
     os.link(tmp_path / "ada" / "anger.wav", tmp_path / "ada" / "neutral.wav")
     path = write(tmp_path, rows)
     with pytest.raises(CorpusError, match=r"is neutral, and the same audio as ada/anger\.wav, wh"):
-        read_manifest(path, cache=own_cache)
-    [corpus] = read_manifest(path, cache=own_cache, skip_bad=True)
+        read_manifest(path)
+    [corpus] = read_manifest(path, skip_bad=True)
     assert [item.name for item in corpus.skipped] == ["ada/anger.wav", "ada/neutral.wav"]
 
 
-def test_copies_and_links_are_kept_once(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_copies_and_links_are_kept_once(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "ada" / "link.wav").symlink_to(tmp_path / "ada" / "anger.wav")
     shutil.copy(tmp_path / "ada" / "anger.wav", tmp_path / "bob" / "copy.wav")
     rows += [{**rows[0], "path": "ada/link.wav"}, {**rows[0], "path": "bob/copy.wav"}]
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     assert len(corpus.utterances) == 4
     [finding] = corpus.findings
     assert finding.kind == "copies"
     assert finding.files == ("ada/link.wav", "ada/anger.wav", "bob/copy.wav", "ada/anger.wav")
 
 
-def test_speakers_whose_names_are_nearly_the_same(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_speakers_whose_names_are_nearly_the_same(tmp_path: Path, rows: list[Row]) -> None:
     for row, name in zip(rows, ("01", "1", "Anna ", "\uff41nna"), strict=True):
         row["speaker"] = name
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     [finding] = corpus.findings
     assert finding.kind == "speaker"
     assert "taken for several: '01' and '1'; 'Anna' and '\uff41nna'" in finding.sentence
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-6, 0.5])
-def test_recordings_without_sound(
-    tmp_path: Path, rows: list[Row], own_cache: Path, level: float
-) -> None:
+def test_recordings_without_sound(tmp_path: Path, rows: list[Row], level: float) -> None:
     soundfile.write(tmp_path / "ada" / "anger.wav", np.full(4000, level), 8000, subtype="FLOAT")
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     [finding] = corpus.findings
     assert (finding.kind, finding.files) == ("silent", ("ada/anger.wav",))
 
 
-def test_samples_beyond_full_scale_and_short_ones(
-    tmp_path: Path, rows: list[Row], own_cache: Path
-) -> None:
+def test_samples_beyond_full_scale_and_short_ones(tmp_path: Path, rows: list[Row]) -> None:
     write_tone(tmp_path / "ada" / "anger.wav", seconds=0.05)
     samples, rate = soundfile.read(tmp_path / "bob" / "anger.wav")
     soundfile.write(tmp_path / "bob" / "anger.wav", samples * 32768, rate, subtype="FLOAT")
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache)
+    [corpus] = read_manifest(write(tmp_path, rows))
     short, loud = corpus.findings
     assert (short.kind, short.files) == ("short", ("ada/anger.wav",))
     assert (loud.kind, loud.files) == ("scale", ("bob/anger.wav",))
     assert "float samples beyond full scale" in loud.sentence
 
 
-def test_missing_values_of_parquet(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_missing_values_of_parquet(tmp_path: Path, rows: list[Row]) -> None:
     table = pa.table(
         {
             "path": [row["path"] for row in rows],
@@ -364,8 +338,8 @@ def test_missing_values_of_parquet(tmp_path: Path, rows: list[Row], own_cache: P
     )
     parquet.write_table(table, tmp_path / "m.parquet")
     with pytest.raises(CorpusError, match="row 4: speaker is empty"):
-        read_manifest(tmp_path / "m.parquet", cache=own_cache)
-    [corpus] = read_manifest(tmp_path / "m.parquet", cache=own_cache, skip_bad=True)
+        read_manifest(tmp_path / "m.parquet")
+    [corpus] = read_manifest(tmp_path / "m.parquet", skip_bad=True)
     assert sorted(corpus.speakers.tolist()) == ["1", "1", "2"]
 
 
@@ -405,23 +379,23 @@ def test_regular_files_only(tmp_path: Path, place: str) -> None:
         locate(manifests=[path])
 
 
-def test_skip_bad(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_skip_bad(tmp_path: Path, rows: list[Row]) -> None:
     rows[2]["emotion"] = "joy"
-    [corpus] = read_manifest(write(tmp_path, rows), cache=own_cache, skip_bad=True)
+    [corpus] = read_manifest(write(tmp_path, rows), skip_bad=True)
     assert len(corpus.utterances) == 3
     assert [item.name for item in corpus.skipped] == [rows[2]["path"]]
 
 
-def test_missing_columns(tmp_path: Path, own_cache: Path) -> None:
+def test_missing_columns(tmp_path: Path) -> None:
     path = write(tmp_path, [{"path": "a.wav", "emotion": "anger"}])
     with pytest.raises(CorpusError, match=r"column speaker, language is missing; it has path, em"):
-        read_manifest(path, cache=own_cache)
+        read_manifest(path)
 
 
-def test_a_column_name_nearly_right(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_a_column_name_nearly_right(tmp_path: Path, rows: list[Row]) -> None:
     renamed = [{key.replace("gender", "gendre"): row[key] for key in row} for row in rows]
     with pytest.raises(CorpusError, match="column 'gendre' is unknown; did you mean 'gender'"):
-        read_manifest(write(tmp_path, renamed), cache=own_cache)
+        read_manifest(write(tmp_path, renamed))
 
 
 @pytest.mark.parametrize(
@@ -431,25 +405,23 @@ def test_a_column_name_nearly_right(tmp_path: Path, rows: list[Row], own_cache: 
         ({"corpus": "???"}, "gives no name for a corpus"),
     ],
 )
-def test_unusable_names(
-    tmp_path: Path, rows: list[Row], own_cache: Path, change: Row, message: str
-) -> None:
+def test_unusable_names(tmp_path: Path, rows: list[Row], change: Row, message: str) -> None:
     path = write(tmp_path, [{**row, **change} for row in rows])
     with pytest.raises(CorpusError, match=message):
-        read_manifest(path, cache=own_cache)
+        read_manifest(path)
 
 
-def test_names_that_fall_together(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_names_that_fall_together(tmp_path: Path, rows: list[Row]) -> None:
     named = [{**row, "corpus": "a/b" if row["speaker"] == "bob" else "a b"} for row in rows]
     with pytest.raises(CorpusError, match="corpus 'a/b' would get the code a-b of 'a b'"):
-        read_manifest(write(tmp_path, named), cache=own_cache)
+        read_manifest(write(tmp_path, named))
 
 
-def test_one_corpus_in_two_languages(tmp_path: Path, rows: list[Row], own_cache: Path) -> None:
+def test_one_corpus_in_two_languages(tmp_path: Path, rows: list[Row]) -> None:
     rows[0]["language"] = "fr"
     path = write(tmp_path, [{**row, "corpus": "mine"} for row in rows])
     with pytest.raises(CorpusError, match="has the languages fr, nl"):
-        read_manifest(path, cache=own_cache)
+        read_manifest(path)
 
 
 @pytest.mark.parametrize(
@@ -467,10 +439,8 @@ def test_one_corpus_in_two_languages(tmp_path: Path, rows: list[Row], own_cache:
         ("a.csv", b"path,speaker,emotion,language\na,b,c,de,e\n", "line 2 has 5 cells, the header"),
     ],
 )
-def test_no_table(
-    tmp_path: Path, own_cache: Path, name: str, content: bytes | None, message: str
-) -> None:
+def test_no_table(tmp_path: Path, name: str, content: bytes | None, message: str) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(CorpusError, match=message):
-        read_manifest(tmp_path / name, cache=own_cache)
+        read_manifest(tmp_path / name)

@@ -83,16 +83,6 @@ def agreed(records: Sequence[Record]) -> np.ndarray:
     return np.asarray(criteria.ensemble_agreement(p))
 
 
-def test_agreement_by_hand() -> None:
-    """Two candidates say 0, 0, 1, 1; the third 0, 1, 1, 1. Together they say 0, 0, 1, 1."""
-    answers = ([0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 1, 1])
-    y = np.array([0, 1, 2, 0])
-    made = [record(scores=4 * np.eye(3)[found], y=y) for found in answers]
-    np.testing.assert_allclose(agreed(made), [1, 1, 0.75])
-    other = [record(scores=4 * np.eye(3)[found], y=(y + 1) % 3) for found in answers]
-    np.testing.assert_array_equal(agreed(other), agreed(made), "no answer is read")
-
-
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_only_what_holds_labels_out_needs_ten_shots(name: str) -> None:
     chosen = objective(name)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 import clser_bench.methods
 from clser_bench import registry
@@ -77,6 +81,26 @@ def test_plugins_import_under_their_package_name() -> None:
     for name in registered:
         module = importlib.import_module(f"{clser_bench.methods.__name__}.{name}")
         assert Path(module.__file__ or "").name == f"{name}.py"
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import clser_bench.api", "torch ray"),
+        (
+            "import clser_bench.report.render, clser_bench.report.table",
+            "torch ray scipy.stats sklearn matplotlib",
+        ),
+        (
+            "from clser_bench.features.sets import feature_set; feature_set('egemaps')",
+            "torch torchaudio opensmile soundfile",
+        ),
+    ],
+)
+def test_what_is_light_imports_nothing_heavy(code: str, heavy: str) -> None:
+    code = f"import sys; {code}; print([name for name in {heavy.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_no_file_imports_a_plugin_by_name() -> None:

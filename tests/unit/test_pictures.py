@@ -326,6 +326,7 @@ def test_the_command_draws_hostile_names_of_a_manifest(call) -> None:
         (("X", "--out", "x.jpg"), SpecError, "cannot be a 'jpg'.*Known: pdf, png, svg"),
         (("X", "--out", "a/b.png"), SpecError, "there is no folder a; make it first"),
         (("X", "--features", "acustic"), FeatureError, "did you mean 'acoustic'"),
+        (("X", "--features", "set:heterogeneous"), FeatureError, "set for several languages"),
     ],
 )
 def test_the_command_says_what_is_wrong(call, words, kind: type[ClserError], message) -> None:

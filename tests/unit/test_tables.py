@@ -8,7 +8,7 @@ import statistics
 
 import pytest
 
-from clser_bench.errors import SpecError, StoreError
+from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition
 from clser_bench.report.comparison import compare
 from clser_bench.report.render import across, render
@@ -446,10 +446,3 @@ def test_unknown_wishes_are_named(store):
     run(store, {"m": 20})
     with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):
         render(tables_of(store), "jsn")
-
-
-def test_a_uar_that_is_not_that_of_its_predictions_is_refused(store):
-    trials = run(store, {"m": 20})
-    store._connection.execute("UPDATE records SET uar = 99 WHERE trial = ?", (trials[0].id,))
-    with pytest.raises(StoreError, match=r"m, B→C, seed 0\): its UAR is stored as 99.0000"):
-        tables_of(store)

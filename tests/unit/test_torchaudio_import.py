@@ -1,47 +1,52 @@
-import subprocess
+"""What is imported where torchaudio's compiled part does not load: a made-up torchaudio each."""
+
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
-LOAD = "from clser_bench.features.spectrum import load_torchaudio; module = load_torchaudio(); "
+import pytest
 
+from clser_bench.errors import FeatureError
+from clser_bench.features.spectrum import load_torchaudio
 
-def run(code: str, path: Path | None = None) -> str:
-    insert = f"import sys; sys.path.insert(0, {str(path)!r}); " if path else ""
-    command = [sys.executable, "-W", "error", "-c", insert + code]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    return answer.stdout.strip()
-
-
-def fake(folder: Path, loader: str) -> Path:
-    (folder / "torchaudio" / "_extension").mkdir(parents=True)
-    (folder / "torchaudio" / "__init__.py").write_text(
-        "from . import _extension\nfrom ._extension import fail_if_no_align\nmark = 7\n"
-    )
-    (folder / "torchaudio" / "_extension" / "__init__.py").write_text(loader)
-    return folder
+WHOLE = "from . import _extension\nfrom ._extension import fail_if_no_align\nmark = 7\n"
+Load = Callable[..., ModuleType]
 
 
-def test_a_good_torchaudio_is_left_as_it_is(tmp_path: Path):
-    folder = fake(tmp_path, "fail_if_no_align = None\nown = True\n")
-    assert run(LOAD + "print(module._extension.own, module.mark)", folder) == "True 7"
+def own_modules() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]
 
 
-def test_a_torchaudio_whose_compiled_part_fails_is_imported_without(tmp_path: Path):
-    folder = fake(tmp_path, "raise OSError('libc10_cuda.so: cannot open shared object file')\n")
-    code = LOAD + "print(module.mark, sys.modules['torchaudio._extension']._IS_ALIGN_AVAILABLE)"
-    assert run(code, folder) == "7 False"
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Imports a torchaudio whose files hold the given texts, in place of the installed one."""
+    installed = {name: sys.modules.pop(name) for name in own_modules()}
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def made(loader: str, whole: str = WHOLE) -> ModuleType:
+        folder = tmp_path / "torchaudio"
+        (folder / "_extension").mkdir(parents=True)
+        (folder / "__init__.py").write_text(whole)
+        (folder / "_extension" / "__init__.py").write_text(loader)
+        return load_torchaudio.__wrapped__()
+
+    yield made
+    for name in own_modules():
+        del sys.modules[name]
+    sys.modules.update(installed)
 
 
-def test_a_torchaudio_that_fails_otherwise_is_told(tmp_path: Path):
-    folder = fake(tmp_path, "")
-    (folder / "torchaudio" / "__init__.py").write_text("raise RuntimeError('other CUDA')\n")
-    code = (
-        "from clser_bench.errors import FeatureError\n"
-        "from clser_bench.features.spectrum import load_torchaudio\n"
-        "try: load_torchaudio()\n"
-        "except FeatureError as error: print(error)"
-    )
-    command = f"import sys; sys.path.insert(0, {str(folder)!r})\n" + code
-    message = run(command)
-    assert "other CUDA" in message
-    assert "belongs to the installed torch" in message
+def test_a_good_torchaudio_is_left_as_it_is(load: Load) -> None:
+    module = load("fail_if_no_align = None\nown = True\n")
+    assert (module._extension.own, module.mark) == (True, 7)
+
+
+def test_a_torchaudio_whose_compiled_part_fails_is_imported_without(load: Load) -> None:
+    assert load("raise OSError('libc10_cuda.so: cannot open shared object file')\n").mark == 7
+    assert not sys.modules["torchaudio._extension"]._IS_ALIGN_AVAILABLE
+
+
+def test_a_torchaudio_that_fails_otherwise_is_told(load: Load) -> None:
+    with pytest.raises(FeatureError, match=r"other CUDA.*belongs to the installed torch"):
+        load("", whole="raise RuntimeError('other CUDA')\n")
