@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import importlib.util
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -218,13 +217,6 @@ new_app = typer.Typer(
 )
 
 
-class Kind(enum.StrEnum):
-    """Kinds of methods."""
-
-    fitted = "fitted"
-    trained = "trained"
-
-
 Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where absent.")]
 
 
@@ -236,7 +228,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where a
 def method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words and hyphens.")],
     *,
-    kind: Kind = Kind.fitted,
+    kind: Literal["fitted", "trained"] = "fitted",
     out: Out = Path(),
 ) -> None:
     """Write the file of a method: it passes `check-method` and runs as it is.
@@ -247,7 +239,7 @@ def method(
     from clser_bench.registry import template
 
     file = out / f"{name.replace('-', '_')}.py"
-    _write(file, template(name, kind.value))
+    _write(file, template(name, kind))
     complain(f"Check it: clser-bench check-method {file}")
     complain(f"Run it:   clser-bench run --plugin {file} --methods {name},logistic")
 

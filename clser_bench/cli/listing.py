@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -16,22 +15,15 @@ if TYPE_CHECKING:
     from clser_bench.scoring.within_target import Routine
 
 
-class Kind(enum.StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    corpora = "corpora"
-    suites = "suites"
-    features = "features"
-
-
 @options.examples(
     "clser-bench list methods",
     "clser-bench list methods --by kind",
     "clser-bench list methods | cut -f1",
 )
 def list_(
-    what: Annotated[Kind, typer.Argument(help="What to list.")],
+    what: Annotated[
+        Literal["methods", "corpora", "suites", "features"], typer.Argument(help="What to list.")
+    ],
     *,
     by: str = "",
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -48,13 +40,13 @@ def list_(
     """
     from clser_bench.errors import SpecError
 
-    if by and (by != "kind" or what is not Kind.methods):
+    if by and (by != "kind" or what != "methods"):
         raise SpecError(f"--by '{by}': only methods are listed by kind")
     {
-        Kind.methods: _methods_by_kind if by else _methods,
-        Kind.corpora: _corpora,
-        Kind.suites: _suites,
-        Kind.features: _features,
+        "methods": _methods_by_kind if by else _methods,
+        "corpora": _corpora,
+        "suites": _suites,
+        "features": _features,
     }[what]()
 
 

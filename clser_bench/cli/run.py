@@ -137,7 +137,7 @@ def _print_tables(
     request: Request, summary: Summary, *, format_: str, extras: Sequence[str]
 ) -> None:
     """Leaderboards; with corruptions means by condition, which is what such a run is about."""
-    from clser_bench.cli.inspect import scales
+    from clser_bench.cli.tables import scales
     from clser_bench.report.render import render
     from clser_bench.report.robustness import render as render_curves
     from clser_bench.report.robustness import robustness

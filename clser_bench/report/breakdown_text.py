@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from clser_bench.protocol import EMOTIONS, Pair
+from clser_bench.report import formats
 from clser_bench.report.breakdown import SHUFFLES, Breakdown, Figure
 from clser_bench.report.formats import (
     MISSING,
@@ -15,7 +17,6 @@ from clser_bench.report.formats import (
     rounded,
     signed,
     spread,
-    write,
 )
 from clser_bench.report.render import condition_line, condition_row
 
@@ -77,31 +78,6 @@ _INTERVAL = (
 )
 
 
-def render(
-    breakdowns: Sequence[Breakdown],
-    format: str = "table",  # noqa: A002 (the word users write)
-    *,
-    width: int | None = None,
-    each_pair: bool = False,
-) -> str:
-    """Write breakdowns as text.
-
-    Args:
-        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`. The last two
-            have every pair and every speaker.
-        each_pair: add a table for each pair, in formats that are tables.
-
-    Raises:
-        SpecError: there is no such format.
-    """
-    return write(
-        (row for item in breakdowns for row in flat_rows(item)),
-        (table for item in breakdowns for table in text_tables(item, each_pair=each_pair)),
-        format,
-        width=width,
-    )
-
-
 def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
     """The figures of a breakdown, one row each, in order of method and pair.
 
@@ -146,6 +122,9 @@ def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[Te
                 yield _speakers(breakdown, list(parts.values()), pair, target)
         else:
             yield _groups(breakdown, list(parts.values()), pair)
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)
 
 
 def _groups(breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | None) -> TextTable:

@@ -14,6 +14,7 @@ A difference comes with three views on it:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +23,8 @@ import numpy as np
 import pandas as pd
 
 from clser_bench.protocol import Pair
-from clser_bench.report.formats import (
-    MISSING,
-    Row,
-    TextTable,
-    bracketed,
-    ends,
-    json_of,
-    rounded,
-    signed,
-)
+from clser_bench.report import formats
+from clser_bench.report.formats import MISSING, Row, TextTable, bracketed, ends, rounded, signed
 from clser_bench.report.intervals import REFERENCE, Evidence, count, families, ranked_of
 from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.render import (
@@ -324,17 +317,12 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def as_json(comparison: Comparison) -> str:
-    """A comparison as a JSON list of flat rows, each with its kind in `row`.
+def flat_rows(comparison: Comparison) -> Iterator[Row]:
+    """A comparison as flat rows, each with its kind in `row`.
 
     A `method` has its interval of ranks; a `difference` is that of one ordered pair of methods; a
     `direction` is that of one method, or of the mean over all where `method` is null.
     """
-    return json_of(flat_rows(comparison))
-
-
-def flat_rows(comparison: Comparison) -> Iterator[Row]:
-    """The rows of `as_json`."""
     table = condition_row(comparison.table.condition)
     table |= {"synthetic": comparison.table.synthetic}
     for line in comparison.lines:
@@ -355,8 +343,8 @@ def flat_rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def _figures(interval: Interval) -> Row:
-    return {
-        "difference": rounded(interval.estimate),
-        **ends("", interval),
-        "p": rounded(interval.p),
-    }
+    estimate, p = rounded(interval.estimate), rounded(interval.p)
+    return {"difference": estimate, **ends("", interval), "p": p}
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)

@@ -150,6 +150,25 @@ def write(
     return write_tables(list(tables), format, width=width, color=color)
 
 
+def render(
+    rows_of: Callable[[Any], Iterable[Row]],
+    tables_of: Callable[..., Iterable[TextTable]],
+    found: Iterable[Any],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    **shown: bool,
+) -> str:
+    """Write what a report found, by its flat rows and its tables; errors are those of `write`.
+
+    Args:
+        rows_of: of each item that was found; so does `tables_of`, which takes `shown` too.
+    """
+    rows = (row for item in found for row in rows_of(item))
+    tables = (table for item in found for table in tables_of(item, **shown))
+    return write(rows, tables, format, width=width)
+
+
 def write_tables(
     tables: Sequence[TextTable],
     format: str = "table",  # noqa: A002 (the word users write)

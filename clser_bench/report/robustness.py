@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clser_bench.protocol import CLEAN, Condition
+from clser_bench.report import formats
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
@@ -23,7 +25,6 @@ from clser_bench.report.formats import (
     ends,
     rounded,
     signed,
-    write,
 )
 from clser_bench.report.intervals import Evidence, count
 from clser_bench.report.model import Cell, Leaderboard, Line
@@ -225,24 +226,6 @@ def _remarks(
         yield "clean speech was not run, so there are no changes; run again with --corruption"
 
 
-def render(
-    found: Sequence[Robustness],
-    format: str = "table",  # noqa: A002 (the word users write)
-    *,
-    width: int | None = None,
-) -> str:
-    """Write tables as text.
-
-    Args:
-        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-
-    Raises:
-        SpecError: there is no such format.
-    """
-    rows = (row for item in found for row in flat_rows(item))
-    return write(rows, map(text_table, found), format, width=width)
-
-
 def flat_rows(found: Robustness) -> Iterator[Row]:
     """A table as flat rows, one a method and corruption."""
     for line, points in found.curves:
@@ -267,7 +250,7 @@ def flat_rows(found: Robustness) -> Iterator[Row]:
             yield row | {"status": cell.status, "reason": cell.reason}
 
 
-def text_table(found: Robustness) -> TextTable:
+def text_tables(found: Robustness) -> tuple[TextTable]:
     """A table as text cells."""
     corrupted = [name for name in found.corruptions if name != CLEAN]
     notes = Footnotes()
@@ -285,7 +268,7 @@ def text_table(found: Robustness) -> TextTable:
         )
         cells.append((name, draws_of(points), *map(_mean, points), *changes))
     units = "; ".join(f"{kind}: {found.scale(kind).unit}" for kind in found.kinds)
-    return TextTable(
+    table = TextTable(
         title=f"{found.table.title}: corrupted target",
         header=(
             condition_line(found.table),
@@ -300,6 +283,10 @@ def text_table(found: Robustness) -> TextTable:
         below=found.remarks,
         footnotes=tuple(notes.texts),
     )
+    return (table,)
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)
 
 
 def draws_of(points: Sequence[Point]) -> str:

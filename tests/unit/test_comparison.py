@@ -10,7 +10,7 @@ import statistics
 import numpy as np
 import pytest
 
-from clser_bench.report.comparison import as_json, compare, text_tables
+from clser_bench.report.comparison import compare, render, text_tables
 from clser_bench.report.formats import terminal, write_tables
 from clser_bench.report.intervals import count, evidence_of
 from clser_bench.report.statistics import spread
@@ -231,7 +231,7 @@ def test_a_table_without_ranked_methods_is_empty(store):
     found = compared(store)
     assert (found.lines, found.contrasts, found.directions) == ((), (), ())
     assert "Differences" not in markdown(found)
-    assert json.loads(as_json(found)) == []
+    assert json.loads(render([found], "json")) == []
 
 
 def test_a_single_method_is_compared_with_none(store):
@@ -288,7 +288,7 @@ def test_hostile_names_stay_text_in_their_cells(store):
 def test_json_has_flat_rows_of_every_kind(store):
     noisy(store, {"a": 0.8, "b": 0.65, HOSTILE: 0.6})
     found = compared(store)
-    rows = json.loads(as_json(found))
+    rows = json.loads(render([found], "json"))
     kinds = {kind: [row for row in rows if row["row"] == kind] for kind in
              ("method", "difference", "direction")}  # fmt: skip
     assert {name: len(of) for name, of in kinds.items()} == {
@@ -312,13 +312,13 @@ def test_json_has_flat_rows_of_every_kind(store):
 
 def test_unknown_values_are_null(store):
     put(store, {"a": (100, 100), "b": (0, 0)})
-    rows = json.loads(as_json(compared(store)))
+    rows = json.loads(render([compared(store)], "json"))
     assert [row["d_z"] for row in rows if row["row"] == "difference"] == [None, None]
 
 
 def test_a_comparison_is_the_same_every_time_and_fits_a_terminal(store):
     run(store, {"a": 20, "b": 12}, seeds=2, pairs=TWELVE)
     first, again = compared(store), compared(store)
-    assert (markdown(first), as_json(first)) == (markdown(again), as_json(again))
+    assert (markdown(first), render([first], "json")) == (markdown(again), render([again], "json"))
     for layout in text_tables(first):
         assert "a " in terminal(layout, width=60)
