@@ -36,8 +36,6 @@ def print_rows(
     """Write a table for a terminal, or lines of tab-separated values for a pipe.
 
     Args:
-        names: of the columns.
-        rows: cells.
         header: names the columns in a pipe too.
     """
     texts = [[" ".join(printable(str(cell)).splitlines()) for cell in row] for row in rows]

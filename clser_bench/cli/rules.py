@@ -26,13 +26,9 @@ class Rule:
     """The options of one field of `protocol.Condition`.
 
     Attributes:
-        field: its name.
         flag: option of commands that choose tables.
-        metavar: of both options.
         only: help of that option.
         ask: help of the option of commands that run; empty where these have none.
-        default: of that option.
-        group: of the help of commands that run.
         former: an earlier spelling, which still works.
         switch: value that the former spelling stands for, where it takes none.
         complete: what a shell offers.

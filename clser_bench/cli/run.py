@@ -88,8 +88,6 @@ def go(request: Request, *, format_: str, with_: str) -> None:
     """Run a request and print its tables.
 
     Args:
-        request: what was asked for.
-        format_: of the tables.
         with_: what they show beside scores, as `--with` takes it; `energy` is measured too.
 
     Raises:

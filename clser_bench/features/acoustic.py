@@ -87,9 +87,7 @@ class Speech:
 
     Attributes:
         signal: float32 [samples] at 16 kHz, mean removed.
-        contour: its pitch.
         columns: float32 [m, d], the columns `ACOUSTIC_INSTANTS`.
-        kept: the active stretch of the frames.
     """
 
     signal: torch.Tensor
@@ -103,12 +101,7 @@ class Speech:
 
 
 def analyse(samples: Floats, rate: int) -> Speech:
-    """Compute the frames of an utterance.
-
-    Args:
-        samples: as for `extract`.
-        rate: in Hz.
-    """
+    """Compute the frames of an utterance."""
     signal = _prepare(samples, rate)
     spectrum = power(signal)
     log_mel, cepstrum, loudness = mel_columns(spectrum)

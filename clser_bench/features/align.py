@@ -109,7 +109,6 @@ def aligned(
         sets: what they are of; their names of columns may be used.
         how: one of `ALIGNMENTS`.
         rows: rows of the target that may be looked at; None for all.
-        cache: the cache folder.
         anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
 
     Returns:
@@ -264,8 +263,6 @@ def align(
             whitened axes turned so that both sides correlate alike with columns that are known of
             every utterance.
         size: the most axes p of the common space; `names` has as many as there are names.
-        source_names: of the source's columns.
-        target_names: of the target's.
         anchors: columns that mean the same on both sides, [n, q] and [m, q], of the same
             utterances; for `anchors` only.
 
@@ -375,8 +372,6 @@ def by_anchors(one: Side, other: Side, anchors: tuple[Doubles, Doubles]) -> Doub
     ||R^T C_other - C_one|| (orthogonal Procrustes, Schönemann 1966).
 
     Args:
-        one: the side that stays.
-        other: the side that is turned.
         anchors: of the same utterances as the axes, [n, q] and [m, q].
 
     Returns:

@@ -132,8 +132,6 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
     """Read a shard and check every byte of it.
 
     Args:
-        path: the file.
-        features: the feature set.
         contents: what it must hold, sorted.
 
     Returns:
@@ -156,9 +154,6 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
 
 def check_shard(path: Path) -> str | None:
     """Read all of a shard and say what is wrong with it.
-
-    Args:
-        path: `shards/<feature key>/<shard key>.safetensors`.
 
     Returns:
         What is wrong, in words; None where nothing is, or the file is gone.
@@ -248,8 +243,6 @@ def new_table(
     """Write a table part by part with its checksums, whole or not at all, and open it.
 
     Args:
-        cache: the cache folder.
-        key: the table's key.
         instants: shape (n, t, d).
         summary: shape (n, f).
         parts: together all rows.
@@ -301,13 +294,6 @@ class _Array(contextlib.AbstractContextManager["_Array"]):
 
 def concatenated(*tables: Table, cache: Path) -> Table:
     """The rows of one table, then those of the next; kept in the cache.
-
-    Args:
-        tables: one at least; alone, it is given back.
-        cache: the cache folder.
-
-    Returns:
-        A table of all rows.
 
     Raises:
         FeatureError: their sizes differ.

@@ -58,8 +58,6 @@ class Task:
     """Utterances of which shards are to be made.
 
     Attributes:
-        number: of the task.
-        features: one set, or layers of one encoder.
         utterances: ordered by content.
         cache: where shards are written; None to write none.
         trail: a folder where the worker notes the utterance that it works on, or None.
@@ -79,7 +77,6 @@ class Done:
     Attributes:
         count: utterances, bad ones among them.
         bad: content hash and reason of those that have no features.
-        number: of the task.
     """
 
     count: int
@@ -92,8 +89,6 @@ class Extracted:
     """A corpus with its features.
 
     Attributes:
-        corpus: without the utterances that were left out, which are in its `skipped`.
-        tables: one for each set that was asked for.
         corrupted: likewise, of the corrupted corpus; the same as `tables` without a corruption.
     """
 
@@ -120,15 +115,10 @@ def extract_tables(
     next goes on from there. Several processes may ask for the same table at once.
 
     Args:
-        corpus: as read from disk.
-        sets: the feature sets.
-        cache: the cache folder.
         corruption: gives `Extracted.corrupted`.
-        skip_bad: leave out utterances of which features cannot be extracted.
         workers: processes to use; None for one per core, 1 for none besides this one (openSMILE
             always has one of its own).
         devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
-        progress: counts utterances.
 
     Raises:
         ExtractionError: some files cannot be decoded or give features that are not finite, and
@@ -168,14 +158,6 @@ def feature_table(
     progress: Progress | None = None,
 ) -> Table:
     """Get the features of every utterance of a corpus, from the cache as far as they are there.
-
-    Args:
-        corpus: as read from disk.
-        name: of the feature set, or the set.
-        cache: the cache folder.
-        workers: as for `extract_tables`; so are `devices` and `progress`.
-        devices: where encoders run.
-        progress: counts utterances.
 
     Returns:
         Rows in the order of `corpus.utterances`, memory-mapped.
@@ -383,8 +365,6 @@ def write_rows(
     """Write a shard.
 
     Args:
-        cache: a folder that can be written to.
-        features: the set.
         rows: instants [t, d] and summary [f] by content hash, ascending; may be empty.
     """
     if rows:

@@ -40,8 +40,6 @@ class Item:
     """A shard, a table or an index, which is removed as a whole.
 
     Attributes:
-        path: the file, or the folder of a table.
-        size: bytes.
         written: seconds since 1970.
     """
 
@@ -55,9 +53,7 @@ class StoredSet:
     """The shards of a feature set.
 
     Attributes:
-        key: of the set.
         name: of the set, or `unknown`.
-        shards: sorted by path.
         unreadable: how many of them have no usable header.
         utterances: distinct ones in the others.
         columns: d of an instant and f of a summary; None where no header can be read.
@@ -76,8 +72,6 @@ class Inventory:
     """The contents of the cache.
 
     Attributes:
-        sets: the feature sets that have shards, sorted by name and key.
-        tables: the tables.
         indices: of audio.
         links: symbolic links, which were not followed.
     """
@@ -93,7 +87,6 @@ class Damage:
     """Something that cannot be used.
 
     Attributes:
-        path: the shard, or the folder of the table.
         why: in words, one line.
         broken: False where it could not be read at all: it may hold what it should.
     """
@@ -107,7 +100,6 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     """Look through the cache; of shards only the headers are read.
 
     Args:
-        cache: the cache folder; may be empty.
         names: of feature sets by key; a name found here counts more than an about.json.
 
     Raises:
@@ -125,15 +117,7 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 
 
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
-    """Read shards and tables wholly and compare them with their checksums.
-
-    Args:
-        items: shards and tables of an inventory.
-        progress: counts them.
-
-    Yields:
-        Each damaged one, when it is found.
-    """
+    """Read shards and tables wholly and compare them with their checksums."""
     progress.start("checking shards and tables", len(items))
     try:
         for item in items:
@@ -151,7 +135,6 @@ def remove(cache: Path, paths: Sequence[Path]) -> None:
     The folder of a set goes with its last shard.
 
     Args:
-        cache: the cache folder.
         paths: of an inventory of this cache; what is gone already is passed over.
 
     Raises:

@@ -64,7 +64,6 @@ def normalised(
             `source`: of all rows of `reference`. `estimated-speakers`: of each cluster of
             `voices`. `none`: the table is handed back as it is.
         speakers: [n], who speaks; used by `speaker` only, and not stored.
-        cache: the cache folder.
         reference: the raw table of the source; needed by `source` only.
         voices: the raw table of the same rows in the set `VOICES`; needed by `estimated-speakers`
             only.

@@ -113,7 +113,6 @@ def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
 
 
 def _put_through(smile: Any, pcm: bytes, rows: dict[str, list[Floats]]) -> None:
-    """Put one utterance through, and make ready for the next."""
     for name, frames in rows.items():
         smile.external_sink_set_callback_ex(name, _collector(frames))
     smile.external_audio_source_write_data("extsource", pcm)

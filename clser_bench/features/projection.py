@@ -49,9 +49,6 @@ class Projection:
 def check(how: str) -> None:
     """Raise unless a projection can be made here.
 
-    Args:
-        how: its name.
-
     Raises:
         FeatureError: it is unknown, or its package is not installed.
     """
@@ -67,9 +64,6 @@ def project(values: npt.NDArray[np.floating[Any]], how: str = "pca") -> Projecti
     Args:
         values: [n, f], finite; columns should have one scale (see `standardised`).
         how: of `PROJECTIONS`.
-
-    Returns:
-        A point a row.
 
     Raises:
         FeatureError: the projection is unknown or not installed, there are too few rows, or a

@@ -56,9 +56,7 @@ class Layer:
     """One layer of an encoder.
 
     Attributes:
-        encoder: the encoder.
         number: 0 is what enters the first layer.
-        precision: of the arithmetic.
         context: what Whisper's frames attend to; empty for other encoders.
     """
 
@@ -77,15 +75,12 @@ class FeatureSet:
     choice of its columns, the layers of an encoder their mean), or all their columns side by side.
 
     Attributes:
-        name: under which it is asked for.
         version: raised when its values change though no parameter does.
-        about: one line for `clser-bench list features`.
         parameters: everything that can be set, sorted by name.
         instants: names of the d features of an instant.
         summary: names of the f features of a summary.
         module: the module whose `extract` and `check` do the work; imported when first needed.
         layer: the encoder's layer that does.
-        table: the user's own file.
         parts: the sets that this one is made of.
         joined: whether the columns of the parts are put side by side instead of averaged.
         identity: takes the place of the name in the key.

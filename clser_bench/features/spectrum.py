@@ -51,8 +51,6 @@ _CANDIDATES = int(_SET["pitch_candidates"])
 
 @dataclass(frozen=True, kw_only=True)
 class _Constants:
-    """What depends on the parameters only."""
-
     window: Tensor  # [FRAME]
     bands: Tensor  # [bins, BANDS]
     cosines: Tensor  # [BANDS, CEPSTRA]

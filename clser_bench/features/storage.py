@@ -78,10 +78,6 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
 
     Where another process was quicker its folder stays: both would hold the same.
 
-    Args:
-        path: the folder; one that exists stays as it is.
-        fill: writes the files into the folder it is given.
-
     Raises:
         FeatureError: the disk is full, or the folder cannot be written.
     """
@@ -140,9 +136,6 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
 
     Args:
         cache: a folder that can be written to.
-        key: of what is worked on.
-        what: for the message while waiting.
-        progress: shows the wait.
 
     Raises:
         FeatureError: the cache cannot be written.
@@ -171,9 +164,6 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
 @contextmanager
 def as_feature_errors(folder: Path) -> Iterator[None]:
     """Turn a failure to write into an error that says what to do.
-
-    Args:
-        folder: where is written.
 
     Raises:
         FeatureError: the disk is full, or the folder cannot be written.

@@ -35,7 +35,6 @@ class UserTable:
     """A table on disk.
 
     Attributes:
-        path: the file.
         content: SHA-256 of its bytes.
         columns: names of the features.
         frames: whether an utterance may have several rows.
@@ -62,7 +61,6 @@ class Rows:
     Attributes:
         keys: path or content hash of each utterance [n].
         by: `path` or `content`.
-        values: float32 [m, f], the rows of an utterance one after another.
         ends: int64 [n], the number of the row after its last.
         columns: names of the f features.
         frames: whether an utterance may have several rows.
@@ -135,10 +133,6 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
 
     A row belongs to an utterance by its content hash, or by a path that is the utterance's name in
     its corpus, its whole path, or a longer path that ends with the name.
-
-    Args:
-        table: from `find_table`.
-        utterances: n of them.
 
     Returns:
         Instants float32 [n, 32, d]: frames pooled, or the row again and again where an utterance

@@ -42,9 +42,7 @@ class CellAgreement:
     """How a cell agrees with the card.
 
     Attributes:
-        method: its name.
         pair: the pair, or `mean` for the mean over all.
-        verdict: `identical`, `within noise` or `different`.
         n: draws that both have.
         shift: mean over these draws of the UAR here minus the card's, in points; None if missing.
         largest: largest absolute difference of a draw, in points; None if missing.
@@ -85,9 +83,6 @@ def compare(card: Card, found: Card) -> Agreement:
     """Compare what was found with what a card says; see the module for the rule.
 
     Imported rows of the card are left out.
-
-    Args:
-        card: what is claimed; its tolerances come from the other one.
     """
     methods = {method.method: method for method in found.methods}
     places = {pair.pair: place for place, pair in enumerate(found.pairs)}
@@ -122,7 +117,6 @@ def other_software(card: Software, here: Software) -> Iterator[str]:
 def _row(
     card: Card, method: CardMethod, found: Sequence[CardCell | None], *, seeds: Sequence[int]
 ) -> Iterator[CellAgreement]:
-    """A method's cells, and its mean over the pairs where every pair has the same draws."""
     here = [{} if cell is None else _draws(seeds, cell.uars) for cell in found]
     claimed = [_draws(method.seeds, cell.uars) for cell in method.cells]
     variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]

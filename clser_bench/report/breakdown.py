@@ -84,11 +84,9 @@ class Figure:
         of: of a gap, number of groups that were compared.
         low: lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over
             speakers and draws, of correlations by the jackknife over speakers.
-        high: its upper end.
         shuffled: of a gap of speakers over all pairs, the mean gap when utterances are assigned to
             speakers at random, within each emotion.
         status: `ok`, or `failed` or `not_applicable` where missing.
-        reason: where missing.
     """
 
     line: Line
@@ -115,8 +113,6 @@ class Breakdown:
     """A leaderboard, broken down.
 
     Attributes:
-        by: one of `BY`.
-        table: the leaderboard.
         pairs: those of its pairs that could be broken down.
         groups: those that occur, in order.
         figures: of each method on each pair, then over all of them.
@@ -244,7 +240,6 @@ def _judged(store: Store, trials: pd.DataFrame, by: str) -> pd.DataFrame:
 def _figures(
     line: Line, rows: pd.DataFrame, table: Leaderboard, pairs: tuple[Pair, ...], by: str
 ) -> Iterator[Figure]:
-    """Figures of a method on each pair, then over all."""
     scores, kind = _scores(rows, by), _KINDS.get(by, "uar")
     cells = dict(zip(table.pairs, line.cells, strict=True))
     for pair in pairs:

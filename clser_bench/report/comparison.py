@@ -54,7 +54,6 @@ class Contrast:
     """The advantage of a method over another.
 
     Attributes:
-        method: its name.
         other: the method that it is compared with.
         n: draws that both have; with all labels, draws of the method that has fewer.
         interval: simultaneous, of the difference of the means over the pairs, in points of UAR.
@@ -109,7 +108,6 @@ class Comparison:
     """Statistics of the ranked methods of a table.
 
     Attributes:
-        table: the table.
         lines: its ranked methods with a result on every pair, in its order.
         contrasts: every ordered pair of them that shares a draw.
         directions: of every two corpora that make a pair both ways; none where the methods share

@@ -305,7 +305,6 @@ def confusion(
     Args:
         matrices: counts by true class (rows) and predicted class [c, c].
         classes: their names [c].
-        heading: above all panels; empty for none.
         width: in inches; wider where a single panel does not fit.
 
     Raises:
@@ -455,7 +454,6 @@ def _rows(texts: Iterable[str]) -> int:
 def _finish(
     figure: Figure, title: str, keys: Sequence[Artist], notes: Sequence[str], *, columns: int = 1
 ) -> None:
-    """Title above, keys and notes below."""
     if title:
         figure.suptitle(title, fontsize=7)
     texts = [Line2D([], [], linestyle="none", label=note) for note in notes]

@@ -35,16 +35,13 @@ class TextTable:
     """A table as text.
 
     Attributes:
-        title: its heading.
         names: of the columns; the first column holds the names of rows.
         cells: text by row and column.
         summary: columns after the first that are in blocks of their own where a terminal is too
             narrow for all; 0 for none.
-        header: lines above it.
         caption: of LaTeX, two lines; title and header where empty.
         aside: rows that do not compete: shown greyed. Empty for none.
         bold: rows whose first two cells are bold in LaTeX and Markdown.
-        below: lines below it.
         footnotes: lines below these, numbered from 1.
     """
 
@@ -266,7 +263,6 @@ def terminal(table: TextTable, *, width: int = WIDTH, color: bool = False) -> st
 
 
 def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
-    """With every text changed."""
     texts: dict[str, Any] = {
         name: tuple(map(change, getattr(table, name)))
         for name in ("names", "header", "below", "footnotes")

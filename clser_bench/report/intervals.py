@@ -43,7 +43,6 @@ class Evidence:
 
     Args:
         counts: method to counts, an entry per pair.
-        pooled: all labels were given.
     """
 
     def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
@@ -268,9 +267,6 @@ def count(
 ) -> dict[str, list[Counts]]:
     """Count correct utterances by speaker, class and draw.
 
-    Args:
-        methods: methods without missing cells.
-
     Returns:
         Method to counts, an entry per pair in the table's order.
 
@@ -324,9 +320,6 @@ def _counted(
     """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
 
     Args:
-        key: the answers.
-        speakers: of the target.
-        classes: their number.
         predicted: [k, n].
 
     Returns:

@@ -109,9 +109,6 @@ class CardPair(_Part):
     """A column.
 
     Attributes:
-        source: corpus code.
-        target: corpus code.
-        classes: the pair's emotions.
         source_key: hash of the source's audio, labels, features and normalisation.
         target_key: of the target's.
     """
@@ -152,16 +149,13 @@ class CardMethod(_Part):
     """A row.
 
     Attributes:
-        method: its name.
         role: `ranked`, `bound`, `reference` or `submitted`.
-        version: of the method.
         engine_version: of the training engine; 0 for what does not use it.
         evaluations: number of settings of its hyper-parameters, in this version, with a result on
             the targets of this condition, whatever way they were chosen.
         imported: name of the file that the results came from; empty for those run here.
         parameters: hyper-parameters that all pairs share.
         of_pairs: pair to the hyper-parameters that differ between pairs.
-        seeds: numbers of the draws.
         cells: one per pair of the card.
     """
 
@@ -184,17 +178,8 @@ class Card(_Part):
     the card, so write it where the run was.
 
     Attributes:
-        format: of the card.
-        title: of the table.
-        condition: what the rows share.
-        synthetic: a corpus is synthetic speech.
-        pairs: the columns.
-        methods: the rows.
-        remarks: footnotes of the table.
         requests: of the runs that made it, in their order; none for imported results.
         commands: the same as shell commands.
-        software: that wrote the card.
-        machine: that wrote the card.
         sha256: of all the rest; see `seal`.
     """
 
@@ -244,7 +229,6 @@ def make_card(
 
     Args:
         requests: of the runs behind the table, as `runs_of` orders them.
-        commands: the same as shell commands.
 
     Raises:
         SpecError: methods of the table had different audio or features, or a name in it is one

@@ -50,16 +50,11 @@ class Published(_Part):
     """The results of a paper.
 
     Attributes:
-        title: of the paper.
-        source: where the numbers are.
         measure: `UAR`, or `WAR` or `accuracy`, which are compared with our weighted recall.
         shots: labelled utterances per class, a number or `all`.
-        features: of the paper, in a few words.
-        corpora: their codes.
         draws: how often it was repeated.
         heard: codes of the corpora whose labels its encoder was trained with.
         differs: how its protocol differs from ours otherwise.
-        numbers: its numbers.
     """
 
     title: str

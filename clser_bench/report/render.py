@@ -194,7 +194,6 @@ def explanation(table: Leaderboard) -> Iterator[str]:
 
 
 def _columns(table: Leaderboard) -> dict[str, Callable[[Line], str]]:
-    """Names of the columns before those of the pairs, and their cells."""
     made: dict[str, Callable[[Line], str]] = {"mean": lambda line: value_text(line.mean)}
     if table.ranked:
         made["[95 %]"] = lambda line: interval_text(line.interval)
@@ -374,7 +373,6 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
     Args:
         by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
             parts of corpora, `female→male`).
-        families: corpus code to language family; a code that it lacks is a family of its own.
 
     Raises:
         SpecError: pairs cannot be grouped so.

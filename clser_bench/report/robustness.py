@@ -87,10 +87,8 @@ class Robustness:
 
     Attributes:
         table: of clean speech, or of the first corruption where there is none.
-        scales: of kinds of corruption.
         corruptions: clean speech first, then kinds, from mild to severe.
         curves: row of a method and its points, in the order of the table of clean speech.
-        remarks: footnotes about the whole table.
     """
 
     table: Leaderboard
@@ -120,10 +118,6 @@ def robustness(
     frame: pd.DataFrame, store: Store, scales: Scales, *, methods: Collection[str] = ()
 ) -> tuple[Robustness, ...]:
     """Join the tables of a frame that differ in the corruption of the target only.
-
-    Args:
-        scales: of each kind of corruption.
-        methods: those to show; all where empty.
 
     Returns:
         One for each condition that has a corrupted target.

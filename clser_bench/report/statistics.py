@@ -64,7 +64,6 @@ class Counts:
     """Utterances of one method on one pair, by speaker, class and draw.
 
     Attributes:
-        pair: the pair.
         seeds: the draws, ascending.
         speakers: the target's speakers; the same for all methods and all pairs with this target.
         correct: recognised utterances [speakers, classes, draws].
@@ -158,7 +157,6 @@ class Spread:
     """Covariances of the estimates of m methods: enough for every interval and difference.
 
     Attributes:
-        methods: their names.
         estimates: mean UAR over the pairs, or another weighted sum of them [m], percent.
         parts: covariance due to the speakers of each target, then to the draws of each source
             [parts, m, m].
@@ -382,7 +380,6 @@ class _Influence(NamedTuple):
     """Of m methods on one pair with n speakers.
 
     Attributes:
-        uar: means over the draws [m].
         levered: of each speaker, times its lever, the mean over draws [m, n].
         cells: of each speaker and draw [m, n, draws]; of no draw where methods have different ones.
         load: mean share of each speaker in the classes, of the first method [n].

@@ -205,9 +205,6 @@ def as_json(result: SweepResult) -> str:
 def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
     """Write the best configuration as a file for `clser-bench run --params FILE`.
 
-    Args:
-        fixed: hyper-parameters that the sweep held at another value than the default.
-
     Raises:
         SpecError: no configuration was run to the end.
     """
@@ -333,7 +330,6 @@ def _interval(result: SweepResult, found: Measured, *, signed: bool = False) -> 
 
 
 def _header(result: SweepResult) -> Iterator[str]:
-    """How a sweep was made."""
     yield (
         f"suite {result.suite} ({counted(result.pairs, 'pair')}) · features {result.features} · "
         f"normalisation {result.normalisation} · shots {result.shots} · "

@@ -136,7 +136,6 @@ def _table(
     exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
-    """A table without intervals."""
     condition = condition_of(rows.iloc[0].to_dict())
     first = rows.drop_duplicates("pair")
     sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
@@ -297,7 +296,6 @@ def _share(number: int, of: int) -> str:
 
 
 def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any]) -> Cell:
-    """The mean over the pairs."""
 
     def mean(name: str) -> float | None:
         values = [getattr(cell, name) for cell in cells]

@@ -62,15 +62,7 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A file that passed all checks.
-
-    Attributes:
-        path: the file.
-        suites: name to pairs in table order.
-        skipped: files that `--skip-bad` left out.
-        findings: what is odd about the corpora.
-        entries: a row each.
-    """
+    """A file that passed all checks."""
 
     path: Path
     suites: Mapping[str, tuple[Pair, ...]]

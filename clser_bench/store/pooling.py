@@ -55,9 +55,6 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
     result. The trials of a method under the same condition are pooled with those that tables show
     already, where version, configuration and audio are the same.
 
-    Args:
-        results: the results file; made where absent.
-
     Raises:
         StoreError: the answers to a problem differ from others to the same problem, or the
             results file cannot be written.

@@ -50,7 +50,6 @@ class Store:
     and no halves.
 
     Args:
-        create: make it where absent.
         read_only: change nothing; works where the file cannot be written.
 
     Raises:
@@ -172,7 +171,6 @@ class Store:
         """Trials still to run: nothing is stored, or failed and tried less often than allowed.
 
         Args:
-            ids: in the order of the answer.
             attempts: how often a trial may be tried in all.
         """
         states = self._states(ids)

@@ -39,12 +39,10 @@ class Loaded:
     """An encoder on a device.
 
     Args:
-        encoder: what to load.
         layers: wanted layers, ascending: 0 is what enters the first layer, the last number of the
             encoder is its output.
         precision: of the arithmetic; weights stay float32.
         context: of Whisper, `30s` unless said otherwise (see `whisper`); no other encoder has one.
-        device: `cpu`, `cuda:0`, ….
 
     Raises:
         FeatureError: its files do not make a model.
@@ -261,9 +259,6 @@ class MaskedGroupNorm(nn.Module):
     Attributes:
         frames: int64 [b], valid frames of each utterance of the coming batch; None for all.
 
-    Args:
-        norm: the layer to stand in for; its parameters are used.
-
     Raises:
         ValueError: it has groups of several channels.
     """
@@ -287,14 +282,7 @@ class MaskedGroupNorm(nn.Module):
 
 
 def mask_group_norms(network: nn.Module) -> list[MaskedGroupNorm]:
-    """Replace every group norm of a network in place.
-
-    Args:
-        network: an encoder of samples.
-
-    Returns:
-        The new layers, whose `frames` are set before each batch.
-    """
+    """Replace every group norm of a network in place."""
     masked = []
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

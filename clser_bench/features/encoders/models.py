@@ -54,8 +54,6 @@ class Encoder:
         layers: how many transformer layers it has.
         size: d, values of a hidden state.
         rate: samples per second it wants.
-        folder: where it lies; no part of its identity.
-        remote_code: whether code in the folder may run.
     """
 
     name: str
@@ -71,9 +69,6 @@ class Encoder:
 
 def find_encoder(request: Request) -> Encoder:
     """Find an encoder on disk, or fetch it from the hub where there is a way.
-
-    Args:
-        request: as `names.parse` read it.
 
     Raises:
         FeatureError: it is not there and cannot be fetched (with what to do), has no weights in

@@ -68,7 +68,6 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
     """Make the shards of some layers of one encoder in one pass.
 
     Args:
-        tasks: what is missing.
         devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
             several; empty for the first GPU, else the CPU.
 
@@ -142,12 +141,7 @@ _held: list[FileLock] = []
 
 
 def encode_window(window: Window, device: str) -> Iterator[Done]:
-    """Encode and write the tasks of a window, and yield each when it is written.
-
-    Args:
-        window: what to do.
-        device: where.
-    """
+    """Encode and write the tasks of a window, and yield each when it is written."""
     torch.set_num_threads(window.threads)
     first, numbers = window.layers[0], tuple(layer.number for layer in window.layers)
     loaded = load(first.encoder, numbers, first.precision, first.context, device)
@@ -185,11 +179,6 @@ def batches(
     utterances: Sequence[Utterance], loaded: Loaded, seconds: float
 ) -> tuple[tuple[int, ...], ...]:
     """Plan batches from what is known of utterances before they are decoded.
-
-    Args:
-        utterances: any.
-        loaded: the encoder.
-        seconds: of speech in a batch, at most.
 
     Returns:
         Positions in `utterances`.

@@ -187,11 +187,6 @@ def _card(name: str, line: Line, about: Mapping[str, str]) -> Json:
 def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> str:
     """Write a page.
 
-    Args:
-        data: `conditions` (a table each: key, title, rules, header, notes, pairs, classes,
-            reference, warnings and methods with their cells), `methods` (what each is) and
-            `labels` (of the rules).
-
     Returns:
         HTML; the same data give the same bytes.
     """
