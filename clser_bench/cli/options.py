@@ -21,8 +21,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 RESULTS = Path("results/clser.sqlite")
 
-GROUPS = WHAT, HOW, WHERE, OUTPUT = ("What", "How", "Where", "Output")
+GROUPS = ("What", "How", "Where", "Output")
 """Groups of the help, in this order."""
+
+TABLES = "Which tables"
+"""Group of the options that choose tables."""
 
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -89,11 +92,11 @@ def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
     return [file.absolute() for file in files] if files else None
 
 
-_SECTION = re.compile(rf"^({'|'.join((*GROUPS, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
+_SECTION = re.compile(rf"^({'|'.join((*GROUPS, TABLES, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
 _ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
 
 
-def _described(text: str) -> dict[str, dict[str, Any]]:
+def described(text: str) -> dict[str, dict[str, Any]]:
     """What a text says of options: group, metavar and help of each.
 
     A section is a group of the help (`What:`, or `Options:` for none); an entry of it is
@@ -101,7 +104,7 @@ def _described(text: str) -> dict[str, dict[str, Any]]:
     """
     return {
         name: {
-            "rich_help_panel": group if group in GROUPS else None,
+            "rich_help_panel": None if group == "Options" else group,
             "metavar": metavar or None,
             "help": " ".join(about.split()),
         }
@@ -110,7 +113,7 @@ def _described(text: str) -> dict[str, dict[str, Any]]:
     }
 
 
-_SHARED = _described("""
+SHARED = described("""
 What:
     corpora DIR: Folder of corpora at any depth.
     manifest FILE: Table of your own recordings (path, speaker, emotion, language), or a data set of
@@ -139,11 +142,10 @@ Options:
     width INCHES: 3.4 is a column of a paper, 7 a page; wider where the text needs it.
     no_title: Leave titles out: a paper has a caption.
 """)
-FEATURES_HELP = _SHARED["features"]["help"]
 
 
 def _option(name: str, flag: str = "", **more: Any) -> Any:
-    return typer.Option(flag or _flag(name), **_SHARED[name], **more)
+    return typer.Option(flag or _flag(name), **SHARED[name], **more)
 
 
 def _flag(name: str) -> str:
@@ -208,20 +210,20 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
 def examples(*lines: str) -> Callable[[F], F]:
     """Add examples to a command's help, and take the help of its options from its docstring.
 
-    The lines are commands as a user would type them; `_described` reads the docstring.
+    The lines are commands as a user would type them; `described` reads the docstring.
     """
 
     def add(command: F) -> F:
         text = inspect.cleandoc(command.__doc__ or "")
         signature = inspect.signature(command)
         kinds = typing.get_type_hints(command, include_extras=True)
-        for name, described in _described(text).items():
+        for name, texts in described(text).items():
             kind, option = kinds[name], typer.Option(_flag(name))
             if hasattr(kind, "__metadata__"):  # flags and limits of its own
                 kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
                 if not isinstance(option.default, str):  # where typer finds the first flag
                     option.param_decls = (_flag(name),)
-            vars(option).update(described)
+            vars(option).update(texts)
             kinds[name] = Annotated[kind, option]
         kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
         # typer reads both
