@@ -190,7 +190,7 @@ def _corpora(folder: Path | None) -> str:
 
 
 def _cache() -> str:
-    from clser_bench.features.storage import cache_size
+    from clser_bench.features.cache import cache_size
 
     try:
         folder = cache_folder()

@@ -264,8 +264,7 @@ def embeddings(
     """
     import numpy as np
 
-    from clser_bench.features.projection import project, standardised
-    from clser_bench.report.pictures import draw_projection
+    from clser_bench.report.pictures import draw_projection, project, standardised
     from clser_bench.run.embeddings import embeddings as run_embeddings
 
     kinds = figure_kinds(formats)
@@ -333,12 +332,11 @@ def plot(
     from clser_bench.errors import SpecError
     from clser_bench.features.extract import feature_table
     from clser_bench.features.normalise import normalised
-    from clser_bench.features.projection import check, project, standardised
     from clser_bench.features.sets import feature_set
     from clser_bench.files import cache_folder
-    from clser_bench.report.pictures import draw_distributions, draw_projection
+    from clser_bench.report import pictures
 
-    check(projection)
+    pictures.check_projection(projection)
     chosen_set = feature_set(features)
     chosen_set.check()
     if out is not None:
@@ -367,7 +365,8 @@ def plot(
         ]
         values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
         bars.start(_TITLES[projection], len(values))
-        made = project(standardised(values) if normalise == "none" else values, projection)
+        scores = pictures.standardised(values) if normalise == "none" else values
+        made = pictures.project(scores, projection)
         bars.stop()
         acoustic = feature_set("acoustic")
         columns = [acoustic.summary.index(name) for name in MEASURES]
@@ -380,7 +379,7 @@ def plot(
     place = out or Path(f"features-{codes}-{by}.png")
     speech = [_speech(corpus, slice(None)) for corpus in found]
     shares = [f": {100 * share:.0f} % of the variance" for share in made.explained or ()]
-    figure = draw_projection(
+    figure = pictures.draw_projection(
         speech,
         np.split(made.points, np.cumsum([len(corpus.utterances) for corpus in found])[:-1]),
         by=by,
@@ -389,7 +388,7 @@ def plot(
         axes=(f"component 1{shares[0]}", f"component 2{shares[1]}") if shares else ("", ""),
     )
     typer.echo(str(save(place, figure)))
-    figure = draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
+    figure = pictures.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
     typer.echo(str(save(place.with_stem(f"{place.stem}-distributions"), figure)))
 
 

@@ -23,13 +23,15 @@ from clser_bench.features.cache import (
     divide,
     existing_table,
     find_shard,
+    lock,
     new_table,
+    remove_partial_files,
     shard_path,
+    writable,
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.sets import FeatureSet, feature_set
-from clser_bench.features.storage import lock, remove_partial_files, writable
 from clser_bench.features.workers import WorkerDiedError, run_tasks
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, SkippedFile, Table

@@ -20,8 +20,13 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.cache import ABOUT, check_shard
-from clser_bench.features.storage import as_feature_errors, drop_folder, remove_partial_files
+from clser_bench.features.cache import (
+    ABOUT,
+    as_feature_errors,
+    check_shard,
+    drop_folder,
+    remove_partial_files,
+)
 from clser_bench.problem import open_table
 from clser_bench.progress import SILENT, Progress
 

@@ -242,19 +242,18 @@ def _figures(
 ) -> Iterator[Figure]:
     scores, kind = _scores(rows, by), _KINDS.get(by, "uar")
     cells = dict(zip(table.pairs, line.cells, strict=True))
-    for pair in pairs:
-        if cells[pair].mean is None:
-            missing = cells[pair].status, cells[pair].reason
+    gone = {pair: (c.status, c.reason) for pair, c in cells.items() if c.mean is None}
+    for pair in (*pairs, None):
+        missing = gone.get(pair) if pair else holes(pairs, [cells[one] for one in pairs])
+        if missing:
             yield Figure(line=line, pair=pair, kind=kind, status=missing[0], reason=missing[1])
-        else:
+            continue
+        own, of_pair = rows, scores
+        if pair:
+            own = rows[rows.pair == str(pair)]
             of_pair = scores[scores.index.get_level_values("pair") == str(pair)]
-            for values in _values(rows[rows.pair == str(pair)], of_pair, by, whole=False):
-                yield Figure(line=line, pair=pair, **values)
-    if gone := holes(pairs, [cells[pair] for pair in pairs]):
-        yield Figure(line=line, pair=None, kind=kind, status=gone[0], reason=gone[1])
-    else:
-        for values in _values(rows, scores, by, whole=True):
-            yield Figure(line=line, pair=None, **values)
+        for values in _values(own, of_pair, by, whole=pair is None):
+            yield Figure(line=line, pair=pair, **values)
 
 
 def _scores(rows: pd.DataFrame, by: str) -> pd.DataFrame:

@@ -40,7 +40,7 @@ class TextTable:
         summary: columns after the first that are in blocks of their own where a terminal is too
             narrow for all; 0 for none.
         caption: of LaTeX, two lines; title and header where empty.
-        aside: rows that do not compete: shown greyed. Empty for none.
+        aside: rows that do not compete, set apart; grey in LaTeX. Empty for none.
         bold: rows whose first two cells are bold in LaTeX and Markdown.
         footnotes: lines below these, numbered from 1.
     """
@@ -124,7 +124,6 @@ def write(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
 ) -> str:
     """Write flat rows as CSV or JSON, or tables in any other format.
 
@@ -132,7 +131,6 @@ def write(
         rows: for `csv` and `json`; only iterated then.
         format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
-        color: grey the rows that are set aside, for `table`.
 
     Returns:
         Text that ends in a line break.
@@ -144,7 +142,7 @@ def write(
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if format in ("csv", "json"):
         return csv_of(rows) if format == "csv" else json_of(rows)
-    return write_tables(list(tables), format, width=width, color=color)
+    return write_tables(list(tables), format, width=width)
 
 
 def render(
@@ -171,7 +169,6 @@ def write_tables(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
 ) -> str:
     """Write tables that have no flat rows; arguments and errors are those of `write`."""
     if format not in FORMATS[:3]:
@@ -182,7 +179,7 @@ def write_tables(
         return latex(tables)
     if format == "md":
         return "\n".join(map(markdown, tables))
-    return "\n".join(terminal(table, width=width or WIDTH, color=color) for table in tables)
+    return "\n".join(terminal(table, width=width or WIDTH) for table in tables)
 
 
 def json_of(rows: Iterable[Row]) -> str:
@@ -250,13 +247,13 @@ def markdown(table: TextTable) -> str:
     return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
 
 
-def terminal(table: TextTable, *, width: int = WIDTH, color: bool = False) -> str:
+def terminal(table: TextTable, *, width: int = WIDTH) -> str:
     """Write a table in blocks of columns that fit a width, the first column in each of them.
 
     A block is wider than asked for only where a single column is: no text is cut off.
     """
     table = _mapped(table, one_line)
-    first, *others = (_block(table, columns, color=color) for columns in _blocks(table, width))
+    first, *others = (_block(table, columns) for columns in _blocks(table, width))
     above = [table.title, *_wrapped(table.header, width), first]
     below = _wrapped([*table.below, *_numbered(table)], width)
     return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
@@ -299,7 +296,7 @@ def _blocks(table: TextTable, width: int) -> list[list[int]]:
     return blocks
 
 
-def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
+def _block(table: TextTable, columns: Sequence[int]) -> str:
     rows = [[row[place] for place in (0, *columns)] for row in (table.names, *table.cells)]
     sizes = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -308,12 +305,11 @@ def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
         right = (space + text for space, text in zip(spaces[1:], row[1:], strict=True))
         lines.append((" " * _GAP).join([row[0] + spaces[0], *right]).rstrip())
     rule = "─" * (sum(sizes) + _GAP * len(columns))
-    made, last = [lines[0], rule], False
-    for line, aside in zip(lines[1:], table.aside or (False,) * len(table.cells), strict=True):
-        made += [""] if aside and not last and len(made) > 2 else []
-        made.append(f"\x1b[2m{line}\x1b[0m" if aside and color else line)
-        last = aside
-    return "\n".join(made)
+    aside = table.aside or (False,) * len(table.cells)
+    for place in range(len(aside) - 1, 0, -1):
+        if aside[place] and not aside[place - 1]:
+            lines.insert(place + 1, "")
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 _SYMBOLS = str.maketrans(

@@ -53,7 +53,6 @@ def render(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
     transposed: bool = False,
     explain: bool = False,
     pairs: bool = False,
@@ -64,7 +63,6 @@ def render(
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of
             columns, and nothing is cut off. 120 where None.
-        color: grey rows that do not compete by escape codes, for `table`.
         transposed: pairs down and methods across, in formats that are tables.
         explain: what columns mean, below the table; Markdown always has it.
         pairs: columns of the pairs in LaTeX too, in place of intervals.
@@ -86,7 +84,6 @@ def render(
         (text.transposed if transposed else text for text in texts),
         format,
         width=width,
-        color=color,
     )
 
 

@@ -224,29 +224,17 @@ class Spread:
         freedom = np.where(moves, found.freedom, 1.0)
         quantile = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0)
         half = quantile * found.error
-        columns = (
-            found.estimate,
-            np.maximum(found.estimate - half, bounds[0]),
-            np.minimum(found.estimate + half, bounds[1]),
-            found.p if corrected is None else np.where(moves, corrected, found.p),
-            found.error,
-            found.freedom,
-            half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
-        )
-        return [
-            Interval(
-                estimate=estimate,
-                low=low,
-                high=high,
-                p=p,
-                error=error,
-                freedom=freedom if error else None,
-                detectable=detectable,
-            )
-            for estimate, low, high, p, error, freedom, detectable in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
-        ]
+        columns = {
+            "estimate": found.estimate,
+            "low": np.maximum(found.estimate - half, bounds[0]),
+            "high": np.minimum(found.estimate + half, bounds[1]),
+            "p": found.p if corrected is None else np.where(moves, corrected, found.p),
+            "error": found.error,
+            "freedom": np.where(found.error == 0, None, found.freedom),
+            "detectable": half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [Interval(**dict(zip(columns, row, strict=True))) for row in rows]
 
     def _errors(self, weights: Reals) -> _Errors:
         """Estimates, standard errors and degrees of freedom of weighted sums of the methods."""

@@ -184,7 +184,7 @@ def _card(name: str, line: Line, about: Mapping[str, str]) -> Json:
     }
 
 
-def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> str:
+def page(data: Mapping[str, Any]) -> str:
     """Write a page.
 
     Returns:
@@ -204,7 +204,7 @@ def page(data: Mapping[str, Any], *, title: str = "clser-bench leaderboard") -> 
     return string.Template(files.pop("template")).substitute(
         files,
         policy=html.escape(f"default-src 'none'; {allowed}; {rest}"),
-        title=html.escape(title),
+        title="clser-bench leaderboard",
         version=html.escape(__version__),
         data=embedded,
     )
