@@ -224,13 +224,15 @@ class Spread:
         freedom = np.where(moves, found.freedom, 1.0)
         quantile = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0)
         half = quantile * found.error
+        exact = found.freedom.astype(object)
+        exact[found.error == 0] = None
         columns = {
             "estimate": found.estimate,
             "low": np.maximum(found.estimate - half, bounds[0]),
             "high": np.minimum(found.estimate + half, bounds[1]),
             "p": found.p if corrected is None else np.where(moves, corrected, found.p),
             "error": found.error,
-            "freedom": np.where(found.error == 0, None, found.freedom),
+            "freedom": exact,
             "detectable": half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
         }
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -80,22 +80,16 @@ class Loaded:
             else None
         )
         self._kept: dict[int, Tensor] = {}
-        self._add_hooks()
-
-    def _add_hooks(self) -> None:
         for layer in self.layers:
             if layer == 0:
+                self._stack[0].register_forward_pre_hook(partial(self._keep, 0))
+            elif layer < encoder.layers:
+                self._stack[layer - 1].register_forward_hook(partial(self._keep, layer))
 
-                def keep_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-                    self._kept[0] = inputs[0].clone()  # later layers may write into it
-
-                self._stack[0].register_forward_pre_hook(keep_input)
-            elif layer < self.encoder.layers:
-                self._stack[layer - 1].register_forward_hook(partial(self._keep_output, layer))
-
-    def _keep_output(self, layer: int, _: nn.Module, __: Any, output: Any) -> None:
-        states = output[0] if isinstance(output, tuple) else output
-        self._kept[layer] = states.clone()
+    def _keep(self, layer: int, _: nn.Module, *states: Any) -> None:
+        """Of a layer what leaves it, of the first also what enters it."""
+        found = states[-1][0] if isinstance(states[-1], tuple) else states[-1]
+        self._kept[layer] = found.clone()  # later layers may write into it
 
     @property
     def padding(self) -> bool:
@@ -150,7 +144,13 @@ class Loaded:
         Returns:
             For each piece, for each wanted layer, float32 [frames, d].
         """
-        with self._autocast(), warnings.catch_warnings():
+        exact = self.precision == "float32"
+        with (
+            nullcontext()
+            if exact
+            else torch.autocast(self.device.type, dtype=_TYPES[self.precision]),
+            warnings.catch_warnings(),
+        ):
             # transformers' WavLM gives its mask and its position bias in different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             if self._own:
@@ -160,11 +160,6 @@ class Loaded:
         self._kept.clear()
         arrays = [states.float().cpu().numpy() for states in at]
         return [[array[row, :count] for array in arrays] for row, count in enumerate(frames)]
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_TYPES[self.precision])
 
     def _whisper(self, pieces: Sequence[Floats]) -> tuple[Tensor, list[int]]:
         spectra = np.stack([piece[:-1].T for piece in pieces])
