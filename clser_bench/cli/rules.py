@@ -25,9 +25,7 @@ class Rule:
     """The options of one field of `protocol.Condition`; `_ONLY` and `_ASK` have their texts.
 
     Attributes:
-        field: its name.
         flag: of both options; the name of the field where empty.
-        default: of commands that run.
         former: an earlier spelling, which still works.
         switch: value that the former spelling stands for, where it takes none.
         complete: what a shell offers.

@@ -239,17 +239,12 @@ def sweep(
 
 def _portable(words: list[str]) -> list[str]:
     """The command without the places of this machine."""
-    made, hidden = [], False
-    for word in words:
+    places = ("--corpora", "--results", "--out")
+    made = []
+    for before, word in zip(["", *words], words, strict=False):
         name, equals, _ = word.partition("=")
-        if hidden:
-            made.append("DIR")
-            hidden = False
-        elif name in ("--corpora", "--results", "--out"):
-            made.append(f"{name}=DIR" if equals else name)
-            hidden = not equals
-        else:
-            made.append(word)
+        hidden = f"{name}=DIR" if equals and name in places else word
+        made.append("DIR" if before in places else hidden)
     return made
 
 

@@ -111,9 +111,6 @@ def aligned(
         rows: rows of the target that may be looked at; None for all.
         anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
 
-    Returns:
-        Both tables with the same columns.
-
     Raises:
         FeatureError: the alignment cannot be made of these sets.
     """

@@ -41,11 +41,7 @@ _NAMED = 10  # files that an error names
 
 
 class ExtractionError(FeatureError):
-    """Features of some utterances cannot be extracted; those of all others were.
-
-    Attributes:
-        bad: the utterances, each with the reason.
-    """
+    """Features of some utterances cannot be extracted; those of all others were."""
 
     def __init__(self, bad: Sequence[SkippedFile], paths: Sequence[str]) -> None:
         lines = [f"{path}: {item.reason}" for path, item in zip(paths, bad, strict=True)]

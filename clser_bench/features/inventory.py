@@ -92,7 +92,6 @@ class Damage:
     """Something that cannot be used.
 
     Attributes:
-        why: in words, one line.
         broken: False where it could not be read at all: it may hold what it should.
     """
 

@@ -308,9 +308,6 @@ _LOADER = "torchaudio._extension"
 def load_torchaudio() -> ModuleType:
     """Import torchaudio, without its compiled part where that does not load.
 
-    Returns:
-        The module `torchaudio`; its `functional` and `transforms` work.
-
     Raises:
         FeatureError: torchaudio is not installed, or fails for another reason.
     """

@@ -36,9 +36,7 @@ class UserTable:
 
     Attributes:
         content: SHA-256 of its bytes.
-        columns: names of the features.
         frames: whether an utterance may have several rows.
-        pool: statistics over frames that make a summary, one of `POOLS`.
     """
 
     path: Path
@@ -62,8 +60,6 @@ class Rows:
         keys: path or content hash of each utterance [n].
         by: `path` or `content`.
         ends: int64 [n], the number of the row after its last.
-        columns: names of the f features.
-        frames: whether an utterance may have several rows.
     """
 
     keys: tuple[str, ...]

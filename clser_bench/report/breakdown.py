@@ -86,7 +86,6 @@ class Figure:
             speakers and draws, of correlations by the jackknife over speakers.
         shuffled: of a gap of speakers over all pairs, the mean gap when utterances are assigned to
             speakers at random, within each emotion.
-        status: `ok`, or `failed` or `not_applicable` where missing.
     """
 
     line: Line
@@ -116,7 +115,6 @@ class Breakdown:
         pairs: those of its pairs that could be broken down.
         groups: those that occur, in order.
         figures: of each method on each pair, then over all of them.
-        remarks: how utterances were grouped, and what was left out.
     """
 
     by: str

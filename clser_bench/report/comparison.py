@@ -54,13 +54,11 @@ class Contrast:
     """The advantage of a method over another.
 
     Attributes:
-        other: the method that it is compared with.
         n: draws that both have; with all labels, draws of the method that has fewer.
         interval: simultaneous, of the difference of the means over the pairs, in points of UAR.
         effect: d_z; None for a single pair, and where all pairs differ by the same.
         wins: pairs on which the method is higher and the cell's interval excludes zero.
         ties: pairs with neither, and pairs without an interval.
-        losses: pairs on which the other is.
     """
 
     method: str

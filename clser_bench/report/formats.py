@@ -132,9 +132,6 @@ def write(
         format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
 
-    Returns:
-        Text that ends in a line break.
-
     Raises:
         SpecError: there is no such format.
     """

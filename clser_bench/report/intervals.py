@@ -267,9 +267,6 @@ def count(
 ) -> dict[str, list[Counts]]:
     """Count correct utterances by speaker, class and draw.
 
-    Returns:
-        Method to counts, an entry per pair in the table's order.
-
     Raises:
         StoreError: stored predictions or answers are damaged, or a UAR is not that of its
             predictions.

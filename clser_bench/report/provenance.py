@@ -87,10 +87,6 @@ class Requested(_Part):
     """The request of one run, without places: corpora and results are the reader's.
 
     The attributes are those of `run.request.Request` that decide the numbers, as JSON.
-
-    Attributes:
-        manifests: number of manifests.
-        folder: whether there was a folder of corpora.
     """
 
     condition: Rules
@@ -179,7 +175,6 @@ class Card(_Part):
 
     Attributes:
         requests: of the runs that made it, in their order; none for imported results.
-        commands: the same as shell commands.
         sha256: of all the rest; see `seal`.
     """
 

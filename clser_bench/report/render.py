@@ -67,9 +67,6 @@ def render(
         explain: what columns mean, below the table; Markdown always has it.
         pairs: columns of the pairs in LaTeX too, in place of intervals.
 
-    Returns:
-        Text that ends in a line break.
-
     Raises:
         SpecError: there is no such format.
     """

@@ -65,7 +65,6 @@ class Point:
     Attributes:
         corruption: `noise:10`, or `clean`.
         cell: mean UAR over the pairs.
-        interval: of the mean; None where there is none.
         change: against clean speech, paired, in points of UAR; None for clean speech itself, and
             where the two share no draw or have not the same pairs.
     """
@@ -118,9 +117,6 @@ def robustness(
     frame: pd.DataFrame, store: Store, scales: Scales, *, methods: Collection[str] = ()
 ) -> tuple[Robustness, ...]:
     """Join the tables of a frame that differ in the corruption of the target only.
-
-    Returns:
-        One for each condition that has a corrupted target.
 
     Raises:
         SpecError: a method has no results.

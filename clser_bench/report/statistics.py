@@ -105,13 +105,10 @@ class Interval:
     Attributes:
         estimate: mean over the pairs, or the difference of two such means.
         low: lower end; None where there is no interval.
-        high: upper end.
         p: two-sided p value of the estimate being zero; of a family, corrected for its size.
-        error: standard error.
         freedom: degrees of freedom of the t quantile.
         detectable: the true difference that would be found with a probability of `POWER`; only
             of differences.
-        reason: why there is no interval.
     """
 
     estimate: float
@@ -164,7 +161,6 @@ class Spread:
         freedom: degrees of freedom of each part [parts].
         residual: covariance that both kinds of parts hold, V_SD [m, m].
         bounds: least and largest possible value of an estimate.
-        reason: why there is no interval; empty where there is.
     """
 
     methods: tuple[str, ...]

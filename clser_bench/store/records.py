@@ -219,7 +219,6 @@ class Line(NamedTuple):
     """A method under one condition, as the latest plan that asked for it had it.
 
     Attributes:
-        condition: with the suite of the plan.
         configuration: number of the candidate; None where it belongs to a table.
     """
 
@@ -232,11 +231,7 @@ class Line(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Something in a results file that is not as it was written.
-
-    Attributes:
-        place: `trial`, `record`, `answers`, `request` or `file`.
-    """
+    """Something in a results file that is not as it was written."""
 
     place: str
     name: str

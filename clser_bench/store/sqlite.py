@@ -104,9 +104,6 @@ class Store:
             candidates: trial id to the number of its configuration, where one of several is to be
                 chosen; tables leave these trials out.
 
-        Returns:
-            The plan's number.
-
         Raises:
             StoreError: two trials claim the same place in a table, or the request is no JSON.
         """
@@ -340,12 +337,10 @@ class Store:
         Raises:
             StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
-        from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
-
         self._check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
-        return frames.frame(chosen, self.query)
+        return rows.frame(chosen, self.query)
 
     def shown(self, wanted: Mapping[str, str]) -> pd.DataFrame:
         """The `frame` of a command that shows what a user asks for.
@@ -383,9 +378,7 @@ class Store:
         Raises:
             StoreError: as `predicted`.
         """
-        from clser_bench.store import frames  # noqa: PLC0415
-
-        return frames.predictions(self.predicted(ids), self.answers)
+        return rows.predictions(self.predicted(ids), self.answers)
 
     def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str], Guesses]]:
         """Predicted classes of those trials that are ok, together where their answers are the same.
@@ -463,9 +456,7 @@ class Store:
         it was chosen. Columns: the fields of `Condition` but `selection`, `method`, `version` and
         `evaluations`; a row per condition, method and version.
         """
-        from clser_bench.store import frames  # noqa: PLC0415
-
-        return frames.looks(self.query)
+        return rows.looks(self.query)
 
     def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""

@@ -53,9 +53,6 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
         devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
             several; empty for the first GPU, else the CPU.
 
-    Yields:
-        Tasks, as they are finished and written, with the files that have no features.
-
     Raises:
         FeatureError: a file changed, a device is not there, a shard cannot be written.
     """
@@ -159,11 +156,7 @@ def _encode_window(
 def batches(
     utterances: Sequence[Utterance], loaded: Loaded, seconds: float
 ) -> tuple[tuple[int, ...], ...]:
-    """Plan batches from what is known of utterances before they are decoded.
-
-    Returns:
-        Positions in `utterances`.
-    """
+    """Plan batches from what is known of utterances before they are decoded."""
     rate = loaded.encoder.rate
     longest = round(LONGEST_SECONDS * rate)
     lengths = [min(round(u.seconds * rate), longest) for u in utterances]

@@ -185,11 +185,7 @@ def _card(name: str, line: Line, about: Mapping[str, str]) -> Json:
 
 
 def page(data: Mapping[str, Any]) -> str:
-    """Write a page.
-
-    Returns:
-        HTML; the same data give the same bytes.
-    """
+    """Write a page."""
     names = {"style": "page.css", "script": "page.js", "template": "page.html"}
     files = {kind: (_FILES / name).read_text("utf-8") for kind, name in names.items()}
     hashes = {
