@@ -12,7 +12,6 @@ from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from clser_bench.hyperparameters import Range
-    from clser_bench.scoring.within_target import Routine
 
 
 @options.examples(
@@ -65,11 +64,16 @@ def show(
     from clser_bench import registry
     from clser_bench.run.methods import check_method, read_methods
     from clser_bench.run.space import all_spaces
+    from clser_bench.scoring import within_target
     from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
     if method in ROUTINES:
-        _show_routine(ROUTINES[method])
+        routine = ROUTINES[method]
+        typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
+        typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
+        typer.echo(f"Note: {routine.note}")
+        typer.echo("\nHyper-parameters:\nnone")
         return
     found = registry.entry(method)
     (info,) = read_methods([(method, {})])
@@ -104,15 +108,6 @@ def show(
     if rows:
         typer.echo("\nSpaces of `clser-bench sweep --space NAME`:")
         print_rows(("space", "name", "values"), rows)
-
-
-def _show_routine(routine: Routine) -> None:
-    from clser_bench.scoring import within_target
-
-    typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
-    typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
-    typer.echo(f"Note: {routine.note}")
-    typer.echo("\nHyper-parameters:\nnone")
 
 
 def _docstring(file: Path) -> str:

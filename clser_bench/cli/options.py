@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import os
 import re
@@ -47,16 +48,11 @@ def _methods() -> list[str]:
     return [*entries(), *ROUTINES]
 
 
-def _suites() -> Iterable[str]:
+def _defined(kind: str) -> Iterable[str]:
     from clser_bench.corpora.definitions import definitions
 
-    return definitions().suites
-
-
-def _codes() -> Iterable[str]:
-    from clser_bench.corpora.definitions import definitions
-
-    return definitions().corpora
+    names: Iterable[str] = getattr(definitions(), kind)
+    return names
 
 
 def _features() -> list[str]:
@@ -67,8 +63,10 @@ def _features() -> list[str]:
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]
 
 
-METHOD_NAMES, SUITE_NAMES = completed(_methods), completed(_suites)
-CORPUS_CODES, FEATURE_NAMES = completed(_codes), completed(_features)
+METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
+SUITE_NAMES, CORPUS_CODES = (
+    completed(functools.partial(_defined, kind)) for kind in ("suites", "corpora")
+)
 
 
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:

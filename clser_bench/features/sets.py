@@ -159,32 +159,22 @@ class FeatureSet:
         return extract(self.name, samples, rate)
 
 
-_ACOUSTIC, _MINIMAL = (
-    FeatureSet(
-        name=name,
-        version=1,
-        about=f"{about} at 16 kHz; needs no extra",
-        parameters=tuple(sorted(parameters.items())),
-        instants=instants,
-        summary=summary,
-        module="clser_bench.features.acoustic",
-    )
-    for name, about, parameters, instants, summary in (
-        (
-            "acoustic",
-            "log-mel, MFCC, pitch, loudness and spectral shape",
-            columns.ACOUSTIC_PARAMETERS,
-            columns.ACOUSTIC_INSTANTS,
-            columns.ACOUSTIC_SUMMARY,
-        ),
-        (
-            "minimal",
-            "prosody, five MFCC, spectral shape and voice quality",
-            columns.MINIMAL_PARAMETERS,
-            columns.MINIMAL_INSTANTS,
-            columns.MINIMAL_SUMMARY,
-        ),
-    )
+_ACOUSTIC = FeatureSet(
+    name="acoustic",
+    version=1,
+    about="log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.ACOUSTIC_PARAMETERS.items())),
+    instants=columns.ACOUSTIC_INSTANTS,
+    summary=columns.ACOUSTIC_SUMMARY,
+    module="clser_bench.features.acoustic",
+)
+_MINIMAL = dataclasses.replace(
+    _ACOUSTIC,
+    name="minimal",
+    about="prosody, five MFCC, spectral shape and voice quality at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.MINIMAL_PARAMETERS.items())),
+    instants=columns.MINIMAL_INSTANTS,
+    summary=columns.MINIMAL_SUMMARY,
 )
 
 _PARTS = {
@@ -364,13 +354,14 @@ def _installed_set(point: importlib.metadata.EntryPoint) -> FeatureSet:
 
 def _table_set(name: str) -> FeatureSet:
     found = user_table.find_table(name)
+    names = found.columns
     return FeatureSet(
         name=found.name,
         version=1,
-        about=f"{found.path.name}: {len(found.columns)} columns of your own",
+        about=f"{found.path.name}: {len(names)} columns of your own",
         parameters=(("content", found.content), ("pool", found.pool)),
-        instants=found.columns,
-        summary=_pooled_names(found.columns, found.pool) if found.frames else found.columns,
+        instants=names,
+        summary=_pooled_names(names, found.pool) if found.frames else names,
         table=found,
     )
 
