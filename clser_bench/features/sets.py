@@ -87,9 +87,9 @@ class FeatureSet:
     """
 
     name: str
-    version: int
+    version: int = 1
     about: str
-    parameters: tuple[tuple[str, Value], ...]
+    parameters: tuple[tuple[str, Value], ...] = ()
     instants: tuple[str, ...]
     summary: tuple[str, ...]
     module: str = ""
@@ -161,7 +161,6 @@ class FeatureSet:
 
 _ACOUSTIC = FeatureSet(
     name="acoustic",
-    version=1,
     about="log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
     parameters=tuple(sorted(columns.ACOUSTIC_PARAMETERS.items())),
     instants=columns.ACOUSTIC_INSTANTS,
@@ -209,9 +208,7 @@ def _acoustic_set(name: str) -> FeatureSet:
         extra = columns.TIMING if name == "prosody" else ()
         return FeatureSet(
             name=name,
-            version=1,
             about=about,
-            parameters=(),
             instants=chosen,
             summary=tuple(
                 column
@@ -225,7 +222,6 @@ def _acoustic_set(name: str) -> FeatureSet:
         instants, summary = opensmile_columns(name)
         return FeatureSet(
             name=name,
-            version=1,
             about=f"openSMILE {about} (extra opensmile)",
             parameters=(
                 ("bits", 16),
@@ -278,9 +274,7 @@ def feature_set(name: str) -> FeatureSet:
     summary = [column for part in parts for column in part.summary]
     whole = FeatureSet(
         name="+".join(part.name for part in parts),
-        version=1,
         about="together: " + ", ".join(part.name for part in parts),
-        parameters=(),
         instants=_distinct(instants),
         summary=_distinct(summary),
         parts=parts,
@@ -357,7 +351,6 @@ def _table_set(name: str) -> FeatureSet:
     names = found.columns
     return FeatureSet(
         name=found.name,
-        version=1,
         about=f"{found.path.name}: {len(names)} columns of your own",
         parameters=(("content", found.content), ("pool", found.pool)),
         instants=names,
@@ -390,9 +383,7 @@ def _encoder_set(name: str) -> FeatureSet:
     layer_names = f"layer {layers[0]}" if len(layers) == 1 else f"mean of {len(layers)} layers"
     return FeatureSet(
         name=f"{old}:pool={request.pool}" + (f":context={context}" if context else ""),
-        version=1,
         about=f"{layer_names} of {encoder.name}",
-        parameters=(),
         instants=parts[0].instants,
         summary=_pooled_names(parts[0].instants, request.pool),
         parts=parts,

@@ -297,16 +297,10 @@ def _values(
     for (group, predicted), mean, std, n in _summary(scores).itertuples(name=None):
         if predicted in possible:
             uars[group] = mean
-            yield {
-                "kind": _KINDS.get(by, "uar"),
-                "group": group,
-                "predicted": predicted or None,
-                "mean": mean,
-                "std": std,
-                "n": n,
-                "count": counts.get((group, predicted), 0),
-                "classes": classes[group],
-            }
+            of_group = {"kind": _KINDS.get(by, "uar"), "group": group, "mean": mean, "std": std}
+            counted = {"n": n, "count": counts.get((group, predicted), 0)}
+            of_group |= {"predicted": predicted or None, "classes": classes[group]}
+            yield of_group | counted
     if by == "speaker":
         # those who have all emotions of the target: a missing one may be hard
         for target, of_target in rows.groupby("target", sort=False):
@@ -355,15 +349,7 @@ def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:
                 cells[column].to_numpy(np.float64).reshape(tuple(map(len, axes)))
                 for column in ("sum", "size")
             )
-            found.append(
-                Counts(
-                    pair=pair,
-                    seeds=tuple(map(int, axes[2])),
-                    speakers=tuple(axes[0]),
-                    correct=correct,
-                    total=total,
-                )
-            )
+            found.append(Counts(pair, tuple(map(int, axes[2])), tuple(axes[0]), correct, total))
     return spread(counts).difference(high, low)
 
 

@@ -84,26 +84,13 @@ def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
     `figure` is `recall`, `share`, `uar`, `gap`, `rho` or `rho_within`; `pair` is `mean` over all.
     """
     for item in breakdown.figures:
-        yield condition_row(breakdown.table.condition) | {
-            "by": breakdown.by,
-            "method": item.line.method,
-            "title": item.line.title,
-            "role": item.line.role,
-            "pair": str(item.pair or "mean"),
-            "status": item.status,
-            "reason": item.reason,
-            "figure": item.kind,
-            "group": item.group,
-            "predicted": item.predicted,
-            "n": item.n,
-            "mean": rounded(item.mean),
-            "std": rounded(item.std),
-            "count": item.count,
-            "classes": item.classes,
-            "low": rounded(item.low),
-            "high": rounded(item.high),
-            "shuffled": rounded(item.shuffled),
-        }
+        row = condition_row(breakdown.table.condition) | {"by": breakdown.by}
+        row |= {name: getattr(item.line, name) for name in ("method", "title", "role")}
+        row |= {"pair": str(item.pair or "mean"), "status": item.status, "reason": item.reason}
+        row |= {"figure": item.kind, "group": item.group, "predicted": item.predicted, "n": item.n}
+        row |= {"mean": rounded(item.mean), "std": rounded(item.std)}
+        row |= {"count": item.count, "classes": item.classes}
+        yield row | {name: rounded(getattr(item, name)) for name in ("low", "high", "shuffled")}
 
 
 def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[TextTable]:

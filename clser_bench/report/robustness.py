@@ -222,17 +222,11 @@ def flat_rows(found: Robustness) -> Iterator[Row]:
         for point in points:
             cell, (kind, level) = point.cell, kind_of(point.corruption)
             row: Row = condition_row(found.table.condition.replace(corruption=point.corruption))
-            row |= {
-                "synthetic": found.table.synthetic,
-                "method": line.method,
-                "title": line.title,
-                "role": line.role,
-                "level": level if kind else None,
-                "unit": found.scale(kind).unit if kind else None,
-                "n": cell.n,
-                "uar_mean": rounded(cell.mean),
-                "uar_std": rounded(cell.std),
-            }
+            row |= {"synthetic": found.table.synthetic}
+            row |= {name: getattr(line, name) for name in ("method", "title", "role")}
+            unit = found.scale(kind).unit if kind else None
+            row |= {"level": level if kind else None, "unit": unit}
+            row |= {"n": cell.n, "uar_mean": rounded(cell.mean), "uar_std": rounded(cell.std)}
             change = point.change
             row |= ends("interval_", point.interval)
             row |= {"change": rounded(change.estimate if change else None)}

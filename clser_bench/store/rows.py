@@ -1,4 +1,7 @@
-"""Stored values as rows of the database, and back; and as frames of pandas."""
+"""Stored values as rows of the database, and back; and as frames of pandas.
+
+Whatever reads a stored value raises `DamagedError` where it is none.
+"""
 
 from __future__ import annotations
 
@@ -54,11 +57,7 @@ def _answers_hash(y: str, speakers: tuple[str, ...], names: tuple[str, ...]) -> 
 
 
 def condition_of(texts: Mapping[str, str], what: str) -> Condition:
-    """The condition of its stored fields.
-
-    Raises:
-        StoreError: a field is damaged.
-    """
+    """The condition of its stored fields."""
     try:
         return Condition.from_texts(texts)
     except (ClserError, AttributeError) as error:
@@ -66,11 +65,7 @@ def condition_of(texts: Mapping[str, str], what: str) -> Condition:
 
 
 def trial_of(row: Sequence[Any]) -> Trial:
-    """The trial of its columns.
-
-    Raises:
-        StoreError: a column is damaged.
-    """
+    """The trial of its columns."""
     cells = dict(zip(OF_TRIAL, row, strict=True))
     what = f"trial {str(cells['id'])[:12]}"
     try:
@@ -115,11 +110,7 @@ def row_of(trial: Trial) -> tuple[Any, ...]:
 
 
 def note_of(text: str) -> MethodNote:
-    """A note of its JSON; fields that are null or absent have their defaults.
-
-    Raises:
-        StoreError: it is damaged.
-    """
+    """A note of its JSON; fields that are null or absent have their defaults."""
     values = from_json(text, "a note of a method")
     try:
         given = {name: value for name, value in values.items() if value is not None}
@@ -131,11 +122,7 @@ def note_of(text: str) -> MethodNote:
 
 
 def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
-    """Metrics of their columns.
-
-    Raises:
-        StoreError: one is damaged.
-    """
+    """Metrics of their columns."""
     uar, war, macro_f1, recalls, confusion = cells
     try:
         return Metrics(
