@@ -161,29 +161,22 @@ def _joined(
         pairs = [(key, f"{CLEAN}/{of[1]}") for key, of in keys.items() if of[0] != CLEAN]
         found = evidence.differences([pair for pair in pairs if pair[1] in counts])
         changes |= {keys[key]: change for (key, _), change in found.items()}
-    lines: dict[str, Line] = {}
-    for name in (name for name in names if name in tables):
-        for line in tables[name].lines:
-            lines.setdefault(line.method, line)
+    missing = Cell(n=0, mean=None, std=None, status="failed", reason="not run")
+    curves: dict[str, tuple[Line, tuple[Point, ...]]] = {}
+    lines = (line for name in names if name in tables for line in tables[name].lines)
+    for line in (line for line in lines if line.method not in curves):
+        points = []
+        for name in names:
+            own = tables[name].line(line.method) if name in tables else None
+            cell, place = own.mean if own else missing, (name, line.method)
+            interval, change = intervals.get(place), changes.get(place)
+            points.append(Point(corruption=name, cell=cell, interval=interval, change=change))
+        curves[line.method] = line, tuple(points)
     return Robustness(
         table=dataclasses.replace(first, condition=first.condition.replace(corruption="")),
         scales=scales,
         corruptions=names,
-        curves=tuple(
-            (
-                line,
-                tuple(
-                    Point(
-                        corruption=name,
-                        cell=_cell(tables.get(name), line.method),
-                        interval=intervals.get((name, line.method)),
-                        change=changes.get((name, line.method)),
-                    )
-                    for name in names
-                ),
-            )
-            for line in lines.values()
-        ),
+        curves=tuple(curves.values()),
         remarks=tuple(_remarks(names, tables, first)),
     )
 
@@ -192,11 +185,6 @@ def _alike(table: Leaderboard, other: Leaderboard) -> bool:
     """Whether means are over the same: only then can they be compared."""
     versions = table.condition.protocol_version, other.condition.protocol_version
     return set(table.pairs) == set(other.pairs) and versions[0] == versions[1]
-
-
-def _cell(table: Leaderboard | None, method: str) -> Cell:
-    line = table.line(method) if table else None
-    return line.mean if line else Cell(n=0, mean=None, std=None, status="failed", reason="not run")
 
 
 def _remarks(
