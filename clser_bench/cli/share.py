@@ -213,7 +213,7 @@ def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import definitions
     from clser_bench.scoring.within_target import ROUTINES
-    from clser_bench.store.exported import FaultyError
+    from clser_bench.store.parquet import FaultyError
 
     specs = definitions().corpora
     for number, (trial, note, _) in enumerate(found.entries, 1):

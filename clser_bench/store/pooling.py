@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from clser_bench.problem import Trial
 from clser_bench.protocol import PROTOCOL_VERSION, Condition
 from clser_bench.store import rows
-from clser_bench.store.exported import FaultyError
-from clser_bench.store.parquet import Submission
+from clser_bench.store.parquet import FaultyError, Submission
 from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
 from clser_bench.store.sqlite import Store
 
