@@ -143,12 +143,19 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     _, verdicts = families(evidence, ranked)
     names = [line.method for line in lines]
     contrasts = _contrasts(evidence, counts, names, verdicts, pooled=table.pooled)
+    remarks = list(table.remarks)
+    holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
+    if holes:
+        remarks.append(f"not compared, since a pair has no result: {', '.join(holes)}")
+    missing = (len(lines) * (len(lines) - 1) - len(contrasts)) // 2
+    if missing:
+        remarks.append(f"{missing} pairs of methods share no draw, so they are not compared")
     return Comparison(
         table=table,
         lines=lines,
         contrasts=tuple(contrasts),
         directions=tuple(_directions(table, {name: counts[name] for name in names})),
-        remarks=(*table.remarks, *_remarks(table, lines, len(contrasts))),
+        remarks=tuple(remarks),
     )
 
 
@@ -211,15 +218,6 @@ def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> I
             )
 
 
-def _remarks(table: Leaderboard, lines: Sequence[Line], contrasts: int) -> Iterator[str]:
-    holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
-    if holes:
-        yield f"not compared, since a pair has no result: {', '.join(holes)}"
-    missing = (len(lines) * (len(lines) - 1) - contrasts) // 2
-    if missing:
-        yield f"{missing} pairs of methods share no draw, so they are not compared"
-
-
 def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """A comparison as text: the methods; then differences, wins and directions, if any."""
     table, lines = comparison.table, comparison.lines
@@ -230,13 +228,13 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         names=("method", "mean", "[95 %]", "rank", "n"),
         cells=tuple(
             (
-                line.title,
-                value_text(line.mean),
-                interval_text(line.interval),
-                rank_text(line),
-                str(line.mean.n),
+                one.title,
+                value_text(one.mean),
+                interval_text(one.interval),
+                rank_text(one),
+                str(one.mean.n),
             )
-            for line in lines
+            for one in lines
         ),
         below=comparison.remarks,
     )
@@ -278,7 +276,7 @@ def _differences(comparison: Comparison) -> TextTable:
                 titles[item.method],
                 titles[item.other],
                 difference_text(item.interval),
-                MISSING if item.interval.p is None else _p(item.interval.p),
+                _p(item.interval.p),
                 MISSING if item.effect is None else f"{item.effect:+.2f}",
                 str(item.n),
             )
@@ -309,8 +307,8 @@ def _pointwise(interval: Interval) -> str:
     return f"{signed(interval.estimate)}{bracketed(interval, signed)}"
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _p(value: float | None) -> str:
+    return MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def flat_rows(comparison: Comparison) -> Iterator[Row]:

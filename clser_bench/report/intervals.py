@@ -143,17 +143,16 @@ def add_intervals(
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
     family = differences_to(evidence, reference, verdicts) if reference else {}
-    lines = [
-        dataclasses.replace(
-            line,
-            interval=means.get(line.method),
-            ranks=ranks.get(line.method),
-            difference=family.get(line.method),
-        )
-        for line in table.lines
-    ]
+    lines = []
+    for line in table.lines:
+        found = means.get(line.method), ranks.get(line.method), family.get(line.method)
+        named = dict(zip(("interval", "ranks", "difference"), found, strict=True))
+        lines.append(dataclasses.replace(line, **named))
     least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
     compared = sum(item.p is not None for item in family.values())
+    few = ", ".join(f"{code} has {reason}" for code, reason in evidence.few_speakers.items())
+    needed = f"every target needs {CLUSTERS} speakers, every class {CLASS_CLUSTERS}."
+    warnings = [f"No intervals: {few}; {needed}"] if few else []
     remarks = list(table.remarks)
     if against and not reference:
         remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
@@ -164,7 +163,7 @@ def add_intervals(
         table,
         lines=tuple(lines),
         remarks=tuple(remarks),
-        warnings=(*table.warnings, *warnings_of(evidence)),
+        warnings=(*table.warnings, *warnings),
         reference=reference if family else "",
         family=compared,
         ranked=len(ranked),
@@ -223,17 +222,6 @@ def differences_to(
     for (name, _), alone in evidence.differences([(name, reference) for name in rest]).items():
         found[name] = dataclasses.replace(alone, p=None, detectable=None)
     return found
-
-
-def warnings_of(evidence: Evidence) -> Iterator[str]:
-    """A warning that names the targets with too few speakers for an interval."""
-    few = evidence.few_speakers
-    if few:
-        named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
-        yield (
-            f"No intervals: {named}; every target needs {CLUSTERS} speakers, every class "
-            f"{CLASS_CLUSTERS}."
-        )
 
 
 def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidence:

@@ -130,8 +130,7 @@ def _pca(rows: Doubles) -> Projection:
     components, shares = _principal(rows, 2)
     points = np.zeros((len(rows), 2))
     points[:, : components.shape[1]] = components
-    explained = (*shares.tolist(), 0.0, 0.0)
-    return Projection(points=points, explained=explained[:2])
+    return Projection(points=points, explained=(*shares.tolist(), 0.0, 0.0)[:2])
 
 
 def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
@@ -218,11 +217,8 @@ def draw_projection(
         entries.append(_entry(f"and {len(names) - _NAMED} more", "none", ""))
     legends: list[tuple[str, list[Line2D]]] = [(by, entries)]
     if len(corpora) > 1 and by != "corpus":
-        several = zip(corpora, sizes, strict=True)
-        markers = [
-            _entry(f"{one.name} ({size})", "#666666", _marker(place))
-            for place, (one, size) in enumerate(several)
-        ]
+        texts = [f"{one.name} ({size})" for one, size in zip(corpora, sizes, strict=True)]
+        markers = [_entry(text, "#666666", _marker(place)) for place, text in enumerate(texts)]
         legends.insert(0, ("corpus", markers))
     columns = [_columns(handles) for _, handles in legends]
     heights = [
@@ -235,17 +231,9 @@ def draw_projection(
     ).ravel()
     for box, (heading, handles), across in zip(below, legends, columns, strict=True):
         box.set_axis_off()
-        box.legend(
-            handles=handles,
-            title=heading,
-            ncols=across,
-            loc="center",
-            frameon=False,
-            borderpad=0,
-            labelspacing=0.25,
-            columnspacing=0.9,
-            handletextpad=0.1,
-        )
+        gaps = {"borderpad": 0, "labelspacing": 0.25, "columnspacing": 0.9, "handletextpad": 0.1}
+        look = {"title": heading, "ncols": across, "loc": "center", "frameon": False}
+        box.legend(handles=handles, **look, **gaps)
     inks = np.array([mpl.colors.to_rgba(colour) for colour in colours])
     for layer in range(_LAYERS):
         for corpus in range(len(corpora)):

@@ -328,14 +328,9 @@ def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterato
                 f"{table.title}: methods had different audio or features of {pair}, so one card "
                 "cannot describe all; run them again, or name some with --methods"
             )
-        for keys, classes in (own or {("", ""): ()}).items():
-            yield CardPair(
-                source=pair.source,
-                target=pair.target,
-                classes=classes,
-                source_key=keys[0],
-                target_key=keys[1],
-            )
+        for (source, target), classes in (own or {("", ""): ()}).items():
+            keys = {"source_key": source, "target_key": target}
+            yield CardPair(source=pair.source, target=pair.target, classes=classes, **keys)
 
 
 def _of_method(
@@ -378,14 +373,8 @@ def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
     reason = _in_print(cell.reason[:1000])
     if "/" in reason or "\\" in reason:  # it may name a folder of this machine
         reason = "see `clser-bench status` of the results file"
-    return CardCell(
-        mean=cell.mean,
-        sd=cell.std,
-        n=cell.n,
-        uars=uars,
-        status=cell.status,  # type: ignore[arg-type]  # checked by the model
-        reason=reason,
-    )
+    status: Any = cell.status  # checked by the model
+    return CardCell(mean=cell.mean, sd=cell.std, n=cell.n, uars=uars, status=status, reason=reason)
 
 
 def _values(path: Path) -> dict[str, Any]:
