@@ -129,10 +129,12 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
 
     Versions, cores, extras, corpora, cache, results and documents.
     """
+    import torch
+
     from clser_bench.run import provenance
 
     here, packages = provenance.hardware(), provenance.code()["packages"]
-    memory = here["memory_gib"]
+    memory, gpu = here["memory_gib"], "none (none is needed)"
     lines = {
         "clser-bench": __version__,
         "python": platform.python_version(),
@@ -143,7 +145,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
         },
         "cores": here["cores"],
         "memory": "unknown" if memory is None else f"{memory:.1f} GiB",
-        "gpu": _gpu(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else gpu,
         "methods run": here["methods"],
         "torchaudio works": _torchaudio(),
     }
@@ -155,12 +157,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     width = max(map(len, lines))
     for name, value in lines.items():
         typer.echo(f"{name:<{width}}  {value}")
-
-
-def _gpu() -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
 
 
 def _torchaudio() -> str:
@@ -324,17 +320,11 @@ def audit(
             say=complain,
         )
     complain(f"methods run {confinement()}")
-    rows = [
-        (
-            "mean" if one.pair is None else one.pair,
-            f"{one.plain:.1f}",
-            f"{one.copied:.1f}",
-            f"{one.copied - one.plain:+.1f}",
-            f"{one.allowed:.1f}",
-            "" if one.agrees else "differs",
-        )
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        numbers = f"{one.plain:.1f}", f"{one.copied:.1f}", f"{one.copied - one.plain:+.1f}"
+        differs = "" if one.agrees else "differs"
+        rows.append((one.pair or "mean", *numbers, f"{one.allowed:.1f}", differs))
     print_rows(("pair", "UAR", "in the copy", "difference", "allowed", ""), rows)
     if not found[-1].agrees:
         complain(f"{name}: its scores do not follow from the features alone")

@@ -166,8 +166,7 @@ def _corpora() -> None:
     rows = []
     for spec in definitions().corpora.values():
         emotions = " ".join(emotion[:3] for emotion in spec.emotions)
-        checked = "yes" if spec.verified else "no"
-        about = (emotions, spec.licence, checked)
+        about = (emotions, spec.licence, "yes" if spec.verified else "no")
         rows.append((spec.code, spec.name, spec.title, spec.language, *about))
     names = ("code", "name", "title", "language", "emotions", "licence", "checked")
     print_rows(names, rows)

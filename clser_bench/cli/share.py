@@ -234,16 +234,10 @@ def _report(merged: Merged, results: Path) -> None:
         ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file"),
         [
             (
-                item.path,
-                item.trial.method,
-                item.trial.pair,
-                item.trial.shots,
-                item.trial.seed,
-                item.trial.condition.features_label,
-                f"{item.here:.2f}",
-                f"{item.there:.2f}",
+                *(path, trial.method, trial.pair, trial.shots, trial.seed),
+                *(trial.condition.features_label, f"{here:.2f}", f"{there:.2f}"),
             )
-            for item in merged.conflicts
+            for path, trial, here, there in merged.conflicts
         ],
     )
     parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]

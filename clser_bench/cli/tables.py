@@ -437,10 +437,8 @@ def _facts(
                     f"{corpus.root}: {RECOGNITION[corpus.spec.name]} is not there or names none of "
                     f"its files; put the one that {corpus.spec.title} comes with into this folder"
                 )
-            found[code] = {
-                item.name: Facts(
-                    gender=item.gender, length=item.seconds, loudness=item.level, human=item.human
-                )
-                for item in facts
-            }
+            of_corpus = found.setdefault(code, {})
+            for item in facts:
+                own = {"length": item.seconds, "loudness": item.level, "human": item.human}
+                of_corpus[item.name] = Facts(gender=item.gender, **own)
     return found

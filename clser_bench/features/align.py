@@ -189,17 +189,11 @@ def _columns(table: Table, rows: Rows | slice) -> tuple[Floats, Floats]:
 
 
 def _mapped(cache: Path, key: str, table: Table, long: Affine, short: Affine) -> Table:
-    return new_table(
-        cache,
-        key,
-        instants=(*table.instants.shape[:2], long.matrix.shape[1]),
-        summary=(len(table), short.matrix.shape[1]),
-        parts=(
-            (rows, long.apply(table.instants[rows]), short.apply(table.summary[rows]))
-            for start in range(0, len(table), _ROWS)
-            for rows in (np.arange(start, min(start + _ROWS, len(table))),)
-        ),
-    )
+    n, t, _ = table.instants.shape
+    blocks = np.split(np.arange(n), range(_ROWS, n, _ROWS))
+    parts = ((b, long.apply(table.instants[b]), short.apply(table.summary[b])) for b in blocks)
+    sizes = long.matrix.shape[1], short.matrix.shape[1]
+    return new_table(cache, key, instants=(n, t, sizes[0]), summary=(n, sizes[1]), parts=parts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
@@ -86,12 +87,8 @@ def describe_shards(cache: Path, features: FeatureSet) -> None:
     Raises:
         FeatureError: the file cannot be written.
     """
-    about = {
-        "name": features.name,
-        "parameters": dict(features.parameters),
-        "instants": len(features.instants),
-        "summary": len(features.summary),
-    }
+    about: dict[str, Any] = {"name": features.name, "parameters": dict(features.parameters)}
+    about |= {"instants": len(features.instants), "summary": len(features.summary)}
     path = cache / "shards" / features.key / ABOUT
     if not path.is_file():
         write_file(path, json.dumps(about, indent=1).encode("utf-8"))

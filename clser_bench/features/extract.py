@@ -250,18 +250,14 @@ class _Extraction:
                     progress.advance(done.count)
             finally:
                 progress.stop()
-        faulty = [one for one in corpus.utterances if one.content in bad]
-        if faulty:
-            code = corpus.spec.code
-            raise ExtractionError(
-                [SkippedFile(corpus=code, name=o.name, reason=bad[o.content]) for o in faulty],
-                [
-                    f"{o.path} with {o.corruption.name}"
-                    if isinstance(o, Corrupted)
-                    else str(o.path)
-                    for o in faulty
-                ],
-            )
+        skipped, paths = [], []
+        for one in (one for one in corpus.utterances if one.content in bad):
+            why, code = bad[one.content], corpus.spec.code
+            skipped.append(SkippedFile(corpus=code, name=one.name, reason=why))
+            worse = f" with {one.corruption.name}" if isinstance(one, Corrupted) else ""
+            paths.append(f"{one.path}{worse}")
+        if skipped:
+            raise ExtractionError(skipped, paths)
 
     def _missing(self, sources: Sequence[FeatureSet]) -> dict[int, list[FeatureSet]]:
         """The sets of which the shard of a group is absent or damaged, by the group's number."""
@@ -418,10 +414,9 @@ def _assembled(
     instants, summary = ([values[kind] for values in found] for kind in (0, 1))
     if features.joined:
         return np.concatenate(instants, axis=-1), np.concatenate(summary, axis=-1)
-    return (
-        _mean(features.instants, [part.instants for part in features.parts], instants),
-        _mean(features.summary, [part.summary for part in features.parts], summary),
-    )
+    names = [[part.instants for part in features.parts], [part.summary for part in features.parts]]
+    wanted = features.instants, features.summary
+    return _mean(wanted[0], names[0], instants), _mean(wanted[1], names[1], summary)
 
 
 def _mean(wanted: Sequence[str], names: Sequence[Sequence[str]], parts: list[Floats]) -> Floats:

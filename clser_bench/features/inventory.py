@@ -205,21 +205,20 @@ def _stored_set(folder: Path, names: Mapping[str, str], links: list[Path]) -> St
         name=names.get(folder.name) or _read_name(folder / ABOUT),
         shards=tuple(shards),
         unreadable=len(shards) - len(headers),
-        utterances=len({content for header in headers for content in header[0]}),
+        utterances=len({content for contents, _ in headers for content in contents}),
         columns=headers[0][1] if headers else None,
     )
 
 
 def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
     """Contents, d and f of a shard; None where the header or the length is wrong, or it is gone."""
+    faults = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
     try:
         with item.path.open("rb"), safe_open(item.path, "np") as shard:
             contents = json.loads(shard.metadata()[_ENTRY])["contents"]
             shapes = [shard.get_slice(name).get_shape() for name in ("instants", "summary")]
         columns = int(shapes[0][2]), int(shapes[1][1])
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (FileNotFoundError, *faults):
         return None
     except OSError as error:
         raise FeatureError(

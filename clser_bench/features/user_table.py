@@ -119,9 +119,8 @@ def find_table(name: str) -> UserTable:
     path, pool = split_name(name)
     content = _hash(path)
     rows = _read(path, content)
-    return UserTable(
-        path=path, content=content, columns=rows.columns, frames=rows.frames, pool=pool
-    )
+    columns, frames = rows.columns, rows.frames
+    return UserTable(path=path, content=content, columns=columns, frames=frames, pool=pool)
 
 
 def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, Floats]:

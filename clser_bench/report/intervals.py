@@ -145,9 +145,8 @@ def add_intervals(
     family = differences_to(evidence, reference, verdicts) if reference else {}
     lines = []
     for line in table.lines:
-        found = means.get(line.method), ranks.get(line.method), family.get(line.method)
-        named = dict(zip(("interval", "ranks", "difference"), found, strict=True))
-        lines.append(dataclasses.replace(line, **named))
+        mean, gap, own = means.get(line.method), family.get(line.method), ranks.get(line.method)
+        lines.append(dataclasses.replace(line, interval=mean, difference=gap, ranks=own))
     least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
     compared = sum(item.p is not None for item in family.values())
     few = ", ".join(f"{code} has {reason}" for code, reason in evidence.few_speakers.items())

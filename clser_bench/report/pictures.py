@@ -232,8 +232,9 @@ def draw_projection(
     for box, (heading, handles), across in zip(below, legends, columns, strict=True):
         box.set_axis_off()
         gaps = {"borderpad": 0, "labelspacing": 0.25, "columnspacing": 0.9, "handletextpad": 0.1}
-        look = {"title": heading, "ncols": across, "loc": "center", "frameon": False}
-        box.legend(handles=handles, **look, **gaps)
+        box.legend(
+            handles=handles, title=heading, ncols=across, loc="center", frameon=False, **gaps
+        )
     inks = np.array([mpl.colors.to_rgba(colour) for colour in colours])
     for layer in range(_LAYERS):
         for corpus in range(len(corpora)):

@@ -121,7 +121,7 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
         for table in _alike(tables, paper):
             own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
             for number in paper.numbers:
-                row = {"published": paper.title, "method": number.method, "pair": number.pair}
+                row: Row = {"published": paper.title, "method": number.method, "pair": number.pair}
                 row |= {"pairs": " ".join(number.pairs), "value": number.value}
                 row |= zip(_CONDITIONS, paper.conditions, strict=True)
                 ours = rounded(_ours(table, number, paper.measure))

@@ -71,19 +71,15 @@ def trial_of(row: Sequence[Any]) -> Trial:
     try:
         added = tuple(filter(None, cells["unlabelled"].split("+")))
         cells["unlabelled"] = "+".join(item.partition(":")[0] for item in added)
+        as_stored = ("seed", "method", "version", "source_key", "target_key", "engine_version")
         return Trial(
             pair=Pair(cells["source"], cells["target"]),
             classes=tuple(from_json(cells["emotions"], what)),
-            seed=cells["seed"],
-            method=cells["method"],
-            version=cells["version"],
             parameters=tuple((name, value) for name, value in from_json(cells["parameters"], what)),
             condition=condition_of({name: cells[name] for name in OF_TRIALS}, what),
-            source_key=cells["source_key"],
-            target_key=cells["target_key"],
             added=added,
-            engine_version=cells["engine_version"],
             synthetic=bool(cells["synthetic"]),
+            **{name: cells[name] for name in as_stored},
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedError(f"{what}: is damaged ({error})") from error
@@ -91,22 +87,10 @@ def trial_of(row: Sequence[Any]) -> Trial:
 
 def row_of(trial: Trial) -> tuple[Any, ...]:
     """The columns of a trial; `unlabelled` has what the trial is given, not what was asked for."""
-    texts = trial.condition.texts() | {"unlabelled": "+".join(trial.added)}
-    return (
-        trial.id,
-        trial.pair.source,
-        trial.pair.target,
-        json.dumps(trial.classes),
-        trial.seed,
-        trial.method,
-        trial.version,
-        json.dumps(trial.parameters),
-        trial.source_key,
-        trial.target_key,
-        trial.engine_version,
-        trial.synthetic,
-        *(texts[name] for name in OF_TRIALS),
-    )
+    texts: dict[str, Any] = {**trial.condition.texts(), "unlabelled": "+".join(trial.added)}
+    texts |= {"source": trial.pair.source, "target": trial.pair.target}
+    texts |= {"emotions": json.dumps(trial.classes), "parameters": json.dumps(trial.parameters)}
+    return tuple(texts[name] if name in texts else getattr(trial, name) for name in OF_TRIAL)
 
 
 def note_of(text: str) -> MethodNote:
@@ -164,20 +148,12 @@ def lines_of(
         taken[place] = trial.id
         found.setdefault(rules, {})[position] = trial
     order = {name: place for place, name in enumerate(notes)}
-    return [
-        (
-            (
-                method,
-                dump(asdict(notes.get(method, MethodNote()))),
-                configuration,
-                *condition.texts().values(),
-            ),
-            members,
-        )
-        for (condition, method, configuration), members in sorted(
-            found.items(), key=lambda item: order.get(item[0][1], len(order))
-        )
-    ]
+    ordered = sorted(found.items(), key=lambda item: order.get(item[0][1], len(order)))
+    made = []
+    for (condition, method, configuration), members in ordered:
+        note = dump(asdict(notes.get(method, MethodNote())))
+        made.append(((method, note, configuration, *condition.texts().values()), members))
+    return made
 
 
 def insert(connection: sqlite3.Connection, table: str, row: Sequence[Any]) -> int:
@@ -213,14 +189,9 @@ def put_record(connection: sqlite3.Connection, record: Record) -> None:
           confusion = excluded.confusion, answers = excluded.answers, energy = excluded.energy
         WHERE status <> 'ok'""",
         (
-            record.trial.id,
-            record.status,
-            record.reason,
-            record.seconds,
-            record.pack,
+            *(record.trial.id, record.status, record.reason, record.seconds, record.pack),
             *((None,) * 5 if metrics is None else _columns(metrics)),
-            key,
-            record.energy,
+            *(key, record.energy),
         ),
     )
     if metrics is not None and written.rowcount:
@@ -343,18 +314,10 @@ def _cells(line: records.Line) -> tuple[Any, ...]:
     values = {name: getattr(condition, name) for name in Condition.__dataclass_fields__}
     values |= {"shots": str(condition.shots), "unlabelled": "+".join(condition.unlabelled)}
     by_labels = condition.selection == "oracle" and note.role == "ranked"
-    return (
-        *values.values(),
-        line.method,
-        note.title or line.method,
-        "reference" if by_labels else note.role,
-        note.assumes_prior,
-        "+".join(note.uses),
-        note.note,
-        note.kind,
-        line.configuration is not None,
-        line.configuration or 0,
-    )
+    role = "reference" if by_labels else note.role
+    named = line.method, note.title or line.method, role, note.assumes_prior, "+".join(note.uses)
+    candidate = line.configuration is not None, line.configuration or 0
+    return (*values.values(), *named, note.note, note.kind, *candidate)
 
 
 @functools.lru_cache(4096)

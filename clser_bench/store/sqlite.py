@@ -207,14 +207,9 @@ class Store:
             answer = self.answers(key, trial.classes)
             if rest[5] is not None:
                 common["scores"] = unpack_array(rest[5], f"scores {of}")
-            yield Record(
-                **common,
-                metrics=rows.metrics_of(rest[:5], of),
-                predicted=unpack_array(rest[6], f"predictions {of}"),
-                y=answer.y,
-                names=answer.names,
-                speakers=answer.speakers,
-            )
+            common |= {"y": answer.y, "names": answer.names, "speakers": answer.speakers}
+            predicted = unpack_array(rest[6], f"predictions {of}")
+            yield Record(**common, metrics=rows.metrics_of(rest[:5], of), predicted=predicted)
 
     def runs(self) -> tuple[Run, ...]:
         """Stored plans, the latest last."""
@@ -228,17 +223,18 @@ class Store:
         notes: dict[int, dict[str, MethodNote]] = {}
         for request, _, method, text in lines:
             notes.setdefault(request, {})[RENAMED.get(method, method)] = rows.note_of(text)
-        return tuple(
-            Run(
-                id=number,
-                suite=suites.get(number, ""),
-                pairs=tuple(Pair(*pair) for pair in from_json(pairs, f"pairs of plan {number}")),
-                text=text,
-                methods=notes.get(number, {}),
-                trials=trials,
-            )
-            for number, text, pairs, trials in stored
-        )
+        found = []
+        for number, text, listed, trials in stored:
+            pairs = tuple(Pair(*pair) for pair in from_json(listed, f"pairs of plan {number}"))
+            suite, methods = suites.get(number, ""), notes.get(number, {})
+            own: dict[str, Any] = {
+                "id": number,
+                "suite": suite,
+                "methods": methods,
+                "trials": trials,
+            }
+            found.append(Run(**own, pairs=pairs, text=text))
+        return tuple(found)
 
     def planned_ids(self, run: int) -> tuple[str, ...]:
         """Trials that a plan asked for, in its order."""
@@ -350,9 +346,7 @@ class Store:
         """
         known = [line.condition.texts() for line in self.lines()]
         if not known:
-            raise StoreError(
-                f"{self.path}: there are no results yet; make some with `clser-bench run`"
-            )
+            raise StoreError(f"{self.path}: {schema.NONE_YET}")
         for name, value in wanted.items():
             values = {texts[name] for texts in known}
             if value not in values:
@@ -436,10 +430,8 @@ class Store:
         return dataclasses.replace(self._answers[key], classes=classes)
 
     def _read_answers(self, key: str) -> AnswerKey:
-        what, remedy = (
-            f"answer key {key[:12]}",
-            "take the file from a backup, or delete it and run again",
-        )
+        what = f"answer key {key[:12]}"
+        remedy = "take the file from a backup, or delete it and run again"
         stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
         if not stored:
             raise StoreError(f"{self.path}: {what} is not in the file; {remedy}")

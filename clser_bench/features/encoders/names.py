@@ -10,7 +10,7 @@ import importlib.resources
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -93,15 +93,14 @@ def parse(name: str) -> Request:
             f"encoder '{name}': remote-code runs what comes with the model, so it needs the commit "
             "that you have read: @ and 40 hexadecimal digits"
         )
+    given: dict[str, Any] = {key: values[key] for key in _CHOICES if key in values}
     return Request(
         model=str(expanded(model)) if folder else model,
         folder=folder,
         revision=revision,
         layers=values.get("layer", ""),
-        pool=values.get("pool", "mean"),
-        context=cast(Context, values.get("context", "")),
-        precision=cast(Precision, values.get("precision", "float32")),
         remote_code=remote_code,
+        **given,
     )
 
 
