@@ -345,17 +345,16 @@ def plot(
             raise SpecError(f"{out}: there is no folder {out.parent}; make it first")
     cache = cache_folder()
     with Bars() as bars:
-        found = list(
-            load_corpora(
-                corpora,
-                manifest or (),
-                codes=chosen,
-                demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
-                skip_bad=skip_bad,
-                workers=workers,
-                progress=bars,
-            ).values()
+        loaded = load_corpora(
+            corpora,
+            manifest or (),
+            codes=chosen,
+            demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
+            skip_bad=skip_bad,
+            workers=workers,
+            progress=bars,
         )
+        found = list(loaded.values())
         table_of = functools.partial(feature_table, cache=cache, workers=workers, progress=bars)
         tables = [
             normalised(
@@ -370,10 +369,8 @@ def plot(
         bars.stop()
         acoustic = feature_set("acoustic")
         columns = [acoustic.summary.index(name) for name in MEASURES]
-        measured = [
-            np.asarray(table_of(corpus, acoustic).summary[:, columns], np.float64)
-            for corpus in found
-        ]
+        whole = [table_of(corpus, acoustic).summary for corpus in found]
+        measured = [np.asarray(summary[:, columns], np.float64) for summary in whole]
     codes = "-".join(corpus.spec.code for corpus in found)
     whose = "over all" if normalise == "none" else f"by {normalise}"
     place = out or Path(f"features-{codes}-{by}.png")

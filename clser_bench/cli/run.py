@@ -216,18 +216,13 @@ def sweep(
 
     (info,) = read_methods([(method, {})])
     varied = read_space(info, space or ("" if set_ else "grid"), set_ or ())
+    sampler = "tpe" if search == "optuna" else search
+    numbers = {"samples": samples, "population": population, "halving": halving}
     asked = SweepRequest(
         request=request.replace(methods=(method,)),
         space=varied,
         objective=objective,
-        search=Search(
-            dimensions=varied.dimensions,
-            sampler="tpe" if search == "optuna" else search,
-            samples=samples,
-            population=population,
-            halving=halving,
-            seed=search_seed,
-        ),
+        search=Search(dimensions=varied.dimensions, sampler=sampler, seed=search_seed, **numbers),
         command=shlex.join(["clser-bench", *_portable(sys.argv[1:])]),
     )
     with Bars() as bars:

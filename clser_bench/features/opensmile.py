@@ -38,7 +38,6 @@ SHORTEST_SECONDS = 0.1
 
 _LOCK = threading.Lock()  # an instance takes one utterance at a time
 
-
 _CONFIGURATIONS = {
     "egemaps": ("egemaps/v02/eGeMAPSv02.conf", ("lld",)),
     "compare16": ("compare/ComParE_2016.conf", ("lld", "lld_de")),

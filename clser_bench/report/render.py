@@ -314,13 +314,8 @@ def rows(table: Leaderboard) -> Iterator[Row]:
     """
     rules = condition_row(table.condition)
     for line in table.lines:
-        named = rules | {
-            "method": line.method,
-            "title": line.title,
-            "kind": line.role,
-            "uses": "+".join(line.uses),
-            "standing": table.standing,
-        }
+        named = rules | {"method": line.method, "title": line.title, "kind": line.role}
+        named |= {"uses": "+".join(line.uses), "standing": table.standing}
         texts = dict(line.configurations)
         for pair, cell in zip(table.pairs, line.cells, strict=True):
             row = named | {"pair": str(pair)} | _cell_row(table, cell)
@@ -337,19 +332,13 @@ def rows(table: Leaderboard) -> Iterator[Row]:
 
 def condition_row(condition: Condition) -> Row:
     """The fields of a condition for CSV and JSON; the number of shots is a number."""
-    row: Row = condition.texts()
-    shots = condition.shots
-    return row | {"shots": shots, "protocol_version": condition.protocol_version}
+    numbers = {"shots": condition.shots, "protocol_version": condition.protocol_version}
+    return {**condition.texts(), **numbers}
 
 
 def _cell_row(table: Leaderboard, cell: Cell) -> Row:
-    row: Row = {
-        "n": cell.n,
-        "uar_mean": rounded(cell.mean),
-        "uar_std": rounded(cell.std),
-        "status": cell.status,
-        "reason": cell.reason,
-    }
+    row: Row = {"n": cell.n, "uar_mean": rounded(cell.mean), "uar_std": rounded(cell.std)}
+    row |= {"status": cell.status, "reason": cell.reason}
     costs = {"time": ("seconds", cell.seconds), "energy": ("energy", cell.energy)}
     return row | {name: rounded(v) for key, (name, v) in costs.items() if key in table.extras}
 
@@ -446,9 +435,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         marked = (f"{text}{mark}" for text, mark in zip(texts, marks, strict=True))
         cells.append((name_text(line, notes), *marked))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
-    exposed = (
-        {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()
-    )
+    exposed = ["‡: the encoder was trained with emotion labels of these corpora"] * any(marks)
     suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"
     return TextTable(
         title=f"{suite}, by {by}",

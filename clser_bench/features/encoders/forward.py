@@ -144,13 +144,9 @@ class Loaded:
         Returns:
             For each piece, for each wanted layer, float32 [frames, d].
         """
-        exact = self.precision == "float32"
-        with (
-            nullcontext()
-            if exact
-            else torch.autocast(self.device.type, dtype=_TYPES[self.precision]),
-            warnings.catch_warnings(),
-        ):
+        lower, kind = _TYPES.get(self.precision), self.device.type
+        autocast: Any = torch.autocast(kind, dtype=lower) if lower else nullcontext()
+        with autocast, warnings.catch_warnings():
             # transformers' WavLM gives its mask and its position bias in different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             if self._own:
