@@ -178,20 +178,17 @@ def break_down(
         figures += _figures(line, rows[rows.group.notna()], table, pairs, by)
     found = {figure.group for figure in figures if figure.kind not in ("gap", "rho", "rho_within")}
     usual = EMOTIONS if by in _KINDS else GROUPS.get(by) or sorted(filter(None, found))
+    remarks = [f"{code}: {text}" for code, (_, text) in cuts.items() if text]
+    for code, names in unknown.items():
+        if names:
+            remarks.append(f"{code}: left out, of unknown {noun}: {len(names)} utterances")
     return Breakdown(
         by=by,
         table=table,
         pairs=pairs,
         groups=tuple(group for group in usual if group in found),
         figures=tuple(figures),
-        remarks=(
-            *(f"{code}: {text}" for code, (_, text) in cuts.items() if text),
-            *(
-                f"{code}: left out, of unknown {noun}: {len(names)} utterances"
-                for code, names in unknown.items()
-                if names
-            ),
-        ),
+        remarks=tuple(remarks),
     )
 
 
@@ -308,9 +305,9 @@ def _values(
             ordered = sorted(
                 (uars[name], name) for name in of_target.group.unique() if classes[name] == every
             )
-            if len(ordered) > 1:
-                alike = of_target[of_target.group.isin([name for _, name in ordered])]
-                gap = _gap(scores, (ordered[0][1], ordered[-1][1]), of=len(ordered))
+            if len(names := [name for _, name in ordered]) > 1:
+                alike = of_target[of_target.group.isin(names)]
+                gap = _gap(scores, (names[0], names[-1]), of=len(names))
                 yield gap | {"shuffled": _shuffled(alike, str(target)) if whole else None}
     elif by in GROUPS:
         found = [name for name in GROUPS[by] if name in uars]
@@ -390,7 +387,7 @@ def _correlations(rows: pd.DataFrame, *, whole: bool) -> Iterator[dict[str, Any]
 
 
 def _rho(shares: pd.DataFrame) -> float | None:
-    human, right = shares.human.to_numpy(np.float64), shares.right.to_numpy(np.float64)
+    human, right = shares[["human", "right"]].to_numpy(np.float64).T
     if len(human) < _FEWEST or not np.ptp(human) or not np.ptp(right):
         return None
     return float(scipy.stats.spearmanr(human, right).statistic)

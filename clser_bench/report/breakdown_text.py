@@ -140,9 +140,8 @@ def _speakers(
     cells, notes = [], Footnotes()
     for part in parts:
         values = {item.group: item for item in part if item.classes}
-        own = (g for g in part if g.kind == "gap" and g.ends[0].startswith(f"{target} "))
         row: tuple[str, ...] = (MISSING,) * 6
-        for gap in own:
+        for gap in (g for g in part if g.kind == "gap" and g.ends[0].startswith(f"{target} ")):
             ends = (f"{end.removeprefix(f'{target} ')}: {_value(values[end])}" for end in gap.ends)
             shuffled = MISSING if gap.shuffled is None else f"{gap.shuffled:.1f}"
             row = (*ends, _gap(gap), shuffled, str(gap.of), str(gap.n))

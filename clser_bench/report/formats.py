@@ -231,17 +231,17 @@ def markdown(table: TextTable) -> str:
     cells = [list(row) for row in table.cells]
     for place in table.bold:
         cells[place][:2] = (f"**{text}**" for text in cells[place][:2])
-    body = tabulate(
-        cells,
-        table.names,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(table.names) - 1),
+    body = _tabulated(cells, table.names, "pipe")
+    header, below = (
+        "\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below)
     )
-    lists = ("\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below))
     notes = "\n".join(f"{line}  " for line in _numbered(table)).rstrip()
-    header, below = lists
     return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
+
+
+def _tabulated(cells: Sequence[Sequence[str]], names: Sequence[str], how: str) -> str:
+    align = ["left"] + ["right"] * (len(names) - 1)
+    return tabulate(cells, names, tablefmt=how, disable_numparse=True, colalign=align)
 
 
 def terminal(table: TextTable, *, width: int = WIDTH) -> str:
@@ -257,10 +257,8 @@ def terminal(table: TextTable, *, width: int = WIDTH) -> str:
 
 
 def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
-    texts: dict[str, Any] = {
-        name: tuple(map(change, getattr(table, name)))
-        for name in ("names", "header", "below", "footnotes")
-    }
+    names = ("names", "header", "below", "footnotes")
+    texts: dict[str, Any] = {name: tuple(map(change, getattr(table, name))) for name in names}
     cells = tuple(tuple(map(change, row)) for row in table.cells)
     return dataclasses.replace(table, title=change(table.title), cells=cells, **texts)
 
@@ -386,13 +384,7 @@ def _float(table: TextTable, label: str) -> str:
         elif place in table.bold:
             cells[:2] = [f"{_BOLD}{text}{_END}" for text in cells[:2]]
         rows.append(cells)
-    body = tabulate(
-        rows,
-        [_printable(name) for name in table.names],
-        tablefmt="latex_booktabs",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(table.names) - 1),
-    )
+    body = _tabulated(rows, list(map(_printable, table.names)), "latex_booktabs")
     # spaces that only align the source would take the place of nothing, and hide long lines
     body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
     number = "|".join(str(n) for n in range(1, len(table.footnotes) + 1)) or "(?!)"

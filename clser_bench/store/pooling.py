@@ -78,10 +78,7 @@ def _stored_answers(store: Store) -> dict[tuple[Any, ...], bytes]:
         f"SELECT r.answers, {', '.join(names)} FROM records r "  # noqa: S608
         "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
     )
-    keys: dict[str, bytes] = {}
-    for key, *_ in found:
-        if key not in keys:
-            keys[key] = store.answers(key).y.tobytes()
+    keys = {key: store.answers(key).y.tobytes() for key in dict.fromkeys(k for k, *_ in found)}
     return {_problem(rows.trial_of(row)): keys[key] for key, *row in found}
 
 
@@ -99,12 +96,11 @@ def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:
             continue
         y = record.y.tobytes()
         if known.setdefault(_problem(trial), y) != y:
-            raise FaultyError(
-                submission.path,
-                f"row {number}",
+            problem = (
                 f"other answers to the same problem ({trial.pair}, {trial.shots} shots, seed "
-                f"{trial.seed}) are known from another file or from the results file",
+                f"{trial.seed}) are known from another file or from the results file"
             )
+            raise FaultyError(submission.path, f"row {number}", problem)
 
 
 def _merge(store: Store, submission: Submission, merged: Merged) -> None:
@@ -135,8 +131,8 @@ def _merge(store: Store, submission: Submission, merged: Merged) -> None:
             with store.transaction() as connection:
                 merged.scored += rows.put_scores(connection, record)
         else:
-            there_uar = record.metrics.uar
-            merged.conflicts.append(Conflict(submission.path, trial, there[0][1], there_uar))
+            uars = there[0][1], record.metrics.uar
+            merged.conflicts.append(Conflict(submission.path, trial, *uars))
 
 
 def _pool(store: Store, submission: Submission, merged: Merged) -> None:
@@ -191,11 +187,9 @@ def _plan_of(
 
 def _alike(there: Iterable[Trial], trials: Iterable[Trial]) -> bool:
     """Whether trials are of one version, and for each pair of one configuration and audio."""
-    versions: set[tuple[int, int]] = set()
-    pairs: dict[Any, set[Any]] = {}
-    for trial in (*there, *trials):
-        versions.add((trial.version, trial.engine_version))
-        keys = (trial.source_key, trial.target_key)
-        parameters = json.dumps(trial.parameters)
-        pairs.setdefault(trial.pair, set()).add((trial.classes, parameters, keys))
-    return len(versions) < 2 and all(len(found) == 1 for found in pairs.values())
+    every = (*there, *trials)
+    versions = {(trial.version, trial.engine_version) for trial in every}
+    pairs = {
+        (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in every
+    }
+    return len(versions) < 2 and len(pairs) == len({trial.pair for trial in every})
