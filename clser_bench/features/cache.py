@@ -316,23 +316,17 @@ def concatenated(*tables: Table, cache: Path) -> Table:
                 f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
                 "selecting on held-out labels of the source needs one feature set, or an alignment"
             )
-    ends = np.cumsum([len(table) for table in tables])
-    rows = int(ends[-1])
+    sizes = [len(table) for table in tables]
+    rows = sum(sizes)
     key = digest(["joined", *(table.key for table in tables)])
     there = existing_table(cache, key, rows=rows)
     if there is not None:
         return there
-    parts = (
-        (np.arange(end - len(table), end), table.instants, table.summary)
-        for end, table in zip(ends.tolist(), tables, strict=True)
-    )
-    return new_table(
-        cache,
-        key,
-        instants=(rows, *first.instants.shape[1:]),
-        summary=(rows, first.summary.shape[1]),
-        parts=parts,
-    )
+    places = np.split(np.arange(rows), np.cumsum(sizes[:-1]))
+    parts = ((at, table.instants, table.summary) for at, table in zip(places, tables, strict=True))
+    _, t, d = first.instants.shape
+    shape = (rows, first.summary.shape[1])
+    return new_table(cache, key, instants=(rows, t, d), summary=shape, parts=parts)
 
 
 @functools.cache

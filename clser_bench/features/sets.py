@@ -272,24 +272,16 @@ def feature_set(name: str) -> FeatureSet:
     parts = tuple(map(_single, names))
     instants = [column for part in parts for column in part.instants]
     summary = [column for part in parts for column in part.summary]
-    whole = FeatureSet(
+    # Columns of one table: each is taken once, and nothing is put side by side.
+    one = all(part.parts == (_ACOUSTIC,) for part in parts)
+    return FeatureSet(
         name="+".join(part.name for part in parts),
         about="together: " + ", ".join(part.name for part in parts),
-        instants=_distinct(instants),
-        summary=_distinct(summary),
-        parts=parts,
-        joined=True,
+        instants=tuple(dict.fromkeys(instants)) if one else _distinct(instants),
+        summary=tuple(dict.fromkeys(summary)) if one else _distinct(summary),
+        parts=(_ACOUSTIC,) if one else parts,
+        joined=not one,
     )
-    if all(part.parts == (_ACOUSTIC,) for part in parts):
-        # Columns of one table: each is taken once, and nothing is put side by side.
-        return dataclasses.replace(
-            whole,
-            instants=tuple(dict.fromkeys(instants)),
-            summary=tuple(dict.fromkeys(summary)),
-            parts=(_ACOUSTIC,),
-            joined=False,
-        )
-    return whole
 
 
 def split_joined(name: str) -> list[str]:

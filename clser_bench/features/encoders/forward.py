@@ -68,17 +68,10 @@ class Loaded:
         self._norms = [] if self.whisper else mask_group_norms(self.network)
         del self._stack[max(1, self.layers[-1]) :]  # above the highest wanted one
         self.network.eval().requires_grad_(False).to(self.device)
-        self._own = (
-            OwnFrames(
-                self.network,
-                self.inputs.mel_filters,
-                layers,
-                count=encoder.layers,
-                padded=self.context == "padded",
-            )
-            if self.context in ("padded", "own")
-            else None
-        )
+        self._own: OwnFrames | None = None
+        if self.context in ("padded", "own"):
+            how: Any = {"count": encoder.layers, "padded": self.context == "padded"}
+            self._own = OwnFrames(self.network, self.inputs.mel_filters, layers, **how)
         self._kept: dict[int, Tensor] = {}
         for layer in self.layers:
             if layer == 0:
