@@ -335,22 +335,12 @@ def _report(agreement: Agreement) -> None:
         )
     for line in agreement.changes:
         complain(line)
-    names = ("method", "pair", "verdict", "n", "shift", "largest", "reason")
-    print_rows(
-        names,
-        [
-            (
-                cell.method,
-                cell.pair,
-                cell.verdict,
-                cell.n,
-                "" if cell.shift is None else f"{round(cell.shift, 2) + 0.0:+.2f}",
-                "" if cell.largest is None else f"{cell.largest:.2f}",
-                cell.reason,
-            )
-            for cell in agreement.cells
-        ],
-    )
+    rows = []
+    for cell in agreement.cells:
+        shift = "" if cell.shift is None else f"{round(cell.shift, 2) + 0.0:+.2f}"
+        largest = "" if cell.largest is None else f"{cell.largest:.2f}"
+        rows.append((cell.method, cell.pair, cell.verdict, cell.n, shift, largest, cell.reason))
+    print_rows(("method", "pair", "verdict", "n", "shift", "largest", "reason"), rows)
     counts = [f"{agreement.count(verdict)} {verdict}" for verdict in (IDENTICAL, NOISE, DIFFERENT)]
     complain(f"{len(agreement.cells)} cells (means over pairs included): {', '.join(counts)}.")
     if agreement.count(DIFFERENT):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import importlib.util
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -130,10 +129,12 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
 
     Versions, cores, extras, corpora, cache, results and documents.
     """
+    import torch
+
     from clser_bench.run import provenance
 
     here, packages = provenance.hardware(), provenance.code()["packages"]
-    memory = here["memory_gib"]
+    memory, gpu = here["memory_gib"], "none (none is needed)"
     lines = {
         "clser-bench": __version__,
         "python": platform.python_version(),
@@ -144,7 +145,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
         },
         "cores": here["cores"],
         "memory": "unknown" if memory is None else f"{memory:.1f} GiB",
-        "gpu": _gpu(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else gpu,
         "methods run": here["methods"],
         "torchaudio works": _torchaudio(),
     }
@@ -156,12 +157,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     width = max(map(len, lines))
     for name, value in lines.items():
         typer.echo(f"{name:<{width}}  {value}")
-
-
-def _gpu() -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "none (none is needed)"
 
 
 def _torchaudio() -> str:
@@ -191,7 +186,7 @@ def _corpora(folder: Path | None) -> str:
 
 
 def _cache() -> str:
-    from clser_bench.features.storage import cache_size
+    from clser_bench.features.cache import cache_size
 
     try:
         folder = cache_folder()
@@ -218,13 +213,6 @@ new_app = typer.Typer(
 )
 
 
-class Kind(enum.StrEnum):
-    """Kinds of methods."""
-
-    fitted = "fitted"
-    trained = "trained"
-
-
 Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where absent.")]
 
 
@@ -236,7 +224,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where a
 def method(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words and hyphens.")],
     *,
-    kind: Kind = Kind.fitted,
+    kind: Literal["fitted", "trained"] = "fitted",
     out: Out = Path(),
 ) -> None:
     """Write the file of a method: it passes `check-method` and runs as it is.
@@ -247,7 +235,7 @@ def method(
     from clser_bench.registry import template
 
     file = out / f"{name.replace('-', '_')}.py"
-    _write(file, template(name, kind.value))
+    _write(file, template(name, kind))
     complain(f"Check it: clser-bench check-method {file}")
     complain(f"Run it:   clser-bench run --plugin {file} --methods {name},logistic")
 
@@ -332,17 +320,11 @@ def audit(
             say=complain,
         )
     complain(f"methods run {confinement()}")
-    rows = [
-        (
-            "mean" if one.pair is None else one.pair,
-            f"{one.plain:.1f}",
-            f"{one.copied:.1f}",
-            f"{one.copied - one.plain:+.1f}",
-            f"{one.allowed:.1f}",
-            "" if one.agrees else "differs",
-        )
-        for one in found
-    ]
+    rows = []
+    for one in found:
+        numbers = f"{one.plain:.1f}", f"{one.copied:.1f}", f"{one.copied - one.plain:+.1f}"
+        differs = "" if one.agrees else "differs"
+        rows.append((one.pair or "mean", *numbers, f"{one.allowed:.1f}", differs))
     print_rows(("pair", "UAR", "in the copy", "difference", "allowed", ""), rows)
     if not found[-1].agrees:
         complain(f"{name}: its scores do not follow from the features alone")

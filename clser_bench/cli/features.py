@@ -206,13 +206,8 @@ def _lines(probed: Sequence[Probed], reference: str) -> list[list[str]]:
 
     counts: dict[Shots, dict[str, list[Counts]]] = {}
     for one in probed:
-        item = Counts(
-            pair=one.pair,
-            seeds=tuple(range(one.total.shape[2])),
-            speakers=one.speakers,
-            correct=one.correct,
-            total=one.total,
-        )
+        seeds = tuple(range(one.total.shape[2]))
+        item = Counts(one.pair, seeds, one.speakers, one.correct, one.total)
         of_shots = counts.setdefault(one.shots, {})
         of_shots.setdefault(f"{one.layer} {one.pool}", []).append(item)
     spreads = [spread(found, pooled=shots == "all") for shots, found in counts.items()]
@@ -241,22 +236,13 @@ def list_() -> None:
     normalisation. In a pipe: tabs, sizes in bytes.
     """
     cache, found = _look()
-    rows = [
-        (
-            stored.name,
-            len(stored.shards),
-            stored.utterances,
-            *(stored.columns or ("-", "-")),
-            _size(stored.shards),
-            _written(stored.shards),
-            stored.key[:12],
-        )
-        for stored in found.sets
-    ]
-    rows += [
-        (name, "-", "-", "-", "-", _size(items), _written(items), "-")
-        for name, items in ((_TABLES, found.tables), (_INDICES, found.indices))
-    ]
+    rows: list[tuple[object, ...]] = []
+    for stored in found.sets:
+        counts = len(stored.shards), stored.utterances, *(stored.columns or ("-", "-"))
+        when = _size(stored.shards), _written(stored.shards)
+        rows.append((stored.name, *counts, *when, stored.key[:12]))
+    for name, items in ((_TABLES, found.tables), (_INDICES, found.indices)):
+        rows.append((name, *"----", _size(items), _written(items), "-"))
     names = "features", "shards", "utterances", "d", "f", "size", "last written", "key"
     print_rows(names, rows)
     size = human_size(_bytes([*_shards(found.sets), *found.tables, *found.indices]))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from clser_bench.corpora.model import Corpus
-    from clser_bench.features.sets import FeatureSet
-    from clser_bench.problem import Table
     from clser_bench.protocol import Condition
     from clser_bench.report.drawing import Speech
     from clser_bench.report.model import Leaderboard
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 
     Job = tuple[str, Callable[[], Figure]]
     """Name of a file without its ending, and what draws the figure."""
-
-    TableOf = Callable[[Corpus, FeatureSet], Table]
 
 _LONGEST = 120  # characters of the name of a file before its hash
 
@@ -45,31 +40,11 @@ MEASURES = {
 """The columns of `acoustic` whose distributions are drawn, and what they are."""
 
 
-class By(enum.StrEnum):
-    """What colours stand for."""
+By = Literal["emotion", "speaker", "corpus"]
+Normalise = Literal["none", "corpus", "speaker"]
+Projection = Literal["pca", "tsne", "umap"]
 
-    emotion = "emotion"
-    speaker = "speaker"
-    corpus = "corpus"
-
-
-class Normalise(enum.StrEnum):
-    """Whose statistics the z-scores use."""
-
-    none = "none"
-    corpus = "corpus"
-    speaker = "speaker"
-
-
-class Projection(enum.StrEnum):
-    """Names of `features.projection.PROJECTIONS`; umap needs its package."""
-
-    pca = "pca"
-    tsne = "tsne"
-    umap = "umap"
-
-
-_TITLES = {Projection.pca: "PCA", Projection.tsne: "t-SNE", Projection.umap: "UMAP"}
+_TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
 @options.examples(
@@ -175,11 +150,6 @@ def file_name(about: str, condition: Condition, *, shots: bool = True) -> str:
     """A name made of a condition: lower-case ASCII letters, digits and hyphens.
 
     Where that leaves something out, a hash of the condition follows, so that no two share one.
-
-    Args:
-        about: the kind of file.
-        condition: of the table.
-        shots: name the number of shots too.
     """
     from clser_bench.hashing import digest
     from clser_bench.protocol import CLEAN
@@ -277,7 +247,7 @@ def embeddings(
     pair: str,
     request: Request,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    projection: Projection = Projection.pca,
+    projection: Projection = "pca",
     formats: options.Figures = "png",
     out: Path = Path(),
 ) -> None:
@@ -294,8 +264,7 @@ def embeddings(
     """
     import numpy as np
 
-    from clser_bench.features.projection import project, standardised
-    from clser_bench.report.pictures import draw_projection
+    from clser_bench.report.pictures import draw_projection, project, standardised
     from clser_bench.run.embeddings import embeddings as run_embeddings
 
     kinds = figure_kinds(formats)
@@ -305,12 +274,12 @@ def embeddings(
     codes = "-".join(side.corpus.spec.code for side in sides)
     for moment in ("before", "after"):
         values = [getattr(side, moment) for side in sides]
-        points = project(standardised(np.concatenate(values)), projection.value).points
+        points = project(standardised(np.concatenate(values)), projection).points
         figure = draw_projection(
             [_speech(side.corpus, side.rows) for side in sides],
             np.split(points, [len(values[0])]),
             by="emotion",
-            title=f"{method} {moment} adaptation, {projection.value}",
+            title=f"{method} {moment} adaptation, {projection}",
             axes=("component 1", "component 2") if projection == "pca" else ("", ""),
         )
         for kind in kinds:
@@ -332,10 +301,10 @@ def plot(
         ),
     ],
     *,
-    by: By = By.emotion,
+    by: By = "emotion",
     features: options.Features = DEFAULT_FEATURES,
-    normalise: Normalise = Normalise.corpus,
-    projection: Projection = Projection.pca,
+    normalise: Normalise = "corpus",
+    projection: Projection = "pca",
     out: Path | None = None,
     corpora: options.Corpora = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -362,12 +331,12 @@ def plot(
     from clser_bench.demo import demo_corpora
     from clser_bench.errors import SpecError
     from clser_bench.features.extract import feature_table
-    from clser_bench.features.projection import check, project, standardised
+    from clser_bench.features.normalise import normalised
     from clser_bench.features.sets import feature_set
     from clser_bench.files import cache_folder
-    from clser_bench.report.pictures import draw_distributions, draw_projection
+    from clser_bench.report import pictures
 
-    check(projection.value)
+    pictures.check_projection(projection)
     chosen_set = feature_set(features)
     chosen_set.check()
     if out is not None:
@@ -376,70 +345,48 @@ def plot(
             raise SpecError(f"{out}: there is no folder {out.parent}; make it first")
     cache = cache_folder()
     with Bars() as bars:
-        found = list(
-            load_corpora(
-                corpora,
-                manifest or (),
-                codes=chosen,
-                demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
-                skip_bad=skip_bad,
-                workers=workers,
-                progress=bars,
-            ).values()
+        loaded = load_corpora(
+            corpora,
+            manifest or (),
+            codes=chosen,
+            demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
+            skip_bad=skip_bad,
+            workers=workers,
+            progress=bars,
         )
+        found = list(loaded.values())
         table_of = functools.partial(feature_table, cache=cache, workers=workers, progress=bars)
-        values = np.concatenate(_summaries(found, chosen_set, normalise, table_of, cache))
+        tables = [
+            normalised(
+                table_of(corpus, chosen_set), how=normalise, speakers=corpus.speakers, cache=cache
+            )
+            for corpus in found
+        ]
+        values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
         bars.start(_TITLES[projection], len(values))
-        made = project(
-            standardised(values) if normalise is Normalise.none else values, projection.value
-        )
+        scores = pictures.standardised(values) if normalise == "none" else values
+        made = pictures.project(scores, projection)
         bars.stop()
         acoustic = feature_set("acoustic")
         columns = [acoustic.summary.index(name) for name in MEASURES]
-        measured = [
-            np.asarray(table_of(corpus, acoustic).summary[:, columns], np.float64)
-            for corpus in found
-        ]
+        whole = [table_of(corpus, acoustic).summary for corpus in found]
+        measured = [np.asarray(summary[:, columns], np.float64) for summary in whole]
     codes = "-".join(corpus.spec.code for corpus in found)
-    whose = "over all" if normalise is Normalise.none else f"by {normalise.value}"
-    place = out or Path(f"features-{codes}-{by.value}.png")
+    whose = "over all" if normalise == "none" else f"by {normalise}"
+    place = out or Path(f"features-{codes}-{by}.png")
     speech = [_speech(corpus, slice(None)) for corpus in found]
     shares = [f": {100 * share:.0f} % of the variance" for share in made.explained or ()]
-    figure = draw_projection(
+    figure = pictures.draw_projection(
         speech,
         np.split(made.points, np.cumsum([len(corpus.utterances) for corpus in found])[:-1]),
-        by=by.value,
+        by=by,
         # the name last: that of an encoder is long, and a title is cut at its end
         title=f"{_TITLES[projection]}, z-scores {whose}, {chosen_set.name}",
         axes=(f"component 1{shares[0]}", f"component 2{shares[1]}") if shares else ("", ""),
     )
     typer.echo(str(save(place, figure)))
-    figure = draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
+    figure = pictures.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
     typer.echo(str(save(place.with_stem(f"{place.stem}-distributions"), figure)))
-
-
-def _summaries(
-    found: Sequence[Corpus],
-    features: FeatureSet,
-    normalise: Normalise,
-    table_of: TableOf,
-    cache: Path,
-) -> list[npt.NDArray[np.float64]]:
-    """The normalised summaries of each corpus [n, f]."""
-    import numpy as np
-
-    from clser_bench.features.normalise import normalised
-
-    tables = [
-        normalised(
-            table_of(corpus, features),
-            how=normalise.value,
-            speakers=corpus.speakers,
-            cache=cache,
-        )
-        for corpus in found
-    ]
-    return [np.asarray(table.summary, np.float64) for table in tables]
 
 
 def _speech(corpus: Corpus, rows: npt.NDArray[np.int64] | slice) -> Speech:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,16 +12,6 @@ from clser_bench.cli.output import print_rows
 
 if TYPE_CHECKING:
     from clser_bench.hyperparameters import Range
-    from clser_bench.scoring.within_target import Routine
-
-
-class Kind(enum.StrEnum):
-    """What can be listed."""
-
-    methods = "methods"
-    corpora = "corpora"
-    suites = "suites"
-    features = "features"
 
 
 @options.examples(
@@ -31,7 +20,9 @@ class Kind(enum.StrEnum):
     "clser-bench list methods | cut -f1",
 )
 def list_(
-    what: Annotated[Kind, typer.Argument(help="What to list.")],
+    what: Annotated[
+        Literal["methods", "corpora", "suites", "features"], typer.Argument(help="What to list.")
+    ],
     *,
     by: str = "",
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -48,13 +39,13 @@ def list_(
     """
     from clser_bench.errors import SpecError
 
-    if by and (by != "kind" or what is not Kind.methods):
+    if by and (by != "kind" or what != "methods"):
         raise SpecError(f"--by '{by}': only methods are listed by kind")
     {
-        Kind.methods: _methods_by_kind if by else _methods,
-        Kind.corpora: _corpora,
-        Kind.suites: _suites,
-        Kind.features: _features,
+        "methods": _methods_by_kind if by else _methods,
+        "corpora": _corpora,
+        "suites": _suites,
+        "features": _features,
     }[what]()
 
 
@@ -73,11 +64,16 @@ def show(
     from clser_bench import registry
     from clser_bench.run.methods import check_method, read_methods
     from clser_bench.run.space import all_spaces
+    from clser_bench.scoring import within_target
     from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
     if method in ROUTINES:
-        _show_routine(ROUTINES[method])
+        routine = ROUTINES[method]
+        typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
+        typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
+        typer.echo(f"Note: {routine.note}")
+        typer.echo("\nHyper-parameters:\nnone")
         return
     found = registry.entry(method)
     (info,) = read_methods([(method, {})])
@@ -112,15 +108,6 @@ def show(
     if rows:
         typer.echo("\nSpaces of `clser-bench sweep --space NAME`:")
         print_rows(("space", "name", "values"), rows)
-
-
-def _show_routine(routine: Routine) -> None:
-    from clser_bench.scoring import within_target
-
-    typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
-    typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
-    typer.echo(f"Note: {routine.note}")
-    typer.echo("\nHyper-parameters:\nnone")
 
 
 def _docstring(file: Path) -> str:
@@ -179,8 +166,7 @@ def _corpora() -> None:
     rows = []
     for spec in definitions().corpora.values():
         emotions = " ".join(emotion[:3] for emotion in spec.emotions)
-        checked = "yes" if spec.verified else "no"
-        about = (emotions, spec.licence, checked)
+        about = (emotions, spec.licence, "yes" if spec.verified else "no")
         rows.append((spec.code, spec.name, spec.title, spec.language, *about))
     names = ("code", "name", "title", "language", "emotions", "licence", "checked")
     print_rows(names, rows)

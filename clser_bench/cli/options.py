@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import inspect
 import os
 import re
@@ -21,8 +22,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 RESULTS = Path("results/clser.sqlite")
 
-GROUPS = WHAT, HOW, WHERE, OUTPUT = ("What", "How", "Where", "Output")
+GROUPS = ("What", "How", "Where", "Output")
 """Groups of the help, in this order."""
+
+TABLES = "Which tables"
+"""Group of the options that choose tables."""
 
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -44,16 +48,11 @@ def _methods() -> list[str]:
     return [*entries(), *ROUTINES]
 
 
-def _suites() -> Iterable[str]:
+def _defined(kind: str) -> Iterable[str]:
     from clser_bench.corpora.definitions import definitions
 
-    return definitions().suites
-
-
-def _codes() -> Iterable[str]:
-    from clser_bench.corpora.definitions import definitions
-
-    return definitions().corpora
+    names: Iterable[str] = getattr(definitions(), kind)
+    return names
 
 
 def _features() -> list[str]:
@@ -64,8 +63,10 @@ def _features() -> list[str]:
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]
 
 
-METHOD_NAMES, SUITE_NAMES = completed(_methods), completed(_suites)
-CORPUS_CODES, FEATURE_NAMES = completed(_codes), completed(_features)
+METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
+SUITE_NAMES, CORPUS_CODES = (
+    completed(functools.partial(_defined, kind)) for kind in ("suites", "corpora")
+)
 
 
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
@@ -89,11 +90,11 @@ def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
     return [file.absolute() for file in files] if files else None
 
 
-_SECTION = re.compile(rf"^({'|'.join((*GROUPS, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
+_SECTION = re.compile(rf"^({'|'.join((*GROUPS, TABLES, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
 _ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
 
 
-def _described(text: str) -> dict[str, dict[str, Any]]:
+def described(text: str) -> dict[str, dict[str, Any]]:
     """What a text says of options: group, metavar and help of each.
 
     A section is a group of the help (`What:`, or `Options:` for none); an entry of it is
@@ -101,7 +102,7 @@ def _described(text: str) -> dict[str, dict[str, Any]]:
     """
     return {
         name: {
-            "rich_help_panel": group if group in GROUPS else None,
+            "rich_help_panel": None if group == "Options" else group,
             "metavar": metavar or None,
             "help": " ".join(about.split()),
         }
@@ -110,7 +111,7 @@ def _described(text: str) -> dict[str, dict[str, Any]]:
     }
 
 
-_SHARED = _described("""
+SHARED = described("""
 What:
     corpora DIR: Folder of corpora at any depth.
     manifest FILE: Table of your own recordings (path, speaker, emotion, language), or a data set of
@@ -139,11 +140,10 @@ Options:
     width INCHES: 3.4 is a column of a paper, 7 a page; wider where the text needs it.
     no_title: Leave titles out: a paper has a caption.
 """)
-FEATURES_HELP = _SHARED["features"]["help"]
 
 
 def _option(name: str, flag: str = "", **more: Any) -> Any:
-    return typer.Option(flag or _flag(name), **_SHARED[name], **more)
+    return typer.Option(flag or _flag(name), **SHARED[name], **more)
 
 
 def _flag(name: str) -> str:
@@ -208,20 +208,20 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
 def examples(*lines: str) -> Callable[[F], F]:
     """Add examples to a command's help, and take the help of its options from its docstring.
 
-    The lines are commands as a user would type them; `_described` reads the docstring.
+    The lines are commands as a user would type them; `described` reads the docstring.
     """
 
     def add(command: F) -> F:
         text = inspect.cleandoc(command.__doc__ or "")
         signature = inspect.signature(command)
         kinds = typing.get_type_hints(command, include_extras=True)
-        for name, described in _described(text).items():
+        for name, texts in described(text).items():
             kind, option = kinds[name], typer.Option(_flag(name))
             if hasattr(kind, "__metadata__"):  # flags and limits of its own
                 kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
                 if not isinstance(option.default, str):  # where typer finds the first flag
                     option.param_decls = (_flag(name),)
-            vars(option).update(described)
+            vars(option).update(texts)
             kinds[name] = Annotated[kind, option]
         kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
         # typer reads both

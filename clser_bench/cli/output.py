@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,7 +14,6 @@ from clser_bench.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
 
 INTERRUPTED = 130
 """What a command ends with that was interrupted."""
@@ -36,8 +35,6 @@ def print_rows(
     """Write a table for a terminal, or lines of tab-separated values for a pipe.
 
     Args:
-        names: of the columns.
-        rows: cells.
         header: names the columns in a pipe too.
     """
     texts = [[" ".join(printable(str(cell)).splitlines()) for cell in row] for row in rows]
@@ -56,22 +53,12 @@ def print_rows(
     Console().print(table)
 
 
-class Bars:
+class Bars(contextlib.AbstractContextManager["Bars"]):
     """Progress on stderr: a bar with the time left on a terminal, a line a stretch elsewhere."""
 
-    def __init__(self) -> None:
-        self._bars: RichProgress | None = None
-        self._task: TaskID | None = None
+    _bars: RichProgress | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self, what: str, total: int) -> None:
@@ -92,16 +79,16 @@ class Bars:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bars.add_task(what, total=total)
+        self._bars.add_task(what, total=total)
         self._bars.start()
 
     def advance(self, count: int = 1) -> None:
-        """Tell that steps are finished."""
-        if self._bars is not None and self._task is not None:
-            self._bars.advance(self._task, count)
+        """Count finished steps."""
+        if self._bars is not None:
+            self._bars.advance(self._bars.task_ids[0], count)
 
     def stop(self) -> None:
         """End the stretch of work."""
         if self._bars is not None:
             self._bars.stop()
-        self._bars = self._task = None
+        self._bars = None

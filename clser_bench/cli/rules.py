@@ -7,145 +7,102 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.options import HOW, WHAT
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import DEFAULT_FEATURES, SETTINGS, Classes, Condition, Normalisation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Rule:
-    """The options of one field of `protocol.Condition`.
+    """The options of one field of `protocol.Condition`; `_ONLY` and `_ASK` have their texts.
 
     Attributes:
-        field: its name.
-        flag: option of commands that choose tables.
-        metavar: of both options.
-        only: help of that option.
-        ask: help of the option of commands that run; empty where these have none.
-        default: of that option.
-        group: of the help of commands that run.
+        flag: of both options; the name of the field where empty.
         former: an earlier spelling, which still works.
         switch: value that the former spelling stands for, where it takes none.
         complete: what a shell offers.
     """
 
     field: str
-    flag: str
-    metavar: str
-    only: str
-    ask: str = ""
+    flag: str = ""
+    _: KW_ONLY
     default: str | None = None
-    group: str = HOW
     former: str = ""
     switch: str = ""
     complete: Callable[[str], list[str]] | None = None
 
 
+_ONLY = options.described("""
+Which tables:
+    suite NAME: Only this suite.
+    shots K: Only this number of shots.
+    features NAME: Only this feature set.
+    alignment HOW: Only this alignment of feature sets that differ between languages.
+    corruption KIND:LEVEL: Only this corruption of the target, noise:10, or clean.
+    normalisation HOW: Only this normalisation.
+    setting NAME: Only transductive, or only inductive.
+    prior PRIOR: Only this prior.
+    classes NAME: Only shared (all emotions of a pair), or only fixed4.
+    unlabelled CODES: Only with this added unlabelled speech: N,T, or none.
+    selection NAME: Only this choice of hyper-parameters.
+""")
+_ASK = options.described("""
+What:
+    suite NAME: See `list suites`; else chosen from the corpora.
+How:
+    alignment HOW: How feature sets that differ between languages are brought together without
+        labels: anchors, names, moments, gromov, or none.
+    normalisation HOW: z-scores by corpus, speaker, estimated-speakers, source or none.
+    setting NAME: transductive, or inductive: adapt to half of the target's speakers, score the
+        rest.
+    prior PRIOR: natural, or dirichlet:1 for an imbalanced target.
+    classes NAME: shared (all emotions of a pair), or fixed4: anger, fear, happiness, sadness.
+    unlabelled CODES: Add these corpora as unlabelled speech: N,T (docs/protocol.md says to which
+        side).
+    selection NAME: Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a
+        criterion without target labels (mutual-information, entropy, neighbourhood-density,
+        agreement, source-risk, source-accuracy, embedded-validation); or oracle (a reference that
+        uses target labels, never ranked).
+""")
+_ASK["features"] = {**options.SHARED["features"], "rich_help_panel": "What"}
+
 RULES = (
+    Rule("suite", complete=options.SUITE_NAMES),
+    Rule("shots"),
+    Rule("features", default=DEFAULT_FEATURES, complete=options.FEATURE_NAMES),
+    Rule("alignment", "--align", default="anchors"),
+    Rule("corruption"),
     Rule(
-        field="suite",
-        flag="--suite",
-        metavar="NAME",
-        only="Only this suite.",
-        ask="See `list suites`; else chosen from the corpora.",
-        group=WHAT,
-        complete=options.SUITE_NAMES,
-    ),
-    Rule(field="shots", flag="--shots", metavar="K", only="Only this number of shots."),
-    Rule(
-        field="features",
-        flag="--features",
-        metavar="NAME",
-        only="Only this feature set.",
-        ask=options.FEATURES_HELP,
-        default=DEFAULT_FEATURES,
-        group=WHAT,
-        complete=options.FEATURE_NAMES,
-    ),
-    Rule(
-        field="alignment",
-        flag="--align",
-        metavar="HOW",
-        only="Only this alignment of feature sets that differ between languages.",
-        ask="How feature sets that differ between languages are brought together without "
-        "labels: anchors, names, moments, gromov, or none.",
-        default="anchors",
-    ),
-    Rule(
-        field="corruption",
-        flag="--corruption",
-        metavar="KIND:LEVEL",
-        only="Only this corruption of the target, noise:10, or clean.",
-    ),
-    Rule(
-        field="normalisation",
-        flag="--normalise",
-        metavar="HOW",
-        only="Only this normalisation.",
-        ask="z-scores by corpus, speaker, estimated-speakers, source or none.",
+        "normalisation",
+        "--normalise",
         default="corpus",
         complete=options.completed(lambda: typing.get_args(Normalisation)),
     ),
     Rule(
-        field="setting",
-        flag="--setting",
-        metavar="NAME",
-        only="Only transductive, or only inductive.",
-        ask="transductive, or inductive: adapt to half of the target's speakers, score the rest.",
-        former="--inductive",
+        "setting",
         default="transductive",
+        former="--inductive",
         switch="inductive",
         complete=options.completed(lambda: SETTINGS),
     ),
+    Rule("prior", "--target-prior", default="natural"),
     Rule(
-        field="prior",
-        flag="--target-prior",
-        metavar="PRIOR",
-        only="Only this prior.",
-        ask="natural, or dirichlet:1 for an imbalanced target.",
-        default="natural",
-    ),
-    Rule(
-        field="classes",
-        flag="--classes",
-        metavar="NAME",
-        only="Only shared (all emotions of a pair), or only fixed4.",
-        ask="shared (all emotions of a pair), or fixed4: anger, fear, happiness, sadness.",
-        former="--fixed4",
+        "classes",
         default="shared",
+        former="--fixed4",
         switch="fixed4",
         complete=options.completed(lambda: typing.get_args(Classes)),
     ),
-    Rule(
-        field="unlabelled",
-        flag="--unlabelled",
-        metavar="CODES",
-        only="Only with this added unlabelled speech: N,T, or none.",
-        ask="Add these corpora as unlabelled speech: N,T (docs/protocol.md says to which side).",
-        default="",
-        complete=options.CORPUS_CODES,
-    ),
-    Rule(
-        field="selection",
-        flag="--selection",
-        metavar="NAME",
-        only="Only this choice of hyper-parameters.",
-        ask="Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a "
-        "criterion without target labels (mutual-information, entropy, neighbourhood-density, "
-        "agreement, source-risk, source-accuracy, embedded-validation); or oracle (a "
-        "reference that uses target labels, never ranked).",
-        former="--select",
-        default="default",
-    ),
+    Rule("unlabelled", default="", complete=options.CORPUS_CODES),
+    Rule("selection", former="--select", default="default"),
 )
 """Every rule of `protocol.Condition` that has an option, in the order of the help."""
 
@@ -247,7 +204,7 @@ def request_options(
         rules: fields of `Condition` whose options it takes; all where none is named.
         defaults: of fields, where they are others.
     """
-    chosen = [rule for rule in RULES if rule.ask and (not rules or rule.field in rules)]
+    chosen = [rule for rule in RULES if rule.field in _ASK and (not rules or rule.field in rules)]
     fields = [field for name, field in FIELDS.items() if name not in without]
 
     def collect(given: dict[str, Any]) -> Any:
@@ -273,14 +230,10 @@ def request_options(
 
 def _options(rule: Rule, *, asks: bool) -> Iterator[inspect.Parameter]:
     """The option of a rule, and a hidden one where its former spelling took no value."""
-    flags = [rule.flag] if rule.switch or not rule.former else [rule.flag, rule.former]
-    option = typer.Option(
-        *flags,
-        metavar=rule.metavar,
-        help=rule.ask if asks else rule.only,
-        rich_help_panel=rule.group if asks else "Which tables",
-        autocompletion=rule.complete,
-    )
+    flag = rule.flag or f"--{rule.field}"
+    flags = [flag] if rule.switch or not rule.former else [flag, rule.former]
+    texts = _ASK if asks else _ONLY
+    option = typer.Option(*flags, autocompletion=rule.complete, **texts[rule.field])
     kind = str | None if not asks or rule.default is None else str
     yield _parameter(rule.field, Annotated[kind, option], rule.default if asks else None)
     if rule.switch:

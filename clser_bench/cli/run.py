@@ -88,8 +88,6 @@ def go(request: Request, *, format_: str, with_: str) -> None:
     """Run a request and print its tables.
 
     Args:
-        request: what was asked for.
-        format_: of the tables.
         with_: what they show beside scores, as `--with` takes it; `energy` is measured too.
 
     Raises:
@@ -137,7 +135,7 @@ def _print_tables(
     request: Request, summary: Summary, *, format_: str, extras: Sequence[str]
 ) -> None:
     """Leaderboards; with corruptions means by condition, which is what such a run is about."""
-    from clser_bench.cli.inspect import scales
+    from clser_bench.cli.tables import scales
     from clser_bench.report.render import render
     from clser_bench.report.robustness import render as render_curves
     from clser_bench.report.robustness import robustness
@@ -218,18 +216,13 @@ def sweep(
 
     (info,) = read_methods([(method, {})])
     varied = read_space(info, space or ("" if set_ else "grid"), set_ or ())
+    sampler = "tpe" if search == "optuna" else search
+    numbers = {"samples": samples, "population": population, "halving": halving}
     asked = SweepRequest(
         request=request.replace(methods=(method,)),
         space=varied,
         objective=objective,
-        search=Search(
-            dimensions=varied.dimensions,
-            sampler="tpe" if search == "optuna" else search,
-            samples=samples,
-            population=population,
-            halving=halving,
-            seed=search_seed,
-        ),
+        search=Search(dimensions=varied.dimensions, sampler=sampler, seed=search_seed, **numbers),
         command=shlex.join(["clser-bench", *_portable(sys.argv[1:])]),
     )
     with Bars() as bars:
@@ -241,17 +234,12 @@ def sweep(
 
 def _portable(words: list[str]) -> list[str]:
     """The command without the places of this machine."""
-    made, hidden = [], False
-    for word in words:
+    places = ("--corpora", "--results", "--out")
+    made = []
+    for before, word in zip(["", *words], words, strict=False):
         name, equals, _ = word.partition("=")
-        if hidden:
-            made.append("DIR")
-            hidden = False
-        elif name in ("--corpora", "--results", "--out"):
-            made.append(f"{name}=DIR" if equals else name)
-            hidden = not equals
-        else:
-            made.append(word)
+        hidden = f"{name}=DIR" if equals and name in places else word
+        made.append("DIR" if before in places else hidden)
     return made
 
 

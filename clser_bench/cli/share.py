@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,22 +20,6 @@ if TYPE_CHECKING:
 FAULTY = 1
 SUFFIX = ".parquet"
 
-
-class Audio(enum.StrEnum):
-    """How the audio of draws is given."""
-
-    none = "none"
-    copy = "copy"
-    link = "link"
-
-
-class TableFormat(enum.StrEnum):
-    """File formats of the rows of draws."""
-
-    csv = "csv"
-    parquet = "parquet"
-
-
 results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a results file.")
 
 
@@ -51,8 +34,8 @@ def draws(
     *,
     request: Request,
     out: Path,
-    audio: Audio = Audio.none,
-    table: TableFormat = TableFormat.csv,
+    audio: Literal["none", "copy", "link"] = "none",
+    table: Literal["csv", "parquet"] = "csv",
 ) -> None:
     """Write what is labelled, unlabelled and to be scored in each trial, for systems of any kind.
 
@@ -68,9 +51,7 @@ def draws(
     from clser_bench.run.draws import write_draws
 
     with Bars() as bars:
-        made = write_draws(
-            request, out, audio=audio.value, table=table.value, progress=bars, say=complain
-        )
+        made = write_draws(request, out, audio=audio, table=table, progress=bars, say=complain)
     complain(f"{len(made.trials)} trials in {out}; draws {made.digest[:12]}.")
 
 
@@ -232,7 +213,7 @@ def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
     from clser_bench.corpora.definitions import definitions
     from clser_bench.scoring.within_target import ROUTINES
-    from clser_bench.store.exported import FaultyError
+    from clser_bench.store.parquet import FaultyError
 
     specs = definitions().corpora
     for number, (trial, note, _) in enumerate(found.entries, 1):
@@ -253,16 +234,10 @@ def _report(merged: Merged, results: Path) -> None:
         ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file"),
         [
             (
-                item.path,
-                item.trial.method,
-                item.trial.pair,
-                item.trial.shots,
-                item.trial.seed,
-                item.trial.condition.features_label,
-                f"{item.here:.2f}",
-                f"{item.there:.2f}",
+                *(path, trial.method, trial.pair, trial.shots, trial.seed),
+                *(trial.condition.features_label, f"{here:.2f}", f"{there:.2f}"),
             )
-            for item in merged.conflicts
+            for path, trial, here, there in merged.conflicts
         ],
     )
     parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]

@@ -87,9 +87,7 @@ class Speech:
 
     Attributes:
         signal: float32 [samples] at 16 kHz, mean removed.
-        contour: its pitch.
         columns: float32 [m, d], the columns `ACOUSTIC_INSTANTS`.
-        kept: the active stretch of the frames.
     """
 
     signal: torch.Tensor
@@ -103,13 +101,15 @@ class Speech:
 
 
 def analyse(samples: Floats, rate: int) -> Speech:
-    """Compute the frames of an utterance.
-
-    Args:
-        samples: as for `extract`.
-        rate: in Hz.
-    """
-    signal = _prepare(samples, rate)
+    """Compute the frames of an utterance."""
+    samples = np.asarray(samples, np.float32)
+    if rate != RATE:
+        samples = soxr.resample(samples, rate, RATE, quality="VHQ")
+    if len(samples):
+        samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    missing = max(FRAME - len(samples), 0)
+    padded = np.pad(samples, (missing // 2, missing - missing // 2))
+    signal = torch.from_numpy(padded.astype(np.float32, copy=False))
     spectrum = power(signal)
     log_mel, cepstrum, loudness = mel_columns(spectrum)
     loud = level(spectrum)
@@ -143,17 +143,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _prepare(samples: Floats, rate: int) -> torch.Tensor:
-    """Resample to 16 kHz, take off the mean, pad to a frame."""
-    signal = np.asarray(samples, np.float32)
-    if rate != RATE:
-        signal = soxr.resample(signal, rate, RATE, quality="VHQ")
-    signal = signal - signal.mean(dtype=np.float64).astype(np.float32) if len(signal) else signal
-    missing = max(FRAME - len(signal), 0)
-    padded = np.pad(signal, (missing // 2, missing - missing // 2))
-    return torch.from_numpy(padded.astype(np.float32, copy=False))
 
 
 def _octaves(contour: Pitch) -> Floats:

@@ -109,11 +109,7 @@ def aligned(
         sets: what they are of; their names of columns may be used.
         how: one of `ALIGNMENTS`.
         rows: rows of the target that may be looked at; None for all.
-        cache: the cache folder.
         anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
-
-    Returns:
-        Both tables with the same columns.
 
     Raises:
         FeatureError: the alignment cannot be made of these sets.
@@ -193,17 +189,11 @@ def _columns(table: Table, rows: Rows | slice) -> tuple[Floats, Floats]:
 
 
 def _mapped(cache: Path, key: str, table: Table, long: Affine, short: Affine) -> Table:
-    return new_table(
-        cache,
-        key,
-        instants=(*table.instants.shape[:2], long.matrix.shape[1]),
-        summary=(len(table), short.matrix.shape[1]),
-        parts=(
-            (rows, long.apply(table.instants[rows]), short.apply(table.summary[rows]))
-            for start in range(0, len(table), _ROWS)
-            for rows in (np.arange(start, min(start + _ROWS, len(table))),)
-        ),
-    )
+    n, t, _ = table.instants.shape
+    blocks = np.split(np.arange(n), range(_ROWS, n, _ROWS))
+    parts = ((b, long.apply(table.instants[b]), short.apply(table.summary[b])) for b in blocks)
+    sizes = long.matrix.shape[1], short.matrix.shape[1]
+    return new_table(cache, key, instants=(n, t, sizes[0]), summary=(n, sizes[1]), parts=parts)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -264,8 +254,6 @@ def align(
             whitened axes turned so that both sides correlate alike with columns that are known of
             every utterance.
         size: the most axes p of the common space; `names` has as many as there are names.
-        source_names: of the source's columns.
-        target_names: of the target's.
         anchors: columns that mean the same on both sides, [n, q] and [m, q], of the same
             utterances; for `anchors` only.
 
@@ -375,8 +363,6 @@ def by_anchors(one: Side, other: Side, anchors: tuple[Doubles, Doubles]) -> Doub
     ||R^T C_other - C_one|| (orthogonal Procrustes, Schönemann 1966).
 
     Args:
-        one: the side that stays.
-        other: the side that is turned.
         anchors: of the same utterances as the axes, [n, q] and [m, q].
 
     Returns:

@@ -4,35 +4,45 @@ A shard is `shards/<feature key>/<shard key>.safetensors`: its key hashes the fe
 content hashes of its rows, so a shard that exists is the right one, whatever corpus, path or run
 asks for it. A table is `tables/<key>/` with `instants.npy`, `summary.npy` and their SHA-256. Both
 are checked before they are used; what is damaged is removed and made again.
+
+A reader sees all of a file or folder or nothing of it, whenever the writer is killed. Files have
+the permissions that the umask gives, so that a cache can serve several users.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
+import functools
 import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from filelock import FileLock, Timeout
 
+from clser_bench.cleanup import make_folder, remove_folder
 from clser_bench.errors import FeatureError
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.sets import FeatureSet
-from clser_bench.features.storage import (
-    drop_folder,
-    remove_partial_files,
-    writable,
-    write_file,
-    write_folder,
-)
+from clser_bench.files import whole
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import CHECKSUMS, Floats, Rows, Table, array_checksums, open_table
+from clser_bench.progress import Progress
 
 ROWS = 32
 """About how many utterances a shard has: what a killed run loses, per process."""
@@ -44,6 +54,9 @@ Part = tuple[Rows, Floats, Floats]
 """Rows of a table, their instants and their summaries."""
 
 _ENTRY = "clser-bench"
+_PARTIAL = ".part-"
+_STALE_SECONDS = 24 * 3600
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _log = logging.getLogger(__name__)
 
 
@@ -74,12 +87,8 @@ def describe_shards(cache: Path, features: FeatureSet) -> None:
     Raises:
         FeatureError: the file cannot be written.
     """
-    about = {
-        "name": features.name,
-        "parameters": dict(features.parameters),
-        "instants": len(features.instants),
-        "summary": len(features.summary),
-    }
+    about: dict[str, Any] = {"name": features.name, "parameters": dict(features.parameters)}
+    about |= {"instants": len(features.instants), "summary": len(features.summary)}
     path = cache / "shards" / features.key / ABOUT
     if not path.is_file():
         write_file(path, json.dumps(about, indent=1).encode("utf-8"))
@@ -132,8 +141,6 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
     """Read a shard and check every byte of it.
 
     Args:
-        path: the file.
-        features: the feature set.
         contents: what it must hold, sorted.
 
     Returns:
@@ -156,9 +163,6 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
 
 def check_shard(path: Path) -> str | None:
     """Read all of a shard and say what is wrong with it.
-
-    Args:
-        path: `shards/<feature key>/<shard key>.safetensors`.
 
     Returns:
         What is wrong, in words; None where nothing is, or the file is gone.
@@ -248,8 +252,6 @@ def new_table(
     """Write a table part by part with its checksums, whole or not at all, and open it.
 
     Args:
-        cache: the cache folder.
-        key: the table's key.
         instants: shape (n, t, d).
         summary: shape (n, f).
         parts: together all rows.
@@ -302,13 +304,6 @@ class _Array(contextlib.AbstractContextManager["_Array"]):
 def concatenated(*tables: Table, cache: Path) -> Table:
     """The rows of one table, then those of the next; kept in the cache.
 
-    Args:
-        tables: one at least; alone, it is given back.
-        cache: the cache folder.
-
-    Returns:
-        A table of all rows.
-
     Raises:
         FeatureError: their sizes differ.
     """
@@ -321,20 +316,163 @@ def concatenated(*tables: Table, cache: Path) -> Table:
                 f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
                 "selecting on held-out labels of the source needs one feature set, or an alignment"
             )
-    ends = np.cumsum([len(table) for table in tables])
-    rows = int(ends[-1])
+    sizes = [len(table) for table in tables]
+    rows = sum(sizes)
     key = digest(["joined", *(table.key for table in tables)])
     there = existing_table(cache, key, rows=rows)
     if there is not None:
         return there
-    parts = (
-        (np.arange(end - len(table), end), table.instants, table.summary)
-        for end, table in zip(ends.tolist(), tables, strict=True)
-    )
-    return new_table(
-        cache,
-        key,
-        instants=(rows, *first.instants.shape[1:]),
-        summary=(rows, first.summary.shape[1]),
-        parts=parts,
-    )
+    places = np.split(np.arange(rows), np.cumsum(sizes[:-1]))
+    parts = ((at, table.instants, table.summary) for at, table in zip(places, tables, strict=True))
+    _, t, d = first.instants.shape
+    shape = (rows, first.summary.shape[1])
+    return new_table(cache, key, instants=(rows, t, d), summary=shape, parts=parts)
+
+
+@functools.cache
+def writable(cache: Path) -> Path:
+    """The cache, or a folder that lasts as long as this process where it cannot be written to.
+
+    Said once in the log. A full disk is no such case: whoever writes says what to do.
+    """
+    try:
+        for name in ("shards", "tables", "locks"):
+            (cache / name).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=cache / name):
+                pass
+    except OSError as error:
+        if error.errno in _FULL:
+            return cache
+        beside = make_folder()
+        atexit.register(remove_folder, beside)
+        _log.warning(
+            "%s: cannot be written (%s); new features are kept only until this command ends. Set "
+            "CLSER_CACHE to a folder that you may write to",
+            cache,
+            error.strerror,
+        )
+        return beside
+    return cache
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; an older one is replaced, the folder made when absent.
+
+    Raises:
+        FeatureError: the disk is full, or the file cannot be written.
+    """
+    with as_feature_errors(path.parent), whole(path, error=None) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
+    """Write a folder, whole or not at all.
+
+    Where another process was quicker its folder stays: both would hold the same.
+
+    Raises:
+        FeatureError: the disk is full, or the folder cannot be written.
+    """
+    temporary = path.parent / _partial_name(path)
+    with as_feature_errors(path.parent):
+        temporary.mkdir(parents=True)
+        try:
+            fill(temporary)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def drop_folder(path: Path) -> None:
+    """Remove a folder, which may be absent, at once, also while another process reads from it."""
+    aside = path.parent / _partial_name(path)
+    with as_feature_errors(path.parent):
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder a day ago or earlier."""
+    for left in folder.glob(f"{_PARTIAL}*"):
+        with suppress(FileNotFoundError):  # another process removes them too
+            if time.time() - left.stat().st_mtime < _STALE_SECONDS:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink()
+
+
+def cache_size(cache: Path) -> int:
+    """How many bytes lie in a folder, which may be absent; links are not followed."""
+    total = 0
+    for parent, _, names in os.walk(cache):
+        for name in names:
+            with suppress(FileNotFoundError):  # written by another process and gone again
+                total += (Path(parent) / name).lstat().st_size
+    return total
+
+
+@contextmanager
+def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[None]:
+    """Inter-process lock: concurrent runs wait for an extraction instead of repeating it.
+
+    The lock goes with the process that holds it, however that ends.
+
+    Args:
+        cache: a folder that can be written to.
+
+    Raises:
+        FeatureError: the cache cannot be written.
+    """
+    folder = cache / "locks"
+    with as_feature_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder / f"{key}.lock", mode=0o666)  # for other users too
+        try:
+            held.acquire(timeout=0)
+        except PermissionError:
+            # The lock file of another user: at worst the same work is done twice.
+            pass
+        except Timeout:
+            progress.start(f"{what}: waiting for another process that does the same", 1)
+            try:
+                held.acquire()
+            finally:
+                progress.stop()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def as_feature_errors(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into an error that says what to do.
+
+    Raises:
+        FeatureError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise FeatureError(
+                f"{folder}: the disk is full; make room, or set CLSER_CACHE to a folder on "
+                "another disk. What is finished is kept and the next run goes on from there"
+            ) from error
+        raise FeatureError(
+            f"{folder}: cannot be written ({error.strerror}); "
+            "set CLSER_CACHE to a folder that you may write to"
+        ) from error
+
+
+def _partial_name(path: Path) -> str:
+    return f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name[:32]}"

@@ -23,13 +23,15 @@ from clser_bench.features.cache import (
     divide,
     existing_table,
     find_shard,
+    lock,
     new_table,
+    remove_partial_files,
     shard_path,
+    writable,
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.sets import FeatureSet, feature_set
-from clser_bench.features.storage import lock, remove_partial_files, writable
 from clser_bench.features.workers import WorkerDiedError, run_tasks
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, SkippedFile, Table
@@ -39,11 +41,7 @@ _NAMED = 10  # files that an error names
 
 
 class ExtractionError(FeatureError):
-    """Features of some utterances cannot be extracted; those of all others were.
-
-    Attributes:
-        bad: the utterances, each with the reason.
-    """
+    """Features of some utterances cannot be extracted; those of all others were."""
 
     def __init__(self, bad: Sequence[SkippedFile], paths: Sequence[str]) -> None:
         lines = [f"{path}: {item.reason}" for path, item in zip(paths, bad, strict=True)]
@@ -58,8 +56,6 @@ class Task:
     """Utterances of which shards are to be made.
 
     Attributes:
-        number: of the task.
-        features: one set, or layers of one encoder.
         utterances: ordered by content.
         cache: where shards are written; None to write none.
         trail: a folder where the worker notes the utterance that it works on, or None.
@@ -79,7 +75,6 @@ class Done:
     Attributes:
         count: utterances, bad ones among them.
         bad: content hash and reason of those that have no features.
-        number: of the task.
     """
 
     count: int
@@ -92,8 +87,6 @@ class Extracted:
     """A corpus with its features.
 
     Attributes:
-        corpus: without the utterances that were left out, which are in its `skipped`.
-        tables: one for each set that was asked for.
         corrupted: likewise, of the corrupted corpus; the same as `tables` without a corruption.
     """
 
@@ -120,15 +113,10 @@ def extract_tables(
     next goes on from there. Several processes may ask for the same table at once.
 
     Args:
-        corpus: as read from disk.
-        sets: the feature sets.
-        cache: the cache folder.
         corruption: gives `Extracted.corrupted`.
-        skip_bad: leave out utterances of which features cannot be extracted.
         workers: processes to use; None for one per core, 1 for none besides this one (openSMILE
             always has one of its own).
         devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
-        progress: counts utterances.
 
     Raises:
         ExtractionError: some files cannot be decoded or give features that are not finite, and
@@ -168,14 +156,6 @@ def feature_table(
     progress: Progress | None = None,
 ) -> Table:
     """Get the features of every utterance of a corpus, from the cache as far as they are there.
-
-    Args:
-        corpus: as read from disk.
-        name: of the feature set, or the set.
-        cache: the cache folder.
-        workers: as for `extract_tables`; so are `devices` and `progress`.
-        devices: where encoders run.
-        progress: counts utterances.
 
     Returns:
         Rows in the order of `corpus.utterances`, memory-mapped.
@@ -270,18 +250,14 @@ class _Extraction:
                     progress.advance(done.count)
             finally:
                 progress.stop()
-        faulty = [one for one in corpus.utterances if one.content in bad]
-        if faulty:
-            code = corpus.spec.code
-            raise ExtractionError(
-                [SkippedFile(corpus=code, name=o.name, reason=bad[o.content]) for o in faulty],
-                [
-                    f"{o.path} with {o.corruption.name}"
-                    if isinstance(o, Corrupted)
-                    else str(o.path)
-                    for o in faulty
-                ],
-            )
+        skipped, paths = [], []
+        for one in (one for one in corpus.utterances if one.content in bad):
+            why, code = bad[one.content], corpus.spec.code
+            skipped.append(SkippedFile(corpus=code, name=one.name, reason=why))
+            worse = f" with {one.corruption.name}" if isinstance(one, Corrupted) else ""
+            paths.append(f"{one.path}{worse}")
+        if skipped:
+            raise ExtractionError(skipped, paths)
 
     def _missing(self, sources: Sequence[FeatureSet]) -> dict[int, list[FeatureSet]]:
         """The sets of which the shard of a group is absent or damaged, by the group's number."""
@@ -383,8 +359,6 @@ def write_rows(
     """Write a shard.
 
     Args:
-        cache: a folder that can be written to.
-        features: the set.
         rows: instants [t, d] and summary [f] by content hash, ascending; may be empty.
     """
     if rows:
@@ -440,10 +414,9 @@ def _assembled(
     instants, summary = ([values[kind] for values in found] for kind in (0, 1))
     if features.joined:
         return np.concatenate(instants, axis=-1), np.concatenate(summary, axis=-1)
-    return (
-        _mean(features.instants, [part.instants for part in features.parts], instants),
-        _mean(features.summary, [part.summary for part in features.parts], summary),
-    )
+    names = [[part.instants for part in features.parts], [part.summary for part in features.parts]]
+    wanted = features.instants, features.summary
+    return _mean(wanted[0], names[0], instants), _mean(wanted[1], names[1], summary)
 
 
 def _mean(wanted: Sequence[str], names: Sequence[Sequence[str]], parts: list[Floats]) -> Floats:

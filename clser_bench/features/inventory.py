@@ -20,8 +20,13 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.cache import ABOUT, check_shard
-from clser_bench.features.storage import as_feature_errors, drop_folder, remove_partial_files
+from clser_bench.features.cache import (
+    ABOUT,
+    as_feature_errors,
+    check_shard,
+    drop_folder,
+    remove_partial_files,
+)
 from clser_bench.problem import open_table
 from clser_bench.progress import SILENT, Progress
 
@@ -40,8 +45,6 @@ class Item:
     """A shard, a table or an index, which is removed as a whole.
 
     Attributes:
-        path: the file, or the folder of a table.
-        size: bytes.
         written: seconds since 1970.
     """
 
@@ -55,9 +58,7 @@ class StoredSet:
     """The shards of a feature set.
 
     Attributes:
-        key: of the set.
         name: of the set, or `unknown`.
-        shards: sorted by path.
         unreadable: how many of them have no usable header.
         utterances: distinct ones in the others.
         columns: d of an instant and f of a summary; None where no header can be read.
@@ -76,8 +77,6 @@ class Inventory:
     """The contents of the cache.
 
     Attributes:
-        sets: the feature sets that have shards, sorted by name and key.
-        tables: the tables.
         indices: of audio.
         links: symbolic links, which were not followed.
     """
@@ -93,8 +92,6 @@ class Damage:
     """Something that cannot be used.
 
     Attributes:
-        path: the shard, or the folder of the table.
-        why: in words, one line.
         broken: False where it could not be read at all: it may hold what it should.
     """
 
@@ -107,7 +104,6 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     """Look through the cache; of shards only the headers are read.
 
     Args:
-        cache: the cache folder; may be empty.
         names: of feature sets by key; a name found here counts more than an about.json.
 
     Raises:
@@ -125,15 +121,7 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 
 
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
-    """Read shards and tables wholly and compare them with their checksums.
-
-    Args:
-        items: shards and tables of an inventory.
-        progress: counts them.
-
-    Yields:
-        Each damaged one, when it is found.
-    """
+    """Read shards and tables wholly and compare them with their checksums."""
     progress.start("checking shards and tables", len(items))
     try:
         for item in items:
@@ -151,7 +139,6 @@ def remove(cache: Path, paths: Sequence[Path]) -> None:
     The folder of a set goes with its last shard.
 
     Args:
-        cache: the cache folder.
         paths: of an inventory of this cache; what is gone already is passed over.
 
     Raises:
@@ -218,21 +205,20 @@ def _stored_set(folder: Path, names: Mapping[str, str], links: list[Path]) -> St
         name=names.get(folder.name) or _read_name(folder / ABOUT),
         shards=tuple(shards),
         unreadable=len(shards) - len(headers),
-        utterances=len({content for header in headers for content in header[0]}),
+        utterances=len({content for contents, _ in headers for content in contents}),
         columns=headers[0][1] if headers else None,
     )
 
 
 def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
     """Contents, d and f of a shard; None where the header or the length is wrong, or it is gone."""
+    faults = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
     try:
         with item.path.open("rb"), safe_open(item.path, "np") as shard:
             contents = json.loads(shard.metadata()[_ENTRY])["contents"]
             shapes = [shard.get_slice(name).get_shape() for name in ("instants", "summary")]
         columns = int(shapes[0][2]), int(shapes[1][1])
-    except FileNotFoundError:
-        return None
-    except (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+    except (FileNotFoundError, *faults):
         return None
     except OSError as error:
         raise FeatureError(

@@ -27,7 +27,6 @@ class LanguageSet(BaseModel):
     """Which feature set is for which language.
 
     Attributes:
-        about: one line for `clser-bench list features`.
         default: for all languages that are not named; empty for none.
         languages: language tag or corpus code to the name of a feature set.
     """
@@ -63,7 +62,6 @@ class FeatureAssignment:
 
     Attributes:
         name: what is written into records and tables: nothing in it is left open.
-        sets: corpus code to feature set.
     """
 
     name: str
@@ -92,10 +90,6 @@ def language_sets() -> dict[str, LanguageSet]:
 def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureAssignment:
     """Find the feature set of each corpus.
 
-    Args:
-        name: as `--features` takes it.
-        specs: corpus code to definition.
-
     Raises:
         FeatureError: a name is unknown, an encoder cannot be found, a corpus has none.
     """
@@ -112,11 +106,7 @@ def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureA
 
 
 def rooted(name: str) -> str:
-    """The same name with absolute paths, so that it can be used again from any folder.
-
-    Args:
-        name: as `--features` takes it.
-    """
+    """The same name with absolute paths, so that it can be used again from any folder."""
     if is_set(name):
         text = name.removeprefix(PREFIX)
         if text.endswith(".toml"):

@@ -64,7 +64,6 @@ def normalised(
             `source`: of all rows of `reference`. `estimated-speakers`: of each cluster of
             `voices`. `none`: the table is handed back as it is.
         speakers: [n], who speaks; used by `speaker` only, and not stored.
-        cache: the cache folder.
         reference: the raw table of the source; needed by `source` only.
         voices: the raw table of the same rows in the set `VOICES`; needed by `estimated-speakers`
             only.
@@ -109,13 +108,10 @@ def normalised(
         return found
     if by_voice:
         groups = estimated_speakers(by_voice, used)
-    return new_table(
-        cache,
-        key,
-        instants=(len(table), table.instants.shape[1], table.instants.shape[2]),
-        summary=(len(table), table.summary.shape[1]),
-        parts=_parts(table, reference if how == "source" else None, groups, used),
-    )
+    parts = _parts(table, reference if how == "source" else None, groups, used)
+    n, t, d = table.instants.shape
+    shape = (n, table.summary.shape[1])
+    return new_table(cache, key, instants=(n, t, d), summary=shape, parts=parts)
 
 
 def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:

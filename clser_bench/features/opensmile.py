@@ -38,7 +38,6 @@ SHORTEST_SECONDS = 0.1
 
 _LOCK = threading.Lock()  # an instance takes one utterance at a time
 
-
 _CONFIGURATIONS = {
     "egemaps": ("egemaps/v02/eGeMAPSv02.conf", ("lld",)),
     "compare16": ("compare/ComParE_2016.conf", ("lld", "lld_de")),
@@ -97,7 +96,13 @@ def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
     pcm = np.clip(samples * np.float32(32768), -32768, 32767).astype(np.int16)
     with _LOCK:
         try:
-            _put_through(_instance(name, rate), pcm.tobytes(), rows)
+            smile = _instance(name, rate)
+            for sink, frames in rows.items():
+                smile.external_sink_set_callback_ex(sink, _collector(frames))
+            smile.external_audio_source_write_data("extsource", pcm.tobytes())
+            smile.external_audio_source_set_eoi("extsource")
+            smile.run()
+            smile.reset()  # ready for the next
         except BaseException as error:
             _instance.cache_clear()  # its state is unknown now
             if isinstance(error, _library()[0].OpenSmileException):
@@ -110,16 +115,6 @@ def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
     for frames in rows.values():
         frames.clear()  # openSMILE's bindings keep every callback, and so these lists
     return received
-
-
-def _put_through(smile: Any, pcm: bytes, rows: dict[str, list[Floats]]) -> None:
-    """Put one utterance through, and make ready for the next."""
-    for name, frames in rows.items():
-        smile.external_sink_set_callback_ex(name, _collector(frames))
-    smile.external_audio_source_write_data("extsource", pcm)
-    smile.external_audio_source_set_eoi("extsource")
-    smile.run()
-    smile.reset()
 
 
 def _collector(frames: list[Floats]) -> Any:

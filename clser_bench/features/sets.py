@@ -56,9 +56,7 @@ class Layer:
     """One layer of an encoder.
 
     Attributes:
-        encoder: the encoder.
         number: 0 is what enters the first layer.
-        precision: of the arithmetic.
         context: what Whisper's frames attend to; empty for other encoders.
     """
 
@@ -77,24 +75,21 @@ class FeatureSet:
     choice of its columns, the layers of an encoder their mean), or all their columns side by side.
 
     Attributes:
-        name: under which it is asked for.
         version: raised when its values change though no parameter does.
-        about: one line for `clser-bench list features`.
         parameters: everything that can be set, sorted by name.
         instants: names of the d features of an instant.
         summary: names of the f features of a summary.
         module: the module whose `extract` and `check` do the work; imported when first needed.
         layer: the encoder's layer that does.
-        table: the user's own file.
         parts: the sets that this one is made of.
         joined: whether the columns of the parts are put side by side instead of averaged.
         identity: takes the place of the name in the key.
     """
 
     name: str
-    version: int
+    version: int = 1
     about: str
-    parameters: tuple[tuple[str, Value], ...]
+    parameters: tuple[tuple[str, Value], ...] = ()
     instants: tuple[str, ...]
     summary: tuple[str, ...]
     module: str = ""
@@ -164,32 +159,21 @@ class FeatureSet:
         return extract(self.name, samples, rate)
 
 
-_ACOUSTIC, _MINIMAL = (
-    FeatureSet(
-        name=name,
-        version=1,
-        about=f"{about} at 16 kHz; needs no extra",
-        parameters=tuple(sorted(parameters.items())),
-        instants=instants,
-        summary=summary,
-        module="clser_bench.features.acoustic",
-    )
-    for name, about, parameters, instants, summary in (
-        (
-            "acoustic",
-            "log-mel, MFCC, pitch, loudness and spectral shape",
-            columns.ACOUSTIC_PARAMETERS,
-            columns.ACOUSTIC_INSTANTS,
-            columns.ACOUSTIC_SUMMARY,
-        ),
-        (
-            "minimal",
-            "prosody, five MFCC, spectral shape and voice quality",
-            columns.MINIMAL_PARAMETERS,
-            columns.MINIMAL_INSTANTS,
-            columns.MINIMAL_SUMMARY,
-        ),
-    )
+_ACOUSTIC = FeatureSet(
+    name="acoustic",
+    about="log-mel, MFCC, pitch, loudness and spectral shape at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.ACOUSTIC_PARAMETERS.items())),
+    instants=columns.ACOUSTIC_INSTANTS,
+    summary=columns.ACOUSTIC_SUMMARY,
+    module="clser_bench.features.acoustic",
+)
+_MINIMAL = dataclasses.replace(
+    _ACOUSTIC,
+    name="minimal",
+    about="prosody, five MFCC, spectral shape and voice quality at 16 kHz; needs no extra",
+    parameters=tuple(sorted(columns.MINIMAL_PARAMETERS.items())),
+    instants=columns.MINIMAL_INSTANTS,
+    summary=columns.MINIMAL_SUMMARY,
 )
 
 _PARTS = {
@@ -224,9 +208,7 @@ def _acoustic_set(name: str) -> FeatureSet:
         extra = columns.TIMING if name == "prosody" else ()
         return FeatureSet(
             name=name,
-            version=1,
             about=about,
-            parameters=(),
             instants=chosen,
             summary=tuple(
                 column
@@ -240,7 +222,6 @@ def _acoustic_set(name: str) -> FeatureSet:
         instants, summary = opensmile_columns(name)
         return FeatureSet(
             name=name,
-            version=1,
             about=f"openSMILE {about} (extra opensmile)",
             parameters=(
                 ("bits", 16),
@@ -291,26 +272,16 @@ def feature_set(name: str) -> FeatureSet:
     parts = tuple(map(_single, names))
     instants = [column for part in parts for column in part.instants]
     summary = [column for part in parts for column in part.summary]
-    whole = FeatureSet(
+    # Columns of one table: each is taken once, and nothing is put side by side.
+    one = all(part.parts == (_ACOUSTIC,) for part in parts)
+    return FeatureSet(
         name="+".join(part.name for part in parts),
-        version=1,
         about="together: " + ", ".join(part.name for part in parts),
-        parameters=(),
-        instants=_distinct(instants),
-        summary=_distinct(summary),
-        parts=parts,
-        joined=True,
+        instants=tuple(dict.fromkeys(instants)) if one else _distinct(instants),
+        summary=tuple(dict.fromkeys(summary)) if one else _distinct(summary),
+        parts=(_ACOUSTIC,) if one else parts,
+        joined=not one,
     )
-    if all(part.parts == (_ACOUSTIC,) for part in parts):
-        # Columns of one table: each is taken once, and nothing is put side by side.
-        return dataclasses.replace(
-            whole,
-            instants=tuple(dict.fromkeys(instants)),
-            summary=tuple(dict.fromkeys(summary)),
-            parts=(_ACOUSTIC,),
-            joined=False,
-        )
-    return whole
 
 
 def split_joined(name: str) -> list[str]:
@@ -369,13 +340,13 @@ def _installed_set(point: importlib.metadata.EntryPoint) -> FeatureSet:
 
 def _table_set(name: str) -> FeatureSet:
     found = user_table.find_table(name)
+    names = found.columns
     return FeatureSet(
         name=found.name,
-        version=1,
-        about=f"{found.path.name}: {len(found.columns)} columns of your own",
+        about=f"{found.path.name}: {len(names)} columns of your own",
         parameters=(("content", found.content), ("pool", found.pool)),
-        instants=found.columns,
-        summary=_pooled_names(found.columns, found.pool) if found.frames else found.columns,
+        instants=names,
+        summary=_pooled_names(names, found.pool) if found.frames else names,
         table=found,
     )
 
@@ -404,9 +375,7 @@ def _encoder_set(name: str) -> FeatureSet:
     layer_names = f"layer {layers[0]}" if len(layers) == 1 else f"mean of {len(layers)} layers"
     return FeatureSet(
         name=f"{old}:pool={request.pool}" + (f":context={context}" if context else ""),
-        version=1,
         about=f"{layer_names} of {encoder.name}",
-        parameters=(),
         instants=parts[0].instants,
         summary=_pooled_names(parts[0].instants, request.pool),
         parts=parts,

@@ -51,8 +51,6 @@ _CANDIDATES = int(_SET["pitch_candidates"])
 
 @dataclass(frozen=True, kw_only=True)
 class _Constants:
-    """What depends on the parameters only."""
-
     window: Tensor  # [FRAME]
     bands: Tensor  # [bins, BANDS]
     cosines: Tensor  # [BANDS, CEPSTRA]
@@ -309,9 +307,6 @@ _LOADER = "torchaudio._extension"
 @functools.cache
 def load_torchaudio() -> ModuleType:
     """Import torchaudio, without its compiled part where that does not load.
-
-    Returns:
-        The module `torchaudio`; its `functional` and `transforms` work.
 
     Raises:
         FeatureError: torchaudio is not installed, or fails for another reason.

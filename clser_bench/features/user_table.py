@@ -41,11 +41,8 @@ class UserTable:
     """A table on disk.
 
     Attributes:
-        path: the file.
         content: SHA-256 of its bytes.
-        columns: names of the features.
         frames: whether an utterance may have several rows.
-        pool: statistics over frames that make a summary, one of `POOLS`.
     """
 
     path: Path
@@ -68,10 +65,7 @@ class Rows:
     Attributes:
         keys: path or content hash of each utterance [n].
         by: `path` or `content`.
-        values: float32 [m, f], the rows of an utterance one after another.
         ends: int64 [n], the number of the row after its last.
-        columns: names of the f features.
-        frames: whether an utterance may have several rows.
     """
 
     keys: tuple[str, ...]
@@ -132,9 +126,8 @@ def find_table(name: str) -> UserTable:
     path, pool = split_name(name)
     content = _hash(path)
     rows = _read(path, content)
-    return UserTable(
-        path=path, content=content, columns=rows.columns, frames=rows.frames, pool=pool
-    )
+    columns, frames = rows.columns, rows.frames
+    return UserTable(path=path, content=content, columns=columns, frames=frames, pool=pool)
 
 
 def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, Floats]:
@@ -142,10 +135,6 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
 
     A row belongs to an utterance by its content hash, or by a path that is the utterance's name in
     its corpus, its whole path, or a longer path that ends with the name.
-
-    Args:
-        table: from `find_table`.
-        utterances: n of them.
 
     Returns:
         Instants float32 [n, 32, d]: frames pooled, or the row again and again where an utterance

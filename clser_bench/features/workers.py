@@ -32,7 +32,6 @@ def run_tasks(
 
     Args:
         function: of one task; importable by name.
-        tasks: its arguments, picklable.
         workers: processes; None for one per core that this process may use; with 1, or for one
             task, everything runs in this process.
         apart: never in this process: the function may kill the one that runs it.

@@ -42,9 +42,7 @@ class CellAgreement:
     """How a cell agrees with the card.
 
     Attributes:
-        method: its name.
         pair: the pair, or `mean` for the mean over all.
-        verdict: `identical`, `within noise` or `different`.
         n: draws that both have.
         shift: mean over these draws of the UAR here minus the card's, in points; None if missing.
         largest: largest absolute difference of a draw, in points; None if missing.
@@ -85,9 +83,6 @@ def compare(card: Card, found: Card) -> Agreement:
     """Compare what was found with what a card says; see the module for the rule.
 
     Imported rows of the card are left out.
-
-    Args:
-        card: what is claimed; its tolerances come from the other one.
     """
     methods = {method.method: method for method in found.methods}
     places = {pair.pair: place for place, pair in enumerate(found.pairs)}
@@ -108,9 +103,10 @@ def compare(card: Card, found: Card) -> Agreement:
 
 def other_software(card: Software, here: Software) -> Iterator[str]:
     """What the card was written with and is another version here, a line each."""
-    claimed = {"clser-bench": card.clser_bench, "commit": card.commit, "Python": card.python}
-    have = {"clser-bench": here.clser_bench, "commit": here.commit, "Python": here.python}
-    claimed, have = {**claimed, **card.packages}, {**have, **here.packages}
+    claimed, have = (
+        {"clser-bench": s.clser_bench, "commit": s.commit, "Python": s.python, **s.packages}
+        for s in (card, here)
+    )
     for name, version in claimed.items():
         if version and have.get(name, "") != version:
             yield f"{name}: {version} in the card, {have.get(name) or 'none'} here"
@@ -122,21 +118,16 @@ def other_software(card: Software, here: Software) -> Iterator[str]:
 def _row(
     card: Card, method: CardMethod, found: Sequence[CardCell | None], *, seeds: Sequence[int]
 ) -> Iterator[CellAgreement]:
-    """A method's cells, and its mean over the pairs where every pair has the same draws."""
     here = [{} if cell is None else _draws(seeds, cell.uars) for cell in found]
     claimed = [_draws(method.seeds, cell.uars) for cell in method.cells]
     variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]
     spread = math.sqrt(float(np.mean(variances))) if variances else 0.0
-    for pair, cell, other, old, new in zip(
-        card.pairs, method.cells, found, claimed, here, strict=True
-    ):
-        made = CellAgreement(
-            method=method.method,
-            pair=str(pair.pair),
-            verdict=DIFFERENT,
-            reason=_unlike(cell, other, old, new),
-        )
-        yield made if made.reason else _compared(made, old, new, spread=spread)
+    of_pairs = zip(card.pairs, method.cells, found, claimed, here, strict=True)
+    for pair, cell, other, old, new in of_pairs:
+        made = CellAgreement(method=method.method, pair=str(pair.pair), verdict=DIFFERENT)
+        why = _unlike(cell, other, old, new)
+        made = dataclasses.replace(made, reason=why)
+        yield made if why else _compared(made, old, new, spread=spread)
     shared = set(claimed[0]) if claimed else set()
     if len(claimed) > 1 and shared and all(set(draws) == shared for draws in (*claimed, *here)):
         means = [
@@ -206,15 +197,9 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
 
 def _other_corpora(card: Card, found: Card) -> list[str]:
     here = {pair.pair: pair for pair in found.pairs}
-    keys = [
-        (code, old, new)
-        for pair in card.pairs
-        if (have := here.get(pair.pair))
-        for code, old, new in (
-            (pair.source, pair.source_key, have.source_key),
-            (pair.target, pair.target_key, have.target_key),
-        )
-    ]
+    both = [(pair, here[pair.pair]) for pair in card.pairs if pair.pair in here]
+    keys = [(old.source, old.source_key, new.source_key) for old, new in both]
+    keys += [(old.target, old.target_key, new.target_key) for old, new in both]
     return sorted({code for code, old, new in keys if old and new and old != new})
 
 
@@ -223,10 +208,8 @@ def _changes(card: Card, methods: Mapping[str, CardMethod]) -> Iterator[str]:
         here = methods.get(claimed.method)
         if here is None:
             continue
-        for what, old, new in (
-            ("version", claimed.version, here.version),
-            ("engine version", claimed.engine_version, here.engine_version),
-        ):
+        for name in ("version", "engine_version"):
+            old, new, what = getattr(claimed, name), getattr(here, name), name.replace("_", " ")
             if old and new and old != new:
                 yield f"{claimed.method}: {what} {old} in the card, {new} here"
         pairs = [str(pair.pair) for pair in card.pairs]

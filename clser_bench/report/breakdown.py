@@ -84,11 +84,8 @@ class Figure:
         of: of a gap, number of groups that were compared.
         low: lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over
             speakers and draws, of correlations by the jackknife over speakers.
-        high: its upper end.
         shuffled: of a gap of speakers over all pairs, the mean gap when utterances are assigned to
             speakers at random, within each emotion.
-        status: `ok`, or `failed` or `not_applicable` where missing.
-        reason: where missing.
     """
 
     line: Line
@@ -115,12 +112,9 @@ class Breakdown:
     """A leaderboard, broken down.
 
     Attributes:
-        by: one of `BY`.
-        table: the leaderboard.
         pairs: those of its pairs that could be broken down.
         groups: those that occur, in order.
         figures: of each method on each pair, then over all of them.
-        remarks: how utterances were grouped, and what was left out.
     """
 
     by: str
@@ -184,20 +178,17 @@ def break_down(
         figures += _figures(line, rows[rows.group.notna()], table, pairs, by)
     found = {figure.group for figure in figures if figure.kind not in ("gap", "rho", "rho_within")}
     usual = EMOTIONS if by in _KINDS else GROUPS.get(by) or sorted(filter(None, found))
+    remarks = [f"{code}: {text}" for code, (_, text) in cuts.items() if text]
+    for code, names in unknown.items():
+        if names:
+            remarks.append(f"{code}: left out, of unknown {noun}: {len(names)} utterances")
     return Breakdown(
         by=by,
         table=table,
         pairs=pairs,
         groups=tuple(group for group in usual if group in found),
         figures=tuple(figures),
-        remarks=(
-            *(f"{code}: {text}" for code, (_, text) in cuts.items() if text),
-            *(
-                f"{code}: left out, of unknown {noun}: {len(names)} utterances"
-                for code, names in unknown.items()
-                if names
-            ),
-        ),
+        remarks=tuple(remarks),
     )
 
 
@@ -244,22 +235,20 @@ def _judged(store: Store, trials: pd.DataFrame, by: str) -> pd.DataFrame:
 def _figures(
     line: Line, rows: pd.DataFrame, table: Leaderboard, pairs: tuple[Pair, ...], by: str
 ) -> Iterator[Figure]:
-    """Figures of a method on each pair, then over all."""
     scores, kind = _scores(rows, by), _KINDS.get(by, "uar")
     cells = dict(zip(table.pairs, line.cells, strict=True))
-    for pair in pairs:
-        if cells[pair].mean is None:
-            missing = cells[pair].status, cells[pair].reason
+    gone = {pair: (c.status, c.reason) for pair, c in cells.items() if c.mean is None}
+    for pair in (*pairs, None):
+        missing = gone.get(pair) if pair else holes(pairs, [cells[one] for one in pairs])
+        if missing:
             yield Figure(line=line, pair=pair, kind=kind, status=missing[0], reason=missing[1])
-        else:
+            continue
+        own, of_pair = rows, scores
+        if pair:
+            own = rows[rows.pair == str(pair)]
             of_pair = scores[scores.index.get_level_values("pair") == str(pair)]
-            for values in _values(rows[rows.pair == str(pair)], of_pair, by, whole=False):
-                yield Figure(line=line, pair=pair, **values)
-    if gone := holes(pairs, [cells[pair] for pair in pairs]):
-        yield Figure(line=line, pair=None, kind=kind, status=gone[0], reason=gone[1])
-    else:
-        for values in _values(rows, scores, by, whole=True):
-            yield Figure(line=line, pair=None, **values)
+        for values in _values(own, of_pair, by, whole=pair is None):
+            yield Figure(line=line, pair=pair, **values)
 
 
 def _scores(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -305,16 +294,10 @@ def _values(
     for (group, predicted), mean, std, n in _summary(scores).itertuples(name=None):
         if predicted in possible:
             uars[group] = mean
-            yield {
-                "kind": _KINDS.get(by, "uar"),
-                "group": group,
-                "predicted": predicted or None,
-                "mean": mean,
-                "std": std,
-                "n": n,
-                "count": counts.get((group, predicted), 0),
-                "classes": classes[group],
-            }
+            of_group = {"kind": _KINDS.get(by, "uar"), "group": group, "mean": mean, "std": std}
+            counted = {"n": n, "count": counts.get((group, predicted), 0)}
+            of_group |= {"predicted": predicted or None, "classes": classes[group]}
+            yield of_group | counted
     if by == "speaker":
         # those who have all emotions of the target: a missing one may be hard
         for target, of_target in rows.groupby("target", sort=False):
@@ -322,9 +305,9 @@ def _values(
             ordered = sorted(
                 (uars[name], name) for name in of_target.group.unique() if classes[name] == every
             )
-            if len(ordered) > 1:
-                alike = of_target[of_target.group.isin([name for _, name in ordered])]
-                gap = _gap(scores, (ordered[0][1], ordered[-1][1]), of=len(ordered))
+            if len(names := [name for _, name in ordered]) > 1:
+                alike = of_target[of_target.group.isin(names)]
+                gap = _gap(scores, (names[0], names[-1]), of=len(names))
                 yield gap | {"shuffled": _shuffled(alike, str(target)) if whole else None}
     elif by in GROUPS:
         found = [name for name in GROUPS[by] if name in uars]
@@ -363,15 +346,7 @@ def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:
                 cells[column].to_numpy(np.float64).reshape(tuple(map(len, axes)))
                 for column in ("sum", "size")
             )
-            found.append(
-                Counts(
-                    pair=pair,
-                    seeds=tuple(map(int, axes[2])),
-                    speakers=tuple(axes[0]),
-                    correct=correct,
-                    total=total,
-                )
-            )
+            found.append(Counts(pair, tuple(map(int, axes[2])), tuple(axes[0]), correct, total))
     return spread(counts).difference(high, low)
 
 
@@ -412,7 +387,7 @@ def _correlations(rows: pd.DataFrame, *, whole: bool) -> Iterator[dict[str, Any]
 
 
 def _rho(shares: pd.DataFrame) -> float | None:
-    human, right = shares.human.to_numpy(np.float64), shares.right.to_numpy(np.float64)
+    human, right = shares[["human", "right"]].to_numpy(np.float64).T
     if len(human) < _FEWEST or not np.ptp(human) or not np.ptp(right):
         return None
     return float(scipy.stats.spearmanr(human, right).statistic)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 from clser_bench.protocol import EMOTIONS, Pair
+from clser_bench.report import formats
 from clser_bench.report.breakdown import SHUFFLES, Breakdown, Figure
 from clser_bench.report.formats import (
     MISSING,
@@ -15,7 +17,6 @@ from clser_bench.report.formats import (
     rounded,
     signed,
     spread,
-    write,
 )
 from clser_bench.report.render import condition_line, condition_row
 
@@ -77,57 +78,19 @@ _INTERVAL = (
 )
 
 
-def render(
-    breakdowns: Sequence[Breakdown],
-    format: str = "table",  # noqa: A002 (the word users write)
-    *,
-    width: int | None = None,
-    each_pair: bool = False,
-) -> str:
-    """Write breakdowns as text.
-
-    Args:
-        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`. The last two
-            have every pair and every speaker.
-        each_pair: add a table for each pair, in formats that are tables.
-
-    Raises:
-        SpecError: there is no such format.
-    """
-    return write(
-        (row for item in breakdowns for row in flat_rows(item)),
-        (table for item in breakdowns for table in text_tables(item, each_pair=each_pair)),
-        format,
-        width=width,
-    )
-
-
 def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
     """The figures of a breakdown, one row each, in order of method and pair.
 
     `figure` is `recall`, `share`, `uar`, `gap`, `rho` or `rho_within`; `pair` is `mean` over all.
     """
     for item in breakdown.figures:
-        yield condition_row(breakdown.table.condition) | {
-            "by": breakdown.by,
-            "method": item.line.method,
-            "title": item.line.title,
-            "role": item.line.role,
-            "pair": str(item.pair or "mean"),
-            "status": item.status,
-            "reason": item.reason,
-            "figure": item.kind,
-            "group": item.group,
-            "predicted": item.predicted,
-            "n": item.n,
-            "mean": rounded(item.mean),
-            "std": rounded(item.std),
-            "count": item.count,
-            "classes": item.classes,
-            "low": rounded(item.low),
-            "high": rounded(item.high),
-            "shuffled": rounded(item.shuffled),
-        }
+        row = condition_row(breakdown.table.condition) | {"by": breakdown.by}
+        row |= {name: getattr(item.line, name) for name in ("method", "title", "role")}
+        row |= {"pair": str(item.pair or "mean"), "status": item.status, "reason": item.reason}
+        row |= {"figure": item.kind, "group": item.group, "predicted": item.predicted, "n": item.n}
+        row |= {"mean": rounded(item.mean), "std": rounded(item.std)}
+        row |= {"count": item.count, "classes": item.classes}
+        yield row | {name: rounded(getattr(item, name)) for name in ("low", "high", "shuffled")}
 
 
 def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[TextTable]:
@@ -146,6 +109,9 @@ def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[Te
                 yield _speakers(breakdown, list(parts.values()), pair, target)
         else:
             yield _groups(breakdown, list(parts.values()), pair)
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)
 
 
 def _groups(breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | None) -> TextTable:
@@ -174,9 +140,8 @@ def _speakers(
     cells, notes = [], Footnotes()
     for part in parts:
         values = {item.group: item for item in part if item.classes}
-        own = (g for g in part if g.kind == "gap" and g.ends[0].startswith(f"{target} "))
         row: tuple[str, ...] = (MISSING,) * 6
-        for gap in own:
+        for gap in (g for g in part if g.kind == "gap" and g.ends[0].startswith(f"{target} ")):
             ends = (f"{end.removeprefix(f'{target} ')}: {_value(values[end])}" for end in gap.ends)
             shuffled = MISSING if gap.shuffled is None else f"{gap.shuffled:.1f}"
             row = (*ends, _gap(gap), shuffled, str(gap.of), str(gap.n))

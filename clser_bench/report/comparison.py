@@ -14,6 +14,7 @@ A difference comes with three views on it:
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +23,8 @@ import numpy as np
 import pandas as pd
 
 from clser_bench.protocol import Pair
-from clser_bench.report.formats import (
-    MISSING,
-    Row,
-    TextTable,
-    bracketed,
-    ends,
-    json_of,
-    rounded,
-    signed,
-)
+from clser_bench.report import formats
+from clser_bench.report.formats import MISSING, Row, TextTable, bracketed, ends, rounded, signed
 from clser_bench.report.intervals import REFERENCE, Evidence, count, families, ranked_of
 from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.render import (
@@ -61,14 +54,11 @@ class Contrast:
     """The advantage of a method over another.
 
     Attributes:
-        method: its name.
-        other: the method that it is compared with.
         n: draws that both have; with all labels, draws of the method that has fewer.
         interval: simultaneous, of the difference of the means over the pairs, in points of UAR.
         effect: d_z; None for a single pair, and where all pairs differ by the same.
         wins: pairs on which the method is higher and the cell's interval excludes zero.
         ties: pairs with neither, and pairs without an interval.
-        losses: pairs on which the other is.
     """
 
     method: str
@@ -116,7 +106,6 @@ class Comparison:
     """Statistics of the ranked methods of a table.
 
     Attributes:
-        table: the table.
         lines: its ranked methods with a result on every pair, in its order.
         contrasts: every ordered pair of them that shares a draw.
         directions: of every two corpora that make a pair both ways; none where the methods share
@@ -154,12 +143,19 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     _, verdicts = families(evidence, ranked)
     names = [line.method for line in lines]
     contrasts = _contrasts(evidence, counts, names, verdicts, pooled=table.pooled)
+    remarks = list(table.remarks)
+    holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
+    if holes:
+        remarks.append(f"not compared, since a pair has no result: {', '.join(holes)}")
+    missing = (len(lines) * (len(lines) - 1) - len(contrasts)) // 2
+    if missing:
+        remarks.append(f"{missing} pairs of methods share no draw, so they are not compared")
     return Comparison(
         table=table,
         lines=lines,
         contrasts=tuple(contrasts),
         directions=tuple(_directions(table, {name: counts[name] for name in names})),
-        remarks=(*table.remarks, *_remarks(table, lines, len(contrasts))),
+        remarks=tuple(remarks),
     )
 
 
@@ -222,15 +218,6 @@ def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> I
             )
 
 
-def _remarks(table: Leaderboard, lines: Sequence[Line], contrasts: int) -> Iterator[str]:
-    holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
-    if holes:
-        yield f"not compared, since a pair has no result: {', '.join(holes)}"
-    missing = (len(lines) * (len(lines) - 1) - contrasts) // 2
-    if missing:
-        yield f"{missing} pairs of methods share no draw, so they are not compared"
-
-
 def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     """A comparison as text: the methods; then differences, wins and directions, if any."""
     table, lines = comparison.table, comparison.lines
@@ -241,13 +228,13 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         names=("method", "mean", "[95 %]", "rank", "n"),
         cells=tuple(
             (
-                line.title,
-                value_text(line.mean),
-                interval_text(line.interval),
-                rank_text(line),
-                str(line.mean.n),
+                one.title,
+                value_text(one.mean),
+                interval_text(one.interval),
+                rank_text(one),
+                str(one.mean.n),
             )
-            for line in lines
+            for one in lines
         ),
         below=comparison.remarks,
     )
@@ -289,7 +276,7 @@ def _differences(comparison: Comparison) -> TextTable:
                 titles[item.method],
                 titles[item.other],
                 difference_text(item.interval),
-                MISSING if item.interval.p is None else _p(item.interval.p),
+                _p(item.interval.p),
                 MISSING if item.effect is None else f"{item.effect:+.2f}",
                 str(item.n),
             )
@@ -320,21 +307,16 @@ def _pointwise(interval: Interval) -> str:
     return f"{signed(interval.estimate)}{bracketed(interval, signed)}"
 
 
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _p(value: float | None) -> str:
+    return MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def as_json(comparison: Comparison) -> str:
-    """A comparison as a JSON list of flat rows, each with its kind in `row`.
+def flat_rows(comparison: Comparison) -> Iterator[Row]:
+    """A comparison as flat rows, each with its kind in `row`.
 
     A `method` has its interval of ranks; a `difference` is that of one ordered pair of methods; a
     `direction` is that of one method, or of the mean over all where `method` is null.
     """
-    return json_of(flat_rows(comparison))
-
-
-def flat_rows(comparison: Comparison) -> Iterator[Row]:
-    """The rows of `as_json`."""
     table = condition_row(comparison.table.condition)
     table |= {"synthetic": comparison.table.synthetic}
     for line in comparison.lines:
@@ -355,8 +337,8 @@ def flat_rows(comparison: Comparison) -> Iterator[Row]:
 
 
 def _figures(interval: Interval) -> Row:
-    return {
-        "difference": rounded(interval.estimate),
-        **ends("", interval),
-        "p": rounded(interval.p),
-    }
+    estimate, p = rounded(interval.estimate), rounded(interval.p)
+    return {"difference": estimate, **ends("", interval), "p": p}
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)

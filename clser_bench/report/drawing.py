@@ -74,7 +74,6 @@ class Speech:
     Attributes:
         title: the corpus's name in prose.
         emotions: of each utterance [n], of `EMOTIONS`.
-        speakers: of each utterance [n].
         synthetic: made by a speech synthesiser; marked in the figure.
     """
 
@@ -95,7 +94,6 @@ def plain(text: str, *, longest: int = 28) -> str:
     """Make a name fit to be drawn: as text, in one line, not too long.
 
     Args:
-        text: any; `$` would begin a formula, control characters would break lines.
         longest: characters that are left; an ellipsis stands for the others.
     """
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -137,12 +135,7 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty figure that lays its parts out itself.
-
-    Args:
-        width: in inches.
-        height: in inches.
-    """
+    """Make an empty figure that lays its parts out itself."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

@@ -79,33 +79,21 @@ def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> 
         colour = _VERDICTS[line.verdict or "not separable"]
         if found.low is not None and found.high is not None:
             axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.0)
-        filled = line.verdict in ("better", "worse")
-        axis.plot(
-            found.estimate,
-            place,
-            marker="o",
-            markersize=3.2,
-            color=colour,
-            markerfacecolor=colour if filled else "white",
-            markeredgewidth=0.8,
-        )
+        face = colour if line.verdict in ("better", "worse") else "white"
+        mark: Any = {"marker": "o", "markersize": 3.2, "markeredgewidth": 0.8}
+        axis.plot(found.estimate, place, color=colour, markerfacecolor=face, **mark)
     axis.set_yticks(range(len(lines)), names)
     axis.set_ylim(len(lines) - 0.4, -0.6)
     axis.set_xlabel(f"points of UAR against {plain(table.reference)} (n = {_draws(lines)})")
     axis.grid(axis="x", linewidth=0.3, alpha=0.6)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    keys = [
-        _key(
-            verdict,
-            color=colour,
-            marker="o",
-            linestyle="none",
-            markerfacecolor=colour if verdict != "not separable" else "white",
-        )
-        for verdict, colour in _VERDICTS.items()
-        if any(line.verdict == verdict for line in lines)
-    ]
+    keys = []
+    for verdict in (name for name in _VERDICTS if any(line.verdict == name for line in lines)):
+        colour = _VERDICTS[verdict]
+        face = colour if verdict != "not separable" else "white"
+        look = {"marker": "o", "linestyle": "none", "markerfacecolor": face}
+        keys.append(_key(verdict, color=colour, **look))
     _finish(figure, head if title else "", keys, notes, columns=3)
     return figure
 
@@ -187,8 +175,9 @@ def learning_curves(
             "other rules"
         )
     ordered = [found[order] for order in sorted(found)]
-    chosen = _chosen([table.lines for table in ordered], methods, ordered[0].reference)
-    shown = [line for table in ordered for line in table.lines if line.method in chosen]
+    every = [line for table in ordered for line in table.lines]
+    chosen = _chosen(every, methods, ordered[0].reference)
+    shown = [line for line in every if line.method in chosen]
     notes = _notes(ordered, shown, width / 2)
     head = heading_of(ordered, "means with 95 % intervals", width)
     figure = new_figure(width, 2.4 + _LINE * (0.6 * len(chosen) + _rows([head, *notes])))
@@ -230,7 +219,7 @@ def corruption_curves(
         SpecError: a method is not in the table.
     """
     curves = {line.method: (line, points) for line, points in found.curves}
-    chosen = _chosen([[line for line, _ in found.curves]], methods, found.table.reference)
+    chosen = _chosen((line for line, _ in found.curves), methods, found.table.reference)
     across = min(4, len(found.kinds))
     down = math.ceil(len(found.kinds) / across)
     width = max(width, 0.5 + 1.5 * across)
@@ -242,12 +231,8 @@ def corruption_curves(
     looks = [_look(number, curves[name][0]) for number, name in enumerate(chosen)]
     for axis, kind in zip(axes, found.kinds, strict=False):
         scale = found.scale(kind)
-        places = {CLEAN: scale.place(scale.clean)}
-        places |= {
-            name: scale.place(kind_of(name)[1])
-            for name in found.corruptions
-            if kind_of(name)[0] == kind
-        }
+        levels = {name: kind_of(name)[1] for name in found.corruptions if kind_of(name)[0] == kind}
+        places = {name: scale.place(at) for name, at in {CLEAN: scale.clean, **levels}.items()}
         order = sorted(places, key=lambda name: (places[name], name))
         found_at = [{point.corruption: point for point in curves[name][1]} for name in chosen]
         rows = [[(of[name].cell, of[name].interval) for name in order] for of in found_at]
@@ -305,7 +290,6 @@ def confusion(
     Args:
         matrices: counts by true class (rows) and predicted class [c, c].
         classes: their names [c].
-        heading: above all panels; empty for none.
         width: in inches; wider where a single panel does not fit.
 
     Raises:
@@ -371,12 +355,11 @@ def _square(axis: Axes, place: tuple[float, float], colour: Any, text: str) -> N
     axis.text(*place, text, ha="center", va="center", fontsize=5, color=ink)
 
 
-def _chosen(rows: Sequence[Sequence[Line]], asked: Collection[str], reference: str) -> list[str]:
+def _chosen(every: Iterable[Line], asked: Collection[str], reference: str) -> list[str]:
     """Methods of some tables to draw, the highest means first."""
     known: dict[str, list[Line]] = {}
-    for lines in rows:
-        for line in lines:
-            known.setdefault(line.method, []).append(line)
+    for line in every:
+        known.setdefault(line.method, []).append(line)
     for name in asked:
         if name not in known:
             raise SpecError(f"there are no results of '{name}'{did_you_mean(name, known)}")
@@ -455,17 +438,9 @@ def _rows(texts: Iterable[str]) -> int:
 def _finish(
     figure: Figure, title: str, keys: Sequence[Artist], notes: Sequence[str], *, columns: int = 1
 ) -> None:
-    """Title above, keys and notes below."""
     if title:
         figure.suptitle(title, fontsize=7)
     texts = [Line2D([], [], linestyle="none", label=note) for note in notes]
     if keys or texts:
-        figure.legend(
-            handles=[*keys, *texts],
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-            fontsize=5.5,
-            borderpad=0,
-            labelspacing=0.25,
-        )
+        look = {"frameon": False, "fontsize": 5.5, "borderpad": 0, "labelspacing": 0.25}
+        figure.legend(handles=[*keys, *texts], loc="outside lower center", ncols=columns, **look)

@@ -35,16 +35,13 @@ class TextTable:
     """A table as text.
 
     Attributes:
-        title: its heading.
         names: of the columns; the first column holds the names of rows.
         cells: text by row and column.
         summary: columns after the first that are in blocks of their own where a terminal is too
             narrow for all; 0 for none.
-        header: lines above it.
         caption: of LaTeX, two lines; title and header where empty.
-        aside: rows that do not compete: shown greyed. Empty for none.
+        aside: rows that do not compete, set apart; grey in LaTeX. Empty for none.
         bold: rows whose first two cells are bold in LaTeX and Markdown.
-        below: lines below it.
         footnotes: lines below these, numbered from 1.
     """
 
@@ -127,7 +124,6 @@ def write(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
 ) -> str:
     """Write flat rows as CSV or JSON, or tables in any other format.
 
@@ -135,10 +131,6 @@ def write(
         rows: for `csv` and `json`; only iterated then.
         format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; `WIDTH` where None.
-        color: grey the rows that are set aside, for `table`.
-
-    Returns:
-        Text that ends in a line break.
 
     Raises:
         SpecError: there is no such format.
@@ -147,7 +139,26 @@ def write(
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if format in ("csv", "json"):
         return csv_of(rows) if format == "csv" else json_of(rows)
-    return write_tables(list(tables), format, width=width, color=color)
+    return write_tables(list(tables), format, width=width)
+
+
+def render(
+    rows_of: Callable[[Any], Iterable[Row]],
+    tables_of: Callable[..., Iterable[TextTable]],
+    found: Iterable[Any],
+    format: str = "table",  # noqa: A002 (the word users write)
+    *,
+    width: int | None = None,
+    **shown: bool,
+) -> str:
+    """Write what a report found, by its flat rows and its tables; errors are those of `write`.
+
+    Args:
+        rows_of: of each item that was found; so does `tables_of`, which takes `shown` too.
+    """
+    rows = (row for item in found for row in rows_of(item))
+    tables = (table for item in found for table in tables_of(item, **shown))
+    return write(rows, tables, format, width=width)
 
 
 def write_tables(
@@ -155,7 +166,6 @@ def write_tables(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
 ) -> str:
     """Write tables that have no flat rows; arguments and errors are those of `write`."""
     if format not in FORMATS[:3]:
@@ -166,7 +176,7 @@ def write_tables(
         return latex(tables)
     if format == "md":
         return "\n".join(map(markdown, tables))
-    return "\n".join(terminal(table, width=width or WIDTH, color=color) for table in tables)
+    return "\n".join(terminal(table, width=width or WIDTH) for table in tables)
 
 
 def json_of(rows: Iterable[Row]) -> str:
@@ -221,37 +231,34 @@ def markdown(table: TextTable) -> str:
     cells = [list(row) for row in table.cells]
     for place in table.bold:
         cells[place][:2] = (f"**{text}**" for text in cells[place][:2])
-    body = tabulate(
-        cells,
-        table.names,
-        tablefmt="pipe",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(table.names) - 1),
+    body = _tabulated(cells, table.names, "pipe")
+    header, below = (
+        "\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below)
     )
-    lists = ("\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below))
     notes = "\n".join(f"{line}  " for line in _numbered(table)).rstrip()
-    header, below = lists
     return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
 
 
-def terminal(table: TextTable, *, width: int = WIDTH, color: bool = False) -> str:
+def _tabulated(cells: Sequence[Sequence[str]], names: Sequence[str], how: str) -> str:
+    align = ["left"] + ["right"] * (len(names) - 1)
+    return tabulate(cells, names, tablefmt=how, disable_numparse=True, colalign=align)
+
+
+def terminal(table: TextTable, *, width: int = WIDTH) -> str:
     """Write a table in blocks of columns that fit a width, the first column in each of them.
 
     A block is wider than asked for only where a single column is: no text is cut off.
     """
     table = _mapped(table, one_line)
-    first, *others = (_block(table, columns, color=color) for columns in _blocks(table, width))
+    first, *others = (_block(table, columns) for columns in _blocks(table, width))
     above = [table.title, *_wrapped(table.header, width), first]
     below = _wrapped([*table.below, *_numbered(table)], width)
     return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
 
 
 def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
-    """With every text changed."""
-    texts: dict[str, Any] = {
-        name: tuple(map(change, getattr(table, name)))
-        for name in ("names", "header", "below", "footnotes")
-    }
+    names = ("names", "header", "below", "footnotes")
+    texts: dict[str, Any] = {name: tuple(map(change, getattr(table, name))) for name in names}
     cells = tuple(tuple(map(change, row)) for row in table.cells)
     return dataclasses.replace(table, title=change(table.title), cells=cells, **texts)
 
@@ -284,7 +291,7 @@ def _blocks(table: TextTable, width: int) -> list[list[int]]:
     return blocks
 
 
-def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
+def _block(table: TextTable, columns: Sequence[int]) -> str:
     rows = [[row[place] for place in (0, *columns)] for row in (table.names, *table.cells)]
     sizes = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -293,12 +300,11 @@ def _block(table: TextTable, columns: Sequence[int], *, color: bool) -> str:
         right = (space + text for space, text in zip(spaces[1:], row[1:], strict=True))
         lines.append((" " * _GAP).join([row[0] + spaces[0], *right]).rstrip())
     rule = "─" * (sum(sizes) + _GAP * len(columns))
-    made, last = [lines[0], rule], False
-    for line, aside in zip(lines[1:], table.aside or (False,) * len(table.cells), strict=True):
-        made += [""] if aside and not last and len(made) > 2 else []
-        made.append(f"\x1b[2m{line}\x1b[0m" if aside and color else line)
-        last = aside
-    return "\n".join(made)
+    aside = table.aside or (False,) * len(table.cells)
+    for place in range(len(aside) - 1, 0, -1):
+        if aside[place] and not aside[place - 1]:
+            lines.insert(place + 1, "")
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 _SYMBOLS = str.maketrans(
@@ -378,13 +384,7 @@ def _float(table: TextTable, label: str) -> str:
         elif place in table.bold:
             cells[:2] = [f"{_BOLD}{text}{_END}" for text in cells[:2]]
         rows.append(cells)
-    body = tabulate(
-        rows,
-        [_printable(name) for name in table.names],
-        tablefmt="latex_booktabs",
-        disable_numparse=True,
-        colalign=["left"] + ["right"] * (len(table.names) - 1),
-    )
+    body = _tabulated(rows, list(map(_printable, table.names)), "latex_booktabs")
     # spaces that only align the source would take the place of nothing, and hide long lines
     body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
     number = "|".join(str(n) for n in range(1, len(table.footnotes) + 1)) or "(?!)"

@@ -43,7 +43,6 @@ class Evidence:
 
     Args:
         counts: method to counts, an entry per pair.
-        pooled: all labels were given.
     """
 
     def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
@@ -144,17 +143,15 @@ def add_intervals(
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
     family = differences_to(evidence, reference, verdicts) if reference else {}
-    lines = [
-        dataclasses.replace(
-            line,
-            interval=means.get(line.method),
-            ranks=ranks.get(line.method),
-            difference=family.get(line.method),
-        )
-        for line in table.lines
-    ]
+    lines = []
+    for line in table.lines:
+        mean, gap, own = means.get(line.method), family.get(line.method), ranks.get(line.method)
+        lines.append(dataclasses.replace(line, interval=mean, difference=gap, ranks=own))
     least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
     compared = sum(item.p is not None for item in family.values())
+    few = ", ".join(f"{code} has {reason}" for code, reason in evidence.few_speakers.items())
+    needed = f"every target needs {CLUSTERS} speakers, every class {CLASS_CLUSTERS}."
+    warnings = [f"No intervals: {few}; {needed}"] if few else []
     remarks = list(table.remarks)
     if against and not reference:
         remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
@@ -165,7 +162,7 @@ def add_intervals(
         table,
         lines=tuple(lines),
         remarks=tuple(remarks),
-        warnings=(*table.warnings, *warnings_of(evidence)),
+        warnings=(*table.warnings, *warnings),
         reference=reference if family else "",
         family=compared,
         ranked=len(ranked),
@@ -226,17 +223,6 @@ def differences_to(
     return found
 
 
-def warnings_of(evidence: Evidence) -> Iterator[str]:
-    """A warning that names the targets with too few speakers for an interval."""
-    few = evidence.few_speakers
-    if few:
-        named = ", ".join(f"{code} has {reason}" for code, reason in few.items())
-        yield (
-            f"No intervals: {named}; every target needs {CLUSTERS} speakers, every class "
-            f"{CLASS_CLUSTERS}."
-        )
-
-
 def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidence:
     """Counts by speaker, class and draw of the methods that have a result on every pair."""
     whole = [line for line in table.lines if line.mean.mean is not None]
@@ -267,12 +253,6 @@ def count(
     store: Store, table: Leaderboard, rows: pd.DataFrame, methods: Iterable[str]
 ) -> dict[str, list[Counts]]:
     """Count correct utterances by speaker, class and draw.
-
-    Args:
-        methods: methods without missing cells.
-
-    Returns:
-        Method to counts, an entry per pair in the table's order.
 
     Raises:
         StoreError: stored predictions or answers are damaged, or a UAR is not that of its
@@ -327,9 +307,6 @@ def _counted(
     """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
 
     Args:
-        key: the answers.
-        speakers: of the target.
-        classes: their number.
         predicted: [k, n].
 
     Returns:

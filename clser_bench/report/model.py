@@ -58,9 +58,7 @@ class Line:
             prior`), those that it uses: labelled and unlabelled source, unlabelled target, added
             corpora, speaker identities of the target, an assumption on its class prior.
         assumes_prior: `none`, `uniform` or `estimated`.
-        note: footnote; may be empty.
         cells: one per pair of the table.
-        mean: over the pairs.
         interval: pointwise, of the mean.
         ranks: simultaneous interval of its rank; None unless ranked.
         difference: to the reference of the table: simultaneous for ranked methods, pointwise and
@@ -97,14 +95,9 @@ class Leaderboard:
     """One table: methods down, pairs across.
 
     Attributes:
-        condition: the rules that its rows share.
-        pairs: its columns.
         classes: number of classes of each pair; 0 where no method was planned.
-        lines: its rows, in order.
         every: rows of all methods of the condition, shown or not.
         synthetic: a corpus is synthetic speech.
-        warnings: lines above the table.
-        remarks: footnotes about the whole table.
         budget: of trained methods, in a line; empty where there is none.
         reference: the method that differences are to; empty for none.
         family: number of ranked methods that are compared with the reference, shown or not.
@@ -112,7 +105,6 @@ class Leaderboard:
         detectable: least detectable differences to the reference in the family: their least, median
             and largest; None without intervals.
         exposed: code of each corpus whose labels the encoder was trained with.
-        extras: of `EXTRAS`, those to show.
         standing: `exploratory`, or `confirmed` with the card that froze its methods beforehand.
     """
 

@@ -1,13 +1,17 @@
 """Pictures of features: where utterances lie, and how pitch, loudness and rate are spread.
 
-Arrays and labels in, a matplotlib figure out; nothing is read, written or kept. Figures are as
-wide as a column of a paper where they can be.
+Utterances are brought into a plane by PCA, which keeps distances as well as two straight axes can,
+or by t-SNE (van der Maaten & Hinton, JMLR 2008) or UMAP (McInnes, Healy & Melville, 2018), which
+keep neighbours: how far groups lie apart, and how wide they are, means nothing in them.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import matplotlib as mpl
@@ -15,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.lines import Line2D
 
-from clser_bench.errors import SpecError
+from clser_bench.errors import FeatureError, SpecError, did_you_mean
+from clser_bench.hashing import seed_of
 from clser_bench.protocol import EMOTIONS
 from clser_bench.report.drawing import (
     COLOURS,
@@ -39,6 +44,144 @@ _LINE = 56  # characters of a line of a title
 _NAMED = 24  # groups that a legend names
 _LAYERS = 8  # corpora are drawn by turns in this many, so that none hides another
 _LEAST = 8  # utterances that make a violin; fewer are shown as points
+
+
+PROJECTIONS = ("pca", "tsne", "umap")
+"""The projections there are."""
+
+LEAST = 5
+"""Utterances that t-SNE and UMAP need."""
+
+_PERPLEXITY = 30.0
+_NEIGHBOURS = 15
+_FIRST = 50  # principal components that t-SNE and UMAP start from, as is usual
+_SPREAD = 1e-4  # deviation of t-SNE's first layout, as scikit-learn's own from PCA
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Projection:
+    """Points of a plane.
+
+    Attributes:
+        points: [n, 2], in the order of the rows.
+        explained: share of the variance along each of the two axes, 0 to 1; None where axes
+            mean nothing (t-SNE, UMAP).
+    """
+
+    points: Doubles
+    explained: tuple[float, float] | None = None
+
+
+def check_projection(how: str) -> None:
+    """Raise unless a projection can be made here.
+
+    Raises:
+        FeatureError: it is unknown, or its package is not installed.
+    """
+    if how not in PROJECTIONS:
+        raise FeatureError(f"projection '{how}' is unknown{did_you_mean(how, PROJECTIONS)}")
+    if how == "umap":
+        _umap()
+
+
+def project(values: npt.NDArray[np.floating[Any]], how: str = "pca") -> Projection:
+    """Bring rows into a plane; the same rows always come to the same place.
+
+    Args:
+        values: [n, f], finite; columns should have one scale (see `standardised`).
+        how: of `PROJECTIONS`.
+
+    Raises:
+        FeatureError: the projection is unknown or not installed, there are too few rows, or a
+            value is not finite.
+    """
+    check_projection(how)
+    rows = np.asarray(values, np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise FeatureError(f"values to project must be [n, f] and not empty, got {rows.shape}")
+    if not np.isfinite(rows).all():
+        where = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise FeatureError(f"row {where} of the values to project is not finite; extract it again")
+    if how == "pca":
+        return _pca(rows)
+    if len(rows) < LEAST:
+        raise FeatureError(
+            f"projection '{how}' needs {LEAST} utterances or more, got {len(rows)}; take pca"
+        )
+    return Projection(points=_tsne(rows) if how == "tsne" else _by_umap(rows))
+
+
+def standardised(values: npt.NDArray[np.floating[Any]]) -> Doubles:
+    """Z-scores of each column over all rows, so that no unit decides; constant columns become 0.
+
+    Args:
+        values: [n, f].
+    """
+    rows = np.asarray(values, np.float64)
+    centred = rows - rows.mean(axis=0)
+    deviation = centred.std(axis=0)
+    # rounding leaves a constant column a deviation that is tiny beside its values
+    constant = deviation <= 1e-12 * np.abs(rows).max(axis=0, initial=0.0)
+    scores: Doubles = np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
+    return scores
+
+
+def _pca(rows: Doubles) -> Projection:
+    components, shares = _principal(rows, 2)
+    points = np.zeros((len(rows), 2))
+    points[:, : components.shape[1]] = components
+    return Projection(points=points, explained=(*shares.tolist(), 0.0, 0.0)[:2])
+
+
+def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
+    """The first principal components [n, m ≤ count] and their shares of the variance [m].
+
+    The sign of a component is arbitrary: its largest loading is made positive.
+    """
+    left, sizes, right = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    left, right = left[:, :count], right[:count]
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
+    total = np.square(sizes).sum()
+    shares = np.square(sizes[:count]) / (total if total > 0 else 1.0)
+    return left * sizes[:count] * np.where(signs == 0, 1.0, signs), shares
+
+
+def _tsne(rows: Doubles) -> Doubles:
+    from sklearn.manifold import TSNE  # noqa: PLC0415 - takes long to import, and is seldom needed
+
+    components, _ = _principal(rows, _FIRST)
+    start = np.zeros((len(rows), 2), np.float32)
+    start[:, : components.shape[1]] = components[:, :2]
+    deviation = float(start[:, 0].std())
+    start *= _SPREAD / deviation if deviation > 0 else 0.0
+    model = TSNE(
+        perplexity=min(_PERPLEXITY, (len(rows) - 1) / 3),
+        init=start,
+        learning_rate="auto",
+        random_state=seed_of("projection", "tsne") % 2**32,
+    )
+    return np.asarray(model.fit_transform(components), np.float64)
+
+
+def _by_umap(rows: Doubles) -> Doubles:
+    components, _ = _principal(rows, _FIRST)
+    # with a seed umap uses one thread, and warns unless n_jobs says so
+    model = _umap().UMAP(
+        n_neighbors=min(_NEIGHBOURS, len(rows) - 1),
+        random_state=seed_of("projection", "umap") % 2**32,
+        n_jobs=1,
+    )
+    return np.asarray(model.fit_transform(components), np.float64)
+
+
+def _umap() -> ModuleType:
+    try:
+        return importlib.import_module("umap")
+    except ImportError as error:
+        raise FeatureError(
+            "projection 'umap' needs the package umap-learn, which is not installed: "
+            "pip install umap-learn, or take pca or tsne"
+        ) from error
 
 
 @in_style
@@ -74,11 +217,8 @@ def draw_projection(
         entries.append(_entry(f"and {len(names) - _NAMED} more", "none", ""))
     legends: list[tuple[str, list[Line2D]]] = [(by, entries)]
     if len(corpora) > 1 and by != "corpus":
-        several = zip(corpora, sizes, strict=True)
-        markers = [
-            _entry(f"{one.name} ({size})", "#666666", _marker(place))
-            for place, (one, size) in enumerate(several)
-        ]
+        texts = [f"{one.name} ({size})" for one, size in zip(corpora, sizes, strict=True)]
+        markers = [_entry(text, "#666666", _marker(place)) for place, text in enumerate(texts)]
         legends.insert(0, ("corpus", markers))
     columns = [_columns(handles) for _, handles in legends]
     heights = [
@@ -91,16 +231,9 @@ def draw_projection(
     ).ravel()
     for box, (heading, handles), across in zip(below, legends, columns, strict=True):
         box.set_axis_off()
+        gaps = {"borderpad": 0, "labelspacing": 0.25, "columnspacing": 0.9, "handletextpad": 0.1}
         box.legend(
-            handles=handles,
-            title=heading,
-            ncols=across,
-            loc="center",
-            frameon=False,
-            borderpad=0,
-            labelspacing=0.25,
-            columnspacing=0.9,
-            handletextpad=0.1,
+            handles=handles, title=heading, ncols=across, loc="center", frameon=False, **gaps
         )
     inks = np.array([mpl.colors.to_rgba(colour) for colour in colours])
     for layer in range(_LAYERS):

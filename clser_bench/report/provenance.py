@@ -87,10 +87,6 @@ class Requested(_Part):
     """The request of one run, without places: corpora and results are the reader's.
 
     The attributes are those of `run.request.Request` that decide the numbers, as JSON.
-
-    Attributes:
-        manifests: number of manifests.
-        folder: whether there was a folder of corpora.
     """
 
     condition: Rules
@@ -109,9 +105,6 @@ class CardPair(_Part):
     """A column.
 
     Attributes:
-        source: corpus code.
-        target: corpus code.
-        classes: the pair's emotions.
         source_key: hash of the source's audio, labels, features and normalisation.
         target_key: of the target's.
     """
@@ -152,16 +145,13 @@ class CardMethod(_Part):
     """A row.
 
     Attributes:
-        method: its name.
         role: `ranked`, `bound`, `reference` or `submitted`.
-        version: of the method.
         engine_version: of the training engine; 0 for what does not use it.
         evaluations: number of settings of its hyper-parameters, in this version, with a result on
             the targets of this condition, whatever way they were chosen.
         imported: name of the file that the results came from; empty for those run here.
         parameters: hyper-parameters that all pairs share.
         of_pairs: pair to the hyper-parameters that differ between pairs.
-        seeds: numbers of the draws.
         cells: one per pair of the card.
     """
 
@@ -184,17 +174,7 @@ class Card(_Part):
     the card, so write it where the run was.
 
     Attributes:
-        format: of the card.
-        title: of the table.
-        condition: what the rows share.
-        synthetic: a corpus is synthetic speech.
-        pairs: the columns.
-        methods: the rows.
-        remarks: footnotes of the table.
         requests: of the runs that made it, in their order; none for imported results.
-        commands: the same as shell commands.
-        software: that wrote the card.
-        machine: that wrote the card.
         sha256: of all the rest; see `seal`.
     """
 
@@ -244,7 +224,6 @@ def make_card(
 
     Args:
         requests: of the runs behind the table, as `runs_of` orders them.
-        commands: the same as shell commands.
 
     Raises:
         SpecError: methods of the table had different audio or features, or a name in it is one
@@ -349,14 +328,9 @@ def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterato
                 f"{table.title}: methods had different audio or features of {pair}, so one card "
                 "cannot describe all; run them again, or name some with --methods"
             )
-        for keys, classes in (own or {("", ""): ()}).items():
-            yield CardPair(
-                source=pair.source,
-                target=pair.target,
-                classes=classes,
-                source_key=keys[0],
-                target_key=keys[1],
-            )
+        for (source, target), classes in (own or {("", ""): ()}).items():
+            keys = {"source_key": source, "target_key": target}
+            yield CardPair(source=pair.source, target=pair.target, classes=classes, **keys)
 
 
 def _of_method(
@@ -399,14 +373,8 @@ def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
     reason = _in_print(cell.reason[:1000])
     if "/" in reason or "\\" in reason:  # it may name a folder of this machine
         reason = "see `clser-bench status` of the results file"
-    return CardCell(
-        mean=cell.mean,
-        sd=cell.std,
-        n=cell.n,
-        uars=uars,
-        status=cell.status,  # type: ignore[arg-type]  # checked by the model
-        reason=reason,
-    )
+    status: Any = cell.status  # checked by the model
+    return CardCell(mean=cell.mean, sd=cell.std, n=cell.n, uars=uars, status=status, reason=reason)
 
 
 def _values(path: Path) -> dict[str, Any]:

@@ -50,16 +50,11 @@ class Published(_Part):
     """The results of a paper.
 
     Attributes:
-        title: of the paper.
-        source: where the numbers are.
         measure: `UAR`, or `WAR` or `accuracy`, which are compared with our weighted recall.
         shots: labelled utterances per class, a number or `all`.
-        features: of the paper, in a few words.
-        corpora: their codes.
         draws: how often it was repeated.
         heard: codes of the corpora whose labels its encoder was trained with.
         differs: how its protocol differs from ours otherwise.
-        numbers: its numbers.
     """
 
     title: str
@@ -126,17 +121,12 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
         for table in _alike(tables, paper):
             own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
             for number in paper.numbers:
-                yield {
-                    "published": paper.title,
-                    "method": number.method,
-                    "pair": number.pair,
-                    "pairs": " ".join(number.pairs),
-                    "value": number.value,
-                    **dict(zip(_CONDITIONS, paper.conditions, strict=True)),
-                    "differs": paper.remark,
-                    "ours": rounded(_ours(table, number, paper.measure)),
-                    **{f"ours_{name}": text for name, text in own.items()},
-                }
+                row: Row = {"published": paper.title, "method": number.method, "pair": number.pair}
+                row |= {"pairs": " ".join(number.pairs), "value": number.value}
+                row |= zip(_CONDITIONS, paper.conditions, strict=True)
+                ours = rounded(_ours(table, number, paper.measure))
+                row |= {"differs": paper.remark, "ours": ours}
+                yield row | {f"ours_{name}": text for name, text in own.items()}
 
 
 def _alike(tables: Sequence[Leaderboard], paper: Published) -> list[Leaderboard]:

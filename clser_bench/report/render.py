@@ -53,7 +53,6 @@ def render(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
-    color: bool = False,
     transposed: bool = False,
     explain: bool = False,
     pairs: bool = False,
@@ -64,13 +63,9 @@ def render(
         format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of
             columns, and nothing is cut off. 120 where None.
-        color: grey rows that do not compete by escape codes, for `table`.
         transposed: pairs down and methods across, in formats that are tables.
         explain: what columns mean, below the table; Markdown always has it.
         pairs: columns of the pairs in LaTeX too, in place of intervals.
-
-    Returns:
-        Text that ends in a line break.
 
     Raises:
         SpecError: there is no such format.
@@ -86,7 +81,6 @@ def render(
         (text.transposed if transposed else text for text in texts),
         format,
         width=width,
-        color=color,
     )
 
 
@@ -194,7 +188,6 @@ def explanation(table: Leaderboard) -> Iterator[str]:
 
 
 def _columns(table: Leaderboard) -> dict[str, Callable[[Line], str]]:
-    """Names of the columns before those of the pairs, and their cells."""
     made: dict[str, Callable[[Line], str]] = {"mean": lambda line: value_text(line.mean)}
     if table.ranked:
         made["[95 %]"] = lambda line: interval_text(line.interval)
@@ -321,13 +314,8 @@ def rows(table: Leaderboard) -> Iterator[Row]:
     """
     rules = condition_row(table.condition)
     for line in table.lines:
-        named = rules | {
-            "method": line.method,
-            "title": line.title,
-            "kind": line.role,
-            "uses": "+".join(line.uses),
-            "standing": table.standing,
-        }
+        named = rules | {"method": line.method, "title": line.title, "kind": line.role}
+        named |= {"uses": "+".join(line.uses), "standing": table.standing}
         texts = dict(line.configurations)
         for pair, cell in zip(table.pairs, line.cells, strict=True):
             row = named | {"pair": str(pair)} | _cell_row(table, cell)
@@ -344,19 +332,13 @@ def rows(table: Leaderboard) -> Iterator[Row]:
 
 def condition_row(condition: Condition) -> Row:
     """The fields of a condition for CSV and JSON; the number of shots is a number."""
-    row: Row = condition.texts()
-    shots = condition.shots
-    return row | {"shots": shots, "protocol_version": condition.protocol_version}
+    numbers = {"shots": condition.shots, "protocol_version": condition.protocol_version}
+    return {**condition.texts(), **numbers}
 
 
 def _cell_row(table: Leaderboard, cell: Cell) -> Row:
-    row: Row = {
-        "n": cell.n,
-        "uar_mean": rounded(cell.mean),
-        "uar_std": rounded(cell.std),
-        "status": cell.status,
-        "reason": cell.reason,
-    }
+    row: Row = {"n": cell.n, "uar_mean": rounded(cell.mean), "uar_std": rounded(cell.std)}
+    row |= {"status": cell.status, "reason": cell.reason}
     costs = {"time": ("seconds", cell.seconds), "energy": ("energy", cell.energy)}
     return row | {name: rounded(v) for key, (name, v) in costs.items() if key in table.extras}
 
@@ -374,7 +356,6 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
     Args:
         by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
             parts of corpora, `female→male`).
-        families: corpus code to language family; a code that it lacks is a family of its own.
 
     Raises:
         SpecError: pairs cannot be grouped so.
@@ -454,9 +435,7 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
         marked = (f"{text}{mark}" for text, mark in zip(texts, marks, strict=True))
         cells.append((name_text(line, notes), *marked))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
-    exposed = (
-        {"‡: the encoder was trained with emotion labels of these corpora"} if any(marks) else ()
-    )
+    exposed = ["‡: the encoder was trained with emotion labels of these corpora"] * any(marks)
     suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"
     return TextTable(
         title=f"{suite}, by {by}",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from clser_bench.protocol import CLEAN, Condition
+from clser_bench.report import formats
 from clser_bench.report.formats import (
     MISSING,
     Footnotes,
@@ -23,7 +25,6 @@ from clser_bench.report.formats import (
     ends,
     rounded,
     signed,
-    write,
 )
 from clser_bench.report.intervals import Evidence, count
 from clser_bench.report.model import Cell, Leaderboard, Line
@@ -64,7 +65,6 @@ class Point:
     Attributes:
         corruption: `noise:10`, or `clean`.
         cell: mean UAR over the pairs.
-        interval: of the mean; None where there is none.
         change: against clean speech, paired, in points of UAR; None for clean speech itself, and
             where the two share no draw or have not the same pairs.
     """
@@ -86,10 +86,8 @@ class Robustness:
 
     Attributes:
         table: of clean speech, or of the first corruption where there is none.
-        scales: of kinds of corruption.
         corruptions: clean speech first, then kinds, from mild to severe.
         curves: row of a method and its points, in the order of the table of clean speech.
-        remarks: footnotes about the whole table.
     """
 
     table: Leaderboard
@@ -119,13 +117,6 @@ def robustness(
     frame: pd.DataFrame, store: Store, scales: Scales, *, methods: Collection[str] = ()
 ) -> tuple[Robustness, ...]:
     """Join the tables of a frame that differ in the corruption of the target only.
-
-    Args:
-        scales: of each kind of corruption.
-        methods: those to show; all where empty.
-
-    Returns:
-        One for each condition that has a corrupted target.
 
     Raises:
         SpecError: a method has no results.
@@ -170,29 +161,22 @@ def _joined(
         pairs = [(key, f"{CLEAN}/{of[1]}") for key, of in keys.items() if of[0] != CLEAN]
         found = evidence.differences([pair for pair in pairs if pair[1] in counts])
         changes |= {keys[key]: change for (key, _), change in found.items()}
-    lines: dict[str, Line] = {}
-    for name in (name for name in names if name in tables):
-        for line in tables[name].lines:
-            lines.setdefault(line.method, line)
+    missing = Cell(n=0, mean=None, std=None, status="failed", reason="not run")
+    curves: dict[str, tuple[Line, tuple[Point, ...]]] = {}
+    lines = (line for name in names if name in tables for line in tables[name].lines)
+    for line in (line for line in lines if line.method not in curves):
+        points = []
+        for name in names:
+            own = tables[name].line(line.method) if name in tables else None
+            cell, place = own.mean if own else missing, (name, line.method)
+            interval, change = intervals.get(place), changes.get(place)
+            points.append(Point(corruption=name, cell=cell, interval=interval, change=change))
+        curves[line.method] = line, tuple(points)
     return Robustness(
         table=dataclasses.replace(first, condition=first.condition.replace(corruption="")),
         scales=scales,
         corruptions=names,
-        curves=tuple(
-            (
-                line,
-                tuple(
-                    Point(
-                        corruption=name,
-                        cell=_cell(tables.get(name), line.method),
-                        interval=intervals.get((name, line.method)),
-                        change=changes.get((name, line.method)),
-                    )
-                    for name in names
-                ),
-            )
-            for line in lines.values()
-        ),
+        curves=tuple(curves.values()),
         remarks=tuple(_remarks(names, tables, first)),
     )
 
@@ -201,11 +185,6 @@ def _alike(table: Leaderboard, other: Leaderboard) -> bool:
     """Whether means are over the same: only then can they be compared."""
     versions = table.condition.protocol_version, other.condition.protocol_version
     return set(table.pairs) == set(other.pairs) and versions[0] == versions[1]
-
-
-def _cell(table: Leaderboard | None, method: str) -> Cell:
-    line = table.line(method) if table else None
-    return line.mean if line else Cell(n=0, mean=None, std=None, status="failed", reason="not run")
 
 
 def _remarks(
@@ -225,41 +204,17 @@ def _remarks(
         yield "clean speech was not run, so there are no changes; run again with --corruption"
 
 
-def render(
-    found: Sequence[Robustness],
-    format: str = "table",  # noqa: A002 (the word users write)
-    *,
-    width: int | None = None,
-) -> str:
-    """Write tables as text.
-
-    Args:
-        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-
-    Raises:
-        SpecError: there is no such format.
-    """
-    rows = (row for item in found for row in flat_rows(item))
-    return write(rows, map(text_table, found), format, width=width)
-
-
 def flat_rows(found: Robustness) -> Iterator[Row]:
     """A table as flat rows, one a method and corruption."""
     for line, points in found.curves:
         for point in points:
             cell, (kind, level) = point.cell, kind_of(point.corruption)
             row: Row = condition_row(found.table.condition.replace(corruption=point.corruption))
-            row |= {
-                "synthetic": found.table.synthetic,
-                "method": line.method,
-                "title": line.title,
-                "role": line.role,
-                "level": level if kind else None,
-                "unit": found.scale(kind).unit if kind else None,
-                "n": cell.n,
-                "uar_mean": rounded(cell.mean),
-                "uar_std": rounded(cell.std),
-            }
+            row |= {"synthetic": found.table.synthetic}
+            row |= {name: getattr(line, name) for name in ("method", "title", "role")}
+            unit = found.scale(kind).unit if kind else None
+            row |= {"level": level if kind else None, "unit": unit}
+            row |= {"n": cell.n, "uar_mean": rounded(cell.mean), "uar_std": rounded(cell.std)}
             change = point.change
             row |= ends("interval_", point.interval)
             row |= {"change": rounded(change.estimate if change else None)}
@@ -267,7 +222,7 @@ def flat_rows(found: Robustness) -> Iterator[Row]:
             yield row | {"status": cell.status, "reason": cell.reason}
 
 
-def text_table(found: Robustness) -> TextTable:
+def text_tables(found: Robustness) -> tuple[TextTable]:
     """A table as text cells."""
     corrupted = [name for name in found.corruptions if name != CLEAN]
     notes = Footnotes()
@@ -285,7 +240,7 @@ def text_table(found: Robustness) -> TextTable:
         )
         cells.append((name, draws_of(points), *map(_mean, points), *changes))
     units = "; ".join(f"{kind}: {found.scale(kind).unit}" for kind in found.kinds)
-    return TextTable(
+    table = TextTable(
         title=f"{found.table.title}: corrupted target",
         header=(
             condition_line(found.table),
@@ -300,6 +255,10 @@ def text_table(found: Robustness) -> TextTable:
         below=found.remarks,
         footnotes=tuple(notes.texts),
     )
+    return (table,)
+
+
+render = functools.partial(formats.render, flat_rows, text_tables)
 
 
 def draws_of(points: Sequence[Point]) -> str:

@@ -64,7 +64,6 @@ class Counts:
     """Utterances of one method on one pair, by speaker, class and draw.
 
     Attributes:
-        pair: the pair.
         seeds: the draws, ascending.
         speakers: the target's speakers; the same for all methods and all pairs with this target.
         correct: recognised utterances [speakers, classes, draws].
@@ -106,13 +105,10 @@ class Interval:
     Attributes:
         estimate: mean over the pairs, or the difference of two such means.
         low: lower end; None where there is no interval.
-        high: upper end.
         p: two-sided p value of the estimate being zero; of a family, corrected for its size.
-        error: standard error.
         freedom: degrees of freedom of the t quantile.
         detectable: the true difference that would be found with a probability of `POWER`; only
             of differences.
-        reason: why there is no interval.
     """
 
     estimate: float
@@ -158,7 +154,6 @@ class Spread:
     """Covariances of the estimates of m methods: enough for every interval and difference.
 
     Attributes:
-        methods: their names.
         estimates: mean UAR over the pairs, or another weighted sum of them [m], percent.
         parts: covariance due to the speakers of each target, then to the draws of each source
             [parts, m, m].
@@ -166,7 +161,6 @@ class Spread:
         freedom: degrees of freedom of each part [parts].
         residual: covariance that both kinds of parts hold, V_SD [m, m].
         bounds: least and largest possible value of an estimate.
-        reason: why there is no interval; empty where there is.
     """
 
     methods: tuple[str, ...]
@@ -226,29 +220,19 @@ class Spread:
         freedom = np.where(moves, found.freedom, 1.0)
         quantile = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0)
         half = quantile * found.error
-        columns = (
-            found.estimate,
-            np.maximum(found.estimate - half, bounds[0]),
-            np.minimum(found.estimate + half, bounds[1]),
-            found.p if corrected is None else np.where(moves, corrected, found.p),
-            found.error,
-            found.freedom,
-            half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
-        )
-        return [
-            Interval(
-                estimate=estimate,
-                low=low,
-                high=high,
-                p=p,
-                error=error,
-                freedom=freedom if error else None,
-                detectable=detectable,
-            )
-            for estimate, low, high, p, error, freedom, detectable in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
-        ]
+        exact = found.freedom.astype(object)
+        exact[found.error == 0] = None
+        columns = {
+            "estimate": found.estimate,
+            "low": np.maximum(found.estimate - half, bounds[0]),
+            "high": np.minimum(found.estimate + half, bounds[1]),
+            "p": found.p if corrected is None else np.where(moves, corrected, found.p),
+            "error": found.error,
+            "freedom": exact,
+            "detectable": half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
+        }
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return [Interval(**dict(zip(columns, row, strict=True))) for row in rows]
 
     def _errors(self, weights: Reals) -> _Errors:
         """Estimates, standard errors and degrees of freedom of weighted sums of the methods."""
@@ -382,7 +366,6 @@ class _Influence(NamedTuple):
     """Of m methods on one pair with n speakers.
 
     Attributes:
-        uar: means over the draws [m].
         levered: of each speaker, times its lever, the mean over draws [m, n].
         cells: of each speaker and draw [m, n, draws]; of no draw where methods have different ones.
         load: mean share of each speaker in the classes, of the first method [n].

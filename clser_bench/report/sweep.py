@@ -65,7 +65,7 @@ def importances(result: SweepResult) -> tuple[dict[str, float], str]:
         return {}, "the objective is the same for all configurations"
     columns = np.array(
         [
-            [d.to_internal_repr(t.params[name]) for name, d in t.distributions.items()]
+            [d.to_internal_repr(t.params[n]) for n, d in t.distributions.items()]
             for t in study.trials
         ]
     )
@@ -205,9 +205,6 @@ def as_json(result: SweepResult) -> str:
 def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
     """Write the best configuration as a file for `clser-bench run --params FILE`.
 
-    Args:
-        fixed: hyper-parameters that the sweep held at another value than the default.
-
     Raises:
         SpecError: no configuration was run to the end.
     """
@@ -333,7 +330,6 @@ def _interval(result: SweepResult, found: Measured, *, signed: bool = False) -> 
 
 
 def _header(result: SweepResult) -> Iterator[str]:
-    """How a sweep was made."""
     yield (
         f"suite {result.suite} ({counted(result.pairs, 'pair')}) · features {result.features} · "
         f"normalisation {result.normalisation} · shots {result.shots} · "
@@ -383,19 +379,12 @@ def _amount(result: SweepResult, value: float, *, signed: bool = False) -> str:
 def _row(result: SweepResult, one: Configuration) -> Row:
     mean = measured(one.draws) if one.draws else None
     names = [item.name for item in result.dimensions]
-    row = {
-        "number": one.number,
-        "default": one.number == 0,
-        "best": one.number == result.best and mean is not None,
-        "finished": one in finished(result),
-        "n": len(one.draws),
-        "mean": mean and mean.mean,
-        "std": mean and mean.std,
-        "uar_mean": measured(one.uars).mean if one.uars else None,
-        "reason": one.reason,
-        "values": dict(zip(names, one.values, strict=True)),
-        "draws": one.draws,
-    }
+    row: Row = {"number": one.number, "default": one.number == 0}
+    row |= {"best": one.number == result.best and mean is not None}
+    row |= {"finished": one in finished(result), "n": len(one.draws)}
+    row |= {"mean": mean and mean.mean, "std": mean and mean.std}
+    row |= {"uar_mean": measured(one.uars).mean if one.uars else None, "reason": one.reason}
+    row |= {"values": dict(zip(names, one.values, strict=True)), "draws": one.draws}
     return {name: _plain(value) for name, value in row.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,9 +56,6 @@ def leaderboard(
         intervals: add intervals and verdicts; reads predictions, not only metrics.
         against: the method that differences are to, in place of `REFERENCE`.
         exposure: what the encoders of feature sets were trained with.
-
-    Returns:
-        The tables in a fixed order; none where nothing was planned.
 
     Raises:
         SpecError: an extra or a method is unknown.
@@ -136,7 +133,6 @@ def _table(
     exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
-    """A table without intervals."""
     condition = condition_of(rows.iloc[0].to_dict())
     first = rows.drop_duplicates("pair")
     sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
@@ -146,7 +142,17 @@ def _table(
     lines = sorted(_lines(rows, pairs, condition), key=_place)
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
     seen = [c for c in codes if exposure and exposure(condition.features, base_code(c)) == "labels"]
-    table = Leaderboard(
+    concerned = {"", *codes, *map(str, pairs)}
+    noted = (item.sentence for item in findings.get(condition, ()) if item.corpus in concerned)
+    warnings = []
+    if rows.synthetic.any():
+        warnings.append("The speech is synthetic: these numbers say nothing about real speech.")
+    if seen:
+        warnings.append(
+            f"The encoder was trained with the emotion labels of {', '.join(seen)}: results on "
+            "these corpora may be memory, and are not to be ranked with those of other features."
+        )
+    return Leaderboard(
         condition=condition,
         pairs=tuple(pairs),
         classes=tuple(used[pair] for pair in pairs),
@@ -154,12 +160,12 @@ def _table(
         synthetic=bool(rows.synthetic.any()),
         remarks=(
             *_remarks(rows, pairs, old, {c: skipped.get(c, 0) for c in codes}),
-            *_of_corpora(findings.get(condition, ()), {"", *codes, *map(str, pairs)}),
+            *(printable(text, limit=2_000) for text in dict.fromkeys(noted)),
         ),
         budget=_budget(rows),
         exposed=tuple(seen),
+        warnings=tuple(warnings),
     )
-    return dataclasses.replace(table, warnings=tuple(_warnings(table)))
 
 
 def _cards(store: Store) -> dict[tuple[Condition, str], str]:
@@ -191,17 +197,6 @@ def _place(line: Line) -> tuple[int, bool, float, str]:
     return _ROLES.index(line.role), mean is None, -(mean or 0.0), line.method
 
 
-def _warnings(table: Leaderboard) -> Iterator[str]:
-    if table.synthetic:
-        yield "The speech is synthetic: these numbers say nothing about real speech."
-    if table.exposed:
-        yield (
-            f"The encoder was trained with the emotion labels of {', '.join(table.exposed)}: "
-            "results on these corpora may be memory, and are not to be ranked with those of other "
-            "features."
-        )
-
-
 def _remarks(
     rows: pd.DataFrame, pairs: Sequence[Pair], old: Sequence[str], skipped: Mapping[str, int]
 ) -> Iterator[str]:
@@ -218,12 +213,6 @@ def _remarks(
     for code, number in skipped.items():
         if number:
             yield f"{number} file(s) of {code} could not be read and were left out"
-
-
-def _of_corpora(findings: Iterable[Finding], concerned: Collection[str]) -> Iterator[str]:
-    """What was seen of corpora and pairs, each sentence once; names of files are cut short."""
-    sentences = dict.fromkeys(item.sentence for item in findings if item.corpus in concerned)
-    yield from (printable(text, limit=2_000) for text in sentences)
 
 
 def _lines(rows: pd.DataFrame, pairs: Sequence[Pair], condition: Condition) -> Iterator[Line]:
@@ -302,18 +291,14 @@ def _share(number: int, of: int) -> str:
 
 
 def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any]) -> Cell:
-    """The mean over the pairs."""
-
-    def mean(name: str) -> float | None:
-        values = [getattr(cell, name) for cell in cells]
-        known = [value for value in values if value is not None]
-        return float(np.mean(known)) if known else None
-
-    costs: dict[str, Any] = {"seconds": mean("seconds"), "energy": mean("energy")}
+    means: dict[str, Any] = {}
+    for name in ("mean", "war", "seconds", "energy"):
+        known = [value for cell in cells if (value := getattr(cell, name)) is not None]
+        means[name] = float(np.mean(known)) if known else None
     if gone := holes(pairs, cells):
-        n = min(cell.n for cell in cells)
-        return Cell(n=n, mean=None, std=None, status=gone[0], reason=gone[1], **costs)
-    return Cell(mean=mean("mean"), war=mean("war"), **{"n": 0, "std": None, **shared}, **costs)
+        means |= {"n": min(cell.n for cell in cells), "mean": None, "std": None, "war": None}
+        return Cell(**means, status=gone[0], reason=gone[1])
+    return Cell(**{"n": 0, "std": None, **shared, **means})
 
 
 def _budget(rows: pd.DataFrame) -> str:

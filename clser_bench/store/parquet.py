@@ -7,39 +7,27 @@ A row is a trial of a table, planned or run, with its predicted classes; its col
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
 
-from clser_bench.errors import SpecError, StoreError, did_you_mean
+from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
 from clser_bench.files import is_file, require_file, whole
-from clser_bench.problem import AnswerKey, Finding, SkippedFile
-from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
-from clser_bench.store.exported import (
-    ARRAYS,
-    KINDS,
-    Entry,
-    FaultyError,
-    Heading,
-    RowOfFile,
-    Sheet,
-    checked,
-    plain,
-    record_of_row,
-    trial_of_row,
-)
-from clser_bench.store.records import (
-    MethodNote,
-    one_line,
-    unpack_array,
-)
+from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial, Value
+from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Condition, Pair
+from clser_bench.store import records
+from clser_bench.store.records import CLOSE, MethodNote, Metrics, Record, one_line
 from clser_bench.store.rows import answers_hash
 from clser_bench.store.schema import FIELDS
 from clser_bench.store.sqlite import Store
@@ -49,6 +37,119 @@ _GROUP = 1000
 _MOST_BYTES = 4 << 30
 _MOST_ROWS = 2_000_000
 _MOST_HEADING = 64 << 20
+# no control or format characters: texts of others are printed in terminals
+_PRINTED = r"^[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]*$"
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff]")
+_Text = Annotated[str, StringConstraints(max_length=20_000, pattern=_PRINTED)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
+_Key = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=_PRINTED)]
+_Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class FaultyError(StoreError):
+    """A file cannot be imported; names the file, the place, the value and the remedy."""
+
+    def __init__(self, path: Path, where: str, problem: str) -> None:
+        remedy = "nothing was imported; ask for the file again, as `clser-bench export` writes it"
+        super().__init__(f"{path}: {where}: {problem}; {remedy}")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Row(_Model):
+    """A trial of a table; fields of its condition are added below."""
+
+    method: _Name
+    title: _Name
+    role: Literal["ranked", "bound", "reference", "submitted"]
+    assumes_prior: _Text
+    uses: _Text
+    note: _Text
+    kind: _Text
+    version: _Count
+    engine_version: _Count
+    source: _Name
+    target: _Name
+    emotions: tuple[_Name, ...]
+    seed: _Count
+    status: Literal["ok", "failed", "not_applicable", ""]
+    reason: _Text
+    uar: float | None
+    war: float | None
+    macro_f1: float | None
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    energy: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
+    parameters: _Text
+    source_key: _Key
+    target_key: _Key
+    added: _Text
+    synthetic: bool
+    trial: _Key
+    answers: _Text
+
+
+class Sheet(_Model):
+    """An answer key: class, speaker and name of each scored utterance."""
+
+    y: tuple[Annotated[int, Field(ge=0, lt=len(EMOTIONS))], ...]
+    speakers: tuple[_Text, ...]
+    names: tuple[_Text, ...]
+
+
+class Heading(_Model):
+    """What the rows of a file share."""
+
+    format: Literal[2] = 2
+    rows: _Count
+    suites: dict[_Name, tuple[tuple[_Name, _Name], ...]]
+    answers: dict[str, Sheet]
+    skipped: tuple[tuple[_Name, _Text, _Text], ...]
+    findings: tuple[tuple[_Name, _Text, _Text], ...] = ()
+
+
+_TEXTS: dict[str, Any] = dict.fromkeys(FIELDS, (_Text, ...))
+_RowOfFile: Any = create_model("RowOfFile", __base__=_Row, **_TEXTS)
+_KINDS: dict[str, Any] = {
+    **dict.fromkeys(_RowOfFile.model_fields, pa.string()),
+    **dict.fromkeys(("version", "engine_version", "seed"), pa.int64()),
+    **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), pa.float64()),
+    "emotions": pa.list_(pa.string()),
+    "synthetic": pa.bool_(),
+}
+_ARRAYS = {"predictions": pa.list_(pa.uint8()), "scores": pa.list_(pa.float32())}
+
+
+class Entry(NamedTuple):
+    """A trial of a file with the note of its method; its record is None where it was not run."""
+
+    trial: Trial
+    note: MethodNote
+    record: Record | None
+
+
+def _plain(text: str) -> str:
+    """A text without what steers a terminal, at most 20,000 characters."""
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)[:20_000]
+
+
+@contextlib.contextmanager
+def _checked(path: Path, where: str) -> Iterator[None]:
+    """Turn errors about a value of a file into one that names the file, the place and the value."""
+    try:
+        yield
+    except FaultyError:
+        raise
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # no JSON at all: what was got is the whole text
+            raise FaultyError(path, where, first["msg"]) from error
+        got = f"{first['msg']}, got {str(first['input'])[:80]!r}"
+        place = ascii(".".join(map(str, first["loc"])))[1:-1][:80]
+        raise FaultyError(path, where, f"{place}: {got}") from error
+    except (ClserError, ValueError) as error:
+        raise FaultyError(path, where, str(error)) from error
 
 
 class Written(NamedTuple):
@@ -62,15 +163,7 @@ class Written(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A file that passed all checks.
-
-    Attributes:
-        path: the file.
-        suites: name to pairs in table order.
-        skipped: files that `--skip-bad` left out.
-        findings: what is odd about the corpora.
-        entries: a row each.
-    """
+    """A file that passed all checks."""
 
     path: Path
     suites: Mapping[str, tuple[Pair, ...]]
@@ -105,10 +198,9 @@ def write(
     with Store(results, create=False, read_only=True) as store:
         every = store.frame()
         known = set(every["method"])
-        for name in methods:
-            if name not in known:
-                near = did_you_mean(name, known)
-                raise SpecError(f"there are no results of method '{name}'{near}")
+        for name in (name for name in methods if name not in known):
+            near = did_you_mean(name, known)
+            raise SpecError(f"there are no results of method '{name}'{near}")
         frame = store.frame(wanted)
         frame = frame[frame["method"].isin(list(methods))] if methods else frame
         new = frame[frame["protocol_version"] == PROTOCOL_VERSION]
@@ -118,7 +210,7 @@ def write(
             raise StoreError(f"{results}: has no results{only} to export, or none like that")
         rows = _rows(store, new, scores=scores)
         heading = _heading(store, new)
-    kinds = {**KINDS, **ARRAYS}
+    kinds = {**_KINDS, **_ARRAYS}
     if not scores:
         del kinds["scores"]
     columns = pa.schema(kinds.items())
@@ -155,39 +247,31 @@ def _refuse_foreign(out: Path) -> None:
 def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     """The columns of a file, in a fixed order of rows."""
     ids = frame["trial"].unique().tolist()
-    more = pd.DataFrame(
-        store.query(
-            """SELECT id AS trial, engine_version, source_key, target_key FROM trials
-            WHERE id IN (SELECT value FROM json_each(?))""",
-            (json.dumps(ids),),
-        ),
-        columns=["trial", "engine_version", "source_key", "target_key"],
-    )
-    rows = frame.merge(more, on="trial").sort_values(
+    asked, of = (json.dumps(ids),), "IN (SELECT value FROM json_each(?))"
+    more = ["engine_version", "source_key", "target_key"]
+    keys = store.query(f"SELECT id, {', '.join(more)} FROM trials WHERE id {of}", asked)  # noqa: S608
+    rows = frame.merge(pd.DataFrame(keys, columns=["trial", *more]), on="trial").sort_values(
         [*FIELDS, "method", "source", "target", "seed", "trial"], kind="stable"
     )
     guesses: dict[str, Any] = {}
     for _, trials, classes in store.predicted(ids):
         guesses |= zip(trials, classes, strict=True)
-    rows["predictions"] = _column(rows, guesses)
+    columns = {"predictions": guesses}
     if scores:
-        found = store.query(
-            "SELECT trial, scores FROM scores WHERE trial IN (SELECT value FROM json_each(?))",
-            (json.dumps(ids),),
-        )
-        arrays = {t: unpack_array(blob, f"scores of trial {t[:12]}").ravel() for t, blob in found}
-        rows["scores"] = _column(rows, arrays)
+        found = store.query(f"SELECT trial, scores FROM scores WHERE trial {of}", asked)  # noqa: S608
+        what = "scores of trial"
+        columns["scores"] = {
+            t: records.unpack_array(blob, f"{what} {t[:12]}").ravel() for t, blob in found
+        }
+    for name, arrays in columns.items():
+        cells = [arrays.get(trial) for trial in rows["trial"]]
+        rows[name] = pd.Series(cells, rows.index, dtype=object)
     rows["protocol_version"] = rows["protocol_version"].astype(str)
     rows["parameters"] = rows["parameters"].map(json.dumps)
-    rows["reason"] = rows["reason"].map(lambda text: plain(one_line(text)) if text else "")
+    rows["reason"] = rows["reason"].map(lambda text: _plain(one_line(text)) if text else "")
     for name in ("title", "note"):
-        rows[name] = rows[name].map(plain)
-    names = [*KINDS, "predictions", *(("scores",) if scores else ())]
-    return rows[names].reset_index(drop=True)
-
-
-def _column(rows: pd.DataFrame, arrays: Mapping[str, Any]) -> pd.Series:
-    return pd.Series([arrays.get(trial) for trial in rows["trial"]], rows.index, dtype=object)
+        rows[name] = rows[name].map(_plain)
+    return rows[[*_KINDS, *columns]].reset_index(drop=True)
 
 
 def _heading(store: Store, frame: pd.DataFrame) -> Heading:
@@ -204,12 +288,12 @@ def _heading(store: Store, frame: pd.DataFrame) -> Heading:
         suites={name: tuple((p.source, p.target) for p in pairs) for name, pairs in suites.items()},
         answers=answers,
         skipped=tuple(
-            (item.corpus, plain(item.name), plain(one_line(item.reason)))
+            (item.corpus, _plain(item.name), _plain(one_line(item.reason)))
             for item in store.skipped()
             if item.corpus in corpora
         ),
         findings=tuple(
-            (item.kind, item.corpus, plain(item.sentence))
+            (item.kind, item.corpus, _plain(item.sentence))
             for item in dict.fromkeys(item for items in store.findings().values() for item in items)
             if set(item.corpus.split("→")) <= {"", *corpora}
         ),
@@ -235,14 +319,13 @@ def read(path: Path) -> Submission:
             for batch in file.iter_batches(_GROUP):
                 entries += _entries(path, batch, len(entries), answers)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise FaultyError(
-            path, "Parquet", f"damaged, cut short or of another kind ({error})"
-        ) from error
+        problem = f"damaged, cut short or of another kind ({error})"
+        raise FaultyError(path, "Parquet", problem) from error
     if len(entries) != heading.rows:
         raise FaultyError(path, "rows", f"{len(entries)}, and it was written with {heading.rows}")
     suites = {}
     for name, pairs in heading.suites.items():
-        with checked(path, f"suite {name}"):
+        with _checked(path, f"suite {name}"):
             suites[name] = tuple(Pair.parse(f"{source}->{target}") for source, target in pairs)
     _check_together(path, entries, suites)
     return Submission(
@@ -265,10 +348,9 @@ def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKe
         ("bytes of metadata", len(text), _MOST_HEADING),
     ):
         if got > most:
-            raise FaultyError(
-                path, name, f"{got}, and at most {most} are read; export fewer methods"
-            )
-    wanted, found = {**KINDS, **ARRAYS}, file.schema_arrow
+            problem = f"{got}, and at most {most} are read; export fewer methods"
+            raise FaultyError(path, name, problem)
+    wanted, found = {**_KINDS, **_ARRAYS}, file.schema_arrow
     for name in found.names:
         if name not in wanted or found.names.count(name) > 1:
             raise FaultyError(path, f"column {name!r}", "is not of an export, or is there twice")
@@ -280,41 +362,38 @@ def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKe
             raise FaultyError(path, f"column {name!r}", "is missing")
     if not text:
         raise FaultyError(path, "metadata 'clser-bench'", "is missing; it is no export")
-    with checked(path, "metadata 'clser-bench'"):
+    with _checked(path, "metadata 'clser-bench'"):
         heading = Heading.model_validate_json(text)
-    return heading, {key: _answer_key(path, key, sheet) for key, sheet in heading.answers.items()}
-
-
-def _answer_key(path: Path, key: str, sheet: Sheet) -> AnswerKey:
-    where = f"answers {key[:12]!r}"
-    sizes = {len(sheet.y), len(sheet.speakers), len(sheet.names)}
-    if len(sizes) > 1 or not sheet.y:
-        raise FaultyError(path, where, f"lengths of classes, speakers and names: {sorted(sizes)}")
-    y = np.array(sheet.y, np.int64)
-    if answers_hash(y, sheet.speakers, sheet.names) != key:
-        raise FaultyError(path, where, "the answers do not have this hash, so they were changed")
-    return AnswerKey(classes=(), y=y, speakers=sheet.speakers, names=sheet.names)
+    answers = {}
+    for key, sheet in heading.answers.items():
+        where, y = f"answers {key[:12]!r}", np.array(sheet.y, np.int64)
+        sizes = {len(y), len(sheet.speakers), len(sheet.names)}
+        if len(sizes) > 1 or not len(y):
+            problem = f"lengths of classes, speakers and names: {sorted(sizes)}"
+            raise FaultyError(path, where, problem)
+        if answers_hash(y, sheet.speakers, sheet.names) != key:
+            problem = "the answers do not have this hash, so they were changed"
+            raise FaultyError(path, where, problem)
+        answers[key] = AnswerKey(classes=(), y=y, speakers=sheet.speakers, names=sheet.names)
+    return heading, answers
 
 
 def _entries(
-    path: Path, batch: Any, before: int, answers: Mapping[str, AnswerKey]
+    path: Path, batch: Any, done: int, answers: Mapping[str, AnswerKey]
 ) -> Iterator[Entry]:
-    arrays = {name: _arrays(batch.column(name)) for name in ARRAYS if name in batch.schema.names}
+    arrays = {name: _arrays(batch.column(name)) for name in _ARRAYS if name in batch.schema.names}
     rest = batch.drop_columns(list(arrays)).to_pylist()
     for number, values in enumerate(rest):
         values["emotions"] = tuple(values["emotions"] or ())
         own = {name: column[number] for name, column in arrays.items()}
-        with checked(path, f"row {before + number + 1}"):
-            row = RowOfFile.model_validate(values)
-            trial = trial_of_row(row)
-            record = record_of_row(row, trial, own, answers) if row.status else None
+        with _checked(path, f"row {done + number + 1}"):
+            row = _RowOfFile.model_validate(values)
+            trial = _trial_of(row)
+            record = _record_of(row, trial, own, answers) if row.status else None
             note = MethodNote(
-                assumes_prior=row.assumes_prior,
-                role=row.role,
-                note=row.note,
                 title="" if row.title == row.method else row.title,
                 uses=tuple(filter(None, row.uses.split("+"))),
-                kind=row.kind,
+                **{name: getattr(row, name) for name in ("assumes_prior", "role", "note", "kind")},
             )
         yield Entry(trial, note, record)
 
@@ -324,13 +403,9 @@ def _arrays(column: Any) -> list[Any]:
     inner = column.flatten()
     if inner.null_count:
         raise ValueError("a list has a null")
-    parts = np.split(
-        np.asarray(inner), np.cumsum(column.value_lengths().fill_null(0).to_numpy())[:-1]
-    )
-    return [
-        part if there else None
-        for part, there in zip(parts, column.is_valid().to_pylist(), strict=True)
-    ]
+    ends = np.cumsum(column.value_lengths().fill_null(0).to_numpy())
+    parts = zip(np.split(np.asarray(inner), ends[:-1]), column.is_valid().to_pylist(), strict=True)
+    return [part if there else None for part, there in parts]
 
 
 def _check_together(path: Path, entries: Iterable[Entry], suites: Collection[str]) -> None:
@@ -339,8 +414,7 @@ def _check_together(path: Path, entries: Iterable[Entry], suites: Collection[str
     results: dict[str, tuple[int, bytes]] = {}
     notes: dict[tuple[Condition, str], MethodNote] = {}
     for number, (trial, note, record) in enumerate(entries, 1):
-        where = f"row {number}"
-        condition = trial.condition
+        where, condition = f"row {number}", trial.condition
         if condition.suite not in suites:
             raise FaultyError(path, where, f"suite {condition.suite!r}: it has no pairs")
         first = places.setdefault((condition, trial.method, trial.pair, trial.seed), number)
@@ -352,3 +426,88 @@ def _check_together(path: Path, entries: Iterable[Entry], suites: Collection[str
         first, same = results.setdefault(trial.id, (number, content))
         if same != content:
             raise FaultyError(path, where, f"row {first} has another result of the same trial")
+
+
+def _trial_of(row: Any) -> Trial:
+    """The trial of a row, which must have the id that it claims."""
+    condition = Condition.from_texts({name: getattr(row, name) for name in FIELDS})
+    if (version := condition.protocol_version) != PROTOCOL_VERSION:
+        raise StoreError(f"protocol version {version}, but this clser-bench has {PROTOCOL_VERSION}")
+    added = tuple(filter(None, row.added.split("+")))
+    if not {item.partition(":")[0] for item in added} <= set(condition.unlabelled):
+        adds = "+".join(condition.unlabelled) or "none"
+        raise StoreError(f"added {row.added[:80]!r}: the condition adds {adds}")
+    if len(row.emotions) < 2 or row.emotions != tuple(e for e in EMOTIONS if e in row.emotions):
+        raise StoreError(f"emotions {row.emotions}: some of {', '.join(EMOTIONS)}, in order")
+    names = ("seed", "method", "version", "source_key", "target_key", "engine_version", "synthetic")
+    trial = Trial(
+        pair=Pair.parse(f"{row.source}->{row.target}"),
+        classes=row.emotions,
+        parameters=_parameters(row.parameters),
+        condition=condition,
+        added=added,
+        **{name: getattr(row, name) for name in names},
+    )
+    if trial.id != row.trial:
+        raise StoreError(f"trial {row.trial!r}: the other columns give {trial.id!r}")
+    return trial
+
+
+def _parameters(text: str) -> tuple[tuple[str, Value], ...]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"parameters {text[:80]!r}: are no JSON") from error
+    if not isinstance(found, list) or not all(map(_is_parameter, found)):
+        raise StoreError(f"parameters {text[:80]!r}: [name, value] pairs are needed")
+    names = [name for name, _ in found]
+    if names != sorted(set(names)):
+        raise StoreError(f"parameters {names}: are not sorted, or are there twice")
+    return tuple((name, value) for name, value in found)
+
+
+def _is_parameter(item: Any) -> bool:
+    if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
+        return False
+    name, value = item
+    finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
+    return finite and not _HIDDEN.search(f"{name}{value}")
+
+
+def _record_of(
+    row: Any, trial: Trial, arrays: Mapping[str, Any], answers: Mapping[str, AnswerKey]
+) -> Record:
+    """The record of a row, whose metrics must be those of its predictions."""
+    predicted, scores = arrays["predictions"], arrays.get("scores")
+    there = {value is not None for value in (row.uar, row.war, row.macro_f1, predicted)}
+    if there | {bool(row.answers)} != {row.status == "ok"} or (
+        scores is not None and there == {False}
+    ):
+        raise StoreError(f"status '{row.status}': metrics, answers and predictions go with ok")
+    common = {"trial": trial, "status": row.status, "reason": row.reason}
+    common |= {"seconds": row.seconds or 0.0, "energy": row.energy}
+    if row.status != "ok":
+        return Record(**common)
+    if row.reason:
+        raise StoreError(f"status 'ok': has the reason {row.reason[:80]!r}")
+    key, size = answers.get(row.answers), len(trial.classes)
+    if key is None:
+        raise StoreError(f"answers {row.answers[:80]!r}: are not in the file")
+    if len(predicted) != len(key.y):
+        raise StoreError(f"{len(predicted)} predictions: there are {len(key.y)} answers")
+    if max(predicted.max(), key.y.max()) >= size:
+        raise StoreError(f"a class in predictions or answers: there are {size} classes")
+    if scores is not None:
+        if len(scores) != len(key.y) * size or np.isnan(scores).any():
+            raise StoreError(f"{len(scores)} scores: {len(key.y) * size} numbers are needed")
+        scores = scores.reshape(-1, size)
+        if not np.array_equal(records.predictions(scores), predicted):
+            raise StoreError("the largest scores are not those of the predictions")
+        common["scores"] = scores
+    found = Metrics.of(predicted, key.y, classes=size)
+    for name in ("uar", "war", "macro_f1"):
+        given, right = getattr(row, name), getattr(found, name)
+        if not abs(given - right) <= CLOSE:  # NaN is not close to anything
+            raise StoreError(f"{name} {given}: predictions and answers give {right}")
+    common |= {"y": key.y, "names": key.names, "speakers": key.speakers}
+    return Record(**common, metrics=found, predicted=predicted)

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 from clser_bench.problem import Trial
 from clser_bench.protocol import PROTOCOL_VERSION, Condition
 from clser_bench.store import rows
-from clser_bench.store.exported import FaultyError
-from clser_bench.store.parquet import Submission
+from clser_bench.store.parquet import FaultyError, Submission
 from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
 from clser_bench.store.sqlite import Store
 
@@ -55,9 +54,6 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
     result. The trials of a method under the same condition are pooled with those that tables show
     already, where version, configuration and audio are the same.
 
-    Args:
-        results: the results file; made where absent.
-
     Raises:
         StoreError: the answers to a problem differ from others to the same problem, or the
             results file cannot be written.
@@ -82,10 +78,7 @@ def _stored_answers(store: Store) -> dict[tuple[Any, ...], bytes]:
         f"SELECT r.answers, {', '.join(names)} FROM records r "  # noqa: S608
         "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
     )
-    keys: dict[str, bytes] = {}
-    for key, *_ in found:
-        if key not in keys:
-            keys[key] = store.answers(key).y.tobytes()
+    keys = {key: store.answers(key).y.tobytes() for key in dict.fromkeys(k for k, *_ in found)}
     return {_problem(rows.trial_of(row)): keys[key] for key, *row in found}
 
 
@@ -103,12 +96,11 @@ def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:
             continue
         y = record.y.tobytes()
         if known.setdefault(_problem(trial), y) != y:
-            raise FaultyError(
-                submission.path,
-                f"row {number}",
+            problem = (
                 f"other answers to the same problem ({trial.pair}, {trial.shots} shots, seed "
-                f"{trial.seed}) are known from another file or from the results file",
+                f"{trial.seed}) are known from another file or from the results file"
             )
+            raise FaultyError(submission.path, f"row {number}", problem)
 
 
 def _merge(store: Store, submission: Submission, merged: Merged) -> None:
@@ -139,8 +131,8 @@ def _merge(store: Store, submission: Submission, merged: Merged) -> None:
             with store.transaction() as connection:
                 merged.scored += rows.put_scores(connection, record)
         else:
-            there_uar = record.metrics.uar
-            merged.conflicts.append(Conflict(submission.path, trial, there[0][1], there_uar))
+            uars = there[0][1], record.metrics.uar
+            merged.conflicts.append(Conflict(submission.path, trial, *uars))
 
 
 def _pool(store: Store, submission: Submission, merged: Merged) -> None:
@@ -195,11 +187,9 @@ def _plan_of(
 
 def _alike(there: Iterable[Trial], trials: Iterable[Trial]) -> bool:
     """Whether trials are of one version, and for each pair of one configuration and audio."""
-    versions: set[tuple[int, int]] = set()
-    pairs: dict[Any, set[Any]] = {}
-    for trial in (*there, *trials):
-        versions.add((trial.version, trial.engine_version))
-        keys = (trial.source_key, trial.target_key)
-        parameters = json.dumps(trial.parameters)
-        pairs.setdefault(trial.pair, set()).add((trial.classes, parameters, keys))
-    return len(versions) < 2 and all(len(found) == 1 for found in pairs.values())
+    every = (*there, *trials)
+    versions = {(trial.version, trial.engine_version) for trial in every}
+    pairs = {
+        (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in every
+    }
+    return len(versions) < 2 and len(pairs) == len({trial.pair for trial in every})

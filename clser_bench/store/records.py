@@ -73,11 +73,6 @@ class Metrics:
         With n[i, j] utterances of class i taken for class j, recall[i] = n[i, i] / sum_j n[i, j],
         UAR is their mean, WAR = sum_i n[i, i] / n, F1[i] = 2 n[i, i] / (sum_j n[i, j] + sum_j
         n[j, i]). Means run over the classes that occur (resampled targets may lack one).
-
-        Args:
-            predicted: [n].
-            y: [n], true classes.
-            classes: how many there are.
         """
         confusion = np.bincount(y * classes + predicted, minlength=classes * classes)
         confusion = confusion.reshape(classes, classes)
@@ -100,15 +95,12 @@ class Record:
     """A trial and its result.
 
     Attributes:
-        trial: the trial. Suite and selection of its condition are not kept: they belong to plans.
         status: `ok`, `failed` or `not_applicable`.
         reason: why it is not ok, with the traceback where there is one.
         metrics: None unless ok.
         scores: float32 [n, c]; empty unless ok, and where a result was imported without scores.
         predicted: uint8 [n], predicted classes; found from the scores where left out.
         y: int64 [n], true classes; empty unless ok.
-        names: of the utterances.
-        speakers: of the utterances.
         seconds: time spent; a packed trial's share of its pack.
         energy: joules of the processors, likewise; None where it was not measured.
         attempts: how often it was tried; counted by the store, so `put` ignores it.
@@ -160,7 +152,6 @@ class MethodNote:
         title: the name that is shown; empty for the method's own.
         uses: the data that it is given, such as `labelled`, `source`, `target`.
         kind: `fitted`, `trained` or `routine`; empty where unknown.
-        version: of the method; 0 where unknown.
     """
 
     assumes_prior: str = "none"
@@ -181,12 +172,8 @@ class Run:
     """A plan as stored: what one command asked for.
 
     Attributes:
-        id: its number.
-        suite: name of the suite.
         pairs: the suite's ordered pairs, in table order.
         text: the request, JSON.
-        methods: what tables say of its methods, in the order asked for.
-        trials: how many trials it asked for.
     """
 
     id: int
@@ -232,11 +219,6 @@ class Line(NamedTuple):
     """A method under one condition, as the latest plan that asked for it had it.
 
     Attributes:
-        id: its number.
-        request: number of the plan.
-        condition: with the suite of the plan.
-        method: its name.
-        note: what tables say of it.
         configuration: number of the candidate; None where it belongs to a table.
     """
 
@@ -249,13 +231,7 @@ class Line(NamedTuple):
 
 
 class Fault(NamedTuple):
-    """Something in a results file that is not as it was written.
-
-    Attributes:
-        place: `trial`, `record`, `answers`, `request` or `file`.
-        name: of the trial, answer key or request.
-        problem: in a line.
-    """
+    """Something in a results file that is not as it was written."""
 
     place: str
     name: str

@@ -1,23 +1,40 @@
-"""Stored values as rows of the database, and back."""
+"""Stored values as rows of the database, and back; and as frames of pandas.
+
+Whatever reads a stored value raises `DamagedError` where it is none.
+"""
 
 from __future__ import annotations
 
 import functools
 import json
 import math
+import operator
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from clser_bench.errors import ClserError, DamagedError, StoreError
 from clser_bench.hashing import digest, digest_array
-from clser_bench.problem import Trial
+from clser_bench.problem import AnswerKey, Trial
 from clser_bench.protocol import Condition, Pair
-from clser_bench.store.records import MethodNote, Metrics, Record, from_json, pack_array
-from clser_bench.store.schema import OF_TRIALS, dump
+from clser_bench.store import records
+from clser_bench.store.records import (
+    RENAMED,
+    Guesses,
+    MethodNote,
+    Metrics,
+    Record,
+    from_json,
+    pack_array,
+)
+from clser_bench.store.schema import FIELDS, OF_TRIALS, Query, dump
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OF_TRIAL = (
     "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
@@ -40,11 +57,7 @@ def _answers_hash(y: str, speakers: tuple[str, ...], names: tuple[str, ...]) -> 
 
 
 def condition_of(texts: Mapping[str, str], what: str) -> Condition:
-    """The condition of its stored fields.
-
-    Raises:
-        StoreError: a field is damaged.
-    """
+    """The condition of its stored fields."""
     try:
         return Condition.from_texts(texts)
     except (ClserError, AttributeError, TypeError) as error:  # of bytes: the last two
@@ -52,11 +65,7 @@ def condition_of(texts: Mapping[str, str], what: str) -> Condition:
 
 
 def trial_of(row: Sequence[Any]) -> Trial:
-    """The trial of its columns.
-
-    Raises:
-        StoreError: a column is damaged.
-    """
+    """The trial of its columns."""
     cells = dict(zip(OF_TRIAL, row, strict=True))
     what = f"trial {str(cells['id'])[:12]}"
     if wrong := [name for name, value in cells.items() if isinstance(value, bytes)]:
@@ -64,19 +73,15 @@ def trial_of(row: Sequence[Any]) -> Trial:
     try:
         added = tuple(filter(None, cells["unlabelled"].split("+")))
         cells["unlabelled"] = "+".join(item.partition(":")[0] for item in added)
+        as_stored = ("seed", "method", "version", "source_key", "target_key", "engine_version")
         return Trial(
             pair=Pair(cells["source"], cells["target"]),
             classes=tuple(from_json(cells["emotions"], what)),
-            seed=cells["seed"],
-            method=cells["method"],
-            version=cells["version"],
             parameters=tuple((name, value) for name, value in from_json(cells["parameters"], what)),
             condition=condition_of({name: cells[name] for name in OF_TRIALS}, what),
-            source_key=cells["source_key"],
-            target_key=cells["target_key"],
             added=added,
-            engine_version=cells["engine_version"],
             synthetic=bool(cells["synthetic"]),
+            **{name: cells[name] for name in as_stored},
         )
     except (AttributeError, TypeError, ValueError) as error:
         raise DamagedError(f"{what}: is damaged ({error})") from error
@@ -84,30 +89,14 @@ def trial_of(row: Sequence[Any]) -> Trial:
 
 def row_of(trial: Trial) -> tuple[Any, ...]:
     """The columns of a trial; `unlabelled` has what the trial is given, not what was asked for."""
-    texts = trial.condition.texts() | {"unlabelled": "+".join(trial.added)}
-    return (
-        trial.id,
-        trial.pair.source,
-        trial.pair.target,
-        json.dumps(trial.classes),
-        trial.seed,
-        trial.method,
-        trial.version,
-        json.dumps(trial.parameters),
-        trial.source_key,
-        trial.target_key,
-        trial.engine_version,
-        trial.synthetic,
-        *(texts[name] for name in OF_TRIALS),
-    )
+    texts: dict[str, Any] = {**trial.condition.texts(), "unlabelled": "+".join(trial.added)}
+    texts |= {"source": trial.pair.source, "target": trial.pair.target}
+    texts |= {"emotions": json.dumps(trial.classes), "parameters": json.dumps(trial.parameters)}
+    return tuple(texts[name] if name in texts else getattr(trial, name) for name in OF_TRIAL)
 
 
 def note_of(text: str) -> MethodNote:
-    """A note of its JSON; fields that are null or absent have their defaults.
-
-    Raises:
-        StoreError: it is damaged.
-    """
+    """A note of its JSON; fields that are null or absent have their defaults."""
     values = from_json(text, "a note of a method")
     try:
         given = {name: value for name, value in values.items() if value is not None}
@@ -119,11 +108,7 @@ def note_of(text: str) -> MethodNote:
 
 
 def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
-    """Metrics of their columns.
-
-    Raises:
-        StoreError: one is damaged.
-    """
+    """Metrics of their columns."""
     uar, war, macro_f1, recalls, confusion = cells
     if not all(isinstance(value, (int, float)) for value in (uar, war, macro_f1)):
         raise DamagedError(f"metrics {what}: are damaged (one is no number)")
@@ -167,20 +152,12 @@ def lines_of(
         taken[place] = trial.id
         found.setdefault(rules, {})[position] = trial
     order = {name: place for place, name in enumerate(notes)}
-    return [
-        (
-            (
-                method,
-                dump(asdict(notes.get(method, MethodNote()))),
-                configuration,
-                *condition.texts().values(),
-            ),
-            members,
-        )
-        for (condition, method, configuration), members in sorted(
-            found.items(), key=lambda item: order.get(item[0][1], len(order))
-        )
-    ]
+    ordered = sorted(found.items(), key=lambda item: order.get(item[0][1], len(order)))
+    made = []
+    for (condition, method, configuration), members in ordered:
+        note = dump(asdict(notes.get(method, MethodNote())))
+        made.append(((method, note, configuration, *condition.texts().values()), members))
+    return made
 
 
 def insert(connection: sqlite3.Connection, table: str, row: Sequence[Any]) -> int:
@@ -216,14 +193,9 @@ def put_record(connection: sqlite3.Connection, record: Record) -> None:
           confusion = excluded.confusion, answers = excluded.answers, energy = excluded.energy
         WHERE status <> 'ok'""",
         (
-            record.trial.id,
-            record.status,
-            record.reason,
-            record.seconds,
-            record.pack,
+            *(record.trial.id, record.status, record.reason, record.seconds, record.pack),
             *((None,) * 5 if metrics is None else _columns(metrics)),
-            key,
-            record.energy,
+            *(key, record.energy),
         ),
     )
     if metrics is not None and written.rowcount:
@@ -244,3 +216,119 @@ def _columns(metrics: Metrics) -> tuple[float, float, float, str, str]:
     recalls = [None if math.isnan(value) else value for value in metrics.recalls]
     confusion = json.dumps(metrics.confusion)
     return metrics.uar, metrics.war, metrics.macro_f1, json.dumps(recalls), confusion
+
+
+_OF_LINES = [
+    *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
+    "configuration",
+]  # fmt: skip
+_OF_TRIALS = [
+    "trial", "version", "source", "target", "emotions", "seed", "parameters", "tables", "added",
+    "synthetic", "status", "reason", "uar", "war", "macro_f1", "seconds", "energy", "answers",
+]  # fmt: skip
+_NOT_RUN = ("", "", *(None,) * 5, "")
+_KINDS = {
+    **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
+    **dict.fromkeys(("version", "seed", "protocol_version", "configuration"), int),
+    **dict.fromkeys(("synthetic", "candidate"), bool),
+}
+
+
+def frame(lines: Sequence[records.Line], query: Query) -> pd.DataFrame:
+    """The table of `Store.frame`."""
+    import pandas as pd  # noqa: PLC0415 (0.3 s)
+
+    asked = (json.dumps([line.id for line in lines]),)
+    planned = "FROM planned NOT INDEXED WHERE line IN (SELECT value FROM json_each(?))"
+    places = query(f"SELECT line, position, trial {planned}", asked)
+    # joined here, since what an index of a damaged file lacks would be missing without a word
+    trials, stored = (
+        {name: tuple(rest) for name, *rest in query(f"{select} IN (SELECT trial {planned})", asked)}
+        for select in (
+            """SELECT id, version, source, target, emotions, seed, parameters,
+            substr(source_key, 1, 16) || substr(target_key, 1, 16), unlabelled, synthetic
+            FROM trials NOT INDEXED WHERE id""",
+            """SELECT trial, status, reason, uar, war, macro_f1, seconds, energy,
+            coalesce(answers, '') FROM records NOT INDEXED WHERE trial""",
+        )
+    )
+    places.sort(key=operator.itemgetter(0, 1))
+    if any(trial not in trials for _, _, trial in places):
+        raise DamagedError(
+            "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
+            "file from a backup or run again"
+        )
+    rows = [(name, *trials[name], *stored.get(name, _NOT_RUN)) for _, _, name in places]
+    # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
+    head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)
+    body = pd.DataFrame(rows, columns=_OF_TRIALS, dtype=object)
+    body["emotions"] = body["emotions"].map(_tuple)
+    body["parameters"] = body["parameters"].map(_pairs)
+    body["pair"] = body["source"] + "→" + body["target"]
+    numbers = {line.id: number for number, line in enumerate(lines)}
+    head = head.take([numbers[line] for line, _, _ in places]).reset_index(drop=True)
+    return pd.concat([head, body], axis=1).astype(_KINDS)
+
+
+def predictions(
+    predicted: Iterable[tuple[str, list[str], Guesses]], answers: Callable[[str], AnswerKey]
+) -> pd.DataFrame:
+    """The table of `Store.predictions`."""
+    import pandas as pd  # noqa: PLC0415
+
+    columns = ("trial", "utterance", "speaker", "y", "predicted")
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [np.zeros(0, np.uint8)] for name in columns}
+    numbers: dict[str, dict[str, int]] = {name: {} for name in columns[:3]}
+    for key, trials, classes in predicted:
+        answer = answers(key)
+        k, n = classes.shape
+        texts = {"trial": trials, "utterance": answer.names, "speaker": answer.speakers}
+        for name, values in texts.items():
+            known = numbers[name]
+            codes = np.array([known.setdefault(value, len(known)) for value in values])
+            parts[name].append(codes.repeat(n) if name == "trial" else np.tile(codes, k))
+        parts["y"].append(np.tile(answer.y.astype(np.uint8), k))
+        parts["predicted"].append(classes.ravel())
+    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    texts_of = {name: pd.Index(list(known), dtype=str) for name, known in numbers.items()}
+    return pd.DataFrame(
+        {n: pd.Categorical.from_codes(whole[n], i) for n, i in texts_of.items()}
+        | {name: whole[name] for name in columns[3:]}
+    )
+
+
+def looks(query: Query) -> pd.DataFrame:
+    """The table of `Store.looks`."""
+    import pandas as pd  # noqa: PLC0415
+
+    fields = [name for name in FIELDS if name != "selection"]
+    names = ", ".join([*(f"l.{name}" for name in fields), "l.method", "t.version"])
+    stored = query(
+        f"""SELECT {names}, count(DISTINCT t.parameters)
+        FROM lines l JOIN planned p ON p.line = l.id JOIN trials t ON t.id = p.trial
+        JOIN records r ON r.trial = t.id WHERE r.status = 'ok'
+        GROUP BY {names} ORDER BY {names}"""  # noqa: S608 (only column names are put in)
+    )
+    table = pd.DataFrame(stored, columns=[*fields, "method", "version", "evaluations"])
+    return table.replace({"method": RENAMED})
+
+
+def _cells(line: records.Line) -> tuple[Any, ...]:
+    condition, note = line.condition, line.note
+    values = {name: getattr(condition, name) for name in Condition.__dataclass_fields__}
+    values |= {"shots": str(condition.shots), "unlabelled": "+".join(condition.unlabelled)}
+    by_labels = condition.selection == "oracle" and note.role == "ranked"
+    role = "reference" if by_labels else note.role
+    named = line.method, note.title or line.method, role, note.assumes_prior, "+".join(note.uses)
+    candidate = line.configuration is not None, line.configuration or 0
+    return (*values.values(), *named, note.note, note.kind, *candidate)
+
+
+@functools.lru_cache(4096)
+def _tuple(text: str) -> tuple[str, ...]:
+    return tuple(from_json(text, "classes of a trial"))
+
+
+@functools.lru_cache(4096)
+def _pairs(text: str) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, value) for name, value in from_json(text, "parameters of a trial"))

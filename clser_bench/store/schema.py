@@ -24,7 +24,7 @@ from clser_bench.errors import StoreError
 from clser_bench.hashing import digest
 from clser_bench.protocol import CLEAN, Condition
 
-_NONE_YET = "there are no results yet; make some with `clser-bench run`"
+NONE_YET = "there are no results yet; make some with `clser-bench run`"
 SCHEMA_VERSION = 4  # 3 had no sums, and would not keep them
 APPLICATION_ID = 0x636C7372  # "clsr"
 
@@ -180,7 +180,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     if path.exists() and not path.is_file():
         raise StoreError(f"{path}: is no regular file; name another with --results")
     if not path.exists() and (read_only or not create):
-        raise StoreError(f"{path}: {_NONE_YET}")
+        raise StoreError(f"{path}: {NONE_YET}")
     if read_only:
         with guarded(path):
             return _opened_to_read(path)
@@ -192,7 +192,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         ) from error
     with guarded(path), _closing_on_error(_connect(path)) as connection:
         if not _version(connection, path) and not create:
-            raise StoreError(f"{path}: {_NONE_YET}")
+            raise StoreError(f"{path}: {NONE_YET}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _with_functions(connection)
@@ -267,7 +267,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
     with _closing_on_error(_reader(path)) as connection:
         version = _version(connection, path)
         if not version:
-            raise StoreError(f"{path}: {_NONE_YET}")
+            raise StoreError(f"{path}: {NONE_YET}")
         views = {}
         if version in (1, 2):
             views = dict(_FROM_SCHEMA_2)

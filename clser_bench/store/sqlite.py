@@ -50,7 +50,6 @@ class Store:
     and no halves.
 
     Args:
-        create: make it where absent.
         read_only: change nothing; works where the file cannot be written.
 
     Raises:
@@ -104,9 +103,6 @@ class Store:
             pairs: the suite's ordered pairs, in table order.
             candidates: trial id to the number of its configuration, where one of several is to be
                 chosen; tables leave these trials out.
-
-        Returns:
-            The plan's number.
 
         Raises:
             StoreError: two trials claim the same place in a table, or the request is no JSON.
@@ -172,7 +168,6 @@ class Store:
         """Trials still to run: nothing is stored, or failed and tried less often than allowed.
 
         Args:
-            ids: in the order of the answer.
             attempts: how often a trial may be tried in all.
         """
         states = self._states(ids)
@@ -212,14 +207,9 @@ class Store:
             answer = self.answers(key, trial.classes)
             if rest[5] is not None:
                 common["scores"] = unpack_array(rest[5], f"scores {of}")
-            yield Record(
-                **common,
-                metrics=rows.metrics_of(rest[:5], of),
-                predicted=unpack_array(rest[6], f"predictions {of}"),
-                y=answer.y,
-                names=answer.names,
-                speakers=answer.speakers,
-            )
+            common |= {"y": answer.y, "names": answer.names, "speakers": answer.speakers}
+            predicted = unpack_array(rest[6], f"predictions {of}")
+            yield Record(**common, metrics=rows.metrics_of(rest[:5], of), predicted=predicted)
 
     def runs(self) -> tuple[Run, ...]:
         """Stored plans, the latest last."""
@@ -233,17 +223,18 @@ class Store:
         notes: dict[int, dict[str, MethodNote]] = {}
         for request, _, method, text in lines:
             notes.setdefault(request, {})[RENAMED.get(method, method)] = rows.note_of(text)
-        return tuple(
-            Run(
-                id=number,
-                suite=suites.get(number, ""),
-                pairs=tuple(Pair(*pair) for pair in from_json(pairs, f"pairs of plan {number}")),
-                text=text,
-                methods=notes.get(number, {}),
-                trials=trials,
-            )
-            for number, text, pairs, trials in stored
-        )
+        found = []
+        for number, text, listed, trials in stored:
+            pairs = tuple(Pair(*pair) for pair in from_json(listed, f"pairs of plan {number}"))
+            suite, methods = suites.get(number, ""), notes.get(number, {})
+            own: dict[str, Any] = {
+                "id": number,
+                "suite": suite,
+                "methods": methods,
+                "trials": trials,
+            }
+            found.append(Run(**own, pairs=pairs, text=text))
+        return tuple(found)
 
     def planned_ids(self, run: int) -> tuple[str, ...]:
         """Trials that a plan asked for, in its order."""
@@ -342,12 +333,10 @@ class Store:
         Raises:
             StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
-        from clser_bench.store import frames  # noqa: PLC0415 (pandas takes 0.3 s)
-
         self._check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
-        return frames.frame(chosen, self.query)
+        return rows.frame(chosen, self.query)
 
     def shown(self, wanted: Mapping[str, str]) -> pd.DataFrame:
         """The `frame` of a command that shows what a user asks for.
@@ -357,9 +346,7 @@ class Store:
         """
         known = [line.condition.texts() for line in self.lines()]
         if not known:
-            raise StoreError(
-                f"{self.path}: there are no results yet; make some with `clser-bench run`"
-            )
+            raise StoreError(f"{self.path}: {schema.NONE_YET}")
         for name, value in wanted.items():
             values = {texts[name] for texts in known}
             if value not in values:
@@ -385,9 +372,7 @@ class Store:
         Raises:
             StoreError: as `predicted`.
         """
-        from clser_bench.store import frames  # noqa: PLC0415
-
-        return frames.predictions(self.predicted(ids), self.answers)
+        return rows.predictions(self.predicted(ids), self.answers)
 
     def predicted(self, ids: Sequence[str]) -> Iterator[tuple[str, list[str], Guesses]]:
         """Predicted classes of those trials that are ok, together where their answers are the same.
@@ -464,9 +449,7 @@ class Store:
         it was chosen. Columns: the fields of `Condition` but `selection`, `method`, `version` and
         `evaluations`; a row per condition, method and version.
         """
-        from clser_bench.store import frames  # noqa: PLC0415
-
-        return frames.looks(self.query)
+        return rows.looks(self.query)
 
     def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""

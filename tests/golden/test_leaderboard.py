@@ -22,7 +22,8 @@ import pytest
 from clser_bench.hashing import generator
 from clser_bench.problem import SkippedFile
 from clser_bench.protocol import Pair
-from clser_bench.report.comparison import as_json, compare, text_tables
+from clser_bench.report.comparison import compare, text_tables
+from clser_bench.report.comparison import render as render_comparison
 from clser_bench.report.formats import write_tables
 from clser_bench.report.published import published_tables, read_published
 from clser_bench.report.render import across, grouped, render
@@ -123,7 +124,7 @@ def write(folder: Path) -> dict[str, str]:
         papers = read_published(FOLDER / "published.toml")
         sheets = [sheet for item in compared for sheet in text_tables(item)]
         texts["comparison.md"] = write_tables(sheets, "md")
-        texts["comparison.json"] = as_json(compared[1])
+        texts["comparison.json"] = render_comparison([compared[1]], "json")
         texts["published.md"] = write_tables(published_tables(tables, papers), "md")
         grouping = [grouped(table, "family", families) for table in tables]
         texts["by.md"] = write_tables([*grouping, *across(tables, "shots")], "md")

@@ -14,9 +14,8 @@ from typer.testing import CliRunner, Result
 
 from clser_bench.cli.features import human_size
 from clser_bench.cli.main import app
-from clser_bench.features.cache import new_table
+from clser_bench.features.cache import new_table, write_file
 from clser_bench.features.sets import feature_set
-from clser_bench.features.storage import write_file
 from clser_bench.hashing import digest
 
 ACOUSTIC, EGEMAPS, OLD = feature_set("acoustic"), feature_set("egemaps"), feature_set("mfcc")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clser_bench.cli.inspect import scales
+from clser_bench.cli.tables import scales
 from clser_bench.corpora.corrupt import Corruption
 from clser_bench.protocol import Condition, Pair
 from clser_bench.report.robustness import robustness

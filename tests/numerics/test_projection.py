@@ -12,8 +12,9 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.projection import check, project, standardised
 from clser_bench.hashing import generator
+from clser_bench.report.pictures import check_projection as check
+from clser_bench.report.pictures import project, standardised
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import typer
 from fake_corpora import write_tone
 from typer.testing import CliRunner
 
-from clser_bench.cli.inspect import breakdown
+from clser_bench.cli.tables import breakdown
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import BY

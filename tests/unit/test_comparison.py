@@ -10,7 +10,7 @@ import statistics
 import numpy as np
 import pytest
 
-from clser_bench.report.comparison import as_json, compare, text_tables
+from clser_bench.report.comparison import compare, render, text_tables
 from clser_bench.report.formats import terminal, write_tables
 from clser_bench.report.intervals import count, evidence_of
 from clser_bench.report.statistics import spread
@@ -231,7 +231,7 @@ def test_a_table_without_ranked_methods_is_empty(store):
     found = compared(store)
     assert (found.lines, found.contrasts, found.directions) == ((), (), ())
     assert "Differences" not in markdown(found)
-    assert json.loads(as_json(found)) == []
+    assert json.loads(render([found], "json")) == []
 
 
 def test_a_single_method_is_compared_with_none(store):
@@ -287,13 +287,13 @@ def test_hostile_names_stay_text_in_their_cells(store):
 
 def test_unknown_values_are_null(store):
     put(store, {"a": (100, 100), "b": (0, 0)})
-    rows = json.loads(as_json(compared(store)))
+    rows = json.loads(render([compared(store)], "json"))
     assert [row["d_z"] for row in rows if row["row"] == "difference"] == [None, None]
 
 
 def test_a_comparison_is_the_same_every_time_and_fits_a_terminal(store):
     run(store, {"a": 20, "b": 12}, seeds=2, pairs=TWELVE)
     first, again = compared(store), compared(store)
-    assert (markdown(first), as_json(first)) == (markdown(again), as_json(again))
+    assert (markdown(first), render([first], "json")) == (markdown(again), render([again], "json"))
     for layout in text_tables(first):
         assert "a " in terminal(layout, width=60)

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from clser_bench.errors import StoreError
 from clser_bench.protocol import PROTOCOL_VERSION
 from clser_bench.store import parquet as files
-from clser_bench.store.exported import FaultyError
+from clser_bench.store.parquet import FaultyError
 from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.exports import NAME, dump, read, row_of, take

@@ -11,10 +11,10 @@ from clser_bench.features.cache import (
     check_shard,
     describe_shards,
     new_table,
+    write_file,
 )
 from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
 from clser_bench.features.sets import feature_set
-from clser_bench.features.storage import write_file
 from clser_bench.hashing import digest
 
 PROSODY = feature_set("prosody")

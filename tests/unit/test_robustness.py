@@ -14,8 +14,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from clser_bench.cli.inspect import robustness as command
-from clser_bench.cli.inspect import scales
+from clser_bench.cli.tables import robustness as command
+from clser_bench.cli.tables import scales
 from clser_bench.corpora.corrupt import KINDS, parse
 from clser_bench.errors import ClserError, SpecError
 from clser_bench.protocol import Pair

@@ -10,23 +10,21 @@ from clser_bench.errors import FeatureError
 from clser_bench.features.cache import (
     ROWS,
     Shard,
+    cache_size,
     divide,
+    drop_folder,
     existing_table,
     new_table,
     read_shard,
+    remove_partial_files,
     shard_path,
     table_folder,
+    write_file,
+    write_folder,
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.sets import feature_set
-from clser_bench.features.storage import (
-    cache_size,
-    drop_folder,
-    remove_partial_files,
-    write_file,
-    write_folder,
-)
 from clser_bench.hashing import digest
 
 FEATURES = feature_set("acoustic")

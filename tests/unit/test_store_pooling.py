@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clser_bench.store import parquet as files
-from clser_bench.store.exported import FaultyError
+from clser_bench.store.parquet import FaultyError
 from clser_bench.store.sqlite import Store
 from tests import boards
 from tests.exports import cleaned, dump, read, shown, take

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -39,12 +39,10 @@ class Loaded:
     """An encoder on a device.
 
     Args:
-        encoder: what to load.
         layers: wanted layers, ascending: 0 is what enters the first layer, the last number of the
             encoder is its output.
         precision: of the arithmetic; weights stay float32.
         context: of Whisper, `30s` unless said otherwise (see `whisper`); no other encoder has one.
-        device: `cpu`, `cuda:0`, ….
 
     Raises:
         FeatureError: its files do not make a model.
@@ -70,34 +68,21 @@ class Loaded:
         self._norms = [] if self.whisper else mask_group_norms(self.network)
         del self._stack[max(1, self.layers[-1]) :]  # above the highest wanted one
         self.network.eval().requires_grad_(False).to(self.device)
-        self._own = (
-            OwnFrames(
-                self.network,
-                self.inputs.mel_filters,
-                layers,
-                count=encoder.layers,
-                padded=self.context == "padded",
-            )
-            if self.context in ("padded", "own")
-            else None
-        )
+        self._own: OwnFrames | None = None
+        if self.context in ("padded", "own"):
+            how: Any = {"count": encoder.layers, "padded": self.context == "padded"}
+            self._own = OwnFrames(self.network, self.inputs.mel_filters, layers, **how)
         self._kept: dict[int, Tensor] = {}
-        self._add_hooks()
-
-    def _add_hooks(self) -> None:
         for layer in self.layers:
             if layer == 0:
+                self._stack[0].register_forward_pre_hook(partial(self._keep, 0))
+            elif layer < encoder.layers:
+                self._stack[layer - 1].register_forward_hook(partial(self._keep, layer))
 
-                def keep_input(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-                    self._kept[0] = inputs[0].clone()  # later layers may write into it
-
-                self._stack[0].register_forward_pre_hook(keep_input)
-            elif layer < self.encoder.layers:
-                self._stack[layer - 1].register_forward_hook(partial(self._keep_output, layer))
-
-    def _keep_output(self, layer: int, _: nn.Module, __: Any, output: Any) -> None:
-        states = output[0] if isinstance(output, tuple) else output
-        self._kept[layer] = states.clone()
+    def _keep(self, layer: int, _: nn.Module, *states: Any) -> None:
+        """Of a layer what leaves it, of the first also what enters it."""
+        found = states[-1][0] if isinstance(states[-1], tuple) else states[-1]
+        self._kept[layer] = found.clone()  # later layers may write into it
 
     @property
     def padding(self) -> bool:
@@ -152,7 +137,9 @@ class Loaded:
         Returns:
             For each piece, for each wanted layer, float32 [frames, d].
         """
-        with self._autocast(), warnings.catch_warnings():
+        lower, kind = _TYPES.get(self.precision), self.device.type
+        autocast: Any = torch.autocast(kind, dtype=lower) if lower else nullcontext()
+        with autocast, warnings.catch_warnings():
             # transformers' WavLM gives its mask and its position bias in different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
             if self._own:
@@ -162,11 +149,6 @@ class Loaded:
         self._kept.clear()
         arrays = [states.float().cpu().numpy() for states in at]
         return [[array[row, :count] for array in arrays] for row, count in enumerate(frames)]
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_TYPES[self.precision])
 
     def _whisper(self, pieces: Sequence[Floats]) -> tuple[Tensor, list[int]]:
         spectra = np.stack([piece[:-1].T for piece in pieces])
@@ -261,9 +243,6 @@ class MaskedGroupNorm(nn.Module):
     Attributes:
         frames: int64 [b], valid frames of each utterance of the coming batch; None for all.
 
-    Args:
-        norm: the layer to stand in for; its parameters are used.
-
     Raises:
         ValueError: it has groups of several channels.
     """
@@ -287,14 +266,7 @@ class MaskedGroupNorm(nn.Module):
 
 
 def mask_group_norms(network: nn.Module) -> list[MaskedGroupNorm]:
-    """Replace every group norm of a network in place.
-
-    Args:
-        network: an encoder of samples.
-
-    Returns:
-        The new layers, whose `frames` are set before each batch.
-    """
+    """Replace every group norm of a network in place."""
     masked = []
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):

@@ -8,7 +8,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +54,6 @@ class Encoder:
         layers: how many transformer layers it has.
         size: d, values of a hidden state.
         rate: samples per second it wants.
-        folder: where it lies; no part of its identity.
-        remote_code: whether code in the folder may run.
     """
 
     name: str
@@ -71,9 +69,6 @@ class Encoder:
 
 def find_encoder(request: Request) -> Encoder:
     """Find an encoder on disk, or fetch it from the hub where there is a way.
-
-    Args:
-        request: as `names.parse` read it.
 
     Raises:
         FeatureError: it is not there and cannot be fetched (with what to do), has no weights in
@@ -98,8 +93,12 @@ def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> 
     )
     config, inputs = (_json(folder / name) for name in _FILES)
     family = str(config.get("model_type", ""))
-    if not remote_code:
-        _refuse_code(folder, (config, inputs))
+    if not remote_code and ("auto_map" in config or "auto_map" in inputs):
+        raise FeatureError(
+            f"{folder}: brings code of its own ('auto_map' in its configuration), which is not "
+            "run. Where you have read and trust it, add :remote-code; if the architecture is one "
+            "of the library's, take 'auto_map' out"
+        )
     if family not in FAMILIES and not remote_code:
         raise FeatureError(
             f"{folder}: architecture '{family}' is not among those whose features are known to be "
@@ -119,7 +118,11 @@ def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> 
     if family in FAMILIES:
         _check_shapes(folder, shapes, layers=layers, size=size)
         _check_inputs(folder, family, config, inputs)
-    content = _content(folder, weights)
+    parts = []  # every byte of the weights: a name or a revision can be moved, content cannot
+    for path in (*(folder / name for name in _FILES), *weights):
+        with path.open("rb") as file:
+            parts.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
+    content = digest(parts)
     return Encoder(
         name=name,
         revision=revision or content[:16],
@@ -131,16 +134,6 @@ def _described(folder: Path, *, name: str, revision: str, remote_code: bool) -> 
         folder=folder,
         remote_code=remote_code,
     )
-
-
-def _refuse_code(folder: Path, settings: Sequence[Mapping[str, Any]]) -> None:
-    """Code that comes with a model is never run unasked, nor silently passed over."""
-    if any("auto_map" in values for values in settings):
-        raise FeatureError(
-            f"{folder}: brings code of its own ('auto_map' in its configuration), which is not "
-            "run. Where you have read and trust it, add :remote-code; if the architecture is one "
-            "of the library's, take 'auto_map' out"
-        )
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -242,15 +235,6 @@ def _number(config: dict[str, Any], keys: tuple[str, ...], folder: Path) -> int:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     raise FeatureError(f"{folder}: its configuration has no '{keys[-1]}' above 0")
-
-
-def _content(folder: Path, weights: list[Path]) -> str:
-    """Hash every byte of the weights; a name or a revision can be moved, content cannot."""
-    parts = []
-    for path in (*(folder / name for name in _FILES), *weights):
-        with path.open("rb") as file:
-            parts.append([path.name, hashlib.file_digest(file, "sha256").hexdigest()])
-    return digest(parts)
 
 
 def _snapshot(request: Request) -> Path:

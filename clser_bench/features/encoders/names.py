@@ -10,7 +10,7 @@ import importlib.resources
 import re
 import tomllib
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,13 +40,10 @@ class Request:
 
     Attributes:
         model: a repository of the hub, or a folder.
-        folder: whether it is a folder.
         revision: branch, tag or commit of a repository; empty for what is on disk, else `main`.
         layers: as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one.
         pool: one of `POOLS`.
         context: of Whisper; empty for its default.
-        precision: of the arithmetic.
-        remote_code: whether code that comes with the model may run.
     """
 
     model: str
@@ -96,15 +93,14 @@ def parse(name: str) -> Request:
             f"encoder '{name}': remote-code runs what comes with the model, so it needs the commit "
             "that you have read: @ and 40 hexadecimal digits"
         )
+    given: dict[str, Any] = {key: values[key] for key in _CHOICES if key in values}
     return Request(
         model=str(expanded(model)) if folder else model,
         folder=folder,
         revision=revision,
         layers=values.get("layer", ""),
-        pool=values.get("pool", "mean"),
-        context=cast(Context, values.get("context", "")),
-        precision=cast(Precision, values.get("precision", "float32")),
         remote_code=remote_code,
+        **given,
     )
 
 
@@ -134,7 +130,6 @@ def layer_numbers(layers: str, *, count: int, name: str) -> tuple[int, ...]:
     Args:
         layers: as in `Request.layers`.
         count: layers of the encoder; 0 to `count` may be asked for.
-        name: of the encoder, for the message.
 
     Raises:
         FeatureError: there is no such layer.
@@ -165,7 +160,6 @@ class Training(BaseModel):
     """What an encoder was trained on, as far as this benchmark's corpora go.
 
     Attributes:
-        default: for every corpus that is not named.
         corpora: corpus code to what is known of it.
         source: where this is stated.
     """
@@ -181,10 +175,8 @@ class KnownEncoder(BaseModel):
     """An encoder with a short name.
 
     Attributes:
-        model: repository of the hub.
         layer: the recommended layer, or several as in `layer=2-3`.
         layer_source: where the recommendation comes from.
-        heard: what it was trained on.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -232,7 +224,6 @@ def recommended_layer(model: str, *, count: int) -> str:
 
     Args:
         model: as for `find_known`.
-        count: layers of the encoder.
     """
     encoder = find_known(model)
     numbers = [int(number) for number in re.findall(r"\d+", encoder.layer)] if encoder else []
@@ -246,7 +237,6 @@ def exposure(features: str, corpus: str) -> Exposure:
     Args:
         features: the name of the set as records have it; several encoders (joined sets, sets by
             language) give the strongest exposure of any.
-        corpus: its code.
 
     Returns:
         `no` for sets without an encoder, `unknown` for an encoder that is not known and for a

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,33 +46,12 @@ _AHEAD_THREADS = 2
 Pieces = list[Floats]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """Tasks that are encoded together.
-
-    Attributes:
-        tasks: the utterances of some shards.
-        layers: those that are wanted of an encoder, ascending.
-        batch_seconds: of speech in a batch.
-        threads: of the arithmetic.
-    """
-
-    tasks: tuple[Task, ...]
-    layers: tuple[Layer, ...]
-    batch_seconds: float
-    threads: int
-
-
 def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Make the shards of some layers of one encoder in one pass.
 
     Args:
-        tasks: what is missing.
         devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
             several; empty for the first GPU, else the CPU.
-
-    Yields:
-        Tasks, as they are finished and written, with the files that have no features.
 
     Raises:
         FeatureError: a file changed, a device is not there, a shard cannot be written.
@@ -90,34 +68,34 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
             ) from error
     budget = min(batch_seconds(place) for place in places)
     speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
-    windows: list[Window] = []
-    members: list[Task] = []
+    windows: list[list[Task]] = []
+    full = True
     for task in tasks:
-        members.append(task)
-        seconds = sum(one.seconds for member in members for one in member.utterances)
-        if seconds >= speech or task is tasks[-1]:
-            windows.append(
-                Window(
-                    tasks=tuple(members),
-                    layers=tuple(sorted(layers, key=lambda layer: layer.number)),
-                    batch_seconds=budget,
-                    threads=max(1, cores() // len(places)),
-                )
-            )
-            members = []
+        windows += [[]] if full else []
+        windows[-1].append(task)
+        full = sum(one.seconds for member in windows[-1] for one in member.utterances) >= speech
+    encode_window = functools.partial(
+        _encode_window,
+        layers=tuple(sorted(layers, key=lambda layer: layer.number)),
+        seconds=budget,
+        threads=max(1, cores() // len(places)),
+    )
     if len(places) == 1:
         for window in windows:
             yield from encode_window(window, places[0])
         return
     with temporary_folder() as claims:
-        claimed = [(window, places, claims) for window in windows]
-        for done in run_tasks(_on_own_device, claimed, workers=len(places)):
+        on_own_device = functools.partial(_on_own_device, encode_window, places, claims)
+        for done in run_tasks(on_own_device, windows, workers=len(places)):
             yield from done
 
 
-def _on_own_device(task: tuple[Window, tuple[str, ...], Path]) -> list[Done]:
-    """Encode a window on the device of this process; runs in a worker."""
-    window, places, claims = task
+def _on_own_device(
+    encode_window: Callable[[list[Task], str], Iterator[Done]],
+    places: tuple[str, ...],
+    claims: Path,
+    window: list[Task],
+) -> list[Done]:
     return list(encode_window(window, _own_device(places, claims)))
 
 
@@ -141,25 +119,19 @@ def _own_device(places: tuple[str, ...], claims: Path) -> str:
 _held: list[FileLock] = []
 
 
-def encode_window(window: Window, device: str) -> Iterator[Done]:
-    """Encode and write the tasks of a window, and yield each when it is written.
-
-    Args:
-        window: what to do.
-        device: where.
-    """
-    torch.set_num_threads(window.threads)
-    first, numbers = window.layers[0], tuple(layer.number for layer in window.layers)
+def _encode_window(
+    tasks: Sequence[Task], device: str, *, layers: Sequence[Layer], seconds: float, threads: int
+) -> Iterator[Done]:
+    """Encode and write some tasks, and yield each when it is written."""
+    torch.set_num_threads(threads)
+    first, numbers = layers[0], tuple(layer.number for layer in layers)
     loaded = load(first.encoder, numbers, first.precision, first.context, device)
-    everyone = [utterance for task in window.tasks for utterance in task.utterances]
+    everyone = [utterance for task in tasks for utterance in task.utterances]
     rows: dict[str, list[tuple[Floats, Floats]] | str] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
-        planned = batches(everyone, loaded, window.batch_seconds)
-        waiting = {
-            place: ahead.submit(_prepared, loaded, everyone[place])
-            for batch in planned
-            for place in batch
-        }
+        planned = batches(everyone, loaded, seconds)
+        order = [place for batch in planned for place in batch]
+        waiting = {place: ahead.submit(_prepared, loaded, everyone[place]) for place in order}
         try:
             for batch in planned:
                 ready = {place: waiting.pop(place).result() for place in batch}
@@ -167,10 +139,10 @@ def encode_window(window: Window, device: str) -> Iterator[Done]:
                 rows |= {everyone[n].content: w for n, w in ready.items() if isinstance(w, str)}
                 frames = _encoded(loaded, list(good.values())) if good else []
                 for place, states in zip(good, frames, strict=True):
-                    rows[everyone[place].content] = _pooled(states, window.layers)
+                    rows[everyone[place].content] = _pooled(states, layers)
         finally:
             ahead.shutdown(wait=True, cancel_futures=True)
-    for task in window.tasks:
+    for task in tasks:
         found = {one.content: rows[one.content] for one in task.utterances}
         good_rows = {key: row for key, row in found.items() if not isinstance(row, str)}
         for features in task.features:
@@ -184,16 +156,7 @@ def encode_window(window: Window, device: str) -> Iterator[Done]:
 def batches(
     utterances: Sequence[Utterance], loaded: Loaded, seconds: float
 ) -> tuple[tuple[int, ...], ...]:
-    """Plan batches from what is known of utterances before they are decoded.
-
-    Args:
-        utterances: any.
-        loaded: the encoder.
-        seconds: of speech in a batch, at most.
-
-    Returns:
-        Positions in `utterances`.
-    """
+    """Plan batches from what is known of utterances before they are decoded."""
     rate = loaded.encoder.rate
     longest = round(LONGEST_SECONDS * rate)
     lengths = [min(round(u.seconds * rate), longest) for u in utterances]

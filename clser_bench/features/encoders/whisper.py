@@ -112,7 +112,6 @@ class OwnFrames:
 
         Args:
             pieces: from `prepare`.
-            device: where the network is.
 
         Returns:
             For each piece, for each wanted layer, float32 [frames, d].
@@ -179,7 +178,6 @@ class OwnFrames:
         """One layer over packed frames [s, d].
 
         Args:
-            number: of the layer.
             hidden: of each utterance its own frames, then the sampled ones of its padding.
             rows: how many of each utterance are its own, and how many there are.
             paddings: of each utterance; None where frames attend to own frames alone.

@@ -1,1 +1,206 @@
-"""The page of a leaderboard: one file that works from disk."""
+"""Leaderboards as one HTML file: JSON values, a template, a style sheet and a script that draws.
+
+The page loads nothing: its Content-Security-Policy allows the style sheet and the script by their
+hashes and no request at all. Texts of others reach it inside one JSON block and are set as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import string
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from clser_bench import __version__
+from clser_bench.protocol import Condition
+from clser_bench.report import render
+from clser_bench.report.formats import ends, rounded
+from clser_bench.report.intervals import confusions
+from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.table import rows_of
+from clser_bench.store.sqlite import Store
+
+Json = dict[str, Any]
+
+_FILES = resources.files(__name__)
+
+RULES = {
+    "suite": "Suite",
+    "classes": "Classes",
+    "features": "Features",
+    "alignment": "Alignment",
+    "shots": "Labelled utterances per class",
+    "normalisation": "Normalisation",
+    "setting": "Setting",
+    "prior": "Target prior",
+    "corruption": "Corruption of the target",
+    "unlabelled": "Added unlabelled corpora",
+    "selection": "Selection of hyper-parameters",
+}
+"""Fields of a condition in the order of the page, and their labels."""
+
+_USES = {
+    "labelled": "labelled source",
+    "source": "unlabelled source",
+    "target": "unlabelled target",
+    "unlabelled": "added unlabelled corpora",
+    "speakers": "speaker identities of the target",
+    "prior": "a uniform class prior of the target",
+    "estimated prior": "an estimated class prior of the target",
+}
+
+
+def page_data(
+    tables: Sequence[Leaderboard],
+    frame: pd.DataFrame,
+    store: Store,
+    *,
+    documented: Mapping[str, Mapping[str, str]] | None = None,
+) -> Json:
+    """Collect all that the page of some tables shows; see `page`.
+
+    Args:
+        documented: of methods whose documentation is at hand, `summary`, `reference` and
+            `departures` (from the publication).
+
+    Raises:
+        StoreError: stored predictions or answers are damaged.
+    """
+    lines = {line.method: line for table in tables for line in table.lines}
+    about = documented or {}
+    return {
+        "conditions": [_condition(table, rows_of(frame, table), store) for table in tables],
+        "methods": [_card(name, line, about.get(name, {})) for name, line in sorted(lines.items())],
+        "labels": RULES,
+    }
+
+
+def _condition(table: Leaderboard, rows: pd.DataFrame, store: Store) -> Json:
+    texts = table.condition.texts()
+    emotions = dict(zip(rows.pair, rows.emotions, strict=True))
+    cells = _details(store, rows[rows.method.isin([line.method for line in table.lines])])
+    methods = [_row(table, line, cells) for line in table.lines]
+    if table.line("chance") is None:
+        methods.append(_chance(table))
+    return {
+        "key": _key(table.condition),
+        "title": table.title,
+        "standing": table.standing,
+        "rules": {name: texts[name] for name in RULES},
+        "header": render.text_table(table).header[:2],
+        "warnings": table.warnings,
+        "notes": [*table.remarks, *render.explanation(table)],
+        "pairs": list(map(str, table.pairs)),
+        "classes": [emotions[str(pair)] for pair in table.pairs],
+        "reference": table.reference,
+        "methods": methods,
+    }
+
+
+def _key(condition: Condition) -> str:
+    """Suite, features and shots, and whatever else is not usual: short, and lasting in links."""
+    own, usual = condition.texts(), Condition().texts()
+    rest = [n for n in RULES if n not in ("suite", "features", "shots") and own[n] != usual[n]]
+    first = own["suite"], own["features"], own["shots"]
+    return ",".join([*first, *(f"{name}={own[name]}" for name in rest)])
+
+
+def _row(table: Leaderboard, line: Line, cells: Mapping[tuple[str, str], Json]) -> Json:
+    found = line.difference
+    return {
+        "method": line.method,
+        "title": line.shown,
+        "role": line.role,
+        "marks": [[render.USES.get(use, use), f"uses {_USES.get(use, use)}"] for use in line.uses],
+        **_numbers(line.mean),
+        **ends("", line.interval),
+        "difference": rounded(found.estimate) if found else None,
+        **ends("difference_", found),
+        "verdict": line.verdict,
+        "rank": line.ranks,
+        "cells": [
+            _numbers(cell)
+            | {"status": cell.status, "reason": cell.reason}
+            | cells.get((line.method, str(pair)), {"draws": []})
+            for pair, cell in zip(table.pairs, line.cells, strict=True)
+        ],
+    }
+
+
+def _chance(table: Leaderboard) -> Json:
+    """The level of chance, which is computed from the classes and is no method."""
+    whole, *levels = (Cell(n=0, mean=level, std=None) for level in render.chance_levels(table))
+    return {
+        "method": "chance level",
+        "title": "chance level",
+        "role": "bound",
+        "computed": True,
+        "marks": [],
+        **_numbers(whole),
+        **ends("", None),
+        "difference": None,
+        **ends("difference_", None),
+        "verdict": "",
+        "rank": None,
+        "cells": list(map(_numbers, levels)),
+    }
+
+
+def _numbers(cell: Cell) -> Json:
+    return {"n": cell.n, "mean": rounded(cell.mean), "std": rounded(cell.std)}
+
+
+def _details(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], Json]:
+    """Draws, confusions (over all draws, row by row) and hyper-parameters by method and pair."""
+    counts = confusions(store, rows)
+    found: dict[tuple[str, str], Json] = {}
+    for key, own in rows.groupby(["method", "pair"]):
+        method, pair = map(str, key)
+        good = own[own.status == "ok"].sort_values("seed")
+        texts = (", ".join(f"{n}={v}" for n, v in values) for values in own.parameters)
+        found[method, pair] = {
+            "draws": [rounded(uar) for uar in good.uar],
+            "parameters": " or ".join(dict.fromkeys(texts)),
+        }
+        if (method, pair) in counts:
+            found[method, pair]["confusion"] = counts[method, pair].ravel().tolist()
+    return found
+
+
+def _card(name: str, line: Line, about: Mapping[str, str]) -> Json:
+    return {
+        "name": name,
+        "title": line.title,
+        **{part: about.get(part, "") for part in ("summary", "reference", "departures")},
+        "uses": ", ".join(_USES.get(use, use) for use in line.uses),
+        "prior": line.assumes_prior,
+        "note": line.note,
+    }
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """Write a page."""
+    names = {"style": "page.css", "script": "page.js", "template": "page.html"}
+    files = {kind: (_FILES / name).read_text("utf-8") for kind, name in names.items()}
+    hashes = {
+        kind: base64.b64encode(hashlib.sha256(files[kind].encode("utf-8")).digest()).decode("ascii")
+        for kind in ("style", "script")
+    }
+    allowed = "; ".join(f"{kind}-src 'sha256-{text}'" for kind, text in hashes.items())
+    rest = "img-src data:; base-uri 'none'; form-action 'none'"
+    embedded = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":  # so that no text in the JSON can end it
+        embedded = embedded.replace(character, f"\\u{ord(character):04x}")
+    return string.Template(files.pop("template")).substitute(
+        files,
+        policy=html.escape(f"default-src 'none'; {allowed}; {rest}"),
+        title="clser-bench leaderboard",
+        version=html.escape(__version__),
+        data=embedded,
+    )
