@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from clser_bench.files import is_file, require_file, whole
 from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial, Value
 from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store import records
-from clser_bench.store.records import CLOSE, MethodNote, Metrics, Record, one_line
+from clser_bench.store.records import CLOSE, MethodNote, Metrics, Record, one_line, plain
 from clser_bench.store.rows import answers_hash
 from clser_bench.store.schema import FIELDS
 from clser_bench.store.sqlite import Store
@@ -39,7 +38,6 @@ _MOST_ROWS = 2_000_000
 _MOST_HEADING = 64 << 20
 # no control or format characters: texts of others are printed in terminals
 _PRINTED = r"^[^\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}]*$"
-_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff]")
 _Text = Annotated[str, StringConstraints(max_length=20_000, pattern=_PRINTED)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
 _Key = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=_PRINTED)]
@@ -129,11 +127,6 @@ class Entry(NamedTuple):
     record: Record | None
 
 
-def _plain(text: str) -> str:
-    """A text without what steers a terminal, at most 20,000 characters."""
-    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)[:20_000]
-
-
 @contextlib.contextmanager
 def _checked(path: Path, where: str) -> Iterator[None]:
     """Turn errors about a value of a file into one that names the file, the place and the value."""
@@ -211,9 +204,7 @@ def write(
         rows = _rows(store, new, scores=scores)
         heading = _heading(store, new)
     kinds = {**_KINDS, **_ARRAYS}
-    if not scores:
-        del kinds["scores"]
-    columns = pa.schema(kinds.items())
+    columns = pa.schema((name, kind) for name, kind in kinds.items() if scores or name != "scores")
     table = pa.Table.from_pandas(rows, columns, preserve_index=False)
     options: Any = {"compression": "zstd", "write_page_checksum": True, "write_statistics": False}
     with (
@@ -223,23 +214,18 @@ def write(
     ):
         writer.write_table(table, _GROUP)
         writer.add_key_value_metadata({_NAME: heading.model_dump_json().encode()})
-    lines = [*FIELDS, "method"]
-    return Written(
-        trials=rows["trial"].nunique(),
-        ok=rows[rows["status"] == "ok"]["trial"].nunique(),
-        methods=rows["method"].nunique(),
-        old=len(old[lines].drop_duplicates()),
-    )
+    good = rows[rows["status"] == "ok"]
+    run, ok, named = (x.nunique() for x in (rows["trial"], good["trial"], rows["method"]))
+    return Written(run, ok, named, len(old[[*FIELDS, "method"]].drop_duplicates()))
 
 
 def _refuse_foreign(out: Path) -> None:
     """Refuse to replace what is no earlier export, such as a manifest or a table of features."""
-    if not is_file(out):
-        return
-    try:
-        found = parquet.read_metadata(out).metadata or {}
-    except (pa.ArrowException, OSError):
+    found: Any = {_NAME: b""}
+    if is_file(out):
         found = {}
+        with contextlib.suppress(pa.ArrowException, OSError):
+            found = parquet.read_metadata(out).metadata or {}
     if _NAME not in found:
         raise StoreError(f"{out}: is there and is no export; name another file")
 
@@ -268,9 +254,9 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
         rows[name] = pd.Series(cells, rows.index, dtype=object)
     rows["protocol_version"] = rows["protocol_version"].astype(str)
     rows["parameters"] = rows["parameters"].map(json.dumps)
-    rows["reason"] = rows["reason"].map(lambda text: _plain(one_line(text)) if text else "")
+    rows["reason"] = rows["reason"].map(lambda text: plain(one_line(text)) if text else "")
     for name in ("title", "note"):
-        rows[name] = rows[name].map(_plain)
+        rows[name] = rows[name].map(plain)
     return rows[[*_KINDS, *columns]].reset_index(drop=True)
 
 
@@ -288,12 +274,12 @@ def _heading(store: Store, frame: pd.DataFrame) -> Heading:
         suites={name: tuple((p.source, p.target) for p in pairs) for name, pairs in suites.items()},
         answers=answers,
         skipped=tuple(
-            (item.corpus, _plain(item.name), _plain(one_line(item.reason)))
+            (item.corpus, plain(item.name), plain(one_line(item.reason)))
             for item in store.skipped()
             if item.corpus in corpora
         ),
         findings=tuple(
-            (item.kind, item.corpus, _plain(item.sentence))
+            (item.kind, item.corpus, plain(item.sentence))
             for item in dict.fromkeys(item for items in store.findings().values() for item in items)
             if set(item.corpus.split("→")) <= {"", *corpora}
         ),
@@ -471,7 +457,7 @@ def _is_parameter(item: Any) -> bool:
         return False
     name, value = item
     finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
-    return finite and not _HIDDEN.search(f"{name}{value}")
+    return finite and plain(f"{name}{value}") == f"{name}{value}"
 
 
 def _record_of(

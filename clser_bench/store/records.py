@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ CLOSE = 1e-6
 """Difference of two percentages that are the same."""
 
 Guesses = npt.NDArray[np.uint8]
+_HIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff]")
 _KINDS = ("<f4", "<f8", "<i8", "|u1")
 _CHECK = 4  # bytes of the CRC-32 behind an array
 
@@ -301,6 +303,11 @@ def one_line(reason: str) -> str:
     """The line of a reason that says most: the last of a traceback, else the first."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
     return lines[-1] if any(line.startswith("Traceback (") for line in lines) else lines[0]
+
+
+def plain(text: str) -> str:
+    """A text without what steers a terminal, at most 20,000 characters."""
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)[:20_000]
 
 
 def from_json(text: str, what: str) -> Any:

@@ -13,7 +13,7 @@ import soundfile
 from signals import RATE, Counting, read_tones, voice, write_tones
 
 from clser_bench.corpora.audio import content_hash
-from clser_bench.features import storage
+from clser_bench.features import cache as stored
 from clser_bench.features.extract import ExtractionError, extract_tables, feature_table
 from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import feature_set
@@ -30,10 +30,10 @@ def corpus(tmp_path: Path):
 def _fresh_process():
     """What a process has checked once it does not check again: each test is a new one."""
     open_table.cache_clear()
-    storage.writable.cache_clear()
+    stored.writable.cache_clear()
     yield
     open_table.cache_clear()
-    storage.writable.cache_clear()
+    stored.writable.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["summary.npy", "instants.npy"])
@@ -75,12 +75,12 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
     kept = feature_table(corpus, "minimal", cache=cache, workers=1)
     before = sorted(path for path in cache.rglob("*") if "lock" not in path.name)
     open_table.cache_clear()
-    storage.writable.cache_clear()
+    stored.writable.cache_clear()
 
     def refuse(**_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(storage.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(stored.tempfile, "TemporaryFile", refuse)
     progress = Counting()
     warm = feature_table(corpus, "minimal", cache=cache, progress=progress)
     assert (warm.folder, progress.totals) == (kept.folder, [])

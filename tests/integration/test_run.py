@@ -234,6 +234,7 @@ def test_what_is_sent_holds_no_answer(config: Config) -> None:
     back = [job for pack in packs for job in pack.jobs]
     fields = {f.name for job in back for f in dataclasses.fields(job.problem)}
     expected = {"classes", "source", "target", "labelled", "unlabelled", "adapt", "scored"}
+    expected |= {"added"}  # rows of other corpora, without labels as all unlabelled ones
     assert fields == expected
     for trial in plan.trials:
         for job, key in zip(plan.jobs(trial), plan.keys(trial), strict=True):

@@ -114,6 +114,7 @@ def test_loss_and_gradient_without_reversal(name: str) -> None:
             assert bool(of_domains.any()) == (name == "cdan-e")
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_entropy_weighted_adversary_undoes_a_shift_of_the_target() -> None:
     problems, correct = [], {}
     for seed in range(3):

@@ -98,11 +98,13 @@ def accuracy(name: str, problems: list[Problem], values: dict[str, Value] | None
     return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_shot_recovers_a_shift_that_the_source_model_does_not() -> None:
     problems = [shifted_problem(name) for name in "abcd"]
     assert accuracy("shot", problems) > accuracy("source-only", problems) + 0.01
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_mme_gains_from_its_entropy_under_a_shift() -> None:
     """Against the same cosine classifier without the entropy, not against the linear head."""
     problems = [shifted_problem(name) for name in "abcd"]
