@@ -76,8 +76,9 @@ class Published(_Part):
     @property
     def remark(self) -> str:
         """What else differs, in one line."""
-        seen = f"encoder trained with emotion labels of {', '.join(self.heard)}"
-        return "; ".join([*([seen] if self.heard else []), *self.differs])
+        codes = ", ".join(self.heard)
+        seen = [f"encoder trained with emotion labels of {codes}"] if codes else []
+        return "; ".join([*seen, *self.differs])
 
 
 def read_published(path: Path) -> tuple[Published, ...]:

@@ -127,12 +127,12 @@ def test_silence_stays_finite() -> None:
 def test_writes_in_one_step_quietly_and_tells_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = Events()
-    place = demo_corpora(tmp_path / "made", progress=told)
+    events = Events()
+    place = demo_corpora(tmp_path / "made", progress=events)
     assert place == tmp_path / "made" / "demo-v1"
     assert [folder.name for folder in (tmp_path / "made").iterdir()] == ["demo-v1"]
     assert len(list(place.rglob("*.wav"))) == 2
-    assert told.events == [("making synthetic speech", 2), 1, 1, "stop"]
+    assert events.events == [("making synthetic speech", 2), 1, 1, "stop"]
     assert capfd.readouterr() == ("", "")
 
 
