@@ -52,7 +52,9 @@ def test_logistic_regression_gives_the_published_cells(
     pytest.importorskip("opensmile")
     found = leaderboard(real_corpora, tmp_path / "all.sqlite", normalise=normalise, shots="all")
     for pair, expected in zip(PAIRS, ALL_SHOTS[normalise], strict=True):
-        assert found[pair] == pytest.approx(expected, abs=0.3), pair
+        # One recording of RAVDESS is a copy and is left out here: one row more moves a cell by 0.34.
+        near = 0.5 if "R" in pair else 0.3
+        assert found[pair] == pytest.approx(expected, abs=near), pair
     mean_all, mean_five = MEANS[normalise]
     assert found["mean"] == pytest.approx(mean_all, abs=0.3)
     found = leaderboard(real_corpora, tmp_path / "five.sqlite", normalise=normalise, shots="5")
