@@ -52,7 +52,7 @@ def test_logistic_regression_gives_the_published_cells(
     pytest.importorskip("opensmile")
     found = leaderboard(real_corpora, tmp_path / "all.sqlite", normalise=normalise, shots="all")
     for pair, expected in zip(PAIRS, ALL_SHOTS[normalise], strict=True):
-        # One recording of RAVDESS is a copy and is left out here: one row more moves a cell by 0.34.
+        # A recording of RAVDESS is a copy and left out here: one row more moves a cell by 0.34.
         near = 0.5 if "R" in pair else 0.3
         assert found[pair] == pytest.approx(expected, abs=near), pair
     mean_all, mean_five = MEANS[normalise]
