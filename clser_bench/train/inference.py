@@ -55,7 +55,7 @@ class Reader:
 
     @torch.no_grad()
     def pseudo_labels(self, step: int) -> State:
-        """What `update_pseudo_labels` returns before a step; row i belongs to row `adapt[i]`."""
+        """The values of `update_pseudo_labels` before a step; row i belongs to row `adapt[i]`."""
         return self.method.update_pseudo_labels(
             self._snapshot(step / self.method.steps, ("refresh", step), None)
         )
