@@ -52,7 +52,11 @@ def test_a_killed_owner_leaves_a_folder_and_the_next_start_removes_it(
     owner: tuple[subprocess.Popen[str], Path],
 ) -> None:
     process, made = owner
-    using = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", f"{made}/x"])
+    code = "import time; print(flush=True); time.sleep(60)"
+    using = subprocess.Popen([sys.executable, "-c", code, f"{made}/x"], stdout=subprocess.PIPE)
+    assert using.stdout is not None
+    with using.stdout as said:  # until then the kernel may show no command line
+        said.readline()
     process.kill()
     process.wait()
     assert made.exists()
