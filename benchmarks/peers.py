@@ -186,8 +186,6 @@ def plain_loop(method: Trained, problem: Problem, seed: int) -> Floats:
         name: torch.optim.Adam(part.parameters(), method.learning_rate, fused=True)
         for name, part in network.named_children()
     }
-    for optimiser in adam.values():
-        optimiser.param_groups[0]["weight_decay"] = method.weight_decay
     for step in range(method.steps):
         known = torch.cat([m[torch.randint(len(m), (method.labelled_batch,))] for m in members])
         none = View(empty, source[:0])
@@ -209,9 +207,9 @@ def plain_loop(method: Trained, problem: Problem, seed: int) -> Floats:
                 for name in phase.trains or adam:
                     rate = 0.5 * (1 + np.cos(np.pi * batch.progress))
                     cosine = method.decay == "cosine"
-                    adam[name].param_groups[0]["lr"] = method.learning_rate * (
-                        rate if cosine else 1.0
-                    )
+                    group = adam[name].param_groups[0]
+                    group["lr"] = method.learning_rate * (rate if cosine else 1.0)
+                    group["weight_decay"] = method.weight_decay if phase.penalised else 0.0
                     adam[name].step()
     with torch.no_grad():
         return network(View(empty, target)).numpy()

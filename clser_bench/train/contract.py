@@ -173,6 +173,8 @@ class Phase:
         start: share of training at which it begins.
         stop: share of training at which it ends.
         reset_optimiser: forget the moments of its parts when it begins.
+        penalised: whether the L2 penalty acts. In a step whose loss is small it would be nearly
+            all of the gradient, and Adam would take it at full size.
         uses: the parts of the batch that it is given; empty for all that the method uses.
     """
 
@@ -182,6 +184,7 @@ class Phase:
     start: float = 0.0
     stop: float = 1.0
     reset_optimiser: bool = False
+    penalised: bool = True
     uses: tuple[Part, ...] = ()
 
     def active(self, step: int, steps: int) -> bool:

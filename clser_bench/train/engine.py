@@ -57,7 +57,7 @@ class StackedAdam:
             span = slice(rows[0], rows[-1] + 1)
             self._spans.append(span)
             views = [value.detach()[span] for value in values]
-            groups.append({"params": views, "lr": rate, "weight_decay": decay, "rate": rate})
+            groups.append({"params": views, "lr": rate, "rate": rate, "penalty": decay})
         self._optimiser = torch.optim.Adam(groups, betas=BETAS, eps=EPS, fused=True)
 
     def reset(self, which: Collection[int]) -> None:
@@ -67,15 +67,19 @@ class StackedAdam:
                 self._optimiser.state.pop(group["params"][place], None)
 
     @torch.no_grad()
-    def step(self, gradients: Mapping[int, Tensor], scale: float) -> None:
+    def step(
+        self, gradients: Mapping[int, Tensor], scale: float, *, penalised: bool = True
+    ) -> None:
         """One update.
 
         Args:
             gradients: [k, ...] by the place of a parameter; the others stay, and their counts.
             scale: factor of the learning rate at this step.
+            penalised: whether the weight decay acts.
         """
         for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
             group["lr"] = group["rate"] * scale
+            group["weight_decay"] = group["penalty"] if penalised else 0.0
             for place, gradient in gradients.items():
                 # The fused step reads memory in the order of the parameters.
                 group["params"][place].grad = gradient[span].contiguous()
@@ -284,7 +288,8 @@ class _Pack:
                 value.requires_grad_(False)
             bad = ~torch.isfinite(losses.detach())
             self.bad_step = torch.where(bad & (self.bad_step < 0), step, self.bad_step)
-            self.optimiser.step(dict(zip(places, found, strict=True)), scale)
+            gradients = dict(zip(places, found, strict=True))
+            self.optimiser.step(gradients, scale, penalised=phase.penalised)
 
     def _each(self, name: str, batch: Batch) -> Any:
         """A function of the method `(network, batch)`, for every trial."""

@@ -113,10 +113,12 @@ class _Loop:
             loss = getattr(self.method, phase.loss)(self.network, batch)
             if not bool(torch.isfinite(loss)):
                 return False
-            self._descend(loss, parts, batch.progress)
+            self._descend(loss, parts, batch.progress, penalised=phase.penalised)
         return True
 
-    def _descend(self, loss: torch.Tensor, parts: tuple[str, ...], progress: float) -> None:
+    def _descend(
+        self, loss: torch.Tensor, parts: tuple[str, ...], progress: float, *, penalised: bool
+    ) -> None:
         for part in parts:
             optimiser = self.optimisers[part]
             # A part that the loss does not reach takes its step all the same, with gradient zero.
@@ -124,6 +126,7 @@ class _Loop:
                 value.grad = torch.zeros_like(value)
             for group in optimiser.param_groups:
                 group["lr"] = self.method.learning_rate * rate_scale(self.method.decay, progress)
+                group["weight_decay"] = self.method.weight_decay if penalised else 0.0
         loss.backward()  # type: ignore[no-untyped-call]
         for part in parts:
             self.optimisers[part].step()

@@ -50,7 +50,7 @@ class Phased(Plain):
         return (
             Phase("both", stop=0.5),
             Phase("apart", trains=("head", "other"), stop=0.5),
-            Phase("together", trains=("backbone",), repeat=3, stop=0.5),
+            Phase("together", trains=("backbone",), repeat=3, stop=0.5, penalised=False),
             Phase(
                 "entropy", trains=("backbone",), start=0.5, reset_optimiser=True, uses=("target",)
             ),

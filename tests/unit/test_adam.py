@@ -22,10 +22,12 @@ def test_equals_torch_for_each_trial() -> None:
     for step in range(25):
         gradient = torch.randn(5, 7, generator=generator, dtype=torch.float64)
         scale = rate_scale("cosine", step / 25)
-        ours.step({0: gradient}, scale)
-        for parameter, optimiser, row, rate in zip(
-            theirs, optimisers, gradient, rates, strict=True
+        penalised = step % 3 != 2
+        ours.step({0: gradient}, scale, penalised=penalised)
+        for parameter, optimiser, row, rate, decay in zip(
+            theirs, optimisers, gradient, rates, decays, strict=True
         ):
+            optimiser.param_groups[0]["weight_decay"] = float(decay) * penalised
             parameter.grad = row.clone()
             optimiser.param_groups[0]["lr"] = float(rate) * scale
             optimiser.step()
