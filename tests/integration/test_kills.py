@@ -29,6 +29,9 @@ SEED = int(os.environ.get("KILL_SEED", "0"))
 LONGEST = 6.0
 """Seconds after the start of a target until which it may be killed."""
 
+LIMIT = 1200
+"""Seconds after which a command hangs, however busy the machine is."""
+
 A_FILE = int(os.environ.get("KILLS_A_FILE", "5"))
 """Kills of runs into one results file at most, before its table is compared."""
 
@@ -134,7 +137,7 @@ def _kill(command: Command, results: Path, name: str, rng: random.Random) -> tup
         time.sleep(rng.uniform(0, LONGEST))
         with contextlib.suppress(ProcessLookupError):
             os.kill(target, signal.SIGKILL)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=LIMIT)
     assert not set(command.folders()) & folders, "a folder of the killed run outlives the next"
     _gone(command, set(before))
     assert "Traceback" not in err, err
@@ -160,7 +163,7 @@ def _found(command: Command, process: subprocess.Popen[str], name: str) -> int |
 def _finished(command: Command, results: Path, *more: str) -> str:
     for _ in range(10):  # a loaded machine may start Ray too slowly; the message says what to do
         process = command.start(results, *more)
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=LIMIT)
         if "Ray did not start" not in err:
             break
     assert process.returncode == 0, err
