@@ -82,11 +82,14 @@ def make_folder(parent: Path | None = None, *, prefix: str = _PREFIX, short: boo
     """As `temporary_folder`, for a caller that calls `remove_folder` itself."""
     place = _places()[-1 if short else 0] if parent is None else parent
     remove_leftovers(place, prefix=prefix)
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
-    lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    _held[made] = lock
-    return made
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (made / _LOCK).exists():  # else another command has removed it before it was locked
+            _held[made] = lock
+            return made
+        os.close(lock)
 
 
 def remove_folder(made: Path) -> None:

@@ -333,7 +333,7 @@ class Store:
         Raises:
             StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
-        self._check_rows()
+        self.check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
         return rows.frame(chosen, self.query)
@@ -457,8 +457,12 @@ class Store:
 
         return faults(self, self.query)
 
-    def _check_rows(self) -> None:
-        """Refuse a file whose rows are not those that were written."""
+    def check_rows(self) -> None:
+        """Refuse a file whose rows are not those that were written.
+
+        Raises:
+            StoreError: they are not.
+        """
         changed = schema.changed_tables(self.query) if self._unchecked else ()
         self._unchecked = bool(changed)
         if "records" in changed:  # names a trial whose UAR was changed

@@ -29,7 +29,7 @@ def run(places: Path, call: Call) -> Call:
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -231,7 +231,7 @@ def test_a_closed_pipe_is_no_error() -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

@@ -172,7 +172,7 @@ def _finished(command: Command, results: Path, *more: str) -> str:
 
 def _gone(command: Command, known: set[int]) -> None:
     """Wait for processes of an earlier run to be gone."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while left := {n: line for n, line in command.processes().items() if n in known}:
         assert time.monotonic() < deadline, f"still there: {list(left.values())}"
         time.sleep(0.2)
