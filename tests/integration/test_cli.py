@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,12 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert names.split("\t")[:2] == ["suite", "planned"]
     assert row.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %"
     assert "failed: bad: 4 trials: RuntimeError: as asked" in done.stderr
+    with sqlite3.connect(Path("results") / "clser.sqlite") as database:
+        database.execute("DELETE FROM records WHERE status = 'failed'")
+    database.close()
+    done = call("status")
+    assert done.exit_code == 2
+    assert "rows of records are not those that were written" in done.stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
