@@ -475,6 +475,8 @@ class Store:
                 f"{self.path}: rows of {', '.join(changed)} are not those that were written; run "
                 "`clser-bench results verify`, and take the file from a backup or run again"
             )
+        if self.query("SELECT 1 FROM planned WHERE trial NOT IN (SELECT id FROM trials) LIMIT 1"):
+            raise StoreError(f"{self.path}: {rows.LOST}")
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(
