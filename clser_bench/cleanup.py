@@ -24,6 +24,8 @@ _PREFIX = "clser-"
 _LOCK = ".owner"
 _YOUNG = 60.0  # seconds that a folder may be without its lock while it is being made
 _LONGEST = 40  # Ray puts sockets below its folder, whose whole path may have some 100 characters
+_PATIENCE = 10.0  # seconds that ended processes are waited for
+_INSTANT = 0.2  # seconds for which a process may show no command line
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 _held: dict[Path, int] = {}
 
@@ -80,11 +82,14 @@ def make_folder(parent: Path | None = None, *, prefix: str = _PREFIX, short: boo
     """As `temporary_folder`, for a caller that calls `remove_folder` itself."""
     place = _places()[-1 if short else 0] if parent is None else parent
     remove_leftovers(place, prefix=prefix)
-    made = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
-    lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    _held[made] = lock
-    return made
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        lock = os.open(made / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (made / _LOCK).exists():  # else another command has removed it before it was locked
+            _held[made] = lock
+            return made
+        os.close(lock)
 
 
 def remove_folder(made: Path) -> None:
@@ -128,9 +133,29 @@ def _places() -> tuple[Path, Path]:
 
 
 def _end_processes(place: Path) -> None:
-    """End processes whose command line names a folder: Ray's, which outlive a killed driver."""
+    """End processes whose command line names a folder: Ray's, which outlive a killed driver.
+
+    Looks again until none is left: one that is ended may have started another, and writes files
+    until it is gone. One that has begun another program shows no command line for an instant.
+    """
     needle = f"{place}{os.sep}".encode()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
-            if int(entry.name) != os.getpid() and needle in (entry / "cmdline").read_bytes():
-                os.kill(int(entry.name), signal.SIGKILL)
+    started = time.monotonic()
+    while True:
+        found = [_ended(entry, needle) for entry in Path("/proc").glob("[0-9]*")]
+        waited = time.monotonic() - started
+        if waited > _PATIENCE or not (True in found or (None in found and waited < _INSTANT)):
+            return
+        time.sleep(0.02)
+
+
+def _ended(entry: Path, needle: bytes) -> bool | None:
+    """Whether a process is one of a folder, and ended then; None where it cannot be known yet."""
+    try:
+        line = (entry / "cmdline").read_bytes()
+        if needle in line and int(entry.name) != os.getpid():
+            os.kill(int(entry.name), signal.SIGKILL)
+            return True
+        # what is dead, and threads of the kernel, have no command line and no program
+        return None if not line and (entry / "exe").readlink() else False
+    except (OSError, ValueError):
+        return False

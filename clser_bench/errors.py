@@ -117,7 +117,7 @@ _NAMED = 10
 
 def has_controls(text: str) -> bool:
     """Whether a text has characters that move the cursor, hide or reorder what is around them."""
-    return any(map(_is_control, text))
+    return not text.isprintable() and any(map(_is_control, text))
 
 
 def printable(text: str, *, limit: int = _LONGEST) -> str:

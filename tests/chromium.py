@@ -48,7 +48,7 @@ class Browser:
         content = None if verb == "GET" else json.dumps(body or {}).encode()
         request = urllib.request.Request(f"{self._url}/{path}".rstrip("/"), content, method=verb)
         try:
-            with LOCAL.open(request, timeout=60) as answer:
+            with LOCAL.open(request, timeout=3000) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             with error:
@@ -88,7 +88,7 @@ class Browser:
     def _stop(self):
         self._driver.terminate()
         self._driver.stdout.close()
-        self._driver.wait(timeout=30)
+        self._driver.wait(timeout=300)
 
 
 def open_browser(profile):

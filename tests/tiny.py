@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +176,20 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
         return dataclasses.replace(made, folds=folds)
 
     monkeypatch.setattr(execute, "prepare", poisoned)
+
+
+def until(true: Callable[[], bool], seconds: float = 300) -> None:
+    """Wait for something, on a machine however busy."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there and has not ended; nobody may be there to reap it."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

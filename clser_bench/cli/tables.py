@@ -237,6 +237,7 @@ def status(results: options.Results = options.RESULTS) -> None:
     from clser_bench.store.sqlite import Store
 
     with Store(results, create=False, read_only=True) as store:
+        store.check_rows()
         rows = _progress(store)
         reasons = _reasons(store)
         skipped = store.skipped()

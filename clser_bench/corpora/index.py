@@ -96,7 +96,9 @@ def measure(
         for item in utterances
         if not recall or _key(item) not in known or known[_key(item)][0] != stamps[item.path]
     ]
-    sounds: dict[str, Sound | AudioError] = {}
+    # no thread for what is absent, which may be all of a long table
+    sounds = {item.name: _sound(item) for item in fresh if stamps[item.path] is None}
+    fresh = [item for item in fresh if item.name not in sounds]
     if fresh:
         progress.start(what, len(fresh))
         try:

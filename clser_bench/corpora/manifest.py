@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import posixpath  # pathlib is several times as slow, and a table may have half a million rows
 import re
 import unicodedata
 from collections import Counter, defaultdict
@@ -17,7 +17,6 @@ from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.model import Listing, Utterance, overlaps
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
 from clser_bench.errors import CorpusError, did_you_mean, has_controls
-from clser_bench.files import is_file
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender, canonical_language
 
@@ -128,7 +127,8 @@ class _Reader:
     def read(self, rows: list[Row]) -> Listing:
         places = {row.where: self._place(row.cells.get("path", "")) for row in rows}
         root = _root(places.values(), self.folder)
-        names = {row.where: _name(row, places[row.where], root) for row in rows}
+        base = posixpath.abspath(root)
+        names = {row.where: _name(row, places[row.where], base) for row in rows}
         uses = Counter(names.values())
         utterances, bad = [], []
         for row in rows:
@@ -142,7 +142,7 @@ class _Reader:
             utterances.append(
                 Utterance(
                     name=name,
-                    path=places[row.where],
+                    path=Path(places[row.where]),
                     emotion=cells["emotion"],
                     speaker=cells["speaker"],
                     gender=cells.get("gender", ""),
@@ -161,15 +161,15 @@ class _Reader:
             findings=(*self._tags(rows), *_overlaps(self.spec, utterances)),
         )
 
-    def _place(self, text: str) -> Path:
+    def _place(self, text: str) -> str:
         """The file of a row: as written, else with / for a backslash, else in Unicode form NFD."""
-        written = self.folder / text
         forms = (text, unicodedata.normalize("NFD", text))
         spellings = (part for one in forms for part in (one, one.replace("\\", "/")))
         for spelling in dict.fromkeys(spellings):
-            if spelling and is_file(self.folder / spelling):
-                return _normal(self.folder / spelling)
-        return written if "\0" in text else _normal(written)
+            if spelling and posixpath.isfile(place := posixpath.join(self.folder, spelling)):
+                return posixpath.normpath(place)
+        written = str(self.folder / text)
+        return written if "\0" in text else posixpath.normpath(written)
 
     def _tags(self, rows: list[Row]) -> Iterable[Finding]:
         tags = sorted({row.cells.get("language", "") for row in rows} - {""})
@@ -182,28 +182,29 @@ class _Reader:
             )
 
 
-def _normal(path: Path) -> Path:
-    """A path without `.`, `..` and doubled slashes; links are not followed."""
-    return Path(os.path.normpath(path))
-
-
-def _root(places: Iterable[Path], folder: Path) -> Path:
+def _root(places: Iterable[str], folder: Path) -> Path:
     """The manifest's folder, or the deepest folder that holds it all where it does not."""
-    normal = _normal(folder)
-    outer = [place for place in places if not place.is_relative_to(normal)]
+    normal = posixpath.normpath(folder)
+    inside = f"{normal}/".removeprefix("./") if normal != "/" else normal
+    outer = [
+        place
+        for place in places
+        if (not f"{place}/".startswith(inside) if inside else place.startswith("/"))
+    ]
     if not outer:
         return folder
-    absolute = [os.path.abspath(place.parent) for place in (*outer, normal / "x")]  # noqa: PTH100
-    return Path(os.path.commonpath(absolute))
+    folders = {posixpath.dirname(place) for place in outer} | {normal}
+    return Path(posixpath.commonpath(map(posixpath.abspath, folders)))
 
 
-def _name(row: Row, place: Path, root: Path) -> str:
-    """The utterance's name: the path below the root, and the segment."""
+def _name(row: Row, place: str, root: str) -> str:
+    """The utterance's name: the path below the root, which is absolute, and the segment."""
     start, end = (row.cells.get(column, "") for column in ("start", "end"))
-    absolute = Path(os.path.abspath(place)) if "\0" not in str(place) else place  # noqa: PTH100
-    base = Path(os.path.abspath(root))  # noqa: PTH100
-    inside = absolute.relative_to(base) if absolute.is_relative_to(base) else place
-    name = unicodedata.normalize("NFC", inside.as_posix())
+    absolute = place if "\0" in place else posixpath.abspath(place)
+    inside = absolute.removeprefix(f"{root.rstrip('/')}/")
+    if inside in ("", absolute):
+        inside = "." if absolute == root else place
+    name = unicodedata.normalize("NFC", inside)
     return f"{name}#t={start or 0},{end}".rstrip(",") if start or end else name
 
 

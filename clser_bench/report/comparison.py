@@ -25,7 +25,14 @@ import pandas as pd
 from clser_bench.protocol import Pair
 from clser_bench.report import formats
 from clser_bench.report.formats import MISSING, Row, TextTable, bracketed, ends, rounded, signed
-from clser_bench.report.intervals import REFERENCE, Evidence, count, families, ranked_of
+from clser_bench.report.intervals import (
+    REFERENCE,
+    Evidence,
+    count,
+    families,
+    mixed_pairs,
+    ranked_of,
+)
 from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.render import (
     condition_line,
@@ -136,11 +143,13 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     """
     every = dataclasses.replace(table, lines=table.every or table.lines)
     whole = [line.method for line in every.lines if line.mean.mean is not None]
-    counts = count(store, every, rows_of(frame, table), whole)
+    rows = rows_of(frame, table)
+    counts = count(store, every, rows, whole)
     evidence = Evidence(counts, pooled=table.pooled)
     ranked = ranked_of(every, evidence)
     lines = tuple(line for line in table.lines if line.method in ranked)
-    _, verdicts = families(evidence, ranked)
+    alike = not mixed_pairs(rows)
+    verdicts = families(evidence, ranked)[1] if alike else {}
     names = [line.method for line in lines]
     contrasts = _contrasts(evidence, counts, names, verdicts, pooled=table.pooled)
     remarks = list(table.remarks)
@@ -148,7 +157,7 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     if holes:
         remarks.append(f"not compared, since a pair has no result: {', '.join(holes)}")
     missing = (len(lines) * (len(lines) - 1) - len(contrasts)) // 2
-    if missing:
+    if missing and alike:
         remarks.append(f"{missing} pairs of methods share no draw, so they are not compared")
     return Comparison(
         table=table,

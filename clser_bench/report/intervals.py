@@ -137,12 +137,13 @@ def add_intervals(
     """
     evidence = evidence_of(store, table, rows)
     ranked = ranked_of(table, evidence)
-    every, verdicts = families(evidence, ranked)
-    ranks = {} if evidence.few_speakers else rank_intervals(ranked, every)
+    alike = not mixed_pairs(rows)
+    every, verdicts = families(evidence, ranked) if alike else ({}, {})
+    ranks = rank_intervals(ranked, every) if alike and not evidence.few_speakers else {}
     means = evidence.means()
     usual = REFERENCE if REFERENCE in evidence.methods else ""
     reference = against if against in evidence.methods else "" if against else usual
-    family = differences_to(evidence, reference, verdicts) if reference else {}
+    family = differences_to(evidence, reference, verdicts) if reference and alike else {}
     lines = []
     for line in table.lines:
         mean, gap, own = means.get(line.method), family.get(line.method), ranks.get(line.method)
@@ -168,6 +169,13 @@ def add_intervals(
         ranked=len(ranked),
         detectable=(min(least), float(np.median(least)), max(least)) if least else None,
     )
+
+
+def mixed_pairs(rows: pd.DataFrame) -> set[str]:
+    """Pairs of which methods of a table had different data: nothing is compared then."""
+    # of a submission no features are known
+    tables = rows[rows.role != "submitted"].groupby("pair").tables.nunique()
+    return set(tables.index[tables > 1])
 
 
 def ranked_of(table: Leaderboard, evidence: Evidence) -> list[str]:

@@ -226,8 +226,8 @@ def make_card(
         requests: of the runs behind the table, as `runs_of` orders them.
 
     Raises:
-        SpecError: methods of the table had different audio or features, or a name in it is one
-            that a card cannot hold.
+        SpecError: methods of the table had different audio, labels or features, or a name in it is
+            one that a card cannot hold.
         StoreError: the database is damaged.
     """
     trials = {
@@ -325,8 +325,8 @@ def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterato
         own = {(t.source_key, t.target_key): t.classes for t in shown if t.pair == pair}
         if len(own) > 1:
             raise SpecError(
-                f"{table.title}: methods had different audio or features of {pair}, so one card "
-                "cannot describe all; run them again, or name some with --methods"
+                f"{table.title}: methods had different audio, labels or features of {pair}, so one "
+                "card cannot describe all; run them again, or name some with --methods"
             )
         for (source, target), classes in (own or {("", ""): ()}).items():
             keys = {"source_key": source, "target_key": target}

@@ -14,7 +14,7 @@ import pandas as pd
 from clser_bench.errors import SpecError, did_you_mean, printable
 from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair, base_code
-from clser_bench.report.intervals import add_intervals
+from clser_bench.report.intervals import add_intervals, mixed_pairs
 from clser_bench.report.model import Cell, Leaderboard, Line, holes
 from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
@@ -202,13 +202,12 @@ def _remarks(
 ) -> Iterator[str]:
     if old:
         yield f"not shown, since they have an older protocol version (run again): {', '.join(old)}"
-    # of a submission no features are known
-    tables = rows[rows.role != "submitted"].groupby("pair").tables.nunique()
-    mixed = [str(pair) for pair in pairs if tables.get(str(pair), 0) > 1]
+    mixed = mixed_pairs(rows)
     if mixed:
+        names = ", ".join(str(pair) for pair in pairs if str(pair) in mixed)
         yield (
-            "methods had different audio or features, so they cannot be compared (run them "
-            f"again): {', '.join(mixed)}"
+            "methods had different audio, labels or features, so they cannot be compared (run them "
+            f"again): {names}"
         )
     for code, number in skipped.items():
         if number:

@@ -142,7 +142,9 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         key = digest([name, hashes[registry.entry(name).file.parent], written])
         places[number] = cache_folder() / "methods" / f"{key}.json"
         with contextlib.suppress(OSError, ValidationError):  # absent or damaged: asked for again
-            found[number] = _INFO.validate_json(places[number].read_bytes())
+            seal, _, text = places[number].read_bytes().partition(b"\n")
+            if seal == _seal(text):
+                found[number] = _INFO.validate_json(text)
     missing = [number for number in range(len(asked)) if number not in found]
     if missing:
         answers = own_worker().describe([asked[number] for number in missing])
@@ -150,7 +152,8 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
             found[number] = _INFO.validate_python(values)
             # a cache that cannot be written costs the next run a second, nothing else
             with contextlib.suppress(OSError):
-                write_whole(places[number], json.dumps(values), error=None)
+                text = json.dumps(values).encode()
+                write_whole(places[number], _seal(text) + b"\n" + text, error=None)
     return tuple(
         # said by the file's place, not by the method
         dataclasses.replace(
@@ -158,6 +161,10 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
         )
         for number, (name, _) in enumerate(asked)
     )
+
+
+def _seal(text: bytes) -> bytes:
+    return hashlib.sha256(text).hexdigest().encode()
 
 
 def _code(folder: Path) -> str:

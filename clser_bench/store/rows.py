@@ -218,6 +218,10 @@ def _columns(metrics: Metrics) -> tuple[float, float, float, str, str]:
     return metrics.uar, metrics.war, metrics.macro_f1, json.dumps(recalls), confusion
 
 
+LOST = (
+    "trials of a plan are not in the file; run `clser-bench results verify`, and take the file "
+    "from a backup or run again"
+)
 _OF_LINES = [
     *FIELDS, "method", "title", "role", "assumes_prior", "uses", "note", "kind", "candidate",
     "configuration",
@@ -254,10 +258,7 @@ def frame(lines: Sequence[records.Line], query: Query) -> pd.DataFrame:
     )
     places.sort(key=operator.itemgetter(0, 1))
     if any(trial not in trials for _, _, trial in places):
-        raise DamagedError(
-            "trials of a plan are not in the file; run `clser-bench results verify`, and take the "
-            "file from a backup or run again"
-        )
+        raise DamagedError(LOST)
     rows = [(name, *trials[name], *stored.get(name, _NOT_RUN)) for _, _, name in places]
     # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
     head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)

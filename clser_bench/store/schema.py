@@ -205,6 +205,9 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
         return connection
 
 
+_BACKUP = "take it from a backup, or delete it and run again"
+
+
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
     """Turn errors of SQLite into errors that name the file and the remedy.
@@ -214,13 +217,15 @@ def guarded(path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeDecodeError as error:  # of a name, or of a message that quotes the file
+        raise StoreError(f"{path}: is damaged ({error}); {_BACKUP}") from error
     except sqlite3.Error as error:
         text = str(error).partition(" with text ")[0]  # else all of a column that is no UTF-8
         known = {
             "not a database": "is no results database; name another file with --results",
             **dict.fromkeys(
                 ("malformed", "no such", "Could not decode"),
-                "is damaged; take it from a backup, or delete it and run again",
+                f"is damaged; {_BACKUP}",
             ),
             "readonly": "cannot be written; name a writable place with --results",
             "unable to open": "cannot be opened for writing; name a writable place with --results",

@@ -40,6 +40,7 @@ from clser_bench.store.schema import FIELDS
 if TYPE_CHECKING:
     import pandas as pd
 
+_REMEDY = "take the file from a backup, or delete it and run again"
 _OF = "IN (SELECT value FROM json_each(?))"
 
 
@@ -200,16 +201,19 @@ class Store:
             key, *rest = row[6:]
             trial = rows.trial_of(rest[7:])
             common = {"trial": trial, **dict(zip(names, row[:6], strict=True))}
-            if key is None:
-                yield Record(**common)
-                continue
             of = f"of trial {trial.id[:12]} ({trial.method}, {trial.pair}, seed {trial.seed})"
-            answer = self.answers(key, trial.classes)
-            if rest[5] is not None:
-                common["scores"] = unpack_array(rest[5], f"scores {of}")
-            common |= {"y": answer.y, "names": answer.names, "speakers": answer.speakers}
-            predicted = unpack_array(rest[6], f"predictions {of}")
-            yield Record(**common, metrics=rows.metrics_of(rest[:5], of), predicted=predicted)
+            if key is not None:
+                answer = self.answers(key, trial.classes)
+                if rest[5] is not None:
+                    common["scores"] = unpack_array(rest[5], f"scores {of}")
+                common |= {"y": answer.y, "names": answer.names, "speakers": answer.speakers}
+                common["predicted"] = unpack_array(rest[6], f"predictions {of}")
+                common["metrics"] = rows.metrics_of(rest[:5], of)
+            try:
+                record = Record(**common)
+            except (TypeError, ValueError) as error:
+                raise StoreError(f"the record {of} is damaged ({error}); {_REMEDY}") from error
+            yield record
 
     def runs(self) -> tuple[Run, ...]:
         """Stored plans, the latest last."""
@@ -333,7 +337,7 @@ class Store:
         Raises:
             StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
-        self._check_rows()
+        self.check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
         chosen = [line for line in lines if candidates or line.configuration is None]
         return rows.frame(chosen, self.query)
@@ -431,15 +435,14 @@ class Store:
         return dataclasses.replace(self._answers[key], classes=classes)
 
     def _read_answers(self, key: str) -> AnswerKey:
-        what = f"answer key {key[:12]}"
-        remedy = "take the file from a backup, or delete it and run again"
+        what = f"answer key {str(key)[:12]}"  # whatever stands in its place
         stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
         if not stored:
-            raise StoreError(f"{self.path}: {what} is not in the file; {remedy}")
+            raise StoreError(f"{self.path}: {what} is not in the file; {_REMEDY}")
         y = unpack_array(stored[0][0], what)
         speakers, names = (tuple(from_json(text, what)) for text in stored[0][1:])
         if rows.answers_hash(y, speakers, names) != key:
-            raise StoreError(f"{self.path}: {what} is not what was stored; {remedy}")
+            raise StoreError(f"{self.path}: {what} is not what was stored; {_REMEDY}")
         return AnswerKey(classes=(), y=y.astype(np.int64), speakers=speakers, names=names)
 
     def looks(self) -> pd.DataFrame:
@@ -457,8 +460,12 @@ class Store:
 
         return faults(self, self.query)
 
-    def _check_rows(self) -> None:
-        """Refuse a file whose rows are not those that were written."""
+    def check_rows(self) -> None:
+        """Refuse a file whose rows are not those that were written.
+
+        Raises:
+            StoreError: they are not.
+        """
         changed = schema.changed_tables(self.query) if self._unchecked else ()
         self._unchecked = bool(changed)
         if "records" in changed:  # names a trial whose UAR was changed
@@ -468,6 +475,8 @@ class Store:
                 f"{self.path}: rows of {', '.join(changed)} are not those that were written; run "
                 "`clser-bench results verify`, and take the file from a backup or run again"
             )
+        if self.query("SELECT 1 FROM planned WHERE trial NOT IN (SELECT id FROM trials) LIMIT 1"):
+            raise StoreError(f"{self.path}: {rows.LOST}")
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, int, float | None]]:
         found = self.query(

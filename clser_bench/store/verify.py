@@ -40,7 +40,7 @@ def _faults(store: Store, query: Query) -> Iterator[Fault]:
             yield Fault("record", str(name), f"is {status}, with {count} arrays of predictions")
     names = ", ".join(OF_TRIAL)
     for row in query(f"SELECT {names} FROM trials ORDER BY id"):  # noqa: S608
-        yield from _tried("trial", row[0], _check_trial, row)
+        yield from _tried("trial", str(row[0]), _check_trial, row)
     for (name,) in query("SELECT hash FROM answers ORDER BY hash"):
         yield from _tried("answers", str(name), store.answers, str(name))
     ids = query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,7 @@ def run(places: Path, call: Call) -> Call:
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -76,6 +77,12 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert names.split("\t")[:2] == ["suite", "planned"]
     assert row.split("\t", 1)[1] == "8\t4\t0\t4\t0\t100 %"
     assert "failed: bad: 4 trials: RuntimeError: as asked" in done.stderr
+    with sqlite3.connect(Path("results") / "clser.sqlite") as database:
+        database.execute("DELETE FROM records WHERE status = 'failed'")
+    database.close()
+    done = call("status")
+    assert done.exit_code == 2
+    assert "rows of records are not those that were written" in done.stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
@@ -231,7 +238,7 @@ def test_a_closed_pipe_is_no_error() -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=300,
         )
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr

@@ -47,7 +47,7 @@ def begun(words: list[str], tmp_path: Path) -> Iterator[Begun]:
         results = tmp_path / "broken.sqlite"
         process = subprocess.Popen(
             [sys.executable, "-m", "clser_bench.cli.main", *words, *more, "--results", results],
-            env={**os.environ, "SLOW": "0.1"},
+            env={**os.environ, "SLOW": "0.25"},
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -55,7 +55,7 @@ def begun(words: list[str], tmp_path: Path) -> Iterator[Begun]:
             start_new_session=True,
         )
         started.append(process)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not stored(results):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"no pack was stored: {process.communicate()}")
@@ -115,7 +115,7 @@ def test_signals_say_what_is_stored(
         os.killpg(process.pid, number)  # a terminal sends it to the whole group
     else:
         process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert out == ""
     assert f"Interrupted: {stored(results)} of {TRIALS} trials stored" in err

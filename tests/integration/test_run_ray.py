@@ -49,7 +49,7 @@ def test_ray_gives_the_same_scores_and_keeps_the_failures(
         cwd=place,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 1, done.stderr

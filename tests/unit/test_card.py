@@ -169,7 +169,7 @@ def test_a_table_of_different_audio_has_no_card(store: Store) -> None:
     trials = [trial("dann", "B→C", tables="u")]
     store.plan({}, trials, pairs=PAIRS)
     store.put([ok(trials[0], KEY.y.tolist(), KEY)])
-    with pytest.raises(SpecError, match="different audio or features of B→C"):
+    with pytest.raises(SpecError, match="different audio, labels or features of B→C"):
         card_of(store)
     assert len(card_of(store, methods=["sere"]).methods) == 1
 

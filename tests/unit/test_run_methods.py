@@ -103,9 +103,13 @@ def test_a_damaged_file_of_the_cache_is_written_again(own_cache: Path) -> None:
     (own_cache / "methods").unlink()  # that of all tests
     first = read("dann")
     (file,) = (own_cache / "methods").iterdir()
-    for damage in ("", "{", "[]", '{"name": "dann"}'):
+    good = file.read_text()
+    changed = good.replace('"steps": ', '"steps": 1')
+    assert changed != good
+    for damage in ("", "{", "[]", '{"name": "dann"}', changed):
         file.write_text(damage)
         assert read("dann") == first
+        assert file.read_text() == good
 
 
 def test_names_are_expanded_once_each() -> None:

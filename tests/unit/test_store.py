@@ -305,6 +305,8 @@ def change(path, statement, *values):
     [
         ("UPDATE records SET uar = uar + 1", "record", "uar is 101"),
         ("UPDATE records SET war = 3", "record", "war is 3"),
+        ("UPDATE records SET answers = NULL", "record", "metrics if and only if ok"),
+        ("UPDATE trials SET id = NULL WHERE seed = 1", "trial", "give the id"),
         ("UPDATE records SET war = NULL", "record", "are damaged (one is no number)"),
         ("UPDATE records SET uar = x'00ff'", "record", "are damaged (one is no number)"),
         ("UPDATE records SET answers = x'00ff'", "file", "refers to what is not there"),

@@ -61,6 +61,24 @@ def test_a_database_of_another_version_is_refused(path, version, problem):
             Store(path, **options)
 
 
+def test_bytes_that_are_no_text_in_the_schema_are_damage(path):
+    with Store(path) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+        known = everything(store)
+    content = path.read_bytes()
+    start = content.index(b"CREATE TABLE trials")
+    refused = 0
+    for place in range(start, start + 200, 5):
+        path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
+        for options in ({}, {"create": False, "read_only": True}):
+            try:
+                with Store(path, **options) as store:
+                    assert everything(store) == known
+            except StoreError as error:
+                refused += "is damaged" in str(error)
+    assert refused > 20
+
+
 OLD = Path(__file__).parents[1] / "golden" / "results_schema_2.sql"
 
 

@@ -155,9 +155,12 @@ def test_an_older_protocol_is_not_mixed_in(store):
 
 
 def test_methods_that_saw_different_features_are_marked(store):
-    run(store, {"a": 20})
+    run(store, {"logistic": 12})
     run(store, {"b": 20}, tables="u")
-    assert "cannot be compared (run them again): B→C, C→B" in render(tables_of(store))
+    (table,) = tables_of(store)
+    assert "cannot be compared (run them again): B→C, C→B" in render([table])
+    assert [(line.ranks, line.difference) for line in table.lines] == [(None, None)] * 2
+    assert not compare(store, store.frame(), table).contrasts
 
 
 def test_every_set_of_rules_has_its_own_table(store):
