@@ -21,7 +21,6 @@ NOT_RUN = {
     r"hf |.*hf:(?!\./)|.*(hubert|wavlm|xls-r|whisper)-\w+": "needs weights of the hub",
     r".*set:(heterogeneous|isomorphic)( |$)": "needs weights of the hub",
     r"clser-bench leaderboard --published": "needs 5 shots; `test_published` tries it",
-    r"clser-bench score": "needs predictions; `test_submission` tries it",
     r"ray |srun|sbatch|nodes=|head=|sleep|.*--ray-address": "needs a cluster",
     r"python tools/|python my_system": "is tested by itself, or is the reader's",
 }

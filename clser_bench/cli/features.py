@@ -148,7 +148,7 @@ def probe(
     Options:
         suite: Pairs among the corpora at hand that belong to this suite.
         normalise: Whose statistics the z-scores use.
-        seeds: Draws with 5 shots.
+        seeds N: Draws with 5 shots.
     """
     from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora, locate

@@ -258,7 +258,7 @@ def embeddings(
 
     Options:
         pair PAIR: Source and target: B->C (quote the >).
-        seed: Number of the draw.
+        seed N: Number of the draw.
         projection: How the plane is found.
         out DIR: Made where absent.
     """

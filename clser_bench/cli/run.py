@@ -200,10 +200,10 @@ def sweep(
             embedded-validation (labels of the source, 10 shots at least); dev (UAR on the suite
             dev); oracle (the suite's own labels: a reference, no result).
         search HOW: sobol, random, grid, or tpe, which learns (optuna, its former name, works too).
-        samples: Configurations besides the default; the most for a grid.
-        population: Configurations that run before tpe looks at them.
-        halving: Start all with few draws; one configuration in this many goes on. 0: all do.
-        search_seed: Of the sampler.
+        samples N: Configurations besides the default; the most for a grid.
+        population N: Configurations that run before tpe looks at them.
+        halving N: Start all with few draws; one configuration in this many goes on. 0: all do.
+        search_seed N: Of the sampler.
 
     Output:
         out DIR: Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.

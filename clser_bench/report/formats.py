@@ -329,6 +329,7 @@ _SYMBOLS = str.maketrans(
 )
 _NEGATIVE = re.compile(r"(?<![^\s\[(])-(?=\d)")
 _MARK = re.compile(r" \[(\d+)\]$")
+_LONG = re.compile(r"\S{24,}")
 _COLUMN = 229  # points of a column of a two-column page: the least that journals have
 
 
@@ -355,9 +356,13 @@ def label_of(title: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Write text so that LaTeX shows it as it is, the hyphen before a number as a minus sign."""
+    """Write text so that LaTeX shows it as it is, the hyphen before a number as a minus sign.
+
+    A name as long as half a column may be broken between its parts.
+    """
     plain = _printable(text)
-    return "".join(LATEX_ESCAPE_RULES.get(c, c) for c in plain).translate(_SYMBOLS)
+    shown = "".join(LATEX_ESCAPE_RULES.get(c, c) for c in plain).translate(_SYMBOLS)
+    return _LONG.sub(lambda found: re.sub(r"[:@]", r"\g<0>\\allowbreak{}", found[0]), shown)
 
 
 def _printable(text: str) -> str:
@@ -397,7 +402,7 @@ def _float(table: TextTable, label: str) -> str:
     notes += [f"\\textsuperscript{{{n}}} {escape(t)}" for n, t in enumerate(table.footnotes, 1)]
     lines = [
         f"\\begin{{{kind}}}",
-        "\\centering\\small\\setlength{\\tabcolsep}{2pt}",
+        "\\centering\\small\\setlength{\\tabcolsep}{2pt}\\setlength{\\belowcaptionskip}{3pt}",
         f"\\caption[{{{escape(table.title)}}}]{{{escape(caption)}}}",
         f"\\label{{{label}}}",
         body,

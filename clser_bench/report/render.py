@@ -288,7 +288,10 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     about += (
         f"{counted(len(table.pairs), 'pair')}, {counted(table.seeds, 'draw')}, {table.standing}."
     )
-    compared = f" vs {table.reference}: {_family(table)}, * separable." * bool(table.reference)
+    compared = f" vs {table.reference}: {_family(table)}, * separable."
+    if pairs:
+        compared = f" * separable from {table.reference}, {_family(table)}."
+    compared *= bool(table.reference)
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,

@@ -13,7 +13,11 @@ from fake_corpora import define, toy_spec
 
 from clser_bench.corpora import definitions as module
 from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.locate import load_corpora
+from clser_bench.corpora.outside import Supplement
 from clser_bench.errors import SpecError
+from clser_bench.files import read_toml, validated
+from tests.documents import ROOT, Block, blocks, write_block
 
 REAL = ("B", "C", "E", "N", "O", "R", "T", "U")
 
@@ -65,6 +69,19 @@ def test_suites() -> None:
     assert len(suites["wide"].pairs("speaker")) == 10
     assert {pair.target for pair in suites["wide"].pairs()} == {"N", "T", "U"}
     assert suites["same-language"].pairs() == ()
+
+
+def test_the_files_of_the_documentation_are_read(tmp_path: Path) -> None:
+    names = ("mine.csv", "train.parquet.toml", "tasks/mine.toml", "tasks/suites.toml")
+    for name, block in zip(names, blocks(ROOT / "docs/corpora.md"), strict=True):
+        write_block(Block(block.language, name, block.text), tmp_path)
+    [studio] = load_corpora(manifests=[tmp_path / "mine.csv"]).values()
+    assert [item.gender for item in studio.utterances] == ["female", "male"]
+    found = definitions([tmp_path / "tasks"])
+    assert found.corpora["MINE"].emotions == ("anger", "sadness")
+    assert {str(pair) for pair in found.suites["mine"].pairs()} == {"B→MINE", "O→MINE"}
+    more = validated(Supplement, read_toml(tmp_path / names[1]), names[1])
+    assert (more.columns, more.labels) == ({"emotion": "mood"}, {"ANG": "anger"})
 
 
 def test_the_tables_cannot_be_changed() -> None:
