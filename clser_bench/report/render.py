@@ -158,12 +158,14 @@ def _family(table: Leaderboard) -> str:
 def explanation(table: Leaderboard) -> Iterator[str]:
     """Lines that say what the columns of a table mean."""
     yield "UAR: mean of per-class recalls. Cells of pairs: mean ± sample sd over n draws."
-    resampled = "speakers" if table.pooled else "speakers and draws"
+    drawn = table.condition.drawn
+    clusters = "speakers" + " and draws" * ("source" in drawn)
+    clusters += ", and the draws of resampled targets" * ("target" in drawn)
     yield (
-        f"Intervals: two-way clusters ({resampled}), conditional on these corpora and their "
-        "sentences."
+        f"Intervals: {'three' if len(drawn) > 1 else 'two'}-way clusters ({clusters}), "
+        "conditional on these corpora and their sentences."
     )
-    if table.pooled:
+    if not drawn:
         yield "All labels: there is one labelled set, so intervals are over speakers only."
     if table.reference:
         yield (
