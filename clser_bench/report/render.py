@@ -262,13 +262,12 @@ def _configurations(table: Leaderboard) -> Iterator[str]:
 def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     """A leaderboard for a paper: mean, interval and difference, or mean and pairs.
 
-    The best ranked method is bold where it is separable from the reference; rows that are not
-    ranked are grey.
+    Methods better than the reference are bold where no ranked method is separably better than they
+    are; rows that are not ranked are grey.
     """
     notes = Footnotes()
-    best = next((line for line in table.lines if line.role == "ranked"), None)
-    places = range(len(table.lines))
-    bold = [p for p in places if table.lines[p] is best and best.verdict == "better"]
+    better = [place for place, line in enumerate(table.lines) if line.verdict == "better"]
+    bold = [place for place in better if (table.lines[place].ranks or (0,))[0] == 1]
     names = ["method", "mean"]
     names += list(map(str, table.pairs)) if pairs else ["[95 %]"]
     differences = bool(table.reference) and not pairs
@@ -294,7 +293,7 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,
-        caption=f"{about}{compared}{grey}",
+        caption=f"{about}{compared}{' Bold: none separably better.' * bool(bold)}{grey}",
         names=tuple(names),
         cells=tuple(body),
         aside=tuple(line.role != "ranked" for line in table.lines),
