@@ -4,7 +4,8 @@
 
 Twelve pairs. Each speaker of a target and each draw of a source has random effects, which all
 pairs of that target and of that source share. Every effect is symmetric and bounded, so no recall
-is cut off at 0 or 1 and the truth is known exactly.
+is cut off at 0 or 1 and the truth is known exactly. In the last rows each draw has a target of its
+own too, with class shares from a Dirichlet distribution, and an effect of that.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def simulated(
     *,
     own: float = 1.0,
     methods: int = 2,
+    resampled: bool = False,
 ) -> list[list[Counts]]:
     """Counts of some methods, each with a true mean of 45 %.
 
@@ -63,6 +65,7 @@ def simulated(
         own: share of each effect's variance that is the method's own; 1 makes methods
             independent.
         methods: their number.
+        resampled: whether each draw has other utterances of the target.
     """
 
     def all_of(sd: float, *shape: int) -> Reals:
@@ -70,27 +73,54 @@ def simulated(
         return common + effect(rng, sd * math.sqrt(own), methods, *shape)
 
     voices = {c: all_of(0.032, n, 1, 1) + all_of(0.04, n, CLASSES, 1) for c, n in speakers.items()}
-    shots = {c: all_of(0.04, 1, 1, draws) + all_of(0.05, 1, CLASSES, draws) for c in speakers}
+    of_draw = 0.02 if resampled else 0.04  # the rest is the target's
+    shots = {c: all_of(of_draw, 1, 1, draws) + all_of(0.05, 1, CLASSES, draws) for c in speakers}
+    totals = {c: np.full((n, CLASSES, draws), SIZE) for c, n in speakers.items()}
+    drawn = {c: np.zeros((1, 1, 1, 1)) for c in speakers}
+    if resampled:
+        drawn = {c: all_of(0.02, 1, 1, draws) for c in speakers}
+        totals = {c: thinned(rng, n, draws) for c, n in speakers.items()}
     made: list[list[Counts]] = [[] for _ in range(methods)]
     for pair, offset in zip(PAIRS, OFFSETS, strict=True):
         n = speakers[pair.target]
         recall = TRUTH / 100 + offset + voices[pair.target] + shots[pair.source]
-        recall = recall + all_of(0.02, n, 1, draws)
+        recall = recall + all_of(0.02, n, 1, draws) + drawn[pair.target]
+        total = totals[pair.target]
         for method, chance in zip(made, recall, strict=True):
             method.append(
                 Counts(
                     pair=pair,
                     seeds=tuple(range(draws)),
                     speakers=tuple(f"s{row}" for row in range(n)),
-                    correct=rng.binomial(SIZE, chance).astype(np.float64),
-                    total=np.full(chance.shape, float(SIZE)),
+                    correct=rng.binomial(total, chance).astype(np.float64),
+                    total=total.astype(np.float64),
                 )
             )
     return made
 
 
+def thinned(rng: np.random.Generator, speakers: int, draws: int) -> npt.NDArray[np.int64]:
+    """Utterances [speakers, classes, draws] of a target that is resampled for each draw.
+
+    The most frequent class has all its utterances, the others a share of theirs, at least 2.
+    """
+    total = np.zeros((speakers, CLASSES, draws), dtype=np.int64)
+    for draw in range(draws):
+        shares = rng.dirichlet(np.ones(CLASSES))
+        kept = np.maximum(2, (speakers * SIZE * shares / shares.max()).astype(int))
+        for place, count in enumerate(kept):
+            sizes = np.full(speakers, SIZE)
+            total[:, place, draw] = rng.multivariate_hypergeometric(sizes, count)
+    return total
+
+
 def coverage(
-    sizes: tuple[int, ...], draws: int, simulations: int, *, seed: int = 20260
+    sizes: tuple[int, ...],
+    draws: int,
+    simulations: int,
+    *,
+    seed: int = 20260,
+    resampled: bool = False,
 ) -> dict[str, float]:
     """Coverage in percent of each kind of interval, and of a whole family at once.
 
@@ -99,18 +129,22 @@ def coverage(
         draws: their number.
         simulations: their number.
         seed: of the simulations.
+        resampled: whether each draw has other utterances of the target.
     """
     rng = np.random.default_rng(seed)
     speakers = dict(zip(CORPORA, sizes, strict=True))
     back = PAIRS.index(Pair(PAIRS[0].target, PAIRS[0].source))
     direction = float(100 * (OFFSETS[0] - OFFSETS[back]))
+    drawn = ("source", "target") if resampled else ("source",)
     hits: dict[str, list[bool]] = {}
     for _ in range(simulations):
-        one, other, *_ = family = simulated(rng, speakers, draws, own=0.3, methods=FAMILY)
-        whole = spread({str(row): items for row, items in enumerate(family)})
+        one, other, *_ = family = simulated(
+            rng, speakers, draws, own=0.3, methods=FAMILY, resampled=resampled
+        )
+        whole = spread({str(row): items for row, items in enumerate(family)}, drawn=drawn)
         place = int(rng.integers(len(PAIRS)))
-        cell = spread({"0": one[place : place + 1], "1": other[place : place + 1]})
-        both = spread({"0": [one[0], one[back]]}, weights=(1, -1))
+        cell = spread({"0": one[place : place + 1], "1": other[place : place + 1]}, drawn=drawn)
+        both = spread({"0": [one[0], one[back]]}, weights=(1, -1), drawn=drawn)
         compared = simultaneous([(whole, [(str(row), "0") for row in range(1, FAMILY)])])
         found = {
             "mean": _holds(whole.mean("0"), TRUTH),
@@ -138,10 +172,11 @@ def main() -> None:
     number = parser.parse_args().simulations
     error = 100 * math.sqrt(0.95 * 0.05 / number)
     print(f"{number} simulations a row; standard error {error:.1f} points", flush=True)
-    for sizes, draws in itertools.product(SPEAKERS, DRAWS):
-        found = coverage(sizes, draws, number)
+    for resampled, sizes, draws in itertools.product((False, True), SPEAKERS, DRAWS):
+        found = coverage(sizes, draws, number, resampled=resampled)
         cells = "  ".join(f"{name} {value:.1f}" for name, value in found.items())
-        print(f"speakers {sizes}, {draws} draws:  {cells}", flush=True)
+        about = f"speakers {sizes}, {draws} draws{', resampled targets' * resampled}"
+        print(f"{about}:  {cells}", flush=True)
 
 
 if __name__ == "__main__":

@@ -354,6 +354,12 @@ class Condition:
         own = self.texts()
         return all(own[name] == value for name, value in wanted.items())
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Sides of a pair whose scored or labelled utterances differ between draws."""
+        sides = (("source", self.shots != "all"), ("target", self.prior != "natural"))
+        return tuple(side for side, redrawn in sides if redrawn)
+
     def concentration(self) -> float | None:
         """The Dirichlet concentration of the target prior; None where it is natural.
 

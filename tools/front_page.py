@@ -1,10 +1,10 @@
 """Write the matrix of README.md from the raw records in `results/`.
 
-    python tools/front_page.py results/*/records.parquet          # prints it
-    python tools/front_page.py results/*/records.parquet --write   # puts it into README.md
+    python tools/front_page.py results/*/records-*.parquet          # prints it
+    python tools/front_page.py results/*/records-*.parquet --write   # puts it into README.md
 
-A table for each suite. Columns are conditions; cells are differences to logistic regression with
-simultaneous intervals.
+A table for each suite and class prior of the target. Columns are conditions; cells are differences
+to logistic regression with simultaneous intervals.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ def tables_of(files: Iterable[Path]) -> tuple[Leaderboard, ...]:
 
 
 def matrix(tables: Sequence[Leaderboard]) -> str:
-    """Markdown tables, one a suite: methods down, conditions across."""
-    suites = dict.fromkeys(table.condition.suite for table in tables)
-    return "\n".join(
-        f"**`{suite}`**\n\n"
-        + _of_suite([table for table in tables if table.condition.suite == suite])
-        for suite in suites
-    )
+    """Markdown tables, one a suite and prior: methods down, conditions across."""
+    blocks: dict[str, list[Leaderboard]] = {}
+    for table in tables:
+        rules = table.condition
+        prior = f", prior `{rules.prior}`" * (rules.prior != "natural")
+        blocks.setdefault(f"**`{rules.suite}`{prior}**", []).append(table)
+    return "\n".join(f"{title}\n\n{_block(members)}" for title, members in blocks.items())
 
 
-def _of_suite(tables: Sequence[Leaderboard]) -> str:
+def _block(tables: Sequence[Leaderboard]) -> str:
     rows = [["logistic, UAR", *(_mean(table.line("logistic")) for table in tables)]]
     for method in METHODS:
         lines = [table.line(method) for table in tables]

@@ -210,7 +210,8 @@ def _lines(probed: Sequence[Probed], reference: str) -> list[list[str]]:
         item = Counts(one.pair, seeds, one.speakers, one.correct, one.total)
         of_shots = counts.setdefault(one.shots, {})
         of_shots.setdefault(f"{one.layer} {one.pool}", []).append(item)
-    spreads = [spread(found, pooled=shots == "all") for shots, found in counts.items()]
+    drawn = {shots: () if shots == "all" else ("source",) for shots in counts}
+    spreads = [spread(found, drawn=drawn[shots]) for shots, found in counts.items()]
     names = spreads[0].methods
     lines = {name: name.split(" ") for name in names}
     for whole in spreads:

@@ -8,7 +8,7 @@ lacks is left out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -247,7 +247,8 @@ def _figures(
         if pair:
             own = rows[rows.pair == str(pair)]
             of_pair = scores[scores.index.get_level_values("pair") == str(pair)]
-        for values in _values(own, of_pair, by, whole=pair is None):
+        drawn = table.condition.drawn
+        for values in _values(own, of_pair, by, drawn=drawn, whole=pair is None):
             yield Figure(line=line, pair=pair, **values)
 
 
@@ -284,7 +285,7 @@ def _summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _values(
-    rows: pd.DataFrame, scores: pd.DataFrame, by: str, *, whole: bool
+    rows: pd.DataFrame, scores: pd.DataFrame, by: str, *, drawn: Collection[str], whole: bool
 ) -> Iterator[dict[str, Any]]:
     """Fields of figures: of each group, of gaps, of correlations; rows of all pairs or of one."""
     counts = rows.groupby(_GROUP).size().to_dict()
@@ -313,7 +314,7 @@ def _values(
         found = [name for name in GROUPS[by] if name in uars]
         ends = found[:2] if by == "gender" else found[:: max(1, len(found) - 1)]
         if len(ends) == 2:
-            interval = _interval(rows, ends[0], ends[1]) if whole else Interval(estimate=0)
+            interval = _interval(rows, *ends, drawn=drawn) if whole else Interval(estimate=0)
             gap = _gap(scores, (ends[0], ends[1]), of=len(found))
             yield gap | {"low": interval.low, "high": interval.high}
     if by == "human":
@@ -329,7 +330,7 @@ def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, A
     return of_gap | {"mean": float(mean), "std": std, "n": int(n)}
 
 
-def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:
+def _interval(rows: pd.DataFrame, low: str, high: str, *, drawn: Collection[str]) -> Interval:
     """Interval of a difference of groups, as of two methods that have different utterances."""
     speakers = rows.groupby("target").speaker.unique().map(sorted).to_dict()
     counts: dict[str, list[Counts]] = {low: [], high: []}
@@ -347,7 +348,7 @@ def _interval(rows: pd.DataFrame, low: str, high: str) -> Interval:
                 for column in ("sum", "size")
             )
             found.append(Counts(pair, tuple(map(int, axes[2])), tuple(axes[0]), correct, total))
-    return spread(counts).difference(high, low)
+    return spread(counts, drawn=drawn).difference(high, low)
 
 
 def _shuffled(rows: pd.DataFrame, target: str) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,13 +145,13 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
     whole = [line.method for line in every.lines if line.mean.mean is not None]
     rows = rows_of(frame, table)
     counts = count(store, every, rows, whole)
-    evidence = Evidence(counts, pooled=table.pooled)
+    evidence = Evidence(counts, drawn=table.condition.drawn)
     ranked = ranked_of(every, evidence)
     lines = tuple(line for line in table.lines if line.method in ranked)
     alike = not mixed_pairs(rows)
     verdicts = families(evidence, ranked)[1] if alike else {}
     names = [line.method for line in lines]
-    contrasts = _contrasts(evidence, counts, names, verdicts, pooled=table.pooled)
+    contrasts = _contrasts(evidence, counts, names, verdicts, drawn=table.condition.drawn)
     remarks = list(table.remarks)
     holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
     if holes:
@@ -174,13 +174,13 @@ def _contrasts(
     names: Sequence[str],
     verdicts: Mapping[tuple[str, str], Interval],
     *,
-    pooled: bool,
+    drawn: Collection[str],
 ) -> list[Contrast]:
     gains: dict[tuple[str, str], list[Interval]] = {
         pair: [] for pair in verdicts if set(pair) <= set(names)
     }
     for place in range(len(counts[names[0]]) if names else 0):
-        cells = Evidence({name: [counts[name][place]] for name in names}, pooled=pooled)
+        cells = Evidence({name: [counts[name][place]] for name in names}, drawn=drawn)
         for pair, gain in cells.differences(list(gains)).items():
             gains[pair].append(gain)
     made: dict[tuple[str, str], Contrast] = {}
@@ -210,15 +210,16 @@ def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> I
         return
     seeds = [frozenset(item.seeds) for items in counts.values() for item in items]
     shared = sorted(frozenset.intersection(*seeds))
-    n = min(map(len, seeds)) if table.pooled else len(shared)
+    drawn = table.condition.drawn
+    n = len(shared) if drawn else min(map(len, seeds))
     if not n:
         return
-    chosen = counts if table.pooled else {m: [i.at(shared) for i in c] for m, c in counts.items()}
+    chosen = {m: [i.at(shared) for i in c] for m, c in counts.items()} if drawn else counts
     for there, back in itertools.combinations(range(len(table.pairs)), 2):
         pair, other = table.pairs[there], table.pairs[back]
         if (pair.source, pair.target) == (other.target, other.source):
             both = {name: (items[there], items[back]) for name, items in chosen.items()}
-            found = spread(both, weights=(1, -1), pooled=table.pooled)
+            found = spread(both, weights=(1, -1), drawn=drawn)
             yield Direction(
                 pair=pair,
                 n=n,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,16 +38,17 @@ Differences = dict[tuple[str, str], Interval]
 class Evidence:
     """Spreads of the methods of one condition, each computed when it is first asked for.
 
-    With k shots, two methods are compared on the draws that both have. With all labels each
-    method keeps all its own.
+    Two methods are compared on the draws that both have. Where draws only start the training, with
+    all labels, each method keeps all its own.
 
     Args:
         counts: method to counts, an entry per pair.
+        drawn: sides whose utterances differ between draws.
     """
 
-    def __init__(self, counts: Mapping[str, Sequence[Counts]], *, pooled: bool) -> None:
+    def __init__(self, counts: Mapping[str, Sequence[Counts]], *, drawn: Collection[str]) -> None:
         self._counts = counts
-        self._pooled = pooled
+        self._drawn = drawn
         self._draws = {
             method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
             for method, items in counts.items()
@@ -65,8 +66,8 @@ class Evidence:
         return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
 
     def draws(self, *methods: str) -> int:
-        """Draws that methods share; of all labels, those of the method with fewest."""
-        if self._pooled:
+        """Draws that methods share; those of the method with fewest where they only start it."""
+        if not self._drawn:
             return min(len(item.seeds) for name in methods for item in self._counts[name])
         return len(frozenset.intersection(*(self._draws[name] for name in methods)))
 
@@ -97,7 +98,7 @@ class Evidence:
         """Pairs of methods by the draws that they share."""
         groups: dict[frozenset[int], list[tuple[str, str]]] = {}
         for one, other in pairs:
-            name = frozenset() if self._pooled else self._draws[one] & self._draws[other]
+            name = self._draws[one] & self._draws[other] if self._drawn else frozenset()
             groups.setdefault(name, []).append((one, other))
         for draws, members in groups.items():
             whole = self._spread(draws)
@@ -105,17 +106,17 @@ class Evidence:
                 yield whole, members
 
     def _spread(self, draws: frozenset[int]) -> Spread | None:
-        if not draws and not self._pooled:
+        if not draws and self._drawn:
             return None
-        name = frozenset() if self._pooled else draws
+        name = draws if self._drawn else frozenset()
         if name not in self._spreads:
             seeds = sorted(draws)
             chosen = {
-                method: items if self._pooled else [item.at(seeds) for item in items]
+                method: [item.at(seeds) for item in items] if self._drawn else items
                 for method, items in self._counts.items()
-                if self._pooled or self._draws[method] >= draws
+                if not self._drawn or self._draws[method] >= draws
             }
-            self._spreads[name] = spread(chosen, pooled=self._pooled)
+            self._spreads[name] = spread(chosen, drawn=self._drawn)
         return self._spreads[name]
 
 
@@ -157,7 +158,7 @@ def add_intervals(
     if against and not reference:
         remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
     drawn = [line for line in lines if line.mean.mean is not None and not _drawless(table, line)]
-    if not table.pooled and any(line.mean.n == 1 for line in drawn):
+    if table.condition.drawn and any(line.mean.n == 1 for line in drawn):
         remarks.append("n = 1: the interval covers the speakers, and holds for this one draw only")
     return dataclasses.replace(
         table,
@@ -238,7 +239,7 @@ def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidenc
     for line in whole:
         if _drawless(table, line):
             counts[line.method] = _repeated(counts, line.method)
-    return Evidence(counts, pooled=table.pooled)
+    return Evidence(counts, drawn=table.condition.drawn)
 
 
 def _drawless(table: Leaderboard, line: Line) -> bool:

@@ -135,11 +135,6 @@ class Leaderboard:
         """Suite, shots and setting; says so where the speech is synthetic."""
         return f"{self.condition.title}{' (synthetic speech)' if self.synthetic else ''}"
 
-    @property
-    def pooled(self) -> bool:
-        """All labels are given, so there is one draw."""
-        return self.condition.shots == "all"
-
     def line(self, method: str) -> Line | None:
         """The row of a method; None where the table has none."""
         return next((line for line in self.lines if line.method == method), None)

@@ -158,12 +158,14 @@ def _family(table: Leaderboard) -> str:
 def explanation(table: Leaderboard) -> Iterator[str]:
     """Lines that say what the columns of a table mean."""
     yield "UAR: mean of per-class recalls. Cells of pairs: mean ± sample sd over n draws."
-    resampled = "speakers" if table.pooled else "speakers and draws"
+    drawn = table.condition.drawn
+    clusters = "speakers" + " and draws" * ("source" in drawn)
+    clusters += ", and the draws of resampled targets" * ("target" in drawn)
     yield (
-        f"Intervals: two-way clusters ({resampled}), conditional on these corpora and their "
-        "sentences."
+        f"Intervals: {'three' if len(drawn) > 1 else 'two'}-way clusters ({clusters}), "
+        "conditional on these corpora and their sentences."
     )
-    if table.pooled:
+    if not drawn:
         yield "All labels: there is one labelled set, so intervals are over speakers only."
     if table.reference:
         yield (
@@ -260,13 +262,12 @@ def _configurations(table: Leaderboard) -> Iterator[str]:
 def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     """A leaderboard for a paper: mean, interval and difference, or mean and pairs.
 
-    The best ranked method is bold where it is separable from the reference; rows that are not
-    ranked are grey.
+    Methods better than the reference are bold where no ranked method is separably better than they
+    are; rows that are not ranked are grey.
     """
     notes = Footnotes()
-    best = next((line for line in table.lines if line.role == "ranked"), None)
-    places = range(len(table.lines))
-    bold = [p for p in places if table.lines[p] is best and best.verdict == "better"]
+    better = [place for place, line in enumerate(table.lines) if line.verdict == "better"]
+    bold = [place for place in better if (table.lines[place].ranks or (0,))[0] == 1]
     names = ["method", "mean"]
     names += list(map(str, table.pairs)) if pairs else ["[95 %]"]
     differences = bool(table.reference) and not pairs
@@ -295,7 +296,7 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,
-        caption=f"{about}{compared}{grey}",
+        caption=f"{about}{compared}{' Bold: none separably better.' * bool(bold)}{grey}",
         names=tuple(names),
         cells=tuple(body),
         aside=tuple(line.role != "ranked" for line in table.lines),

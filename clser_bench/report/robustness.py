@@ -155,7 +155,7 @@ def _joined(
             whole = [line.method for line in tables[name].lines if line.mean.mean is not None]
             of_table = count(store, tables[name], rows_of(frame, tables[name]), whole)
             counts |= {f"{name}/{method}": found for method, found in of_table.items()}
-        evidence = Evidence(counts, pooled=any(tables[name].pooled for name in group))
+        evidence = Evidence(counts, drawn=tables[group[0]].condition.drawn)
         keys = {key: key.partition("/")[::2] for key in counts}
         intervals |= {keys[key]: found for key, found in evidence.means().items()}
         pairs = [(key, f"{CLEAN}/{of[1]}") for key, of in keys.items() if of[0] != CLEAN]

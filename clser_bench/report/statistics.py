@@ -23,7 +23,13 @@ subtraction is exact. Of a paired difference, e is the difference of two methods
 s→t less t→s, the pairs have the weights 1 and -1. `benchmarks/coverage.py` simulates the coverage.
 
 Where all labels are given there is one draw, and seeds only start the training: only the speakers
-are resampled then.
+are resampled then. Where the target is resampled for each draw, the draws of a target are clusters
+too: a third variance V_T like V_D, from which the parts that two ways share are taken away,
+
+    V = max(V_S + V_D + V_T - V_ST - V_DT, V_S, V_D, V_T)
+
+with V_ST from the speakers x draws of a target, x summed over its pairs, and V_DT from the draws of
+each pair; that of all three ways is V_SD and cancels.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -155,18 +161,18 @@ class Spread:
 
     Attributes:
         estimates: mean UAR over the pairs, or another weighted sum of them [m], percent.
-        parts: covariance due to the speakers of each target, then to the draws of each source
-            [parts, m, m].
-        speakers: how many of the parts are of speakers.
+        parts: covariance due to the speakers of each target, then to the draws of each source, then
+            to those of each target [parts, m, m].
+        ends: where the second and the third kind of parts begin.
         freedom: degrees of freedom of each part [parts].
-        residual: covariance that both kinds of parts hold, V_SD [m, m].
+        residual: covariance that two kinds of parts hold [m, m].
         bounds: least and largest possible value of an estimate.
     """
 
     methods: tuple[str, ...]
     estimates: Reals
     parts: Reals
-    speakers: int
+    ends: tuple[int, int]
     freedom: Reals
     residual: Reals
     bounds: tuple[float, float] = (0.0, 100.0)
@@ -239,13 +245,14 @@ class Spread:
         estimate = weights @ self.estimates
         parts = np.sum((weights @ self.parts) * weights, axis=2).clip(min=0)
         residual = np.sum((weights @ self.residual) * weights, axis=1)
-        speakers, draws = parts[: self.speakers].sum(axis=0), parts[self.speakers :].sum(axis=0)
-        variance = np.maximum.reduce([speakers + draws - residual, speakers, draws])
+        kinds = [kind.sum(axis=0) for kind in np.split(parts, self.ends)]
+        whole = np.sum(kinds, axis=0)
+        variance = np.maximum.reduce([whole - residual, *kinds])
         # covariances of methods that agree everywhere cancel only to rounding
         size = weights**2 @ np.diag(self.parts.sum(axis=0))
-        still = speakers + draws <= 1e-12 * np.maximum(size, 1)
+        still = whole <= 1e-12 * np.maximum(size, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            freedom = variance * (speakers + draws) / (parts.T**2 / self.freedom).sum(axis=1)
+            freedom = variance * whole / (parts.T**2 / self.freedom).sum(axis=1)
         freedom = np.maximum(freedom, self.freedom.min(initial=math.inf))
         error = np.where(still, 0.0, np.sqrt(variance))
         return _Errors(estimate, error, np.where(still, math.inf, freedom))
@@ -273,24 +280,26 @@ def spread(
     methods: Mapping[str, Sequence[Counts]],
     *,
     weights: Sequence[float] | None = None,
-    pooled: bool = False,
+    drawn: Collection[str] = ("source",),
 ) -> Spread:
     """Covariances of weighted sums of the pairs' UARs, for all methods at once.
 
     Args:
         methods: name to counts, an entry per pair; every method has the same pairs in the same
-            order and, unless `pooled`, the same draws of each pair.
+            order and, if anything is drawn, the same draws of each pair.
         weights: of the pairs; those of their mean where None.
-        pooled: all labels were given, so only speakers are resampled.
+        drawn: sides whose utterances differ between draws, as `Condition.drawn` has them; empty
+            where only speakers are resampled.
 
     Raises:
         ValueError: there is no pair, the pairs or draws of two methods differ, or the speakers of
             a target are not everywhere the same.
     """
-    pairs = _checked(methods, pooled=pooled)
+    pairs = _checked(methods, drawn=bool(drawn))
     shares = [1 / len(pairs)] * len(pairs) if weights is None else list(weights)
     speakers: dict[str, Reals] = {}
-    draws: dict[str, dict[int, Reals]] = {}
+    draws: dict[tuple[str, str], dict[int, Reals]] = {}
+    crossed: dict[str, Reals] = {}
     loads: dict[str, list[Reals]] = {}
     estimates = np.zeros(len(methods))
     residual = np.zeros((len(methods), len(methods)))
@@ -299,26 +308,36 @@ def spread(
         estimates += share * found.uar
         speakers[pair.target] = speakers.get(pair.target, 0.0) + share * found.levered
         loads.setdefault(pair.target, []).append(found.load)
-        if pooled:
+        if not drawn:
             continue
         seeds = next(iter(methods.values()))[place].seeds
         cells = share * found.cells / len(seeds)
-        column = draws.setdefault(pair.source, {})
-        for number, seed in enumerate(seeds):
-            column[seed] = column.get(seed, 0.0) + cells[:, :, number].sum(axis=1)
-        residual += _residual(cells)
+        for side in drawn:
+            column = draws.setdefault((side, getattr(pair, side)), {})
+            for number, seed in enumerate(seeds):
+                column[seed] = column.get(seed, 0.0) + cells[:, :, number].sum(axis=1)
+        shared = pair.target if "target" in drawn else str(pair)
+        crossed[shared] = crossed.get(shared, 0.0) + cells
+        if len(drawn) > 1 and len(seeds) > 1:
+            alone = _over_draws(cells.sum(axis=1))
+            residual += alone @ alone.T
+    residual += sum(map(_residual, crossed.values()))
     blocks = [_centred(values) for values in speakers.values()]
     freedom = [_effective(np.mean(loads[target], axis=0)) for target in speakers]
-    several = [np.stack(list(found.values()), axis=1) for found in draws.values() if len(found) > 1]
-    blocks += [_centred(b) * math.sqrt(b.shape[1] / (b.shape[1] - 1)) for b in several]
-    freedom += [block.shape[1] - 1.0 for block in several]
+    several = {
+        of: _over_draws(np.stack(list(found.values()), axis=1))
+        for of, found in sorted(draws.items())
+        if len(found) > 1
+    }
+    blocks += several.values()
+    freedom += [block.shape[1] - 1.0 for block in several.values()]
     few = too_few_speakers(next(iter(methods.values())))
     bounded = all(share >= 0 for share in shares)
     return Spread(
         methods=tuple(methods),
         estimates=estimates,
         parts=np.stack([block @ block.T for block in blocks]),
-        speakers=len(speakers),
+        ends=(len(speakers), len(speakers) + sum(side == "source" for side, _ in several)),
         freedom=np.array(freedom),
         residual=residual,
         bounds=(0.0, 100.0) if bounded else (-100.0, 100.0),
@@ -340,7 +359,7 @@ def too_few_speakers(counts: Iterable[Counts]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[Pair, ...]:
+def _checked(methods: Mapping[str, Sequence[Counts]], *, drawn: bool) -> tuple[Pair, ...]:
     """The pairs of all methods, after checking that their counts belong together."""
     if not methods:
         raise ValueError("there is no method")
@@ -357,7 +376,7 @@ def _checked(methods: Mapping[str, Sequence[Counts]], *, pooled: bool) -> tuple[
                 raise ValueError(
                     f"'{name}', {item.pair}: {target} must have the same speakers everywhere"
                 )
-            if not pooled and item.seeds != other.seeds:
+            if drawn and item.seeds != other.seeds:
                 raise ValueError(f"'{name}', {item.pair}: draws {item.seeds}, not {other.seeds}")
     return pairs
 
@@ -407,8 +426,14 @@ def _centred(values: Reals) -> Reals:
     return np.asarray(values - values.mean(axis=1, keepdims=True), dtype=np.float64)
 
 
+def _over_draws(values: Reals) -> Reals:
+    """Sums of draws [m, draws], whose squares add up to a variance."""
+    draws = values.shape[1]
+    return _centred(values) * math.sqrt(draws / (draws - 1))
+
+
 def _residual(cells: Reals) -> Reals:
-    """V_SD of one pair [m, m], of the influences of its speakers and draws [m, n, draws]."""
+    """V_SD [m, m], of the influences of speakers and draws [m, n, draws]."""
     methods, n, draws = cells.shape
     if min(n, draws) < 2:
         return np.zeros((methods, methods))

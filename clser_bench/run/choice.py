@@ -259,7 +259,8 @@ def _report_left_out(
     """
     lines = [f"{pair} is left out: {why}" for pair, why in reasons.items()]
     if lines and (none_left or any(pair in reasons for pair in request.pairs)):
-        raise SpecError("\n".join([lines[0], *reasons_of(bad)]))
+        first = f"no pair of {len(lines)} is left; {lines[0]}" if none_left else lines[0]
+        raise SpecError("\n".join([first, *reasons_of(bad)]))
     for pair, line in zip(reasons, lines, strict=True):
         if "." not in f"{pair}":  # most pairs of parts are not of the suite's kind
             say(line)

@@ -246,10 +246,10 @@ def _trials(info: MethodInfo, prepared: Prepared, condition: Condition) -> Itera
     """The trials of a method at one configuration, by shots, pair and draw."""
     for shots in dict.fromkeys(prepared.request.shots):
         rules = condition.replace(shots=shots)
-        # with all labels, or where the draw is not looked at, all draws are alike
-        once = shots == "all" and info.deterministic
-        if info.kind == "routine":
-            once = condition.concentration() is None
+        # with all labels, or where the draw is not looked at, all draws of one target are alike
+        once = rules.concentration() is None and (
+            info.kind == "routine" or (shots == "all" and info.deterministic)
+        )
         for fact in prepared.facts:
             added = [item for side in info.uses for item in fact.added.get(side, ())]
             for seed in range(1 if once else prepared.request.seeds):

@@ -114,7 +114,7 @@ def test_the_matrix_of_the_readme_is_made_of_the_records() -> None:
     tool = load("front_page")
     readme = (ROOT / "README.md").read_text("utf-8")
     shown = readme.partition(tool.BEGIN)[2].partition(tool.END)[0]
-    assert shown == tool.matrix(tool.tables_of(sorted(ROOT.glob("results/*/records*.parquet"))))
+    assert shown == tool.matrix(tool.tables_of(sorted(ROOT.glob("results/*/records-*.parquet"))))
 
 
 def test_targets_of_make_exist() -> None:

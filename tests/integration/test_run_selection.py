@@ -179,9 +179,10 @@ def test_the_oracle_runs_once_and_stands_apart(config: Config, setting: str) -> 
     assert run(asked).found == 72
 
 
-def test_an_imbalanced_target_has_an_oracle_a_draw(config: Config) -> None:
+@pytest.mark.parametrize("method", ["within-target", "fixed"])
+def test_a_method_meets_every_target_that_is_drawn(config: Config, method: str) -> None:
     rules = Condition(prior="dirichlet:1")
-    plan = planned(config(methods=("within-target",), condition=rules))
+    plan = planned(config(methods=(method,), condition=rules, shots=("all",)))
     assert sorted({t.seed for t in plan.trials}) == [0, 1]
 
 

@@ -48,7 +48,7 @@ def suite(rng, speakers, draws, *, skill=0.5, classes=3):
     return made
 
 
-def slow(items, others=None, weights=None):
+def slow(items, others=None, weights=None, drawn=("source",)):
     """Estimate, error and freedom as `statistics` defines them, loop by loop."""
 
     def influence(item):
@@ -60,34 +60,42 @@ def slow(items, others=None, weights=None):
 
     estimate, inter = 0.0, 0.0
     weights = weights or [1 / len(items)] * len(items)
-    voices, shots, shares = {}, {}, {}
+    voices, shots, shares, targets = {}, {}, {}, {}
     for place, item in enumerate(items):
         uar, e, lever = influence(item)
         if others is not None:
             uar, e = uar - influence(others[place])[0], e - influence(others[place])[1]
-        n, _, m = e.shape
+        m = e.shape[2]
         w = weights[place]
         estimate += w * uar
         s, t = item.pair.source, item.pair.target
         voices[t] = voices.get(t, 0) + w * (e * lever).mean(2).sum(1)
-        shots[s] = shots.get(s, 0) + w * e.sum((0, 1)) / m
+        for of in drawn:
+            name = of, s if of == "source" else t
+            shots[name] = shots.get(name, 0) + w * e.sum((0, 1)) / m
         shares.setdefault(t, []).append((1 - lever.mean(2) ** -2).mean(1))
-        if m > 1:
-            x = w * e.sum(1) / m
-            x = x - x.mean(0) - x.mean(1, keepdims=True) + x.mean()
-            inter += (x**2).sum() * n / (n - 1) * m / (m - 1)
+        shared = t if "target" in drawn else (s, t)
+        targets[shared] = targets.get(shared, 0) + w * e.sum(1) / m
+        if len(drawn) == 2 and m > 1:
+            b = w * e.sum((0, 1)) / m
+            inter += ((b - b.mean()) ** 2).sum() * m / (m - 1)
+    for cells in targets.values() if drawn and m > 1 else ():
+        n = len(cells)
+        x = cells - cells.mean(0) - cells.mean(1, keepdims=True) + cells.mean()
+        inter += (x**2).sum() * n / (n - 1) * m / (m - 1)
     parts = []
     for t, a in voices.items():
         h = np.mean(shares[t], axis=0)
         freedom = max((h**2).sum() ** 2 / (h**4).sum() - 1, 1)
         parts.append((((a - a.mean()) ** 2).sum(), freedom))
-    of_speakers = sum(v for v, _ in parts)
-    for b in shots.values():
+    ways = {"speakers": sum(v for v, _ in parts)}
+    for (of, _), b in shots.items():
         m = len(b)
         if m > 1:
             parts.append((((b - b.mean()) ** 2).sum() * m / (m - 1), m - 1))
+            ways[of] = ways.get(of, 0) + parts[-1][0]
     plus = sum(v for v, _ in parts)
-    v = max(plus - inter, of_speakers, plus - of_speakers)
+    v = max(plus - inter, *ways.values())
     freedom = max(v * plus / sum(x * x / k for x, k in parts), min(k for _, k in parts))
     return estimate, math.sqrt(v), freedom
 
@@ -104,14 +112,16 @@ def agrees(found: Interval, expected):
     assert found.p == pytest.approx(2 * student.sf(abs(estimate) / error, freedom))
 
 
+@pytest.mark.parametrize("drawn", [("source",), ("source", "target"), ("target",), ()])
 @pytest.mark.parametrize("draws", [1, 2, 5])
-def test_means_and_differences_equal_a_loop(draws):
+def test_means_and_differences_equal_a_loop(draws, drawn):
     rng = np.random.default_rng(draws)
     speakers = {"B": 10, "C": 4, "R": 24, "O": 6}
     one, other = (suite(rng, speakers, draws, skill=skill) for skill in (0.5, 0.6))
-    whole = spread({"one": one, "company": suite(rng, speakers, draws), "other": other})
-    agrees(whole.mean("one"), slow(one))
-    agrees(whole.difference("one", "other"), slow(one, other))
+    every = {"one": one, "company": suite(rng, speakers, draws), "other": other}
+    whole = spread(every, drawn=drawn)
+    agrees(whole.mean("one"), slow(one, drawn=drawn))
+    agrees(whole.difference("one", "other"), slow(one, other, drawn=drawn))
 
 
 def test_four_speakers_by_hand():
@@ -190,10 +200,10 @@ def test_a_direction_has_the_weights_1_and_minus_1():
 def test_all_labels_leave_the_speakers_alone():
     rng = np.random.default_rng(6)
     many, single = (suite(rng, {"B": 5, "C": 6}, draws) for draws in (4, 1))
-    whole = spread({"many": many, "single": single}, pooled=True)
-    assert len(whole.parts) == whole.speakers == 2
+    whole = spread({"many": many, "single": single}, drawn=())
+    assert len(whole.parts) == whole.ends[0] == 2
     first = [dataclasses.replace(i, correct=i.correct[..., :1].repeat(4, axis=2)) for i in many]
-    assert spread({"a": first}, pooled=True).mean("a").error == pytest.approx(
+    assert spread({"a": first}, drawn=()).mean("a").error == pytest.approx(
         spread({"a": [item.at((0,)) for item in first]}).mean("a").error
     )
 
@@ -249,15 +259,15 @@ def test_methods_are_compared_on_the_draws_that_both_have():
     rng = np.random.default_rng(8)
     made, _ = family(rng, 3)
     made["m2"] = [item.at((0, 1, 2)) for item in made["m2"]]
-    found = Evidence(made, pooled=False)
+    found = Evidence(made, drawn=("source",))
     assert [found.draws("m0", "m1"), found.draws("m0", "m2")] == [5, 3]
     short = {name: [item.at((0, 1, 2)) for item in items] for name, items in made.items()}
     assert found.differences([("m2", "m0")])["m2", "m0"] == spread(short).difference("m2", "m0")
     compared = found.family(list(itertools.combinations(found.methods, 2)))
     assert set(compared) == set(itertools.combinations(made, 2))
     apart = {"m0": [i.at((0, 1)) for i in made["m0"]], "m1": [i.at((3, 4)) for i in made["m1"]]}
-    assert Evidence(apart, pooled=False).differences([("m0", "m1")]) == {}
-    assert Evidence(apart, pooled=False).family([("m0", "m1")]) == {}
+    assert Evidence(apart, drawn=("source",)).differences([("m0", "m1")]) == {}
+    assert Evidence(apart, drawn=("source",)).family([("m0", "m1")]) == {}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 import shutil
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from clser_bench.problem import SkippedFile
-from clser_bench.report.render import render
+from clser_bench.report.render import paper_table, render
+from clser_bench.report.statistics import Interval
 from clser_bench.report.table import one_line
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
@@ -118,6 +120,21 @@ def test_one_line_of_a_reason():
     assert one_line("first\nsecond") == "first"
     assert one_line("x\nTraceback (most recent call last):\n  f\nE: why\n") == "E: why"
     assert one_line("") == "no reason given"
+
+
+def test_every_method_that_may_be_the_best_is_bold(store):
+    run(store, {"logistic": 9, "one": 10, "two": 11, "three": 12})
+    table = tables_of(store)[0]
+    better = Interval(estimate=2.0, low=1.0, high=3.0, p=0.01)
+    found = {"one": (3, 3), "two": (1, 2), "three": (1, 2)}
+    lines = tuple(
+        dataclasses.replace(line, difference=better, ranks=found[line.method])
+        if line.method in found
+        else line
+        for line in table.lines
+    )
+    bold = paper_table(dataclasses.replace(table, lines=lines)).bold
+    assert {lines[place].method for place in bold} == {"two", "three"}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")

@@ -443,6 +443,16 @@ def test_with_all_labels_a_single_draw_is_compared_with_many(store):
     assert line.difference.estimate == pytest.approx(gain)
 
 
+def test_with_all_labels_methods_are_compared_on_the_resampled_targets_that_both_met(store):
+    rules = {"shots": "all", "prior": "dirichlet:1"}
+    run(store, {"fitted": 14}, seeds=1, **rules)
+    run(store, {"trained": 20}, seeds=3, **rules)
+    (table,) = tables_of(store, against="fitted")
+    (line,) = [line for line in table.lines if line.method == "trained"]
+    uars = store.frame({}).query("seed == 0").groupby("method").uar.mean()
+    assert line.difference.estimate == pytest.approx(uars["trained"] - uars["fitted"])
+
+
 def test_unknown_wishes_are_named(store):
     with pytest.raises(SpecError, match="there is no extra 'tme'; did you mean 'time'"):
         tables_of(store, with_=("tme",))
