@@ -11,6 +11,9 @@ import typer
 
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import INTERRUPTED, Bars, columns, complain
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.hashing import digest
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +73,7 @@ def resume(
     Repeats its options: what is missing is run, what failed once is tried again. Joules are
     measured where that run did so, or where --with energy asks for them.
     """
-    from clser_bench.errors import StoreError
     from clser_bench.run.request import Request
-    from clser_bench.store.sqlite import Store
 
     with Store(results, create=False) as store:
         runs = [run for run in store.runs() if not run.imported]
@@ -92,9 +93,7 @@ def go(request: Request, *, format_: str, with_: str) -> None:
 
     Raises:
         Exit: interrupted, or trials failed.
-        SpecError: there is no such format or extra.
     """
-    from clser_bench.errors import SpecError
     from clser_bench.run.execute import run as run_request
 
     extras = options.words(with_)
@@ -140,7 +139,6 @@ def _print_tables(
     from clser_bench.report.robustness import render as render_curves
     from clser_bench.report.robustness import robustness
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     rules_ = summary.condition.texts()
     for name in ("shots", "protocol_version", *(["corruption"] if request.corruptions else [])):
@@ -208,7 +206,6 @@ def sweep(
     Output:
         out DIR: Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.
     """
-    from clser_bench.hashing import digest
     from clser_bench.run.methods import read_methods
     from clser_bench.run.space import Search, read_space
     from clser_bench.run.sweep import SweepRequest
@@ -244,7 +241,6 @@ def _portable(words: list[str]) -> list[str]:
 
 
 def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Value]]) -> None:
-    from clser_bench.errors import StoreError
     from clser_bench.report import sweep as report
 
     pictures = report.figures(result)
@@ -260,10 +256,9 @@ def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Val
         for name, content in files.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or folder}: cannot be written ({error.strerror}); name another "
-            "folder with --out (what was run is stored)"
-        ) from error
+        remedy = "name another folder with --out (what was run is stored)"
+        place = error.filename or folder
+        raise StoreError(f"{place}: cannot be written ({error.strerror}); {remedy}") from error
     typer.echo(report.summary(result).rstrip("\n"))
     typer.echo(f"Report: {folder / 'sweep.md'} (and {', '.join(sorted(files))})")
     typer.echo(f"Use it: clser-bench run --methods {result.method} --params {folder / 'best.toml'}")
