@@ -64,13 +64,12 @@ def card(
                 f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "
                 "with --suite, --shots and the like"
             )
-        findings = store.verify()
-        if findings:
+        if findings := store.verify():
             texts = [f"{item.place} {item.name[:12]}: {item.problem}" for item in findings]
-            raise StoreError(
-                f"{results}: no card, since {len(findings)} thing(s) in the file are not as they "
-                f"were written (see `clser-bench results verify`): {'; '.join(texts[:_SHOWN])}"
-            )
+            first = "; ".join(texts[:_SHOWN])
+            why = f"{len(findings)} thing(s) in the file are not as they were written"
+            see = "see `clser-bench results verify`"
+            raise StoreError(f"{results}: no card, since {why} ({see}): {first}")
         texts = [as_text(card_of(store, table)) for table in made]
     if out is None:
         typer.echo(texts[0], nl=False)
@@ -194,9 +193,9 @@ def reproduce(
     place = results or Path("results") / f"reproduced-{claimed.sha256[:12]}.sqlite"
     _check(claimed, features, corpora, manifest)
     if place.exists() and results is None:
+        another = "name another file, which makes every trial again"
         raise SpecError(
-            f"{place}: is there from before; go on with it by --results {place}, or name another "
-            "file, which makes every trial again"
+            f"{place}: is there from before; go on with it by --results {place}, or {another}"
         )
     own = here()
     for line in other_software(claimed.software, own["software"]):
@@ -223,10 +222,8 @@ def reproduce(
         with Bars() as bars:
             summary = run(request, progress=bars, say=complain)
         if summary.found:
-            complain(
-                f"{summary.found} of {summary.planned} trials were in {place} before and are not "
-                "made again: they prove nothing new"
-            )
+            there = f"{summary.found} of {summary.planned} trials were in {place} before"
+            complain(f"{there} and are not made again: they prove nothing new")
         if summary.interrupted:
             complain(f"Interrupted: go on with --results {place}")
             raise typer.Exit(INTERRUPTED)
@@ -239,33 +236,27 @@ def _check(
     """Refuse a card whose run would be another one here, or would run what came with it."""
     from clser_bench.run.request import is_local
 
-    version = claimed.rules.protocol_version
+    version, wrote = claimed.rules.protocol_version, claimed.software.clser_bench
     if version != PROTOCOL_VERSION:
-        raise SpecError(
-            f"the card is of protocol version {version}, this clser-bench has "
-            f"{PROTOCOL_VERSION}: their numbers cannot be compared; install clser-bench "
-            f"{claimed.software.clser_bench}, which wrote the card"
-        )
+        differ = f"is of protocol version {version}, this clser-bench has {PROTOCOL_VERSION}"
+        install = f"install clser-bench {wrote}, which wrote the card"
+        raise SpecError(f"the card {differ}: their numbers cannot be compared; {install}")
     if not claimed.requests:
         raise SpecError("the card has no request, so nobody can make it again")
-    for asked in claimed.requests:
-        name = features or asked.condition["features"]
-        if features is None and is_local(name):
+    for asked in claimed.requests if features is None else ():
+        name = asked.condition["features"]
+        whose = f"the card's features '{name}'"
+        if is_local(name):
             raise SpecError(
-                f"the card's features '{name}' lie in a folder of its author; name your copy with "
-                "--features"
+                f"{whose} lie in a folder of its author; name your copy with --features"
             )
-        if features is None and "remote-code" in name:
-            raise SpecError(
-                f"the card's features '{name}' run code that comes with the model; read that code, "
-                f"and if you trust it add --features '{name}'"
-            )
+        if "remote-code" in name:
+            remedy = f"read that code, and if you trust it add --features '{name}'"
+            raise SpecError(f"{whose} run code that comes with the model; {remedy}")
     for asked in claimed.requests:
         if asked.manifests and not manifests:
-            raise SpecError(
-                f"the card was made of {asked.manifests} manifest(s) of its author's recordings; "
-                "name yours with --manifest"
-            )
+            what = f"{asked.manifests} manifest(s) of its author's recordings"
+            raise SpecError(f"the card was made of {what}; name yours with --manifest")
         if asked.folder and corpora is None and not manifests:
             raise SpecError("name the folder of your corpora with --corpora or CLSER_CORPORA")
 

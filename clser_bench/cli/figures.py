@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
-    Job = tuple[str, Callable[[], Figure]]
-    """Name of a file without its ending, and what draws the figure."""
-
 _LONGEST = 120  # characters of the name of a file before its hash
 
 MEASURES = {
@@ -91,7 +88,8 @@ def figures(
                 f"{results}: there are no results of these conditions; `clser-bench leaderboard "
                 f"--results {results}` shows what there is"
             )
-        jobs = list(_jobs(store, frame, tables, names, width=width, title=not no_title))
+        how = {"width": width, "title": not no_title}
+        jobs = list(_jobs(store, frame, tables, names, how))
         bars.start("figures", len(jobs))
         for name, draw in jobs:
             figure = draw()
@@ -105,13 +103,12 @@ def _jobs(
     frame: pd.DataFrame,
     tables: Sequence[Leaderboard],
     names: Sequence[str],
-    *,
-    width: float,
-    title: bool,
-) -> Iterator[Job]:
+    how: Mapping[str, Any],
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Name of each file without its ending, and what draws the figure."""
     from clser_bench.report import figures as draw
 
-    drawn = functools.partial(functools.partial, width=width, title=title)
+    drawn = functools.partial(functools.partial, **how)
     groups: dict[Condition, list[Leaderboard]] = {}
     for table in tables:
         condition = table.condition

@@ -101,10 +101,9 @@ def go(request: Request, *, format_: str, with_: str) -> None:
     options.check("extra", extras, ("time", _ENERGY, "point"))
     others = ",".join(name for name in extras if name != _ENERGY)
     if request.corruptions and others:
-        raise SpecError(
-            f"--with {others} belongs to leaderboards, and a run with --corruption prints another "
-            f"table; leave it out, and see `clser-bench leaderboard --with {others}` after the run"
-        )
+        where = "belongs to leaderboards, and a run with --corruption prints another table"
+        see = f"see `clser-bench leaderboard --with {others}` after the run"
+        raise SpecError(f"--with {others} {where}; leave it out, and {see}")
     if _ENERGY in extras:
         request = request.replace(energy=True)
     with Bars() as bars:
@@ -119,14 +118,13 @@ def go(request: Request, *, format_: str, with_: str) -> None:
 
 def _sentence(summary: Summary) -> str:
     done = summary.ok + summary.failed + summary.not_applicable
+    counts = (
+        (summary.found, "were there before"),
+        (summary.not_applicable, "not applicable"),
+        (summary.failed, "failed (see `clser-bench status`)"),
+    )
     parts = [f"{done} of {summary.planned} trials stored in {summary.results}"]
-    if summary.found:
-        parts.append(f"{summary.found} were there before")
-    if summary.not_applicable:
-        parts.append(f"{summary.not_applicable} not applicable")
-    if summary.failed:
-        parts.append(f"{summary.failed} failed (see `clser-bench status`)")
-    line = "; ".join(parts) + "."
+    line = "; ".join(parts + [f"{count} {text}" for count, text in counts if count]) + "."
     return f"Interrupted: {line} The same command goes on." if summary.interrupted else line
 
 

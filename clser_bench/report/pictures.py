@@ -101,7 +101,8 @@ def project(values: npt.NDArray[np.floating[Any]], how: str = "pca") -> Projecti
         raise FeatureError(
             f"projection '{how}' needs {LEAST} utterances or more, got {len(rows)}; take pca"
         )
-    return Projection(_tsne(rows) if how == "tsne" else _by_umap(rows))
+    start, _ = _principal(rows, _FIRST)
+    return Projection(_tsne(start) if how == "tsne" else _by_umap(start))
 
 
 def standardised(values: npt.NDArray[np.floating[Any]]) -> Doubles:
@@ -128,16 +129,15 @@ def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
     return left * sizes[:count] * np.where(signs == 0, 1.0, signs), shares
 
 
-def _tsne(rows: Doubles) -> Doubles:
+def _tsne(components: Doubles) -> Doubles:
     from sklearn.manifold import TSNE  # noqa: PLC0415 - takes long to import, and is seldom needed
 
-    components, _ = _principal(rows, _FIRST)
-    start = np.zeros((len(rows), 2), np.float32)
+    start = np.zeros((len(components), 2), np.float32)
     start[:, : components.shape[1]] = components[:, :2]
     deviation = float(start[:, 0].std())
     start *= _SPREAD / deviation if deviation > 0 else 0.0
     model = TSNE(
-        perplexity=min(_PERPLEXITY, (len(rows) - 1) / 3),
+        perplexity=min(_PERPLEXITY, (len(start) - 1) / 3),
         init=start,
         learning_rate="auto",
         random_state=seed_of("projection", "tsne") % 2**32,
@@ -145,11 +145,10 @@ def _tsne(rows: Doubles) -> Doubles:
     return np.asarray(model.fit_transform(components), np.float64)
 
 
-def _by_umap(rows: Doubles) -> Doubles:
-    components, _ = _principal(rows, _FIRST)
+def _by_umap(components: Doubles) -> Doubles:
     # with a seed umap uses one thread, and warns unless n_jobs says so
     model = _umap().UMAP(
-        n_neighbors=min(_NEIGHBOURS, len(rows) - 1),
+        n_neighbors=min(_NEIGHBOURS, len(components) - 1),
         random_state=seed_of("projection", "umap") % 2**32,
         n_jobs=1,
     )

@@ -57,8 +57,8 @@ class Published(_Part):
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Measure, shots, features, corpora, draws, as columns of a table."""
-        return (self.measure, self.shots, self.features, self.corpora, self.draws)
+        """The columns `_CONDITIONS` of a table."""
+        return tuple(getattr(self, name) for name in _CONDITIONS)
 
     @property
     def remark(self) -> str:
