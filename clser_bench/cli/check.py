@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import platform
 import sys
@@ -19,7 +18,7 @@ from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from clser_bench.corpora.metadata import Check
     from clser_bench.corpora.model import Corpus
@@ -135,11 +134,12 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     for what, module, extra in _EXTRAS:
         there = importlib.util.find_spec(module) is not None
         lines[what] = "installed" if there else f"missing: pip install 'clser-bench[{extra}]'"
-    for what, state in {
-        "corpora": functools.partial(_corpora, corpora),
+    states: dict[str, Callable[[], str]] = {
+        "corpora": lambda: _corpora(corpora),
         "cache": _cache,
-        "results": functools.partial(_results, results),
-    }.items():
+        "results": lambda: _results(results),
+    }
+    for what, state in states.items():
         try:
             lines[what] = state()
         except ClserError as error:

@@ -307,7 +307,7 @@ def plot(
         demo = functools.partial(demo_corpora, cache / "demo", progress=bars)
         more: dict[str, Any] = {"codes": chosen, "demo": demo, "skip_bad": skip_bad}
         found = list(load_corpora(corpora, manifest or (), **more, **work).values())
-        table_of = functools.partial(feature_table, cache=cache, **work)
+        table_of = functools.partial(feature_table, cache=cache, workers=workers, progress=bars)
         how = functools.partial(normalised, how=normalise, cache=cache)
         tables = [how(table_of(one, chosen_set), speakers=one.speakers) for one in found]
         values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
@@ -341,5 +341,7 @@ def _speech(corpus: Corpus, rows: Any) -> Speech:
     from clser_bench.report.drawing import Speech
 
     emotions, speakers = corpus.emotions[rows].tolist(), corpus.speakers[rows].tolist()
-    own = {"title": corpus.spec.title, "synthetic": corpus.spec.synthetic}
-    return Speech(emotions=tuple(emotions), speakers=tuple(speakers), **own)
+    title, synthetic = corpus.spec.title, corpus.spec.synthetic
+    return Speech(
+        title=title, emotions=tuple(emotions), speakers=tuple(speakers), synthetic=synthetic
+    )

@@ -63,9 +63,7 @@ def leaderboard(
     format_: options.Format = "table",
     html: Path | None = None,
     published: Path | None = None,
-    by: Annotated[
-        str, typer.Option(autocompletion=options.completed(lambda: (*GROUPED, *ACROSS)))
-    ] = "",
+    by: Annotated[str, typer.Option(autocompletion=_BY)] = "",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.

@@ -109,11 +109,7 @@ def write(
     format: str = "table",  # noqa: A002 (the word users write)
     **shown: Any,
 ) -> str:
-    """Write flat rows as `csv` or `json`, or tables in any other format; see `write_tables`.
-
-    Raises:
-        SpecError: there is no such format.
-    """
+    """Write flat rows as `csv` or `json`, or tables in another format, as `write_tables` does."""
     if format not in FORMATS:
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if format in ("csv", "json"):

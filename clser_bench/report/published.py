@@ -69,11 +69,7 @@ class Published(_Part):
 
 
 def read_published(path: Path) -> tuple[Published, ...]:
-    """Read the published numbers of a TOML file or a folder of them, as in `results/published`.
-
-    Raises:
-        SpecError: a file cannot be read or has another form, or there is none.
-    """
+    """Read a TOML file of published numbers, or a folder of them, such as `results/published`."""
     files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
         none = "no TOML file of published numbers"
@@ -84,11 +80,7 @@ def read_published(path: Path) -> tuple[Published, ...]:
 def published_tables(
     tables: Sequence[Leaderboard], papers: Sequence[Published]
 ) -> tuple[TextTable, ...]:
-    """A table for each paper that some leaderboards have the number of shots of.
-
-    Raises:
-        SpecError: no leaderboard has a number of shots that a paper has.
-    """
+    """A table for each paper whose shots some leaderboard has; raises SpecError where none has."""
     own = [(paper, _alike(tables, paper)) for paper in papers]
     made = tuple(_table(paper, found) for paper, found in own if found)
     if tables and not made:

@@ -199,11 +199,7 @@ def as_json(result: SweepResult) -> str:
 
 
 def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
-    """Write the best configuration as a file for `clser-bench run --params FILE`.
-
-    Raises:
-        SpecError: no configuration was run to the end.
-    """
+    """Write the best configuration for `run --params FILE`; raises SpecError for none."""
     chosen = choose(result)
     if chosen.best is None:
         raise SpecError(f"sweep of {result.method}: {chosen.reason}; there is no best one")

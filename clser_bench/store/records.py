@@ -171,11 +171,6 @@ class Tally(NamedTuple):
     failed: int
     not_applicable: int
 
-    @property
-    def missing(self) -> int:
-        """Planned trials that nothing is stored of."""
-        return self.planned - self.ok - self.failed - self.not_applicable
-
 
 class Line(NamedTuple):
     """A method under one condition, as the latest plan that asked for it had it."""
