@@ -292,11 +292,11 @@ def rows(table: Leaderboard) -> Iterator[Row]:
             row |= formats.ends("interval_", line.interval) | {"rank_low": low, "rank_high": high}
         if table.reference:
             found = line.difference
-            low, high = (found and found.pointwise) or (None, None)
+            left, right = (found and found.pointwise) or (None, None)
             row |= {"reference": table.reference, "verdict": line.verdict or None}
             row |= {"difference": found and found.estimate, **formats.ends("difference_", found)}
             row |= {"difference_p": found and found.p}
-            row |= {"pointwise_low": low, "pointwise_high": high}
+            row |= {"pointwise_low": left, "pointwise_high": right}
         yield _rounded(row)
 
 
