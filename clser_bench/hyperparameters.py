@@ -12,23 +12,14 @@ from clser_bench.errors import SpecError
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The allowed values of a hyper-parameter, and how a search draws it.
+    """The allowed values of a hyper-parameter, and how a search draws it."""
 
-    Attributes:
-        low: smallest value, included.
-        high: largest value, included.
-        log: search on a logarithmic scale.
-        choices: the allowed values, where they are listed.
-        grid: values that a selection tries.
-        about: one line for `clser-bench show`.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] | None = None
-    grid: tuple[Any, ...] = ()
-    about: str = ""
+    low: float | None = None  # smallest value, included
+    high: float | None = None  # largest value, included
+    log: bool = False  # search on a logarithmic scale
+    choices: tuple[Any, ...] | None = None  # the allowed values, where they are listed
+    grid: tuple[Any, ...] = ()  # values that a selection tries
+    about: str = ""  # one line for `clser-bench show`
 
     def check(self, name: str, value: object) -> None:
         """Raise unless the value is allowed.
@@ -82,22 +73,14 @@ def hyper(
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """A hyper-parameter that a sweep varies, and over what.
+    """A hyper-parameter that a sweep varies, and over what."""
 
-    Attributes:
-        name: of the hyper-parameter.
-        low: smallest value; unused where values are listed.
-        high: largest value.
-        log: even on a logarithmic scale.
-        whole: integers only.
-        choices: the values, where they are listed; empty for a range.
-    """
-
-    name: str
-    low: float = 0.0
-    high: float = 1.0
-    log: bool = False
-    whole: bool = False
+    name: str  # of the hyper-parameter
+    low: float = 0.0  # smallest value; unused where values are listed
+    high: float = 1.0  # largest value
+    log: bool = False  # even on a logarithmic scale
+    whole: bool = False  # integers only
+    # the values, where they are listed; empty for a range
     choices: tuple[int | float | bool | str, ...] = ()
 
     def __post_init__(self) -> None:

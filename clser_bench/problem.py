@@ -48,19 +48,12 @@ class SkippedFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something odd about a corpus or a pair that does not stop a run but belongs below its table.
+    """Something odd about a corpus or a pair: stops no run, but belongs below its table."""
 
-    Attributes:
-        kind: one of `FINDINGS`.
-        corpus: code of the corpus, `B`, or the pair, `B→C`.
-        files: names of the recordings concerned, relative to the corpus folder.
-        sentence: what was seen and what was done about it.
-    """
-
-    kind: str
-    corpus: str
-    sentence: str
-    files: tuple[str, ...] = ()
+    kind: str  # one of `FINDINGS`
+    corpus: str  # code of the corpus, `B`, or the pair, `B→C`
+    sentence: str  # what was seen and what was done about it
+    files: tuple[str, ...] = ()  # names of the recordings concerned, relative to the corpus folder
 
 
 FINDINGS = (
@@ -86,18 +79,12 @@ class Table:
     """Features of every utterance of a corpus; read-only, and memory-mapped where it has a folder.
 
     Pickles as its folder, never as its bytes, when it has one.
-
-    Attributes:
-        key: hash of everything that determines the values.
-        instants: float32 [n, t, d].
-        summary: float32 [n, f].
-        folder: where the two arrays lie on disk; None for a table in memory.
     """
 
-    key: str
-    instants: Floats
-    summary: Floats
-    folder: Path | None = None
+    key: str  # hash of everything that determines the values
+    instants: Floats  # float32 [n, t, d]
+    summary: Floats  # float32 [n, f]
+    folder: Path | None = None  # where the two arrays lie on disk; None for a table in memory
 
     def __post_init__(self) -> None:
         if self.instants.ndim != 3 or self.summary.ndim != 2:
@@ -264,15 +251,10 @@ def open_table(key: str, folder: Path) -> Table:
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Labelled rows of the source.
+    """Labelled rows of the source."""
 
-    Attributes:
-        rows: int64 [m], rows of the source table.
-        y: int64 [m], class indices.
-    """
-
-    rows: Rows
-    y: Rows
+    rows: Rows  # int64 [m], rows of the source table
+    y: Rows  # int64 [m], class indices
 
     def __post_init__(self) -> None:
         if self.rows.shape != self.y.shape or self.rows.ndim != 1:
@@ -286,26 +268,18 @@ class Problem:
     """All that a method is given. No names of utterances or speakers, no target label.
 
     The order of rows is drawn for each pair and side, so a row number means nothing elsewhere.
-
-    Attributes:
-        classes: the emotions, in the order of class indices.
-        source: normalised features of the source corpus.
-        target: normalised features of the target corpus.
-        labelled: the k-shot draw.
-        unlabelled: rows of the source whose labels are withheld, ascending.
-        added: those of them that belong to other corpora (`--unlabelled`), ascending.
-        adapt: rows of the target to adapt to, ascending.
-        scored: rows of the target whose classes are asked for, ascending; the same as `adapt`
-            in the transductive setting.
     """
 
-    classes: tuple[str, ...]
-    source: Table
-    target: Table
-    labelled: Labelled
-    unlabelled: Rows
-    adapt: Rows
+    classes: tuple[str, ...]  # the emotions, in the order of class indices
+    source: Table  # normalised features of the source corpus
+    target: Table  # normalised features of the target corpus
+    labelled: Labelled  # the k-shot draw
+    unlabelled: Rows  # rows of the source whose labels are withheld, ascending
+    adapt: Rows  # rows of the target to adapt to, ascending
+    # rows of the target whose classes are asked for, ascending; the same as `adapt` in the
+    # transductive setting
     scored: Rows
+    # those of `unlabelled` that belong to other corpora (`--unlabelled`), ascending
     added: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
@@ -315,19 +289,12 @@ class Problem:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AnswerKey:
-    """The answers to a problem; never leaves the process that scores.
+    """The answers to a problem; never leaves the process that scores."""
 
-    Attributes:
-        classes: as in the problem.
-        y: int64 [n], the class of each scored row.
-        speakers: of each scored row.
-        names: of each scored row, the utterance's name.
-    """
-
-    classes: tuple[str, ...]
-    y: Rows
-    speakers: tuple[str, ...]
-    names: tuple[str, ...]
+    classes: tuple[str, ...]  # as in the problem
+    y: Rows  # int64 [n], the class of each scored row
+    speakers: tuple[str, ...]  # of each scored row
+    names: tuple[str, ...]  # of each scored row, the utterance's name
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "y", read_only(self.y))
@@ -345,39 +312,26 @@ _IN_ID = (
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Everything that determines a result; its hash is its name.
+    """Everything that determines a result; its hash is its name."""
 
-    Attributes:
-        pair: source and target codes.
-        classes: the pair's emotions.
-        seed: number of the draw.
-        method: registered name.
-        version: the method's integer version.
-        parameters: its hyper-parameters, sorted by name.
-        condition: the shared rules; its `suite`, `selection` and `unlabelled` do not enter the
-            hash (the same configuration is the same result whoever chose it, and for whichever
-            table; of added corpora, `added` has those that the trial is given).
-        source_key: key of the source's normalised feature table (audio content, feature code,
-            normalisation).
-        target_key: the target's.
-        added: `CODE:KEY` of each corpus whose unlabelled speech the trial is given beside those of
-            the pair, KEY the hash of its normalised features; by code.
-        engine_version: of the training engine; 0 for fitted methods.
-        synthetic: whether a corpus is synthetic.
-    """
-
-    pair: Pair
-    classes: tuple[str, ...]
-    seed: int
-    method: str
-    version: int
-    parameters: tuple[tuple[str, Value], ...]
+    pair: Pair  # source and target codes
+    classes: tuple[str, ...]  # the pair's emotions
+    seed: int  # number of the draw
+    method: str  # registered name
+    version: int  # the method's integer version
+    parameters: tuple[tuple[str, Value], ...]  # its hyper-parameters, sorted by name
+    # the shared rules; its `suite`, `selection` and `unlabelled` do not enter the hash (the same
+    # configuration is the same result whoever chose it, and for whichever table; of added corpora,
+    # `added` has those that the trial is given)
     condition: Condition
+    # key of the source's normalised feature table (audio content, feature code, normalisation)
     source_key: str
-    target_key: str
+    target_key: str  # the target's
+    # `CODE:KEY` of each corpus whose unlabelled speech the trial is given beside those of the pair,
+    # KEY the hash of its normalised features; by code
     added: tuple[str, ...] = ()
-    engine_version: int = 0
-    synthetic: bool = False
+    engine_version: int = 0  # of the training engine; 0 for fitted methods
+    synthetic: bool = False  # whether a corpus is synthetic
 
     @property
     def shots(self) -> Shots:
@@ -416,39 +370,24 @@ class Trial:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Job:
-    """One problem to solve with one method; what travels to the process that runs it.
+    """One problem to solve with one method; what travels to the process that runs it."""
 
-    Attributes:
-        id: names the job in its outcome; tells nothing about the answers.
-        method: registered name.
-        parameters: hyper-parameters, sorted by name.
-        problem: the problem.
-        seed: of all random numbers of the job.
-    """
-
-    id: str
-    method: str
-    parameters: tuple[tuple[str, Value], ...]
-    problem: Problem
-    seed: int
+    id: str  # names the job in its outcome; tells nothing about the answers
+    method: str  # registered name
+    parameters: tuple[tuple[str, Value], ...]  # hyper-parameters, sorted by name
+    problem: Problem  # the problem
+    seed: int  # of all random numbers of the job
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outcome:
-    """What came of a job: scores, or why there are none.
+    """What came of a job: scores, or why there are none."""
 
-    Attributes:
-        id: of the job.
-        status: `ok`, `failed` or `not_applicable`.
-        scores: float32 [n, c] for the scored rows, larger is likelier; empty unless ok.
-        reason: why not, with the traceback where there is one; empty if ok.
-        seconds: time spent; a packed job's share of its pack.
-        energy: joules of the processors, a share likewise; None where it was not measured.
-    """
-
-    id: str
-    status: str
+    id: str  # of the job
+    status: str  # `ok`, `failed` or `not_applicable`
+    # float32 [n, c] for the scored rows, larger is likelier; empty unless ok
     scores: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    reason: str = ""
-    seconds: float = 0.0
+    reason: str = ""  # why not, with the traceback where there is one; empty if ok
+    seconds: float = 0.0  # time spent; a packed job's share of its pack
+    # joules of the processors, a share likewise; None where it was not measured
     energy: float | None = None

@@ -41,27 +41,17 @@ _EXTRA = "clser_bench_extra_methods"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A registered name, as read from its file.
+    """A registered name, as read from its file."""
 
-    Attributes:
-        name: what users write.
-        version: raised by the author when the method's numbers move.
-        summary: first line of the file's docstring, or what a preset sets.
-        file: the file.
-        module: what to import.
-        overrides: hyper-parameters that a preset sets; empty for the method itself.
-        base: the method that a preset belongs to; its own name for a method.
-        ablation: a preset that takes a method apart; `all` leaves it out.
-    """
-
-    name: str
-    version: int
-    summary: str
-    file: Path
-    module: str
+    name: str  # what users write
+    version: int  # raised by the author when the method's numbers move
+    summary: str  # first line of the file's docstring, or what a preset sets
+    file: Path  # the file
+    module: str  # what to import
+    # hyper-parameters that a preset sets; empty for the method itself
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    base: str
-    ablation: bool = False
+    base: str  # the method that a preset belongs to; its own name for a method
+    ablation: bool = False  # a preset that takes a method apart; `all` leaves it out
 
     @property
     def built_in(self) -> bool:

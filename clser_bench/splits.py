@@ -39,33 +39,22 @@ _LEAST = 2  # utterances that a class keeps in an imbalanced target
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Fold:
-    """A problem and, apart from it, its answers; only the problem travels to a method.
+    """A problem and, apart from it, its answers; only the problem travels to a method."""
 
-    Attributes:
-        problem: what a method is given.
-        key: what scoring compares with, in the order of `problem.scored`.
-        order: of each row of the source's and of the target's table, which utterance it is; in the
-            setting `held-out` those of the source follow those of the target.
-    """
-
-    problem: Problem
-    key: AnswerKey
+    problem: Problem  # what a method is given
+    key: AnswerKey  # what scoring compares with, in the order of `problem.scored`
+    # of each row of the source's and of the target's table, which utterance it is; in the setting
+    # `held-out` those of the source follow those of the target
     order: tuple[Rows, Rows]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Side:
-    """The corpora of one side of a pair, whose rows stand one below the other.
+    """The corpora of one side of a pair, whose rows stand one below the other."""
 
-    Attributes:
-        corpora: by code, so that sides of the same corpora have the same table.
-        start: first row of the pair's own corpus.
-        added: rows of the others that are used, ascending.
-    """
-
-    corpora: tuple[Corpus, ...]
-    start: int
-    added: Rows
+    corpora: tuple[Corpus, ...]  # by code, so that sides of the same corpora have the same table
+    start: int  # first row of the pair's own corpus
+    added: Rows  # rows of the others that are used, ascending
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:

@@ -34,125 +34,76 @@ from clser_bench.problem import Value
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """One configuration of hyper-parameters and its objective.
+    """One configuration of hyper-parameters and its objective."""
 
-    Attributes:
-        number: of the configuration; 0 is the default.
-        values: of the dimensions, in their order.
-        draws: the objective of each draw, its mean over the pairs; larger is better. One that was
-            stopped early has fewer; one with a missing result has none for that draw and those
-            after it.
-        uars: the mean UAR over pairs of each draw, percent; empty where labels of these pairs
-            are not to be looked at.
-        reason: why there is no objective; empty where there is.
-    """
-
-    number: int
-    values: tuple[Value, ...]
+    number: int  # of the configuration; 0 is the default
+    values: tuple[Value, ...]  # of the dimensions, in their order
+    # the objective of each draw, its mean over the pairs; larger is better. One that was stopped
+    # early has fewer; one with a missing result has none for that draw and those after it
     draws: tuple[float, ...]
+    # the mean UAR over pairs of each draw, percent; empty where labels of these pairs are not to be
+    # looked at
     uars: tuple[float, ...] = ()
-    reason: str = ""
+    reason: str = ""  # why there is no objective; empty where there is
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepResult:
-    """A sweep of one method.
+    """A sweep of one method."""
 
-    Attributes:
-        method: its name.
-        dimensions: what was varied.
-        objective: name of the objective.
-        unit: of its values: `points of UAR`, `nats`, `share`.
-        oracle: whether labels of the targets decided; then the best configuration is no result.
-        suite: name of the suite.
-        pairs: how many ordered pairs.
-        features: name of the feature set.
-        normalisation: whose statistics the z-scores use.
-        shots: labelled utterances of each class.
-        seeds: draws of a configuration that was run to the end.
-        search: how configurations were taken: `sobol`, `random`, `grid` or `tpe`.
-        halving: one in so many went on to more draws, asynchronously, so that which ones did may
-            depend on timing; 0 where all were run to the end.
-        configurations: all of them, the default first.
-        best: number of the best among those that were run to the end.
-        command: what makes it again.
-        synthetic: whether a corpus is synthetic.
-    """
-
-    method: str
-    dimensions: tuple[Dimension, ...]
-    objective: str
-    unit: str
-    oracle: bool
-    suite: str
-    pairs: int
-    features: str
-    normalisation: str
-    shots: str
-    seeds: int
-    search: str
+    method: str  # its name
+    dimensions: tuple[Dimension, ...]  # what was varied
+    objective: str  # name of the objective
+    unit: str  # of its values: `points of UAR`, `nats`, `share`
+    oracle: bool  # whether labels of the targets decided; then the best configuration is no result
+    suite: str  # name of the suite
+    pairs: int  # how many ordered pairs
+    features: str  # name of the feature set
+    normalisation: str  # whose statistics the z-scores use
+    shots: str  # labelled utterances of each class
+    seeds: int  # draws of a configuration that was run to the end
+    search: str  # how configurations were taken: `sobol`, `random`, `grid` or `tpe`
+    # one in so many went on to more draws, asynchronously, so that which ones did may depend on
+    # timing; 0 where all were run to the end
     halving: int
-    configurations: tuple[Configuration, ...]
-    best: int
-    command: str
-    synthetic: bool = False
+    configurations: tuple[Configuration, ...]  # all of them, the default first
+    best: int  # number of the best among those that were run to the end
+    command: str  # what makes it again
+    synthetic: bool = False  # whether a corpus is synthetic
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A mean over draws; with one draw there is neither deviation nor interval.
+    """A mean over draws; with one draw there is neither deviation nor interval."""
 
-    Attributes:
-        mean: over the draws.
-        n: number of draws.
-        std: sample standard deviation.
-        low: lower end of the 95 % interval.
-        high: upper end.
-    """
-
-    mean: float
-    n: int
-    std: float | None = None
-    low: float | None = None
-    high: float | None = None
+    mean: float  # over the draws
+    n: int  # number of draws
+    std: float | None = None  # sample standard deviation
+    low: float | None = None  # lower end of the 95 % interval
+    high: float | None = None  # upper end
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitHalfEstimate:
-    """What a choice like this one gives on draws that took no part in it.
+    """What a choice like this one gives on draws that took no part in it."""
 
-    Attributes:
-        value: of the objective.
-        gain: over the default on the same draws; None where that lacks one of them.
-        chosen: numbers of the configurations, one for each half that was read.
-        read: how many draws each of them was read on.
-        candidates: configurations that were chosen among.
-    """
-
-    value: float
-    gain: float | None
-    chosen: tuple[int, ...]
-    read: tuple[int, ...]
-    candidates: int
+    value: float  # of the objective
+    gain: float | None  # over the default on the same draws; None where that lacks one of them
+    chosen: tuple[int, ...]  # numbers of the configurations, one for each half that was read
+    read: tuple[int, ...]  # how many draws each of them was read on
+    candidates: int  # configurations that were chosen among
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The best configuration of a sweep and what is known of it.
+    """The best configuration of a sweep and what is known of it."""
 
-    Attributes:
-        best: None where none was run to the end.
-        objective: of the best one.
-        gain: over the default, paired by draw; None where the default is the best or has no draw.
-        apart: None where there are too few draws.
-        reason: why something is missing; empty where nothing is.
-    """
-
-    best: Configuration | None
-    objective: Measured | None = None
+    best: Configuration | None  # None where none was run to the end
+    objective: Measured | None = None  # of the best one
+    # over the default, paired by draw; None where the default is the best or has no draw
     gain: Measured | None = None
-    apart: SplitHalfEstimate | None = None
-    reason: str = ""
+    apart: SplitHalfEstimate | None = None  # None where there are too few draws
+    reason: str = ""  # why something is missing; empty where nothing is
 
 
 def choose(result: SweepResult) -> Chosen:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import INTERRUPTED, Bars, complain, print_rows
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.files import write_whole
+from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clser_bench.report.agreement import Agreement
     from clser_bench.report.model import Leaderboard
-    from clser_bench.report.provenance import Card, Machine, Software
+    from clser_bench.report.provenance import Card
     from clser_bench.run.execute import Summary
-    from clser_bench.store.sqlite import Store
 
 SOME_DIFFERENT = 1
 _SHOWN = 3  # findings in an error
@@ -48,30 +51,25 @@ def card(
     Options:
         out FILE: Where to write; with several tables FILE-1.json, FILE-2.json and so on.
     """
-    from clser_bench.errors import SpecError, StoreError
-    from clser_bench.files import write_whole
     from clser_bench.report.provenance import as_text
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     if out is not None and out.suffix.lower() != ".json":
         raise SpecError(f"{out}: name a file that ends in .json, such as card.json")
     with Store(results, create=False, read_only=True) as store:
-        made = leaderboard(
-            store.shown(wanted), store, methods=options.words(methods), intervals=False
-        )
+        named = options.words(methods)
+        made = leaderboard(store.shown(wanted), store, methods=named, intervals=False)
         if out is None and len(made) > 1:
             raise SpecError(
                 f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "
                 "with --suite, --shots and the like"
             )
-        findings = store.verify()
-        if findings:
+        if findings := store.verify():
             texts = [f"{item.place} {item.name[:12]}: {item.problem}" for item in findings]
-            raise StoreError(
-                f"{results}: no card, since {len(findings)} thing(s) in the file are not as they "
-                f"were written (see `clser-bench results verify`): {'; '.join(texts[:_SHOWN])}"
-            )
+            first = "; ".join(texts[:_SHOWN])
+            why = f"{len(findings)} thing(s) in the file are not as they were written"
+            see = "see `clser-bench results verify`"
+            raise StoreError(f"{results}: no card, since {why} ({see}): {first}")
         texts = [as_text(card_of(store, table)) for table in made]
     if out is None:
         typer.echo(texts[0], nl=False)
@@ -83,15 +81,9 @@ def card(
 
 
 def card_of(store: Store, table: Leaderboard) -> Card:
-    """The card of a table with the requests and commands of the runs behind it.
-
-    Raises:
-        SpecError: a card cannot hold it.
-        StoreError: the database is damaged.
-    """
+    """The card of a table with the requests and commands of the runs behind it."""
     from pydantic import ValidationError
 
-    from clser_bench.errors import SpecError
     from clser_bench.report.provenance import Requested, faults, make_card, runs_of
     from clser_bench.run.request import Request
 
@@ -100,50 +92,34 @@ def card_of(store: Store, table: Leaderboard) -> Card:
         if run.imported:
             continue
         stored = Request.from_json(run.request, results=store.path)
-        request = stored.narrowed(
-            suite=run.suite,
-            pairs=run.pairs,
-            features=table.condition.features,
-            methods=methods,
-            shots=table.condition.shots,
-            corruption=table.condition.corruption,
-        )
+        own = {name: getattr(table.condition, name) for name in ("features", "shots", "corruption")}
+        request = stored.narrowed(suite=run.suite, pairs=run.pairs, methods=methods, **own)
         folder = stored.corpora is not None and run.suite != "demo"
         manifests = len(stored.manifests)
         commands.append(request.command(folder=folder, manifests=manifests))
+        values = {name: getattr(request, name) for name in (*_ALIKE, "settings")}
+        values |= {"condition": request.condition.texts(), "manifests": manifests, "folder": folder}
+        values["pairs"] = tuple(f"{pair.source}->{pair.target}" for pair in request.pairs)
         try:
-            asked = Requested(
-                condition=request.condition.texts(),
-                pairs=tuple(f"{pair.source}->{pair.target}" for pair in request.pairs),
-                manifests=manifests,
-                folder=folder,
-                settings=request.settings,
-                **{name: getattr(request, name) for name in _ALIKE},
-            )
+            requests.append(Requested(**values))
         except ValidationError as error:
             raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
-        requests.append(asked)
-    software, machine = here()
-    return make_card(
-        store, table, software=software, machine=machine, requests=requests, commands=commands
-    )
+    return make_card(store, table, **here(), requests=requests, commands=commands)
 
 
-def here() -> tuple[Software, Machine]:
-    """The software and the machine of this process, as cards have them."""
+def here() -> dict[str, Any]:
+    """The `software` and the `machine` of this process, as cards have them."""
     from clser_bench.report.provenance import Machine, Software
-    from clser_bench.run import provenance
+    from clser_bench.run.provenance import code, hardware
 
-    return Software(**provenance.code()), Machine(**provenance.hardware())
+    return {"software": Software(**code()), "machine": Machine(**hardware())}
 
 
 @options.examples(
     "clser-bench confirm results/clser.sqlite --suite same-language --corpora ~/more-corpora",
 )
 def confirm(
-    results: Annotated[
-        Path, typer.Argument(metavar="RESULTS", help="The results file that was explored.")
-    ],
+    results: Annotated[Path, options.argument("explored")],
     *,
     suite: str,
     corpora: options.Corpora = None,
@@ -170,14 +146,11 @@ def confirm(
     from clser_bench.run.provenance import explored, freeze
 
     request, runs = explored(results)
-    asked = request.replace(
-        condition=request.condition.replace(suite=suite),
-        corpora=corpora,
-        manifests=tuple(manifest or ()),
-        scheduler=scheduler,
-        workers=workers,
-        devices=options.words(devices),
-    )
+    places: dict[str, Any] = {"corpora": corpora, "manifests": tuple(manifest or ())}
+    means: dict[str, Any] = {"scheduler": scheduler, "workers": workers}
+    means |= {"devices": options.words(devices)}
+    condition = request.condition.replace(suite=suite)
+    asked = request.replace(condition=condition, **places, **means)
     place = card_file or results.with_name(f"{results.stem}-confirm-{suite}.json")
     go(freeze(asked, runs, card=place, say=complain), format_=format_, with_="")
 
@@ -187,9 +160,7 @@ def confirm(
     "clser-bench reproduce bcro-5.json --corpora ~/corpora --results again.sqlite",
 )
 def reproduce(
-    card_file: Annotated[
-        Path, typer.Argument(metavar="CARD", help="A card that `clser-bench card` wrote.")
-    ],
+    card_file: Annotated[Path, options.argument("card")],
     *,
     corpora: options.Corpora = None,
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
@@ -213,8 +184,6 @@ def reproduce(
         results FILE: Where to store what is run; a new file below results/ where not given.
         scheduler WHERE: ray (processes on all cores) or local (this process).
     """
-    from clser_bench.errors import SpecError
-    from clser_bench.protocol import Condition, Pair
     from clser_bench.report.agreement import compare, other_software
     from clser_bench.report.provenance import read_card
     from clser_bench.run.execute import run
@@ -224,91 +193,78 @@ def reproduce(
     place = results or Path("results") / f"reproduced-{claimed.sha256[:12]}.sqlite"
     _check(claimed, features, corpora, manifest)
     if place.exists() and results is None:
+        another = "name another file, which makes every trial again"
         raise SpecError(
-            f"{place}: is there from before; go on with it by --results {place}, or name another "
-            "file, which makes every trial again"
+            f"{place}: is there from before; go on with it by --results {place}, or {another}"
         )
-    software, machine = here()
-    for line in other_software(claimed.software, software):
+    own = here()
+    for line in other_software(claimed.software, own["software"]):
         complain(line)
     for method in claimed.methods:
         if method.imported:
             complain(f"{method.method}: imported from {method.imported}, so it is not run again")
+    means: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "results": place}
+    means |= {"devices": options.words(devices)}
     requests = []
     for asked in claimed.requests:  # all, before one of them runs
         condition = Condition.from_texts(asked.condition)
         request = Request(
             condition=condition.replace(features=features or condition.features),
-            pairs=tuple(Pair.parse(pair) for pair in asked.pairs),
+            pairs=tuple(map(Pair.parse, asked.pairs)),
             settings={name: dict(values) for name, values in asked.settings.items()},
             **{name: getattr(asked, name) for name in _ALIKE},
             corpora=corpora if asked.folder else None,
             manifests=tuple(manifest or ()) if asked.manifests else (),
-            results=place,
-            scheduler=scheduler,
-            workers=workers,
-            devices=options.words(devices),
+            **means,
         )
         requests.append(request)
     for request in requests:
         with Bars() as bars:
             summary = run(request, progress=bars, say=complain)
         if summary.found:
-            complain(
-                f"{summary.found} of {summary.planned} trials were in {place} before and are not "
-                "made again: they prove nothing new"
-            )
+            there = f"{summary.found} of {summary.planned} trials were in {place} before"
+            complain(f"{there} and are not made again: they prove nothing new")
         if summary.interrupted:
             complain(f"Interrupted: go on with --results {place}")
             raise typer.Exit(INTERRUPTED)
-    _report(compare(claimed, _found(claimed, summary, software=software, machine=machine)))
+    _report(compare(claimed, _found(claimed, summary, **own)))
 
 
 def _check(
     claimed: Card, features: str | None, corpora: Path | None, manifests: list[Path] | None
 ) -> None:
     """Refuse a card whose run would be another one here, or would run what came with it."""
-    from clser_bench.errors import SpecError
-    from clser_bench.protocol import PROTOCOL_VERSION
     from clser_bench.run.request import is_local
 
-    version = claimed.rules.protocol_version
+    version, wrote = claimed.rules.protocol_version, claimed.software.clser_bench
     if version != PROTOCOL_VERSION:
-        raise SpecError(
-            f"the card is of protocol version {version}, this clser-bench has "
-            f"{PROTOCOL_VERSION}: their numbers cannot be compared; install clser-bench "
-            f"{claimed.software.clser_bench}, which wrote the card"
-        )
+        differ = f"is of protocol version {version}, this clser-bench has {PROTOCOL_VERSION}"
+        install = f"install clser-bench {wrote}, which wrote the card"
+        raise SpecError(f"the card {differ}: their numbers cannot be compared; {install}")
     if not claimed.requests:
         raise SpecError("the card has no request, so nobody can make it again")
-    for asked in claimed.requests:
-        name = features or asked.condition["features"]
-        if features is None and is_local(name):
+    for asked in claimed.requests if features is None else ():
+        name = asked.condition["features"]
+        whose = f"the card's features '{name}'"
+        if is_local(name):
             raise SpecError(
-                f"the card's features '{name}' lie in a folder of its author; name your copy with "
-                "--features"
+                f"{whose} lie in a folder of its author; name your copy with --features"
             )
-        if features is None and "remote-code" in name:
-            raise SpecError(
-                f"the card's features '{name}' run code that comes with the model; read that code, "
-                f"and if you trust it add --features '{name}'"
-            )
+        if "remote-code" in name:
+            remedy = f"read that code, and if you trust it add --features '{name}'"
+            raise SpecError(f"{whose} run code that comes with the model; {remedy}")
     for asked in claimed.requests:
         if asked.manifests and not manifests:
-            raise SpecError(
-                f"the card was made of {asked.manifests} manifest(s) of its author's recordings; "
-                "name yours with --manifest"
-            )
+            what = f"{asked.manifests} manifest(s) of its author's recordings"
+            raise SpecError(f"the card was made of {what}; name yours with --manifest")
         if asked.folder and corpora is None and not manifests:
             raise SpecError("name the folder of your corpora with --corpora or CLSER_CORPORA")
 
 
-def _found(claimed: Card, summary: Summary, *, software: Software, machine: Machine) -> Card:
+def _found(claimed: Card, summary: Summary, **here: Any) -> Card:
     """The card of the table that was just made."""
-    from clser_bench.errors import StoreError
     from clser_bench.report.provenance import make_card
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     rules = claimed.condition
     own = {name: rules[name] for name in ("suite", "shots", "corruption", "selection")}
@@ -317,7 +273,7 @@ def _found(claimed: Card, summary: Summary, *, software: Software, machine: Mach
         names = [method.method for method in claimed.methods if not method.imported]
         frame = frame[frame.method.isin(names)]
         for table in leaderboard(frame, store, intervals=False):
-            return make_card(store, table, software=software, machine=machine)
+            return make_card(store, table, **here)
     raise StoreError(
         f"{summary.results}: the run made no table of suite {rules['suite']}, selection "
         f"{rules['selection']} and target {rules['corruption']}, as the card has it; its requests "
@@ -329,10 +285,9 @@ def _report(agreement: Agreement) -> None:
     from clser_bench.report.agreement import DIFFERENT, IDENTICAL, NOISE
 
     if agreement.corpora:
-        complain(
-            "other audio, labels, features or normalisation than the card's, which explains "
-            f"whatever differs for them: {', '.join(agreement.corpora)}"
-        )
+        other = "other audio, labels, features or normalisation than the card's"
+        codes = ", ".join(agreement.corpora)
+        complain(f"{other}, which explains whatever differs for them: {codes}")
     for line in agreement.changes:
         complain(line)
     rows = []

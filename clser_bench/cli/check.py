@@ -6,18 +6,19 @@ import importlib.util
 import platform
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from clser_bench import __version__
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.errors import ClserError, CorpusError, counted, printable
-from clser_bench.files import cache_folder, shipped
+from clser_bench.errors import ClserError, CorpusError, SpecError, counted, printable
+from clser_bench.files import cache_folder, shipped, write_whole
+from clser_bench.protocol import DEFAULT_FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from clser_bench.corpora.metadata import Check
     from clser_bench.corpora.model import Corpus
@@ -26,12 +27,10 @@ if TYPE_CHECKING:
 FAULTY = 1
 _SHOWN = 5
 
-corpus_app = typer.Typer(help="Check corpora.", no_args_is_help=True, rich_markup_mode=None)
+corpus_app = options.group(help="Check corpora.")
+new_app = options.group(help="Write a first version of something.")
 
-
-@corpus_app.callback()
-def _corpus() -> None:
-    pass
+Out = Annotated[Path, options.option("out_folder", "--out")]
 
 
 @corpus_app.command("check")
@@ -40,12 +39,7 @@ def _corpus() -> None:
     "clser-bench corpus check my_recordings.csv",
 )
 def check(
-    place: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR", help="A folder of corpora, a manifest, or a data set of another system."
-        ),
-    ],
+    place: Annotated[Path, options.argument("place")],
     tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
     workers: options.Workers = None,
 ) -> None:
@@ -63,17 +57,11 @@ def check(
     one = place.is_file() or outside.recognised(place)
     located = locate(manifests=[place]) if one else locate(place)
     bad = bool(located.conflicts)
+    codes = tuple(located.listings) if located.conflicts else None
+    how: dict[str, Any] = {"skip_bad": True, "keep_empty": True, "recall": False}
     with Bars() as bars:
-        corpora = load_corpora(
-            place,
-            codes=tuple(located.listings) if located.conflicts else None,
-            located=located,
-            skip_bad=True,
-            keep_empty=True,
-            recall=False,
-            workers=workers,
-            progress=bars,
-        )
+        how |= {"workers": workers, "progress": bars}
+        corpora = load_corpora(place, codes=codes, located=located, **how)
         bars.stop()
         for corpus in corpora.values():
             for line in _lines(corpus, figures_of(corpus)):
@@ -135,24 +123,27 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
 
     here, packages = provenance.hardware(), provenance.code()["packages"]
     memory, gpu = here["memory_gib"], "none (none is needed)"
-    lines = {
-        "clser-bench": __version__,
-        "python": platform.python_version(),
-        **{
-            name: packages.get(name, "missing: reinstall clser-bench")
-            for name in provenance.PACKAGES
-            if name in packages or name not in provenance.OF_EXTRAS
-        },
-        "cores": here["cores"],
-        "memory": "unknown" if memory is None else f"{memory:.1f} GiB",
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else gpu,
-        "methods run": here["methods"],
-        "torchaudio works": _torchaudio(),
-    }
+    lines = {"clser-bench": __version__, "python": platform.python_version()}
+    for name in provenance.PACKAGES:
+        if name in packages or name not in provenance.OF_EXTRAS:
+            lines[name] = packages.get(name, "missing: reinstall clser-bench")
+    lines["cores"] = here["cores"]
+    lines["memory"] = "unknown" if memory is None else f"{memory:.1f} GiB"
+    lines["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else gpu
+    lines |= {"methods run": here["methods"], "torchaudio works": _torchaudio()}
     for what, module, extra in _EXTRAS:
         there = importlib.util.find_spec(module) is not None
         lines[what] = "installed" if there else f"missing: pip install 'clser-bench[{extra}]'"
-    lines |= {"corpora": _corpora(corpora), "cache": _cache(), "results": _results(results)}
+    states: dict[str, Callable[[], str]] = {
+        "corpora": lambda: _corpora(corpora),
+        "cache": _cache,
+        "results": lambda: _results(results),
+    }
+    for what, state in states.items():
+        try:
+            lines[what] = state()
+        except ClserError as error:
+            lines[what] = str(error)
     lines["documents"] = str(shipped("docs"))
     width = max(map(len, lines))
     for name, value in lines.items():
@@ -161,7 +152,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
 
 def _torchaudio() -> str:
     from clser_bench.features.sets import feature_set
-    from clser_bench.protocol import DEFAULT_FEATURES
 
     try:
         feature_set(DEFAULT_FEATURES).check()
@@ -177,10 +167,7 @@ def _corpora(folder: Path | None) -> str:
 
     if folder is None:
         return "none named (--corpora or CLSER_CORPORA); the demo corpora are made when needed"
-    try:
-        located = locate(folder)
-    except ClserError as error:
-        return str(error)
+    located = locate(folder)
     lines = [f"{code} in {listing.root}" for code, listing in located.listings.items()]
     return ", ".join([*lines, *located.conflicts.values()]) or f"none recognised below {folder}"
 
@@ -188,10 +175,7 @@ def _corpora(folder: Path | None) -> str:
 def _cache() -> str:
     from clser_bench.features.cache import cache_size
 
-    try:
-        folder = cache_folder()
-    except ClserError as error:
-        return str(error)
+    folder = cache_folder()
     return f"{folder} ({cache_size(folder) / 2**20:.0f} MiB)"
 
 
@@ -200,20 +184,9 @@ def _results(file: Path) -> str:
 
     if not file.exists():
         return f"{file} (none yet)"
-    try:
-        with Store(file, create=False, read_only=True) as store:
-            tally = store.progress()
-    except ClserError as error:
-        return str(error)
+    with Store(file, create=False, read_only=True) as store:
+        tally = store.progress()
     return f"{file} ({tally.planned} trials planned, {tally.ok} ok, {tally.failed} failed)"
-
-
-new_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Write a first version of something."
-)
-
-
-Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where absent.")]
 
 
 @new_app.command("method")
@@ -222,7 +195,7 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="The folder; made where a
     "clser-bench new method my-method --kind trained --out methods",
 )
 def method(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case words and hyphens.")],
+    name: Annotated[str, options.argument("new_method")],
     *,
     kind: Literal["fitted", "trained"] = "fitted",
     out: Out = Path(),
@@ -243,7 +216,7 @@ def method(
 @new_app.command("corpus")
 @options.examples("clser-bench new corpus mine --out tasks")
 def corpus(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters and digits.")],
+    name: Annotated[str, options.argument("new_corpus")],
     *,
     out: Out = Path("tasks"),
 ) -> None:
@@ -264,7 +237,7 @@ def corpus(
 
 @options.examples("clser-bench check-method my_method.py")
 def check_method(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A method of yours, or of ours.")],
+    file: Annotated[Path, options.argument("method_file")],
 ) -> None:
     """Check a method against the contract, in seconds.
 
@@ -291,14 +264,7 @@ def check_method(
     seeds=3,
 )
 def audit(
-    method: Annotated[
-        str,
-        typer.Argument(
-            metavar="METHOD|FILE",
-            help="A method, or the file of one.",
-            autocompletion=options.METHOD_NAMES,
-        ),
-    ],
+    method: Annotated[str, options.argument("method_or_file", autocompletion=options.METHOD_NAMES)],
     *,
     request: Request,
 ) -> None:
@@ -313,12 +279,9 @@ def audit(
     from clser_bench.run.confine import confinement
 
     name = registry.add_plugin(method) if method.endswith(".py") else method
+    asked = request.replace(methods=(name,), shots=request.shots[:1], scheduler="local")
     with Bars() as bars:
-        found = run_audit(
-            request.replace(methods=(name,), shots=request.shots[:1], scheduler="local"),
-            progress=bars,
-            say=complain,
-        )
+        found = run_audit(asked, progress=bars, say=complain)
     complain(f"methods run {confinement()}")
     rows = []
     for one in found:
@@ -332,9 +295,6 @@ def audit(
 
 
 def _write(file: Path, text: str) -> None:
-    from clser_bench.errors import SpecError
-    from clser_bench.files import write_whole
-
     if file.exists():
         raise SpecError(f"{file}: is there already; name another folder with --out")
     write_whole(file, text, error=SpecError)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.figures import plot
 from clser_bench.cli.output import Bars, complain, print_rows
-from clser_bench.errors import counted
-from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Shots
+from clser_bench.errors import FeatureError, SpecError, counted, did_you_mean
+from clser_bench.files import cache_folder
+from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Pair, Shots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,29 +28,10 @@ if TYPE_CHECKING:
     from clser_bench.run.probe import Probed
 
 DAMAGED = 1
-_DAY_SECONDS = 86400
 _TABLES, _INDICES = "(tables)", "(audio index)"
 
-features_app = typer.Typer(
-    help="Extract, draw and check features; manage their cache.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-Cached = Annotated[
-    str | None,
-    typer.Option(
-        "--features",
-        metavar="NAME",
-        help="Only this set's shards: a name of `features list`, the start of a key, or a "
-        "pattern ('hf:*').",
-    ),
-]
-
-
-@features_app.callback()
-def _features() -> None:
-    pass
+features_app = options.group(help="Extract, draw and check features; manage their cache.")
+Cached = Annotated[str | None, options.option("cached", "--features")]
 
 
 @features_app.command("extract")
@@ -74,11 +57,9 @@ def extract(
     be asked for later without the encoder.
     """
     from clser_bench.corpora.locate import load_corpora
-    from clser_bench.errors import SpecError
     from clser_bench.features.extract import extract_tables
     from clser_bench.features.languages import is_set, resolve_feature_sets
     from clser_bench.features.sets import feature_set
-    from clser_bench.files import cache_folder
 
     if not is_set(features):
         feature_set(features).check()  # before corpora are read
@@ -88,28 +69,17 @@ def extract(
     rows: list[tuple[object, ...]] = []
     skipped: list[SkippedFile] = []
     with Bars() as bars:
+        work: dict[str, Any] = {"skip_bad": skip_bad, "workers": workers, "progress": bars}
+        own: dict[str, Any] = {"cache": cache_folder(), "devices": options.words(devices)}
         for place in places:
-            for corpus in load_corpora(
-                place if place.is_dir() else None,
-                () if place.is_dir() else (place,),
-                skip_bad=skip_bad,
-                workers=workers,
-                progress=bars,
-            ).values():
-                code, title = corpus.spec.code, corpus.spec.title
+            where = (place, ()) if place.is_dir() else (None, (place,))
+            for code, corpus in load_corpora(*where, **work).items():
                 chosen = resolve_feature_sets(features, {code: corpus.spec}).sets[code]
-                extracted = extract_tables(
-                    corpus,
-                    (chosen,),
-                    cache=cache_folder(),
-                    skip_bad=skip_bad,
-                    workers=workers,
-                    devices=options.words(devices),
-                    progress=bars,
-                )
+                extracted = extract_tables(corpus, (chosen,), **own, **work)
                 skipped += extracted.corpus.skipped[len(corpus.skipped) :]
                 table = extracted.tables[0]
-                rows.append((code, title, len(table), table.key[:12], chosen.name))
+                about = (len(table), table.key[:12], chosen.name)
+                rows.append((code, corpus.spec.title, *about))
     print_rows(("code", "corpus", "utterances", "key", "features"), rows)
     for item in skipped:
         complain(f"{item.corpus} {item.name} is left out: {item.reason}")
@@ -152,9 +122,7 @@ def probe(
     """
     from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora, locate
-    from clser_bench.errors import SpecError, did_you_mean
     from clser_bench.features.sets import feature_set
-    from clser_bench.protocol import Pair
     from clser_bench.run.probe import layer_sets
     from clser_bench.run.probe import probe as run_probe
 
@@ -163,13 +131,12 @@ def probe(
     if suite not in suites:
         raise SpecError(f"suite '{suite}' is unknown{did_you_mean(suite, suites)}")
     located = locate(corpora, tuple(manifest or ()))
+    codes = list(located.listings)
     if manifest:
-        codes = list(located.listings)
         pairs = tuple(Pair(one, other) for one in codes for other in codes if one != other)
     else:
-        there = located.listings
         wanted = suites[suite].pairs(normalise)
-        pairs = tuple(pair for pair in wanted if {pair.source, pair.target} <= set(there))
+        pairs = tuple(pair for pair in wanted if {pair.source, pair.target} <= set(codes))
         codes = list(dict.fromkeys(code for p in pairs for code in (p.source, p.target)))
     if not pairs:
         raise SpecError(
@@ -190,10 +157,8 @@ def probe(
         )
     (recommended, *_) = feature_set(encoder).sources
     number = recommended.layer.number if recommended.layer else 0
-    print_rows(
-        ("layer", "pool", "5 shots", "difference", "all labels", "difference"),
-        _lines(probed, f"{number} mean"),
-    )
+    names = ("layer", "pool", "5 shots", "difference", "all labels", "difference")
+    print_rows(names, _lines(probed, f"{number} mean"))
     complain(
         f"UAR of logistic regression, {len(pairs)} pairs, {normalise} normalisation; differences "
         f"to layer {number}, pool mean, with 95 % intervals."
@@ -272,19 +237,18 @@ def verify(
     Options:
         remove: Delete damaged files; the next run makes them again.
     """
-    from clser_bench.features.inventory import find_damage
-    from clser_bench.features.inventory import remove as remove_from
+    from clser_bench.features import inventory
 
     cache, found = _look()
     shards = _shards(found.sets if features is None else _choose(cache, found, features))
     tables = found.tables if features is None else ()
     damaged, removed = [], 0
     with Bars() as bars:
-        for damage in find_damage([*shards, *tables], bars):
+        for damage in inventory.find_damage([*shards, *tables], bars):
             damaged.append(damage)
             if remove and damage.broken:
                 # At once: later, a file that another process has made again might lie there.
-                remove_from(cache, [damage.path])
+                inventory.remove(cache, [damage.path])
                 removed += 1
     print_rows(("file", "why"), [(damage.path, damage.why) for damage in damaged])
     checked = f"{counted(len(shards), 'shard')} and {counted(len(tables), 'table')} checked"
@@ -321,7 +285,6 @@ def prune(
         older_than DAYS: Only what was written longer ago; alone: of all shards and tables.
         yes: Delete; without it only what would go is shown.
     """
-    from clser_bench.errors import SpecError
     from clser_bench.features.inventory import remove
 
     if features is None and not tables and older_than is None:
@@ -330,17 +293,17 @@ def prune(
             "there), --tables, or --older-than DAYS; nothing is deleted without --yes"
         )
     cache, found = _look()
-    everything = features is None and not tables
-    sets = _choose(cache, found, features) if features is not None else found.sets
-    heaps = [
-        (f"{stored.name} {stored.key[:12]}", _older(stored.shards, older_than))
-        for stored in (sets if everything or features is not None else ())
-    ]
-    if tables or everything:
-        heaps.append((_TABLES, _older(found.tables, older_than)))
-    heaps = [(name, items) for name, items in heaps if items]
-    print_rows(("what", "count", "size"), [(n, len(items), _size(items)) for n, items in heaps])
-    gone = [item for _, items in heaps for item in items]
+    sets: Sequence[StoredSet] = () if tables else found.sets
+    if features is not None:
+        sets = _choose(cache, found, features)
+    heaps = {f"{stored.name} {stored.key[:12]}": stored.shards for stored in sets}
+    if tables or features is None:
+        heaps[_TABLES] = found.tables
+    latest = math.inf if older_than is None else time.time() - 86400 * older_than
+    old = {name: [one for one in items if one.written < latest] for name, items in heaps.items()}
+    rows = [(name, len(items), _size(items)) for name, items in old.items() if items]
+    print_rows(("what", "count", "size"), rows)
+    gone = [item for items in old.values() for item in items]
     size = human_size(_bytes(gone))
     if not gone:
         complain(f"There is nothing of this in {cache}.")
@@ -364,7 +327,6 @@ def human_size(count: int) -> str:
 def _look() -> tuple[Path, Inventory]:
     from clser_bench.features.inventory import take_inventory
     from clser_bench.features.sets import FEATURE_SETS, feature_set
-    from clser_bench.files import cache_folder
 
     cache = cache_folder()
     found = take_inventory(cache, {feature_set(name).key: name for name in FEATURE_SETS})
@@ -374,8 +336,6 @@ def _look() -> tuple[Path, Inventory]:
 
 
 def _choose(cache: Path, found: Inventory, wanted: str) -> tuple[StoredSet, ...]:
-    from clser_bench.errors import FeatureError, did_you_mean
-
     start = wanted if re.fullmatch("[0-9a-f]{8,64}", wanted) else None
     chosen = tuple(
         stored
@@ -389,13 +349,6 @@ def _choose(cache: Path, found: Inventory, wanted: str) -> tuple[StoredSet, ...]
             f"others, such as mel of acoustic, has only tables){did_you_mean(wanted, known)}"
         )
     return chosen
-
-
-def _older(items: Sequence[Item], days: float | None) -> list[Item]:
-    if days is None:
-        return list(items)
-    latest = time.time() - days * _DAY_SECONDS
-    return [item for item in items if item.written < latest]
 
 
 def _shards(sets: Iterable[StoredSet]) -> list[Item]:

@@ -6,17 +6,18 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, complain
-from clser_bench.protocol import DEFAULT_FEATURES
+from clser_bench.errors import ClserError, SpecError, did_you_mean
+from clser_bench.files import cache_folder
+from clser_bench.hashing import digest
+from clser_bench.protocol import CLEAN, DEFAULT_FEATURES
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
-    Job = tuple[str, Callable[[], Figure]]
-    """Name of a file without its ending, and what draws the figure."""
-
 _LONGEST = 120  # characters of the name of a file before its hash
 
 MEASURES = {
@@ -39,11 +37,7 @@ MEASURES = {
 }
 """The columns of `acoustic` whose distributions are drawn, and what they are."""
 
-
-By = Literal["emotion", "speaker", "corpus"]
-Normalise = Literal["none", "corpus", "speaker"]
 Projection = Literal["pca", "tsne", "umap"]
-
 _TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 
@@ -59,7 +53,7 @@ def figures(
     wanted: Mapping[str, str],
     shots: str = "",
     out: Path = Path("figures"),
-    methods: Annotated[str, typer.Option(autocompletion=options.METHOD_NAMES)] = "",
+    methods: options.Methods = "",
     against: str = "",
     formats: options.Figures = "png",
     width: options.Width = 3.4,
@@ -78,7 +72,6 @@ def figures(
         methods NAMES: Only these: a comma list. Draws their confusion matrices too.
         against METHOD: The reference; logistic where not given.
     """
-    from clser_bench.errors import SpecError
     from clser_bench.report.table import leaderboard
     from clser_bench.store.sqlite import Store
 
@@ -95,7 +88,8 @@ def figures(
                 f"{results}: there are no results of these conditions; `clser-bench leaderboard "
                 f"--results {results}` shows what there is"
             )
-        jobs = list(_jobs(store, frame, tables, names, width=width, title=not no_title))
+        how = {"width": width, "title": not no_title}
+        jobs = list(_jobs(store, frame, tables, names, how))
         bars.start("figures", len(jobs))
         for name, draw in jobs:
             figure = draw()
@@ -109,13 +103,12 @@ def _jobs(
     frame: pd.DataFrame,
     tables: Sequence[Leaderboard],
     names: Sequence[str],
-    *,
-    width: float,
-    title: bool,
-) -> Iterator[Job]:
+    how: Mapping[str, Any],
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """Name of each file without its ending, and what draws the figure."""
     from clser_bench.report import figures as draw
 
-    drawn = functools.partial(functools.partial, width=width, title=title)
+    drawn = functools.partial(functools.partial, **how)
     groups: dict[Condition, list[Leaderboard]] = {}
     for table in tables:
         condition = table.condition
@@ -151,9 +144,6 @@ def file_name(about: str, condition: Condition, *, shots: bool = True) -> str:
 
     Where that leaves something out, a hash of the condition follows, so that no two share one.
     """
-    from clser_bench.hashing import digest
-    from clser_bench.protocol import CLEAN
-
     usual = {"corruption": CLEAN, "classes": "shared"}
     values = {
         name: value
@@ -169,36 +159,24 @@ def file_name(about: str, condition: Condition, *, shots: bool = True) -> str:
 
 
 def figure_kinds(text: str) -> tuple[str, ...]:
-    """Read `--formats`.
-
-    Raises:
-        SpecError: a format is none of a figure, or none is named.
-    """
-    from clser_bench.errors import SpecError, did_you_mean
+    """Read `--formats`; raises SpecError for what is no format, and where none is named."""
     from clser_bench.report.drawing import FORMATS
 
     kinds = tuple(dict.fromkeys(options.words(text.lower())))
     for kind in kinds:
         if kind not in FORMATS:
-            raise SpecError(
-                f"--formats: a figure cannot be a '{kind}'{did_you_mean(kind, FORMATS)}"
-            )
+            near = did_you_mean(kind, FORMATS)
+            raise SpecError(f"--formats: a figure cannot be a '{kind}'{near}")
     if not kinds:
         raise SpecError(f"--formats is empty; choose of {', '.join(FORMATS)}")
     return kinds
 
 
 def check_ending(path: Path, option: str) -> None:
-    """Refuse a file whose ending names no format of figures, before the work.
-
-    Raises:
-        SpecError: it is none.
-    """
-    from clser_bench.errors import SpecError, did_you_mean
+    """Raise SpecError, before the work, for a file whose ending names no format of figures."""
     from clser_bench.report.drawing import FORMATS
 
-    kind = _kind(path)
-    if kind not in FORMATS:
+    if (kind := _kind(path)) not in FORMATS:
         raise SpecError(
             f"{option} {path}: the ending names the format, and a figure cannot be a '{kind}'"
             f"{did_you_mean(kind, FORMATS)}"
@@ -210,21 +188,15 @@ def _kind(path: Path) -> str:
 
 
 def save(path: Path, figure: Figure, option: str = "--out") -> Path:
-    """Write a figure in the format that its ending names; folders are made.
-
-    Raises:
-        ClserError: it cannot be written.
-    """
-    from clser_bench.errors import ClserError
+    """Write a figure in the format that its ending names; folders are made."""
     from clser_bench.report.drawing import render
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(render(figure, _kind(path)))
     except OSError as error:
-        raise ClserError(
-            f"{path}: cannot be written ({error.strerror}); choose another {option}"
-        ) from error
+        message = f"{path}: cannot be written ({error.strerror}); choose another {option}"
+        raise ClserError(message) from error
     return path
 
 
@@ -237,12 +209,7 @@ def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     rules=("suite", "features", "alignment", "normalisation"),
 )
 def embeddings(
-    method: Annotated[
-        str,
-        typer.Argument(
-            metavar="METHOD", help="A trained method.", autocompletion=options.METHOD_NAMES
-        ),
-    ],
+    method: Annotated[str, options.argument("trained", autocompletion=options.METHOD_NAMES)],
     *,
     pair: str,
     request: Request,
@@ -292,18 +259,11 @@ def embeddings(
     "clser-bench features plot DE IT --projection tsne",
 )
 def plot(
-    chosen: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CORPORA...",
-            help="Codes or names of `list corpora`.",
-            autocompletion=options.CORPUS_CODES,
-        ),
-    ],
+    chosen: Annotated[list[str], options.argument("codes", autocompletion=options.CORPUS_CODES)],
     *,
-    by: By = "emotion",
+    by: Literal["emotion", "speaker", "corpus"] = "emotion",
     features: options.Features = DEFAULT_FEATURES,
-    normalise: Normalise = "corpus",
+    normalise: Literal["none", "corpus", "speaker"] = "corpus",
     projection: Projection = "pca",
     out: Path | None = None,
     corpora: options.Corpora = None,
@@ -329,11 +289,9 @@ def plot(
 
     from clser_bench.corpora.locate import load_corpora
     from clser_bench.demo import demo_corpora
-    from clser_bench.errors import SpecError
     from clser_bench.features.extract import feature_table
     from clser_bench.features.normalise import normalised
     from clser_bench.features.sets import feature_set
-    from clser_bench.files import cache_folder
     from clser_bench.report import pictures
 
     pictures.check_projection(projection)
@@ -345,23 +303,13 @@ def plot(
             raise SpecError(f"{out}: there is no folder {out.parent}; make it first")
     cache = cache_folder()
     with Bars() as bars:
-        loaded = load_corpora(
-            corpora,
-            manifest or (),
-            codes=chosen,
-            demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
-            skip_bad=skip_bad,
-            workers=workers,
-            progress=bars,
-        )
-        found = list(loaded.values())
+        work: dict[str, Any] = {"workers": workers, "progress": bars}
+        demo = functools.partial(demo_corpora, cache / "demo", progress=bars)
+        more: dict[str, Any] = {"codes": chosen, "demo": demo, "skip_bad": skip_bad}
+        found = list(load_corpora(corpora, manifest or (), **more, **work).values())
         table_of = functools.partial(feature_table, cache=cache, workers=workers, progress=bars)
-        tables = [
-            normalised(
-                table_of(corpus, chosen_set), how=normalise, speakers=corpus.speakers, cache=cache
-            )
-            for corpus in found
-        ]
+        how = functools.partial(normalised, how=normalise, cache=cache)
+        tables = [how(table_of(one, chosen_set), speakers=one.speakers) for one in found]
         values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
         bars.start(_TITLES[projection], len(values))
         scores = pictures.standardised(values) if normalise == "none" else values
@@ -389,12 +337,11 @@ def plot(
     typer.echo(str(save(place.with_stem(f"{place.stem}-distributions"), figure)))
 
 
-def _speech(corpus: Corpus, rows: npt.NDArray[np.int64] | slice) -> Speech:
+def _speech(corpus: Corpus, rows: Any) -> Speech:
     from clser_bench.report.drawing import Speech
 
+    emotions, speakers = corpus.emotions[rows].tolist(), corpus.speakers[rows].tolist()
+    title, synthetic = corpus.spec.title, corpus.spec.synthetic
     return Speech(
-        title=corpus.spec.title,
-        emotions=tuple(corpus.emotions[rows].tolist()),
-        speakers=tuple(corpus.speakers[rows].tolist()),
-        synthetic=corpus.spec.synthetic,
+        title=title, emotions=tuple(emotions), speakers=tuple(speakers), synthetic=synthetic
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from clser_bench import registry
 from clser_bench.cli import options
 from clser_bench.cli.output import print_rows
+from clser_bench.corpora.definitions import definitions
+from clser_bench.errors import SpecError
+from clser_bench.features.encoders.names import known_encoders
+from clser_bench.scoring import within_target
+from clser_bench.scoring.within_target import ROUTINES
 
 if TYPE_CHECKING:
     from clser_bench.hyperparameters import Range
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 )
 def list_(
     what: Annotated[
-        Literal["methods", "corpora", "suites", "features"], typer.Argument(help="What to list.")
+        Literal["methods", "corpora", "suites", "features"], options.argument("listed")
     ],
     *,
     by: str = "",
@@ -37,8 +44,6 @@ def list_(
             unlabelled target, P a uniform class prior of the target, p an estimated one (speaker
             identities are used by normalisation, not by methods).
     """
-    from clser_bench.errors import SpecError
-
     if by and (by != "kind" or what != "methods"):
         raise SpecError(f"--by '{by}': only methods are listed by kind")
     {
@@ -53,19 +58,13 @@ def list_(
     "clser-bench show sere",
 )
 def show(
-    method: Annotated[
-        str,
-        typer.Argument(help="A name of `list methods`.", autocompletion=options.METHOD_NAMES),
-    ],
+    method: Annotated[str, options.argument("method", autocompletion=options.METHOD_NAMES)],
     *,
     plugin: options.Plugin = None,  # noqa: ARG001 (its callback sets it)
 ) -> None:
     """Show a method and its hyper-parameters."""
-    from clser_bench import registry
     from clser_bench.run.methods import check_method, read_methods
     from clser_bench.run.space import all_spaces
-    from clser_bench.scoring import within_target
-    from clser_bench.scoring.within_target import ROUTINES
 
     check_method(method)
     if method in ROUTINES:
@@ -85,8 +84,7 @@ def show(
     if info.note:
         typer.echo(f"Note: {info.note}")
     presets = [entry.name for entry in registry.entries().values() if entry.base == found.base]
-    others = [name for name in presets if name != method]
-    if others:
+    if others := [name for name in presets if name != method]:
         typer.echo(f"Of the same file: {', '.join(others)}")
     typer.echo("\nHyper-parameters:")
     if not info.ranges:
@@ -99,12 +97,8 @@ def show(
             for name, span in info.ranges.items()
         ],
     )
-    rows = [
-        (space, name, text)
-        for space, texts in all_spaces(info).items()
-        for name, text in texts.items()
-        if space != "all"
-    ]
+    spaces = {name: texts for name, texts in all_spaces(info).items() if name != "all"}
+    rows = [(space, *entry) for space, texts in spaces.items() for entry in texts.items()]
     if rows:
         typer.echo("\nSpaces of `clser-bench sweep --space NAME`:")
         print_rows(("space", "name", "values"), rows)
@@ -112,8 +106,6 @@ def show(
 
 def _docstring(file: Path) -> str:
     """Of the file, else of the method's class."""
-    import ast
-
     tree = ast.parse(file.read_bytes())
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list]
     return ast.get_docstring(tree) or next(filter(None, map(ast.get_docstring, classes)), "")
@@ -129,9 +121,6 @@ def allowed(span: Range) -> str:
 
 
 def _methods() -> None:
-    from clser_bench import registry
-    from clser_bench.scoring.within_target import ROUTINES
-
     rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
     rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
     print_rows(("method", "version", "about"), rows)
@@ -139,10 +128,8 @@ def _methods() -> None:
 
 def _methods_by_kind() -> None:
     """Competitors, variants that take one apart, bounds and routines, each with its data."""
-    from clser_bench import registry
     from clser_bench.report.render import USES
     from clser_bench.run.methods import read_methods
-    from clser_bench.scoring.within_target import ROUTINES
 
     about = {e.name: e.summary for e in registry.entries().values()}
     about |= {r.name: r.about for r in ROUTINES.values()}
@@ -161,8 +148,6 @@ def _methods_by_kind() -> None:
 
 
 def _corpora() -> None:
-    from clser_bench.corpora.definitions import definitions
-
     rows = []
     for spec in definitions().corpora.values():
         emotions = " ".join(emotion[:3] for emotion in spec.emotions)
@@ -173,8 +158,6 @@ def _corpora() -> None:
 
 
 def _suites() -> None:
-    from clser_bench.corpora.definitions import definitions
-
     rows = [
         (s.name, " ".join(s.corpora) or "all at hand", len(s.pairs()) or "-", s.use)
         for s in definitions().suites.values()
@@ -183,7 +166,6 @@ def _suites() -> None:
 
 
 def _features() -> None:
-    from clser_bench.features.encoders.names import known_encoders
     from clser_bench.features.languages import language_sets
     from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets
 

@@ -64,17 +64,17 @@ class _Guarded(TyperGroup):
             error.message = error.message.replace("Value error, ", "")
             raise
         except ClserError as error:
-            complain(f"Error: {error}")
-            raise typer.Exit(MISUSED) from None
+            message, code = f"Error: {error}", MISUSED
         except OSError as error:
             if error.errno == errno.EPIPE or not error.strerror:
                 raise
             # a place that cannot be read or written, wherever it was met: the user can mend it
-            complain(f"Error: {error.filename or 'standard output'}: {error.strerror}")
-            raise typer.Exit(MISUSED) from None
+            place = error.filename or "standard output"
+            message, code = f"Error: {place}: {error.strerror}", MISUSED
         except KeyboardInterrupt:
-            complain("Interrupted.")
-            raise typer.Exit(INTERRUPTED) from None
+            message, code = "Interrupted.", INTERRUPTED
+        complain(message)
+        raise typer.Exit(code)
 
 
 class Command(TyperCommand):

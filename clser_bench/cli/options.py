@@ -15,10 +15,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.protocol import Pair, Shots, parse_shots
 
 F = TypeVar("F", bound=Callable[..., Any])
+group = functools.partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None)
+"""A command of commands, by `help`."""
 
 RESULTS = Path("results/clser.sqlite")
 
@@ -48,13 +51,6 @@ def _methods() -> list[str]:
     return [*entries(), *ROUTINES]
 
 
-def _defined(kind: str) -> Iterable[str]:
-    from clser_bench.corpora.definitions import definitions
-
-    names: Iterable[str] = getattr(definitions(), kind)
-    return names
-
-
 def _features() -> list[str]:
     from clser_bench.features.encoders.names import known_encoders
     from clser_bench.features.languages import language_sets
@@ -65,7 +61,8 @@ def _features() -> list[str]:
 
 METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
 SUITE_NAMES, CORPUS_CODES = (
-    completed(functools.partial(_defined, kind)) for kind in ("suites", "corpora")
+    completed(lambda: definitions().suites),
+    completed(lambda: definitions().corpora),
 )
 
 
@@ -74,10 +71,8 @@ def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
     if not folders:
         return None
     found = [path.absolute() for path in folders]
-    before = os.environ.get("CLSER_TASKS", "").split(os.pathsep)
-    os.environ["CLSER_TASKS"] = os.pathsep.join(
-        dict.fromkeys(filter(None, (*before, *map(str, found))))
-    )
+    every = (*os.environ.get("CLSER_TASKS", "").split(os.pathsep), *map(str, found))
+    os.environ["CLSER_TASKS"] = os.pathsep.join(dict.fromkeys(filter(None, every)))
     return found
 
 
@@ -90,19 +85,20 @@ def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
     return [file.absolute() for file in files] if files else None
 
 
-_SECTION = re.compile(rf"^({'|'.join((*GROUPS, TABLES, 'Options'))}):\n((?: +.*(?:\n|$))+)", re.M)
+_NO_GROUP = ("Options", "Arguments")
+_SECTION = re.compile(rf"^({'|'.join((*GROUPS, TABLES, *_NO_GROUP))}):\n((?: +.*(?:\n|$))+)", re.M)
 _ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
 
 
 def described(text: str) -> dict[str, dict[str, Any]]:
     """What a text says of options: group, metavar and help of each.
 
-    A section is a group of the help (`What:`, or `Options:` for none); an entry of it is
-    `parameter METAVAR: help`.
+    A section is a group of the help (`What:`, or `Options:` and `Arguments:` for none); an entry of
+    it is `parameter METAVAR: help`.
     """
     return {
         name: {
-            "rich_help_panel": None if group == "Options" else group,
+            "rich_help_panel": None if group in _NO_GROUP else group,
             "metavar": metavar or None,
             "help": " ".join(about.split()),
         }
@@ -136,37 +132,62 @@ Options:
     features NAME: See `list features`: a set, an encoder (hf:REPOSITORY:layer=12, hf:./FOLDER),
         table:FILE, or a set by language (set:de=egemaps,zh=mel).
     methods NAMES: Only these: a comma list.
+    cached NAME: Only this set's shards: a name of `features list`, the start of a key, or a pattern
+        ('hf:*').
+    out_folder DIR: The folder; made where absent.
+Arguments:
+    listed: What to list.
+    method: A name of `list methods`.
+    trained METHOD: A trained method.
+    codes CORPORA...: Codes or names of `list corpora`.
+    explored RESULTS: The results file that was explored.
+    card CARD: A card that `clser-bench card` wrote.
+    place DIR: A folder of corpora, a manifest, or a data set of another system.
+    new_method NAME: Lower-case words and hyphens.
+    new_corpus NAME: Lower-case letters and digits.
+    method_file FILE: A method of yours, or of ours.
+    method_or_file METHOD|FILE: A method, or the file of one.
+    encoder: A short name, hf:REPOSITORY or hf:./FOLDER; no layer.
+    predictions FILE: CSV or Parquet: trial, id, and emotion or a score for each class.
+    export FILE.parquet: Where to write.
+    exports FILE.parquet...: Files that `export` wrote.
     formats LIST: png, svg, pdf: a comma list.
     width INCHES: 3.4 is a column of a paper, 7 a page; wider where the text needs it.
     no_title: Leave titles out: a paper has a caption.
 """)
 
 
-def _option(name: str, flag: str = "", **more: Any) -> Any:
+def option(name: str, flag: str = "", **more: Any) -> Any:
+    """The option of a name of `SHARED`."""
     return typer.Option(flag or _flag(name), **SHARED[name], **more)
+
+
+def argument(name: str, **more: Any) -> Any:
+    """The argument of a name of `SHARED`."""
+    return typer.Argument(**SHARED[name], **more)
 
 
 def _flag(name: str) -> str:
     return f"--{name.rstrip('_').replace('_', '-')}"
 
 
-Results = Annotated[Path, _option("results")]
-Corpora = Annotated[Path | None, _option("corpora", envvar="CLSER_CORPORA")]
-Manifest = Annotated[list[Path] | None, _option("manifest")]
-Tasks = Annotated[list[Path] | None, _option("tasks", callback=use_tasks, is_eager=True)]
-Plugin = Annotated[list[Path] | None, _option("plugin", callback=use_plugins, is_eager=True)]
-Devices = Annotated[str, _option("devices")]
-Workers = Annotated[int | None, _option("workers", min=1)]
-Scheduler = Annotated[str, _option("scheduler")]
-SkipBad = Annotated[bool, _option("skip_bad")]
-Features = Annotated[str, _option("features", autocompletion=FEATURE_NAMES)]
-Methods = Annotated[str, _option("methods", autocompletion=METHOD_NAMES)]
-Format = Annotated[str, _option("format", autocompletion=completed(lambda: FORMATS))]
-Figures = Annotated[str, _option("formats")]
-Width = Annotated[float, _option("width", min=2.0, max=40.0)]
-NoTitle = Annotated[bool, _option("no_title")]
-With = Annotated[str, _option("with")]
-MeasuredWith = Annotated[str, _option("measured_with", "--with")]
+Results = Annotated[Path, option("results")]
+Corpora = Annotated[Path | None, option("corpora", envvar="CLSER_CORPORA")]
+Manifest = Annotated[list[Path] | None, option("manifest")]
+Tasks = Annotated[list[Path] | None, option("tasks", callback=use_tasks, is_eager=True)]
+Plugin = Annotated[list[Path] | None, option("plugin", callback=use_plugins, is_eager=True)]
+Devices = Annotated[str, option("devices")]
+Workers = Annotated[int | None, option("workers", min=1)]
+Scheduler = Annotated[str, option("scheduler")]
+SkipBad = Annotated[bool, option("skip_bad")]
+Features = Annotated[str, option("features", autocompletion=FEATURE_NAMES)]
+Methods = Annotated[str, option("methods", autocompletion=METHOD_NAMES)]
+Format = Annotated[str, option("format", autocompletion=completed(lambda: FORMATS))]
+Figures = Annotated[str, option("formats")]
+Width = Annotated[float, option("width", min=2.0, max=40.0)]
+NoTitle = Annotated[bool, option("no_title")]
+With = Annotated[str, option("with")]
+MeasuredWith = Annotated[str, option("measured_with", "--with")]
 
 FORMATS = ("table", "md", "latex", "csv", "json")
 
@@ -177,29 +198,17 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def pairs(text: str) -> tuple[Pair, ...]:
-    """Read `B->C,C->B`.
-
-    Raises:
-        SpecError: a part is no pair.
-    """
-    return tuple(Pair.parse(part) for part in words(text))
+    """Read `B->C,C->B`; raises SpecError where a part is no pair."""
+    return tuple(map(Pair.parse, words(text)))
 
 
 def shots(text: str) -> tuple[Shots, ...]:
-    """Read `1,5,all`.
-
-    Raises:
-        SpecError: a part is neither a positive integer nor `all`.
-    """
-    return tuple(parse_shots(part) for part in words(text))
+    """Read `1,5,all`; raises SpecError where a part is something else."""
+    return tuple(map(parse_shots, words(text)))
 
 
 def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a name before the work, not after it.
-
-    Raises:
-        SpecError: one of the names is not known.
-    """
+    """Raise SpecError for a name that is not known, before the work, not after it."""
     for name in named:
         if name not in known:
             raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, known)}")
@@ -216,13 +225,13 @@ def examples(*lines: str) -> Callable[[F], F]:
         signature = inspect.signature(command)
         kinds = typing.get_type_hints(command, include_extras=True)
         for name, texts in described(text).items():
-            kind, option = kinds[name], typer.Option(_flag(name))
+            kind, own = kinds[name], typer.Option(_flag(name))
             if hasattr(kind, "__metadata__"):  # flags and limits of its own
-                kind, option = kind.__origin__, copy.copy(kind.__metadata__[0])
-                if not isinstance(option.default, str):  # where typer finds the first flag
-                    option.param_decls = (_flag(name),)
-            vars(option).update(texts)
-            kinds[name] = Annotated[kind, option]
+                kind, own = kind.__origin__, copy.copy(kind.__metadata__[0])
+                if not isinstance(own.default, str):  # where typer finds the first flag
+                    own.param_decls = (_flag(name),)
+            vars(own).update(texts)
+            kinds[name] = Annotated[kind, own]
         kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
         # typer reads both
         command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]

@@ -32,11 +32,7 @@ def columns() -> int | None:
 def print_rows(
     names: Sequence[str], rows: Iterable[Sequence[object]], *, header: bool = False
 ) -> None:
-    """Write a table for a terminal, or lines of tab-separated values for a pipe.
-
-    Args:
-        header: names the columns in a pipe too.
-    """
+    """Write a table for a terminal, or for a pipe lines with tabs (the names too with `header`)."""
     texts = [[" ".join(printable(str(cell)).splitlines()) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in [names, *texts] if header else texts:

@@ -22,22 +22,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Rule:
-    """The options of one field of `protocol.Condition`; `_ONLY` and `_ASK` have their texts.
-
-    Attributes:
-        flag: of both options; the name of the field where empty.
-        former: an earlier spelling, which still works.
-        switch: value that the former spelling stands for, where it takes none.
-        complete: what a shell offers.
-    """
+    """The options of one field of `protocol.Condition`; `_ONLY` and `_ASK` have their texts."""
 
     field: str
-    flag: str = ""
+    flag: str = ""  # of both options; the name of the field where empty
     _: KW_ONLY
     default: str | None = None
-    former: str = ""
-    switch: str = ""
-    complete: Callable[[str], list[str]] | None = None
+    former: str = ""  # an earlier spelling, which still works
+    switch: str = ""  # value that the former spelling stands for, where it takes none
+    complete: Callable[[str], list[str]] | None = None  # what a shell offers
 
 
 _ONLY = options.described("""

@@ -11,6 +11,9 @@ import typer
 
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import INTERRUPTED, Bars, columns, complain
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.hashing import digest
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,9 +73,7 @@ def resume(
     Repeats its options: what is missing is run, what failed once is tried again. Joules are
     measured where that run did so, or where --with energy asks for them.
     """
-    from clser_bench.errors import StoreError
     from clser_bench.run.request import Request
-    from clser_bench.store.sqlite import Store
 
     with Store(results, create=False) as store:
         runs = [run for run in store.runs() if not run.imported]
@@ -92,9 +93,7 @@ def go(request: Request, *, format_: str, with_: str) -> None:
 
     Raises:
         Exit: interrupted, or trials failed.
-        SpecError: there is no such format or extra.
     """
-    from clser_bench.errors import SpecError
     from clser_bench.run.execute import run as run_request
 
     extras = options.words(with_)
@@ -102,10 +101,9 @@ def go(request: Request, *, format_: str, with_: str) -> None:
     options.check("extra", extras, ("time", _ENERGY, "point"))
     others = ",".join(name for name in extras if name != _ENERGY)
     if request.corruptions and others:
-        raise SpecError(
-            f"--with {others} belongs to leaderboards, and a run with --corruption prints another "
-            f"table; leave it out, and see `clser-bench leaderboard --with {others}` after the run"
-        )
+        where = "belongs to leaderboards, and a run with --corruption prints another table"
+        see = f"see `clser-bench leaderboard --with {others}` after the run"
+        raise SpecError(f"--with {others} {where}; leave it out, and {see}")
     if _ENERGY in extras:
         request = request.replace(energy=True)
     with Bars() as bars:
@@ -120,14 +118,13 @@ def go(request: Request, *, format_: str, with_: str) -> None:
 
 def _sentence(summary: Summary) -> str:
     done = summary.ok + summary.failed + summary.not_applicable
+    counts = (
+        (summary.found, "were there before"),
+        (summary.not_applicable, "not applicable"),
+        (summary.failed, "failed (see `clser-bench status`)"),
+    )
     parts = [f"{done} of {summary.planned} trials stored in {summary.results}"]
-    if summary.found:
-        parts.append(f"{summary.found} were there before")
-    if summary.not_applicable:
-        parts.append(f"{summary.not_applicable} not applicable")
-    if summary.failed:
-        parts.append(f"{summary.failed} failed (see `clser-bench status`)")
-    line = "; ".join(parts) + "."
+    line = "; ".join(parts + [f"{count} {text}" for count, text in counts if count]) + "."
     return f"Interrupted: {line} The same command goes on." if summary.interrupted else line
 
 
@@ -140,7 +137,6 @@ def _print_tables(
     from clser_bench.report.robustness import render as render_curves
     from clser_bench.report.robustness import robustness
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     rules_ = summary.condition.texts()
     for name in ("shots", "protocol_version", *(["corruption"] if request.corruptions else [])):
@@ -208,7 +204,6 @@ def sweep(
     Output:
         out DIR: Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.
     """
-    from clser_bench.hashing import digest
     from clser_bench.run.methods import read_methods
     from clser_bench.run.space import Search, read_space
     from clser_bench.run.sweep import SweepRequest
@@ -244,7 +239,6 @@ def _portable(words: list[str]) -> list[str]:
 
 
 def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Value]]) -> None:
-    from clser_bench.errors import StoreError
     from clser_bench.report import sweep as report
 
     pictures = report.figures(result)
@@ -260,10 +254,9 @@ def _report(result: SweepResult, folder: Path, *, fixed: Sequence[tuple[str, Val
         for name, content in files.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise StoreError(
-            f"{error.filename or folder}: cannot be written ({error.strerror}); name another "
-            "folder with --out (what was run is stored)"
-        ) from error
+        remedy = "name another folder with --out (what was run is stored)"
+        place = error.filename or folder
+        raise StoreError(f"{place}: cannot be written ({error.strerror}); {remedy}") from error
     typer.echo(report.summary(result).rstrip("\n"))
     typer.echo(f"Report: {folder / 'sweep.md'} (and {', '.join(sorted(files))})")
     typer.echo(f"Use it: clser-bench run --methods {result.method} --params {folder / 'best.toml'}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from clser_bench.cli import options, rules
 from clser_bench.cli.output import Bars, columns, complain, print_rows
+from clser_bench.corpora.definitions import definitions
+from clser_bench.errors import SpecError
+from clser_bench.scoring.within_target import ROUTINES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 FAULTY = 1
 SUFFIX = ".parquet"
 
-results_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check a results file.")
+results_app = options.group(help="Check a results file.")
 
 
 @options.examples(
@@ -59,12 +62,7 @@ def draws(
     "clser-bench score predictions.csv --draws draws --name my-system --card system.toml",
 )
 def score(
-    predictions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="CSV or Parquet: trial, id, and emotion or a score for each class."
-        ),
-    ],
+    predictions: Annotated[Path, options.argument("predictions")],
     *,
     draws: Path,
     name: str,
@@ -94,15 +92,9 @@ def score(
     from clser_bench.store.sqlite import Store
 
     described = read_card(card)
+    own: dict[str, Any] = {"corpora": corpora, "manifests": tuple(manifest or ())}
     with Bars() as bars:
-        found = stored_draws(
-            draws,
-            results,
-            corpora=corpora,
-            manifests=tuple(manifest or ()),
-            progress=bars,
-            say=complain,
-        )
+        found = stored_draws(draws, results, **own, progress=bars, say=complain)
     with Store(results) as store:
         done = submit(predictions, found, store, name=name, card=described)
         complain(f"{done.trials} trials of {name} stored in {results}.")
@@ -119,7 +111,7 @@ def score(
 )
 @rules.condition_options()
 def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="Where to write.")],
+    file: Annotated[Path, options.argument("export")],
     *,
     wanted: Mapping[str, str],
     methods: options.Methods = "",
@@ -137,7 +129,6 @@ def export(
         scores: With the scores of all classes; a much larger file.
     """
     from clser_bench.cli.features import human_size
-    from clser_bench.errors import SpecError
     from clser_bench.store.parquet import write
 
     if file.suffix != SUFFIX or file.is_dir():
@@ -148,10 +139,8 @@ def export(
         f"methods, {done.ok} with a result."
     )
     if done.old:
-        complain(
-            f"{done.old} rows of tables are of an older protocol version and were left out; run "
-            "them again."
-        )
+        left = "rows of tables are of an older protocol version and were left out; run them again."
+        complain(f"{done.old} {left}")
 
 
 @options.examples(
@@ -159,9 +148,7 @@ def export(
     "clser-bench import lab-a.parquet lab-b.parquet --results results/pooled.sqlite",
 )
 def import_(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE.parquet...", help="Files that `export` wrote.")
-    ],
+    files: Annotated[list[Path], options.argument("exports")],
     *,
     results: options.Results = options.RESULTS,
 ) -> None:
@@ -177,7 +164,7 @@ def import_(
     from clser_bench.store.parquet import read
     from clser_bench.store.pooling import merge
 
-    found = [read(path) for path in files]
+    found = list(map(read, files))
     for submission in found:
         _check_marks(submission)
     merged = merge(results, found)
@@ -201,18 +188,14 @@ def verify(results: options.Results = options.RESULTS) -> None:
         found, tally = store.verify(), store.progress()
     print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
     if found:
-        complain(
-            f"{results}: {len(found)} fault(s); take the file from a backup, or delete it and run "
-            "again."
-        )
+        remedy = "take the file from a backup, or delete it and run again."
+        complain(f"{results}: {len(found)} fault(s); {remedy}")
         raise typer.Exit(FAULTY)
     complain(f"{results}: {tally.ok} results verified, no faults.")
 
 
 def _check_marks(found: Submission) -> None:
     """Refuse what would hide that speech is synthetic, or that a row is no competitor."""
-    from clser_bench.corpora.definitions import definitions
-    from clser_bench.scoring.within_target import ROUTINES
     from clser_bench.store.parquet import FaultyError
 
     specs = definitions().corpora
@@ -230,23 +213,19 @@ def _check_marks(found: Submission) -> None:
 
 
 def _report(merged: Merged, results: Path) -> None:
-    print_rows(
-        ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file"),
-        [
-            (
-                *(path, trial.method, trial.pair, trial.shots, trial.seed),
-                *(trial.condition.features_label, f"{here:.2f}", f"{there:.2f}"),
-            )
-            for path, trial, here, there in merged.conflicts
-        ],
+    names = ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file")
+    rows = []
+    for path, trial, here, there in merged.conflicts:
+        own = (path, trial.method, trial.pair, trial.shots, trial.seed)
+        rows.append((*own, trial.condition.features_label, f"{here:.2f}", f"{there:.2f}"))
+    print_rows(names, rows)
+    counts = (
+        (merged.scored, "of these had no scores and have them now"),
+        (merged.missing, "planned in the files, but not run"),
+        (len(merged.conflicts), "differ from what is there and were left out"),
     )
     parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]
-    if merged.scored:
-        parts.append(f"{merged.scored} of these had no scores and have them now")
-    if merged.missing:
-        parts.append(f"{merged.missing} planned in the files, but not run")
-    if merged.conflicts:
-        parts.append(f"{len(merged.conflicts)} differ from what is there and were left out")
+    parts += [f"{count} {text}" for count, text in counts if count]
     complain("; ".join(parts) + ".")
     for condition, method in merged.apart:
         complain(

@@ -6,34 +6,39 @@ import ast
 import functools
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
 from clser_bench.cli import figures, options, rules
 from clser_bench.cli.output import Bars, columns, complain, print_rows
+from clser_bench.corpora.definitions import definitions
+from clser_bench.errors import CorpusError, SpecError, did_you_mean
+from clser_bench.features.encoders.names import exposure
+from clser_bench.files import cache_folder, shipped, write_whole
+from clser_bench.protocol import family
+from clser_bench.scoring.within_target import ROUTINES
+from clser_bench.store.records import one_line
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from clser_bench.report.breakdown import Facts
-    from clser_bench.report.formats import TextTable
     from clser_bench.report.model import Leaderboard
     from clser_bench.report.published import Published
     from clser_bench.report.robustness import Scale
-    from clser_bench.store.sqlite import Store
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]
 """What a table is broken down by."""
 
-COMPARE_FORMATS = ("table", "md", "latex", "json")
+GROUPED, ACROSS = ("family", "source", "target", "part"), ("shots", "features")
+"""Arrangements of a leaderboard other than by pairs: by groups of pairs, over several tables."""
 
-
-def _arrangements() -> tuple[str, ...]:
-    from clser_bench.report.render import BY
-
-    return BY
+_BY = options.completed(lambda: (*GROUPED, *ACROSS))
 
 
 @options.examples(
@@ -58,7 +63,7 @@ def leaderboard(
     format_: options.Format = "table",
     html: Path | None = None,
     published: Path | None = None,
-    by: Annotated[str, typer.Option(autocompletion=options.completed(_arrangements))] = "",
+    by: Annotated[str, typer.Option(autocompletion=_BY)] = "",
     results: options.Results = options.RESULTS,
 ) -> None:
     """Print the tables of a results file, or write them as a page for browsers.
@@ -83,11 +88,8 @@ def leaderboard(
             sentences of a corpus); or one table over all shots or all features. With --format
             table, md or latex.
     """
-    from clser_bench.features.encoders.names import exposure
-    from clser_bench.files import shipped
-    from clser_bench.report.render import render
+    from clser_bench.report import formats, render
     from clser_bench.report.table import leaderboard as tables_of
-    from clser_bench.store.sqlite import Store
 
     if published == Path("papers") and not published.exists():
         published = shipped("results/published")
@@ -96,55 +98,56 @@ def leaderboard(
         from clser_bench.report.published import published_rows, published_tables, read_published
 
         papers = read_published(published)
+    kinds: dict[str, Any] = {"methods": options.words(methods), "against": against}
+    kinds |= {"extras": options.words(with_), "exposure": exposure}
     with Store(results, create=False, read_only=True) as store:
+        frame = store.shown(wanted)
         if html is not None:
-            for path in _page(store, wanted, methods, against, html):
-                typer.echo(str(path))
+            made = tables_of(frame, store, **kinds | {"extras": ()})
+            _write_page(store, frame, made, html)
             return
-        made = tables_of(
-            store.shown(wanted),
-            store,
-            methods=options.words(methods),
-            extras=options.words(with_),
-            against=against,
-            intervals=not papers,
-            exposure=exposure,
-        )
+        made = tables_of(frame, store, intervals=not papers, **kinds)
+    how: dict[str, Any] = {"width": columns(), "transposed": transpose}
     if papers and format_ in ("csv", "json"):
-        from clser_bench.report.formats import csv_of, json_of
-
-        write = csv_of if format_ == "csv" else json_of
-        typer.echo(write(published_rows(made, papers)), nl=False)
+        text = formats.write(published_rows(made, papers), (), format_)
     elif papers:
-        _echo(published_tables(made, papers), format_, transposed=transpose)
+        text = formats.write_tables(published_tables(made, papers), format_, **how)
+    elif by in ACROSS:
+        text = formats.write_tables(render.across(made, by), format_, **how)
     elif by:
-        _echo(_arranged(made, by), format_, transposed=transpose)
+        if by not in GROUPED:
+            raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, (*GROUPED, *ACROSS))}")
+        families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
+        grouped = [render.grouped(table, by, families) for table in made]
+        text = formats.write_tables(grouped, format_, **how)
     else:
-        text = render(
-            made, format_, width=columns(), transposed=transpose, explain=explain, pairs=pairs
-        )
-        typer.echo(text, nl=False)
+        text = render.render(made, format_, explain=explain, pairs=pairs, **how)
+    typer.echo(text, nl=False)
 
 
-def _echo(tables: Sequence[TextTable], format_: str, *, transposed: bool = False) -> None:
-    from clser_bench.report.formats import write_tables
+def _write_page(
+    store: Store, frame: pd.DataFrame, made: Sequence[Leaderboard], folder: Path
+) -> None:
+    """Write the page of tables and its numbers; prints the files."""
+    from clser_bench import registry
+    from clser_bench.report.page import page, page_data
+    from clser_bench.report.render import render
 
-    shown = [table.transposed for table in tables] if transposed else tables
-    typer.echo(write_tables(shown, format_, width=columns()), nl=False)
-
-
-def _arranged(made: Sequence[Leaderboard], by: str) -> Sequence[TextTable]:
-    from clser_bench.corpora.definitions import definitions
-    from clser_bench.errors import SpecError, did_you_mean
-    from clser_bench.protocol import family
-    from clser_bench.report import render
-
-    if by not in render.BY:
-        raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, render.BY)}")
-    if by in render.ACROSS:
-        return render.across(made, by)
-    families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
-    return [render.grouped(table, by, families) for table in made]
+    # the documentation of methods that are installed, from files that are not executed
+    documented = {routine.name: {"summary": routine.about} for routine in ROUTINES.values()}
+    shown = {line.method for table in made for line in table.lines}
+    for name in shown & set(registry.entries()):
+        entry = registry.entry(name)
+        text = ast.get_docstring(ast.parse(entry.file.read_text(encoding="utf-8"))) or ""
+        parts = documented[name] = {"summary": entry.summary}
+        for paragraph in text.split("\n\n")[1:]:
+            heading, _, rest = " ".join(paragraph.split()).partition(": ")
+            parts.setdefault(heading.lower(), rest)
+    data = page_data(made, frame, store, documented=documented)
+    contents = {"index.html": page(data), "leaderboard.csv": render(made, "csv")}
+    for name, content in contents.items():
+        write_whole(folder / name, content, error=SpecError)
+        typer.echo(str(folder / name))
 
 
 @options.examples(
@@ -171,58 +174,16 @@ def compare(
     Options:
         format_ FORMAT: table, md, latex or json.
     """
-    from clser_bench.features.encoders.names import exposure
     from clser_bench.report import comparison
     from clser_bench.report.table import leaderboard as tables_of
-    from clser_bench.store.sqlite import Store
 
-    options.check("format", (format_,), COMPARE_FORMATS)
+    options.check("format", (format_,), ("table", "md", "latex", "json"))
     with Store(results, create=False, read_only=True) as store:
         frame = store.shown(wanted)
         named = options.words(methods)
         tables = tables_of(frame, store, methods=named, exposure=exposure)
         made = [comparison.compare(store, frame, table) for table in tables]
     typer.echo(comparison.render(made, format_, width=columns()), nl=False)
-
-
-def _page(
-    store: Store, wanted: Mapping[str, str], methods: str, against: str, folder: Path
-) -> Iterator[Path]:
-    """Write the page and its numbers; yields the files."""
-    from clser_bench.errors import SpecError
-    from clser_bench.features.encoders.names import exposure
-    from clser_bench.files import write_whole
-    from clser_bench.report.page import page, page_data
-    from clser_bench.report.render import render
-    from clser_bench.report.table import leaderboard as tables_of
-
-    frame = store.shown(wanted)
-    shown = options.words(methods)
-    made = tables_of(frame, store, methods=shown, against=against, exposure=exposure)
-    names = {line.method for table in made for line in table.lines}
-    data = page_data(made, frame, store, documented=dict(_documented(names)))
-    contents = {"index.html": page(data), "leaderboard.csv": render(made, "csv")}
-    for name, content in contents.items():
-        write_whole(folder / name, content, error=SpecError)
-        yield folder / name
-
-
-def _documented(names: Collection[str]) -> Iterator[tuple[str, dict[str, str]]]:
-    """The documentation of those methods that are installed, from files that are not executed."""
-    from clser_bench import registry
-    from clser_bench.scoring.within_target import ROUTINES
-
-    for name, entry in registry.entries().items():
-        if name in names:
-            text = ast.get_docstring(ast.parse(entry.file.read_text(encoding="utf-8"))) or ""
-            parts = {"summary": entry.summary}
-            for paragraph in text.split("\n\n")[1:]:
-                heading, _, rest = " ".join(paragraph.split()).partition(": ")
-                parts.setdefault(heading.lower(), rest)
-            yield name, parts
-    for routine in ROUTINES.values():
-        if routine.name in names:
-            yield routine.name, {"summary": routine.about}
 
 
 @options.examples(
@@ -234,12 +195,23 @@ def status(results: options.Results = options.RESULTS) -> None:
 
     And why trials failed or do not apply.
     """
-    from clser_bench.store.sqlite import Store
-
+    suites: dict[str, dict[str, None]] = {}
+    rows: list[tuple[object, ...]] = []
     with Store(results, create=False, read_only=True) as store:
         store.check_rows()
-        rows = _progress(store)
-        reasons = _reasons(store)
+        for run in store.runs():  # a trial that several runs of a suite ask for counts once
+            suites.setdefault(run.suite, {}).update(dict.fromkeys(store.planned_ids(run.id)))
+        for suite, ids in suites.items():
+            states = Counter(store.stored(list(ids)).values())
+            stored = sum(states.values())
+            counts = (states["ok"], states["not_applicable"], states["failed"], len(ids) - stored)
+            # rounded down, so that 100 % means all
+            rows.append((suite, len(ids), *counts, f"{100 * stored // max(1, len(ids))} %"))
+        reasons = Counter(
+            (kind.replace("_", " "), record.trial.method, one_line(record.reason))
+            for kind in ("failed", "not_applicable")
+            for record in store.records(status=kind)
+        )
         skipped = store.skipped()
     names = ("suite", "planned", "ok", "not applicable", "failed", "missing", "stored")
     print_rows(names, rows, header=True)
@@ -247,32 +219,6 @@ def status(results: options.Results = options.RESULTS) -> None:
         complain(f"{kind}: {method}: {count} trials: {reason}")
     for item in skipped:
         complain(f"left out: {item.corpus}: {item.name}: {item.reason}")
-
-
-def _progress(store: Store) -> list[tuple[object, ...]]:
-    """One row a suite, over all its runs; a trial that several ask for counts once."""
-    suites: dict[str, dict[str, None]] = {}
-    for run in store.runs():
-        suites.setdefault(run.suite, {}).update(dict.fromkeys(store.planned_ids(run.id)))
-    rows: list[tuple[object, ...]] = []
-    for suite, ids in suites.items():
-        states = Counter(store.stored(list(ids)).values())
-        stored = sum(states.values())
-        counts = (states["ok"], states["not_applicable"], states["failed"], len(ids) - stored)
-        # rounded down, so that 100 % means all
-        rows.append((suite, len(ids), *counts, f"{100 * stored // max(1, len(ids))} %"))
-    return rows
-
-
-def _reasons(store: Store) -> Counter[tuple[str, str, str]]:
-    from clser_bench.store.records import one_line
-
-    kinds = (("failed", "failed"), ("not_applicable", "not applicable"))
-    return Counter(
-        (kind, record.trial.method, one_line(record.reason))
-        for status_, kind in kinds
-        for record in store.records(status=status_)
-    )
 
 
 @options.examples(
@@ -308,7 +254,6 @@ def breakdown(
     from clser_bench.report import breakdown_text
     from clser_bench.report.breakdown import break_down
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     options.check("format", (format_,), options.FORMATS)
     with Store(results, create=False) as store:
@@ -349,11 +294,9 @@ def robustness(
     Options:
         figure FILE: Also draw the curves: .png, .svg or .pdf.
     """
-    from clser_bench.errors import SpecError
     from clser_bench.report import robustness as report
     from clser_bench.report.figures import corruption_curves
     from clser_bench.report.render import condition_line
-    from clser_bench.store.sqlite import Store
 
     options.check("format", (format_,), options.FORMATS)
     if figure is not None:
@@ -394,12 +337,9 @@ def _facts(
     workers: int | None,
 ) -> dict[str, dict[str, Facts]]:
     """Facts of the utterances of the tables' targets, by the code of the target."""
-    from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora
     from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.demo import demo_corpora
-    from clser_bench.errors import CorpusError, SpecError
-    from clser_bench.files import cache_folder
     from clser_bench.report.breakdown import Facts
 
     specs, made = definitions().corpora, definitions().suites["demo"].corpora
@@ -422,17 +362,12 @@ def _facts(
     found: dict[str, dict[str, Facts]] = {}
     cache = cache_folder()
     with Bars() as bars:
-        corpora = load_corpora(
-            folder,
-            manifests,
-            codes=wanted,
-            demo=functools.partial(demo_corpora, cache / "demo", progress=bars),
-            skip_bad=True,
-            workers=workers,
-            progress=bars,
-        )
+        work: dict[str, Any] = {"workers": workers, "progress": bars}
+        demo = functools.partial(demo_corpora, cache / "demo", progress=bars)
+        more: dict[str, Any] = {"codes": wanted, "demo": demo, "skip_bad": True}
+        corpora = load_corpora(folder, manifests, **more, **work)
         for code, corpus in corpora.items():
-            facts = utterance_metadata(corpus, cache=cache, workers=workers, progress=bars)
+            facts = utterance_metadata(corpus, cache=cache, **work)
             if by == "human" and all(item.human is None for item in facts):
                 raise CorpusError(
                     f"{corpus.root}: {RECOGNITION[corpus.spec.name]} is not there or names none of "

@@ -8,16 +8,7 @@ from collections.abc import Iterator, Sequence
 from clser_bench.protocol import EMOTIONS, Pair
 from clser_bench.report import formats
 from clser_bench.report.breakdown import SHUFFLES, Breakdown, Figure
-from clser_bench.report.formats import (
-    MISSING,
-    Footnotes,
-    Row,
-    TextTable,
-    bracketed,
-    rounded,
-    signed,
-    spread,
-)
+from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable
 from clser_bench.report.render import condition_line, condition_row
 
 _UAR = (
@@ -38,6 +29,7 @@ _WITHIN = (
     "People know some emotions better than others, so a method that favours these has a rho, even "
     "one that always gives the same answer; rho within is free of that."
 )
+_KEPT = "A corpus leaves out what few people recognised, which makes such correlations smaller."
 _TITLES = {
     "emotion": "recall of each emotion",
     "confusion": "confusion of emotions",
@@ -54,23 +46,14 @@ _HEADERS = {
         "utterances: those of the row, counted once for each draw and pair.",
         "An emotion that a pair lacks is never predicted there.",
     ),
-    "speaker": (
-        _UAR,
-        "Worst and best are of the speakers who have all emotions.",
-        _SHUFFLED,
-    ),
+    "speaker": (_UAR, "Worst and best are of the speakers who have all emotions.", _SHUFFLED),
     "gender": (_UAR, "With two or three speakers of a gender the interval is too narrow."),
     "length": (_UAR, _THIRDS),
     "loudness": (
         _UAR,
         f"{_THIRDS} Loudness: RMS of the file in dBFS (0: a square wave at full scale).",
     ),
-    "human": (
-        _UAR,
-        _RHO,
-        _WITHIN,
-        "A corpus leaves out what few people recognised, which makes such correlations smaller.",
-    ),
+    "human": (_UAR, _RHO, _WITHIN, _KEPT),
 }
 _INTERVAL = (
     "[low, high]: pointwise 95 % interval of the difference over speakers and draws, conditional "
@@ -88,9 +71,10 @@ def flat_rows(breakdown: Breakdown) -> Iterator[Row]:
         row |= {name: getattr(item.line, name) for name in ("method", "title", "role")}
         row |= {"pair": str(item.pair or "mean"), "status": item.status, "reason": item.reason}
         row |= {"figure": item.kind, "group": item.group, "predicted": item.predicted, "n": item.n}
-        row |= {"mean": rounded(item.mean), "std": rounded(item.std)}
+        row |= {"mean": formats.rounded(item.mean), "std": formats.rounded(item.std)}
         row |= {"count": item.count, "classes": item.classes}
-        yield row | {name: rounded(getattr(item, name)) for name in ("low", "high", "shuffled")}
+        rest = ("low", "high", "shuffled")
+        yield row | {name: formats.rounded(getattr(item, name)) for name in rest}
 
 
 def text_tables(breakdown: Breakdown, *, each_pair: bool = False) -> Iterator[TextTable]:
@@ -130,7 +114,7 @@ def _groups(breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | No
         row += [_rho(item) for item in part if item.kind in ("rho", "rho_within")]
         row += [MISSING] * (len(names) - 1 - len(row))  # a missing result has no correlations
         cells.append((_name(part, notes), *row, _draws(part)))
-    more = (_INTERVAL,) if gap and gap.low is not None else ()
+    more = [_INTERVAL] if gap and gap.low is not None else []
     return _table(breakdown, pair, [*names, "n"], cells, notes, more=more)
 
 
@@ -212,13 +196,15 @@ def _value(item: Figure | None, most: int = 0) -> str:
     if item is None or item.mean is None:
         return MISSING
     fewer = f" ({item.classes} of {most} emotions)" if (item.classes or 0) < most else ""
-    return spread(f"{item.mean:.1f}", item.std) + fewer
+    return formats.spread(f"{item.mean:.1f}", item.std) + fewer
 
 
 def _gap(item: Figure) -> str:
-    text = signed(item.mean or 0.0)
-    return spread(text, item.std) if item.low is None else text + bracketed(item, signed)
+    text = formats.signed(item.mean or 0.0)
+    ends = formats.bracketed(item, formats.signed)
+    return formats.spread(text, item.std) if item.low is None else text + ends
 
 
 def _rho(item: Figure) -> str:
-    return MISSING if item.mean is None else f"{item.mean:.2f}" + bracketed(item, "{:.2f}".format)
+    ends = formats.bracketed(item, "{:.2f}".format)
+    return MISSING if item.mean is None else f"{item.mean:.2f}{ends}"

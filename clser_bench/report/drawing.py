@@ -42,15 +42,9 @@ COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#AA3377", "#66CCEE", "#0
 
 _DPI = 300
 _FALLBACKS = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Microsoft YaHei",
-    "WenQuanYi Zen Hei",
-    "Noto Sans Devanagari",
-    "Arial Unicode MS",
-)
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei",
+    "WenQuanYi Zen Hei", "Noto Sans Devanagari", "Arial Unicode MS",
+)  # fmt: skip
 _STYLE: dict[str, Any] = {
     "font.size": 7,
     "axes.titlesize": 7,
@@ -69,18 +63,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """What a figure shows of the utterances of a corpus.
+    """What a figure shows of the utterances of a corpus."""
 
-    Attributes:
-        title: the corpus's name in prose.
-        emotions: of each utterance [n], of `EMOTIONS`.
-        synthetic: made by a speech synthesiser; marked in the figure.
-    """
-
-    title: str
-    emotions: tuple[str, ...]
+    title: str  # the corpus's name in prose
+    emotions: tuple[str, ...]  # of each utterance [n], of `EMOTIONS`
     speakers: tuple[str, ...]
-    synthetic: bool = False
+    synthetic: bool = False  # made by a speech synthesiser; marked in the figure
 
     @property
     def name(self) -> str:
@@ -91,11 +79,7 @@ class Speech:
 
 
 def plain(text: str, *, longest: int = 28) -> str:
-    """Make a name fit to be drawn: as text, in one line, not too long.
-
-    Args:
-        longest: characters that are left; an ellipsis stands for the others.
-    """
+    """Make a name fit to be drawn: as text, in one line, an ellipsis for what is too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     short = line if len(line) <= longest else line[: longest - 1] + "…"
     return short.replace("$", r"\$")
@@ -121,11 +105,7 @@ def _families() -> list[str]:
 
 @in_style
 def render(figure: Figure, kind: str) -> bytes:
-    """Write a figure as the bytes of a file; the same figure gives the same bytes.
-
-    Raises:
-        SpecError: the format is none of these.
-    """
+    """Write a figure as the bytes of a file, a format of `FORMATS`; the same gives the same."""
     if kind not in FORMATS:
         raise SpecError(f"a figure cannot be written as '{kind}'{did_you_mean(kind, FORMATS)}")
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}

@@ -10,7 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from rich.cells import cell_len
 from tabulate import LATEX_ESCAPE_RULES, tabulate
@@ -32,29 +32,21 @@ _BOLD, _GREY, _END = "\ue000", "\ue001", "\ue002"  # private characters: marks i
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """A table as text.
-
-    Attributes:
-        names: of the columns; the first column holds the names of rows.
-        cells: text by row and column.
-        summary: columns after the first that are in blocks of their own where a terminal is too
-            narrow for all; 0 for none.
-        caption: of LaTeX, two lines; title and header where empty.
-        aside: rows that do not compete, set apart; grey in LaTeX. Empty for none.
-        bold: rows whose first two cells are bold in LaTeX and Markdown.
-        footnotes: lines below these, numbered from 1.
-    """
+    """A table as text."""
 
     title: str
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the columns; the first column holds the names of rows
     cells: tuple[tuple[str, ...], ...]
+    # columns after the first that are in blocks of their own where a terminal is too narrow for
+    # all; 0 for none
     summary: int = 0
     header: tuple[str, ...] = ()
-    caption: str = ""
+    caption: str = ""  # of LaTeX, two lines; title and header where empty
+    # rows that do not compete, set apart; grey in LaTeX. Empty for none
     aside: tuple[bool, ...] = ()
-    bold: tuple[int, ...] = ()
+    bold: tuple[int, ...] = ()  # rows whose first two cells are bold in LaTeX and Markdown
     below: tuple[str, ...] = ()
-    footnotes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...] = ()  # lines below these, numbered from 1
 
     @property
     def transposed(self) -> TextTable:
@@ -98,22 +90,15 @@ def spread(text: str, std: float | None) -> str:
     return text if std is None else f"{text} ± {std:.1f}"
 
 
-class _Ends(Protocol):
-    @property
-    def low(self) -> float | None: ...
-    @property
-    def high(self) -> float | None: ...
-
-
-def bracketed(found: _Ends | None, text: Callable[[float], str]) -> str:
-    """The ends of an interval in brackets, after a space; empty where there are none."""
+def bracketed(found: Any, text: Callable[[float], str]) -> str:
+    """`low` and `high` of an interval in brackets, after a space; empty where there are none."""
     if found is None or found.low is None or found.high is None:
         return ""
     return f" [{text(found.low)}, {text(found.high)}]"
 
 
-def ends(name: str, found: _Ends | None) -> Row:
-    """The ends of an interval for CSV and JSON, null where there are none."""
+def ends(name: str, found: Any) -> Row:
+    """`low` and `high` of an interval for CSV and JSON, null where there are none."""
     low, high = (found.low, found.high) if found else (None, None)
     return {f"{name}low": rounded(low), f"{name}high": rounded(high)}
 
@@ -122,24 +107,14 @@ def write(
     rows: Iterable[Row],
     tables: Iterable[TextTable],
     format: str = "table",  # noqa: A002 (the word users write)
-    *,
-    width: int | None = None,
+    **shown: Any,
 ) -> str:
-    """Write flat rows as CSV or JSON, or tables in any other format.
-
-    Args:
-        rows: for `csv` and `json`; only iterated then.
-        format: of `FORMATS`: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-        width: columns of the terminal, for `table`; `WIDTH` where None.
-
-    Raises:
-        SpecError: there is no such format.
-    """
+    """Write flat rows as `csv` or `json`, or tables in another format, as `write_tables` does."""
     if format not in FORMATS:
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
     if format in ("csv", "json"):
         return csv_of(rows) if format == "csv" else json_of(rows)
-    return write_tables(list(tables), format, width=width)
+    return write_tables(list(tables), format, **shown)
 
 
 def render(
@@ -151,11 +126,7 @@ def render(
     width: int | None = None,
     **shown: bool,
 ) -> str:
-    """Write what a report found, by its flat rows and its tables; errors are those of `write`.
-
-    Args:
-        rows_of: of each item that was found; so does `tables_of`, which takes `shown` too.
-    """
+    """Write the flat rows or the tables (which take `shown`) of each item that a report found."""
     rows = (row for item in found for row in rows_of(item))
     tables = (table for item in found for table in tables_of(item, **shown))
     return write(rows, tables, format, width=width)
@@ -166,12 +137,24 @@ def write_tables(
     format: str = "table",  # noqa: A002 (the word users write)
     *,
     width: int | None = None,
+    transposed: bool = False,
 ) -> str:
-    """Write tables that have no flat rows; arguments and errors are those of `write`."""
+    """Write tables that have no flat rows.
+
+    Args:
+        format: `table` for a terminal or a pipe, `md` or `latex`.
+        width: columns of the terminal, for `table`; a wider table is parted in blocks of columns,
+            and nothing is cut off. `WIDTH` where None.
+        transposed: columns down and rows across.
+
+    Raises:
+        SpecError: there is no such format.
+    """
     if format not in FORMATS[:3]:
         raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, FORMATS[:3])}")
     if not tables:
         return "No results to show.\n"
+    tables = [table.transposed for table in tables] if transposed else tables
     if format == "latex":
         return latex(tables)
     if format == "md":
@@ -190,15 +173,13 @@ def csv_of(rows: Iterable[Row]) -> str:
 
     Texts are cut as `errors.printable` cuts them, and hold nothing that steers a terminal.
     """
-    every = [
-        {name: printable(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-        for row in rows
-    ]
+    every = list(rows)
     text = io.StringIO()
     names = list(dict.fromkeys(name for row in every for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(every)
+    for row in every:
+        writer.writerow({n: printable(v) if isinstance(v, str) else v for n, v in row.items()})
     return text.getvalue()
 
 
@@ -232,9 +213,7 @@ def markdown(table: TextTable) -> str:
     for place in table.bold:
         cells[place][:2] = (f"**{text}**" for text in cells[place][:2])
     body = _tabulated(cells, table.names, "pipe")
-    header, below = (
-        "\n".join(f"- {line}" for line in lines) for lines in (table.header, table.below)
-    )
+    header, below = ("\n".join(f"- {t}" for t in lines) for lines in (table.header, table.below))
     notes = "\n".join(f"{line}  " for line in _numbered(table)).rstrip()
     return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
 
@@ -252,7 +231,7 @@ def terminal(table: TextTable, *, width: int = WIDTH) -> str:
     table = _mapped(table, one_line)
     first, *others = (_block(table, columns) for columns in _blocks(table, width))
     above = [table.title, *_wrapped(table.header, width), first]
-    below = _wrapped([*table.below, *_numbered(table)], width)
+    below = _wrapped((*table.below, *_numbered(table)), width)
     return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
 
 
@@ -267,11 +246,9 @@ def _numbered(table: TextTable) -> Iterator[str]:
     return (f"[{number}] {text}" for number, text in enumerate(table.footnotes, start=1))
 
 
-def _wrapped(lines: Iterable[str], width: int) -> list[str]:
-    return [
-        textwrap.fill(line, max(width, 20), subsequent_indent="  ", break_long_words=False)
-        for line in lines
-    ]
+def _wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
+    how = textwrap.TextWrapper(max(width, 20), subsequent_indent="  ", break_long_words=False)
+    return map(how.fill, lines)
 
 
 def _blocks(table: TextTable, width: int) -> list[list[int]]:
@@ -339,15 +316,13 @@ def latex(tables: Sequence[TextTable]) -> str:
     A table that fits a column is a `table`, any other a `table*`. The first line names the
     packages that are needed. Letters beyond ASCII stay as they are.
     """
-    made: list[str] = []
-    labels: list[str] = []
+    made: dict[str, str] = {}
     for table in tables:
         first = label = label_of(table.title)
-        while label in labels:
-            label = f"{first}-{1 + sum(name.startswith(first) for name in labels)}"
-        labels.append(label)
-        made.append(_float(table, label))
-    return "\n".join(["% needs \\usepackage{booktabs,xcolor}", *made]) + "\n"
+        while label in made:
+            label = f"{first}-{1 + sum(name.startswith(first) for name in made)}"
+        made[label] = _float(table, label)
+    return "\n".join(["% needs \\usepackage{booktabs,xcolor}", *made.values()]) + "\n"
 
 
 def label_of(title: str) -> str:

@@ -11,27 +11,16 @@ from clser_bench.report.statistics import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Some draws of a method on a pair, or on all pairs.
+    """Some draws of a method on a pair, or on all pairs."""
 
-    Attributes:
-        n: draws that the mean is over; of a missing cell, the draws that are there.
-        mean: UAR in percent; None where missing.
-        std: sample standard deviation over draws; None where missing and for one draw.
-        status: `ok`, `failed` or `not_applicable`.
-        reason: of a missing cell, in one line.
-        war: mean weighted recall (accuracy) in percent; None where missing.
-        seconds: mean time per trial; None where no trial is ok.
-        energy: mean joules per trial that was measured; None where none was.
-    """
-
-    n: int
-    mean: float | None
-    std: float | None
-    status: str = "ok"
-    reason: str = ""
-    war: float | None = None
-    seconds: float | None = None
-    energy: float | None = None
+    n: int  # draws that the mean is over; of a missing cell, the draws that are there
+    mean: float | None  # UAR in percent; None where missing
+    std: float | None  # sample standard deviation over draws; None where missing and for one draw
+    status: str = "ok"  # `ok`, `failed` or `not_applicable`
+    reason: str = ""  # of a missing cell, in one line
+    war: float | None = None  # mean weighted recall (accuracy) in percent; None where missing
+    seconds: float | None = None  # mean time per trial; None where no trial is ok
+    energy: float | None = None  # mean joules per trial that was measured; None where none was
 
 
 def holes(pairs: Sequence[Pair], cells: Sequence[Cell]) -> tuple[str, str] | None:
@@ -48,35 +37,25 @@ def holes(pairs: Sequence[Pair], cells: Sequence[Cell]) -> tuple[str, str] | Non
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A method of a table.
+    """A method of a table."""
 
-    Attributes:
-        method: its name, the key of commands.
-        title: its name in tables.
-        role: `ranked`, `bound`, `reference` or `submitted`.
-        uses: of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
-            prior`), those that it uses: labelled and unlabelled source, unlabelled target, added
-            corpora, speaker identities of the target, an assumption on its class prior.
-        assumes_prior: `none`, `uniform` or `estimated`.
-        cells: one per pair of the table.
-        interval: pointwise, of the mean.
-        ranks: simultaneous interval of its rank; None unless ranked.
-        difference: to the reference of the table: simultaneous for ranked methods, pointwise and
-            without p value for others.
-        configurations: pair to hyper-parameters as text; only where asked for.
-    """
-
-    method: str
-    title: str
-    role: str
+    method: str  # its name, the key of commands
+    title: str  # its name in tables
+    role: str  # `ranked`, `bound`, `reference` or `submitted`
+    # of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
+    # prior`), those that it uses: labelled and unlabelled source, unlabelled target, added corpora,
+    # speaker identities of the target, an assumption on its class prior
     uses: tuple[str, ...]
-    assumes_prior: str
+    assumes_prior: str  # `none`, `uniform` or `estimated`
     note: str
-    cells: tuple[Cell, ...]
+    cells: tuple[Cell, ...]  # one per pair of the table
     mean: Cell
-    interval: Interval | None = None
-    ranks: tuple[int, int] | None = None
+    interval: Interval | None = None  # pointwise, of the mean
+    ranks: tuple[int, int] | None = None  # simultaneous interval of its rank; None unless ranked
+    # to the reference of the table: simultaneous for ranked methods, pointwise and without p value
+    # for others
     difference: Interval | None = None
+    # pair to hyper-parameters as text; only where asked for
     configurations: tuple[tuple[Pair, str], ...] = ()
 
     @property
@@ -92,37 +71,26 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
-    """One table: methods down, pairs across.
-
-    Attributes:
-        classes: number of classes of each pair; 0 where no method was planned.
-        every: rows of all methods of the condition, shown or not.
-        synthetic: a corpus is synthetic speech.
-        budget: of trained methods, in a line; empty where there is none.
-        reference: the method that differences are to; empty for none.
-        family: number of ranked methods that are compared with the reference, shown or not.
-        ranked: number of ranked methods with a result on every pair, shown or not.
-        detectable: least detectable differences to the reference in the family: their least, median
-            and largest; None without intervals.
-        exposed: code of each corpus whose labels the encoder was trained with.
-        standing: `exploratory`, or `confirmed` with the card that froze its methods beforehand.
-    """
+    """One table: methods down, pairs across."""
 
     condition: Condition
     pairs: tuple[Pair, ...]
-    classes: tuple[int, ...]
+    classes: tuple[int, ...]  # number of classes of each pair; 0 where no method was planned
     lines: tuple[Line, ...]
-    synthetic: bool
-    every: tuple[Line, ...] = ()
+    synthetic: bool  # a corpus is synthetic speech
+    every: tuple[Line, ...] = ()  # rows of all methods of the condition, shown or not
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
-    budget: str = ""
-    reference: str = ""
-    family: int = 0
-    ranked: int = 0
+    budget: str = ""  # of trained methods, in a line; empty where there is none
+    reference: str = ""  # the method that differences are to; empty for none
+    family: int = 0  # number of ranked methods that are compared with the reference, shown or not
+    ranked: int = 0  # number of ranked methods with a result on every pair, shown or not
+    # least detectable differences to the reference in the family: their least, median and largest;
+    # None without intervals
     detectable: tuple[float, float, float] | None = None
-    exposed: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()  # code of each corpus whose labels the encoder was trained with
     extras: tuple[str, ...] = ()
+    # `exploratory`, or `confirmed` with the card that froze its methods beforehand
     standing: str = "exploratory"
 
     @property

@@ -10,9 +10,8 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -58,14 +57,10 @@ _FIRST = 50  # principal components that t-SNE and UMAP start from, as is usual
 _SPREAD = 1e-4  # deviation of t-SNE's first layout, as scikit-learn's own from PCA
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Projection:
-    """Points of a plane.
+class Projection(NamedTuple):
+    """Points of a plane [n, 2], and the share of the variance along each axis (0 to 1).
 
-    Attributes:
-        points: [n, 2], in the order of the rows.
-        explained: share of the variance along each of the two axes, 0 to 1; None where axes
-            mean nothing (t-SNE, UMAP).
+    The shares are None where axes mean nothing (t-SNE, UMAP).
     """
 
     points: Doubles
@@ -73,11 +68,7 @@ class Projection:
 
 
 def check_projection(how: str) -> None:
-    """Raise unless a projection can be made here.
-
-    Raises:
-        FeatureError: it is unknown, or its package is not installed.
-    """
+    """Raise FeatureError for a projection that is unknown, or whose package is not installed."""
     if how not in PROJECTIONS:
         raise FeatureError(f"projection '{how}' is unknown{did_you_mean(how, PROJECTIONS)}")
     if how == "umap":
@@ -103,20 +94,19 @@ def project(values: npt.NDArray[np.floating[Any]], how: str = "pca") -> Projecti
         where = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise FeatureError(f"row {where} of the values to project is not finite; extract it again")
     if how == "pca":
-        return _pca(rows)
+        components, shares = _principal(rows, 2)
+        points = np.pad(components, ((0, 0), (0, 2 - components.shape[1])))
+        return Projection(points, explained=(*shares.tolist(), 0.0, 0.0)[:2])
     if len(rows) < LEAST:
         raise FeatureError(
             f"projection '{how}' needs {LEAST} utterances or more, got {len(rows)}; take pca"
         )
-    return Projection(points=_tsne(rows) if how == "tsne" else _by_umap(rows))
+    start, _ = _principal(rows, _FIRST)
+    return Projection(_tsne(start) if how == "tsne" else _by_umap(start))
 
 
 def standardised(values: npt.NDArray[np.floating[Any]]) -> Doubles:
-    """Z-scores of each column over all rows, so that no unit decides; constant columns become 0.
-
-    Args:
-        values: [n, f].
-    """
+    """Z-scores of each column of [n, f], so that no unit decides; constant columns become 0."""
     rows = np.asarray(values, np.float64)
     centred = rows - rows.mean(axis=0)
     deviation = centred.std(axis=0)
@@ -124,13 +114,6 @@ def standardised(values: npt.NDArray[np.floating[Any]]) -> Doubles:
     constant = deviation <= 1e-12 * np.abs(rows).max(axis=0, initial=0.0)
     scores: Doubles = np.where(constant, 0.0, centred / np.where(constant, 1.0, deviation))
     return scores
-
-
-def _pca(rows: Doubles) -> Projection:
-    components, shares = _principal(rows, 2)
-    points = np.zeros((len(rows), 2))
-    points[:, : components.shape[1]] = components
-    return Projection(points=points, explained=(*shares.tolist(), 0.0, 0.0)[:2])
 
 
 def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
@@ -146,16 +129,15 @@ def _principal(rows: Doubles, count: int) -> tuple[Doubles, Doubles]:
     return left * sizes[:count] * np.where(signs == 0, 1.0, signs), shares
 
 
-def _tsne(rows: Doubles) -> Doubles:
+def _tsne(components: Doubles) -> Doubles:
     from sklearn.manifold import TSNE  # noqa: PLC0415 - takes long to import, and is seldom needed
 
-    components, _ = _principal(rows, _FIRST)
-    start = np.zeros((len(rows), 2), np.float32)
+    start = np.zeros((len(components), 2), np.float32)
     start[:, : components.shape[1]] = components[:, :2]
     deviation = float(start[:, 0].std())
     start *= _SPREAD / deviation if deviation > 0 else 0.0
     model = TSNE(
-        perplexity=min(_PERPLEXITY, (len(rows) - 1) / 3),
+        perplexity=min(_PERPLEXITY, (len(start) - 1) / 3),
         init=start,
         learning_rate="auto",
         random_state=seed_of("projection", "tsne") % 2**32,
@@ -163,11 +145,10 @@ def _tsne(rows: Doubles) -> Doubles:
     return np.asarray(model.fit_transform(components), np.float64)
 
 
-def _by_umap(rows: Doubles) -> Doubles:
-    components, _ = _principal(rows, _FIRST)
+def _by_umap(components: Doubles) -> Doubles:
     # with a seed umap uses one thread, and warns unless n_jobs says so
     model = _umap().UMAP(
-        n_neighbors=min(_NEIGHBOURS, len(rows) - 1),
+        n_neighbors=min(_NEIGHBOURS, len(components) - 1),
         random_state=seed_of("projection", "umap") % 2**32,
         n_jobs=1,
     )
@@ -215,26 +196,24 @@ def draw_projection(
     ][:_NAMED]
     if len(names) > _NAMED:
         entries.append(_entry(f"and {len(names) - _NAMED} more", "none", ""))
-    legends: list[tuple[str, list[Line2D]]] = [(by, entries)]
+    legends: dict[str, list[Line2D]] = {by: entries}
     if len(corpora) > 1 and by != "corpus":
         texts = [f"{one.name} ({size})" for one, size in zip(corpora, sizes, strict=True)]
         markers = [_entry(text, "#666666", _marker(place)) for place, text in enumerate(texts)]
-        legends.insert(0, ("corpus", markers))
-    columns = [_columns(handles) for _, handles in legends]
-    heights = [
-        0.13 * (1 + math.ceil(len(handles) / across))
-        for (_, handles), across in zip(legends, columns, strict=True)
+        legends = {"corpus": markers} | legends
+    columns = list(map(_columns, legends.values()))
+    lines = [
+        math.ceil(len(x) / across) for x, across in zip(legends.values(), columns, strict=True)
     ]
+    heights = [0.13 * (1 + count) for count in lines]
     figure = new_figure(COLUMN, 3.5 + sum(heights))
-    axis, *below = figure.subplots(
-        1 + len(legends), 1, squeeze=False, height_ratios=[3.2, *heights]
-    ).ravel()
-    for box, (heading, handles), across in zip(below, legends, columns, strict=True):
+    ratios = {"height_ratios": [3.2, *heights]}
+    axis, *below = figure.subplots(1 + len(legends), 1, squeeze=False, gridspec_kw=ratios).ravel()
+    for box, (heading, handles), across in zip(below, legends.items(), columns, strict=True):
         box.set_axis_off()
+        own = {"handles": handles, "title": heading, "ncols": across}
         gaps = {"borderpad": 0, "labelspacing": 0.25, "columnspacing": 0.9, "handletextpad": 0.1}
-        box.legend(
-            handles=handles, title=heading, ncols=across, loc="center", frameon=False, **gaps
-        )
+        box.legend(loc="center", frameon=False, **own, **gaps)
     inks = np.array([mpl.colors.to_rgba(colour) for colour in colours])
     for layer in range(_LAYERS):
         for corpus in range(len(corpora)):

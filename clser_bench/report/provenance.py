@@ -102,18 +102,13 @@ class Requested(_Part):
 
 
 class CardPair(_Part):
-    """A column.
-
-    Attributes:
-        source_key: hash of the source's audio, labels, features and normalisation.
-        target_key: of the target's.
-    """
+    """A column."""
 
     source: Code
     target: Code
     classes: Annotated[tuple[Name, ...], Field(max_length=100)]
-    source_key: Key
-    target_key: Key
+    source_key: Key  # hash of the source's audio, labels, features and normalisation
+    target_key: Key  # of the target's
 
     @property
     def pair(self) -> Pair:
@@ -122,49 +117,34 @@ class CardPair(_Part):
 
 
 class CardCell(_Part):
-    """A method on a pair.
+    """A method on a pair."""
 
-    Attributes:
-        mean: UAR in percent over the draws; None where missing.
-        sd: sample standard deviation over the draws; None where missing and for one draw.
-        n: draws that have a result.
-        uars: UAR of each of the method's seeds; None where there is no result.
-        status: `ok`, `failed` or `not_applicable`.
-        reason: of a missing cell.
-    """
-
-    mean: Percent | None
+    mean: Percent | None  # UAR in percent over the draws; None where missing
+    # sample standard deviation over the draws; None where missing and for one draw
     sd: Annotated[float, Field(ge=0)] | None
-    n: Count
+    n: Count  # draws that have a result
+    # UAR of each of the method's seeds; None where there is no result
     uars: Annotated[tuple[Percent | None, ...], Field(max_length=_MANY)]
-    status: Literal["ok", "failed", "not_applicable"]
-    reason: Text = ""
+    status: Literal["ok", "failed", "not_applicable"]  # `ok`, `failed` or `not_applicable`
+    reason: Text = ""  # of a missing cell
 
 
 class CardMethod(_Part):
-    """A row.
-
-    Attributes:
-        role: `ranked`, `bound`, `reference` or `submitted`.
-        engine_version: of the training engine; 0 for what does not use it.
-        evaluations: number of settings of its hyper-parameters, in this version, with a result on
-            the targets of this condition, whatever way they were chosen.
-        imported: name of the file that the results came from; empty for those run here.
-        parameters: hyper-parameters that all pairs share.
-        of_pairs: pair to the hyper-parameters that differ between pairs.
-        cells: one per pair of the card.
-    """
+    """A row."""
 
     method: Name
+    # `ranked`, `bound`, `reference` or `submitted`
     role: Literal["ranked", "bound", "reference", "submitted"]
     version: Count
-    engine_version: Count
+    engine_version: Count  # of the training engine; 0 for what does not use it
+    # number of settings of its hyper-parameters, in this version, with a result on the targets of
+    # this condition, whatever way they were chosen
     evaluations: Count
-    imported: Text = ""
-    parameters: Values
-    of_pairs: dict[Name, Values]
+    imported: Text = ""  # name of the file that the results came from; empty for those run here
+    parameters: Values  # hyper-parameters that all pairs share
+    of_pairs: dict[Name, Values]  # pair to the hyper-parameters that differ between pairs
     seeds: Annotated[tuple[Seed, ...], Field(max_length=_MANY)]
-    cells: Annotated[tuple[CardCell, ...], Field(max_length=_MANY)]
+    cells: Annotated[tuple[CardCell, ...], Field(max_length=_MANY)]  # one per pair of the card
 
 
 class Card(_Part):
@@ -172,10 +152,6 @@ class Card(_Part):
 
     The results file keeps no versions of packages: `software` and `machine` are those that wrote
     the card, so write it where the run was.
-
-    Attributes:
-        requests: of the runs that made it, in their order; none for imported results.
-        sha256: of all the rest; see `seal`.
     """
 
     format: Literal[2] = 2
@@ -185,11 +161,12 @@ class Card(_Part):
     pairs: Annotated[tuple[CardPair, ...], Field(max_length=_MANY)]
     methods: Annotated[tuple[CardMethod, ...], Field(max_length=_MANY)]
     remarks: tuple[Text, ...] = ()
+    # of the runs that made it, in their order; none for imported results
     requests: Annotated[tuple[Requested, ...], Field(max_length=100)]
     commands: Annotated[tuple[Text, ...], Field(max_length=100)]
     software: Software
     machine: Machine
-    sha256: Key = ""
+    sha256: Key = ""  # of all the rest; see `seal`
 
     @property
     def rules(self) -> Condition:
@@ -242,20 +219,18 @@ def make_card(
         if table.condition.matches({name: str(row[name]) for name in names})
     }
     imported = {name: run.imported for run, names in runs_of(store, table) for name in names}
+    rows: list[dict[str, Any]] = []
+    for line in table.lines:
+        row = _of_method(store, table, line, trials[line.method])
+        found = evaluations.get((line.method, row["version"]), 0)
+        rows.append(row | {"evaluations": found, "imported": imported.get(line.method, "")})
     try:
         card = Card(
             title=table.title,
             condition=table.condition.texts(),
             synthetic=table.synthetic,
             pairs=tuple(_pairs(table, trials)),
-            methods=tuple(
-                CardMethod(
-                    method=line.method,
-                    imported=imported.get(line.method, ""),
-                    **_of_method(store, table, line, trials[line.method], evaluations),
-                )
-                for line in table.lines
-            ),
+            methods=tuple(CardMethod(**row) for row in rows),
             remarks=tuple(map(_in_print, table.remarks)),
             requests=tuple(requests),
             commands=tuple(commands),
@@ -300,7 +275,24 @@ def read_card(path: Path) -> Card:
         SpecError: it cannot be read, is too large, is of another format, does not fit its hash,
             has an unknown field or a value of another kind.
     """
-    values = _values(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
+    except OSError as error:
+        raise SpecError(f"card {path}: cannot be read ({error.strerror})") from error
+    if len(text) > LARGEST:
+        raise SpecError(f"card {path}: has more than {LARGEST // 2**20} MiB, so it is no card")
+    try:
+        values: dict[str, Any] = json.loads(text)
+        sha256 = digest({name: value for name, value in values.items() if name != "sha256"})
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise SpecError(f"card {path}: is not the JSON of a card ({str(error)[:200]})") from error
+    if values.get("format") != FORMAT:
+        got = f"is of format {ascii(values.get('format'))[:20]}, this clser-bench reads {FORMAT}"
+        raise SpecError(f"card {path}: {got}; upgrade the older of the two")
+    if values.get("sha256") != sha256:
+        changed = "does not fit its own SHA-256, so it was changed or damaged since it was written"
+        raise SpecError(f"card {path}: {changed}; get it again from its author")
     try:
         return Card.model_validate_json(json.dumps(values))
     except ValidationError as error:
@@ -334,14 +326,9 @@ def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterato
 
 
 def _of_method(
-    store: Store,
-    table: Leaderboard,
-    line: Line,
-    trials: Sequence[Trial],
-    evaluations: Mapping[tuple[str, int], int],
+    store: Store, table: Leaderboard, line: Line, trials: Sequence[Trial]
 ) -> dict[str, Any]:
     """Fields of a row that follow from its trials."""
-    version = max(trial.version for trial in trials)
     seeds = sorted({trial.seed for trial in trials})
     found = store.uars([trial.id for trial in trials])
     uars = {(trial.pair, trial.seed): found.get(trial.id) for trial in trials}
@@ -351,9 +338,9 @@ def _of_method(
     shared = {name: value for name, _, value in set.intersection(*typed)}
     rest = {pair: {n: v for n, v in p.items() if n not in shared} for pair, p in points.items()}
     return {
+        "method": line.method,
         "role": line.role,
-        "version": version,
-        "evaluations": evaluations.get((line.method, version), 0),
+        "version": max(trial.version for trial in trials),
         "engine_version": max(trial.engine_version for trial in trials),
         "parameters": dict(sorted(shared.items())),
         "of_pairs": {pair: values for pair, values in rest.items() if values},
@@ -375,31 +362,3 @@ def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
         reason = "see `clser-bench status` of the results file"
     status: Any = cell.status  # checked by the model
     return CardCell(mean=cell.mean, sd=cell.std, n=cell.n, uars=uars, status=status, reason=reason)
-
-
-def _values(path: Path) -> dict[str, Any]:
-    """The JSON of a card of this format that fits its hash."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST + 1)
-    except OSError as error:
-        raise SpecError(f"card {path}: cannot be read ({error.strerror})") from error
-    if len(text) > LARGEST:
-        raise SpecError(f"card {path}: has more than {LARGEST // 2**20} MiB, so it is no card")
-    try:
-        values: dict[str, Any] = json.loads(text)
-        found = digest({name: value for name, value in values.items() if name != "sha256"})
-    except (ValueError, RecursionError, AttributeError) as error:
-        raise SpecError(f"card {path}: is not the JSON of a card ({str(error)[:200]})") from error
-    if values.get("format") != FORMAT:
-        got = ascii(values.get("format"))[:20]
-        raise SpecError(
-            f"card {path}: is of format {got}, this clser-bench reads {FORMAT}; upgrade the older "
-            "of the two"
-        )
-    if values.get("sha256") != found:
-        raise SpecError(
-            f"card {path}: does not fit its own SHA-256, so it was changed or damaged since it was "
-            "written; get it again from its author"
-        )
-    return values

@@ -31,47 +31,34 @@ class _Part(BaseModel):
 
 
 class PublishedNumber(_Part):
-    """One number of a paper.
+    """One number of a paper."""
 
-    Attributes:
-        method: as it is called here.
-        pair: such as `B→C`, or `mean`.
-        pairs: of a mean, the pairs that it is over; empty where they are unknown.
-        value: percent.
-    """
-
-    method: str
-    pair: str = MEAN
+    method: str  # as it is called here
+    pair: str = MEAN  # such as `B→C`, or `mean`
+    # of a mean, the pairs that it is over; empty where they are unknown
     pairs: tuple[str, ...] = ()
-    value: float = Field(ge=0, le=100)
+    value: float = Field(ge=0, le=100)  # percent
 
 
 class Published(_Part):
-    """The results of a paper.
-
-    Attributes:
-        measure: `UAR`, or `WAR` or `accuracy`, which are compared with our weighted recall.
-        shots: labelled utterances per class, a number or `all`.
-        draws: how often it was repeated.
-        heard: codes of the corpora whose labels its encoder was trained with.
-        differs: how its protocol differs from ours otherwise.
-    """
+    """The results of a paper."""
 
     title: str
     source: str
+    # `UAR`, or `WAR` or `accuracy`, which are compared with our weighted recall
     measure: Literal["UAR", "WAR", "accuracy"]
-    shots: str
+    shots: str  # labelled utterances per class, a number or `all`
     features: str
     corpora: str
-    draws: str
-    heard: tuple[str, ...] = ()
-    differs: tuple[str, ...] = ()
+    draws: str  # how often it was repeated
+    heard: tuple[str, ...] = ()  # codes of the corpora whose labels its encoder was trained with
+    differs: tuple[str, ...] = ()  # how its protocol differs from ours otherwise
     numbers: tuple[PublishedNumber, ...]
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """Measure, shots, features, corpora, draws, as columns of a table."""
-        return (self.measure, self.shots, self.features, self.corpora, self.draws)
+        """The columns `_CONDITIONS` of a table."""
+        return tuple(getattr(self, name) for name in _CONDITIONS)
 
     @property
     def remark(self) -> str:
@@ -82,30 +69,18 @@ class Published(_Part):
 
 
 def read_published(path: Path) -> tuple[Published, ...]:
-    """Read published numbers.
-
-    Args:
-        path: a TOML file, or a folder of them; `results/published` is an example.
-
-    Raises:
-        SpecError: a file cannot be read or has another form, or there is none.
-    """
+    """Read a TOML file of published numbers, or a folder of them, such as `results/published`."""
     files = sorted(path.glob("*.toml")) if path.is_dir() else [path]
     if not files:
-        raise SpecError(
-            f"{path}: no TOML file of published numbers; `papers` stands for those that are shipped"
-        )
+        none = "no TOML file of published numbers"
+        raise SpecError(f"{path}: {none}; `papers` stands for those that are shipped")
     return tuple(validated(Published, read_toml(file), file) for file in files)
 
 
 def published_tables(
     tables: Sequence[Leaderboard], papers: Sequence[Published]
 ) -> tuple[TextTable, ...]:
-    """A table for each paper that some leaderboards have the number of shots of.
-
-    Raises:
-        SpecError: no leaderboard has a number of shots that a paper has.
-    """
+    """A table for each paper whose shots some leaderboard has; raises SpecError where none has."""
     own = [(paper, _alike(tables, paper)) for paper in papers]
     made = tuple(_table(paper, found) for paper, found in own if found)
     if tables and not made:
@@ -120,14 +95,14 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
     """Published numbers beside ours as flat rows."""
     for paper in papers:
         for table in _alike(tables, paper):
-            own = dict(zip(_CONDITIONS, _conditions(table, paper.measure), strict=True))
+            own = zip(_CONDITIONS, _conditions(table, paper.measure), strict=True)
+            here = {f"ours_{name}": text for name, text in own}
             for number in paper.numbers:
                 row: Row = {"published": paper.title, "method": number.method, "pair": number.pair}
                 row |= {"pairs": " ".join(number.pairs), "value": number.value}
                 row |= zip(_CONDITIONS, paper.conditions, strict=True)
                 ours = rounded(_ours(table, number, paper.measure))
-                row |= {"differs": paper.remark, "ours": ours}
-                yield row | {f"ours_{name}": text for name, text in own.items()}
+                yield row | {"differs": paper.remark, "ours": ours} | here
 
 
 def _alike(tables: Sequence[Leaderboard], paper: Published) -> list[Leaderboard]:
@@ -145,12 +120,10 @@ def _table(paper: Published, tables: Sequence[Leaderboard]) -> TextTable:
         cells = [f"{numbers[name].value:.2f}" if name in numbers else "" for name in columns]
         rows.append((method, "paper", cells[0], *paper.conditions, *cells[1:], paper.remark))
         for table in tables:
-            line, rules = table.line(method), table.condition
-            cells = [
-                _own_cell(table, method, name, numbers.get(name), paper.measure) for name in columns
-            ]
+            line, rules, own = table.line(method), table.condition, paper.measure
+            cells = [_own_cell(table, method, name, numbers.get(name), own) for name in columns]
             shown = line.title if line else f"{method}: not in our table"
-            here = (shown, "here", cells[0], *_conditions(table, paper.measure), *cells[1:])
+            here = (shown, "here", cells[0], *_conditions(table, own), *cells[1:])
             other = f"normalisation {rules.normalisation}; {rules.setting}; prior {rules.prior}"
             rows.append((*here, other))
     return TextTable(

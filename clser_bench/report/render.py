@@ -7,28 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from clser_bench.errors import SpecError, counted
+from clser_bench.errors import counted
 from clser_bench.protocol import Condition, base_code
-from clser_bench.report.formats import (
-    MISSING,
-    Footnotes,
-    Row,
-    TextTable,
-    bracketed,
-    ends,
-    rounded,
-    signed,
-    spread,
-    write,
-)
+from clser_bench.report import formats
+from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable, bracketed, rounded
 from clser_bench.report.intervals import REFERENCE
 from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
-
-GROUPED = ("family", "source", "target", "part")
-ACROSS = ("shots", "features")
-BY = (*GROUPED, *ACROSS)
-"""Arrangements of a leaderboard other than by pairs."""
 
 USES = {
     "labelled": "L",
@@ -52,23 +37,15 @@ def render(
     tables: Sequence[Leaderboard],
     format: str = "table",  # noqa: A002 (the word users write)
     *,
-    width: int | None = None,
-    transposed: bool = False,
     explain: bool = False,
     pairs: bool = False,
+    **shown: Any,
 ) -> str:
-    """Write leaderboards as text.
+    """Write leaderboards as text; `shown` and errors are those of `formats.write`.
 
     Args:
-        format: `table` for a terminal or a pipe, `md`, `latex`, `csv` or `json`.
-        width: columns of the terminal, for `table`; a wider table is parted in blocks of
-            columns, and nothing is cut off. 120 where None.
-        transposed: pairs down and methods across, in formats that are tables.
         explain: what columns mean, below the table; Markdown always has it.
         pairs: columns of the pairs in LaTeX too, in place of intervals.
-
-    Raises:
-        SpecError: there is no such format.
     """
     texts = (
         paper_table(table, pairs=pairs)
@@ -76,29 +53,18 @@ def render(
         else text_table(table, explain=explain or format == "md")
         for table in tables
     )
-    return write(
-        (row for table in tables for row in rows(table)),
-        (text.transposed if transposed else text for text in texts),
-        format,
-        width=width,
-    )
+    return formats.write((row for table in tables for row in rows(table)), texts, format, **shown)
 
 
 def text_table(table: Leaderboard, *, explain: bool = False) -> TextTable:
     """A leaderboard with two lines above it, warnings, and a column for each pair."""
     notes = Footnotes()
     columns = _columns(table)
-    body = [
-        (
-            name_text(line, notes),
-            *(text(line) for text in columns.values()),
-            *(
-                value_text(cell) if cell.mean is not None else _missing(line, cell, notes)
-                for cell in line.cells
-            ),
-        )
-        for line in table.lines
-    ]
+    body = []
+    for line in table.lines:
+        own = [name_text(line, notes), *(text(line) for text in columns.values())]
+        own += [_missing(line, c, notes) if c.mean is None else value_text(c) for c in line.cells]
+        body.append(tuple(own))
     aside = [line.role == "reference" for line in table.lines]
     if table.line("chance") is None:
         mean, *levels = (f"{level:.1f}" for level in chance_levels(table))
@@ -219,7 +185,7 @@ def _missing(line: Line, cell: Cell, notes: Footnotes) -> str:
 
 def value_text(cell: Cell) -> str:
     """A mean with its deviation."""
-    return MISSING if cell.mean is None else spread(f"{cell.mean:.1f}", cell.std)
+    return MISSING if cell.mean is None else formats.spread(f"{cell.mean:.1f}", cell.std)
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -232,7 +198,7 @@ def difference_text(interval: Interval | None) -> str:
     if interval is None:
         return ""
     star = "*" * (interval.verdict in ("better", "worse"))
-    return f"{signed(interval.estimate)}{bracketed(interval, signed)}{star}"
+    return f"{formats.signed(interval.estimate)}{bracketed(interval, formats.signed)}{star}"
 
 
 def rank_text(line: Line) -> str:
@@ -327,11 +293,15 @@ def rows(table: Leaderboard) -> Iterator[Row]:
         row = named | {"pair": "mean"} | _cell_row(table, line.mean)
         if table.ranked or line.interval:
             low, high = line.ranks or (None, None)
-            row |= ends("interval_", line.interval) | {"rank_low": low, "rank_high": high}
+            row |= formats.ends("interval_", line.interval) | {"rank_low": low, "rank_high": high}
         if table.reference:
+            found = line.difference
+            left, right = (found and found.pointwise) or (None, None)
             row |= {"reference": table.reference, "verdict": line.verdict or None}
-            row |= _difference_row(line.difference)
-        yield row
+            row |= {"difference": found and found.estimate, **formats.ends("difference_", found)}
+            row |= {"difference_p": found and found.p}
+            row |= {"pointwise_low": left, "pointwise_high": right}
+        yield _rounded(row)
 
 
 def condition_row(condition: Condition) -> Row:
@@ -341,17 +311,14 @@ def condition_row(condition: Condition) -> Row:
 
 
 def _cell_row(table: Leaderboard, cell: Cell) -> Row:
-    row: Row = {"n": cell.n, "uar_mean": rounded(cell.mean), "uar_std": rounded(cell.std)}
+    row: Row = {"n": cell.n, "uar_mean": cell.mean, "uar_std": cell.std}
     row |= {"status": cell.status, "reason": cell.reason}
     costs = {"time": ("seconds", cell.seconds), "energy": ("energy", cell.energy)}
-    return row | {name: rounded(v) for key, (name, v) in costs.items() if key in table.extras}
+    return _rounded(row | {name: v for key, (name, v) in costs.items() if key in table.extras})
 
 
-def _difference_row(found: Interval | None) -> Row:
-    row: Row = {"difference": rounded(found.estimate if found else None)}
-    row |= ends("difference_", found) | {"difference_p": rounded(found.p if found else None)}
-    low, high = (found.pointwise if found else None) or (None, None)
-    return row | {"pointwise_low": rounded(low), "pointwise_high": rounded(high)}
+def _rounded(row: Row) -> Row:
+    return {name: rounded(v) if isinstance(v, float) else v for name, v in row.items()}
 
 
 def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTable:
@@ -360,12 +327,8 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
     Args:
         by: `family` (of languages), `source`, `target`, or `part` (genders and sentences of the
             parts of corpora, `female→male`).
-
-    Raises:
-        SpecError: pairs cannot be grouped so.
+        families: of languages, by the code of a corpus.
     """
-    if by not in GROUPED:
-        raise SpecError(f"pairs cannot be grouped by '{by}'; choose of {', '.join(GROUPED)}")
     groups: dict[str, list[int]] = {}
     for place, pair in enumerate(table.pairs):
         codes = pair.source, pair.target

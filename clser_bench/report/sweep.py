@@ -12,7 +12,7 @@ import json
 import math
 import re
 import warnings as python_warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,16 +63,14 @@ def importances(result: SweepResult) -> tuple[dict[str, float], str]:
         return {}, f"configurations with an objective: {len(y)}; {FEWEST} are needed"
     if np.ptp(y) <= 1e-12 * max(1.0, float(np.abs(y).max())):
         return {}, "the objective is the same for all configurations"
-    columns = np.array(
-        [
-            [d.to_internal_repr(t.params[n]) for n, d in t.distributions.items()]
-            for t in study.trials
-        ]
-    )
+    rows = [
+        [d.to_internal_repr(trial.params[name]) for name, d in trial.distributions.items()]
+        for trial in study.trials
+    ]
 
     def out_of_bag(objectives: np.ndarray[Any, Any]) -> float:
         forest = RandomForestRegressor(100, oob_score=True, random_state=0)
-        return float(forest.fit(columns, objectives).oob_score_)
+        return float(forest.fit(rows, objectives).oob_score_)
 
     r2 = out_of_bag(y)
     if r2 <= 0:
@@ -80,10 +78,8 @@ def importances(result: SweepResult) -> tuple[dict[str, float], str]:
     rng = np.random.default_rng(1)
     as_good = sum(out_of_bag(rng.permutation(y)) >= r2 for _ in range(SHUFFLED))
     if as_good:
-        return {}, (
-            f"the forest predicts shuffled objectives as well in {as_good} of {SHUFFLED} shuffles "
-            f"(out-of-bag R2 {r2:.2f})"
-        )
+        often = f"in {as_good} of {SHUFFLED} shuffles (out-of-bag R2 {r2:.2f})"
+        return {}, f"the forest predicts shuffled objectives as well {often}"
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator), ""
 
@@ -100,10 +96,10 @@ def figures(result: SweepResult) -> dict[str, bytes]:
 
     study = _study(result, [plain(item.name) for item in result.dimensions])
     objective = plain(f"{result.objective} ({result.unit})", longest=48)
-    made = {}
+    count, made = len(result.dimensions), {}
     for name, plot, width in (
-        ("parallel-coordinates.png", draw.plot_parallel_coordinate, 1.2 * len(result.dimensions)),
-        ("parameters.png", draw.plot_slice, 2.4 * len(result.dimensions)),
+        ("parallel-coordinates.png", draw.plot_parallel_coordinate, 1.2 * count),
+        ("parameters.png", draw.plot_slice, 2.4 * count),
     ):
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore")  # experimental, and tight layouts
@@ -123,7 +119,7 @@ def figures(result: SweepResult) -> dict[str, bytes]:
 
 
 def summary(result: SweepResult) -> str:
-    """What came of a sweep, in a few lines."""
+    """The findings of a sweep, in a few lines."""
     return "\n".join([*_findings(result), *_warned(result)]) + "\n"
 
 
@@ -157,7 +153,7 @@ def markdown(result: SweepResult, *, pictures: Iterable[str] = ()) -> str:
     names += [uar] if uars else []
     table = TextTable(
         title=f"Sweep of {result.method}",
-        header=(*_header(result), *_warned(result)),
+        header=_header(result),
         names=(*names, *(item.name for item in result.dimensions)),
         cells=tuple(rows),
         aside=tuple(aside),
@@ -203,27 +199,22 @@ def as_json(result: SweepResult) -> str:
 
 
 def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ()) -> str:
-    """Write the best configuration as a file for `clser-bench run --params FILE`.
-
-    Raises:
-        SpecError: no configuration was run to the end.
-    """
+    """Write the best configuration for `run --params FILE`; raises SpecError for none."""
     chosen = choose(result)
     if chosen.best is None:
         raise SpecError(f"sweep of {result.method}: {chosen.reason}; there is no best one")
     number, count = chosen.best.number, len(result.configurations)
     first = f"Best of {count} configurations of {result.method}: number {number}."
-    header = (first, *_header(result), *_warned(result))
     names = [item.name for item in result.dimensions]
     values = {**dict(fixed), **dict(zip(names, chosen.best.values, strict=True))}
-    lines = [f"# {one_line(line)}" for line in header]
+    lines = [f"# {one_line(line)}" for line in (first, *_header(result))]
     lines += ["", f"[{_key(result.method)}]"]
     lines += [f"{_key(key)} = {_toml(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
 def warnings(result: SweepResult) -> tuple[str, ...]:
-    """What must be said beside the numbers of a sweep."""
+    """Caveats that belong to the numbers of a sweep."""
     lines = []
     if result.oracle:
         lines.append("chosen with target labels: a reference, not a result")
@@ -279,41 +270,38 @@ def _widened(dimension: Dimension, name: str, values: Sequence[Value]) -> Dimens
     return dataclasses.replace(dimension, name=name, low=low, high=high, log=log)
 
 
-def _findings(result: SweepResult) -> Iterator[str]:
+def _findings(result: SweepResult) -> list[str]:
     """The best configuration, its objective and gain, the estimate on other draws, importances."""
-    chosen = choose(result)
-    yield one_line(
-        f"{result.method} on {result.suite}: {_counts(result)}; n = {counted(result.seeds, 'draw')}"
-    )
+    chosen, better = choose(result), result.objective
+    draws = counted(result.seeds, "draw")
+    lines = [f"{result.method} on {result.suite}: {_counts(result)}; n = {draws}"]
     if chosen.best is None or chosen.objective is None:
-        yield one_line(chosen.reason)
+        lines.append(chosen.reason)
     else:
         pairs = zip(result.dimensions, chosen.best.values, strict=True)
         values = ", ".join(f"{item.name}={_shown(value)}" for item, value in pairs)
-        number = chosen.best.number
-        yield one_line(
-            f"best configuration by {result.objective}: {number or 'the default'} ({values})"
-        )
+        number = chosen.best.number or "the default"
+        lines.append(f"best configuration by {better}: {number} ({values})")
         among = len(finished(result))
         biased = f"; the best of {among}, biased upwards by the choice" if among > 1 else ""
-        yield one_line(f"its {result.objective}: {_interval(result, chosen.objective)}{biased}")
+        lines.append(f"its {better}: {_interval(result, chosen.objective)}{biased}")
         if chosen.gain is not None:
             gain = _interval(result, chosen.gain, signed=True)
-            yield one_line(f"gain over the default: {gain}, paired")
+            lines.append(f"gain over the default: {gain}, paired")
         if chosen.apart is not None:
-            yield one_line(_apart(result, chosen.apart))
+            lines.append(_apart(result, chosen.apart))
         if chosen.reason:
-            yield one_line(f"not given: {chosen.reason}")
+            lines.append(f"not given: {chosen.reason}")
     shares, reason = importances(result)
     listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
-    yield one_line(f"importance of hyper-parameters (fANOVA): {listed or f'not given ({reason})'}")
+    importance = listed or f"not given ({reason})"
+    return list(map(one_line, [*lines, f"importance of hyper-parameters (fANOVA): {importance}"]))
 
 
 def _apart(result: SweepResult, found: SplitHalfEstimate) -> str:
     halves = "half of the draws" if sum(found.read) == result.seeds else "some draws"
-    gain = ""
-    if found.gain is not None:
-        gain = f"; gain over the default {_amount(result, found.gain, signed=True)}"
+    more = "" if found.gain is None else _amount(result, found.gain, signed=True)
+    gain = more and f"; gain over the default {more}"
     numbers = " and ".join(map(str, dict.fromkeys(found.chosen)))
     return (
         f"chosen on {halves}, read on the others: {_amount(result, found.value)} {result.unit}"
@@ -329,17 +317,15 @@ def _interval(result: SweepResult, found: Measured, *, signed: bool = False) -> 
     return f"{mean} [{low}, {high}] (95 %, t over n = {found.n} draws, given these corpora)"
 
 
-def _header(result: SweepResult) -> Iterator[str]:
-    yield (
-        f"suite {result.suite} ({counted(result.pairs, 'pair')}) · features {result.features} · "
-        f"normalisation {result.normalisation} · shots {result.shots} · "
-        f"n = {counted(result.seeds, 'draw')}"
+def _header(result: SweepResult) -> tuple[str, ...]:
+    rules = (
+        f"suite {result.suite} ({counted(result.pairs, 'pair')})",
+        *(f"{name} {getattr(result, name)}" for name in ("features", "normalisation", "shots")),
+        f"n = {counted(result.seeds, 'draw')}",
     )
-    yield (
-        f"objective {result.objective} ({result.unit}, larger is better) · search {result.search} "
-        f"· {_counts(result)}"
-    )
-    yield f"command: {result.command}"
+    objective = f"objective {result.objective} ({result.unit}, larger is better)"
+    how = objective, f"search {result.search}", _counts(result)
+    return " · ".join(rules), " · ".join(how), f"command: {result.command}", *_warned(result)
 
 
 def _warned(result: SweepResult) -> tuple[str, ...]:
@@ -379,12 +365,19 @@ def _amount(result: SweepResult, value: float, *, signed: bool = False) -> str:
 def _row(result: SweepResult, one: Configuration) -> Row:
     mean = measured(one.draws) if one.draws else None
     names = [item.name for item in result.dimensions]
-    row: Row = {"number": one.number, "default": one.number == 0}
-    row |= {"best": one.number == result.best and mean is not None}
-    row |= {"finished": one in finished(result), "n": len(one.draws)}
-    row |= {"mean": mean and mean.mean, "std": mean and mean.std}
-    row |= {"uar_mean": measured(one.uars).mean if one.uars else None, "reason": one.reason}
-    row |= {"values": dict(zip(names, one.values, strict=True)), "draws": one.draws}
+    row: Row = {
+        "number": one.number,
+        "default": one.number == 0,
+        "best": one.number == result.best and mean is not None,
+        "finished": one in finished(result),
+        "n": len(one.draws),
+        "mean": mean and mean.mean,
+        "std": mean and mean.std,
+        "uar_mean": measured(one.uars).mean if one.uars else None,
+        "reason": one.reason,
+        "values": dict(zip(names, one.values, strict=True)),
+        "draws": one.draws,
+    }
     return {name: _plain(value) for name, value in row.items()}
 
 

@@ -105,21 +105,13 @@ def _scores(
 
 @dataclass(frozen=True, kw_only=True)
 class Routine:
-    """A routine by its name.
+    """A routine by its name."""
 
-    Attributes:
-        name: what users write.
-        version: raised when its numbers move.
-        about: one line.
-        note: printed under tables.
-        solve: from the folds of a trial to an outcome each.
-    """
-
-    name: str
-    version: int
-    about: str
-    note: str
-    solve: Callable[[Sequence[Fold]], list[Outcome]]
+    name: str  # what users write
+    version: int  # raised when its numbers move
+    about: str  # one line
+    note: str  # printed under tables
+    solve: Callable[[Sequence[Fold]], list[Outcome]]  # from the folds of a trial to an outcome each
 
 
 ROUTINES: Mapping[str, Routine] = {

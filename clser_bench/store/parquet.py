@@ -8,8 +8,8 @@ A row is a trial of a table, planned or run, with its predicted classes; its col
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
-import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pydantic
 from pyarrow import parquet
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints, ValidationError
 
 from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
 from clser_bench.files import is_file, require_file, whole
-from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial, Value
+from clser_bench.problem import AnswerKey, Finding, SkippedFile, Trial
 from clser_bench.protocol import EMOTIONS, PROTOCOL_VERSION, Condition, Pair
 from clser_bench.store import records
 from clser_bench.store.records import CLOSE, MethodNote, Metrics, Record, one_line, plain
@@ -42,6 +43,8 @@ _Text = Annotated[str, StringConstraints(max_length=20_000, pattern=_PRINTED)]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_PRINTED)]
 _Key = Annotated[str, StringConstraints(min_length=64, max_length=64, pattern=_PRINTED)]
 _Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+_Value = int | Annotated[float, Field(allow_inf_nan=False)] | bool | _Text
+_Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
 
 
 class FaultyError(StoreError):
@@ -77,9 +80,9 @@ class _Row(_Model):
     uar: float | None
     war: float | None
     macro_f1: float | None
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    energy: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
-    parameters: _Text
+    seconds: _Cost
+    energy: _Cost
+    parameters: Json[tuple[tuple[_Text, _Value], ...]]
     source_key: _Key
     target_key: _Key
     added: _Text
@@ -108,7 +111,7 @@ class Heading(_Model):
 
 
 _TEXTS: dict[str, Any] = dict.fromkeys(FIELDS, (_Text, ...))
-_RowOfFile: Any = create_model("RowOfFile", __base__=_Row, **_TEXTS)
+_RowOfFile: Any = pydantic.create_model("RowOfFile", __base__=_Row, **_TEXTS)
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(_RowOfFile.model_fields, pa.string()),
     **dict.fromkeys(("version", "engine_version", "seed"), pa.int64()),
@@ -173,12 +176,11 @@ def write(
     methods: Collection[str] = (),
     scores: bool = False,
 ) -> Written:
-    """Write the tables of a results file as one Parquet file.
+    """Write the tables of a results file as one Parquet file, whole or not at all.
 
     The same results give the same bytes.
 
     Args:
-        out: the Parquet file; appears whole or not at all.
         wanted: values that a condition must have, as `Condition.matches` takes them.
         scores: with the scores of all classes, float32, which are most of a results file.
 
@@ -187,7 +189,11 @@ def write(
         StoreError: there are no results like that, one does not verify, a file cannot be read or
             written, or `out` is there and is no export.
     """
-    _refuse_foreign(out)
+    found: Any = {}
+    with contextlib.suppress(pa.ArrowException, OSError):
+        found = parquet.read_metadata(out).metadata or {}
+    if is_file(out) and _NAME not in found:  # a manifest, a table of features
+        raise StoreError(f"{out}: is there and is no export; name another file")
     with Store(results, create=False, read_only=True) as store:
         every = store.frame()
         known = set(every["method"])
@@ -221,17 +227,6 @@ def write(
     return Written(run, ok, named, len(old[[*FIELDS, "method"]].drop_duplicates()))
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Refuse to replace what is no earlier export, such as a manifest or a table of features."""
-    found: Any = {_NAME: b""}
-    if is_file(out):
-        found = {}
-        with contextlib.suppress(pa.ArrowException, OSError):
-            found = parquet.read_metadata(out).metadata or {}
-    if _NAME not in found:
-        raise StoreError(f"{out}: is there and is no export; name another file")
-
-
 def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     """The columns of a file, in a fixed order of rows."""
     ids = frame["trial"].unique().tolist()
@@ -241,16 +236,14 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     rows = frame.merge(pd.DataFrame(keys, columns=["trial", *more]), on="trial").sort_values(
         ["target", "source", *FIELDS, "seed", "method", "trial"], kind="stable"
     )
-    guesses: dict[str, Any] = {}
+    columns: dict[str, dict[str, Any]] = {"predictions": {}}
     for _, trials, classes in store.predicted(ids):
-        guesses |= zip(trials, classes, strict=True)
-    columns = {"predictions": guesses}
+        columns["predictions"] |= zip(trials, classes, strict=True)
     if scores:
-        found = store.query(f"SELECT trial, scores FROM scores WHERE trial {of}", asked)  # noqa: S608
-        what = "scores of trial"
-        columns["scores"] = {
-            t: records.unpack_array(blob, f"{what} {t[:12]}").ravel() for t, blob in found
-        }
+        columns["scores"] = {}
+        for name, blob in store.query(f"SELECT * FROM scores WHERE trial {of}", asked):  # noqa: S608
+            array = records.unpack_array(blob, f"scores of trial {name[:12]}")
+            columns["scores"][name] = array.ravel()
     for name, arrays in columns.items():
         cells = [arrays.get(trial) for trial in rows["trial"]]
         rows[name] = pd.Series(cells, rows.index, dtype=object)
@@ -263,28 +256,24 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
 
 
 def _heading(store: Store, frame: pd.DataFrame) -> Heading:
-    suites = {suite: store.pairs(suite) for suite in sorted(frame["suite"].unique())}
+    suites = {
+        name: tuple((pair.source, pair.target) for pair in store.pairs(name))
+        for name in sorted(frame["suite"].unique())
+    }
     answers = {}
     for key in sorted(set(frame["answers"]) - {""}):
         found = store.answers(key)
         answers[key] = Sheet(y=tuple(found.y.tolist()), speakers=found.speakers, names=found.names)
-    corpora = {
-        code for pairs in suites.values() for pair in pairs for code in (pair.source, pair.target)
-    }
+    corpora = {code for pairs in suites.values() for pair in pairs for code in pair}
+    skipped = [item for item in store.skipped() if item.corpus in corpora]
+    findings = dict.fromkeys(itertools.chain.from_iterable(store.findings().values()))
+    own = [item for item in findings if set(item.corpus.split("→")) <= {"", *corpora}]
     return Heading(
         rows=len(frame),
-        suites={name: tuple((p.source, p.target) for p in pairs) for name, pairs in suites.items()},
+        suites=suites,
         answers=answers,
-        skipped=tuple(
-            (item.corpus, plain(item.name), plain(one_line(item.reason)))
-            for item in store.skipped()
-            if item.corpus in corpora
-        ),
-        findings=tuple(
-            (item.kind, item.corpus, plain(item.sentence))
-            for item in dict.fromkeys(item for items in store.findings().values() for item in items)
-            if set(item.corpus.split("→")) <= {"", *corpora}
-        ),
+        skipped=tuple((s.corpus, plain(s.name), plain(one_line(s.reason))) for s in skipped),
+        findings=tuple((item.kind, item.corpus, plain(item.sentence)) for item in own),
     )
 
 
@@ -339,15 +328,16 @@ def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKe
             problem = f"{got}, and at most {most} are read; export fewer methods"
             raise FaultyError(path, name, problem)
     wanted, found = {**_KINDS, **_ARRAYS}, file.schema_arrow
-    for name in found.names:
-        if name not in wanted or found.names.count(name) > 1:
-            raise FaultyError(path, f"column {name!r}", "is not of an export, or is there twice")
-        if found.field(name).type != wanted[name]:
-            kind = found.field(name).type
-            raise FaultyError(path, f"column {name!r}", f"is of type {kind}, not {wanted[name]}")
-    for name in wanted:
-        if name not in found.names and name != "scores":
-            raise FaultyError(path, f"column {name!r}", "is missing")
+    for name in dict.fromkeys([*found.names, *(wanted.keys() - {"scores"})]):
+        where, problem = f"column {name!r}", ""
+        if name not in found.names:
+            problem = "is missing"
+        elif name not in wanted or found.names.count(name) > 1:
+            problem = "is not of an export, or is there twice"
+        elif (kind := found.field(name).type) != wanted[name]:
+            problem = f"is of type {kind}, not {wanted[name]}"
+        if problem:
+            raise FaultyError(path, where, problem)
     if not text:
         raise FaultyError(path, "metadata 'clser-bench'", "is missing; it is no export")
     with _checked(path, "metadata 'clser-bench'"):
@@ -355,10 +345,9 @@ def _checked_heading(path: Path, file: Any) -> tuple[Heading, dict[str, AnswerKe
     answers = {}
     for key, sheet in heading.answers.items():
         where, y = f"answers {key[:12]!r}", np.array(sheet.y, np.int64)
-        sizes = {len(y), len(sheet.speakers), len(sheet.names)}
+        sizes = sorted({len(y), len(sheet.speakers), len(sheet.names)})
         if len(sizes) > 1 or not len(y):
-            problem = f"lengths of classes, speakers and names: {sorted(sizes)}"
-            raise FaultyError(path, where, problem)
+            raise FaultyError(path, where, f"lengths of classes, speakers and names: {sizes}")
         if answers_hash(y, sheet.speakers, sheet.names) != key:
             problem = "the answers do not have this hash, so they were changed"
             raise FaultyError(path, where, problem)
@@ -427,11 +416,14 @@ def _trial_of(row: Any) -> Trial:
         raise StoreError(f"added {row.added[:80]!r}: the condition adds {adds}")
     if len(row.emotions) < 2 or row.emotions != tuple(e for e in EMOTIONS if e in row.emotions):
         raise StoreError(f"emotions {row.emotions}: some of {', '.join(EMOTIONS)}, in order")
+    known = [name for name, _ in row.parameters]
+    if known != sorted(set(known)):
+        raise StoreError(f"parameters {known}: are not sorted, or are there twice")
     names = ("seed", "method", "version", "source_key", "target_key", "engine_version", "synthetic")
     trial = Trial(
         pair=Pair.parse(f"{row.source}->{row.target}"),
         classes=row.emotions,
-        parameters=_parameters(row.parameters),
+        parameters=row.parameters,
         condition=condition,
         added=added,
         **{name: getattr(row, name) for name in names},
@@ -439,27 +431,6 @@ def _trial_of(row: Any) -> Trial:
     if trial.id != row.trial:
         raise StoreError(f"trial {row.trial!r}: the other columns give {trial.id!r}")
     return trial
-
-
-def _parameters(text: str) -> tuple[tuple[str, Value], ...]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"parameters {text[:80]!r}: are no JSON") from error
-    if not isinstance(found, list) or not all(map(_is_parameter, found)):
-        raise StoreError(f"parameters {text[:80]!r}: [name, value] pairs are needed")
-    names = [name for name, _ in found]
-    if names != sorted(set(names)):
-        raise StoreError(f"parameters {names}: are not sorted, or are there twice")
-    return tuple((name, value) for name, value in found)
-
-
-def _is_parameter(item: Any) -> bool:
-    if not isinstance(item, list) or len(item) != 2 or not isinstance(item[0], str):
-        return False
-    name, value = item
-    finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int | str)
-    return finite and plain(f"{name}{value}") == f"{name}{value}"
 
 
 def _record_of(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from clser_bench.problem import Trial
 from clser_bench.protocol import PROTOCOL_VERSION, Condition
 from clser_bench.store import rows
-from clser_bench.store.parquet import FaultyError, Submission
+from clser_bench.store.parquet import Entry, FaultyError, Submission
 from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
 from clser_bench.store.sqlite import Store
 
@@ -27,23 +27,16 @@ class Conflict(NamedTuple):
 
 @dataclass
 class Merged:
-    """Counts of an import.
+    """Counts of an import."""
 
-    Attributes:
-        added: stored now.
-        known: were there with the same result, or with a better one than the file's.
-        missing: planned in a file, but not run there.
-        scored: of the known ones, those that had no scores and have the file's now.
-        conflicts: stored otherwise, and left as they are.
-        apart: condition and method of lines that were not pooled, since the trials here have
-            another version, configuration or audio.
-    """
-
-    added: int = 0
-    known: int = 0
-    missing: int = 0
-    scored: int = 0
+    added: int = 0  # stored now
+    known: int = 0  # were there with the same result, or with a better one than the file's
+    missing: int = 0  # planned in a file, but not run there
+    scored: int = 0  # of the known ones, those that had no scores and have the file's now
+    # stored otherwise, and left as they are
     conflicts: list[Conflict] = field(default_factory=list)
+    # condition and method of lines that were not pooled, since the trials here have another
+    # version, configuration or audio
     apart: list[tuple[Condition, str]] = field(default_factory=list)
 
 
@@ -58,28 +51,22 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
         StoreError: the answers to a problem differ from others to the same problem, or the
             results file cannot be written.
     """
-    known: dict[tuple[Any, ...], bytes] = {}
-    for submission in submissions:
+    known: dict[tuple[Any, ...], bytes] = {}  # to each problem, their classes as bytes
+    for submission in submissions:  # before a results file is made
         _agree(submission, known)
     merged = Merged()
     with Store(results) as store, store.transaction():
-        known = _stored_answers(store)
+        names = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        stored = store.query(
+            f"SELECT r.answers, {names} FROM records r "  # noqa: S608
+            "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
+        )
+        known = {_problem(rows.trial_of(row)): store.answers(k).y.tobytes() for k, *row in stored}
         for submission in submissions:
             _agree(submission, known)
             _merge(store, submission, merged)
             _pool(store, submission, merged)
     return merged
-
-
-def _stored_answers(store: Store) -> dict[tuple[Any, ...], bytes]:
-    """The answers to each problem in the store, as bytes of their classes."""
-    names = [f"t.{name}" for name in rows.OF_TRIAL]
-    found = store.query(
-        f"SELECT r.answers, {', '.join(names)} FROM records r "  # noqa: S608
-        "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
-    )
-    keys = {key: store.answers(key).y.tobytes() for key in dict.fromkeys(k for k, *_ in found)}
-    return {_problem(rows.trial_of(row)): keys[key] for key, *row in found}
 
 
 def _problem(trial: Trial) -> tuple[Any, ...]:
@@ -96,10 +83,9 @@ def _agree(submission: Submission, known: dict[tuple[Any, ...], bytes]) -> None:
             continue
         y = record.y.tobytes()
         if known.setdefault(_problem(trial), y) != y:
-            problem = (
-                f"other answers to the same problem ({trial.pair}, {trial.shots} shots, seed "
-                f"{trial.seed}) are known from another file or from the results file"
-            )
+            draw = f"{trial.pair}, {trial.shots} shots, seed {trial.seed}"
+            source = "are known from another file or from the results file"
+            problem = f"other answers to the same problem ({draw}) {source}"
             raise FaultyError(submission.path, f"row {number}", problem)
 
 
@@ -107,26 +93,24 @@ def _merge(store: Store, submission: Submission, merged: Merged) -> None:
     """Store the records of a file that are not there."""
     stored = {item.name for item in store.skipped()}
     store.put_skipped(item for item in submission.skipped if item.name not in stored)
-    done: set[str] = set()
-    for trial, _, record in submission.entries:
-        if trial.id in done:
-            continue
-        done.add(trial.id)
+    entries: dict[str, Entry] = {}
+    for entry in submission.entries:
+        entries.setdefault(entry.trial.id, entry)
+    for name, (trial, _, record) in entries.items():
         there = store.query(
             """SELECT r.status, r.uar, c.classes FROM records r
             LEFT JOIN predictions c ON c.trial = r.trial WHERE r.trial = ?""",
-            (trial.id,),
+            (name,),
         )
+        blob = there[0][2] if there else None
+        what = f"predictions of trial {name[:12]}"
+        classes = b"" if blob is None else unpack_array(blob, what).tobytes()
         if record is None:
             merged.missing += 1
         elif not there or (there[0][0] != "ok" and record.metrics is not None):
             store.put([record])
             merged.added += 1
-        elif record.metrics is None or (
-            there[0][2] is not None
-            and unpack_array(there[0][2], f"predictions of trial {trial.id[:12]}").tobytes()
-            == record.predicted.tobytes()
-        ):
+        elif record.metrics is None or classes == record.predicted.tobytes():
             merged.known += 1
             with store.transaction() as connection:
                 merged.scored += rows.put_scores(connection, record)
@@ -147,6 +131,7 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
     for trial, note, _ in submission.entries:
         members.setdefault((trial.condition, trial.method), []).append(trial)
         notes[trial.condition, trial.method] = note
+    # suite, notes and trials: a method has one note in a plan
     plans: list[tuple[str, dict[str, MethodNote], list[Trial]]] = []
     stored = store.findings()
     findings = dict.fromkeys(submission.findings)
@@ -161,28 +146,18 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
         if fresh:
             condition, method = place
             note = own.note if own else notes[place]
-            taken = _plan_of(plans, condition.suite, method, note)
-            taken += [*there, *fresh]
+            for suite, said, planned in plans:
+                if suite == condition.suite and said.setdefault(method, note) == note:
+                    planned.extend([*there, *fresh])
+                    break
+            else:
+                plans.append((condition.suite, {method: note}, [*there, *fresh]))
             findings.update(dict.fromkeys(stored.get(own.request, ()) if own else ()))
     for suite, said, trials in plans:
         number = store.plan(
             {IMPORTED: submission.path.name}, trials, pairs=submission.suites[suite], methods=said
         )
         store.put_findings(number, findings)
-
-
-def _plan_of(
-    plans: list[tuple[str, dict[str, MethodNote], list[Trial]]],
-    suite: str,
-    method: str,
-    note: MethodNote,
-) -> list[Trial]:
-    """The trials of the plan that a line goes into: of its suite, each method with one note."""
-    for other, notes, trials in plans:
-        if other == suite and notes.setdefault(method, note) == note:
-            return trials
-    plans.append((suite, {method: note}, []))
-    return plans[-1][2]
 
 
 def _alike(there: Iterable[Trial], trials: Iterable[Trial]) -> bool:

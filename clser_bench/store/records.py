@@ -36,11 +36,7 @@ _CHECK = 4  # bytes of the CRC-32 behind an array
 
 
 def predictions(scores: Floats) -> Guesses:
-    """The predicted class of each utterance [n]: the largest score, ties to the lowest index.
-
-    Args:
-        scores: [n, c], without NaN.
-    """
+    """The class of each utterance [n]: the largest of its scores [n, c], ties to the lowest."""
     return np.asarray(np.argmax(scores, axis=1), dtype=np.uint8)
 
 
@@ -52,21 +48,13 @@ def recall_weights(y: Rows) -> npt.NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """How well the scored utterances of a trial were recognised.
+    """How well the scored utterances of a trial were recognised."""
 
-    Attributes:
-        uar: mean of the recalls of the classes that occur, percent.
-        war: share of correct utterances, percent.
-        macro_f1: mean F1 of the classes that occur, percent.
-        recalls: recall of each class, percent; NaN for a class that does not occur.
-        confusion: utterances by true class (rows) and predicted class.
-    """
-
-    uar: float
-    war: float
-    macro_f1: float
-    recalls: tuple[float, ...]
-    confusion: tuple[tuple[int, ...], ...]
+    uar: float  # mean of the recalls of the classes that occur, percent
+    war: float  # share of correct utterances, percent
+    macro_f1: float  # mean F1 of the classes that occur, percent
+    recalls: tuple[float, ...]  # recall of each class, percent; NaN for a class that does not occur
+    confusion: tuple[tuple[int, ...], ...]  # utterances by true class (rows) and predicted class
 
     @classmethod
     def of(cls, predicted: Guesses, y: Rows, *, classes: int) -> Metrics:
@@ -94,74 +82,55 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Record:
-    """A trial and its result.
-
-    Attributes:
-        status: `ok`, `failed` or `not_applicable`.
-        reason: why it is not ok, with the traceback where there is one.
-        metrics: None unless ok.
-        scores: float32 [n, c]; empty unless ok, and where a result was imported without scores.
-        predicted: uint8 [n], predicted classes; found from the scores where left out.
-        y: int64 [n], true classes; empty unless ok.
-        seconds: time spent; a packed trial's share of its pack.
-        energy: joules of the processors, likewise; None where it was not measured.
-        attempts: how often it was tried; counted by the store, so `put` ignores it.
-        pack: name of the pack it ran in.
-    """
+    """A trial and its result."""
 
     trial: Trial
-    status: str
-    reason: str = ""
-    metrics: Metrics | None = None
+    status: str  # `ok`, `failed` or `not_applicable`
+    reason: str = ""  # why it is not ok, with the traceback where there is one
+    metrics: Metrics | None = None  # None unless ok
+    # float32 [n, c]; empty unless ok, and where a result was imported without scores
     scores: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    # uint8 [n], predicted classes; found from the scores where left out
     predicted: Guesses = field(default_factory=lambda: np.zeros(0, np.uint8))
+    # int64 [n], true classes; empty unless ok
     y: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
     names: tuple[str, ...] = ()
     speakers: tuple[str, ...] = ()
-    seconds: float = 0.0
+    seconds: float = 0.0  # time spent; a packed trial's share of its pack
+    # joules of the processors, likewise; None where it was not measured
     energy: float | None = None
-    attempts: int = 1
-    pack: str = ""
+    attempts: int = 1  # how often it was tried; counted by the store, so `put` ignores it
+    pack: str = ""  # name of the pack it ran in
 
     def __post_init__(self) -> None:
-        what = f"{self.trial.method} {self.trial.pair}"
+        what, shape = f"{self.trial.method} {self.trial.pair}", self.scores.shape
         if self.status not in STATUSES:
             raise ValueError(f"status '{self.status}' of {self.trial.method}: one of {STATUSES}")
         if (self.status == "ok") != (self.metrics is not None):
             raise ValueError(f"{what}: metrics if and only if ok")
         if self.scores.ndim != 2:
-            raise ValueError(f"{what}: scores {self.scores.shape}, wanted [n, c]")
+            raise ValueError(f"{what}: scores {shape}, wanted [n, c]")
         if len(self.scores) and not len(self.predicted):
             object.__setattr__(self, "predicted", predictions(self.scores))
         sizes = {len(self.predicted), len(self.y), len(self.names), len(self.speakers)}
         sizes |= {len(self.scores)} if len(self.scores) else set()
         if self.status == "ok" and len(sizes) > 1:
-            raise ValueError(
-                f"{what}: scores {self.scores.shape}, predictions, y, names and speakers differ "
-                f"in length: {sorted(sizes)}"
-            )
+            differ = "predictions, y, names and speakers differ in length"
+            raise ValueError(f"{what}: scores {shape}, {differ}: {sorted(sizes)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodNote:
-    """What a table says of a method, so that it need not import the method.
+    """What a table says of a method, so that it need not import the method."""
 
-    Attributes:
-        assumes_prior: `none`, `uniform` or `estimated`.
-        role: `ranked`, `bound` (chance and the like), `reference` (uses target labels) or
-            `submitted` (predictions made elsewhere).
-        note: a footnote, such as "equations reconstructed from the abstract"; may be empty.
-        title: the name that is shown; empty for the method's own.
-        uses: the data that it is given, such as `labelled`, `source`, `target`.
-        kind: `fitted`, `trained` or `routine`; empty where unknown.
-    """
-
-    assumes_prior: str = "none"
+    assumes_prior: str = "none"  # `none`, `uniform` or `estimated`
+    # `ranked`, `bound` (chance and the like), `reference` (uses target labels) or `submitted`
+    # (predictions made elsewhere)
     role: str = "ranked"
-    note: str = ""
-    title: str = ""
-    uses: tuple[str, ...] = ()
-    kind: str = ""
+    note: str = ""  # a footnote, such as "equations reconstructed from the abstract"; may be empty
+    title: str = ""  # the name that is shown; empty for the method's own
+    uses: tuple[str, ...] = ()  # the data that it is given, such as `labelled`, `source`, `target`
+    kind: str = ""  # `fitted`, `trained` or `routine`; empty where unknown
     version: int = 0
 
     def __post_init__(self) -> None:
@@ -171,27 +140,18 @@ class MethodNote:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A plan as stored: what one command asked for.
-
-    Attributes:
-        pairs: the suite's ordered pairs, in table order.
-        text: the request, JSON.
-    """
+    """A plan as stored: what one command asked for."""
 
     id: int
     suite: str
-    pairs: tuple[Pair, ...]
-    text: str
+    pairs: tuple[Pair, ...]  # the suite's ordered pairs, in table order
+    text: str  # the request, JSON
     methods: Mapping[str, MethodNote]
     trials: int
 
     @functools.cached_property
     def request(self) -> Mapping[str, Any]:
-        """The request, enough for `resume`.
-
-        Raises:
-            StoreError: it is damaged.
-        """
+        """The request, enough for `resume`."""
         found = from_json(self.text, f"the request of plan {self.id}")
         if not isinstance(found, dict):
             raise DamagedError(f"the request of plan {self.id} is damaged; repeat its command")
@@ -211,25 +171,16 @@ class Tally(NamedTuple):
     failed: int
     not_applicable: int
 
-    @property
-    def missing(self) -> int:
-        """Planned trials that nothing is stored of."""
-        return self.planned - self.ok - self.failed - self.not_applicable
-
 
 class Line(NamedTuple):
-    """A method under one condition, as the latest plan that asked for it had it.
-
-    Attributes:
-        configuration: number of the candidate; None where it belongs to a table.
-    """
+    """A method under one condition, as the latest plan that asked for it had it."""
 
     id: int
     request: int
     condition: Condition
     method: str
     note: MethodNote
-    configuration: int | None
+    configuration: int | None  # number of the candidate; None where it belongs to a table
 
 
 class Fault(NamedTuple):
@@ -241,11 +192,7 @@ class Fault(NamedTuple):
 
 
 def pack_array(array: npt.NDArray[Any]) -> bytes:
-    """Write an array of float32, float64, int64 or uint8 as a `.npy` file and its CRC-32.
-
-    Raises:
-        ValueError: another dtype.
-    """
+    """Write an array of float32, float64, int64 or uint8 as a `.npy` file and its CRC-32."""
     kind = array.dtype.newbyteorder("<").str
     if kind not in _KINDS:
         raise ValueError(f"arrays of dtype {array.dtype} are not stored; allowed: {_KINDS}")
@@ -256,24 +203,21 @@ def pack_array(array: npt.NDArray[Any]) -> bytes:
 
 
 def unpack_array(blob: bytes, what: str) -> npt.NDArray[Any]:
-    """Read an array back, read-only; those of schema 2 too.
-
-    Raises:
-        StoreError: the bytes are damaged.
-    """
+    """Read an array back, read-only; those of schema 2 too. Damage raises StoreError."""
     try:
-        if blob[:1] in b"<|":
-            return _unpack_of_schema_2(blob)
+        if blob[:1] in b"<|":  # schema 2: one line `dtype:shape:CRC-32` and the bytes
+            head, _, body = blob.partition(b"\n")
+            name, sizes, check = head.decode("ascii").split(":")
+            _check(name in _KINDS and f"{zlib.crc32(body):08x}" == check)
+            return np.frombuffer(body, name).reshape([int(n) for n in sizes.split(",") if n])
         _check(zlib.crc32(blob[:-_CHECK]) == int.from_bytes(blob[-_CHECK:], "little"))
         start = 10 + int.from_bytes(blob[8:10], "little")
         shape, kind = _header(blob[:start])
         size = (len(blob) - start - _CHECK) // kind.itemsize
         return np.frombuffer(blob, kind, size, start).reshape(shape)
     except (TypeError, ValueError, IndexError) as error:
-        raise DamagedError(
-            f"{what}: the stored array is damaged; take the file from a backup, or delete it and "
-            "run again"
-        ) from error
+        remedy = "take the file from a backup, or delete it and run again"
+        raise DamagedError(f"{what}: the stored array is damaged; {remedy}") from error
 
 
 @functools.lru_cache(4096)
@@ -291,14 +235,6 @@ def _check(same: bool) -> None:
         raise ValueError("another checksum")
 
 
-def _unpack_of_schema_2(blob: bytes) -> npt.NDArray[Any]:
-    """An array as one line `dtype:shape:CRC-32` and its bytes."""
-    head, _, body = blob.partition(b"\n")
-    kind, shape, check = head.decode("ascii").split(":")
-    _check(kind in _KINDS and f"{zlib.crc32(body):08x}" == check)
-    return np.frombuffer(body, kind).reshape([int(size) for size in shape.split(",") if size])
-
-
 def one_line(reason: str) -> str:
     """The line of a reason that says most: the last of a traceback, else the first."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()] or ["no reason given"]
@@ -311,18 +247,12 @@ def plain(text: str) -> str:
 
 
 def from_json(text: str, what: str) -> Any:
-    """Read stored JSON, an array or an object.
-
-    Raises:
-        StoreError: it is damaged.
-    """
+    """Read stored JSON, an array or an object; anything else raises DamagedError."""
     try:
         found, problem = json.loads(text), "it holds a single value"
     except (TypeError, ValueError) as error:
         found, problem = None, str(error)
     if not isinstance(found, (list, dict)):
-        raise DamagedError(
-            f"{what} is damaged ({problem}); take the file from a backup, or repeat the command "
-            "with another --results"
-        )
+        remedy = "take the file from a backup, or repeat the command with another --results"
+        raise DamagedError(f"{what} is damaged ({problem}); {remedy}")
     return found

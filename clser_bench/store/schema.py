@@ -148,17 +148,13 @@ def content_of(
 
 def stored_content(query: Query, number: int, request: str, pairs: str) -> str:
     """The hash of a plan by what is stored of it."""
-    lines = query(
-        f"SELECT id, method, note, configuration, {', '.join(FIELDS)} FROM lines "  # noqa: S608
-        "WHERE request = ? ORDER BY id",
-        (number,),
-    )
+    own = f"""SELECT id, method, note, configuration, {", ".join(FIELDS)} FROM lines
+        WHERE request = ? ORDER BY id"""  # noqa: S608 (only column names are put in)
+    lines = query(own, (number,))
     members: dict[int, list[str]] = {}
-    for line, trial in query(
-        "SELECT p.line, p.trial FROM planned p JOIN lines l ON l.id = p.line "
-        "WHERE l.request = ? ORDER BY p.line, p.position",
-        (number,),
-    ):
+    of_lines = """SELECT p.line, p.trial FROM planned p JOIN lines l ON l.id = p.line
+        WHERE l.request = ? ORDER BY p.line, p.position"""
+    for line, trial in query(of_lines, (number,)):
         members.setdefault(line, []).append(trial)
     return content_of(request, pairs, [(row[1:], members.get(row[0], [])) for row in lines])
 
@@ -187,9 +183,8 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(
-            f"{path.parent}: cannot be made ({error.strerror}); name another place with --results"
-        ) from error
+        problem = f"cannot be made ({error.strerror}); name another place with --results"
+        raise StoreError(f"{path.parent}: {problem}") from error
     with guarded(path), _closing_on_error(_connect(path)) as connection:
         if not _version(connection, path) and not create:
             raise StoreError(f"{path}: {NONE_YET}")
@@ -206,37 +201,30 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
 
 
 _BACKUP = "take it from a backup, or delete it and run again"
+_DAMAGED = f"is damaged; {_BACKUP}"
+_AGAIN = "repeat the command, which goes on with what is stored"
+_REMEDIES = {
+    "not a database": "is no results database; name another file with --results",
+    **dict.fromkeys(("malformed", "no such", "Could not decode"), _DAMAGED),
+    "readonly": "cannot be written; name a writable place with --results",
+    "unable to open": "cannot be opened for writing; name a writable place with --results",
+    "locked": "is in use by another clser-bench; wait for it or name another file with --results",
+    "full": f"the disk is full; make room and {_AGAIN}",
+    "disk I/O": f"cannot be read or written; if the disk is full make room, and {_AGAIN}",
+}
+"""What to do about errors of SQLite, by a part of their texts."""
 
 
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite into errors that name the file and the remedy.
-
-    Raises:
-        StoreError: SQLite failed.
-    """
+    """Turn errors of SQLite into StoreErrors that name the file and the remedy."""
     try:
         yield
     except UnicodeDecodeError as error:  # of a name, or of a message that quotes the file
         raise StoreError(f"{path}: is damaged ({error}); {_BACKUP}") from error
     except sqlite3.Error as error:
         text = str(error).partition(" with text ")[0]  # else all of a column that is no UTF-8
-        known = {
-            "not a database": "is no results database; name another file with --results",
-            **dict.fromkeys(
-                ("malformed", "no such", "Could not decode"),
-                f"is damaged; {_BACKUP}",
-            ),
-            "readonly": "cannot be written; name a writable place with --results",
-            "unable to open": "cannot be opened for writing; name a writable place with --results",
-            "locked": "is in use by another clser-bench; wait for it or name another file with "
-            "--results",
-            "full": "the disk is full; make room and repeat the command, which goes on with what "
-            "is stored",
-            "disk I/O": "cannot be read or written; if the disk is full make room, and repeat the "
-            "command, which goes on with what is stored",
-        }
-        remedy = next((words for part, words in known.items() if part in text), None)
+        remedy = next((words for part, words in _REMEDIES.items() if part in text), None)
         message = f"{remedy} ({text})" if remedy else f"SQLite says: {text}"
         raise StoreError(f"{path}: {message}") from error
 
@@ -273,19 +261,13 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         version = _version(connection, path)
         if not version:
             raise StoreError(f"{path}: {NONE_YET}")
-        views = {}
-        if version in (1, 2):
-            views = dict(_FROM_SCHEMA_2)
-            for name, fields in (("trials", OF_TRIALS), ("lines", FIELDS)):
-                there = {column[0] for column in connection.execute(views[name]).description}
-                views[name] = _with_defaults(views[name], [f for f in fields if f not in there])
-        elif version:
-            missing = {name: _missing(connection, name) for name in ("trials", "lines")}
-            views = {
-                name: _with_defaults(f"SELECT * FROM main.{name}", fields)  # noqa: S608
-                for name, fields in missing.items()
-                if fields
-            }
+        views = dict(_FROM_SCHEMA_2) if version in (1, 2) else {}
+        for name in ("trials", "lines"):
+            select = views.get(name, f"SELECT * FROM main.{name}")  # noqa: S608 (own names)
+            missing = _missing(connection, name, select)
+            if missing:
+                more = ", ".join(f"'{_DEFAULTS[field]}' AS {field}" for field in missing)
+                views[name] = f"SELECT *, {more} FROM ({select})"  # noqa: S608
         if version == 1:
             views["records"] = "SELECT *, NULL AS energy FROM main.records"
         for name, select in views.items():
@@ -349,9 +331,7 @@ def _keep_sums(connection: sqlite3.Connection) -> None:
 def changed_tables(query: Query) -> list[str]:
     """Tables with rows that something else than clser-bench changed, lost or added.
 
-    Args:
-        query: of the database; of one without sums or columns, which an earlier clser-bench
-            wrote, nothing is known.
+    Of a file without sums or columns, which an earlier clser-bench wrote, nothing is known.
     """
     present = {name for (name,) in query("SELECT name FROM main.sqlite_master")}
     if "sums" not in present or query("SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"):
@@ -378,38 +358,27 @@ def _kinds(table: str) -> str:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """The schema of a file, 0 for an empty one.
-
-    Raises:
-        StoreError: it is a database of something else or of a newer clser-bench, or is damaged.
-    """
+    """The schema of a file, 0 for an empty one; raises StoreError for what is no file of ours."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    another = "name another file with --results"
     if application != APPLICATION_ID and not (empty and application == 0 and version == 0):
-        raise StoreError(
-            f"{path}: is an SQLite database of something else, not of clser-bench; name another "
-            "file with --results"
-        )
+        what = "is an SQLite database of something else, not of clser-bench"
+        raise StoreError(f"{path}: {what}; {another}")
     if version > SCHEMA_VERSION:
-        raise StoreError(
-            f"{path}: was written by a newer clser-bench (schema {version}, this one reads "
-            f"{SCHEMA_VERSION}); upgrade clser-bench or name another file with --results"
-        )
+        own = f"schema {version}, this one reads {SCHEMA_VERSION}"
+        what = f"was written by a newer clser-bench ({own}); upgrade clser-bench"
+        raise StoreError(f"{path}: {what} or {another}")
     if version < 1 and not empty:
         raise StoreError(f"{path}: is damaged (schema {version}); take the file from a backup")
     return version
 
 
-def _missing(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Fields of conditions that a table has no column for."""
-    there = {row[1] for row in connection.execute(f"PRAGMA main.table_info({table})")}
+def _missing(connection: sqlite3.Connection, table: str, select: str) -> list[str]:
+    """Fields of conditions that a table, as it is selected, has no column for."""
+    there = {column[0] for column in connection.execute(f"{select} LIMIT 0").description}
     return [name for name in (FIELDS if table == "lines" else OF_TRIALS) if name not in there]
-
-
-def _with_defaults(select: str, fields: Sequence[str]) -> str:
-    more = "".join(f", '{_DEFAULTS[field]}' AS {field}" for field in fields)
-    return f"SELECT *{more} FROM ({select})"  # noqa: S608 (names and values of ours)
 
 
 def _update(connection: sqlite3.Connection, version: int) -> None:
@@ -420,7 +389,7 @@ def _update(connection: sqlite3.Connection, version: int) -> None:
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for name in ("trials", "lines"):
-        for field in _missing(connection, name):
+        for field in _missing(connection, name, f"SELECT * FROM {name}"):  # noqa: S608
             connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
             connection.execute("DELETE FROM sums WHERE name = ?", (name,))
     for name in _SUMMED:
@@ -450,11 +419,7 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def dump(values: object) -> str:
-    """A value as JSON with sorted keys.
-
-    Raises:
-        StoreError: it holds something that is no JSON value.
-    """
+    """A value as JSON with sorted keys; what is none raises StoreError."""
     try:
         return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:

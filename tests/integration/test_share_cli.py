@@ -64,6 +64,8 @@ def test_tables_are_the_same_after_a_journey(ours: Path, call: Call) -> None:
     ]
     assert tables[0] == tables[1]
     assert tables[0].count("\n") == 10
+    other = call("leaderboard", "--by", "sources")
+    assert "--by 'sources' is unknown; did you mean 'source'?" in other.stderr
     again = call("import", "ours.parquet", "--results", "theirs.sqlite")
     assert (again.exit_code, "0 results added" in again.stderr) == (0, True)
 

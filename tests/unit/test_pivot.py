@@ -73,8 +73,6 @@ def test_across_shots(tables) -> None:
 
 
 def test_what_cannot_be(tables) -> None:
-    with pytest.raises(SpecError, match="choose of family, source, target"):
-        grouped(tables[0], "speaker", {})
     with pytest.raises(SpecError, match="cannot be 'csv'"):
         write_tables(across(tables, "shots"), "csv")
 

@@ -68,9 +68,6 @@ def page_data(
     Args:
         documented: of methods whose documentation is at hand, `summary`, `reference` and
             `departures` (from the publication).
-
-    Raises:
-        StoreError: stored predictions or answers are damaged.
     """
     lines = {line.method: line for table in tables for line in table.lines}
     about = documented or {}
@@ -86,8 +83,11 @@ def _condition(table: Leaderboard, rows: pd.DataFrame, store: Store) -> Json:
     emotions = dict(zip(rows.pair, rows.emotions, strict=True))
     cells = _details(store, rows[rows.method.isin([line.method for line in table.lines])])
     methods = [_row(table, line, cells) for line in table.lines]
-    if table.line("chance") is None:
-        methods.append(_chance(table))
+    if table.line("chance") is None:  # its level is computed from the classes
+        whole, *levels = (Cell(n=0, mean=x, std=None) for x in render.chance_levels(table))
+        own: Json = {"method": "chance level", "title": "chance level", "role": "bound"}
+        own |= {"computed": True, "marks": [], **_numbers(whole), **_compared()}
+        methods.append(own | {"cells": list(map(_numbers, levels))})
     return {
         "key": _key(table.condition),
         "title": table.title,
@@ -111,44 +111,32 @@ def _key(condition: Condition) -> str:
     return ",".join([*first, *(f"{name}={own[name]}" for name in rest)])
 
 
+def _compared(line: Line | None = None) -> Json:
+    """Interval, difference, verdict and rank of a line, null where there are none."""
+    found = line.difference if line else None
+    return {
+        **ends("", line.interval if line else None),
+        "difference": rounded(found.estimate) if found else None,
+        **ends("difference_", found),
+        "verdict": line.verdict if line else "",
+        "rank": line.ranks if line else None,
+    }
+
+
 def _row(table: Leaderboard, line: Line, cells: Mapping[tuple[str, str], Json]) -> Json:
-    found = line.difference
     return {
         "method": line.method,
         "title": line.shown,
         "role": line.role,
         "marks": [[render.USES.get(use, use), f"uses {_USES.get(use, use)}"] for use in line.uses],
         **_numbers(line.mean),
-        **ends("", line.interval),
-        "difference": rounded(found.estimate) if found else None,
-        **ends("difference_", found),
-        "verdict": line.verdict,
-        "rank": line.ranks,
+        **_compared(line),
         "cells": [
             _numbers(cell)
             | {"status": cell.status, "reason": cell.reason}
             | cells.get((line.method, str(pair)), {"draws": []})
             for pair, cell in zip(table.pairs, line.cells, strict=True)
         ],
-    }
-
-
-def _chance(table: Leaderboard) -> Json:
-    """The level of chance, which is computed from the classes and is no method."""
-    whole, *levels = (Cell(n=0, mean=level, std=None) for level in render.chance_levels(table))
-    return {
-        "method": "chance level",
-        "title": "chance level",
-        "role": "bound",
-        "computed": True,
-        "marks": [],
-        **_numbers(whole),
-        **ends("", None),
-        "difference": None,
-        **ends("difference_", None),
-        "verdict": "",
-        "rank": None,
-        "cells": list(map(_numbers, levels)),
     }
 
 
@@ -188,18 +176,17 @@ def page(data: Mapping[str, Any]) -> str:
     """Write a page."""
     names = {"style": "page.css", "script": "page.js", "template": "page.html"}
     files = {kind: (_FILES / name).read_text("utf-8") for kind, name in names.items()}
-    hashes = {
-        kind: base64.b64encode(hashlib.sha256(files[kind].encode("utf-8")).digest()).decode("ascii")
-        for kind in ("style", "script")
-    }
-    allowed = "; ".join(f"{kind}-src 'sha256-{text}'" for kind, text in hashes.items())
-    rest = "img-src data:; base-uri 'none'; form-action 'none'"
+    policy = "default-src 'none'"
+    for kind in ("style", "script"):
+        found = hashlib.sha256(files[kind].encode("utf-8")).digest()
+        policy += f"; {kind}-src 'sha256-{base64.b64encode(found).decode('ascii')}'"
+    policy += "; img-src data:; base-uri 'none'; form-action 'none'"
     embedded = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":  # so that no text in the JSON can end it
         embedded = embedded.replace(character, f"\\u{ord(character):04x}")
     return string.Template(files.pop("template")).substitute(
         files,
-        policy=html.escape(f"default-src 'none'; {allowed}; {rest}"),
+        policy=html.escape(policy),
         title="clser-bench leaderboard",
         version=html.escape(__version__),
         data=embedded,
