@@ -42,11 +42,7 @@ def assemble(
     speaker of two genders has none.
 
     Args:
-        listing: of the corpus.
-        cache: the cache folder.
         recall: False decodes files again that the cache knows.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
     """
     spec = listing.spec
     measured = measure(
@@ -95,9 +91,7 @@ def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> No
     """Raise if files are bad, naming them all at once, or if a corpus has nothing left.
 
     Args:
-        corpora: as assembled.
         origin: the folder or table that the user named.
-        skip_bad: accept corpora that are incomplete.
 
     Raises:
         CorpusError: files are broken, misplaced or of unknown label, or nothing is left; with the
@@ -122,11 +116,7 @@ def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> No
 
 
 def reasons(bad: Sequence[SkippedFile]) -> list[str]:
-    """Why files cannot be used, one line for a file or for many of like reason.
-
-    Args:
-        bad: the files.
-    """
+    """Why files cannot be used, one line for a file or for many of like reason."""
     groups: dict[str, list[SkippedFile]] = defaultdict(list)
     for item in bad:
         reason = re.sub(r"^(line|row) \d+: ", "", item.reason)
@@ -148,10 +138,6 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
     """Recordings that both corpora of a pair have; the source's are left out of its trials.
 
     Segments of one file that overlap are named only.
-
-    Args:
-        source: the source.
-        target: the target.
     """
     own = {item.content: item.name for item in target.utterances}
     shared = [(item.name, own[item.content]) for item in source.utterances if item.content in own]

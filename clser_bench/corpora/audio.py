@@ -47,15 +47,10 @@ _CONTAINERS = "WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "NIST"
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """Mono audio in memory.
+    """Mono audio in memory."""
 
-    Attributes:
-        samples: float32 [samples], full scale ±1, read-only.
-        rate: samples per second.
-    """
-
-    samples: Floats
-    rate: int
+    samples: Floats  # float32 [samples], full scale ±1, read-only
+    rate: int  # samples per second
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", read_only(self.samples))
@@ -126,11 +121,6 @@ def mono_blocks(
     path: Path, *, start: float = 0.0, end: float | None = None
 ) -> Iterator[tuple[int, Floats]]:
     """The samples of a file or a segment of it, block by block.
-
-    Args:
-        path: as for `decode`.
-        start: as for `decode`.
-        end: as for `decode`.
 
     Yields:
         The rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.

@@ -78,23 +78,15 @@ _MU = 255.0
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A way to corrupt speech.
+    """A way to corrupt speech."""
 
-    Attributes:
-        unit: what a level is, for the axis of a figure.
-        defaults: the levels that the bare name stands for, mild to severe.
-        least: lowest level allowed.
-        most: highest level allowed.
-        whole: levels are whole numbers.
-        clean: the level that would leave speech as it is, for `telephone` but for its band;
-            infinity where higher levels are milder.
-    """
-
-    unit: str
-    defaults: tuple[float, ...]
-    least: float
-    most: float
-    whole: bool = False
+    unit: str  # what a level is, for the axis of a figure
+    defaults: tuple[float, ...]  # the levels that the bare name stands for, mild to severe
+    least: float  # lowest level allowed
+    most: float  # highest level allowed
+    whole: bool = False  # levels are whole numbers
+    # the level that would leave speech as it is, for `telephone` but for its band; infinity
+    # where higher levels are milder
     clean: float = math.inf
 
 
@@ -123,16 +115,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 class Corruption:
     """A kind of corruption at a level.
 
-    Attributes:
-        kind: one of `KINDS`.
-        level: in the unit of the kind, within its range.
-
     Raises:
         SpecError: the kind is unknown, or the level is not one of the kind's.
     """
 
-    kind: str
-    level: float
+    kind: str  # one of `KINDS`
+    level: float  # in the unit of the kind, within its range
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -388,16 +376,12 @@ _CHANGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted(Utterance):
-    """An utterance under a corruption.
+    """An utterance under a corruption."""
 
-    Attributes:
-        original: content hash of the recording; `content` hashes it together with the corruption,
-            so that shards and tables of corrupted speech have names of their own.
-        corruption: what is done to it.
-    """
-
+    # content hash of the recording; `content` hashes it together with the corruption, so that
+    # shards and tables of corrupted speech have names of their own
     original: str
-    corruption: Corruption
+    corruption: Corruption  # what is done to it
 
 
 def corrupted_corpus(corpus: Corpus, corruption: Corruption) -> Corpus:

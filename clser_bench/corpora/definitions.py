@@ -33,15 +33,10 @@ _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
 
 @dataclass(frozen=True, kw_only=True)
 class Definitions:
-    """What is defined.
+    """What is defined."""
 
-    Attributes:
-        corpora: by code, sorted by code.
-        suites: by name, those that ship first, in the order of their files.
-    """
-
-    corpora: Mapping[str, CorpusSpec]
-    suites: Mapping[str, Suite]
+    corpora: Mapping[str, CorpusSpec]  # by code, sorted by code
+    suites: Mapping[str, Suite]  # by name, those that ship first, in the order of their files
 
 
 def definitions(extra: Iterable[Path] = ()) -> Definitions:

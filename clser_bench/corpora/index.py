@@ -28,36 +28,23 @@ _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
 
 @dataclass(frozen=True)
 class Sound:
-    """One utterance in figures.
+    """One utterance in figures."""
 
-    Attributes:
-        content: SHA-256 of rate and samples, 64 hexadecimal digits.
-        seconds: duration.
-        rate: samples per second.
-        peak: largest absolute sample; full scale is 1.
-        rms: root of the mean square.
-        clipped: share of samples at full scale, 0 to 1.
-    """
-
-    content: str
-    seconds: float
-    rate: int
-    peak: float
-    rms: float
-    clipped: float
+    content: str  # SHA-256 of rate and samples, 64 hexadecimal digits
+    seconds: float  # duration
+    rate: int  # samples per second
+    peak: float  # largest absolute sample; full scale is 1
+    rms: float  # root of the mean square
+    clipped: float  # share of samples at full scale, 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Figures of the utterances of a corpus.
+    """Figures of the utterances of a corpus."""
 
-    Attributes:
-        sounds: for each name its figures, or what is wrong with the file.
-        trouble: what is wrong with the index itself, a sentence each.
-    """
-
+    # for each name its figures, or what is wrong with the file
     sounds: Mapping[str, Sound | AudioError]
-    trouble: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()  # what is wrong with the index itself, a sentence each
 
 
 _Stamp = tuple[int, int, int, int]
@@ -80,13 +67,8 @@ def measure(
     inode are: a file that took another's name is noticed. Broken files are tried again each time.
 
     Args:
-        utterances: names, files and segments.
         root: the corpus folder; one index is kept for each.
-        cache: the cache folder.
-        what: for the progress display.
         recall: False decodes every file.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
     """
     place = cache / "audio" / f"{digest(str(root.resolve()))[:32]}.json"
     known, trouble = _load(place)

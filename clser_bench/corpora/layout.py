@@ -30,21 +30,14 @@ UNREAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class MediaFile:
-    """A recording on disk.
+    """A recording on disk."""
 
-    Attributes:
-        name: POSIX path relative to the folder walked.
-        stem: the same without its extension.
-        path: the file.
-        kind: `audio`, `video`, or `unread` for a format that a layout does not read.
-        linked: whether it is, or lies behind, a symbolic link.
-    """
-
-    name: str
-    stem: str
-    path: Path
+    name: str  # POSIX path relative to the folder walked
+    stem: str  # the same without its extension
+    path: Path  # the file
+    # `audio`, `video`, or `unread` for a format that a layout does not read
     kind: Literal["audio", "video", "unread"]
-    linked: bool
+    linked: bool  # whether it is, or lies behind, a symbolic link
 
 
 def media_files(root: Path, *, skip_unreadable: bool = False) -> Iterator[MediaFile]:
@@ -54,7 +47,6 @@ def media_files(root: Path, *, skip_unreadable: bool = False) -> Iterator[MediaF
     and folders (a leading dot, and `__MACOSX`) are no recordings and are passed over.
 
     Args:
-        root: the folder.
         skip_unreadable: pass over folders that may not be read, instead of raising.
 
     Raises:
@@ -100,10 +92,6 @@ _KINDS: Mapping[str, Literal["audio", "video", "unread"]] = {
 def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
     """List a corpus by its file names, or by the table it comes with; nothing is decoded.
 
-    Args:
-        spec: its definition.
-        root: its folder.
-
     Raises:
         CorpusError: the folder is missing or cannot be read, or its table cannot.
         SpecError: the definition has neither a pattern nor a table.
@@ -134,7 +122,6 @@ def unread_findings(
     Args:
         where: the corpus or the folder, for the sentence.
         corpus: code of the corpus; empty where they belong to none.
-        unread: what is not read.
         files: all recordings of the place.
     """
     read = {PurePosixPath(file.stem).name for file in files if file.kind != "unread"}
@@ -267,7 +254,6 @@ def inside(path: Path, folder: Path) -> bool:
 
     Args:
         path: any path; it need not exist.
-        folder: the folder.
     """
     try:
         place = os.path.realpath(path)

@@ -40,48 +40,32 @@ _K = TypeVar("_K", str, int)
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Figures of a corpus.
+    """Figures of a corpus."""
 
-    Attributes:
-        seconds: total duration.
-        shortest: duration of the shortest utterance in seconds; 0 where there is none.
-        longest: of the longest.
-        emotions: number of utterances per emotion.
-        speakers: number of utterances per speaker.
-        cells: (speaker, emotion, number), for every combination, 0 included.
-        rates: number of utterances per sampling rate in Hz.
-        silent: names of utterances with RMS below `SILENT`.
-        clipped: names of utterances whose share of full-scale samples is `CLIPPED` or more.
-    """
-
-    seconds: float
-    shortest: float
-    longest: float
-    emotions: tuple[tuple[str, int], ...]
-    speakers: tuple[tuple[str, int], ...]
+    seconds: float  # total duration
+    shortest: float  # duration of the shortest utterance in seconds; 0 where there is none
+    longest: float  # of the longest
+    emotions: tuple[tuple[str, int], ...]  # number of utterances per emotion
+    speakers: tuple[tuple[str, int], ...]  # number of utterances per speaker
+    # (speaker, emotion, number), for every combination, 0 included
     cells: tuple[tuple[str, str, int], ...]
-    rates: tuple[tuple[int, int], ...]
-    silent: tuple[str, ...]
+    rates: tuple[tuple[int, int], ...]  # number of utterances per sampling rate in Hz
+    silent: tuple[str, ...]  # names of utterances with RMS below `SILENT`
+    # names of utterances whose share of full-scale samples is `CLIPPED` or more
     clipped: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """One utterance.
+    """One utterance."""
 
-    Attributes:
-        name: POSIX path relative to the corpus folder.
-        seconds: duration.
-        level: root mean square in dBFS, where a square wave at full scale has 0; None for
-            digital silence.
-        gender: of the speaker; empty where unknown.
-        human: percent of listeners who recognised the emotion; None where unknown.
-    """
-
-    name: str
-    seconds: float
+    name: str  # POSIX path relative to the corpus folder
+    seconds: float  # duration
+    # root mean square in dBFS, where a square wave at full scale has 0; None for digital
+    # silence
     level: float | None
-    gender: str = ""
+    gender: str = ""  # of the speaker; empty where unknown
+    # percent of listeners who recognised the emotion; None where unknown
     human: float | None = None
 
 
@@ -89,7 +73,6 @@ def check(corpus: Corpus, *, cache: Path | None = None) -> Check:
     """Sum a corpus up.
 
     Args:
-        corpus: as read.
         cache: the cache folder it was read with; None for the usual one.
 
     Raises:
@@ -124,10 +107,7 @@ def utterance_metadata(
     """Duration, level, gender and human recognition rate of every utterance, in order.
 
     Args:
-        corpus: as read.
         cache: the cache folder it was read with.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
 
     Raises:
         AudioError: a file has been broken since the corpus was read.
@@ -162,9 +142,6 @@ def recognition_rates(path: Path) -> dict[str, float]:
 
     Tab-separated in Latin-1, with decimal commas and no-break spaces; the columns `Satz` (the
     file) and `erkannt` (percent) are read.
-
-    Args:
-        path: the table.
 
     Returns:
         File name without its extension, to percent.

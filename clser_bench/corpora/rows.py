@@ -46,17 +46,12 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        where: where it stands, such as `line 4`.
-        cells: texts by column, stripped and in Unicode form NFC; empty where missing.
-        fault: how the row is cut short; empty where it is whole.
-    """
-
-    where: str
+    where: str  # where it stands, such as `line 4`
+    # texts by column, stripped and in Unicode form NFC; empty where missing
     cells: Mapping[str, str]
-    fault: str = ""
+    fault: str = ""  # how the row is cut short; empty where it is whole
 
 
 def header(path: Path) -> tuple[str, ...]:
@@ -125,11 +120,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 def check_columns(
     path: Path, found: Sequence[str], *, required: Sequence[str], optional: Sequence[str]
 ) -> None:
-    """Refuse a table that lacks a column, or has one that is nearly an optional one.
-
-    Raises:
-        CorpusError: as said.
-    """
+    """Refuse a table that lacks a column, or has one that is nearly an optional one."""
     missing = [name for name in required if name not in found]
     if missing:
         raise CorpusError(

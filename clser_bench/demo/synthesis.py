@@ -65,7 +65,6 @@ def demo_corpora(folder: Path | None = None, *, progress: Progress = SILENT) -> 
 
     Args:
         folder: where to put them; the cache when None.
-        progress: shows each utterance.
 
     Returns:
         `folder/demo-v1`, which holds `demo_de`, `demo_it`, `demo_zh` and `demo_en`.
@@ -183,8 +182,6 @@ def record(spoken: npt.NDArray[np.int16], *, take: Take, channel: Channel) -> Sa
 
     Args:
         spoken: samples [samples] at `SPOKEN_RATE`.
-        take: voice quality and loudness.
-        channel: of the recording.
 
     Returns:
         Samples [samples] at `RATE`, within ±1.

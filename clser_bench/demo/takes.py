@@ -49,26 +49,18 @@ Channel = Literal["telephone", "room", "clean", "noise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Language:
-    """One synthetic corpus.
+    """One synthetic corpus."""
 
-    Attributes:
-        code: of the corpus definition.
-        language: espeak-ng's name of the language.
-        voices: speaker to espeak-ng's `variant`, `pitch` (semitones above the variant's own) and
-            `rate` (words a minute).
-        sentences: what is said, with nothing emotional in it.
-        strengths: how much of each rule shows, by parameter; 1 is the rule itself.
-        scatter: how much utterances, and speakers among each other, vary; 1 is usual.
-        channel: what the recording went through.
-    """
-
-    code: str
-    language: str
+    code: str  # of the corpus definition
+    language: str  # espeak-ng's name of the language
+    # speaker to espeak-ng's `variant`, `pitch` (semitones above the variant's own) and `rate`
+    # (words a minute)
     voices: Mapping[str, Mapping[str, Any]]
-    sentences: tuple[str, ...]
+    sentences: tuple[str, ...]  # what is said, with nothing emotional in it
+    # how much of each rule shows, by parameter; 1 is the rule itself
     strengths: Mapping[str, float]
-    scatter: float
-    channel: Channel
+    scatter: float  # how much utterances, and speakers among each other, vary; 1 is usual
+    channel: Channel  # what the recording went through
 
 
 _DATA: dict[str, Any] = tomllib.loads(
@@ -81,50 +73,29 @@ RULES: list[dict[str, Any]] = _DATA["rules"]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One utterance to speak; its samples depend on nothing else.
+    """One utterance to speak; its samples depend on nothing else."""
 
-    Attributes:
-        voice: espeak-ng's name of language and variant, `de+m3`.
-        text: what is said.
-        rate: words a minute, 80 to 450.
-        pitch: 0 to 99; 50 is the voice's own, 50 more an octave higher.
-        range: pitch range, 0 to 99; 50 is the voice's own.
-        seed: of the synthesiser's noise, 31 bits.
-    """
-
-    voice: str
+    voice: str  # espeak-ng's name of language and variant, `de+m3`
     text: str
-    rate: int
-    pitch: int
-    range: int
-    seed: int
+    rate: int  # words a minute, 80 to 450
+    pitch: int  # 0 to 99; 50 is the voice's own, 50 more an octave higher
+    range: int  # pitch range, 0 to 99; 50 is the voice's own
+    seed: int  # of the synthesiser's noise, 31 bits
 
 
 @dataclass(frozen=True, kw_only=True)
 class Take:
-    """One utterance to make.
+    """One utterance to make."""
 
-    Attributes:
-        name: file relative to the corpus folder.
-        emotion: one of `EMOTIONS`.
-        speaker: as in the definition.
-        request: to the synthesiser.
-        loudness: dB relative to the corpus's usual level.
-        brightness: dB added above 1 kHz.
-        breath: share of noise above 1.5 kHz, 0 to 1.
-        tremor: depth of the modulation of loudness, 0 to 1.
-        seed: of the noise that is added.
-    """
-
-    name: str
-    emotion: str
+    name: str  # file relative to the corpus folder
+    emotion: str  # one of `EMOTIONS`
     speaker: str
-    request: Request
-    loudness: float
-    brightness: float
-    breath: float
-    tremor: float
-    seed: int
+    request: Request  # to the synthesiser
+    loudness: float  # dB relative to the corpus's usual level
+    brightness: float  # dB added above 1 kHz
+    breath: float  # share of noise above 1.5 kHz, 0 to 1
+    tremor: float  # depth of the modulation of loudness, 0 to 1
+    seed: int  # of the noise that is added
 
 
 def changes(emotion: str) -> dict[str, float]:

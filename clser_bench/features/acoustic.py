@@ -83,16 +83,11 @@ def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Speech:
-    """An utterance as frames, silence around it included.
+    """An utterance as frames, silence around it included."""
 
-    Attributes:
-        signal: float32 [samples] at 16 kHz, mean removed.
-        columns: float32 [m, d], the columns `ACOUSTIC_INSTANTS`.
-    """
-
-    signal: torch.Tensor
+    signal: torch.Tensor  # float32 [samples] at 16 kHz, mean removed
     contour: Pitch
-    columns: Floats
+    columns: Floats  # float32 [m, d], the columns `ACOUSTIC_INSTANTS`
     kept: slice
 
     def active(self) -> tuple[Floats, Flags]:

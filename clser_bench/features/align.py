@@ -78,11 +78,7 @@ def meaning(column: str) -> tuple[str, int]:
 
 
 def check_alignment(how: str) -> None:
-    """Refuse what is neither an alignment nor `none`, which leaves both sides as they are.
-
-    Raises:
-        FeatureError: as said.
-    """
+    """Refuse what is neither an alignment nor `none`, which leaves both sides as they are."""
     known = (*ALIGNMENTS, "none")
     if how not in known:
         raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, known)}")
@@ -198,15 +194,10 @@ def _mapped(cache: Path, key: str, table: Table, long: Affine, short: Affine) ->
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Affine:
-    """An affine map of columns.
+    """An affine map of columns."""
 
-    Attributes:
-        matrix: float64 [a, p].
-        offset: float64 [p].
-    """
-
-    matrix: Doubles
-    offset: Doubles
+    matrix: Doubles  # float64 [a, p]
+    offset: Doubles  # float64 [p]
 
     def apply(self, values: Floats) -> Floats:
         """Map [..., a] to float32 [..., p], clipped to ±5 as z-scores are."""
@@ -222,15 +213,10 @@ class Affine:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Side:
-    """A side on its principal axes: unit variance, uncorrelated.
+    """A side on its principal axes: unit variance, uncorrelated."""
 
-    Attributes:
-        axes: [n, p].
-        shares: [p], of the variance, falling.
-    """
-
-    axes: Doubles
-    shares: Doubles
+    axes: Doubles  # [n, p]
+    shares: Doubles  # [p], of the variance, falling
 
 
 def align(

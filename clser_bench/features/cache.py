@@ -62,17 +62,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shard:
-    """Features of some utterances.
+    """Features of some utterances."""
 
-    Attributes:
-        contents: their content hashes, sorted.
-        instants: float32 [m, t, d].
-        summary: float32 [m, f].
-    """
-
-    contents: tuple[str, ...]
-    instants: Floats
-    summary: Floats
+    contents: tuple[str, ...]  # their content hashes, sorted
+    instants: Floats  # float32 [m, t, d]
+    summary: Floats  # float32 [m, f]
 
 
 def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Path:

@@ -53,45 +53,32 @@ class ExtractionError(FeatureError):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Utterances of which shards are to be made.
-
-    Attributes:
-        utterances: ordered by content.
-        cache: where shards are written; None to write none.
-        trail: a folder where the worker notes the utterance that it works on, or None.
-    """
+    """Utterances of which shards are to be made."""
 
     number: int
     features: tuple[FeatureSet, ...]
-    utterances: tuple[Utterance, ...]
-    cache: Path | None
+    utterances: tuple[Utterance, ...]  # ordered by content
+    cache: Path | None  # where shards are written; None to write none
+    # a folder where the worker notes the utterance that it works on, or None
     trail: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished piece of work.
+    """A finished piece of work."""
 
-    Attributes:
-        count: utterances, bad ones among them.
-        bad: content hash and reason of those that have no features.
-    """
-
-    count: int
-    bad: tuple[tuple[str, str], ...] = ()
+    count: int  # utterances, bad ones among them
+    bad: tuple[tuple[str, str], ...] = ()  # content hash and reason of those that have no features
     number: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Extracted:
-    """A corpus with its features.
-
-    Attributes:
-        corrupted: likewise, of the corrupted corpus; the same as `tables` without a corruption.
-    """
+    """A corpus with its features."""
 
     corpus: Corpus
     tables: tuple[Table, ...]
+    # likewise, of the corrupted corpus; the same as `tables` without a corruption
     corrupted: tuple[Table, ...]
 
 

@@ -42,62 +42,43 @@ _LONGEST = 1 << 24  # bytes of a header or an about.json
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A shard, a table or an index, which is removed as a whole.
-
-    Attributes:
-        written: seconds since 1970.
-    """
+    """A shard, a table or an index, which is removed as a whole."""
 
     path: Path
     size: int
-    written: float
+    written: float  # seconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSet:
-    """The shards of a feature set.
-
-    Attributes:
-        name: of the set, or `unknown`.
-        unreadable: how many of them have no usable header.
-        utterances: distinct ones in the others.
-        columns: d of an instant and f of a summary; None where no header can be read.
-    """
+    """The shards of a feature set."""
 
     key: str
-    name: str
+    name: str  # of the set, or `unknown`
     shards: tuple[Item, ...]
-    unreadable: int
-    utterances: int
+    unreadable: int  # how many of them have no usable header
+    utterances: int  # distinct ones in the others
+    # d of an instant and f of a summary; None where no header can be read
     columns: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The contents of the cache.
-
-    Attributes:
-        indices: of audio.
-        links: symbolic links, which were not followed.
-    """
+    """The contents of the cache."""
 
     sets: tuple[StoredSet, ...]
     tables: tuple[Item, ...]
-    indices: tuple[Item, ...]
-    links: tuple[Path, ...]
+    indices: tuple[Item, ...]  # of audio
+    links: tuple[Path, ...]  # symbolic links, which were not followed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """Something that cannot be used.
-
-    Attributes:
-        broken: False where it could not be read at all: it may hold what it should.
-    """
+    """Something that cannot be used."""
 
     path: Path
     why: str
-    broken: bool
+    broken: bool  # False where it could not be read at all: it may hold what it should
 
 
 def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:

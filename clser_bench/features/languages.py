@@ -24,17 +24,13 @@ _ANY = "*"
 
 
 class LanguageSet(BaseModel):
-    """Which feature set is for which language.
-
-    Attributes:
-        default: for all languages that are not named; empty for none.
-        languages: language tag or corpus code to the name of a feature set.
-    """
+    """Which feature set is for which language."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: str = ""
-    default: str = ""
+    default: str = ""  # for all languages that are not named; empty for none
+    # language tag or corpus code to the name of a feature set
     languages: dict[str, str] = Field(default_factory=dict)
 
     def name_for(self, spec: CorpusSpec) -> str:
@@ -58,13 +54,9 @@ class LanguageSet(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureAssignment:
-    """The feature set of each corpus.
+    """The feature set of each corpus."""
 
-    Attributes:
-        name: what is written into records and tables: nothing in it is left open.
-    """
-
-    name: str
+    name: str  # what is written into records and tables: nothing in it is left open
     sets: Mapping[str, FeatureSet]
 
     @property

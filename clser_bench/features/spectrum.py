@@ -189,15 +189,10 @@ def _flux(spectrum: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class Pitch:
-    """The pitch contour of an utterance.
+    """The pitch contour of an utterance."""
 
-    Attributes:
-        hertz: float32 [m], 0 where unvoiced.
-        voicing: float32 [m], height of the highest peak of the autocorrelation, 0 to 1.
-    """
-
-    hertz: Floats
-    voicing: Floats
+    hertz: Floats  # float32 [m], 0 where unvoiced
+    voicing: Floats  # float32 [m], height of the highest peak of the autocorrelation, 0 to 1
 
 
 def pitch(samples: Tensor, frames: int) -> Pitch:

@@ -38,17 +38,12 @@ _NAMED = 5  # faults of one kind that an error names
 
 @dataclass(frozen=True, kw_only=True)
 class UserTable:
-    """A table on disk.
-
-    Attributes:
-        content: SHA-256 of its bytes.
-        frames: whether an utterance may have several rows.
-    """
+    """A table on disk."""
 
     path: Path
-    content: str
+    content: str  # SHA-256 of its bytes
     columns: tuple[str, ...]
-    frames: bool
+    frames: bool  # whether an utterance may have several rows
     pool: str
 
     @property
@@ -60,18 +55,12 @@ class UserTable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
-    """The rows of a table by utterance.
+    """The rows of a table by utterance."""
 
-    Attributes:
-        keys: path or content hash of each utterance [n].
-        by: `path` or `content`.
-        ends: int64 [n], the number of the row after its last.
-    """
-
-    keys: tuple[str, ...]
-    by: str
+    keys: tuple[str, ...]  # path or content hash of each utterance [n]
+    by: str  # `path` or `content`
     values: Floats
-    ends: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]  # int64 [n], the number of the row after its last
     columns: tuple[str, ...]
     frames: bool
 

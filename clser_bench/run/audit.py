@@ -35,19 +35,12 @@ DEVIATIONS = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A pair, or all pairs, in both runs.
+    """A pair, or all pairs, in both runs."""
 
-    Attributes:
-        pair: None for all.
-        plain: mean UAR as a run gives it, percent.
-        copied: of the copy.
-        allowed: by how much they may differ.
-    """
-
-    pair: Pair | None
-    plain: float
-    copied: float
-    allowed: float
+    pair: Pair | None  # None for all
+    plain: float  # mean UAR as a run gives it, percent
+    copied: float  # of the copy
+    allowed: float  # by how much they may differ
 
     @property
     def agrees(self) -> bool:
@@ -65,7 +58,6 @@ def audit(
 
     Raises:
         MethodError: a trial fails.
-        ClserError: anything that is wrong with the request.
     """
     check_method(request.methods[0])  # before anything is extracted
     made = plan(prepare(request, request.condition, progress=progress, say=say))

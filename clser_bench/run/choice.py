@@ -40,21 +40,13 @@ _NO_CORPORA = (
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a run is about, before anything large is read.
-
-    Attributes:
-        suite: its name.
-        pairs: ordered pairs that are run.
-        table: ordered pairs of the whole suite, which a table shows.
-        located: the corpora at hand.
-        added: corpora whose speech is used without labels.
-    """
+    """What a run is about, before anything large is read."""
 
     suite: str
-    pairs: tuple[Pair, ...]
-    table: tuple[Pair, ...]
-    located: Located
-    added: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...]  # ordered pairs that are run
+    table: tuple[Pair, ...]  # ordered pairs of the whole suite, which a table shows
+    located: Located  # the corpora at hand
+    added: tuple[str, ...] = ()  # corpora whose speech is used without labels
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -108,10 +100,6 @@ def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: No
 
     A suite of whatever is at hand is named by what it is made of, `custom-1a2b3c`: two sets of
     corpora in one results file have a table each.
-
-    Raises:
-        SpecError: pairs that the suite has not, or no pair is left.
-        CorpusError: corpora are missing, or there twice.
     """
     suite = _defined(request, located, say)
     if suite is None:

@@ -21,19 +21,12 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EmbeddedSide:
-    """One side of a trial.
-
-    Attributes:
-        corpus: the corpus.
-        rows: of its utterances [n].
-        before: embeddings before training [n, e].
-        after: and after it.
-    """
+    """One side of a trial."""
 
     corpus: Corpus
-    rows: npt.NDArray[np.int64]
-    before: Doubles
-    after: Doubles
+    rows: npt.NDArray[np.int64]  # of its utterances [n]
+    before: Doubles  # embeddings before training [n, e]
+    after: Doubles  # and after it
 
 
 def embeddings(
@@ -46,7 +39,6 @@ def embeddings(
 
     Raises:
         SpecError: more than one of these is named, or the method has no network.
-        ClserError: anything else that is wrong with the request.
     """
     from clser_bench.train.contract import Trained  # noqa: PLC0415 (torch)
     from clser_bench.train.loop import embed  # noqa: PLC0415 (torch)

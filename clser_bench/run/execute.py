@@ -47,27 +47,16 @@ Results = Generator[tuple[Pack, Sequence[Outcome]], float | None, None]
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended.
-
-    Attributes:
-        results: the results file.
-        condition: of clean speech and the first number of shots, with nothing left open.
-        planned: trials asked for.
-        found: of them, stored before.
-        ok: of them, stored with a score by now, whether by this run or before.
-        failed: of them, failed; whether in this run or before.
-        not_applicable: of them, with a reason why there can be no score.
-        interrupted: stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on.
-    """
+    """How a run ended."""
 
     results: Path
-    condition: Condition
-    planned: int
-    found: int
-    ok: int
-    failed: int
-    not_applicable: int
-    interrupted: bool = False
+    condition: Condition  # of clean speech and the first number of shots, with nothing left open
+    planned: int  # trials asked for
+    found: int  # of them, stored before
+    ok: int  # of them, stored with a score by now, whether by this run or before
+    failed: int  # of them, failed; whether in this run or before
+    not_applicable: int  # of them, with a reason why there can be no score
+    interrupted: bool = False  # stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on
 
 
 class _Asked(NamedTuple):

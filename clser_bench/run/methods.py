@@ -31,46 +31,29 @@ Values = tuple[tuple[str, Value], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class MethodInfo:
-    """A method with its hyper-parameters filled in: what planning must know without importing it.
-
-    Attributes:
-        name: registered name.
-        version: of the method.
-        parameters: all of them, sorted by name.
-        kind: `fitted`, `trained` or, where the answers are given, `routine`.
-        deterministic: whether the same labelled rows always give the same scores.
-        engine_version: of the engine; 0 for what does not use it.
-        packable: whether trials train together.
-        assumes_prior: about the target's class shares.
-        role: of its row in a table.
-        note: printed under tables.
-        title: display name; empty where that is the name.
-        uses: data that it looks at.
-        configurations: what a selection can set instead of the values here; empty for what is not
-            ranked.
-        ranges: what each hyper-parameter may be, in the order of declaration.
-        grid: values that a selection tries, by hyper-parameter.
-        spaces: what `sweep --space NAME` varies, each hyper-parameter with a text.
-        built_in: whether it is a method of this package.
-    """
+    """A method with its hyper-parameters: what planning must know without importing it."""
 
     name: str
     version: int
-    parameters: Values = ()
-    kind: str = "routine"
-    deterministic: bool = True
-    engine_version: int = 0
-    packable: bool = False
-    assumes_prior: str = "none"
-    role: str = "reference"
-    note: str = ""
-    title: str = ""
-    uses: tuple[str, ...] = ()
+    parameters: Values = ()  # all of them, sorted by name
+    kind: str = "routine"  # `fitted`, `trained` or, where the answers are given, `routine`
+    deterministic: bool = True  # whether the same labelled rows always give the same scores
+    engine_version: int = 0  # of the engine; 0 for what does not use it
+    packable: bool = False  # whether trials train together
+    assumes_prior: str = "none"  # about the target's class shares
+    role: str = "reference"  # of its row in a table
+    note: str = ""  # printed under tables
+    title: str = ""  # display name; empty where that is the name
+    uses: tuple[str, ...] = ()  # data that it looks at
+    # what a selection can set instead of the values here; empty for what is not ranked
     configurations: tuple[Values, ...] = ()
+    # what each hyper-parameter may be, in the order of declaration
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    # values that a selection tries, by hyper-parameter
     grid: Mapping[str, Sequence[Value]] = dataclasses.field(default_factory=dict)
+    # what `sweep --space NAME` varies, each hyper-parameter with a text
     spaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    built_in: bool = True
+    built_in: bool = True  # whether it is a method of this package
 
 
 _INFO = TypeAdapter(MethodInfo)

@@ -46,21 +46,14 @@ GPU_LIMIT = 1024
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What a run asks for under one condition, for all numbers of shots.
-
-    Attributes:
-        prepared: corpora, features and problems.
-        condition: of its trials, but for the number of shots.
-        trials: every trial, method by method; where a configuration is to be chosen, those of all.
-        numbers: of each trial's configuration by the trial's id, 0 for the default.
-        methods: in the order asked for, one entry for each configuration.
-    """
+    """What a run asks for under one condition, for all numbers of shots."""
 
     prepared: Prepared
-    condition: Condition
+    condition: Condition  # of its trials, but for the number of shots
+    # every trial, method by method; where a configuration is to be chosen, those of all
     trials: tuple[Trial, ...]
-    numbers: Mapping[str, int]
-    methods: tuple[MethodInfo, ...]
+    numbers: Mapping[str, int]  # of each trial's configuration by the trial's id, 0 for the default
+    methods: tuple[MethodInfo, ...]  # in the order asked for, one entry for each configuration
 
     @property
     def request(self) -> Request:
@@ -150,17 +143,11 @@ class Plan:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pack:
-    """Jobs that are run together. Holds no answers: this is what travels.
+    """Jobs that are run together. Holds no answers: this is what travels."""
 
-    Attributes:
-        name: hash of its jobs' names.
-        jobs: of whole trials, ordered by seed and pair.
-        weight: a guess of how long it runs.
-    """
-
-    name: str
-    jobs: tuple[Job, ...]
-    weight: float
+    name: str  # hash of its jobs' names
+    jobs: tuple[Job, ...]  # of whole trials, ordered by seed and pair
+    weight: float  # a guess of how long it runs
 
     @classmethod
     def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
@@ -206,7 +193,6 @@ def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
     """The plan of a request on prepared corpora.
 
     Args:
-        prepared: corpora, features and rules.
         configurations: run every configuration of the methods that have several, and no other
             method; the request's selection does not matter then.
 

@@ -32,25 +32,15 @@ Counts = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Probed:
-    """Recognised utterances of a layer with a pool on a pair.
-
-    Attributes:
-        layer: its number.
-        pool: statistics over frames in the summary.
-        shots: labelled utterances of each class.
-        pair: source and target.
-        speakers: of the target.
-        correct: recognised utterances [speakers of the target, classes, draws].
-        total: scored utterances [speakers of the target, classes, draws].
-    """
+    """Recognised utterances of a layer with a pool on a pair."""
 
     layer: int
-    pool: str
-    shots: Shots
+    pool: str  # statistics over frames in the summary
+    shots: Shots  # labelled utterances of each class
     pair: Pair
-    speakers: tuple[str, ...]
-    correct: Counts
-    total: Counts
+    speakers: tuple[str, ...]  # of the target
+    correct: Counts  # recognised utterances [speakers of the target, classes, draws]
+    total: Counts  # scored utterances [speakers of the target, classes, draws]
 
 
 def layer_sets(name: str) -> tuple[FeatureSet, ...]:
@@ -81,16 +71,7 @@ def probe(
     """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
 
     Args:
-        corpora: by code.
-        pairs: of these.
-        name: of an encoder.
         shots: of the draws; `all` has one draw.
-        seeds: draws for each pair.
-        normalisation: of the features.
-        skip_bad: leave out recordings that have no features.
-        workers: as for `extract.feature_table`; so are `devices`.
-        devices: where the encoder runs.
-        progress: shows extraction, and then each layer and pair.
     """
     layers, cache = layer_sets(name), cache_folder()
     found = {

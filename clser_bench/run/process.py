@@ -73,11 +73,7 @@ class ChildProcess:
             raise EOFError(self._end()) from error
 
     def next(self, *, timeout: float | None = None) -> Any:
-        """The next message; None where there is none within `timeout` seconds (None: wait).
-
-        Raises:
-            EOFError: the child has ended; says how.
-        """
+        """The next message; None where there is none within `timeout` seconds (None: wait)."""
         stream = self._pipe("stdout")
         if not select.select([stream], [], [], timeout)[0]:
             return None

@@ -253,11 +253,8 @@ class Request:
         What was left to be chosen from the corpora at hand is named, so that others get the same.
 
         Args:
-            suite: name of the suite that it was.
-            pairs: of the table of the whole suite.
             features: the name that the table has, with nothing left open.
             methods: names that the table shows of it.
-            shots: of the table.
             corruption: of the table's target, `noise:10`; empty for clean speech. Of a run's
                 corruptions only this one is asked for, and clean speech comes with it.
         """

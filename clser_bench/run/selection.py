@@ -43,19 +43,13 @@ Requires = Literal["target", "candidates", "source", "labels"]
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A way to say which of several configurations is better.
+    """A way to say which of several configurations is better."""
 
-    Attributes:
-        name: what users write.
-        requires: scores of the `target`; those of all `candidates` on the same draw; labelled
-            `source` utterances that are held out; or `labels` of the targets.
-        unit: of its values.
-        about: one line.
-    """
-
-    name: str
+    name: str  # what users write
+    # scores of the `target`; those of all `candidates` on the same draw; labelled `source`
+    # utterances that are held out; or `labels` of the targets
     requires: Requires
-    unit: str
+    unit: str  # of its values
     about: str
 
     def refuse_few(self, shots: Shots) -> None:
@@ -217,7 +211,6 @@ def choose_by_objective(
         chosen: a criterion or the oracle, which chooses by the mean over a pair's draws.
         trials: of all configurations; stored.
         numbers: of the configuration, by the trial's id; of the held-out trials, too.
-        store: the results.
         folds: problems of the trials that the objective reads.
         held_out: the same configurations with labels held out, where the objective reads those.
     """

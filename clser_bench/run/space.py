@@ -42,17 +42,11 @@ TRIES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """What is varied, and what is set to one value.
+    """What is varied, and what is set to one value."""
 
-    Attributes:
-        name: as the user wrote it.
-        dimensions: what is varied, in the order of declaration.
-        fixed: hyper-parameters with one value, sorted by name.
-    """
-
-    name: str
-    dimensions: tuple[Dimension, ...]
-    fixed: tuple[tuple[str, Value], ...]
+    name: str  # as the user wrote it
+    dimensions: tuple[Dimension, ...]  # what is varied, in the order of declaration
+    fixed: tuple[tuple[str, Value], ...]  # hyper-parameters with one value, sorted by name
 
 
 def all_spaces(info: MethodInfo) -> dict[str, dict[str, str]]:
@@ -69,7 +63,6 @@ def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> Sear
     """The space of a sweep.
 
     Args:
-        info: the method.
         space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
             `[METHOD]`; empty for the assignments alone.
         assignments: `name=text`, which replace or add to it.
@@ -193,23 +186,14 @@ def _value(name: str, text: str, default: Value) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Which configurations a sweep tries.
-
-    Attributes:
-        dimensions: what is varied.
-        sampler: one of `SEARCHES`.
-        samples: configurations besides the default; the most of a grid.
-        population: configurations that run before `tpe` looks at them.
-        halving: one in so many goes on to more draws; 0 for no early stopping.
-        seed: of the sampler.
-    """
+    """Which configurations a sweep tries."""
 
     dimensions: tuple[Dimension, ...]
-    sampler: str = SEARCHES[0]
-    samples: int = 64
-    population: int = 32
-    halving: int = 0
-    seed: int = 0
+    sampler: str = SEARCHES[0]  # one of `SEARCHES`
+    samples: int = 64  # configurations besides the default; the most of a grid
+    population: int = 32  # configurations that run before `tpe` looks at them
+    halving: int = 0  # one in so many goes on to more draws; 0 for no early stopping
+    seed: int = 0  # of the sampler
 
     def __post_init__(self) -> None:
         if self.sampler not in SEARCHES:

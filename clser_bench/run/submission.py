@@ -40,32 +40,24 @@ Answers = dict[str, dict[str, Floats]]
 
 
 class Card(BaseModel):
-    """What a system is and what it has seen: `system.toml`.
-
-    Attributes:
-        title: name in tables; empty for the name of the submission.
-        about: what the system is, one line.
-        reference: paper, address or repository.
-        uses: parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
-            (unlabelled); none for a zero-shot system.
-        assumes_prior: what it assumes of the class shares of the target.
-        data: speech and labels that it was trained with outside the draws.
-        heard: corpus code to what it was trained with of this corpus; `unknown` for those left out.
-        parameters: how many it has.
-        cost: money, hours and hardware, in words.
-    """
+    """What a system is and what it has seen: `system.toml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = Field("", max_length=60)
-    about: str = Field(min_length=1, max_length=300)
-    reference: str = Field("", max_length=300)
+    title: str = Field("", max_length=60)  # name in tables; empty for the name of the submission
+    about: str = Field(min_length=1, max_length=300)  # what the system is, one line
+    reference: str = Field("", max_length=300)  # paper, address or repository
+    # parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
+    # (unlabelled); none for a zero-shot system
     uses: tuple[Literal["labelled", "source", "target"], ...]
+    # what it assumes of the class shares of the target
     assumes_prior: Literal["none", "uniform", "estimated"] = "none"
+    # speech and labels that it was trained with outside the draws
     data: str = Field(min_length=1, max_length=1000)
+    # corpus code to what it was trained with of this corpus; `unknown` for those left out
     heard: dict[str, Literal["labels", "audio", "no", "unknown"]] = Field(default_factory=dict)
-    parameters: float | None = Field(None, ge=0, allow_inf_nan=False)
-    cost: str = Field("", max_length=300)
+    parameters: float | None = Field(None, ge=0, allow_inf_nan=False)  # how many it has
+    cost: str = Field("", max_length=300)  # money, hours and hardware, in words
 
     def note(self, corpora: Sequence[str]) -> str:
         """The footnote of a table."""
@@ -83,15 +75,10 @@ class Card(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """What was stored of a submission.
+    """What was stored of a submission."""
 
-    Attributes:
-        trials: how many.
-        predictions: hash of the file.
-    """
-
-    trials: int
-    predictions: str
+    trials: int  # how many
+    predictions: str  # hash of the file
 
 
 def read_card(path: Path) -> Card:

@@ -50,22 +50,14 @@ Runner = Callable[[Sequence[Pack]], Iterable[tuple[Pack, Sequence[Outcome]]]]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """What a sweep was asked for.
+    """What a sweep was asked for."""
 
-    Attributes:
-        request: suite, corpora, rules, draws and means; it names one method and one number of
-            shots.
-        space: what is varied.
-        objective: one of `selection.OBJECTIVES`.
-        search: which configurations are tried.
-        command: what makes the sweep again.
-    """
-
+    # suite, corpora, rules, draws and means; it names one method and one number of shots
     request: Request
     space: SearchSpace
-    objective: str
-    search: Search
-    command: str = ""
+    objective: str  # one of `selection.OBJECTIVES`
+    search: Search  # which configurations are tried
+    command: str = ""  # what makes the sweep again
 
     def __post_init__(self) -> None:
         for what, names in (
@@ -128,15 +120,10 @@ def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
 
 
 class _Step(NamedTuple):
-    """The next draws of a configuration.
+    """The next draws of a configuration."""
 
-    Attributes:
-        draws: how many are run by then.
-        packs: what is not stored of them.
-    """
-
-    draws: int
-    packs: tuple[Pack, ...]
+    draws: int  # how many are run by then
+    packs: tuple[Pack, ...]  # what is not stored of them
 
 
 @dataclass(eq=False, kw_only=True)

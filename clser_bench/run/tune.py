@@ -188,18 +188,13 @@ def _slots(task: Task) -> int:
 
 
 class Cargo(NamedTuple):
-    """What workers are given.
+    """What workers are given."""
 
-    Attributes:
-        packs: jobs of each pack of a run.
-        problems: references to problems, each with the keys and the numbers of the orders of its
-            tables where these are shipped; it has no features then.
-        tables: references to (instants, summary) by key.
-    """
-
-    packs: Sequence[tuple[Sent, ...]]
+    packs: Sequence[tuple[Sent, ...]]  # jobs of each pack of a run
+    # references to problems, each with the keys and the numbers of the orders of its tables
+    # where these are shipped; it has no features then
     problems: Sequence[Any]
-    tables: Mapping[str, Any]
+    tables: Mapping[str, Any]  # references to (instants, summary) by key
 
 
 def load(task: Task) -> Cargo:

@@ -64,17 +64,11 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What packs are run with.
+    """What packs are run with."""
 
-    Attributes:
-        device: what they train on.
-        energy: whether joules are measured.
-        patience: seconds that a trial may take.
-    """
-
-    device: str = "cpu"
-    energy: bool = False
-    patience: float = PATIENCE
+    device: str = "cpu"  # what they train on
+    energy: bool = False  # whether joules are measured
+    patience: float = PATIENCE  # seconds that a trial may take
 
 
 class Worker:
@@ -123,7 +117,6 @@ class Worker:
 
         Raises:
             SpecError: a method or a hyper-parameter is unknown, or a value is out of its range.
-            WorkerError: as for `run`.
         """
         found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), Means()))
         if isinstance(found, str):
@@ -166,10 +159,6 @@ def failures(jobs: Sequence[Job], reason: str) -> list[Outcome]:
 
 def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
     """What planning must know of a method; imports its file.
-
-    Args:
-        name: registered name.
-        settings: hyper-parameters that are set.
 
     Raises:
         SpecError: unknown method or hyper-parameter, or a value out of its range.

@@ -44,25 +44,15 @@ FAMILIES = (*WAVEFORM, *ALONE, *SPECTRAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """An encoder on disk.
+    """An encoder on disk."""
 
-    Attributes:
-        name: repository or folder, without its path.
-        revision: commit of the repository, or the first 16 digits of the content of a folder.
-        content: SHA-256 over weights and configurations.
-        family: its `model_type`.
-        layers: how many transformer layers it has.
-        size: d, values of a hidden state.
-        rate: samples per second it wants.
-    """
-
-    name: str
-    revision: str
-    content: str
-    family: str
-    layers: int
-    size: int
-    rate: int
+    name: str  # repository or folder, without its path
+    revision: str  # commit of the repository, or the first 16 digits of the content of a folder
+    content: str  # SHA-256 over weights and configurations
+    family: str  # its `model_type`
+    layers: int  # how many transformer layers it has
+    size: int  # d, values of a hidden state
+    rate: int  # samples per second it wants
     folder: Path
     remote_code: bool = False
 

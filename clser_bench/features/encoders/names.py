@@ -36,22 +36,16 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An encoder as the user named it.
+    """An encoder as the user named it."""
 
-    Attributes:
-        model: a repository of the hub, or a folder.
-        revision: branch, tag or commit of a repository; empty for what is on disk, else `main`.
-        layers: as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one.
-        pool: one of `POOLS`.
-        context: of Whisper; empty for its default.
-    """
-
-    model: str
+    model: str  # a repository of the hub, or a folder
     folder: bool
+    # branch, tag or commit of a repository; empty for what is on disk, else `main`
     revision: str = ""
+    # as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one
     layers: str = ""
-    pool: str = "mean"
-    context: Context | Literal[""] = ""
+    pool: str = "mean"  # one of `POOLS`
+    context: Context | Literal[""] = ""  # of Whisper; empty for its default
     precision: Precision = "float32"
     remote_code: bool = False
 
@@ -157,33 +151,23 @@ _FILE = "encoders.toml"
 
 
 class Training(BaseModel):
-    """What an encoder was trained on, as far as this benchmark's corpora go.
-
-    Attributes:
-        corpora: corpus code to what is known of it.
-        source: where this is stated.
-    """
+    """What an encoder was trained on, as far as this benchmark's corpora go."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: Exposure
-    corpora: dict[str, Exposure] = Field(default_factory=dict)
-    source: str
+    corpora: dict[str, Exposure] = Field(default_factory=dict)  # corpus code to what is known of it
+    source: str  # where this is stated
 
 
 class KnownEncoder(BaseModel):
-    """An encoder with a short name.
-
-    Attributes:
-        layer: the recommended layer, or several as in `layer=2-3`.
-        layer_source: where the recommendation comes from.
-    """
+    """An encoder with a short name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    layer: str
-    layer_source: str
+    layer: str  # the recommended layer, or several as in `layer=2-3`
+    layer_source: str  # where the recommendation comes from
     heard: Training
 
 

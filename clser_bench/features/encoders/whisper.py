@@ -51,15 +51,10 @@ _SAMPLES = 2 * _HOP  # of a frame
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Padding:
-    """The states of 30 s of padding at a level.
+    """The states of 30 s of padding at a level."""
 
-    Attributes:
-        entering: what enters the first layer [1500, d].
-        layers: keys and values [1500, d] of each layer.
-    """
-
-    entering: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    entering: Tensor  # what enters the first layer [1500, d]
+    layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values [1500, d] of each layer
 
 
 class OwnFrames:
