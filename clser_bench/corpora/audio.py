@@ -88,11 +88,7 @@ def decode(
 
 
 def resampled(audio: Audio, rate: int, path: Path) -> Audio:
-    """The same audio at another rate in Hz (soxr, very high quality).
-
-    Raises:
-        AudioError: it has too few samples; names the path.
-    """
+    """The same audio at another rate in Hz (soxr, very high quality); AudioError if too short."""
     if rate == audio.rate:
         return audio
     samples = soxr.resample(audio.samples, audio.rate, rate, quality="VHQ")

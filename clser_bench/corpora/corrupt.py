@@ -113,11 +113,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Corruption:
-    """A kind of corruption at a level.
-
-    Raises:
-        SpecError: the kind is unknown, or the level is not one of the kind's.
-    """
+    """A kind of corruption at a level; SpecError where the kind has no such level."""
 
     kind: str  # one of `KINDS`
     level: float  # in the unit of the kind, within its range

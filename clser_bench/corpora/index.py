@@ -103,12 +103,7 @@ def measure(
 
 
 def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sound:
-    """Sum audio up, block by block.
-
-    Args:
-        rate_and_samples: the rate in Hz, always the same, and float32 [samples]; at least one
-            sample in all.
-    """
+    """Sum up blocks of one rate in Hz and float32 [samples], at least one sample in all."""
     state = hashlib.sha256()
     count, rate, full = 0, 0, 0
     peak = energy = 0.0

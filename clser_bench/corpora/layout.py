@@ -250,11 +250,7 @@ def _listing(
 
 
 def inside(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, lies in a folder.
-
-    Args:
-        path: any path; it need not exist.
-    """
+    """Whether a path, which need not exist, lies in a folder; links are followed."""
     try:
         place = os.path.realpath(path)
     except ValueError:  # a NUL character: no path at all

@@ -43,11 +43,7 @@ class Located:
         return spec if base == code else spec.model_copy(update={"code": code})
 
     def require(self, codes: Iterable[str]) -> None:
-        """Refuse corpora that are not at hand.
-
-        Raises:
-            CorpusError: names those that are missing, and the remedy.
-        """
+        """Refuse (CorpusError, with the remedy) corpora that are not at hand."""
         wanted = list(dict.fromkeys(map(base_code, codes)))
         for code in wanted:
             if code in self.conflicts:

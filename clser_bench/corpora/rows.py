@@ -55,11 +55,7 @@ class Row:
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The columns of a CSV or Parquet table.
-
-    Raises:
-        CorpusError: it cannot be read, is too large, or names a column twice.
-    """
+    """The columns of a CSV or Parquet table; CorpusError where it is none, or names one twice."""
     regular_size(path, error=CorpusError, most=MOST_BYTES)
     if is_parquet(path):
         return tuple(_parquet_schema(path).names)

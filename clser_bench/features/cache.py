@@ -76,11 +76,7 @@ def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Pa
 
 
 def describe_shards(cache: Path, features: FeatureSet) -> None:
-    """Write beside the shards of a set what it is, for `features list`.
-
-    Raises:
-        FeatureError: the file cannot be written.
-    """
+    """Write beside the shards of a set what it is, for `features list`."""
     about: dict[str, Any] = {"name": features.name, "parameters": dict(features.parameters)}
     about |= {"instants": len(features.instants), "summary": len(features.summary)}
     path = cache / "shards" / features.key / ABOUT
@@ -108,11 +104,7 @@ def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Write a shard, whole or not at all; the same shard gives the same bytes.
-
-    Raises:
-        FeatureError: the disk is full, or the file cannot be written.
-    """
+    """Write a shard, whole or not at all; the same shard gives the same bytes."""
     # One entry only: safetensors writes several in no fixed order.
     entry = json.dumps({"contents": list(shard.contents), "checksum": _checksum(shard)})
     tensors = {"instants": shard.instants, "summary": shard.summary}
@@ -296,11 +288,7 @@ class _Array(contextlib.AbstractContextManager["_Array"]):
 
 
 def concatenated(*tables: Table, cache: Path) -> Table:
-    """The rows of one table, then those of the next; kept in the cache.
-
-    Raises:
-        FeatureError: their sizes differ.
-    """
+    """The rows of one table, then those of the next, in the cache; FeatureError for other sizes."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -350,11 +338,7 @@ def writable(cache: Path) -> Path:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; an older one is replaced, the folder made when absent.
-
-    Raises:
-        FeatureError: the disk is full, or the file cannot be written.
-    """
+    """Write a file, whole or not at all; an older one is replaced, the folder made when absent."""
     with as_feature_errors(path.parent), whole(path, error=None) as temporary:
         temporary.write_bytes(content)
 
@@ -449,11 +433,7 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
 
 @contextmanager
 def as_feature_errors(folder: Path) -> Iterator[None]:
-    """Turn a failure to write into an error that says what to do.
-
-    Raises:
-        FeatureError: the disk is full, or the folder cannot be written.
-    """
+    """Turn a failure to write, or a full disk, into a FeatureError that says what to do."""
     try:
         yield
     except OSError as error:

@@ -319,11 +319,7 @@ def _killers(tasks: Iterable[Task], trail: Path) -> set[str]:
 
 
 def extract_shard(task: Task) -> Done:
-    """Extract the features of a task and write its shard; runs in a worker.
-
-    Raises:
-        FeatureError: a file changed since the corpus was read, or the shard cannot be written.
-    """
+    """Extract the features of a task and write its shard; runs in a worker."""
     (features,) = task.features
     rows: dict[str, tuple[Floats, Floats]] = {}
     bad = []
@@ -343,11 +339,7 @@ def extract_shard(task: Task) -> Done:
 def write_rows(
     cache: Path, features: FeatureSet, rows: Mapping[str, tuple[Floats, Floats]]
 ) -> None:
-    """Write a shard.
-
-    Args:
-        rows: instants [t, d] and summary [f] by content hash, ascending; may be empty.
-    """
+    """Write a shard: instants [t, d] and summary [f] by content hash, ascending; may be empty."""
     if rows:
         shard = Shard(
             contents=tuple(rows),

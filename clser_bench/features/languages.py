@@ -34,11 +34,7 @@ class LanguageSet(BaseModel):
     languages: dict[str, str] = Field(default_factory=dict)
 
     def name_for(self, spec: CorpusSpec) -> str:
-        """The feature set of a corpus: by its code, its language, its language's first part.
-
-        Raises:
-            FeatureError: there is none.
-        """
+        """The feature set of a corpus: by its code, its language, that language's first part."""
         base = base_code(spec.code)
         for key in (base, spec.language, spec.language.partition("-")[0]):
             if key in self.languages:
@@ -80,11 +76,7 @@ def language_sets() -> dict[str, LanguageSet]:
 
 
 def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureAssignment:
-    """Find the feature set of each corpus.
-
-    Raises:
-        FeatureError: a name is unknown, an encoder cannot be found, a corpus has none.
-    """
+    """Find the feature set of each corpus; FeatureError for a name or encoder that is not there."""
     if not is_set(name):
         features = feature_set(name)
         return FeatureAssignment(name=features.name, sets=dict.fromkeys(specs, features))

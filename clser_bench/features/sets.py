@@ -113,11 +113,7 @@ class FeatureSet:
         return tuple(dict.fromkeys(one for part in self.parts for one in part.sources))
 
     def check(self) -> None:
-        """Raise unless the set's dependencies are installed.
-
-        Raises:
-            MissingExtraError: an optional dependency is absent.
-        """
+        """Raise MissingExtraError unless the set's dependencies are installed."""
         if self.module:
             importlib.import_module(self.module).check(self.name)
         for part in self.parts:

@@ -100,12 +100,7 @@ def power(samples: Tensor) -> Tensor:
 
 
 def decibel(values: Tensor, *, floor: float | Tensor = FLOOR) -> Tensor:
-    """`10 log10`, not below the floor (-100 dB by default).
-
-    Args:
-        values: powers, any shape.
-        floor: power, above 0.
-    """
+    """`10 log10` of powers, not below the floor (a power above 0; -100 dB by default)."""
     least = torch.as_tensor(floor, dtype=values.dtype)
     return 10 * torch.log10(torch.maximum(values, least))
 

@@ -86,11 +86,7 @@ class Rows:
 
 
 def split_name(name: str) -> tuple[Path, str]:
-    """The file and the pool of `table:FILE[:pool=P]`.
-
-    Raises:
-        FeatureError: there is no such pool.
-    """
+    """The file and the pool of `table:FILE[:pool=P]`; FeatureError for an unknown pool."""
     text, colon, pool = name.removeprefix(PREFIX).rpartition(":pool=")
     if not colon:
         text, pool = pool, "mean"

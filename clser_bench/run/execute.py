@@ -199,11 +199,7 @@ def in_turn(packs: Sequence[Pack], means: Means, *, say: Say = lambda _: None) -
 
 
 def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None) -> Results:
-    """Run packs by Ray Tune: a trial of it is a pack.
-
-    Raises:
-        ClserError: Ray does not start, or it died.
-    """
+    """Run packs by Ray Tune, a trial of which is a pack; ClserError where Ray dies."""
     numbered = schedule.Numbered()
     sent = [numbered.sent(pack.jobs) for pack in packs]
     task = schedule.task(request, len(packs), problems=numbered.problems, packs=sent)

@@ -87,11 +87,7 @@ def expand(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_method(name: str) -> None:
-    """Refuse a name that is neither a method nor a routine.
-
-    Raises:
-        SpecError: naming what there is.
-    """
+    """Refuse (SpecError) a name that is neither a method nor a routine."""
     known = (*registry.entries(), *ROUTINES)
     if name in known:
         return

@@ -88,10 +88,7 @@ class Plan:
         return tuple(fold.key for fold in self.prepared.folds(trial))
 
     def jobs(self, trial: Trial) -> tuple[Job, ...]:
-        """The jobs of a trial: one, or two in the inductive setting.
-
-        Their seeds leave the method out, so that methods and ablations share random numbers.
-        """
+        """The jobs of a trial: one, or two in the inductive setting; methods share their seeds."""
         return tuple(
             Job(
                 id=f"{trial.id}-{number}",

@@ -44,11 +44,7 @@ class Probed:
 
 
 def layer_sets(name: str) -> tuple[FeatureSet, ...]:
-    """Every layer of an encoder, with mean and deviation.
-
-    Raises:
-        FeatureError: the name is not that of one encoder.
-    """
+    """Every layer of one encoder, with mean and deviation; FeatureError for any other name."""
     if len(split_joined(name)) > 1 or name in FEATURE_SETS or ":layer=" in name:
         raise FeatureError(f"'{name}' is not one encoder without a layer; layers are compared")
     whole = feature_set(f"{name}:layer=all:pool=mean+sd")
@@ -68,11 +64,7 @@ def probe(
     devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
 ) -> list[Probed]:
-    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
-
-    Args:
-        shots: of the draws; `all` has one draw.
-    """
+    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`)."""
     layers, cache = layer_sets(name), cache_folder()
     found = {
         code: extract_tables(

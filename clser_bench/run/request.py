@@ -167,11 +167,7 @@ class Request:
         return Means(device=device, energy=self.energy, patience=self.patience)
 
     def slots(self, packs: int) -> int:
-        """How many packs run at once; 0 for as many as a cluster has room for.
-
-        Raises:
-            SpecError: packs are to train on GPUs, and this machine has none.
-        """
+        """How many packs run at once, 0 for as many as fit; SpecError where a GPU is missing."""
         if self.gpus_per_pack and not self.ray_address and packs:
             import torch  # noqa: PLC0415 (a second)
 
@@ -200,11 +196,7 @@ class Request:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], *, results: Path) -> Request:
-        """Rebuild what `json` gave.
-
-        Raises:
-            SpecError: they are of another version of clser-bench.
-        """
+        """Rebuild what `json` gave; SpecError for what another version of clser-bench wrote."""
         try:
             return cls(**{**stored, "results": results})
         except (ValidationError, TypeError) as error:
@@ -285,11 +277,7 @@ _ADAPTER = TypeAdapter(Request)
 
 
 def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
-    """Read hyper-parameters from `--params FILE` and `--set METHOD.NAME=VALUE`; the latter win.
-
-    Raises:
-        SpecError: an assignment or the file is not of that form.
-    """
+    """Read `--params FILE` and `--set METHOD.NAME=VALUE`, which win; SpecError for another form."""
     values = {} if file is None else _read_settings(file)
     for text in assignments:
         place, equals, value = text.partition("=")

@@ -141,11 +141,7 @@ def nobody(address: str, why: str) -> str:
 
 
 def _check(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself would wait for minutes.
-
-    Raises:
-        SpecError: it is none, or cannot be reached.
-    """
+    """Refuse (SpecError) an address where nobody listens: Ray itself would wait for minutes."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")

@@ -53,11 +53,7 @@ class Objective:
     about: str
 
     def refuse_few(self, shots: Shots) -> None:
-        """Refuse to hold labels out where there are too few.
-
-        Raises:
-            SpecError: fewer than ten shots.
-        """
+        """Refuse (SpecError) to hold labels out where there are fewer than ten shots."""
         if self.requires == "source" and shots != "all" and shots < LEAST_SHOTS:
             raise SpecError(
                 f"objective '{self.name}' is not applicable below {LEAST_SHOTS} shots, got {shots}:"
@@ -97,11 +93,7 @@ Cells = dict[Place, float]
 
 
 def objective(name: str) -> Objective:
-    """An objective by name.
-
-    Raises:
-        SpecError: it is unknown.
-    """
+    """An objective by name; SpecError where it is unknown."""
     if name not in OBJECTIVES:
         raise SpecError(f"objective '{name}' is unknown{did_you_mean(name, OBJECTIVES)}")
     return OBJECTIVES[name]
@@ -137,11 +129,7 @@ def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
 
 
 def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair]) -> None:
-    """Refuse what `other-pairs` cannot choose for.
-
-    Raises:
-        SpecError: pairs are named, or a pair has no pair of other corpora.
-    """
+    """Refuse (SpecError) `other-pairs` where pairs are named, or one has no pair of others."""
     if asked:
         raise SpecError(
             f"--selection {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out"

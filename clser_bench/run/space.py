@@ -255,11 +255,7 @@ def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tup
 
 
 def grid(dimensions: Sequence[Dimension], *, samples: int) -> dict[str, list[Value]]:
-    """Values by dimension with at most `samples` combinations: ranges at as many levels as fit.
-
-    Raises:
-        SpecError: even two levels a range are more.
-    """
+    """Values by dimension, as many levels as fit into `samples`; SpecError where two do not."""
     fitting: dict[str, list[Value]] = {}
     for levels in itertools.count(2):
         axes = {item.name: _levels(item, levels) for item in dimensions}

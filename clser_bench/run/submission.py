@@ -82,11 +82,7 @@ class Submitted:
 
 
 def read_card(path: Path) -> Card:
-    """Read the card of a system.
-
-    Raises:
-        SpecError: it is no TOML, or a field is missing, unknown or not allowed.
-    """
+    """Read the card of a system; SpecError names what is missing, unknown or not allowed."""
     return validated(Card, read_toml(path), path)
 
 

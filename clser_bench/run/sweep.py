@@ -148,11 +148,7 @@ class _Sweep:
         self._counted: set[str] = set()
 
     def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
-        """Take up a configuration.
-
-        Returns:
-            Its number and what is to run; None where it was there before.
-        """
+        """Take up a configuration: its number and what is to run; None for a known one."""
         dimensions = self.request.space.dimensions
         parameters = dict(self._default.parameters)
         if proposed is None:
@@ -189,11 +185,7 @@ class _Sweep:
         return steps
 
     def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
-        """Store what came of a step.
-
-        Returns:
-            The mean objective over all its draws so far; NaN where a result is missing.
-        """
+        """Store what came of a step; the mean objective of all draws so far, or NaN."""
         made = self.plans[number]
         by_id = {trial.id: (made, trial) for trial in made.trials}
         for pack, parts in zip(step.packs, outcomes, strict=True):

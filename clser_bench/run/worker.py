@@ -113,11 +113,7 @@ class Worker:
         return outcomes
 
     def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
-        """What methods declare, each with some hyper-parameters set; see `describe`.
-
-        Raises:
-            SpecError: a method or a hyper-parameter is unknown, or a value is out of its range.
-        """
+        """What methods declare, with some hyper-parameters set; SpecError for a wrong one."""
         found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), Means()))
         if isinstance(found, str):
             raise SpecError(found)
@@ -158,11 +154,7 @@ def failures(jobs: Sequence[Job], reason: str) -> list[Outcome]:
 
 
 def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
-    """What planning must know of a method; imports its file.
-
-    Raises:
-        SpecError: unknown method or hyper-parameter, or a value out of its range.
-    """
+    """What planning must know of a method; imports its file. SpecError as for `registry.create`."""
     from clser_bench.train import ENGINE_VERSION  # noqa: PLC0415 (beside torch)
 
     method = registry.create(name, settings)

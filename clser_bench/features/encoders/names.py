@@ -180,11 +180,7 @@ def tasks_table(key: str) -> dict[str, Any]:
 
 @functools.cache
 def known_encoders() -> dict[str, KnownEncoder]:
-    """The encoders of `tasks/encoders.toml` by short name.
-
-    Raises:
-        FeatureError: the file does not have the right form.
-    """
+    """The encoders of `tasks/encoders.toml` by short name."""
     return {
         name: validated(KnownEncoder, values, f"{_FILE}: encoders.{name}", error=FeatureError)
         for name, values in tasks_table("encoders").items()
@@ -192,11 +188,7 @@ def known_encoders() -> dict[str, KnownEncoder]:
 
 
 def find_known(model: str) -> KnownEncoder | None:
-    """The known encoder of a repository, or of a folder that is named like one; None for others.
-
-    Args:
-        model: repository, short name, or the last part of a path.
-    """
+    """The known encoder of a short name, a repository or the last part of a path; else None."""
     for name, encoder in known_encoders().items():
         if model in (name, encoder.model, encoder.model.rpartition("/")[2]):
             return encoder
@@ -204,11 +196,7 @@ def find_known(model: str) -> KnownEncoder | None:
 
 
 def recommended_layer(model: str, *, count: int) -> str:
-    """The layer that is taken where none is named: the recommended one, else the middle one.
-
-    Args:
-        model: as for `find_known`.
-    """
+    """The recommended layer of a model (as for `find_known`), else the middle one."""
     encoder = find_known(model)
     numbers = [int(number) for number in re.findall(r"\d+", encoder.layer)] if encoder else []
     fits = encoder is not None and max(numbers) <= count  # a folder of that name may hold another
