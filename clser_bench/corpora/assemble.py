@@ -45,7 +45,7 @@ def assemble(
         recall: False decodes files again that the cache knows.
     """
     spec = listing.spec
-    measured = measure(
+    sounds, trouble = measure(
         listing.utterances,
         listing.root,
         cache=cache,
@@ -55,14 +55,11 @@ def assemble(
         progress=progress,
     )
     good, bad = [], list(listing.bad)
-    sounds: dict[str, Sound] = {}
     for utterance in listing.utterances:
-        sound = measured.sounds[utterance.name]
+        sound = sounds[utterance.name]
         if isinstance(sound, Sound):
-            good.append(
-                replace(utterance, content=sound.content, seconds=sound.seconds, rate=sound.rate)
-            )
-            sounds[utterance.name] = sound
+            facts = {name: getattr(sound, name) for name in ("content", "seconds", "rate")}
+            good.append(replace(utterance, **facts))
         else:
             bad.append(_skipped(listing, utterance, sound.reason))
     kept, contradictions, copies = _without_copies(listing, good)
@@ -80,9 +77,9 @@ def assemble(
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_like_speakers(spec, kept),
-            *_odd_sounds(spec, sounds),
+            *_odd_sounds(spec, {k: one for k, one in sounds.items() if isinstance(one, Sound)}),
             *_differences(spec, good),
-            *(Finding(kind="index", corpus="", sentence=text) for text in measured.trouble),
+            *(Finding(kind="index", corpus="", sentence=text) for text in trouble),
         ),
     )
 
@@ -266,24 +263,20 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         for name, sound in sounds.items()
         if sound.peak < _STEP or sound.peak - sound.rms < _STEP * sound.peak
     ]
-    if silent:
-        what = f": {len(silent)} recording(s) have no sound in them, such as {silent[0]}"
-        yield _finding("silent", spec, silent, what)
-    if short:
-        least = min(sounds[name].seconds for name in short)
-        what = (
-            f": {len(short)} recording(s) are shorter than {SHORTEST} s, such as {short[0]} (the "
-            f"shortest has {least:.4f} s)"
-        )
-        yield _finding("short", spec, short, what)
-    if loud:
-        most = max(sounds[name].peak for name in loud)
-        what = (
-            f": {len(loud)} recording(s) have float samples beyond full scale, such as {loud[0]} "
-            f"(the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are "
-            "16-bit integers"
-        )
-        yield _finding("scale", spec, loud, what)
+    least = min((sounds[name].seconds for name in short), default=0.0)
+    most = max((sounds[name].peak for name in loud), default=0.0)
+    too_loud = (
+        f" (the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are 16-bit "
+        "integers"
+    )
+    for kind, names, what, more in (
+        ("silent", silent, "have no sound in them", ""),
+        ("short", short, f"are shorter than {SHORTEST} s", f" (the shortest has {least:.4f} s)"),
+        ("scale", loud, "have float samples beyond full scale", too_loud),
+    ):
+        if names:
+            sentence = f": {len(names)} recording(s) {what}, such as {names[0]}{more}"
+            yield _finding(kind, spec, names, sentence)
 
 
 def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[Finding]:

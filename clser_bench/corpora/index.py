@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +38,6 @@ class Sound:
     clipped: float  # share of samples at full scale, 0 to 1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Figures of the utterances of a corpus."""
-
-    # for each name its figures, or what is wrong with the file
-    sounds: Mapping[str, Sound | AudioError]
-    trouble: tuple[str, ...] = ()  # what is wrong with the index itself, a sentence each
-
-
 _Stamp = tuple[int, int, int, int]
 _Known = dict[str, tuple[_Stamp, Sound]]
 
@@ -60,7 +51,7 @@ def measure(
     recall: bool = True,
     workers: int | None = None,
     progress: Progress = SILENT,
-) -> Measured:
+) -> tuple[dict[str, Sound | AudioError], tuple[str, ...]]:
     """Decode each utterance whose file is new or changed, and recall the others.
 
     A file is the same as before if its path, size, times of change (of content and of inode) and
@@ -83,7 +74,7 @@ def measure(
         progress.start(what, len(fresh))
         try:
             # threads suffice: decoding and hashing release the interpreter's lock
-            with ThreadPoolExecutor(workers or _cores()) as pool:
+            with ThreadPoolExecutor(workers or cores()) as pool:
                 for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
                     progress.advance()
                     sounds[item.name] = sound
@@ -93,13 +84,10 @@ def measure(
         finally:
             progress.stop()
         trouble += _save(place, known)
-    return Measured(
-        sounds={
-            item.name: sounds[item.name] if item.name in sounds else known[_key(item)][1]
-            for item in utterances
-        },
-        trouble=trouble,
-    )
+    for item in utterances:
+        if item.name not in sounds:
+            sounds[item.name] = known[_key(item)][1]
+    return {item.name: sounds[item.name] for item in utterances}, trouble
 
 
 def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sound:
@@ -126,13 +114,14 @@ def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sou
     )
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _key(item: Utterance) -> str:
     whole = item.start == 0.0 and item.end is None
     return str(item.path) if whole else f"{item.path}\n{item.start!r} {item.end!r}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sound(item: Utterance) -> Sound | AudioError:
@@ -157,9 +146,8 @@ def _load(place: Path) -> tuple[_Known, tuple[str, ...]]:
     except FileNotFoundError:
         return {}, ()
     except OSError as error:
-        return {}, (
-            f"{place}: cannot be read ({error.strerror}); its recordings are decoded again",
-        )
+        why = f"{place}: cannot be read ({error.strerror}); its recordings are decoded again"
+        return {}, (why,)
     if header.startswith(b'{"format": 1'):  # of an earlier version
         return {}, ()
     damaged = (f"{place}: is damaged; its recordings are decoded again",)

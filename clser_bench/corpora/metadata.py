@@ -196,11 +196,11 @@ def _sounds(
     progress: Progress = QUIET,
 ) -> dict[str, Sound]:
     """The figures of each utterance by name; raises the error of the first broken file."""
-    measured = measure(
+    measured, _ = measure(
         corpus.utterances, corpus.root, cache=cache, what=what, workers=workers, progress=progress
     )
     sounds = {}
-    for name, sound in measured.sounds.items():
+    for name, sound in measured.items():
         if isinstance(sound, AudioError):
             raise sound
         sounds[name] = sound
