@@ -202,12 +202,7 @@ def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: st
 
     Returns:
         float32, [t] but for `speed`, [about t / factor, at least 1]. Silence stays silence.
-
-    Raises:
-        ValueError: the samples are not mono floating point.
     """
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"samples must be floating point [t], not {samples.dtype} {samples.shape}")
     if not len(samples):
         return samples.astype(np.float32)
     random = generator("corruption", corruption.name, content)

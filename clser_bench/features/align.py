@@ -247,11 +247,9 @@ def align(
         The maps of source and target; the same for any order of the rows.
 
     Raises:
-        FeatureError: there is no such alignment; names or anchors do not fit the columns and rows;
-            values are not finite; fewer than two columns have a name in common; a side has fewer
-            than two utterances, or nothing in it varies.
+        FeatureError: fewer than two columns have a name in common; a side has fewer than two
+            utterances, or nothing in it varies.
     """
-    _check(source, target, how, (source_names, target_names), anchors)
     if how == "names":
         return _by_names(source_names, target_names)
     # A fixed order of the rows, so that sums and samples do not depend on the one that came.
@@ -273,31 +271,6 @@ def align(
     # small axes would weigh as much as loudness.
     scale = np.diag(np.sqrt(one.shares / one.shares.mean()))
     return first.then(scale), second.then(rotation @ scale)
-
-
-def _check(
-    source: Floats,
-    target: Floats,
-    how: str,
-    names: tuple[tuple[str, ...], tuple[str, ...]],
-    anchors: tuple[Floats, Floats] | None,
-) -> None:
-    if how not in ALIGNMENTS:
-        raise FeatureError(f"alignment '{how}' is unknown{did_you_mean(how, ALIGNMENTS)}")
-    known = anchors or (source, target)
-    for side, values, columns, rows in zip(
-        ("source", "target"), (source, target), names, known, strict=True
-    ):
-        if values.ndim != 2 or values.shape[1] != len(columns):
-            raise FeatureError(
-                f"alignment: the {side} has {values.shape} values, {len(columns)} names"
-            )
-        if not np.isfinite(values).all():
-            raise FeatureError(f"alignment: the {side} has values that are not finite")
-        if len(rows) != len(values):
-            raise FeatureError(
-                f"alignment: {len(rows)} rows of anchors came for {len(values)} utterances"
-            )
 
 
 def shared_names(source: tuple[str, ...], target: tuple[str, ...]) -> list[str]:

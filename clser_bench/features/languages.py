@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -91,21 +92,31 @@ def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureA
 
 def rooted(name: str) -> str:
     """The same name with absolute paths, so that it can be used again from any folder."""
+    return _placed(name, lambda path: str(path.absolute()))
+
+
+def portable(name: str) -> str:
+    """The same name with the last part of each path, as if it lay at hand."""
+    return _placed(name, lambda path: f"./{path.name}")
+
+
+def _placed(name: str, place: Callable[[Path], str]) -> str:
+    """The same name with other paths."""
     if is_set(name):
         text = name.removeprefix(PREFIX)
         if text.endswith(".toml"):
-            return f"{PREFIX}{expanded(text).absolute()}"
+            return f"{PREFIX}{place(expanded(text))}"
         parts = [part.partition("=") for part in text.split(",")]
-        return PREFIX + ",".join(f"{key}{sign}{rooted(value)}" for key, sign, value in parts)
+        return PREFIX + ",".join(f"{key}{sign}{_placed(item, place)}" for key, sign, item in parts)
     names = split_joined(name)
     if len(names) > 1:
-        return "+".join(map(rooted, names))
+        return "+".join(_placed(one, place) for one in names)
     if name.startswith(user_table.PREFIX):
         file, pool = user_table.split_name(name)
-        return f"{user_table.PREFIX}{file.absolute()}" + ("" if pool == "mean" else f":pool={pool}")
+        return f"{user_table.PREFIX}{place(file)}" + ("" if pool == "mean" else f":pool={pool}")
     if name.startswith(encoders.PREFIX) and encoders.parse(name).folder:
         folder, colon, options = name.removeprefix(encoders.PREFIX).partition(":")
-        return f"{encoders.PREFIX}{expanded(folder).absolute()}{colon}{options}"
+        return f"{encoders.PREFIX}{place(expanded(folder))}{colon}{options}"
     return name
 
 

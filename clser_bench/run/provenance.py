@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clser_bench import __version__
+from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.workers import cores
+from clser_bench.features.languages import portable
 from clser_bench.files import cache_folder, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
@@ -26,7 +27,7 @@ from clser_bench.protocol import base_code
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.confine import confinement
 from clser_bench.run.methods import MethodInfo, methods_of
-from clser_bench.run.request import Request, portable
+from clser_bench.run.request import Request
 from clser_bench.store.records import RENAMED, Run
 from clser_bench.store.sqlite import Store
 

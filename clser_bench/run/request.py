@@ -21,12 +21,10 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from clser_bench.corpora import corrupt as corruptions
+from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
-from clser_bench.features.encoders.names import PREFIX as ENCODER
-from clser_bench.features.languages import PREFIX as LANGUAGES
-from clser_bench.features.languages import is_set, rooted
-from clser_bench.features.workers import cores
+from clser_bench.features.languages import is_set, portable, rooted
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
@@ -291,20 +289,6 @@ def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Sett
 def is_local(features: str) -> bool:
     """Whether the name of features leads to a folder or a file of the machine it was written on."""
     return bool(_LOCAL.search(features))
-
-
-def portable(features: str) -> str:
-    """The name of features with the last part of each local path, as if it lay at hand."""
-    if not is_local(features):
-        return features
-    if is_set(features):
-        text = features.removeprefix(LANGUAGES)
-        if "=" not in text or text.endswith(".toml"):
-            return f"{LANGUAGES}./{Path(text).name}"
-        parts = [part.partition("=") for part in text.split(",")]
-        return LANGUAGES + ",".join(f"{key}{sign}{portable(value)}" for key, sign, value in parts)
-    folder, colon, choices = features.removeprefix(ENCODER).partition(":")
-    return f"{ENCODER}./{Path(folder).name}{colon}{choices}"
 
 
 def _read_settings(file: Path) -> Settings:
