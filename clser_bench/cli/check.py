@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -147,7 +146,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
         "memory": "unknown" if memory is None else f"{memory:.1f} GiB",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else gpu,
         "methods run": here["methods"],
-        "torchaudio works": _torchaudio(),
     }
     for what, module, extra in _EXTRAS:
         there = importlib.util.find_spec(module) is not None
@@ -157,19 +155,6 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     width = max(map(len, lines))
     for name, value in lines.items():
         typer.echo(f"{name:<{width}}  {value}")
-
-
-def _torchaudio() -> str:
-    from clser_bench.features.sets import feature_set
-    from clser_bench.protocol import DEFAULT_FEATURES
-
-    try:
-        feature_set(DEFAULT_FEATURES).check()
-    except ClserError as error:
-        return f"no: {error}"
-    module = sys.modules.get("torchaudio._extension")
-    stubbed = module is not None and getattr(module, "__file__", None) is None
-    return "yes, without its compiled extension, which is not needed" if stubbed else "yes"
 
 
 def _corpora(folder: Path | None) -> str:
