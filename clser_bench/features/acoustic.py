@@ -17,35 +17,14 @@ import soxr
 import torch
 from torch import Tensor
 
-from clser_bench.features.columns import (
-    ACOUSTIC_INSTANTS,
-    ACOUSTIC_PARAMETERS,
-    ACOUSTIC_SUMMARY,
-    INSTANTS,
-    MINIMAL_INSTANTS,
-    MINIMAL_PARAMETERS,
-    MINIMAL_SUMMARY,
-    QUALITY,
-    RATE,
-    Flags,
-    active,
-    pool,
-    summarise,
-)
-from clser_bench.features.spectrum import (
-    FRAME,
-    HOP,
-    Pitch,
-    level,
-    mel_columns,
-    pitch,
-    power,
-    shape_columns,
-)
+from clser_bench.features import columns as sets
+from clser_bench.features import spectrum as spectra
+from clser_bench.features.columns import ACOUSTIC_PARAMETERS, INSTANTS, MINIMAL_PARAMETERS, RATE
+from clser_bench.features.spectrum import FRAME, HOP, Pitch
 from clser_bench.problem import Floats, Rows
 
-_LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]
-_SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
+_LONG = [sets.ACOUSTIC_INSTANTS.index(name) for name in sets.OF_ACOUSTIC]
+_SHORT = [sets.ACOUSTIC_SUMMARY.index(name) for name in sets.MINIMAL_OF_ACOUSTIC]
 
 
 def check(_: str) -> None:
@@ -68,15 +47,14 @@ def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
         speech = analyse(samples, rate)
         if name == "acoustic":
             columns, voiced = speech.active()
-            return pool(columns, INSTANTS), summarise(columns, voiced)
+            return sets.pool(columns, INSTANTS), sets.summarise(columns, voiced)
         quality = quality_columns(speech.signal, speech.contour)[speech.kept]
     columns, voiced = speech.active()
     spoken = (quality[voiced] if voiced.any() else quality).astype(np.float64)
-    summary = np.concatenate(
-        [summarise(columns, voiced)[_SHORT], spoken.mean(axis=0), spoken.std(axis=0)]
-    )
+    shared = sets.summarise(columns, voiced)[_SHORT]
+    summary = np.concatenate([shared, spoken.mean(axis=0), spoken.std(axis=0)])
     instants = np.concatenate([columns[:, _LONG], quality], axis=1)
-    return pool(instants, INSTANTS), summary.astype(np.float32)
+    return sets.pool(instants, INSTANTS), summary.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,7 +66,7 @@ class Speech:
     columns: Floats  # float32 [m, d], the columns `ACOUSTIC_INSTANTS`
     kept: slice
 
-    def active(self) -> tuple[Floats, Flags]:
+    def active(self) -> tuple[Floats, sets.Flags]:
         """The frames of the active stretch [m, d], and whether each is voiced [m]."""
         return self.columns[self.kept], (self.contour.hertz > 0)[self.kept]
 
@@ -103,10 +81,10 @@ def analyse(samples: Floats, rate: int) -> Speech:
     missing = max(FRAME - len(samples), 0)
     padded = np.pad(samples, (missing // 2, missing - missing // 2))
     signal = torch.from_numpy(padded.astype(np.float32, copy=False))
-    spectrum = power(signal)
-    log_mel, cepstrum, loudness = mel_columns(spectrum)
-    loud = level(spectrum)
-    contour = pitch(signal, len(spectrum))
+    spectrum = spectra.power(signal)
+    log_mel, cepstrum, loudness = spectra.mel_columns(spectrum)
+    loud = spectra.level(spectrum)
+    contour = spectra.pitch(signal, len(spectrum))
     columns = (
         log_mel.numpy(),
         cepstrum.numpy(),
@@ -114,13 +92,13 @@ def analyse(samples: Floats, rate: int) -> Speech:
         contour.voicing[:, None],
         loud.numpy(),
         loudness.numpy(),
-        shape_columns(spectrum).numpy(),
+        spectra.shape_columns(spectrum).numpy(),
     )
     return Speech(
         signal=signal,
         contour=contour,
         columns=np.concatenate(columns, axis=1),
-        kept=active(loud.numpy()[:, 0]),
+        kept=sets.active(loud.numpy()[:, 0]),
     )
 
 
@@ -128,9 +106,6 @@ def analyse(samples: Floats, rate: int) -> Speech:
 def one_thread() -> Iterator[None]:
     """Let torch use one thread: sums must not depend on the machine's cores."""
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
         yield
@@ -161,7 +136,7 @@ _FLOOR = 1e-12
 
 
 def quality_columns(signal: Tensor, contour: Pitch) -> Floats:
-    """Compute the columns `QUALITY`, in that order.
+    """Compute the columns `columns.QUALITY`, in that order.
 
     Args:
         signal: float32 [samples] at 16 kHz.

@@ -123,16 +123,16 @@ ACOUSTIC_SUMMARY: Names = (
     *TIMING,
 )
 
-_OF_ACOUSTIC = (*MFCC[:5], *PROSODY, *SHAPE)
+OF_ACOUSTIC = (*MFCC[:5], *PROSODY, *SHAPE)
+MINIMAL_OF_ACOUSTIC = tuple(
+    name for name in ACOUSTIC_SUMMARY if name in TIMING or name.partition("_")[2] in OF_ACOUSTIC
+)
+"""Columns that `minimal` has of `acoustic`: of an instant, and of a summary."""
 
-MINIMAL_INSTANTS: Names = (*_OF_ACOUSTIC, *QUALITY)
+MINIMAL_INSTANTS: Names = (*OF_ACOUSTIC, *QUALITY)
 
 MINIMAL_SUMMARY: Names = (
-    *(
-        name
-        for name in ACOUSTIC_SUMMARY
-        if name in TIMING or name.partition("_")[2] in _OF_ACOUSTIC
-    ),
+    *MINIMAL_OF_ACOUSTIC,
     *(f"mean_{name}" for name in QUALITY),
     *(f"sd_{name}" for name in QUALITY),
 )
@@ -165,13 +165,8 @@ def pool(frames: Floats, spans: int) -> Floats:
 
     Returns:
         float32 [t, d].
-
-    Raises:
-        ValueError: there is no frame.
     """
     count = len(frames)
-    if not count:
-        raise ValueError("pool needs at least one frame")
     length = -(-count // spans)
     starts = np.arange(spans) * (count - length) // max(spans - 1, 1)
     members = starts[:, None] + np.arange(length)

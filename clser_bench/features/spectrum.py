@@ -51,8 +51,8 @@ class _Constants:
 def _constants() -> _Constants:
     bins = SIZE // 2 + 1
     # Triangles with even corners on the mel scale, 2595 log10(1 + f / 700 Hz), of height 1.
-    ends = [2595 * math.log10(1 + _SET[name] / 700) for name in ("band_low_hz", "band_high_hz")]
-    corners = 700 * (10 ** (torch.linspace(*ends, BANDS + 2) / 2595) - 1)
+    low, high = (2595 * math.log10(1 + _SET[f"band_{end}_hz"] / 700) for end in ("low", "high"))
+    corners = 700 * (10 ** (torch.linspace(low, high, BANDS + 2) / 2595) - 1)
     widths, distances = corners.diff(), corners - torch.linspace(0, RATE // 2, bins)[:, None]
     rising, falling = -distances[:, :-2] / widths[:-1], distances[:, 2:] / widths[1:]
     # The orthonormal cosine transform (DCT-II).

@@ -16,7 +16,6 @@ import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -59,11 +58,8 @@ class Summary:
     interrupted: bool = False  # stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on
 
 
-class _Asked(NamedTuple):
-    """The plan of one condition, and of held-out labels where the criterion needs them."""
-
-    plan: Plan
-    held_out: Plan | None
+_Asked = tuple[Plan, Plan | None]
+"""The plan of one condition, and of held-out labels where the criterion needs them."""
 
 
 def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None) -> Summary:
@@ -93,11 +89,11 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
             found, interrupted = _complete(plans, store, progress=progress, say=say)
             for both in () if interrupted else asked:
                 _choose(both, criterion, store)
-            ids = [trial.id for both in asked for trial in both.plan.trials]
+            ids = [trial.id for made, _ in asked for trial in made.trials]
             states = list(store.stored(ids).values())
     return Summary(
         results=request.results,
-        condition=asked[0].plan.condition,
+        condition=asked[0][0].condition,
         planned=len(ids),
         found=found,
         ok=states.count("ok"),
@@ -154,14 +150,19 @@ def finish(
     packs = [pack for each in plans for pack in each.packs(open_ids=open_ids, failed_ids=failed)]
     routines = [by_id[name] for name in by_id if name in open_ids]
     routines = [(owner, trial) for owner, trial in routines if trial.method in ROUTINES]
-    for owner, trial in routines:
-        owner.prepared.folds(trial)  # what is wrong with them is said before anything runs
+    # what is wrong with them is said before anything runs
+    folds = [owner.prepared.folds(trial) for owner, trial in routines]
 
     def finished() -> Iterator[list[Record]]:
         if packs:
             yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
-        for owner, trial in routines:
-            records = [_solved(owner, trial)]
+        for (owner, trial), problems in zip(routines, folds, strict=True):
+            try:  # here, where the answers are
+                outcomes = ROUTINES[trial.method].solve(problems)
+            except Exception:  # noqa: BLE001
+                # As for a method: it is that trial's failure, stored with its traceback.
+                outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
+            records = [score(trial, outcomes, owner.keys(trial))]
             store.put(records)
             yield records
 
@@ -256,10 +257,10 @@ def _asked(
             f"{len(made.methods)} configurations of {len(names)} methods"
         )
     if criterion is None or criterion.requires != "source":
-        return _Asked(plan=made, held_out=None)
+        return made, None
     rules = request.condition.replace(setting="held-out")
     held_out = prepare(request, rules, corruption=corruption, progress=progress)
-    return _Asked(plan=made, held_out=plan(held_out))
+    return made, plan(held_out)
 
 
 def _complete(
@@ -286,19 +287,19 @@ def _complete(
 
 def _choose(asked: _Asked, criterion: selection.Objective | None, store: Store) -> None:
     """Store which configurations are taken, where the rules ask for a choice."""
-    made = asked.plan
+    made, held_out = asked
     if made.condition.selection == selection.OTHER_PAIRS:
         uars = store.uars([trial.id for trial in made.trials])
         _remember(made, selection.choose_by_other_pairs(made.trials, made.numbers, uars), store)
     elif criterion is not None:
-        read = asked.held_out or made
+        read = held_out or made
         taken = selection.choose_by_objective(
             criterion,
             made.trials,
             {**made.numbers, **read.numbers},
             store=store,
             folds=read.prepared.folds,
-            held_out=() if asked.held_out is None else read.trials,
+            held_out=held_out.trials if held_out else (),
         )
         _remember(made, taken, store)
 
@@ -316,14 +317,3 @@ def _remember(
         candidates=made.numbers if several else None,
     )
     store.put_findings(number, made.prepared.findings)
-
-
-def _solved(owner: Plan, trial: Trial) -> Record:
-    """The record of a routine's trial; here, where the answers are."""
-    folds = owner.prepared.folds(trial)
-    try:
-        outcomes = ROUTINES[trial.method].solve(folds)
-    except Exception:  # noqa: BLE001
-        # As for a method: it is that trial's failure, stored with its traceback.
-        outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
-    return score(trial, outcomes, owner.keys(trial))

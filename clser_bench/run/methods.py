@@ -144,10 +144,10 @@ def _code(folder: Path) -> str:
     package = Path(__file__).parents[1]
     folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
+    files += [Path(__file__).with_name("worker.py"), Path(__file__)]
+    files += [package / f"{name}.py" for name in ("hyperparameters", "registry", "plugin")]
     state = hashlib.sha256()
-    own = (Path(__file__).with_name("worker.py"), Path(__file__))
-    single = (*own, package / "hyperparameters.py", package / "registry.py", package / "plugin.py")
-    for file in (*files, *single):
+    for file in files:
         state.update(hashlib.sha256(file.read_bytes()).digest())
     return state.hexdigest()
 

@@ -149,12 +149,8 @@ class Pack:
     @classmethod
     def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
         """Make a pack."""
-        steps = float(dict(jobs[0].parameters).get("steps", 0))
-        return cls(
-            name=digest([job.id for job in jobs])[:16],
-            jobs=tuple(jobs),
-            weight=len(jobs) * (1 + steps) / limit,
-        )
+        weight = len(jobs) * (1 + float(dict(jobs[0].parameters).get("steps", 0))) / limit
+        return cls(name=digest([job.id for job in jobs])[:16], jobs=tuple(jobs), weight=weight)
 
 
 def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
@@ -216,12 +212,9 @@ def plan_of(
         made = list(_trials(info, prepared, condition))
         trials += made
         numbers |= {trial.id: number for trial in made}
+    infos = tuple(info for _, info in methods)
     return Plan(
-        prepared=prepared,
-        condition=condition,
-        trials=tuple(trials),
-        numbers=numbers,
-        methods=tuple(info for _, info in methods),
+        prepared=prepared, condition=condition, trials=tuple(trials), numbers=numbers, methods=infos
     )
 
 

@@ -218,7 +218,7 @@ def _facts(
     pair: Pair, corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables
 ) -> PairFacts:
     source, target = corpora[pair.source], corpora[pair.target]
-    keys = []
+    keys: list[str] = []
     for corpus, table in zip((source, target), tables(source, target), strict=True):
         facts = [table.key, corpus.emotions.tolist(), corpus.speakers.tolist()]
         if condition.setting == "inductive":

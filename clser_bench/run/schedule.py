@@ -105,14 +105,8 @@ class Numbered:
 
 def task(request: Request, count: int, *, problems: Sequence[Problem], **more: Any) -> Task:
     """What the child is started for, with the means of a request."""
-    return Task(
-        slots=request.slots(count),
-        address=request.ray_address,
-        gpus=request.gpus_per_pack,
-        means=request.means,
-        problems=problems,
-        **more,
-    )
+    more |= {"address": request.ray_address, "gpus": request.gpus_per_pack}
+    return Task(slots=request.slots(count), means=request.means, problems=problems, **more)
 
 
 @contextlib.contextmanager

@@ -13,9 +13,8 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -73,8 +72,7 @@ class Card(BaseModel):
         return printable("; ".join(part.rstrip(".") for part in parts)).replace("\n", " ")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
+class Submitted(NamedTuple):
     """What was stored of a submission."""
 
     trials: int  # how many

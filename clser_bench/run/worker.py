@@ -217,7 +217,7 @@ def _described(
             found = f"a method cannot be read: {traceback.format_exc()}"
         send(json.dumps(found).encode())
 
-    with _own_folder() as folder:
+    with temporary_folder() as folder:
         fork = _Fork(body, source)
         for message in fork.messages():
             answer: list[dict[str, Any]] | str = json.loads(message)
@@ -234,7 +234,7 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     stamps = _stamps(jobs)
     _import_before_fork(jobs[0].method)
     while remaining:
-        with _own_folder() as folder:
+        with temporary_folder() as folder:
             fork = _Fork(functools.partial(_execute, remaining, means, alone, folder), source)
             begun: list[Job] = []
             fork.patience = means.patience
@@ -275,7 +275,10 @@ def _anonymous(job: Job, number: int) -> Job:
     return dataclasses.replace(job, id=str(number), problem=problem)
 
 
-def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
+_Stamp = list[tuple[int, ...]]
+
+
+def _stamps(jobs: Sequence[Job]) -> dict[Path, _Stamp]:
     """What the files of the stored tables look like; contents cannot change without it."""
     none = np.zeros(0, np.int64)
     sides = [side for job in jobs for side in (job.problem.source, job.problem.target)]
@@ -285,12 +288,12 @@ def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
     return {}
 
 
-def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
+def _stamp(folder: Path) -> _Stamp:
     found = [(folder / name).stat() for name in ARRAYS]
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+    return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found]
 
 
-def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
+def _damage(stamps: Mapping[Path, _Stamp]) -> str:
     """Why the outcomes of a pack cannot be trusted; empty where they can."""
     for folder, stamp in stamps.items():
         with contextlib.suppress(FileNotFoundError):
@@ -304,20 +307,13 @@ def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _own_folder() -> Iterator[Path]:
-    """A temporary folder for one fork, removed with it."""
-    with temporary_folder() as made:
-        own = made / "own"  # beside the lock of its owner
-        own.mkdir()
-        yield own
-
-
 def _enclose(folder: Path, methods: Sequence[str], means: Means) -> None:
     """In a fork: leave a method what it needs, and nothing else."""
     for name in [name for name in os.environ if name.startswith("CLSER_")]:
         if name not in registry.VARIABLES:
             del os.environ[name]
+    folder = folder / "own"  # beside the lock of its owner
+    folder.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     if means.device != "cpu" or confinement() != "confined":
         return
@@ -406,9 +402,7 @@ class _Fork:
             os.close(reading)
             _forked(body, writing)
         os.close(writing)
-        self._stream = os.fdopen(
-            reading, "rb", buffering=0
-        )  # what is buffered, select does not see
+        self._stream = os.fdopen(reading, "rb", buffering=0)  # `select` does not see buffers
 
     def messages(self) -> Iterator[bytes]:
         """The messages of the fork until it ends, or until one takes longer than `patience`."""
