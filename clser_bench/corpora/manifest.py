@@ -67,7 +67,8 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
         raise CorpusError(f"{path}: has no rows that can be used")
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in data.rows:
-        groups[_corpus(row)].append(row)
+        language = canonical_language(row.cells.get("language", ""))
+        groups[row.cells.get("corpus") or language].append(row)
     if nameless := groups.pop("", []):  # bad rows, which are named with those of a corpus
         groups[next(iter(groups), "und")] += nameless
     codes: dict[str, str] = {}
@@ -77,10 +78,6 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
         listing = _Reader(spec=spec, origin=path, folder=data.folder).read(rows)
         listings.append(replace(listing, left_out=tuple(sorted(data.left_out.items()))))
     return tuple(sorted(listings, key=lambda listing: listing.spec.code))
-
-
-def _corpus(row: Row) -> str:
-    return row.cells.get("corpus") or canonical_language(row.cells.get("language", ""))
 
 
 def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> CorpusSpec:

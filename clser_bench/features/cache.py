@@ -57,6 +57,7 @@ _ENTRY = "clser-bench"
 _PARTIAL = ".part-"
 _STALE_SECONDS = 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DAMAGED = "%s is damaged (%s) and is made again"
 _log = logging.getLogger(__name__)
 
 
@@ -143,7 +144,7 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
             return found
         found = "it holds something else"
     if found:
-        _warn_damaged(path, found)
+        _log.warning(_DAMAGED, path, found)
     return None
 
 
@@ -195,10 +196,6 @@ def _checksum(shard: Shard) -> str:
     return state.hexdigest()
 
 
-def _warn_damaged(path: Path, why: str) -> None:
-    _log.warning("%s is damaged (%s) and is made again", path, why)
-
-
 def table_folder(cache: Path, key: str) -> Path:
     """Where the table of this key lies, or would."""
     return cache / "tables" / key
@@ -220,7 +217,7 @@ def existing_table(cache: Path, key: str, *, rows: int) -> Table | None:
             why = f"{len(table)} rows instead of {rows}"
         except FeatureError as error:
             why = str(error).removeprefix(str(folder)).lstrip("/: ")
-        _warn_damaged(folder, why)
+        _log.warning(_DAMAGED, folder, why)
         open_table.cache_clear()
         if place == writable(cache):
             drop_folder(folder)

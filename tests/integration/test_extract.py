@@ -64,7 +64,7 @@ def test_rows_are_aligned_with_utterances(folder: Path, whole: Path):
 
 def test_a_table_that_is_there_is_only_opened(folder: Path, whole: Path, monkeypatch):
     corpus = read_tones(folder, whole)
-    monkeypatch.setattr(extract, "find_shard", None)
+    monkeypatch.setattr(extract.disk, "find_shard", None)
     monkeypatch.setattr(extract, "unchanged", None)
     progress = Counting()
     table = feature_table(corpus, "acoustic", cache=whole, progress=progress)

@@ -18,8 +18,6 @@ from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import Encoder
-from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.extract import Done, Task, write_rows
 from clser_bench.features.sets import LONGEST_SECONDS, Layer
 from clser_bench.features.workers import run_tasks
@@ -126,7 +124,8 @@ def _encode_window(
     """Encode and write some tasks, and yield each when it is written."""
     torch.set_num_threads(threads)
     first, numbers = layers[0], tuple(layer.number for layer in layers)
-    loaded = load(first.encoder, numbers, first.precision, first.context, device)
+    how = {"precision": first.precision, "context": first.context}
+    loaded = load(first.encoder, numbers, device=device, **how)
     everyone = [utterance for task in tasks for utterance in task.utterances]
     rows: dict[str, list[tuple[Floats, Floats]] | str] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
@@ -224,16 +223,8 @@ def _pooled(frames: Sequence[Floats], layers: Sequence[Layer]) -> list[tuple[Flo
     return rows
 
 
-@functools.lru_cache(maxsize=1)
-def load(
-    encoder: Encoder,
-    layers: tuple[int, ...],
-    precision: Precision,
-    context: Context | None,
-    device: str,
-) -> Loaded:
-    """Load an encoder; the last one is kept. Arguments as for `Loaded`."""
-    return Loaded(encoder, layers, precision=precision, context=context, device=device)
+load = functools.lru_cache(maxsize=1)(Loaded)
+"""Load an encoder; the last one is kept."""
 
 
 def batch_seconds(device: str) -> float:
@@ -273,9 +264,3 @@ def plan(
         current.append(place)
         total += lengths[place]
     return (*batches, tuple(current)) if current else ()
-
-
-def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """The share of padding in all batches together, 0 to below 1."""
-    full = sum(max(lengths[place] for place in batch) * len(batch) for batch in batches)
-    return 1 - sum(lengths[place] for batch in batches for place in batch) / full if full else 0.0
