@@ -85,14 +85,9 @@ def assemble(
 
 
 def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> None:
-    """Raise if files are bad, naming them all at once, or if a corpus has nothing left.
+    """Raise (CorpusError, with all reasons) if files are bad, or if a corpus has nothing left.
 
-    Args:
-        origin: the folder or table that the user named.
-
-    Raises:
-        CorpusError: files are broken, misplaced or of unknown label, or nothing is left; with the
-            reasons.
+    `origin` is the folder or table that the user named.
     """
     bad = [item for corpus in corpora for item in corpus.skipped]
     if bad and not skip_bad:

@@ -100,13 +100,9 @@ def resampled(audio: Audio, rate: int, path: Path) -> Audio:
 
 
 def content_hash(audio: Audio) -> str:
-    """Name audio by its rate and samples.
+    """Name audio, as decoded and not resampled, by its rate and samples: SHA-256, in hexadecimal.
 
-    Args:
-        audio: as decoded, not resampled.
-
-    Returns:
-        SHA-256, 64 hexadecimal digits; the same for a WAV file and its FLAC copy.
+    The same for a WAV file and its FLAC copy.
     """
     state = hashlib.sha256(f"{audio.rate}\n".encode("ascii"))
     state.update(np.ascontiguousarray(audio.samples, dtype="<f4").data)
@@ -116,13 +112,9 @@ def content_hash(audio: Audio) -> str:
 def mono_blocks(
     path: Path, *, start: float = 0.0, end: float | None = None
 ) -> Iterator[tuple[int, Floats]]:
-    """The samples of a file or a segment of it, block by block.
+    """The samples of a file or a segment of it, block by block; errors as for `decode`.
 
-    Yields:
-        The rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.
-
-    Raises:
-        AudioError: as for `decode`.
+    Yields the rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.
     """
     _refuse_absent(path)
     count = 0

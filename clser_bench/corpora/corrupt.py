@@ -142,16 +142,10 @@ class Corruption:
 
 
 def parse(*texts: str) -> tuple[Corruption, ...]:
-    """Read lists of corruptions.
+    """Read lists of corruptions, `noise:20,10,0,reverb`; spaces around commas do not matter.
 
-    Args:
-        texts: each such as `noise:20,10,0,reverb`; spaces around commas do not matter.
-
-    Returns:
-        The corruptions in the order in which they are first named, each once.
-
-    Raises:
-        SpecError: an item is no corruption, or a number follows no kind.
+    In the order in which they are first named, each once; SpecError where an item is none, or a
+    number follows no kind.
     """
     return tuple(dict.fromkeys(item for text in texts for item in _read(text)))
 
@@ -191,17 +185,10 @@ def _number(text: str) -> float | None:
 
 
 def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: str) -> Floats:
-    """Corrupt an utterance.
+    """Corrupt an utterance [t]: mono, floating point, full scale ±1. Silence stays silence.
 
-    Args:
-        samples: [t] mono, floating point, full scale ±1.
-        rate: samples per second.
-        corruption: what to do.
-        content: names the utterance, its content hash; with the corruption's name it seeds what
-            is random, so that another utterance gets another noise.
-
-    Returns:
-        float32, [t] but for `speed`, [about t / factor, at least 1]. Silence stays silence.
+    What is random is seeded by its content hash and the corruption: others get another noise.
+    float32, [t] but for `speed`, [about t / factor, at least 1].
     """
     if not len(samples):
         return samples.astype(np.float32)
@@ -216,14 +203,9 @@ def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: st
 
 
 def active_power(samples: npt.NDArray[Any], rate: int) -> float:
-    """Power of speech without its pauses.
+    """Power of speech [t] without its pauses; 0 for silence.
 
-    Args:
-        samples: [t], at least one.
-        rate: samples per second.
-
-    Returns:
-        Mean square about the mean over the active frames (see the module); 0 for silence.
+    Mean square about the mean over the active frames (see the module).
     """
     centred = np.asarray(samples, np.float64) - np.mean(samples, dtype=np.float64)
     starts = np.arange(0, len(centred), max(1, round(_FRAME * rate)))

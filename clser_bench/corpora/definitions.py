@@ -86,11 +86,7 @@ def _read(own: tuple[Path, ...]) -> Definitions:
 def template(name: str) -> str:
     """The text of a first definition of a corpus, which is read as it is.
 
-    Args:
-        name: of the corpus: lower-case letters, digits, `_` and `-`.
-
-    Raises:
-        SpecError: the name is no such name, or a corpus has it.
+    The name has lower-case letters, digits, `_` and `-`; SpecError for another, or one in use.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,15}", name):
         raise SpecError(f"corpus name '{name}': write at most 16 lower-case letters and digits")

@@ -52,14 +52,12 @@ def measure(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Sound | AudioError], tuple[str, ...]]:
-    """Decode each utterance whose file is new or changed, and recall the others.
+    """Decode each utterance whose file is new or changed, and recall the others unless told not to.
 
     A file is the same as before if its path, size, times of change (of content and of inode) and
     inode are: a file that took another's name is noticed. Broken files are tried again each time.
-
-    Args:
-        root: the corpus folder; one index is kept for each.
-        recall: False decodes every file.
+    By name the figures, or what is wrong with the file; and what is wrong with the index of the
+    folder `root` itself, a sentence each.
     """
     place = cache / "audio" / f"{digest(str(root.resolve()))[:32]}.json"
     known, trouble = _load(place)

@@ -41,16 +41,10 @@ class MediaFile:
 
 
 def media_files(root: Path, *, skip_unreadable: bool = False) -> Iterator[MediaFile]:
-    """Walk a folder for recordings, sorted within each folder.
+    """Walk a folder for recordings, sorted within each folder; CorpusError if it cannot be read.
 
     Links to folders are followed, but not back into a folder that contains them. Hidden files
     and folders (a leading dot, and `__MACOSX`) are no recordings and are passed over.
-
-    Args:
-        skip_unreadable: pass over folders that may not be read, instead of raising.
-
-    Raises:
-        CorpusError: the folder is missing, or a folder in it cannot be read.
     """
     table = "; for a table of recordings use --manifest" if is_file(root) else ""
     require_folder(root, error=CorpusError, about=table)
@@ -92,9 +86,7 @@ _KINDS: Mapping[str, Literal["audio", "video", "unread"]] = {
 def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
     """List a corpus by its file names, or by the table it comes with; nothing is decoded.
 
-    Raises:
-        CorpusError: the folder is missing or cannot be read, or its table cannot.
-        SpecError: the definition has neither a pattern nor a table.
+    CorpusError where folder or table cannot be read, SpecError where there is no pattern either.
     """
     if spec.table:
         return _list_table(spec, root)
@@ -119,10 +111,7 @@ def unread_findings(
 ) -> Iterator[Finding]:
     """Name recordings of formats that are not read, but those that are there as WAV or FLAC too.
 
-    Args:
-        where: the corpus or the folder, for the sentence.
-        corpus: code of the corpus; empty where they belong to none.
-        files: all recordings of the place.
+    `where` is the corpus or the folder, for the sentence; `files` are all of the place.
     """
     read = {PurePosixPath(file.stem).name for file in files if file.kind != "unread"}
     groups: dict[str, list[str]] = defaultdict(list)

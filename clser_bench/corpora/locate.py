@@ -67,16 +67,11 @@ def locate(
     *,
     codes: Iterable[str] | None = None,
 ) -> Located:
-    """Find corpora below a folder and in manifests; nothing is decoded.
+    """Find corpora below a folder, at any depth, and in manifests; nothing is decoded.
 
-    Args:
-        folder: holds defined corpora, at any depth, whatever their folders are called.
-        manifests: tables of the user's own recordings, or data sets of other systems.
-        codes: look for these defined corpora only; None for all.
-
-    Raises:
-        CorpusError: the folder is missing, a manifest cannot be read, or one corpus is in two
-            manifests or in a manifest and below the folder.
+    Manifests may be data sets of other systems; `codes` are the defined corpora to look for, None
+    for all. CorpusError where the folder is missing, a manifest cannot be read, or one corpus is in
+    two manifests or in a manifest and below the folder.
     """
     listings: dict[str, Listing] = {}
     for path in dict.fromkeys(manifests):

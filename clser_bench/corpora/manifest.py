@@ -45,14 +45,8 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
     A manifest is a CSV or Parquet table with the columns `path`, `speaker`, `emotion` (one of
     `EMOTIONS`), `language` (BCP 47) and optionally `gender`, `text`, `corpus`, `start` and `end`
     (seconds of a segment), or data of another system (`outside`). Paths are absolute, or relative
-    to the manifest's folder.
-
-    Args:
-        path: the table, or the folder of outside data.
-
-    Returns:
-        One listing for each value of `corpus`, else for each language, sorted by code; rows that
-        are wrong are in `Listing.bad`.
+    to the manifest's folder. One listing for each value of `corpus`, else for each language, sorted
+    by code; rows that are wrong are in `Listing.bad`.
 
     Raises:
         CorpusError: the table cannot be read or lacks a column, a corpus has no name or two

@@ -70,14 +70,7 @@ class Metadata:
 
 
 def check(corpus: Corpus, *, cache: Path | None = None) -> Check:
-    """Sum a corpus up.
-
-    Args:
-        cache: the cache folder it was read with; None for the usual one.
-
-    Raises:
-        AudioError: a file has been broken since the corpus was read.
-    """
+    """Sum a corpus up; AudioError where a file has been broken since it was read."""
     sounds = _sounds(corpus, cache or cache_folder(), "checking")
     items = corpus.utterances
     lengths = [item.seconds for item in items]
@@ -106,12 +99,8 @@ def utterance_metadata(
 ) -> tuple[Metadata, ...]:
     """Duration, level, gender and human recognition rate of every utterance, in order.
 
-    Args:
-        cache: the cache folder it was read with.
-
-    Raises:
-        AudioError: a file has been broken since the corpus was read.
-        CorpusError: its table of recognition rates is damaged.
+    AudioError where a file has been broken since the corpus was read, CorpusError where the table
+    of recognition rates is damaged.
     """
     what = f"measuring {corpus.spec.title}"
     sounds = _sounds(corpus, cache, what, workers=workers, progress=progress)
@@ -138,16 +127,10 @@ def level(rms: float) -> float | None:
 
 
 def recognition_rates(path: Path) -> dict[str, float]:
-    """Read EMO-DB's table of how many listeners recognised each file.
+    """Read EMO-DB's table of how many listeners recognised each file: name to percent.
 
     Tab-separated in Latin-1, with decimal commas and no-break spaces; the columns `Satz` (the
-    file) and `erkannt` (percent) are read.
-
-    Returns:
-        File name without its extension, to percent.
-
-    Raises:
-        CorpusError: it cannot be read, or a line of it cannot be true; names the line.
+    file) and `erkannt` (percent) are read. CorpusError names a line that cannot be true.
     """
     try:
         size = path.stat().st_size

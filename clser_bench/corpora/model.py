@@ -55,12 +55,7 @@ class Listing:
 def overlaps(
     first: Iterable[Utterance], second: Iterable[Utterance] | None = None
 ) -> Iterator[tuple[Utterance, Utterance]]:
-    """Segments of one file that share sound: two of one corpus, or one of each of two.
-
-    Args:
-        first: utterances of a corpus.
-        second: of another; None to look within the first.
-    """
+    """Segments of one file that share sound: two of one corpus, or one of each of two."""
     both = [(item, 0) for item in first] + [(item, 1) for item in second or ()]
     latest: dict[tuple[Path, int], Utterance] = {}  # of those before, the one that ends last
     for item, side in sorted(both, key=lambda entry: entry[0].start):
@@ -73,15 +68,7 @@ def overlaps(
 
 
 def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.int64]:
-    """The rows of a part of a corpus.
-
-    Args:
-        utterances: of the whole corpus, n rows.
-        code: of the part, such as `B.first.a` (`protocol.PARTS`); that of the corpus for all rows.
-
-    Returns:
-        Ascending rows [m].
-    """
+    """The ascending rows [m] of a part of a corpus, such as `B.first.a` (`protocol.PARTS`)."""
     genders = {item.speaker: item.gender for item in utterances}
     speakers: list[str] = []
     for gender in sorted(set(genders.values())):

@@ -108,17 +108,9 @@ def recognised(folder: Path) -> bool:
 
 
 def read(path: Path) -> Data | None:
-    """Read the list of a data set of another system.
+    """Read the list of a data set of another system; None for a table that is none.
 
-    Args:
-        path: a file or a folder.
-
-    Returns:
-        Its rows; None for a table that is none of another system.
-
-    Raises:
-        CorpusError: the data set is damaged, or lacks what a corpus needs; says what, and how to
-            add it.
+    CorpusError where it is damaged or lacks what a corpus needs; says what, and how to add it.
     """
     more = _supplement(path)
     if path.suffix.lower() == ".jsonl":
@@ -300,11 +292,7 @@ def _of_name(cells: Mapping[str, str], spec: CorpusSpec) -> dict[str, str]:
 
 
 class _AudFormat:
-    """Reads an audformat database (version 1 of the format).
-
-    Args:
-        folder: of `db.yaml`.
-    """
+    """Reads an audformat database (version 1 of the format), the folder of `db.yaml`."""
 
     def __init__(self, folder: Path, more: Supplement) -> None:
         import yaml  # noqa: PLC0415 (seldom needed)

@@ -72,15 +72,10 @@ def header(path: Path) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, columns: Mapping[str, str]) -> list[Row]:
-    """Read columns of a CSV or Parquet table; blank rows are passed over.
+    """Read columns (name in the table to name in the rows) of a CSV or Parquet table.
 
-    Args:
-        path: the table; CSV in UTF-8.
-        columns: name in the table to name in the rows.
-
-    Raises:
-        CorpusError: it cannot be read, is larger than the limits, or has a row with more cells
-            than columns.
+    Blank rows are passed over. CorpusError where it cannot be read, is larger than the limits, or
+    has a row with more cells than columns.
     """
     header(path)
     rows = _parquet(path, columns) if is_parquet(path) else _csv(path, columns)
@@ -206,11 +201,7 @@ Table = tuple[tuple[str, ...], Iterator[Row]]
 def parquet_with_sound(path: Path) -> Table | None:
     """Read a Parquet file with sound in it, which is put into the cache, a file a row.
 
-    Returns:
-        Columns and rows; None where it holds no sound.
-
-    Raises:
-        CorpusError: it is no Parquet, too long, or damaged.
+    Columns and rows; None where it holds no sound. CorpusError where it is damaged or too long.
     """
     schema = _parquet_schema(path)
     features: Any = {}
@@ -235,14 +226,8 @@ def parquet_with_sound(path: Path) -> Table | None:
 def saved_splits(folder: Path) -> list[Table] | None:
     """Read a folder of `save_to_disk`; its sound is put into the cache.
 
-    Args:
-        folder: of a data set (one split without a name), or of several.
-
-    Returns:
-        Columns and rows of each split; None where it is no such folder.
-
-    Raises:
-        CorpusError: it is damaged, or has no column of sound.
+    Columns and rows of each split (one without a name, of a single data set); None where it is no
+    such folder. CorpusError where it is damaged, or has no column of sound.
     """
     if (folder / "state.json").is_file():
         splits = {"": folder}

@@ -26,7 +26,7 @@ class WorkerDiedError(FeatureError):
 def run_tasks(
     function: Callable[[T], R], tasks: Sequence[T], *, workers: int | None, apart: bool = False
 ) -> Iterator[R]:
-    """Run a function on each task, in processes where that pays.
+    """Run a function on each task, in processes where that pays; results as tasks finish.
 
     When the caller stops (an error, Ctrl-C, leaving the loop), tasks that have begun are ended
     in order and no other is begun. When this process is killed, the workers end by themselves.
@@ -36,9 +36,6 @@ def run_tasks(
         workers: processes; None for one per core that this process may use; with 1, or for one
             task, everything runs in this process.
         apart: never in this process: the function may kill the one that runs it.
-
-    Yields:
-        What the function returned, in the order in which tasks finished.
 
     Raises:
         WorkerDiedError: a worker process died.

@@ -53,11 +53,7 @@ def audit(
 ) -> tuple[Comparison, ...]:
     """Run the one method of a request both ways; its results file is not touched.
 
-    Returns:
-        A comparison a pair, then that of all pairs, which decides.
-
-    Raises:
-        MethodError: a trial fails.
+    A comparison a pair, then that of all pairs, which decides; MethodError where a trial fails.
     """
     check_method(request.methods[0])  # before anything is extracted
     made = plan(prepare(request, request.condition, progress=progress, say=say))

@@ -66,10 +66,8 @@ def choose(
 ) -> Choice:
     """Find the corpora that a request names, and decide its suite.
 
-    Raises:
-        SpecError: unknown suite, pairs that the suite has not, or an added corpus that adds
-            nothing.
-        CorpusError: corpora are missing, or there twice.
+    SpecError for a suite, pairs or an added corpus that cannot be; CorpusError where corpora are
+    missing, or there twice.
     """
     if request.condition.suite and not is_custom(request.condition.suite):
         known = (*definitions().suites, CUSTOM)

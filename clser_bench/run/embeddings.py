@@ -32,13 +32,9 @@ class EmbeddedSide:
 def embeddings(
     request: Request, seed: int, *, progress: Progress = SILENT, say: Say = lambda _: None
 ) -> tuple[EmbeddedSide, EmbeddedSide]:
-    """Train one trial, in this process, and embed both its sides.
+    """Train one trial, in this process, and embed source and target.
 
-    Returns:
-        Source and target.
-
-    Raises:
-        SpecError: more than one of these is named, or the method has no network.
+    SpecError where more than one of these is named, or the method has no network.
     """
     from clser_bench.train.contract import Trained  # noqa: PLC0415 (torch)
     from clser_bench.train.loop import embed  # noqa: PLC0415 (torch)

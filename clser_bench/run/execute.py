@@ -109,15 +109,8 @@ def run_configurations(
     """Run every configuration of the methods that have several, under one or more conditions.
 
     A request is a condition; all have the same results file, scheduler and workers, which are
-    started once for all of it. No table shows what is stored here. Targets stay
-    clean, whatever corruptions a request names.
-
-    Returns:
-        A plan a request; `Plan.trials` are stored by now.
-
-    Raises:
-        ClserError: anything that is wrong with a request, before any trial runs.
-        KeyboardInterrupt: interrupted; the same call goes on.
+    started once. No table shows what is stored here. Targets stay clean, whatever a request names.
+    A plan a request, whose trials are stored by now; KeyboardInterrupt where it was interrupted.
     """
     with terminable():
         plans = tuple(
@@ -135,13 +128,8 @@ def finish(
 ) -> Iterator[list[Record]]:
     """Run what is not stored of plans that have the same scheduler and workers.
 
-    Nothing runs before the first record is asked for.
-
-    Returns:
-        The records of each finished pack, already stored.
-
-    Raises:
-        CorpusError: a class has fewer utterances than shots.
+    Yields the records of each finished pack, already stored; nothing runs before the first is
+    asked for. CorpusError, at once, where a class has fewer utterances than shots.
     """
     by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
     open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))

@@ -63,9 +63,7 @@ def expand(words: Iterable[str]) -> tuple[str, ...]:
     """Names of methods and routines from what users write, each once, in order.
 
     `all` is every name but ablations, routines last; `sere:ablations` is `sere` with its ablations.
-
-    Raises:
-        SpecError: a name is unknown, or a method has no ablations.
+    SpecError for what is none of these.
     """
     names: list[str] = []
     every = registry.entries().values()
@@ -101,10 +99,7 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
     """What methods declare, from the cache where no code has changed since.
 
     Methods are imported by a worker process, never by this one, which will hold the answers; and a
-    finished run imports no torch.
-
-    Raises:
-        SpecError: unknown method or hyper-parameter, or a value out of its range.
+    finished run imports no torch. SpecError for what no method has, or a value out of its range.
     """
     folders = {registry.entry(name).file.parent for name, _ in asked if name not in ROUTINES}
     hashes = {folder: _code(folder) for folder in folders}

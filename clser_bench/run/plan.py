@@ -101,14 +101,10 @@ class Plan:
         )
 
     def packs(self, *, open_ids: Collection[str], failed_ids: Collection[str]) -> list[Pack]:
-        """The packs still to run, in no order.
+        """The packs still to run, in no order; CorpusError where a class has too few utterances.
 
-        Args:
-            open_ids: trials still to run; the others keep their place but are left out.
-            failed_ids: open trials that failed once; each gets a pack of its own.
-
-        Raises:
-            CorpusError: a class has fewer utterances than shots.
+        Trials that are not open keep their place but are left out; those that failed once get a
+        pack of their own.
         """
         infos = {(info.name, info.parameters): info for info in self.methods}
         trials = [trial for trial in self.trials if trial.method not in ROUTINES]
@@ -159,15 +155,10 @@ def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
 
 
 def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Trial]]:
-    """Cut the trials of one group into fixed blocks.
+    """Cut the trials of one group, of so many jobs each, into fixed blocks of at most `limit` jobs.
 
-    Args:
-        trials: of one group.
-        folds: jobs a trial.
-        limit: the most jobs that a block should hold; a trial is never divided.
-
-    Returns:
-        Blocks of whole seeds where a seed fits the limit, else parts of one seed.
+    Blocks of whole seeds where a seed fits the limit, else parts of one seed; a trial is never
+    divided.
     """
     ordered = sorted(trials, key=lambda trial: (trial.seed, trial.pair))
     pairs = sorted({trial.pair for trial in ordered})
@@ -183,14 +174,10 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
 
 
 def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
-    """The plan of a request on prepared corpora.
+    """The plan of a request on prepared corpora; SpecError where a method cannot be as asked.
 
-    Args:
-        configurations: run every configuration of the methods that have several, and no other
-            method; the request's selection does not matter then.
-
-    Raises:
-        SpecError: a method or a hyper-parameter is unknown.
+    With `configurations` every configuration of the methods that have several, and no other method;
+    the request's selection does not matter then.
     """
     condition = prepared.condition
     if configurations:

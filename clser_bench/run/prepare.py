@@ -378,10 +378,8 @@ class NormalisedTables:
     ) -> tuple[Table, Table]:
         """The z-scored tables of each side's corpora, one below the other.
 
-        Args:
-            rows: of the target, whose statistics may be used; None for all.
-            shared: whether both have the same columns: with other columns each has its own
-                statistics, since those of the source mean nothing there.
+        `rows` of the target are those whose statistics may be used; None for all. Sides with other
+        columns (not `shared`) have their own statistics: those of the source mean nothing there.
         """
         by = self._raw(kind, own[0])
         made = []

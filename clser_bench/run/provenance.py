@@ -124,14 +124,10 @@ _OF_THE_MOMENT = ("written", "explored", "software", "digest")
 
 
 def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
-    """What a results file arrived at.
+    """What a results file arrived at; StoreError where no run is stored in it.
 
-    Returns:
-        The latest request that is no confirmation, with the methods and settings of all that have
-        its rules (whatever their suite and shots); and those runs.
-
-    Raises:
-        StoreError: there is no such run.
+    The latest request that is no confirmation, with the methods and settings of all that have its
+    rules (whatever their suite and shots); and those runs.
     """
     with Store(results, create=False, read_only=True) as store:
         own = [run for run in store.runs() if not run.imported and not run.request.get("confirms")]
@@ -157,12 +153,8 @@ def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
 def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> Request:
     """Write the card of a confirmation, or find it written and unchanged.
 
-    Returns:
-        The request with the digest of the card, as `run` takes it.
-
-    Raises:
-        SpecError: targets of the suite were looked at; a method has changed since it was explored;
-            or another card is there.
+    The request with the digest of the card, as `run` takes it. SpecError where targets of the suite
+    were looked at, a method has changed since it was explored, or another card is there.
     """
     choice = choose(request, cache=cache_folder(), progress=SILENT)
     infos = [info for _, info in methods_of(request, request.condition)]

@@ -102,8 +102,7 @@ def objective(name: str) -> Objective:
 def criterion(condition: Condition) -> Objective | None:
     """The objective that chooses under a condition, where one does.
 
-    Raises:
-        SpecError: it holds labels out, and there are too few, or the setting is not the usual one.
+    SpecError where it holds labels out and these are too few, or the setting is not the usual one.
     """
     chosen = OBJECTIVES.get(condition.selection)
     if chosen is None:
@@ -256,13 +255,7 @@ def of_target(name: str, record: Record) -> float:
 
 
 def of_source(name: str, record: Record, weights: np.ndarray) -> float:
-    """A criterion's value of one ok trial in the setting `held-out`.
-
-    Args:
-        name: `source-risk`, `source-accuracy` or `embedded-validation`.
-        record: its scores are those of held-out source utterances.
-        weights: of `importance` [m], used by the last.
-    """
+    """A criterion's value of one ok trial of held-out source utterances; `importance` weights [m]."""
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn)
 
     p = criteria.probabilities(record.scores)

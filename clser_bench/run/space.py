@@ -60,15 +60,10 @@ def all_spaces(info: MethodInfo) -> dict[str, dict[str, str]]:
 
 
 def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> SearchSpace:
-    """The space of a sweep.
+    """The space of a sweep; SpecError where it, a hyper-parameter or a text is unknown or wrong.
 
-    Args:
-        space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
-            `[METHOD]`; empty for the assignments alone.
-        assignments: `name=text`, which replace or add to it.
-
-    Raises:
-        SpecError: the space, a hyper-parameter or a text is unknown or wrong.
+    `space` is `all`, `grid`, a name that the method's file declares, or a TOML file with a table
+    `[METHOD]`, or empty; `assignments` (`name=text`) replace or add to it.
     """
     method, ranges, defaults = info.name, info.ranges, dict(info.parameters)
     texts = _texts(info, space)
@@ -216,14 +211,11 @@ class Search:
 
 
 def sampler(search: Search) -> Any:
-    """The sampler of a search.
+    """The sampler of a search; SpecError where a grid does not fit the number of samples.
 
     `sobol`: a scrambled Sobol' sequence (Owen, J. Complexity 14, 1998), `random`, `grid`: every
     combination, and `tpe`: the tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which
     keeps the configurations of one population apart.
-
-    Raises:
-        SpecError: a grid does not fit the number of samples.
     """
     import optuna  # noqa: PLC0415 (half a second, which `show` need not wait for)
 

@@ -87,10 +87,8 @@ def read_card(path: Path) -> Card:
 def read_predictions(path: Path, draws: Draws) -> Answers:
     """Read a table of predictions, CSV or Parquet, and check each row.
 
-    Raises:
-        SpecError: a trial, id or class is unknown, an id is missing or there twice, or a score is
-            not finite; the first twenty faults are named.
-        CorpusError: the file is no such table.
+    SpecError names the first twenty faults: unknown trials, ids and classes, ids that are missing
+    or there twice, scores that are not finite. CorpusError where the file is no such table.
     """
     columns = header(path)
     allowed = ("trial", "id", "emotion", *EMOTIONS)

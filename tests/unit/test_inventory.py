@@ -63,15 +63,9 @@ def test_only_headers_are_read(tmp_path: Path, monkeypatch):
 
 
 NO_NAMES = ("\x1b[2Jprosody", "two\nlines", "a\ttab", "\u202egnitteg", "[/red]", "n" * 300)
-GARBAGE = (b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"name": 3}', b'{"name": ""}', b"[" * 99_999)
-    b"",
-    b"\xff\xfe",
-    b"[1]",
-    b"null",
-    b"{}",
-    b'{"name": 3}',
-    b'{"name": ""}',
-    b"[" * 100_000,
+GARBAGE = (
+    *(b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"name": 3}', b'{"name": ""}'),
+    b"[" * 99_999,
 )
 
 
