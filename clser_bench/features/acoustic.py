@@ -32,16 +32,10 @@ def check(_: str) -> None:
 
 
 def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
-    """Compute instants and summary.
+    """Compute instants float32 [32, d] over the active stretch, and summary float32 [f].
 
-    Args:
-        name: `acoustic` or `minimal`.
-        samples: float32 mono [samples], full scale 1; resampled to 16 kHz. Clips shorter than
-            a frame are padded with zeros on both sides.
-        rate: in Hz.
-
-    Returns:
-        Instants float32 [32, d] over the active stretch, and summary float32 [f].
+    Samples are float32 mono [samples], full scale 1, and are resampled to 16 kHz; clips shorter
+    than a frame are padded with zeros on both sides. The name is `acoustic` or `minimal`.
     """
     with one_thread(), torch.inference_mode():
         speech = analyse(samples, rate)
@@ -136,15 +130,10 @@ _FLOOR = 1e-12
 
 
 def quality_columns(signal: Tensor, contour: Pitch) -> Floats:
-    """Compute the columns `columns.QUALITY`, in that order.
+    """The columns `columns.QUALITY`, in that order, of a signal at 16 kHz: float32 [m, 3].
 
-    Args:
-        signal: float32 [samples] at 16 kHz.
-        contour: the pitch of m frames, frame i centred at `FRAME / 2 + i * HOP`.
-
-    Returns:
-        float32 [m, 3]. Ratios of harmonics are drawn straight through unvoiced frames, and are 0
-        where none is voiced.
+    The pitch is that of m frames, frame i centred at `FRAME / 2 + i * HOP`. Ratios of harmonics are
+    drawn straight through unvoiced frames, and are 0 where none is voiced.
     """
     periodic = contour.voicing.astype(np.float64).clip(_LEAST, 1 - _LEAST)
     (voiced,) = np.nonzero(contour.hertz > 0)
@@ -170,12 +159,7 @@ def _ratios(signal: Tensor, places: Rows, hertz: Floats) -> Floats:
 
 
 def harmonic_spectrum(signal: Tensor, places: Rows) -> Tensor:
-    """The power spectrum of some frames, dB [v, bins].
-
-    Args:
-        signal: float32 [samples] at 16 kHz.
-        places: numbers of the frames [v].
-    """
+    """The power spectrum of the frames of these numbers, of a signal at 16 kHz, dB [v, bins]."""
     margin = (WINDOW - FRAME) // 2
     padded = torch.nn.functional.pad(signal, (margin, margin + HOP))
     frames = padded.unfold(0, WINDOW, HOP)[torch.from_numpy(places)]
@@ -186,10 +170,7 @@ def harmonic_spectrum(signal: Tensor, places: Rows) -> Tensor:
 def harmonic_level(decibel: Tensor, pitch: Tensor, number: int) -> Tensor:
     """The level of a harmonic: the highest bin within a quarter of the pitch about it, dB [v].
 
-    Args:
-        decibel: [v, bins] from `harmonic_spectrum`.
-        pitch: in Hz [v].
-        number: 1 is the fundamental.
+    Of `harmonic_spectrum` [v, bins] and the pitch in Hz [v]; number 1 is the fundamental.
     """
     return _highest(decibel, (number - _REACH) * pitch, (number + _REACH) * pitch)
 

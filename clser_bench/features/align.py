@@ -163,13 +163,10 @@ def shares_names(source: FeatureSet, target: FeatureSet) -> bool:
 
 
 def refuse_alike(sides: tuple[Table, Table], sets: tuple[FeatureSet, FeatureSet], how: str) -> None:
-    """Refuse sides that were not aligned and look as if they had been.
+    """Refuse (FeatureError) sides that were not aligned and have as many columns as each other.
 
     Where sizes differ methods say that they do not apply; where they are the same by chance,
     columns would be compared that have nothing in common.
-
-    Raises:
-        FeatureError: both have the same columns by number.
     """
     shapes = [(table.instants.shape[2], table.summary.shape[1]) for table in sides]
     if shapes[0] == shapes[1]:
@@ -316,16 +313,11 @@ def _whitened(wide: Doubles, size: int) -> tuple[Side, Affine]:
 
 
 def by_anchors(one: Side, other: Side, anchors: tuple[Doubles, Doubles]) -> Doubles:
-    """The rotation after which both sides' axes covary alike with the anchors.
+    """The rotation R [p, p] after which both sides' axes covary alike with the anchors.
 
-    With covariances C [p, q] of axes and anchors, the orthogonal R that minimises
-    ||R^T C_other - C_one|| (orthogonal Procrustes, Schönemann 1966).
-
-    Args:
-        anchors: of the same utterances as the axes, [n, q] and [m, q].
-
-    Returns:
-        [p, p]; `other.axes @ R` are the turned axes.
+    Of covariances C [p, q] of axes and anchors (of the same utterances, [n, q] and [m, q]) it
+    minimises ||R^T C_other - C_one|| (orthogonal Procrustes, Schönemann 1966); `other.axes @ R` are
+    the turned axes.
     """
     covariances = [
         side.axes.T @ (known - known.mean(axis=0)) / len(known)

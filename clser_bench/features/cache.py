@@ -86,15 +86,10 @@ def describe_shards(cache: Path, features: FeatureSet) -> None:
 
 
 def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Cut content hashes into shards of about `ROWS`, by their first bits.
+    """Cut hexadecimal content hashes into shards of about `ROWS`, by their first bits.
 
-    So a corpus with one file more shares all shards but one with the corpus before.
-
-    Args:
-        contents: hexadecimal content hashes, in any order; each counts once.
-
-    Returns:
-        The contents of each shard, sorted; no shard is empty.
+    So a corpus with one file more shares all shards but one with the corpus before. The contents of
+    each shard are sorted, each counts once, and no shard is empty.
     """
     distinct = sorted(set(contents))
     bits = max(0, (max(len(distinct) - 1, 0) // ROWS).bit_length())
@@ -125,16 +120,10 @@ def find_shard(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Sh
 
 
 def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
-    """Read a shard and check every byte of it.
+    """Read a shard with these sorted contents and check every byte of it.
 
-    Args:
-        contents: what it must hold, sorted.
-
-    Returns:
-        The shard; None where there is no file or a damaged one (a line says so).
-
-    Raises:
-        FeatureError: the file is there and may not be read.
+    None where there is no file or a damaged one (a line says so); FeatureError where it may not be
+    read.
     """
     found = _load(path)
     if isinstance(found, Shard):
@@ -149,14 +138,7 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
 
 
 def check_shard(path: Path) -> str | None:
-    """Read all of a shard and say what is wrong with it.
-
-    Returns:
-        What is wrong, in words; None where nothing is, or the file is gone.
-
-    Raises:
-        FeatureError: the file is there and may not be read.
-    """
+    """Read all of a shard: what is wrong with it, in words; None where nothing is, or it is gone."""
     found = _load(path)
     if not isinstance(found, Shard):
         return found
@@ -234,13 +216,8 @@ def new_table(
 ) -> Table:
     """Write a table part by part with its checksums, whole or not at all, and open it.
 
-    Args:
-        instants: shape (n, t, d).
-        summary: shape (n, f).
-        parts: together all rows.
-
-    Raises:
-        FeatureError: the disk is full.
+    Instants have the shape (n, t, d) and summaries (n, f); the parts have together all rows.
+    FeatureError where the disk is full.
     """
 
     def fill(folder: Path) -> None:
@@ -341,12 +318,9 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Write a folder, whole or not at all.
+    """Write a folder, whole or not at all; errors as for `write_file`.
 
     Where another process was quicker its folder stays: both would hold the same.
-
-    Raises:
-        FeatureError: the disk is full, or the folder cannot be written.
     """
     temporary = path.parent / _partial_name(path)
     with as_feature_errors(path.parent):
@@ -399,13 +373,8 @@ def cache_size(cache: Path) -> int:
 def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[None]:
     """Inter-process lock: concurrent runs wait for an extraction instead of repeating it.
 
-    The lock goes with the process that holds it, however that ends.
-
-    Args:
-        cache: a folder that can be written to.
-
-    Raises:
-        FeatureError: the cache cannot be written.
+    The lock goes with the process that holds it, however that ends. FeatureError where the cache
+    cannot be written.
     """
     folder = cache / "locks"
     with as_feature_errors(folder):

@@ -84,11 +84,8 @@ class Damage:
 def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     """Look through the cache; of shards only the headers are read.
 
-    Args:
-        names: of feature sets by key; a name found here counts more than an about.json.
-
-    Raises:
-        FeatureError: a folder or a shard may not be read.
+    A name of `names`, by the key of a set, counts more than that in an about.json. FeatureError
+    where a folder or a shard may not be read.
     """
     links: list[Path] = []
     sets = [_stored_set(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
@@ -117,13 +114,8 @@ def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[
 def remove(cache: Path, paths: Sequence[Path]) -> None:
     """Remove shards and tables, each at once, also while other processes read them.
 
-    The folder of a set goes with its last shard.
-
-    Args:
-        paths: of an inventory of this cache; what is gone already is passed over.
-
-    Raises:
-        FeatureError: one lies outside the cache or behind a symbolic link, or may not be removed.
+    The folder of a set goes with its last shard; what is gone already is passed over. FeatureError
+    where one lies outside the cache or behind a symbolic link, or may not be removed.
     """
     for path in paths:
         _check_inside(cache, path)

@@ -104,14 +104,10 @@ def normalised(
 
 
 def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
-    """Cluster utterances by voice.
+    """Cluster utterances by raw features of the set `VOICES`: the number of a cluster [n].
 
-    Args:
-        voices: raw features of the set `VOICES`, n rows.
-        rows: those that clusters are made of; the others join the nearest. None for all.
-
-    Returns:
-        Number of a cluster [n]; one cluster where there are fewer than three different utterances.
+    Clusters are made of `rows` (None for all), and the others join the nearest; one cluster where
+    there are fewer than three different utterances.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415 (a second)
     from sklearn.metrics import silhouette_score  # noqa: PLC0415

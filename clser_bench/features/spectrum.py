@@ -182,12 +182,7 @@ class Pitch:
 
 
 def pitch(samples: Tensor, frames: int) -> Pitch:
-    """Follow the pitch.
-
-    Args:
-        samples: float32 [samples] at 16 kHz.
-        frames: m; frame i is centred where frame i of `power` is.
-    """
+    """Follow the pitch of a signal at 16 kHz; frame i is centred where frame i of `power` is."""
     windows, peak = _windows(samples, frames)
     # The correlation of the signal is that of the windowed signal over that of the window (eq. 9).
     window, correction = _hann()

@@ -116,18 +116,12 @@ def find_table(name: str) -> UserTable:
 
 
 def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, Floats]:
-    """The features of some utterances.
+    """The features of some utterances: instants float32 [n, 32, d] and summary float32 [n, f].
 
     A row belongs to an utterance by its content hash, or by a path that is the utterance's name in
-    its corpus, its whole path, or a longer path that ends with the name.
-
-    Returns:
-        Instants float32 [n, 32, d]: frames pooled, or the row again and again where an utterance
-        has one; and summary float32 [n, f].
-
-    Raises:
-        FeatureError: rows are missing or fit several utterances, or speech is corrupted, of which
-            a file knows nothing.
+    its corpus, its whole path, or a longer path that ends with the name. Instants are frames
+    pooled, or the row again and again where an utterance has one. FeatureError where rows are
+    missing or fit several utterances, or speech is corrupted, of which a file knows nothing.
     """
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")

@@ -255,7 +255,7 @@ def of_target(name: str, record: Record) -> float:
 
 
 def of_source(name: str, record: Record, weights: np.ndarray) -> float:
-    """A criterion's value of one ok trial of held-out source utterances; `importance` weights [m]."""
+    """A criterion's value of one ok trial in the setting `held-out`; `importance` weights [m]."""
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn)
 
     p = criteria.probabilities(record.scores)

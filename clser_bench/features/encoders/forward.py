@@ -95,14 +95,9 @@ class Loaded:
         return self._own is not None
 
     def prepare(self, samples: Floats) -> list[Floats]:
-        """Turn an utterance into what the network takes; independent of any other utterance.
+        """Turn an utterance [samples] into what the network takes, whatever others there are.
 
-        Args:
-            samples: float32 [samples] at `encoder.rate`.
-
-        Returns:
-            Its pieces (one, unless it is longer than `LONGEST_SECONDS`), each [samples] or
-            [frames, bands].
+        Its pieces (one, unless it is longer than `LONGEST_SECONDS`), [samples] or [frames, bands].
         """
         rate = self.encoder.rate
         missing = max(round(SHORTEST_SECONDS * rate) - len(samples), 0)
@@ -129,14 +124,7 @@ class Loaded:
 
     @torch.inference_mode()
     def run(self, pieces: Sequence[Floats]) -> list[list[Floats]]:
-        """Encode one batch.
-
-        Args:
-            pieces: from `prepare`, of like length.
-
-        Returns:
-            For each piece, for each wanted layer, float32 [frames, d].
-        """
+        """Encode pieces of like length: of each, for each wanted layer, float32 [frames, d]."""
         lower, kind = _TYPES.get(self.precision), self.device.type
         autocast: Any = torch.autocast(kind, dtype=lower) if lower else nullcontext()
         with autocast, warnings.catch_warnings():

@@ -60,9 +60,8 @@ class Encoder:
 def find_encoder(request: Request) -> Encoder:
     """Find an encoder on disk, or fetch it from the hub where there is a way.
 
-    Raises:
-        FeatureError: it is not there and cannot be fetched (with what to do), has no weights in
-            safetensors, or is of an architecture that is not known to work.
+    FeatureError where it is not there and cannot be fetched (with what to do), has no weights in
+    safetensors, or is of an architecture that is not known to work.
     """
     folder = Path(request.model) if request.folder else _snapshot(request)
     return _described(

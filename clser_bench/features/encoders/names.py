@@ -119,15 +119,7 @@ def _option(name: str, option: str) -> tuple[str, str]:
 
 
 def layer_numbers(layers: str, *, count: int, name: str) -> tuple[int, ...]:
-    """The layers that are asked for, ascending.
-
-    Args:
-        layers: as in `Request.layers`.
-        count: layers of the encoder; 0 to `count` may be asked for.
-
-    Raises:
-        FeatureError: there is no such layer.
-    """
+    """The layers that `Request.layers` asks for, ascending; FeatureError beyond `count`."""
     if layers == "last":
         return (count,)
     if layers == "all":
@@ -204,15 +196,10 @@ def recommended_layer(model: str, *, count: int) -> str:
 
 
 def exposure(features: str, corpus: str) -> Exposure:
-    """How a corpus entered the training of the encoders of a feature set.
+    """How a corpus entered the training of the encoders of a feature set, named as in records.
 
-    Args:
-        features: the name of the set as records have it; several encoders (joined sets, sets by
-            language) give the strongest exposure of any.
-
-    Returns:
-        `no` for sets without an encoder, `unknown` for an encoder that is not known and for a
-        user's own table.
+    Of several encoders (joined sets, sets by language) the strongest. `no` for sets without an
+    encoder, `unknown` for an encoder that is not known and for a user's own table.
     """
     order: tuple[Exposure, ...] = ("no", "unknown", "audio", "labels")
     found: list[Exposure] = ["unknown"] if "table:" in features else ["no"]

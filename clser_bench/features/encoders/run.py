@@ -48,12 +48,8 @@ Pieces = list[Floats]
 def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Make the shards of some layers of one encoder in one pass.
 
-    Args:
-        devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
-            several; empty for the first GPU, else the CPU.
-
-    Raises:
-        FeatureError: a file changed, a device is not there, a shard cannot be written.
+    Devices are `cuda:0` and the like, each with a process of its own where there are several; none
+    for the first GPU, else the CPU. FeatureError where one is not there, or a file changed.
     """
     layers = {one.layer for task in tasks for one in task.features if one.layer is not None}
     places = tuple(devices) or ("cuda:0" if torch.cuda.is_available() else "cpu",)
@@ -238,16 +234,11 @@ def batch_seconds(device: str) -> float:
 def plan(
     lengths: Sequence[int], *, longest: int, padding: float = PADDING
 ) -> tuple[tuple[int, ...], ...]:
-    """Cut utterances into batches of like length.
+    """Cut utterances of these samples into batches of like length: positions, each once.
 
-    Args:
-        lengths: samples of each.
-        longest: the most samples of a batch, padding included; one utterance may exceed it.
-        padding: the largest share of padding; 0 puts equal lengths together only.
-
-    Returns:
-        Positions in `lengths`, each once; the longest batches come first, so that memory that
-        does not suffice shows at once.
+    A batch has at most `longest` samples, padding included, unless it is one utterance, and at most
+    the share `padding` of padding; 0 puts equal lengths together only. The longest batches come
+    first, so that memory that does not suffice shows at once.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     batches: list[tuple[int, ...]] = []
