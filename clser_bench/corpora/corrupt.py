@@ -234,10 +234,6 @@ def _with_noise(samples: Doubles, rate: int, noise: Doubles, ratio: float) -> Do
     return samples + noise * math.sqrt(speech / own * 10 ** (-ratio / 10))
 
 
-def _white(count: int, _: int, random: np.random.Generator) -> Doubles:
-    return random.standard_normal(count)
-
-
 def _pink(count: int, rate: int, random: np.random.Generator) -> Doubles:
     """Noise whose power density falls as 1/f, nothing below 20 Hz."""
 
@@ -321,10 +317,6 @@ def _by_telephone(samples: Doubles, rate: int, bits: float, _: np.random.Generat
     return np.pad(wide[: len(samples)], (0, max(0, len(samples) - len(wide))))
 
 
-def _amplified(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
-    return np.clip(samples * 10 ** (decibels / 20), -1, 1)
-
-
 def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) -> Doubles:
     import soxr  # noqa: PLC0415
 
@@ -332,18 +324,23 @@ def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) ->
     return np.asarray(played) if len(played) else samples[:1]
 
 
-def _clipped(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
-    limit = np.abs(samples).max() * 10 ** (-decibels / 20)
+def _limited(samples: Doubles, limit: float) -> Doubles:
     return np.clip(samples, -limit, limit)
 
 
-_NOISES = {"noise": _white, "pink": _pink, "babble": _babble}
-_CHANGES = {
+_NOISES: dict[str, Callable[[int, int, np.random.Generator], Doubles]] = {
+    "noise": lambda count, _, random: random.standard_normal(count),
+    "pink": _pink,
+    "babble": _babble,
+}
+_CHANGES: dict[str, Callable[[Doubles, int, float, np.random.Generator], Doubles]] = {
     "reverb": _in_room,
     "telephone": _by_telephone,
-    "gain": _amplified,
+    "gain": lambda samples, _, decibels, __: _limited(samples * 10 ** (decibels / 20), 1),
     "speed": _sped,
-    "clip": _clipped,
+    "clip": lambda samples, _, decibels, __: _limited(
+        samples, np.abs(samples).max() * 10 ** (-decibels / 20)
+    ),
 }
 
 

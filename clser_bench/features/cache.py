@@ -138,7 +138,7 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
 
 
 def check_shard(path: Path) -> str | None:
-    """Read all of a shard: what is wrong with it, in words; None where nothing is, or it is gone."""
+    """Read all of a shard: what is wrong with it, in words; None where nothing is, or no shard."""
     found = _load(path)
     if not isinstance(found, Shard):
         return found

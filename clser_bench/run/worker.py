@@ -161,19 +161,14 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
     entry = registry.entry(name)
     trained = method.kind == "trained"
     others = method.points(entry.overrides, fixed=settings)[1:] if method.role == "ranked" else ()
+    facts = ("kind", "deterministic", "assumes_prior", "role", "note", "title", "uses")
     return {
         "name": name,
         "version": entry.version,
         "parameters": method.parameters(),
-        "kind": method.kind,
-        "deterministic": method.deterministic,
+        **{fact: getattr(method, fact) for fact in facts},
         "engine_version": ENGINE_VERSION if trained else 0,
         "packable": trained and method.packable,
-        "assumes_prior": method.assumes_prior,
-        "role": method.role,
-        "note": method.note,
-        "title": method.title,
-        "uses": method.uses,
         "configurations": tuple(tuple(sorted(values.items())) for values in others),
         "ranges": {key: dataclasses.asdict(span) for key, span in method.ranges().items()},
         "grid": method.grid(),
