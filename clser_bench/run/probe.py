@@ -6,8 +6,10 @@ choosing (the suite `wide`), never those of a reported table.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +32,7 @@ from clser_bench.splits import build
 Counts = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Probed:
     """Recognised utterances of a layer with a pool on a pair."""
 
@@ -59,68 +61,39 @@ def probe(
     shots: Sequence[Shots] = (5, "all"),
     seeds: int = 2,
     normalisation: Normalisation = "corpus",
-    skip_bad: bool = False,
-    workers: int | None = None,
-    devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
+    **extraction: Any,
 ) -> list[Probed]:
-    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`)."""
+    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
+
+    What else is given (`skip_bad`, `workers`, `devices`) is for `extract_tables`.
+    """
     layers, cache = layer_sets(name), cache_folder()
-    found = {
-        code: extract_tables(
-            corpus,
-            layers,
-            cache=cache,
-            skip_bad=skip_bad,
-            workers=workers,
-            devices=devices,
-            progress=progress,
-        )
-        for code, corpus in corpora.items()
-    }
+    extraction |= {"cache": cache, "progress": progress}
+    found = {code: extract_tables(corpus, layers, **extraction) for code, corpus in corpora.items()}
     probed = []
     progress.start("layers and pairs", len(layers) * len(pairs))
     for number, features in enumerate(layers):
-        tables = {
-            code: normalised(
-                # Logistic regression uses summaries alone.
-                Table(digest(["summary", of.key]), of.instants[:, :1], of.summary),
-                how=normalisation,
-                speakers=one.corpus.speakers,
-                cache=cache,
-            )
-            for code, one in found.items()
-            for of in (one.tables[number],)
-        }
+        statistics = [column.partition("_")[0] for column in features.summary]
+        tables = {}
+        for code, one in found.items():
+            of, speakers = one.tables[number], one.corpus.speakers
+            # Logistic regression uses summaries alone.
+            raw = Table(digest(["summary", of.key]), of.instants[:, :1], of.summary)
+            tables[code] = normalised(raw, how=normalisation, speakers=speakers, cache=cache)
         for pair in pairs:
-            sides = found[pair.source].corpus, found[pair.target].corpus
-            for pool in POOLS:
-                columns = [
-                    place
-                    for place, column in enumerate(features.summary)
-                    if column.partition("_")[0] in pool.split("+")
-                ]
-                pooled = tuple(
+            source, target = found[pair.source].corpus, found[pair.target].corpus
+            names = tuple(np.unique(target.speakers).tolist())
+            for pool, count in itertools.product(POOLS, shots):
+                columns = [n for n, one in enumerate(statistics) if one in pool.split("+")]
+                first, second = (
                     Table(f"{table.key}{pool}", table.instants, table.summary[:, columns])
                     for table in (tables[pair.source], tables[pair.target])
                 )
-                for count in shots:
-                    draws = range(1 if count == "all" else seeds)
-                    cells = [_counts(*sides, (pooled[0], pooled[1]), count, n) for n in draws]
-                    correct, total = (
-                        np.stack(values, axis=2) for values in zip(*cells, strict=True)
-                    )
-                    probed.append(
-                        Probed(
-                            layer=number,
-                            pool=pool,
-                            shots=count,
-                            pair=pair,
-                            speakers=tuple(np.unique(sides[1].speakers).tolist()),
-                            correct=correct,
-                            total=total,
-                        )
-                    )
+                draws = range(1 if count == "all" else seeds)
+                cells = [_counts(source, target, (first, second), count, n) for n in draws]
+                correct, total = (np.stack(each, axis=2) for each in zip(*cells, strict=True))
+                probed.append(Probed(number, pool, count, pair, names, correct, total))
             progress.advance()
     progress.stop()
     return probed
