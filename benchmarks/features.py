@@ -161,7 +161,7 @@ def _encoder(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
     encoder = find_encoder(parse(name))
     layers = (encoder.layers,)
     total = sum(utterance.seconds for utterance in corpus.utterances)
-    loaded = run.load(encoder, layers, asked.precision, None, asked.device)
+    loaded = run.load(encoder, layers, precision=asked.precision, device=asked.device)
     loaded.run(loaded.prepare(np.zeros(16_000, np.float32)))  # the first run is no measure
     warm = Corpus(spec=corpus.spec, root=corpus.root, utterances=corpus.utterances[:2])
     feature_table(warm, name, cache=place / "warm", devices=(asked.device,))

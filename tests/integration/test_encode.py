@@ -162,12 +162,12 @@ def test_an_unbroken_run_and_one_that_was_stopped(
         written.append(path)
         write(path, shard)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(extract, "write_shard", stop)
+    monkeypatch.setattr(extract.disk, "write_shard", stop)
     with pytest.raises(KeyboardInterrupt):
         feature_table(corpus, name, cache=tmp_path)
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
-    monkeypatch.setattr(extract, "write_shard", write)
+    monkeypatch.setattr(extract.disk, "write_shard", write)
     progress = Counting()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT
