@@ -153,7 +153,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
     name = f"hf:{hubert}:layer=3"
-    write = extract.write_shard
+    write = extract.disk.write_shard
     written: list[Path] = []
 
     def stop(path: Path, shard: object) -> None:
