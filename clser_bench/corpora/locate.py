@@ -99,11 +99,7 @@ def locate(
     used = {item.path for listing in listings.values() for item in listing.utterances}
     strays = search.strays(places.values(), used) if codes is None else ()
     return Located(
-        listings=listings,
-        listed=listed,
-        conflicts=conflicts,
-        findings=tuple(strays),
-        folder=folder,
+        listings=listings, listed=listed, conflicts=conflicts, findings=tuple(strays), folder=folder
     )
 
 

@@ -169,10 +169,7 @@ _PARTS = {
 """Choices of acoustic's columns."""
 
 _OPENSMILE = {
-    "egemaps": (
-        "eGeMAPSv02: 25 low-level descriptors, 88 functionals",
-        ("eGeMAPSv02", "lld,func"),
-    ),
+    "egemaps": ("eGeMAPSv02: 25 low-level descriptors, 88 functionals", ("eGeMAPSv02", "lld,func")),
     "compare16": (
         "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
         ("ComParE_2016", "lld,lld_de,func"),

@@ -95,12 +95,7 @@ def _compared(
 
 
 def _uars(
-    made: Plan,
-    trials: Sequence[Trial],
-    request: Request,
-    progress: Progress,
-    *,
-    alone: bool,
+    made: Plan, trials: Sequence[Trial], request: Request, progress: Progress, *, alone: bool
 ) -> np.ndarray:
     """UAR of each trial, percent."""
     by_place = {_place(trial): trial for trial in made.trials}  # ids hold speakers' names

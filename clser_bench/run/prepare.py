@@ -121,11 +121,7 @@ def prepare(
     extracted = {code: _part(whole[base_code(code)], code) for code in choice.codes}
     corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
-        extracted=extracted,
-        kinds=tuple(kinds),
-        assigned=assigned,
-        condition=condition,
-        cache=cache,
+        extracted=extracted, kinds=tuple(kinds), assigned=assigned, condition=condition, cache=cache
     )
     return Prepared(
         request=request,
@@ -314,11 +310,7 @@ class NormalisedTables:
     _aligned: dict[tuple[str, str, bytes], tuple[Table, Table]] = field(default_factory=dict)
 
     def __call__(
-        self,
-        source: Corpus,
-        target: Corpus,
-        rows: Rows | None = None,
-        added: Sequence[Corpus] = (),
+        self, source: Corpus, target: Corpus, rows: Rows | None = None, added: Sequence[Corpus] = ()
     ) -> tuple[Table, Table]:
         """The tables of both sides."""
         first, second = self._sides(source, target, rows, added)

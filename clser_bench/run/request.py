@@ -11,13 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from clser_bench.corpora import corrupt as corruptions
@@ -56,11 +50,7 @@ _HERE = (
 DEFAULT = Condition(alignment=DEFAULT_ALIGNMENT)
 """The rules where a command names none."""
 
-_FLAGS = {
-    "alignment": "--align",
-    "normalisation": "--normalise",
-    "prior": "--target-prior",
-}
+_FLAGS = {"alignment": "--align", "normalisation": "--normalise", "prior": "--target-prior"}
 """Options of rules whose names differ from those of the fields."""
 
 _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")

@@ -162,14 +162,7 @@ def _values(cells: Mapping[str, str], classes: tuple[str, ...]) -> tuple[Floats,
     return values, f"score of {', '.join(bad)} is missing or not finite" if bad else ""
 
 
-def submit(
-    predictions: Path,
-    draws: Draws,
-    store: Store,
-    *,
-    name: str,
-    card: Card,
-) -> Submitted:
+def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Card) -> Submitted:
     """Score predictions and store them as rows of tables, with their card.
 
     Raises:

@@ -233,10 +233,7 @@ def _snapshot(request: Request) -> Path:
 
     patterns = [*_PATTERNS, *(["*.py"] if request.remote_code else [])]
     get = functools.partial(
-        snapshot_download,
-        request.model,
-        revision=request.revision or None,
-        allow_patterns=patterns,
+        snapshot_download, request.model, revision=request.revision or None, allow_patterns=patterns
     )
     try:
         found = Path(get(local_files_only=True))
