@@ -52,7 +52,7 @@ def measure(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Sound | AudioError], tuple[str, ...]]:
-    """Decode each utterance whose file is new or changed, and recall the others unless told not to.
+    """Decode each utterance whose file is new or changed; recall the others, where `recall` is set.
 
     A file is the same as before if its path, size, times of change (of content and of inode) and
     inode are: a file that took another's name is noticed. Broken files are tried again each time.

@@ -100,18 +100,14 @@ def _texts(info: MethodInfo, space: str) -> dict[str, str]:
     if space in known:
         return dict(known[space])
     if space.endswith(".toml"):
-        return {name: _text(space, name, value) for name, value in _table(info.name, space).items()}
+        table = read_toml(Path(space)).get(info.name)
+        if not isinstance(table, Mapping) or not table:
+            raise SpecError(f"{space}: has no table [{info.name}] with hyper-parameters")
+        return {name: _text(space, name, value) for name, value in table.items()}
     raise SpecError(
         f"'{info.name}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
         "spaces ends in .toml"
     )
-
-
-def _table(method: str, file: str) -> Mapping[str, object]:
-    table = read_toml(Path(file)).get(method)
-    if not isinstance(table, Mapping) or not table:
-        raise SpecError(f"{file}: has no table [{method}] with hyper-parameters")
-    return table
 
 
 def _text(file: str, name: str, value: object) -> str:
