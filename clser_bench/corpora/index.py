@@ -20,7 +20,7 @@ from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
 from clser_bench.files import write_whole
 from clser_bench.hashing import digest
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 _HEADER = "clser-bench audio index 2 "
 _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
@@ -69,18 +69,14 @@ def measure(
     ]
     sounds: dict[str, Sound | AudioError] = {}
     if fresh:
-        progress.start(what, len(fresh))
-        try:
-            # threads suffice: decoding and hashing release the interpreter's lock
-            with ThreadPoolExecutor(workers or cores()) as pool:
-                for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
-                    progress.advance()
-                    sounds[item.name] = sound
-                    stamp = stamps[item.path]
-                    if isinstance(sound, Sound) and stamp is not None:
-                        known[_key(item)] = (stamp, sound)
-        finally:
-            progress.stop()
+        # threads suffice: decoding and hashing release the interpreter's lock
+        with shown(progress, what, len(fresh)), ThreadPoolExecutor(workers or cores()) as pool:
+            for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+                progress.advance()
+                sounds[item.name] = sound
+                stamp = stamps[item.path]
+                if isinstance(sound, Sound) and stamp is not None:
+                    known[_key(item)] = (stamp, sound)
         trouble += _save(place, known)
     for item in utterances:
         if item.name not in sounds:

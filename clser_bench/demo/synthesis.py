@@ -38,7 +38,7 @@ from clser_bench.demo.takes import (
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.files import cache_folder
 from clser_bench.hashing import generator
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 SPOKEN_RATE = speak.RATE
 """Sampling rate of the synthesiser in Hz."""
@@ -95,12 +95,9 @@ def _is_complete(place: Path) -> bool:
 
 
 def _write(place: Path, progress: Progress) -> None:
-    progress.start("making synthetic speech", sum(map(len, takes().values())))
-    try:
+    with shown(progress, "making synthetic speech", sum(map(len, takes().values()))):
         for language in LANGUAGES:
             _write_corpus(place / definitions().corpora[language.code].name, language, progress)
-    finally:
-        progress.stop()
     (place / _MARKER).write_text(json.dumps({"recipe": recipe()}), encoding="utf-8")
 
 

@@ -42,7 +42,7 @@ from clser_bench.features.sets import FeatureSet
 from clser_bench.files import whole
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import CHECKSUMS, Floats, Rows, Table, array_checksums, open_table
-from clser_bench.progress import Progress
+from clser_bench.progress import Progress, shown
 
 ROWS = 32
 """About how many utterances a shard has: what a killed run loses, per process."""
@@ -386,11 +386,8 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
             # The lock file of another user: at worst the same work is done twice.
             pass
         except Timeout:
-            progress.start(f"{what}: waiting for another process that does the same", 1)
-            try:
+            with shown(progress, f"{what}: waiting for another process that does the same", 1):
                 held.acquire()
-            finally:
-                progress.stop()
     try:
         yield
     finally:

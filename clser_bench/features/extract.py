@@ -22,7 +22,7 @@ from clser_bench.features.sets import FeatureSet, feature_set
 from clser_bench.features.workers import WorkerDiedError, run_tasks
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, SkippedFile, Table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 _NAMED = 10  # files that an error names
 
@@ -222,13 +222,10 @@ class _Extraction:
             ]
             if not tasks:
                 return
-            progress.start(what, sum(len(task.utterances) for task in tasks))
-            try:
+            with shown(progress, what, sum(len(task.utterances) for task in tasks)):
                 for done in self._run(tasks):
                     bad.update(done.bad)
                     progress.advance(done.count)
-            finally:
-                progress.stop()
         skipped, paths = [], []
         for one in (one for one in corpus.utterances if one.content in bad):
             why, code = bad[one.content], corpus.spec.code

@@ -28,7 +28,7 @@ from clser_bench.features.cache import (
     remove_partial_files,
 )
 from clser_bench.problem import open_table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 UNKNOWN = "unknown"
 """Name of a set that nothing names."""
@@ -100,15 +100,12 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
     """Read shards and tables wholly and compare them with their checksums."""
-    progress.start("checking shards and tables", len(items))
-    try:
+    with shown(progress, "checking shards and tables", len(items)):
         for item in items:
             found = _check(item.path)
             if found is not None:
                 yield found
             progress.advance()
-    finally:
-        progress.stop()
 
 
 def remove(cache: Path, paths: Sequence[Path]) -> None:

@@ -31,7 +31,7 @@ from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
 from clser_bench.problem import Problem, Table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Pair, Shots, classes_of
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.request import Request
@@ -173,11 +173,10 @@ def write_draws(
     sounds = {row.id: row.utterance for one in made.trials.values() for row in one.rows}
     names = {}
     if audio != "none":
-        progress.start(f"audio ({audio})", len(sounds))
-        for name, utterance in sorted(sounds.items()):
-            names[name] = _put_audio(folder, name, utterance, audio)
-            progress.advance()
-        progress.stop()
+        with shown(progress, f"audio ({audio})", len(sounds)):
+            for name, utterance in sorted(sounds.items()):
+                names[name] = _put_audio(folder, name, utterance, audio)
+                progress.advance()
     rows = [
         (name, *row[:-1], names.get(row.id, ""))
         for name, one in made.trials.items()

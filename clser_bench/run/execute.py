@@ -22,7 +22,7 @@ import numpy as np
 from clser_bench.cleanup import terminable
 from clser_bench.corpora.corrupt import Corruption, parse
 from clser_bench.problem import Outcome, Trial
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition
 from clser_bench.run import schedule, selection
 from clser_bench.run.choice import Say
@@ -262,14 +262,12 @@ def _complete(
         _remember(each, each.trials, store, candidates=True)
         store.put_skipped(each.prepared.skipped)
     if missing:
-        progress.start(f"trials of suite {plans[0].condition.suite}", missing)
         try:
-            for records in finished:
-                progress.advance(len(records))
+            with shown(progress, f"trials of suite {plans[0].condition.suite}", missing):
+                for records in finished:
+                    progress.advance(len(records))
         except KeyboardInterrupt:
             return len(ids) - missing, True
-        finally:
-            progress.stop()
     return len(ids) - missing, False
 
 

@@ -20,7 +20,7 @@ from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import MethodError, SpecError
 from clser_bench.problem import Outcome, Trial
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Pair
 from clser_bench.run.choice import Say
 from clser_bench.run.methods import check_method
@@ -66,10 +66,9 @@ def audit(
     with temporary_folder() as folder:
         copied = plan(prepare(request, request.condition, copy=folder, progress=progress))
         trials = [trial for trial in made.trials if trial.method == request.methods[0]]
-        progress.start(f"trials of {request.methods[0]}, run twice", 2 * len(trials))
-        plain = _uars(made, trials, request, progress, alone=False)
-        other = _uars(copied, trials, request, progress, alone=True)
-        progress.stop()
+        with shown(progress, f"trials of {request.methods[0]}, run twice", 2 * len(trials)):
+            plain = _uars(made, trials, request, progress, alone=False)
+            other = _uars(copied, trials, request, progress, alone=True)
     deterministic = {info.name: info.deterministic for info in made.methods}
     exact = deterministic[request.methods[0]]
     pairs = dict.fromkeys(trial.pair for trial in trials)
@@ -147,11 +146,8 @@ def embeddings(
     from clser_bench.train.contract import Trained  # noqa: PLC0415 (torch)
     from clser_bench.train.loop import embed  # noqa: PLC0415 (torch)
 
-    for what, named in (
-        ("method", request.methods),
-        ("pair", request.pairs),
-        ("number of shots", request.shots),
-    ):
+    of = {"method": request.methods, "pair": request.pairs, "number of shots": request.shots}
+    for what, named in of.items():
         if len(named) != 1:
             raise SpecError(f"embeddings are of one {what}, got {len(named)}")
     if request.condition.unlabelled:
@@ -165,9 +161,8 @@ def embeddings(
     made = plan(prepared)
     (trial,) = [one for one in made.trials if one.seed == seed]
     job = made.jobs(trial)[0]
-    progress.start(f"training {name} on {trial.pair}", 1)
-    before, after = embed(method, job.problem, job.seed)
-    progress.stop()
+    with shown(progress, f"training {name} on {trial.pair}", 1):
+        before, after = embed(method, job.problem, job.seed)
     labelled = job.problem.labelled.rows, job.problem.unlabelled
     first, second = prepared.folds(trial)[0].order
     rows = (first[np.sort(np.concatenate(labelled))], second[job.problem.adapt])

@@ -22,7 +22,7 @@ import optuna
 from clser_bench.cleanup import terminable
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome, Trial, Value
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import schedule
 from clser_bench.run.choice import Say
@@ -60,10 +60,8 @@ class SweepRequest:
     command: str = ""  # what makes the sweep again
 
     def __post_init__(self) -> None:
-        for what, names in (
-            ("method", self.request.methods),
-            ("number of shots", self.request.shots),
-        ):
+        of = {"method": self.request.methods, "number of shots": self.request.shots}
+        for what, names in of.items():
             if len(names) != 1:
                 raise SpecError(f"a sweep is of one {what}, got {', '.join(map(str, names))}")
         objective(self.objective).refuse_few(self.request.shots[0])
@@ -99,12 +97,10 @@ def sweep(
                     return run.result()
             run = begun()
             here = functools.partial(in_turn, means=asked.means, say=say)
-            progress.start(f"configurations of {request.method}", request.search.samples + 1)
-            try:
+            what = f"configurations of {request.method}"
+            with shown(progress, what, request.search.samples + 1):
                 for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(here):
                     progress.advance()
-            finally:
-                progress.stop()
             return run.result()
 
 
