@@ -36,7 +36,6 @@ from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
-from clser_bench.features.encoders.run import padding_share
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 from clser_bench.hashing import generator
@@ -162,7 +161,7 @@ def _encoder(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
     encoder = find_encoder(parse(name))
     layers = (encoder.layers,)
     total = sum(utterance.seconds for utterance in corpus.utterances)
-    loaded = run.load(encoder, layers, asked.precision, None, asked.device)
+    loaded = run.load(encoder, layers, precision=asked.precision, device=asked.device)
     loaded.run(loaded.prepare(np.zeros(16_000, np.float32)))  # the first run is no measure
     warm = Corpus(spec=corpus.spec, root=corpus.root, utterances=corpus.utterances[:2])
     feature_table(warm, name, cache=place / "warm", devices=(asked.device,))
@@ -177,7 +176,8 @@ def _encoder(corpus: Corpus, place: Path, asked: argparse.Namespace) -> None:
     plain.run(ready[-1:])
     bare = _timed(lambda: plain.run(ready))
     single = _timed(lambda: [_alone(loaded, utterance) for utterance in corpus.utterances])
-    padding = padding_share([len(samples) for samples in prepared], batches)
+    lengths = [[len(prepared[row]) for row in batch] for batch in batches]
+    padding = 1 - sum(map(sum, lengths)) / sum(max(each) * len(each) for each in lengths)
     print(f"wav2vec 2.0 {asked.shape}, random weights, {asked.precision}, {asked.device}")
     print(f"  {len(batches)} batches, {100 * padding:.1f} % padding")
     print(f"  whole way             {total / ours:7.1f} times real time")

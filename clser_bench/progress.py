@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -33,3 +35,13 @@ class _Silent:
 
 SILENT: Progress = _Silent()
 """For callers that want no progress shown."""
+
+
+@contextlib.contextmanager
+def shown(progress: Progress, what: str, total: int) -> Iterator[None]:
+    """Show a stretch of work until it ends, finished or not."""
+    progress.start(what, total)
+    try:
+        yield
+    finally:
+        progress.stop()

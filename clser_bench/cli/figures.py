@@ -232,7 +232,7 @@ def embeddings(
     import numpy as np
 
     from clser_bench.report.pictures import draw_projection, project, standardised
-    from clser_bench.run.embeddings import embeddings as run_embeddings
+    from clser_bench.run.inspection import embeddings as run_embeddings
 
     kinds = figure_kinds(formats)
     with Bars() as bars:

@@ -42,14 +42,10 @@ def assemble(
     speaker of two genders has none.
 
     Args:
-        listing: of the corpus.
-        cache: the cache folder.
         recall: False decodes files again that the cache knows.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
     """
     spec = listing.spec
-    measured = measure(
+    sounds, trouble = measure(
         listing.utterances,
         listing.root,
         cache=cache,
@@ -59,14 +55,11 @@ def assemble(
         progress=progress,
     )
     good, bad = [], list(listing.bad)
-    sounds: dict[str, Sound] = {}
     for utterance in listing.utterances:
-        sound = measured.sounds[utterance.name]
+        sound = sounds[utterance.name]
         if isinstance(sound, Sound):
-            good.append(
-                replace(utterance, content=sound.content, seconds=sound.seconds, rate=sound.rate)
-            )
-            sounds[utterance.name] = sound
+            facts = {name: getattr(sound, name) for name in ("content", "seconds", "rate")}
+            good.append(replace(utterance, **facts))
         else:
             bad.append(_skipped(listing, utterance, sound.reason))
     kept, contradictions, copies = _without_copies(listing, good)
@@ -84,24 +77,17 @@ def assemble(
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_like_speakers(spec, kept),
-            *_odd_sounds(spec, sounds),
+            *_odd_sounds(spec, {k: one for k, one in sounds.items() if isinstance(one, Sound)}),
             *_differences(spec, good),
-            *(Finding(kind="index", corpus="", sentence=text) for text in measured.trouble),
+            *(Finding(kind="index", corpus="", sentence=text) for text in trouble),
         ),
     )
 
 
 def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> None:
-    """Raise if files are bad, naming them all at once, or if a corpus has nothing left.
+    """Raise (CorpusError, with all reasons) if files are bad, or if a corpus has nothing left.
 
-    Args:
-        corpora: as assembled.
-        origin: the folder or table that the user named.
-        skip_bad: accept corpora that are incomplete.
-
-    Raises:
-        CorpusError: files are broken, misplaced or of unknown label, or nothing is left; with the
-            reasons.
+    `origin` is the folder or table that the user named.
     """
     bad = [item for corpus in corpora for item in corpus.skipped]
     if bad and not skip_bad:
@@ -122,11 +108,7 @@ def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> No
 
 
 def reasons(bad: Sequence[SkippedFile]) -> list[str]:
-    """Why files cannot be used, one line for a file or for many of like reason.
-
-    Args:
-        bad: the files.
-    """
+    """Why files cannot be used, one line for a file or for many of like reason."""
     groups: dict[str, list[SkippedFile]] = defaultdict(list)
     for item in bad:
         reason = re.sub(r"^(line|row) \d+: ", "", item.reason)
@@ -148,10 +130,6 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
     """Recordings that both corpora of a pair have; the source's are left out of its trials.
 
     Segments of one file that overlap are named only.
-
-    Args:
-        source: the source.
-        target: the target.
     """
     own = {item.content: item.name for item in target.utterances}
     shared = [(item.name, own[item.content]) for item in source.utterances if item.content in own]
@@ -280,24 +258,20 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         for name, sound in sounds.items()
         if sound.peak < _STEP or sound.peak - sound.rms < _STEP * sound.peak
     ]
-    if silent:
-        what = f": {len(silent)} recording(s) have no sound in them, such as {silent[0]}"
-        yield _finding("silent", spec, silent, what)
-    if short:
-        least = min(sounds[name].seconds for name in short)
-        what = (
-            f": {len(short)} recording(s) are shorter than {SHORTEST} s, such as {short[0]} (the "
-            f"shortest has {least:.4f} s)"
-        )
-        yield _finding("short", spec, short, what)
-    if loud:
-        most = max(sounds[name].peak for name in loud)
-        what = (
-            f": {len(loud)} recording(s) have float samples beyond full scale, such as {loud[0]} "
-            f"(the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are "
-            "16-bit integers"
-        )
-        yield _finding("scale", spec, loud, what)
+    least = min((sounds[name].seconds for name in short), default=0.0)
+    most = max((sounds[name].peak for name in loud), default=0.0)
+    too_loud = (
+        f" (the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are 16-bit "
+        "integers"
+    )
+    for kind, names, what, more in (
+        ("silent", silent, "have no sound in them", ""),
+        ("short", short, f"are shorter than {SHORTEST} s", f" (the shortest has {least:.4f} s)"),
+        ("scale", loud, "have float samples beyond full scale", too_loud),
+    ):
+        if names:
+            sentence = f": {len(names)} recording(s) {what}, such as {names[0]}{more}"
+            yield _finding(kind, spec, names, sentence)
 
 
 def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[Finding]:

@@ -47,15 +47,10 @@ _CONTAINERS = "WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "NIST"
 
 @dataclass(frozen=True, eq=False)
 class Audio:
-    """Mono audio in memory.
+    """Mono audio in memory."""
 
-    Attributes:
-        samples: float32 [samples], full scale ±1, read-only.
-        rate: samples per second.
-    """
-
-    samples: Floats
-    rate: int
+    samples: Floats  # float32 [samples], full scale ±1, read-only
+    rate: int  # samples per second
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "samples", read_only(self.samples))
@@ -93,11 +88,7 @@ def decode(
 
 
 def resampled(audio: Audio, rate: int, path: Path) -> Audio:
-    """The same audio at another rate in Hz (soxr, very high quality).
-
-    Raises:
-        AudioError: it has too few samples; names the path.
-    """
+    """The same audio at another rate in Hz (soxr, very high quality); AudioError if too short."""
     if rate == audio.rate:
         return audio
     samples = soxr.resample(audio.samples, audio.rate, rate, quality="VHQ")
@@ -109,13 +100,9 @@ def resampled(audio: Audio, rate: int, path: Path) -> Audio:
 
 
 def content_hash(audio: Audio) -> str:
-    """Name audio by its rate and samples.
+    """Name audio, as decoded and not resampled, by its rate and samples: SHA-256, in hexadecimal.
 
-    Args:
-        audio: as decoded, not resampled.
-
-    Returns:
-        SHA-256, 64 hexadecimal digits; the same for a WAV file and its FLAC copy.
+    The same for a WAV file and its FLAC copy.
     """
     state = hashlib.sha256(f"{audio.rate}\n".encode("ascii"))
     state.update(np.ascontiguousarray(audio.samples, dtype="<f4").data)
@@ -125,18 +112,9 @@ def content_hash(audio: Audio) -> str:
 def mono_blocks(
     path: Path, *, start: float = 0.0, end: float | None = None
 ) -> Iterator[tuple[int, Floats]]:
-    """The samples of a file or a segment of it, block by block.
+    """The samples of a file or a segment of it, block by block; errors as for `decode`.
 
-    Args:
-        path: as for `decode`.
-        start: as for `decode`.
-        end: as for `decode`.
-
-    Yields:
-        The rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.
-
-    Raises:
-        AudioError: as for `decode`.
+    Yields the rate in Hz, and float32 [samples], the channels averaged; at least one sample in all.
     """
     _refuse_absent(path)
     count = 0

@@ -78,23 +78,15 @@ _MU = 255.0
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A way to corrupt speech.
+    """A way to corrupt speech."""
 
-    Attributes:
-        unit: what a level is, for the axis of a figure.
-        defaults: the levels that the bare name stands for, mild to severe.
-        least: lowest level allowed.
-        most: highest level allowed.
-        whole: levels are whole numbers.
-        clean: the level that would leave speech as it is, for `telephone` but for its band;
-            infinity where higher levels are milder.
-    """
-
-    unit: str
-    defaults: tuple[float, ...]
-    least: float
-    most: float
-    whole: bool = False
+    unit: str  # what a level is, for the axis of a figure
+    defaults: tuple[float, ...]  # the levels that the bare name stands for, mild to severe
+    least: float  # lowest level allowed
+    most: float  # highest level allowed
+    whole: bool = False  # levels are whole numbers
+    # the level that would leave speech as it is, for `telephone` but for its band; infinity
+    # where higher levels are milder
     clean: float = math.inf
 
 
@@ -121,18 +113,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Corruption:
-    """A kind of corruption at a level.
+    """A kind of corruption at a level; SpecError where the kind has no such level."""
 
-    Attributes:
-        kind: one of `KINDS`.
-        level: in the unit of the kind, within its range.
-
-    Raises:
-        SpecError: the kind is unknown, or the level is not one of the kind's.
-    """
-
-    kind: str
-    level: float
+    kind: str  # one of `KINDS`
+    level: float  # in the unit of the kind, within its range
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -158,16 +142,10 @@ class Corruption:
 
 
 def parse(*texts: str) -> tuple[Corruption, ...]:
-    """Read lists of corruptions.
+    """Read lists of corruptions, `noise:20,10,0,reverb`; spaces around commas do not matter.
 
-    Args:
-        texts: each such as `noise:20,10,0,reverb`; spaces around commas do not matter.
-
-    Returns:
-        The corruptions in the order in which they are first named, each once.
-
-    Raises:
-        SpecError: an item is no corruption, or a number follows no kind.
+    In the order in which they are first named, each once; SpecError where an item is none, or a
+    number follows no kind.
     """
     return tuple(dict.fromkeys(item for text in texts for item in _read(text)))
 
@@ -207,23 +185,11 @@ def _number(text: str) -> float | None:
 
 
 def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: str) -> Floats:
-    """Corrupt an utterance.
+    """Corrupt an utterance [t]: mono, floating point, full scale ±1. Silence stays silence.
 
-    Args:
-        samples: [t] mono, floating point, full scale ±1.
-        rate: samples per second.
-        corruption: what to do.
-        content: names the utterance, its content hash; with the corruption's name it seeds what
-            is random, so that another utterance gets another noise.
-
-    Returns:
-        float32, [t] but for `speed`, [about t / factor, at least 1]. Silence stays silence.
-
-    Raises:
-        ValueError: the samples are not mono floating point.
+    What is random is seeded by its content hash and the corruption: others get another noise.
+    float32, [t] but for `speed`, [about t / factor, at least 1].
     """
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise ValueError(f"samples must be floating point [t], not {samples.dtype} {samples.shape}")
     if not len(samples):
         return samples.astype(np.float32)
     random = generator("corruption", corruption.name, content)
@@ -237,14 +203,9 @@ def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: st
 
 
 def active_power(samples: npt.NDArray[Any], rate: int) -> float:
-    """Power of speech without its pauses.
+    """Power of speech [t] without its pauses; 0 for silence.
 
-    Args:
-        samples: [t], at least one.
-        rate: samples per second.
-
-    Returns:
-        Mean square about the mean over the active frames (see the module); 0 for silence.
+    Mean square about the mean over the active frames (see the module).
     """
     centred = np.asarray(samples, np.float64) - np.mean(samples, dtype=np.float64)
     starts = np.arange(0, len(centred), max(1, round(_FRAME * rate)))
@@ -271,10 +232,6 @@ def _with_noise(samples: Doubles, rate: int, noise: Doubles, ratio: float) -> Do
     if speech == 0 or own == 0:
         return samples
     return samples + noise * math.sqrt(speech / own * 10 ** (-ratio / 10))
-
-
-def _white(count: int, _: int, random: np.random.Generator) -> Doubles:
-    return random.standard_normal(count)
 
 
 def _pink(count: int, rate: int, random: np.random.Generator) -> Doubles:
@@ -360,10 +317,6 @@ def _by_telephone(samples: Doubles, rate: int, bits: float, _: np.random.Generat
     return np.pad(wide[: len(samples)], (0, max(0, len(samples) - len(wide))))
 
 
-def _amplified(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
-    return np.clip(samples * 10 ** (decibels / 20), -1, 1)
-
-
 def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) -> Doubles:
     import soxr  # noqa: PLC0415
 
@@ -371,33 +324,34 @@ def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) ->
     return np.asarray(played) if len(played) else samples[:1]
 
 
-def _clipped(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
-    limit = np.abs(samples).max() * 10 ** (-decibels / 20)
+def _limited(samples: Doubles, limit: float) -> Doubles:
     return np.clip(samples, -limit, limit)
 
 
-_NOISES = {"noise": _white, "pink": _pink, "babble": _babble}
-_CHANGES = {
+_NOISES: dict[str, Callable[[int, int, np.random.Generator], Doubles]] = {
+    "noise": lambda count, _, random: random.standard_normal(count),
+    "pink": _pink,
+    "babble": _babble,
+}
+_CHANGES: dict[str, Callable[[Doubles, int, float, np.random.Generator], Doubles]] = {
     "reverb": _in_room,
     "telephone": _by_telephone,
-    "gain": _amplified,
+    "gain": lambda samples, _, decibels, __: _limited(samples * 10 ** (decibels / 20), 1),
     "speed": _sped,
-    "clip": _clipped,
+    "clip": lambda samples, _, decibels, __: _limited(
+        samples, np.abs(samples).max() * 10 ** (-decibels / 20)
+    ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corrupted(Utterance):
-    """An utterance under a corruption.
+    """An utterance under a corruption."""
 
-    Attributes:
-        original: content hash of the recording; `content` hashes it together with the corruption,
-            so that shards and tables of corrupted speech have names of their own.
-        corruption: what is done to it.
-    """
-
+    # content hash of the recording; `content` hashes it together with the corruption, so that
+    # shards and tables of corrupted speech have names of their own
     original: str
-    corruption: Corruption
+    corruption: Corruption  # what is done to it
 
 
 def corrupted_corpus(corpus: Corpus, corruption: Corruption) -> Corpus:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from clser_bench.errors import SpecError
 from clser_bench.files import expanded, read_toml, validated
@@ -33,15 +32,10 @@ _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
 
 @dataclass(frozen=True, kw_only=True)
 class Definitions:
-    """What is defined.
+    """What is defined."""
 
-    Attributes:
-        corpora: by code, sorted by code.
-        suites: by name, those that ship first, in the order of their files.
-    """
-
-    corpora: Mapping[str, CorpusSpec]
-    suites: Mapping[str, Suite]
+    corpora: Mapping[str, CorpusSpec]  # by code, sorted by code
+    suites: Mapping[str, Suite]  # by name, those that ship first, in the order of their files
 
 
 def definitions(extra: Iterable[Path] = ()) -> Definitions:
@@ -65,7 +59,10 @@ def _read(own: tuple[Path, ...]) -> Definitions:
     suites: dict[str, Suite] = {}
     origin: dict[str, str] = {}
     for file in (file for folder in (*_installed(), *own) for file in _files(folder)):
-        parsed = _parsed(file)
+        if isinstance(file, Path):
+            parsed = read_toml(file)
+        else:  # in a zip file
+            parsed = tomllib.loads(file.read_text(encoding="utf-8"))
         if file.name == _SUITES:
             for entry in parsed.get("suite", []):
                 suite = validated(Suite, entry, file.name)
@@ -77,61 +74,27 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         _check_layout(spec, file.name)
         if spec.code in corpora:
             raise SpecError(f"code '{spec.code}' is taken by {origin[spec.code]} and {file.name}")
-        corpora[spec.code] = spec
-        origin[spec.code] = file.name
+        corpora[spec.code], origin[spec.code] = spec, file.name
     for suite in suites.values():
         unknown = [code for code in suite.corpora if base_code(code) not in corpora]
         if unknown:
             raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
-    return Definitions(
-        corpora=MappingProxyType(dict(sorted(corpora.items()))), suites=MappingProxyType(suites)
-    )
+    frozen = MappingProxyType(dict(sorted(corpora.items()))), MappingProxyType(suites)
+    return Definitions(corpora=frozen[0], suites=frozen[1])
 
 
 def template(name: str) -> str:
     """The text of a first definition of a corpus, which is read as it is.
 
-    Args:
-        name: of the corpus: lower-case letters, digits, `_` and `-`.
-
-    Raises:
-        SpecError: the name is no such name, or a corpus has it.
+    The name has lower-case letters, digits, `_` and `-`; SpecError for another, or one in use.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,15}", name):
         raise SpecError(f"corpus name '{name}': write at most 16 lower-case letters and digits")
     for spec in definitions().corpora.values():
         if name in (spec.name, spec.code.lower()):
             raise SpecError(f"'{name}' is the corpus {spec.title} ({spec.code}); choose another")
-    return _TEMPLATE.replace("NAME", name).replace("CODE", name.upper())
-
-
-_TEMPLATE = """\
-code = "CODE"        # short name in pairs and tables
-name = "NAME"
-title = "NAME"
-language = "en"      # BCP 47: en, de, pt-BR
-licence = "unknown"
-verified = false     # whether the definition was checked against all of its recordings
-citation = "Authors (year). Title."
-
-# Path of each recording below the corpus's folder, without extension: ann/angry_01.wav
-pattern = '(?P<speaker>[a-z]+)/(?P<emotion>[a-z]+)_(?P<text>\\d+)'
-
-[labels]             # the corpus's own label = anger, boredom, disgust, fear, happiness, ...
-angry = "anger"
-happy = "happiness"
-neutral = "neutral"
-sad = "sadness"
-
-[excluded]           # labels that are left out, with the reason
-calm = "has no counterpart"
-
-[ignored]            # regular expressions of paths (with extension) that are left out
-'.*/test_.*' = "not labelled"
-
-[genders]            # of each speaker: female, male, other
-ann = "female"
-"""
+    text = (Path(__file__).parents[1] / "templates" / "corpus.txt").read_text(encoding="utf-8")
+    return text.replace("NAME", name).replace("CODE", name.upper())
 
 
 def _installed() -> list[Traversable]:
@@ -153,12 +116,6 @@ def _files(folder: Traversable) -> list[Traversable]:
         raise SpecError(f"{folder}: {what} of definitions (--tasks, CLSER_TASKS)")
     files = (file for file in folder.iterdir() if file.name.endswith(".toml"))
     return sorted((file for file in files if file.name != _ENCODERS), key=lambda file: file.name)
-
-
-def _parsed(file: Traversable) -> dict[str, Any]:
-    if isinstance(file, Path):
-        return read_toml(file)
-    return tomllib.loads(file.read_text(encoding="utf-8"))  # in a zip file
 
 
 def _check_layout(spec: CorpusSpec, where: str) -> None:

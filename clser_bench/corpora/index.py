@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
 from clser_bench.files import write_whole
 from clser_bench.hashing import digest
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 _HEADER = "clser-bench audio index 2 "
 _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
@@ -28,36 +28,14 @@ _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
 
 @dataclass(frozen=True)
 class Sound:
-    """One utterance in figures.
+    """One utterance in figures."""
 
-    Attributes:
-        content: SHA-256 of rate and samples, 64 hexadecimal digits.
-        seconds: duration.
-        rate: samples per second.
-        peak: largest absolute sample; full scale is 1.
-        rms: root of the mean square.
-        clipped: share of samples at full scale, 0 to 1.
-    """
-
-    content: str
-    seconds: float
-    rate: int
-    peak: float
-    rms: float
-    clipped: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Figures of the utterances of a corpus.
-
-    Attributes:
-        sounds: for each name its figures, or what is wrong with the file.
-        trouble: what is wrong with the index itself, a sentence each.
-    """
-
-    sounds: Mapping[str, Sound | AudioError]
-    trouble: tuple[str, ...] = ()
+    content: str  # SHA-256 of rate and samples, 64 hexadecimal digits
+    seconds: float  # duration
+    rate: int  # samples per second
+    peak: float  # largest absolute sample; full scale is 1
+    rms: float  # root of the mean square
+    clipped: float  # share of samples at full scale, 0 to 1
 
 
 _Stamp = tuple[int, int, int, int]
@@ -73,20 +51,13 @@ def measure(
     recall: bool = True,
     workers: int | None = None,
     progress: Progress = SILENT,
-) -> Measured:
-    """Decode each utterance whose file is new or changed, and recall the others.
+) -> tuple[dict[str, Sound | AudioError], tuple[str, ...]]:
+    """Decode each utterance whose file is new or changed; recall the others, where `recall` is set.
 
     A file is the same as before if its path, size, times of change (of content and of inode) and
     inode are: a file that took another's name is noticed. Broken files are tried again each time.
-
-    Args:
-        utterances: names, files and segments.
-        root: the corpus folder; one index is kept for each.
-        cache: the cache folder.
-        what: for the progress display.
-        recall: False decodes every file.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
+    By name the figures, or what is wrong with the file; and what is wrong with the index of the
+    folder `root` itself, a sentence each.
     """
     place = cache / "audio" / f"{digest(str(root.resolve()))[:32]}.json"
     known, trouble = _load(place)
@@ -100,35 +71,23 @@ def measure(
     sounds = {item.name: _sound(item) for item in fresh if stamps[item.path] is None}
     fresh = [item for item in fresh if item.name not in sounds]
     if fresh:
-        progress.start(what, len(fresh))
-        try:
-            # threads suffice: decoding and hashing release the interpreter's lock
-            with ThreadPoolExecutor(workers or _cores()) as pool:
-                for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
-                    progress.advance()
-                    sounds[item.name] = sound
-                    stamp = stamps[item.path]
-                    if isinstance(sound, Sound) and stamp is not None:
-                        known[_key(item)] = (stamp, sound)
-        finally:
-            progress.stop()
+        # threads suffice: decoding and hashing release the interpreter's lock
+        with shown(progress, what, len(fresh)), ThreadPoolExecutor(workers or cores()) as pool:
+            for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+                progress.advance()
+                sounds[item.name] = sound
+                stamp = stamps[item.path]
+                if isinstance(sound, Sound) and stamp is not None:
+                    known[_key(item)] = (stamp, sound)
         trouble += _save(place, known)
-    return Measured(
-        sounds={
-            item.name: sounds[item.name] if item.name in sounds else known[_key(item)][1]
-            for item in utterances
-        },
-        trouble=trouble,
-    )
+    for item in utterances:
+        if item.name not in sounds:
+            sounds[item.name] = known[_key(item)][1]
+    return {item.name: sounds[item.name] for item in utterances}, trouble
 
 
 def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sound:
-    """Sum audio up, block by block.
-
-    Args:
-        rate_and_samples: the rate in Hz, always the same, and float32 [samples]; at least one
-            sample in all.
-    """
+    """Sum up blocks of one rate in Hz and float32 [samples], at least one sample in all."""
     state = hashlib.sha256()
     count, rate, full = 0, 0, 0
     peak = energy = 0.0
@@ -151,13 +110,14 @@ def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sou
     )
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _key(item: Utterance) -> str:
     whole = item.start == 0.0 and item.end is None
     return str(item.path) if whole else f"{item.path}\n{item.start!r} {item.end!r}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sound(item: Utterance) -> Sound | AudioError:
@@ -182,9 +142,8 @@ def _load(place: Path) -> tuple[_Known, tuple[str, ...]]:
     except FileNotFoundError:
         return {}, ()
     except OSError as error:
-        return {}, (
-            f"{place}: cannot be read ({error.strerror}); its recordings are decoded again",
-        )
+        why = f"{place}: cannot be read ({error.strerror}); its recordings are decoded again"
+        return {}, (why,)
     if header.startswith(b'{"format": 1'):  # of an earlier version
         return {}, ()
     damaged = (f"{place}: is damaged; its recordings are decoded again",)

@@ -30,35 +30,21 @@ UNREAD = (
 
 @dataclass(frozen=True, kw_only=True)
 class MediaFile:
-    """A recording on disk.
+    """A recording on disk."""
 
-    Attributes:
-        name: POSIX path relative to the folder walked.
-        stem: the same without its extension.
-        path: the file.
-        kind: `audio`, `video`, or `unread` for a format that a layout does not read.
-        linked: whether it is, or lies behind, a symbolic link.
-    """
-
-    name: str
-    stem: str
-    path: Path
+    name: str  # POSIX path relative to the folder walked
+    stem: str  # the same without its extension
+    path: Path  # the file
+    # `audio`, `video`, or `unread` for a format that a layout does not read
     kind: Literal["audio", "video", "unread"]
-    linked: bool
+    linked: bool  # whether it is, or lies behind, a symbolic link
 
 
 def media_files(root: Path, *, skip_unreadable: bool = False) -> Iterator[MediaFile]:
-    """Walk a folder for recordings, sorted within each folder.
+    """Walk a folder for recordings, sorted within each folder; CorpusError if it cannot be read.
 
     Links to folders are followed, but not back into a folder that contains them. Hidden files
     and folders (a leading dot, and `__MACOSX`) are no recordings and are passed over.
-
-    Args:
-        root: the folder.
-        skip_unreadable: pass over folders that may not be read, instead of raising.
-
-    Raises:
-        CorpusError: the folder is missing, or a folder in it cannot be read.
     """
     table = "; for a table of recordings use --manifest" if is_file(root) else ""
     require_folder(root, error=CorpusError, about=table)
@@ -100,13 +86,7 @@ _KINDS: Mapping[str, Literal["audio", "video", "unread"]] = {
 def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
     """List a corpus by its file names, or by the table it comes with; nothing is decoded.
 
-    Args:
-        spec: its definition.
-        root: its folder.
-
-    Raises:
-        CorpusError: the folder is missing or cannot be read, or its table cannot.
-        SpecError: the definition has neither a pattern nor a table.
+    CorpusError where folder or table cannot be read, SpecError where there is no pattern either.
     """
     if spec.table:
         return _list_table(spec, root)
@@ -131,11 +111,7 @@ def unread_findings(
 ) -> Iterator[Finding]:
     """Name recordings of formats that are not read, but those that are there as WAV or FLAC too.
 
-    Args:
-        where: the corpus or the folder, for the sentence.
-        corpus: code of the corpus; empty where they belong to none.
-        unread: what is not read.
-        files: all recordings of the place.
+    `where` is the corpus or the folder, for the sentence; `files` are all of the place.
     """
     read = {PurePosixPath(file.stem).name for file in files if file.kind != "unread"}
     groups: dict[str, list[str]] = defaultdict(list)
@@ -263,12 +239,7 @@ def _listing(
 
 
 def inside(path: Path, folder: Path) -> bool:
-    """Whether a path, links followed, lies in a folder.
-
-    Args:
-        path: any path; it need not exist.
-        folder: the folder.
-    """
+    """Whether a path, which need not exist, lies in a folder; links are followed."""
     try:
         place = os.path.realpath(path)
     except ValueError:  # a NUL character: no path at all

@@ -27,21 +27,14 @@ _PLACES = 8  # folders of stray recordings that are named
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
-    """The corpora at hand, before a recording is decoded.
+    """The corpora at hand, before a recording is decoded."""
 
-    Attributes:
-        listings: by code, those of manifests first.
-        listed: codes of corpora that come from manifests.
-        conflicts: codes of corpora that are there and cannot be read, with the reason.
-        findings: what is odd beside them.
-        folder: where defined corpora were looked for; None for nowhere.
-    """
-
-    listings: Mapping[str, Listing]
-    listed: frozenset[str] = frozenset()
+    listings: Mapping[str, Listing]  # by code, those of manifests first
+    listed: frozenset[str] = frozenset()  # codes of corpora that come from manifests
+    # codes of corpora that are there and cannot be read, with the reason
     conflicts: Mapping[str, str] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
-    folder: Path | None = None
+    findings: tuple[Finding, ...] = ()  # what is odd beside them
+    folder: Path | None = None  # where defined corpora were looked for; None for nowhere
 
     def spec(self, code: str) -> CorpusSpec:
         """The definition of a corpus, whether it is at hand or not."""
@@ -50,11 +43,7 @@ class Located:
         return spec if base == code else spec.model_copy(update={"code": code})
 
     def require(self, codes: Iterable[str]) -> None:
-        """Refuse corpora that are not at hand.
-
-        Raises:
-            CorpusError: names those that are missing, and the remedy.
-        """
+        """Refuse (CorpusError, with the remedy) corpora that are not at hand."""
         wanted = list(dict.fromkeys(map(base_code, codes)))
         for code in wanted:
             if code in self.conflicts:
@@ -78,16 +67,11 @@ def locate(
     *,
     codes: Iterable[str] | None = None,
 ) -> Located:
-    """Find corpora below a folder and in manifests; nothing is decoded.
+    """Find corpora below a folder, at any depth, and in manifests; nothing is decoded.
 
-    Args:
-        folder: holds defined corpora, at any depth, whatever their folders are called.
-        manifests: tables of the user's own recordings, or data sets of other systems.
-        codes: look for these defined corpora only; None for all.
-
-    Raises:
-        CorpusError: the folder is missing, a manifest cannot be read, or one corpus is in two
-            manifests or in a manifest and below the folder.
+    Manifests may be data sets of other systems; `codes` are the defined corpora to look for, None
+    for all. CorpusError where the folder is missing, a manifest cannot be read, or one corpus is in
+    two manifests or in a manifest and below the folder.
     """
     listings: dict[str, Listing] = {}
     for path in dict.fromkeys(manifests):
@@ -115,11 +99,7 @@ def locate(
     used = {item.path for listing in listings.values() for item in listing.utterances}
     strays = search.strays(places.values(), used) if codes is None else ()
     return Located(
-        listings=listings,
-        listed=listed,
-        conflicts=conflicts,
-        findings=tuple(strays),
-        folder=folder,
+        listings=listings, listed=listed, conflicts=conflicts, findings=tuple(strays), folder=folder
     )
 
 
@@ -144,7 +124,6 @@ def load_corpora(
 
     Args:
         folder: as for `locate`; or a folder that is a data set of another system.
-        manifests: as for `locate`.
         codes: codes or names of the corpora wanted, in that order; None for all that are at hand.
         located: what `locate` found; in place of `folder` and `manifests`.
         demo: makes the demo corpora and gives their folder, where one of them is wanted and not at
@@ -154,11 +133,7 @@ def load_corpora(
         keep_empty: return corpora of which nothing is left, instead of raising.
         recall: False decodes every file again.
         workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
         say: takes the sentence of each finding.
-
-    Returns:
-        The corpora by code.
 
     Raises:
         SpecError: a corpus is unknown.

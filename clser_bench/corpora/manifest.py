@@ -44,14 +44,8 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
     A manifest is a CSV or Parquet table with the columns `path`, `speaker`, `emotion` (one of
     `EMOTIONS`), `language` (BCP 47) and optionally `gender`, `text`, `corpus`, `start` and `end`
     (seconds of a segment), or data of another system (`outside`). Paths are absolute, or relative
-    to the manifest's folder.
-
-    Args:
-        path: the table, or the folder of outside data.
-
-    Returns:
-        One listing for each value of `corpus`, else for each language, sorted by code; rows that
-        are wrong are in `Listing.bad`.
+    to the manifest's folder. One listing for each value of `corpus`, else for each language, sorted
+    by code; rows that are wrong are in `Listing.bad`.
 
     Raises:
         CorpusError: the table cannot be read or lacks a column, a corpus has no name or two
@@ -66,7 +60,8 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
         raise CorpusError(f"{path}: has no rows that can be used")
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in data.rows:
-        groups[_corpus(row)].append(row)
+        language = canonical_language(row.cells.get("language", ""))
+        groups[row.cells.get("corpus") or language].append(row)
     if nameless := groups.pop("", []):  # bad rows, which are named with those of a corpus
         groups[next(iter(groups), "und")] += nameless
     codes: dict[str, str] = {}
@@ -76,10 +71,6 @@ def list_manifest(path: Path) -> tuple[Listing, ...]:
         listing = _Reader(spec=spec, origin=path, folder=data.folder).read(rows)
         listings.append(replace(listing, left_out=tuple(sorted(data.left_out.items()))))
     return tuple(sorted(listings, key=lambda listing: listing.spec.code))
-
-
-def _corpus(row: Row) -> str:
-    return row.cells.get("corpus") or canonical_language(row.cells.get("language", ""))
 
 
 def _spec(path: Path, name: str, rows: list[Row], codes: dict[str, str]) -> CorpusSpec:

@@ -40,61 +40,37 @@ _K = TypeVar("_K", str, int)
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Figures of a corpus.
+    """Figures of a corpus."""
 
-    Attributes:
-        seconds: total duration.
-        shortest: duration of the shortest utterance in seconds; 0 where there is none.
-        longest: of the longest.
-        emotions: number of utterances per emotion.
-        speakers: number of utterances per speaker.
-        cells: (speaker, emotion, number), for every combination, 0 included.
-        rates: number of utterances per sampling rate in Hz.
-        silent: names of utterances with RMS below `SILENT`.
-        clipped: names of utterances whose share of full-scale samples is `CLIPPED` or more.
-    """
-
-    seconds: float
-    shortest: float
-    longest: float
-    emotions: tuple[tuple[str, int], ...]
-    speakers: tuple[tuple[str, int], ...]
+    seconds: float  # total duration
+    shortest: float  # duration of the shortest utterance in seconds; 0 where there is none
+    longest: float  # of the longest
+    emotions: tuple[tuple[str, int], ...]  # number of utterances per emotion
+    speakers: tuple[tuple[str, int], ...]  # number of utterances per speaker
+    # (speaker, emotion, number), for every combination, 0 included
     cells: tuple[tuple[str, str, int], ...]
-    rates: tuple[tuple[int, int], ...]
-    silent: tuple[str, ...]
+    rates: tuple[tuple[int, int], ...]  # number of utterances per sampling rate in Hz
+    silent: tuple[str, ...]  # names of utterances with RMS below `SILENT`
+    # names of utterances whose share of full-scale samples is `CLIPPED` or more
     clipped: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """One utterance.
+    """One utterance."""
 
-    Attributes:
-        name: POSIX path relative to the corpus folder.
-        seconds: duration.
-        level: root mean square in dBFS, where a square wave at full scale has 0; None for
-            digital silence.
-        gender: of the speaker; empty where unknown.
-        human: percent of listeners who recognised the emotion; None where unknown.
-    """
-
-    name: str
-    seconds: float
+    name: str  # POSIX path relative to the corpus folder
+    seconds: float  # duration
+    # root mean square in dBFS, where a square wave at full scale has 0; None for digital
+    # silence
     level: float | None
-    gender: str = ""
+    gender: str = ""  # of the speaker; empty where unknown
+    # percent of listeners who recognised the emotion; None where unknown
     human: float | None = None
 
 
 def check(corpus: Corpus, *, cache: Path | None = None) -> Check:
-    """Sum a corpus up.
-
-    Args:
-        corpus: as read.
-        cache: the cache folder it was read with; None for the usual one.
-
-    Raises:
-        AudioError: a file has been broken since the corpus was read.
-    """
+    """Sum a corpus up; AudioError where a file has been broken since it was read."""
     sounds = _sounds(corpus, cache or cache_folder(), "checking")
     items = corpus.utterances
     lengths = [item.seconds for item in items]
@@ -123,15 +99,8 @@ def utterance_metadata(
 ) -> tuple[Metadata, ...]:
     """Duration, level, gender and human recognition rate of every utterance, in order.
 
-    Args:
-        corpus: as read.
-        cache: the cache folder it was read with.
-        workers: threads that decode; None takes the cores this process may use.
-        progress: shows each file.
-
-    Raises:
-        AudioError: a file has been broken since the corpus was read.
-        CorpusError: its table of recognition rates is damaged.
+    AudioError where a file has been broken since the corpus was read, CorpusError where the table
+    of recognition rates is damaged.
     """
     what = f"measuring {corpus.spec.title}"
     sounds = _sounds(corpus, cache, what, workers=workers, progress=progress)
@@ -158,19 +127,10 @@ def level(rms: float) -> float | None:
 
 
 def recognition_rates(path: Path) -> dict[str, float]:
-    """Read EMO-DB's table of how many listeners recognised each file.
+    """Read EMO-DB's table of how many listeners recognised each file: name to percent.
 
     Tab-separated in Latin-1, with decimal commas and no-break spaces; the columns `Satz` (the
-    file) and `erkannt` (percent) are read.
-
-    Args:
-        path: the table.
-
-    Returns:
-        File name without its extension, to percent.
-
-    Raises:
-        CorpusError: it cannot be read, or a line of it cannot be true; names the line.
+    file) and `erkannt` (percent) are read. CorpusError names a line that cannot be true.
     """
     try:
         size = path.stat().st_size
@@ -219,11 +179,11 @@ def _sounds(
     progress: Progress = QUIET,
 ) -> dict[str, Sound]:
     """The figures of each utterance by name; raises the error of the first broken file."""
-    measured = measure(
+    measured, _ = measure(
         corpus.utterances, corpus.root, cache=cache, what=what, workers=workers, progress=progress
     )
     sounds = {}
-    for name, sound in measured.sounds.items():
+    for name, sound in measured.items():
         if isinstance(sound, AudioError):
             raise sound
         sounds[name] = sound

@@ -17,71 +17,45 @@ from clser_bench.protocol import CorpusSpec, base_code
 
 @dataclass(frozen=True, kw_only=True)
 class Utterance:
-    """One labelled recording of a corpus. Never handed to a method.
+    """One labelled recording of a corpus. Never handed to a method."""
 
-    Attributes:
-        name: POSIX path relative to the corpus folder, with `#t=START,END` for a segment; unique
-            in the corpus.
-        path: the file.
-        emotion: one of `EMOTIONS`.
-        speaker: the corpus's own name of the speaker.
-        gender: `female`, `male`, `other` or empty where unknown.
-        text: what is said, or the corpus's code for it; empty where unknown.
-        start: where the utterance begins in the file, seconds.
-        end: where it ends; None for the end of the file.
-        content: SHA-256 of the decoded samples and their rate, 64 hexadecimal digits; empty
-            before the file is decoded, as are `seconds` and `rate`.
-        seconds: duration.
-        rate: sampling rate of the file in Hz.
-    """
-
+    # POSIX path relative to the corpus folder, with `#t=START,END` for a segment; unique in
+    # the corpus
     name: str
     path: Path
-    emotion: str
-    speaker: str
-    gender: str = ""
-    text: str = ""
-    start: float = 0.0
-    end: float | None = None
+    emotion: str  # one of `EMOTIONS`
+    speaker: str  # the corpus's own name of the speaker
+    gender: str = ""  # `female`, `male`, `other` or empty where unknown
+    text: str = ""  # what is said, or the corpus's code for it; empty where unknown
+    start: float = 0.0  # where the utterance begins in the file, seconds
+    end: float | None = None  # where it ends; None for the end of the file
+    # SHA-256 of the decoded samples and their rate, 64 hexadecimal digits; empty before the
+    # file is decoded, as are `seconds` and `rate`
     content: str = ""
-    seconds: float = 0.0
-    rate: int = 0
+    seconds: float = 0.0  # duration
+    rate: int = 0  # sampling rate of the file in Hz
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A corpus by its file names or its table, before anything is decoded.
-
-    Attributes:
-        spec: its definition.
-        root: its folder.
-        origin: the folder or table that the user named.
-        utterances: in the order of the folder or table.
-        bad: files that should be utterances and cannot be, each with the reason.
-        left_out: how many files are left out on purpose, by reason.
-        places: where a name stands in a table (`line 4`), for messages about its file.
-        findings: what is odd about it so far.
-    """
+    """A corpus by its file names or its table, before anything is decoded."""
 
     spec: CorpusSpec
     root: Path
-    origin: Path
-    utterances: tuple[Utterance, ...]
+    origin: Path  # the folder or table that the user named
+    utterances: tuple[Utterance, ...]  # in the order of the folder or table
+    # files that should be utterances and cannot be, each with the reason
     bad: tuple[SkippedFile, ...] = ()
-    left_out: tuple[tuple[str, int], ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()  # how many files are left out on purpose, by reason
+    # where a name stands in a table (`line 4`), for messages about its file
     places: Mapping[str, str] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()  # what is odd about it so far
 
 
 def overlaps(
     first: Iterable[Utterance], second: Iterable[Utterance] | None = None
 ) -> Iterator[tuple[Utterance, Utterance]]:
-    """Segments of one file that share sound: two of one corpus, or one of each of two.
-
-    Args:
-        first: utterances of a corpus.
-        second: of another; None to look within the first.
-    """
+    """Segments of one file that share sound: two of one corpus, or one of each of two."""
     both = [(item, 0) for item in first] + [(item, 1) for item in second or ()]
     latest: dict[tuple[Path, int], Utterance] = {}  # of those before, the one that ends last
     for item, side in sorted(both, key=lambda entry: entry[0].start):
@@ -94,15 +68,7 @@ def overlaps(
 
 
 def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.int64]:
-    """The rows of a part of a corpus.
-
-    Args:
-        utterances: of the whole corpus, n rows.
-        code: of the part, such as `B.first.a` (`protocol.PARTS`); that of the corpus for all rows.
-
-    Returns:
-        Ascending rows [m].
-    """
+    """The ascending rows [m] of a part of a corpus, such as `B.first.a` (`protocol.PARTS`)."""
     genders = {item.speaker: item.gender for item in utterances}
     speakers: list[str] = []
     for gender in sorted(set(genders.values())):
@@ -139,24 +105,16 @@ def _column(name: str, about: str) -> functools.cached_property[npt.NDArray[np.s
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """A corpus on disk, each recording decoded once.
-
-    Attributes:
-        spec: its definition.
-        root: its folder.
-        utterances: ordered by content hash, then name: the order of every feature table, so
-            that a row index says nothing about the label. No two have the same content.
-        skipped: files left out by `--skip-bad`.
-        left_out: how many files are left out on purpose, by reason.
-        findings: what is odd about it.
-    """
+    """A corpus on disk, each recording decoded once."""
 
     spec: CorpusSpec
     root: Path
+    # ordered by content hash, then name: the order of every feature table, so that a row
+    # index says nothing about the label. No two have the same content.
     utterances: tuple[Utterance, ...]
-    skipped: tuple[SkippedFile, ...] = ()
-    left_out: tuple[tuple[str, int], ...] = ()
-    findings: tuple[Finding, ...] = ()
+    skipped: tuple[SkippedFile, ...] = ()  # files left out by `--skip-bad`
+    left_out: tuple[tuple[str, int], ...] = ()  # how many files are left out on purpose, by reason
+    findings: tuple[Finding, ...] = ()  # what is odd about it
 
     emotions = _column("emotion", "The emotion of each row [n].")
     speakers = _column("speaker", "The speaker of each row [n].")

@@ -77,42 +77,29 @@ _LANGUAGES = {name: entry[:2] for entry in _NAMES.split() for name in entry[3:].
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Rows of a manifest, whatever format they come from.
+    """Rows of a manifest, whatever format they come from."""
 
-    Attributes:
-        rows: with the columns of a manifest.
-        folder: what relative paths are relative to.
-        left_out: how many rows have a label without a counterpart, by reason.
-        spec: the defined corpus that this is; None for another.
-    """
-
-    rows: Sequence[Row]
-    folder: Path
+    rows: Sequence[Row]  # with the columns of a manifest
+    folder: Path  # what relative paths are relative to
+    # how many rows have a label without a counterpart, by reason
     left_out: Mapping[str, int] = field(default_factory=dict)
-    spec: CorpusSpec | None = None
+    spec: CorpusSpec | None = None  # the defined corpus that this is; None for another
 
 
 class Supplement(BaseModel):
-    """What a file `NAME.toml` beside a data set may say.
-
-    Attributes:
-        name: of the corpus; that of a definition makes it that corpus.
-        language: BCP 47 tag, where no column gives it.
-        speaker: of all rows, where no column gives it.
-        columns: column of a manifest (`path`, `speaker`, `emotion`, `language`, `gender`, `text`,
-            `start`, `end`) to that of the data set.
-        labels: the data set's label to one of `EMOTIONS`.
-        tables: the tables of an audformat database that hold the emotion.
-    """
+    """What a file `NAME.toml` beside a data set may say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = ""
-    language: str = ""
-    speaker: str = ""
+    name: str = ""  # of the corpus; that of a definition makes it that corpus
+    language: str = ""  # BCP 47 tag, where no column gives it
+    speaker: str = ""  # of all rows, where no column gives it
+    # column of a manifest (`path`, `speaker`, `emotion`, `language`, `gender`, `text`,
+    # `start`, `end`) to that of the data set
     columns: dict[str, str] = Field(default_factory=dict)
+    # the data set's label to one of `EMOTIONS`
     labels: dict[str, str] = Field(default_factory=dict)
-    tables: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()  # the tables of an audformat database that hold the emotion
 
 
 def recognised(folder: Path) -> bool:
@@ -121,17 +108,9 @@ def recognised(folder: Path) -> bool:
 
 
 def read(path: Path) -> Data | None:
-    """Read the list of a data set of another system.
+    """Read the list of a data set of another system; None for a table that is none.
 
-    Args:
-        path: a file or a folder.
-
-    Returns:
-        Its rows; None for a table that is none of another system.
-
-    Raises:
-        CorpusError: the data set is damaged, or lacks what a corpus needs; says what, and how to
-            add it.
+    CorpusError where it is damaged or lacks what a corpus needs; says what, and how to add it.
     """
     more = _supplement(path)
     if path.suffix.lower() == ".jsonl":
@@ -313,12 +292,7 @@ def _of_name(cells: Mapping[str, str], spec: CorpusSpec) -> dict[str, str]:
 
 
 class _AudFormat:
-    """Reads an audformat database (version 1 of the format).
-
-    Args:
-        folder: of `db.yaml`.
-        more: what is beside it.
-    """
+    """Reads an audformat database (version 1 of the format), the folder of `db.yaml`."""
 
     def __init__(self, folder: Path, more: Supplement) -> None:
         import yaml  # noqa: PLC0415 (seldom needed)

@@ -46,25 +46,16 @@ _SUFFIXES = {
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table.
+    """A row of a table."""
 
-    Attributes:
-        where: where it stands, such as `line 4`.
-        cells: texts by column, stripped and in Unicode form NFC; empty where missing.
-        fault: how the row is cut short; empty where it is whole.
-    """
-
-    where: str
+    where: str  # where it stands, such as `line 4`
+    # texts by column, stripped and in Unicode form NFC; empty where missing
     cells: Mapping[str, str]
-    fault: str = ""
+    fault: str = ""  # how the row is cut short; empty where it is whole
 
 
 def header(path: Path) -> tuple[str, ...]:
-    """The columns of a CSV or Parquet table.
-
-    Raises:
-        CorpusError: it cannot be read, is too large, or names a column twice.
-    """
+    """The columns of a CSV or Parquet table; CorpusError where it is none, or names one twice."""
     regular_size(path, error=CorpusError, most=MOST_BYTES)
     if is_parquet(path):
         return tuple(_parquet_schema(path).names)
@@ -81,15 +72,10 @@ def header(path: Path) -> tuple[str, ...]:
 
 
 def read_rows(path: Path, columns: Mapping[str, str]) -> list[Row]:
-    """Read columns of a CSV or Parquet table; blank rows are passed over.
+    """Read columns (name in the table to name in the rows) of a CSV or Parquet table.
 
-    Args:
-        path: the table; CSV in UTF-8.
-        columns: name in the table to name in the rows.
-
-    Raises:
-        CorpusError: it cannot be read, is larger than the limits, or has a row with more cells
-            than columns.
+    Blank rows are passed over. CorpusError where it cannot be read, is larger than the limits, or
+    has a row with more cells than columns.
     """
     header(path)
     rows = _parquet(path, columns) if is_parquet(path) else _csv(path, columns)
@@ -125,11 +111,7 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
 def check_columns(
     path: Path, found: Sequence[str], *, required: Sequence[str], optional: Sequence[str]
 ) -> None:
-    """Refuse a table that lacks a column, or has one that is nearly an optional one.
-
-    Raises:
-        CorpusError: as said.
-    """
+    """Refuse a table that lacks a column, or has one that is nearly an optional one."""
     missing = [name for name in required if name not in found]
     if missing:
         raise CorpusError(
@@ -219,11 +201,7 @@ Table = tuple[tuple[str, ...], Iterator[Row]]
 def parquet_with_sound(path: Path) -> Table | None:
     """Read a Parquet file with sound in it, which is put into the cache, a file a row.
 
-    Returns:
-        Columns and rows; None where it holds no sound.
-
-    Raises:
-        CorpusError: it is no Parquet, too long, or damaged.
+    Columns and rows; None where it holds no sound. CorpusError where it is damaged or too long.
     """
     schema = _parquet_schema(path)
     features: Any = {}
@@ -248,14 +226,8 @@ def parquet_with_sound(path: Path) -> Table | None:
 def saved_splits(folder: Path) -> list[Table] | None:
     """Read a folder of `save_to_disk`; its sound is put into the cache.
 
-    Args:
-        folder: of a data set (one split without a name), or of several.
-
-    Returns:
-        Columns and rows of each split; None where it is no such folder.
-
-    Raises:
-        CorpusError: it is damaged, or has no column of sound.
+    Columns and rows of each split (one without a name, of a single data set); None where it is no
+    such folder. CorpusError where it is damaged, or has no column of sound.
     """
     if (folder / "state.json").is_file():
         splits = {"": folder}

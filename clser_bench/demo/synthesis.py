@@ -38,7 +38,7 @@ from clser_bench.demo.takes import (
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.files import cache_folder
 from clser_bench.hashing import generator
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 SPOKEN_RATE = speak.RATE
 """Sampling rate of the synthesiser in Hz."""
@@ -58,17 +58,10 @@ _MARKER = "complete.json"
 
 
 def demo_corpora(folder: Path | None = None, *, progress: Progress = SILENT) -> Path:
-    """Make the four synthetic corpora, unless they are there already.
+    """Make the four synthetic corpora in `folder/demo-v1`, by default in the cache, unless there.
 
     They are written aside and put in place in one step, so that an interrupted run leaves
     nothing that could be taken for a corpus.
-
-    Args:
-        folder: where to put them; the cache when None.
-        progress: shows each utterance.
-
-    Returns:
-        `folder/demo-v1`, which holds `demo_de`, `demo_it`, `demo_zh` and `demo_en`.
 
     Raises:
         MissingExtraError: they must be made and espeak-ng is not installed.
@@ -102,12 +95,9 @@ def _is_complete(place: Path) -> bool:
 
 
 def _write(place: Path, progress: Progress) -> None:
-    progress.start("making synthetic speech", sum(map(len, takes().values())))
-    try:
+    with shown(progress, "making synthetic speech", sum(map(len, takes().values()))):
         for language in LANGUAGES:
             _write_corpus(place / definitions().corpora[language.code].name, language, progress)
-    finally:
-        progress.stop()
     (place / _MARKER).write_text(json.dumps({"recipe": recipe()}), encoding="utf-8")
 
 
@@ -134,17 +124,9 @@ def _put_in_place(made: Path, place: Path) -> None:
 
 
 def synthesise(requests: Sequence[Request]) -> list[npt.NDArray[np.int16]]:
-    """Speak some utterances.
+    """Speak utterances, in any order: for each its samples [samples] at `SPOKEN_RATE`.
 
-    Args:
-        requests: their order does not change the sound of an utterance.
-
-    Returns:
-        For each request its samples [samples] at `SPOKEN_RATE`.
-
-    Raises:
-        MissingExtraError: espeak-ng is not installed.
-        CorpusError: espeak-ng cannot speak one of them.
+    MissingExtraError where espeak-ng is not installed, CorpusError where it cannot speak one.
     """
     try:
         loader = importlib.import_module("espeakng_loader")
@@ -179,15 +161,9 @@ def synthesise(requests: Sequence[Request]) -> list[npt.NDArray[np.int16]]:
 
 
 def record(spoken: npt.NDArray[np.int16], *, take: Take, channel: Channel) -> Samples:
-    """Turn synthesised speech into a recording: voice quality, loudness, channel.
+    """Turn synthesised speech [samples] at `SPOKEN_RATE` into a recording at `RATE`, within ±1.
 
-    Args:
-        spoken: samples [samples] at `SPOKEN_RATE`.
-        take: voice quality and loudness.
-        channel: of the recording.
-
-    Returns:
-        Samples [samples] at `RATE`, within ±1.
+    Voice quality and loudness are the take's; the channel comes last.
     """
     voice = soxr.resample(spoken / 32768.0, SPOKEN_RATE, RATE, quality="VHQ")
     noise = generator("demo noise", take.seed)

@@ -76,7 +76,7 @@ class Request:
     """One utterance to speak; its samples depend on nothing else."""
 
     voice: str  # espeak-ng's name of language and variant, `de+m3`
-    text: str  # what is said
+    text: str
     rate: int  # words a minute, 80 to 450
     pitch: int  # 0 to 99; 50 is the voice's own, 50 more an octave higher
     range: int  # pitch range, 0 to 99; 50 is the voice's own
@@ -89,7 +89,7 @@ class Take:
 
     name: str  # file relative to the corpus folder
     emotion: str  # one of `EMOTIONS`
-    speaker: str  # as in the definition
+    speaker: str
     request: Request  # to the synthesiser
     loudness: float  # dB relative to the corpus's usual level
     brightness: float  # dB added above 1 kHz

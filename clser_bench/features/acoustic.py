@@ -17,85 +17,50 @@ import soxr
 import torch
 from torch import Tensor
 
-from clser_bench.features.columns import (
-    ACOUSTIC_INSTANTS,
-    ACOUSTIC_PARAMETERS,
-    ACOUSTIC_SUMMARY,
-    INSTANTS,
-    MINIMAL_INSTANTS,
-    MINIMAL_PARAMETERS,
-    MINIMAL_SUMMARY,
-    QUALITY,
-    RATE,
-    Flags,
-    active,
-    pool,
-    summarise,
-)
-from clser_bench.features.spectrum import (
-    FRAME,
-    HOP,
-    Pitch,
-    level,
-    load_torchaudio,
-    mel_columns,
-    pitch,
-    power,
-    shape_columns,
-)
+from clser_bench.features import columns as sets
+from clser_bench.features import spectrum as spectra
+from clser_bench.features.columns import ACOUSTIC_PARAMETERS, INSTANTS, MINIMAL_PARAMETERS, RATE
+from clser_bench.features.spectrum import FRAME, HOP, Pitch
 from clser_bench.problem import Floats, Rows
 
-_LONG = [ACOUSTIC_INSTANTS.index(name) for name in MINIMAL_INSTANTS if name not in QUALITY]
-_SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
+_LONG = [sets.ACOUSTIC_INSTANTS.index(name) for name in sets.OF_ACOUSTIC]
+_SHORT = [sets.ACOUSTIC_SUMMARY.index(name) for name in sets.MINIMAL_OF_ACOUSTIC]
 
 
 def check(_: str) -> None:
-    """Raise `FeatureError` unless torchaudio can be imported."""
-    load_torchaudio()
+    """Nothing is needed that may be missing."""
 
 
 def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
-    """Compute instants and summary.
+    """Compute instants float32 [32, d] over the active stretch, and summary float32 [f].
 
-    Args:
-        name: `acoustic` or `minimal`.
-        samples: float32 mono [samples], full scale 1; resampled to 16 kHz. Clips shorter than
-            a frame are padded with zeros on both sides.
-        rate: in Hz.
-
-    Returns:
-        Instants float32 [32, d] over the active stretch, and summary float32 [f].
+    Samples are float32 mono [samples], full scale 1, and are resampled to 16 kHz; clips shorter
+    than a frame are padded with zeros on both sides. The name is `acoustic` or `minimal`.
     """
     with one_thread(), torch.inference_mode():
         speech = analyse(samples, rate)
         if name == "acoustic":
             columns, voiced = speech.active()
-            return pool(columns, INSTANTS), summarise(columns, voiced)
+            return sets.pool(columns, INSTANTS), sets.summarise(columns, voiced)
         quality = quality_columns(speech.signal, speech.contour)[speech.kept]
     columns, voiced = speech.active()
     spoken = (quality[voiced] if voiced.any() else quality).astype(np.float64)
-    summary = np.concatenate(
-        [summarise(columns, voiced)[_SHORT], spoken.mean(axis=0), spoken.std(axis=0)]
-    )
+    shared = sets.summarise(columns, voiced)[_SHORT]
+    summary = np.concatenate([shared, spoken.mean(axis=0), spoken.std(axis=0)])
     instants = np.concatenate([columns[:, _LONG], quality], axis=1)
-    return pool(instants, INSTANTS), summary.astype(np.float32)
+    return sets.pool(instants, INSTANTS), summary.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Speech:
-    """An utterance as frames, silence around it included.
+    """An utterance as frames, silence around it included."""
 
-    Attributes:
-        signal: float32 [samples] at 16 kHz, mean removed.
-        columns: float32 [m, d], the columns `ACOUSTIC_INSTANTS`.
-    """
-
-    signal: torch.Tensor
+    signal: torch.Tensor  # float32 [samples] at 16 kHz, mean removed
     contour: Pitch
-    columns: Floats
+    columns: Floats  # float32 [m, d], the columns `ACOUSTIC_INSTANTS`
     kept: slice
 
-    def active(self) -> tuple[Floats, Flags]:
+    def active(self) -> tuple[Floats, sets.Flags]:
         """The frames of the active stretch [m, d], and whether each is voiced [m]."""
         return self.columns[self.kept], (self.contour.hertz > 0)[self.kept]
 
@@ -110,10 +75,10 @@ def analyse(samples: Floats, rate: int) -> Speech:
     missing = max(FRAME - len(samples), 0)
     padded = np.pad(samples, (missing // 2, missing - missing // 2))
     signal = torch.from_numpy(padded.astype(np.float32, copy=False))
-    spectrum = power(signal)
-    log_mel, cepstrum, loudness = mel_columns(spectrum)
-    loud = level(spectrum)
-    contour = pitch(signal, len(spectrum))
+    spectrum = spectra.power(signal)
+    log_mel, cepstrum, loudness = spectra.mel_columns(spectrum)
+    loud = spectra.level(spectrum)
+    contour = spectra.pitch(signal, len(spectrum))
     columns = (
         log_mel.numpy(),
         cepstrum.numpy(),
@@ -121,13 +86,13 @@ def analyse(samples: Floats, rate: int) -> Speech:
         contour.voicing[:, None],
         loud.numpy(),
         loudness.numpy(),
-        shape_columns(spectrum).numpy(),
+        spectra.shape_columns(spectrum).numpy(),
     )
     return Speech(
         signal=signal,
         contour=contour,
         columns=np.concatenate(columns, axis=1),
-        kept=active(loud.numpy()[:, 0]),
+        kept=sets.active(loud.numpy()[:, 0]),
     )
 
 
@@ -135,9 +100,6 @@ def analyse(samples: Floats, rate: int) -> Speech:
 def one_thread() -> Iterator[None]:
     """Let torch use one thread: sums must not depend on the machine's cores."""
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
     torch.set_num_threads(1)
     try:
         yield
@@ -168,15 +130,10 @@ _FLOOR = 1e-12
 
 
 def quality_columns(signal: Tensor, contour: Pitch) -> Floats:
-    """Compute the columns `QUALITY`, in that order.
+    """The columns `columns.QUALITY`, in that order, of a signal at 16 kHz: float32 [m, 3].
 
-    Args:
-        signal: float32 [samples] at 16 kHz.
-        contour: the pitch of m frames, frame i centred at `FRAME / 2 + i * HOP`.
-
-    Returns:
-        float32 [m, 3]. Ratios of harmonics are drawn straight through unvoiced frames, and are 0
-        where none is voiced.
+    The pitch is that of m frames, frame i centred at `FRAME / 2 + i * HOP`. Ratios of harmonics are
+    drawn straight through unvoiced frames, and are 0 where none is voiced.
     """
     periodic = contour.voicing.astype(np.float64).clip(_LEAST, 1 - _LEAST)
     (voiced,) = np.nonzero(contour.hertz > 0)
@@ -202,12 +159,7 @@ def _ratios(signal: Tensor, places: Rows, hertz: Floats) -> Floats:
 
 
 def harmonic_spectrum(signal: Tensor, places: Rows) -> Tensor:
-    """The power spectrum of some frames, dB [v, bins].
-
-    Args:
-        signal: float32 [samples] at 16 kHz.
-        places: numbers of the frames [v].
-    """
+    """The power spectrum of the frames of these numbers, of a signal at 16 kHz, dB [v, bins]."""
     margin = (WINDOW - FRAME) // 2
     padded = torch.nn.functional.pad(signal, (margin, margin + HOP))
     frames = padded.unfold(0, WINDOW, HOP)[torch.from_numpy(places)]
@@ -218,10 +170,7 @@ def harmonic_spectrum(signal: Tensor, places: Rows) -> Tensor:
 def harmonic_level(decibel: Tensor, pitch: Tensor, number: int) -> Tensor:
     """The level of a harmonic: the highest bin within a quarter of the pitch about it, dB [v].
 
-    Args:
-        decibel: [v, bins] from `harmonic_spectrum`.
-        pitch: in Hz [v].
-        number: 1 is the fundamental.
+    Of `harmonic_spectrum` [v, bins] and the pitch in Hz [v]; number 1 is the fundamental.
     """
     return _highest(decibel, (number - _REACH) * pitch, (number + _REACH) * pitch)
 

@@ -42,7 +42,7 @@ from clser_bench.features.sets import FeatureSet
 from clser_bench.files import whole
 from clser_bench.hashing import digest, digest_array
 from clser_bench.problem import CHECKSUMS, Floats, Rows, Table, array_checksums, open_table
-from clser_bench.progress import Progress
+from clser_bench.progress import Progress, shown
 
 ROWS = 32
 """About how many utterances a shard has: what a killed run loses, per process."""
@@ -57,22 +57,17 @@ _ENTRY = "clser-bench"
 _PARTIAL = ".part-"
 _STALE_SECONDS = 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_DAMAGED = "%s is damaged (%s) and is made again"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shard:
-    """Features of some utterances.
+    """Features of some utterances."""
 
-    Attributes:
-        contents: their content hashes, sorted.
-        instants: float32 [m, t, d].
-        summary: float32 [m, f].
-    """
-
-    contents: tuple[str, ...]
-    instants: Floats
-    summary: Floats
+    contents: tuple[str, ...]  # their content hashes, sorted
+    instants: Floats  # float32 [m, t, d]
+    summary: Floats  # float32 [m, f]
 
 
 def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Path:
@@ -82,11 +77,7 @@ def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Pa
 
 
 def describe_shards(cache: Path, features: FeatureSet) -> None:
-    """Write beside the shards of a set what it is, for `features list`.
-
-    Raises:
-        FeatureError: the file cannot be written.
-    """
+    """Write beside the shards of a set what it is, for `features list`."""
     about: dict[str, Any] = {"name": features.name, "parameters": dict(features.parameters)}
     about |= {"instants": len(features.instants), "summary": len(features.summary)}
     path = cache / "shards" / features.key / ABOUT
@@ -95,15 +86,10 @@ def describe_shards(cache: Path, features: FeatureSet) -> None:
 
 
 def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Cut content hashes into shards of about `ROWS`, by their first bits.
+    """Cut hexadecimal content hashes into shards of about `ROWS`, by their first bits.
 
-    So a corpus with one file more shares all shards but one with the corpus before.
-
-    Args:
-        contents: hexadecimal content hashes, in any order; each counts once.
-
-    Returns:
-        The contents of each shard, sorted; no shard is empty.
+    So a corpus with one file more shares all shards but one with the corpus before. The contents of
+    each shard are sorted, each counts once, and no shard is empty.
     """
     distinct = sorted(set(contents))
     bits = max(0, (max(len(distinct) - 1, 0) // ROWS).bit_length())
@@ -114,11 +100,7 @@ def divide(contents: Sequence[str]) -> tuple[tuple[str, ...], ...]:
 
 
 def write_shard(path: Path, shard: Shard) -> None:
-    """Write a shard, whole or not at all; the same shard gives the same bytes.
-
-    Raises:
-        FeatureError: the disk is full, or the file cannot be written.
-    """
+    """Write a shard, whole or not at all; the same shard gives the same bytes."""
     # One entry only: safetensors writes several in no fixed order.
     entry = json.dumps({"contents": list(shard.contents), "checksum": _checksum(shard)})
     tensors = {"instants": shard.instants, "summary": shard.summary}
@@ -138,16 +120,10 @@ def find_shard(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Sh
 
 
 def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
-    """Read a shard and check every byte of it.
+    """Read a shard with these sorted contents and check every byte of it.
 
-    Args:
-        contents: what it must hold, sorted.
-
-    Returns:
-        The shard; None where there is no file or a damaged one (a line says so).
-
-    Raises:
-        FeatureError: the file is there and may not be read.
+    None where there is no file or a damaged one (a line says so); FeatureError where it may not be
+    read.
     """
     found = _load(path)
     if isinstance(found, Shard):
@@ -157,19 +133,12 @@ def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Sha
             return found
         found = "it holds something else"
     if found:
-        _warn_damaged(path, found)
+        _log.warning(_DAMAGED, path, found)
     return None
 
 
 def check_shard(path: Path) -> str | None:
-    """Read all of a shard and say what is wrong with it.
-
-    Returns:
-        What is wrong, in words; None where nothing is, or the file is gone.
-
-    Raises:
-        FeatureError: the file is there and may not be read.
-    """
+    """Read all of a shard: what is wrong with it, in words; None where nothing is, or no shard."""
     found = _load(path)
     if not isinstance(found, Shard):
         return found
@@ -209,10 +178,6 @@ def _checksum(shard: Shard) -> str:
     return state.hexdigest()
 
 
-def _warn_damaged(path: Path, why: str) -> None:
-    _log.warning("%s is damaged (%s) and is made again", path, why)
-
-
 def table_folder(cache: Path, key: str) -> Path:
     """Where the table of this key lies, or would."""
     return cache / "tables" / key
@@ -234,7 +199,7 @@ def existing_table(cache: Path, key: str, *, rows: int) -> Table | None:
             why = f"{len(table)} rows instead of {rows}"
         except FeatureError as error:
             why = str(error).removeprefix(str(folder)).lstrip("/: ")
-        _warn_damaged(folder, why)
+        _log.warning(_DAMAGED, folder, why)
         open_table.cache_clear()
         if place == writable(cache):
             drop_folder(folder)
@@ -251,13 +216,8 @@ def new_table(
 ) -> Table:
     """Write a table part by part with its checksums, whole or not at all, and open it.
 
-    Args:
-        instants: shape (n, t, d).
-        summary: shape (n, f).
-        parts: together all rows.
-
-    Raises:
-        FeatureError: the disk is full.
+    Instants have the shape (n, t, d) and summaries (n, f); the parts have together all rows.
+    FeatureError where the disk is full.
     """
 
     def fill(folder: Path) -> None:
@@ -302,11 +262,7 @@ class _Array(contextlib.AbstractContextManager["_Array"]):
 
 
 def concatenated(*tables: Table, cache: Path) -> Table:
-    """The rows of one table, then those of the next; kept in the cache.
-
-    Raises:
-        FeatureError: their sizes differ.
-    """
+    """The rows of one table, then those of the next, in the cache; FeatureError for other sizes."""
     first = tables[0]
     if len(tables) == 1:
         return first
@@ -356,22 +312,15 @@ def writable(cache: Path) -> Path:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; an older one is replaced, the folder made when absent.
-
-    Raises:
-        FeatureError: the disk is full, or the file cannot be written.
-    """
+    """Write a file, whole or not at all; an older one is replaced, the folder made when absent."""
     with as_feature_errors(path.parent), whole(path, error=None) as temporary:
         temporary.write_bytes(content)
 
 
 def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Write a folder, whole or not at all.
+    """Write a folder, whole or not at all; errors as for `write_file`.
 
     Where another process was quicker its folder stays: both would hold the same.
-
-    Raises:
-        FeatureError: the disk is full, or the folder cannot be written.
     """
     temporary = path.parent / _partial_name(path)
     with as_feature_errors(path.parent):
@@ -424,13 +373,8 @@ def cache_size(cache: Path) -> int:
 def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[None]:
     """Inter-process lock: concurrent runs wait for an extraction instead of repeating it.
 
-    The lock goes with the process that holds it, however that ends.
-
-    Args:
-        cache: a folder that can be written to.
-
-    Raises:
-        FeatureError: the cache cannot be written.
+    The lock goes with the process that holds it, however that ends. FeatureError where the cache
+    cannot be written.
     """
     folder = cache / "locks"
     with as_feature_errors(folder):
@@ -442,11 +386,8 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
             # The lock file of another user: at worst the same work is done twice.
             pass
         except Timeout:
-            progress.start(f"{what}: waiting for another process that does the same", 1)
-            try:
+            with shown(progress, f"{what}: waiting for another process that does the same", 1):
                 held.acquire()
-            finally:
-                progress.stop()
     try:
         yield
     finally:
@@ -455,11 +396,7 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
 
 @contextmanager
 def as_feature_errors(folder: Path) -> Iterator[None]:
-    """Turn a failure to write into an error that says what to do.
-
-    Raises:
-        FeatureError: the disk is full, or the folder cannot be written.
-    """
+    """Turn a failure to write, or a full disk, into a FeatureError that says what to do."""
     try:
         yield
     except OSError as error:

@@ -123,16 +123,16 @@ ACOUSTIC_SUMMARY: Names = (
     *TIMING,
 )
 
-_OF_ACOUSTIC = (*MFCC[:5], *PROSODY, *SHAPE)
+OF_ACOUSTIC = (*MFCC[:5], *PROSODY, *SHAPE)
+MINIMAL_OF_ACOUSTIC = tuple(
+    name for name in ACOUSTIC_SUMMARY if name in TIMING or name.partition("_")[2] in OF_ACOUSTIC
+)
+"""Columns that `minimal` has of `acoustic`: of an instant, and of a summary."""
 
-MINIMAL_INSTANTS: Names = (*_OF_ACOUSTIC, *QUALITY)
+MINIMAL_INSTANTS: Names = (*OF_ACOUSTIC, *QUALITY)
 
 MINIMAL_SUMMARY: Names = (
-    *(
-        name
-        for name in ACOUSTIC_SUMMARY
-        if name in TIMING or name.partition("_")[2] in _OF_ACOUSTIC
-    ),
+    *MINIMAL_OF_ACOUSTIC,
     *(f"mean_{name}" for name in QUALITY),
     *(f"sd_{name}" for name in QUALITY),
 )
@@ -154,24 +154,12 @@ _SHAPE = slice(_PITCH + len(PROSODY), len(ACOUSTIC_INSTANTS))
 
 
 def pool(frames: Floats, spans: int) -> Floats:
-    """Average frames over spans of equal length that cover them all, in order.
+    """Average frames [m, d] over spans of equal length that cover them all: float32 [t, d].
 
     A span has `ceil(m / spans)` frames. Their starts are spread evenly, so neighbours overlap
     where `m` is no multiple of `spans`; with fewer frames than spans, frames are repeated.
-
-    Args:
-        frames: [m, d], m at least 1.
-        spans: t.
-
-    Returns:
-        float32 [t, d].
-
-    Raises:
-        ValueError: there is no frame.
     """
     count = len(frames)
-    if not count:
-        raise ValueError("pool needs at least one frame")
     length = -(-count // spans)
     starts = np.arange(spans) * (count - length) // max(spans - 1, 1)
     members = starts[:, None] + np.arange(length)
@@ -187,27 +175,16 @@ def pooled(frames: Floats, pool: str) -> Floats:
 
 
 def active(level: Floats) -> slice:
-    """The frames from the first to the last that is within 40 dB of the loudest.
+    """The frames from the first to the last within 40 dB of the loudest, by level [m] in dB.
 
     Silence before and after is a habit of the recording, not of the speaker.
-
-    Args:
-        level: [m] in dB.
     """
     (loud,) = np.nonzero(level >= level.max() - float(ACOUSTIC_PARAMETERS["trim_db"]))
     return slice(int(loud[0]), int(loud[-1]) + 1)
 
 
 def summarise(frames: Floats, voiced: Flags) -> Floats:
-    """Compute the columns `ACOUSTIC_SUMMARY`, in that order.
-
-    Args:
-        frames: [m, d], the columns `ACOUSTIC_INSTANTS`; m at least 1.
-        voiced: [m].
-
-    Returns:
-        float32 [f].
-    """
+    """The columns `ACOUSTIC_SUMMARY` float32 [f] of frames [m, d] with `ACOUSTIC_INSTANTS`."""
     values = frames.astype(np.float64)
     spoken = values[voiced] if voiced.any() else values
     mean, deviation = values.mean(0), values.std(0)

@@ -15,27 +15,14 @@ from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.corrupt import Corrupted, Corruption, corrupted_corpus, unchanged
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, FeatureError
+from clser_bench.features import cache as disk
 from clser_bench.features import user_table
-from clser_bench.features.cache import (
-    Part,
-    Shard,
-    describe_shards,
-    divide,
-    existing_table,
-    find_shard,
-    lock,
-    new_table,
-    remove_partial_files,
-    shard_path,
-    writable,
-    write_shard,
-)
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.sets import FeatureSet, feature_set
 from clser_bench.features.workers import WorkerDiedError, run_tasks
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, SkippedFile, Table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 _NAMED = 10  # files that an error names
 
@@ -53,45 +40,32 @@ class ExtractionError(FeatureError):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Utterances of which shards are to be made.
-
-    Attributes:
-        utterances: ordered by content.
-        cache: where shards are written; None to write none.
-        trail: a folder where the worker notes the utterance that it works on, or None.
-    """
+    """Utterances of which shards are to be made."""
 
     number: int
     features: tuple[FeatureSet, ...]
-    utterances: tuple[Utterance, ...]
-    cache: Path | None
+    utterances: tuple[Utterance, ...]  # ordered by content
+    cache: Path | None  # where shards are written; None to write none
+    # a folder where the worker notes the utterance that it works on, or None
     trail: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished piece of work.
+    """A finished piece of work."""
 
-    Attributes:
-        count: utterances, bad ones among them.
-        bad: content hash and reason of those that have no features.
-    """
-
-    count: int
-    bad: tuple[tuple[str, str], ...] = ()
+    count: int  # utterances, bad ones among them
+    bad: tuple[tuple[str, str], ...] = ()  # content hash and reason of those that have no features
     number: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Extracted:
-    """A corpus with its features.
-
-    Attributes:
-        corrupted: likewise, of the corrupted corpus; the same as `tables` without a corruption.
-    """
+    """A corpus with its features."""
 
     corpus: Corpus
     tables: tuple[Table, ...]
+    # likewise, of the corrupted corpus; the same as `tables` without a corruption
     corrupted: tuple[Table, ...]
 
 
@@ -195,25 +169,30 @@ class _Extraction:
         self._workers, self._devices = workers, devices
         # The utterances of each shard; those of equal content once.
         first = {one.content: one for one in reversed(corpus.utterances)}
-        self._groups = [tuple(first[content] for content in group) for group in divide(list(first))]
+        self._groups = [
+            tuple(first[content] for content in group) for group in disk.divide(list(first))
+        ]
 
     def tables(self, sets: Sequence[FeatureSet]) -> tuple[Table, ...]:
         """The table of each set; what is missing of all of them is made together, in one pass."""
         cache, rows = self._cache, len(self._corpus.utterances)
         wanted = {table_key(self._corpus, features): features for features in sets}
-        found = {key: existing_table(cache, key, rows=rows) for key in wanted}
+        found = {key: disk.existing_table(cache, key, rows=rows) for key in wanted}
         # Layers of an encoder are made together; tables of the user need no work.
         works: dict[str, dict[str, FeatureSet]] = {}
         for key, features in wanted.items():
             for source in features.sources if found[key] is None else ():
+                layer, work = source.layer, source.key
+                if layer is not None:
+                    work = digest([layer.encoder.content, layer.precision, layer.context])
                 if source.table is None:
-                    works.setdefault(_work(source), {})[source.key] = source
+                    works.setdefault(work, {})[source.key] = source
         for work, sources in works.items():
             self._fill(work, tuple(sources.values()))
         made = []
         for features in sets:
             key = table_key(self._corpus, features)
-            found[key] = table = found[key] or new_table(
+            found[key] = table = found[key] or disk.new_table(
                 cache,
                 key,
                 instants=(rows, INSTANTS, len(features.instants)),
@@ -227,15 +206,15 @@ class _Extraction:
         """Make the shards that are missing: of one set, or of layers of an encoder in one pass."""
         if not self._missing(sources):
             return
-        corpus, progress, place = self._corpus, self._progress, writable(self._cache)
+        corpus, progress, place = self._corpus, self._progress, disk.writable(self._cache)
         for features in sources:
             features.check()
-            describe_shards(place, features)
-            remove_partial_files(place / "shards" / features.key)
+            disk.describe_shards(place, features)
+            disk.remove_partial_files(place / "shards" / features.key)
         what = f"{corpus.spec.title}: extracting {sources[0].name} features"
         bad: dict[str, str] = {}
         key = digest({"work": work, "corpus": corpus.content})
-        with lock(place, key, what=what, progress=progress):
+        with disk.lock(place, key, what=what, progress=progress):
             # Another process may have made them meanwhile.
             tasks = [
                 Task(number=n, features=tuple(sets), utterances=self._groups[n], cache=place)
@@ -243,13 +222,10 @@ class _Extraction:
             ]
             if not tasks:
                 return
-            progress.start(what, sum(len(task.utterances) for task in tasks))
-            try:
+            with shown(progress, what, sum(len(task.utterances) for task in tasks)):
                 for done in self._run(tasks):
                     bad.update(done.bad)
                     progress.advance(done.count)
-            finally:
-                progress.stop()
         skipped, paths = [], []
         for one in (one for one in corpus.utterances if one.content in bad):
             why, code = bad[one.content], corpus.spec.code
@@ -264,7 +240,7 @@ class _Extraction:
         missing: dict[int, list[FeatureSet]] = {}
         for features in sources:
             for number, group in enumerate(self._groups):
-                if find_shard(self._cache, features, [one.content for one in group]) is None:
+                if disk.find_shard(self._cache, features, [one.content for one in group]) is None:
                     missing.setdefault(number, []).append(features)
         return missing
 
@@ -297,7 +273,7 @@ class _Extraction:
                         kept = tuple(u for u in task.utterances if u.content not in killers)
                         pending[number] = dataclasses.replace(task, utterances=kept)
 
-    def _parts(self, features: FeatureSet) -> Iterator[Part]:
+    def _parts(self, features: FeatureSet) -> Iterator[disk.Part]:
         """The rows of a table, shard by shard; utterances of equal content get the same."""
         rows: dict[str, list[int]] = {}
         for row, utterance in enumerate(self._corpus.utterances):
@@ -307,13 +283,6 @@ class _Extraction:
             places = [rows[one.content] for one in group]
             which = np.repeat(np.arange(len(group)), [len(place) for place in places])
             yield np.concatenate(places), instants[which], summary[which]
-
-
-def _work(features: FeatureSet) -> str:
-    layer = features.layer
-    if layer is None:
-        return features.key
-    return digest([layer.encoder.content, layer.precision, layer.context])
 
 
 def _killers(tasks: Iterable[Task], trail: Path) -> set[str]:
@@ -332,11 +301,7 @@ def _killers(tasks: Iterable[Task], trail: Path) -> set[str]:
 
 
 def extract_shard(task: Task) -> Done:
-    """Extract the features of a task and write its shard; runs in a worker.
-
-    Raises:
-        FeatureError: a file changed since the corpus was read, or the shard cannot be written.
-    """
+    """Extract the features of a task and write its shard; runs in a worker."""
     (features,) = task.features
     rows: dict[str, tuple[Floats, Floats]] = {}
     bad = []
@@ -356,18 +321,14 @@ def extract_shard(task: Task) -> Done:
 def write_rows(
     cache: Path, features: FeatureSet, rows: Mapping[str, tuple[Floats, Floats]]
 ) -> None:
-    """Write a shard.
-
-    Args:
-        rows: instants [t, d] and summary [f] by content hash, ascending; may be empty.
-    """
+    """Write a shard: instants [t, d] and summary [f] by content hash, ascending; may be empty."""
     if rows:
-        shard = Shard(
+        shard = disk.Shard(
             contents=tuple(rows),
             instants=np.stack([instants for instants, _ in rows.values()]),
             summary=np.stack([summary for _, summary in rows.values()]),
         )
-        write_shard(shard_path(cache, features, shard.contents), shard)
+        disk.write_shard(disk.shard_path(cache, features, shard.contents), shard)
 
 
 def _extract(features: FeatureSet, utterance: Utterance) -> tuple[Floats, Floats] | str:
@@ -403,7 +364,7 @@ def _assembled(
     if features.table is not None:
         return user_table.select(features.table, group)
     if not features.parts:
-        shard = find_shard(cache, features, [one.content for one in group])
+        shard = disk.find_shard(cache, features, [one.content for one in group])
         if shard is None:
             raise FeatureError(
                 f"{cache / 'shards' / features.key}: a shard was written and then lost or damaged; "

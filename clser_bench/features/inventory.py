@@ -28,7 +28,7 @@ from clser_bench.features.cache import (
     remove_partial_files,
 )
 from clser_bench.problem import open_table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 
 UNKNOWN = "unknown"
 """Name of a set that nothing names."""
@@ -42,72 +42,50 @@ _LONGEST = 1 << 24  # bytes of a header or an about.json
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A shard, a table or an index, which is removed as a whole.
-
-    Attributes:
-        written: seconds since 1970.
-    """
+    """A shard, a table or an index, which is removed as a whole."""
 
     path: Path
     size: int
-    written: float
+    written: float  # seconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSet:
-    """The shards of a feature set.
-
-    Attributes:
-        name: of the set, or `unknown`.
-        unreadable: how many of them have no usable header.
-        utterances: distinct ones in the others.
-        columns: d of an instant and f of a summary; None where no header can be read.
-    """
+    """The shards of a feature set."""
 
     key: str
-    name: str
+    name: str  # of the set, or `unknown`
     shards: tuple[Item, ...]
-    unreadable: int
-    utterances: int
+    unreadable: int  # how many of them have no usable header
+    utterances: int  # distinct ones in the others
+    # d of an instant and f of a summary; None where no header can be read
     columns: tuple[int, int] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inventory:
-    """The contents of the cache.
-
-    Attributes:
-        indices: of audio.
-        links: symbolic links, which were not followed.
-    """
+    """The contents of the cache."""
 
     sets: tuple[StoredSet, ...]
     tables: tuple[Item, ...]
-    indices: tuple[Item, ...]
-    links: tuple[Path, ...]
+    indices: tuple[Item, ...]  # of audio
+    links: tuple[Path, ...]  # symbolic links, which were not followed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """Something that cannot be used.
-
-    Attributes:
-        broken: False where it could not be read at all: it may hold what it should.
-    """
+    """Something that cannot be used."""
 
     path: Path
     why: str
-    broken: bool
+    broken: bool  # False where it could not be read at all: it may hold what it should
 
 
 def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     """Look through the cache; of shards only the headers are read.
 
-    Args:
-        names: of feature sets by key; a name found here counts more than an about.json.
-
-    Raises:
-        FeatureError: a folder or a shard may not be read.
+    A name of `names`, by the key of a set, counts more than that in an about.json. FeatureError
+    where a folder or a shard may not be read.
     """
     links: list[Path] = []
     sets = [_stored_set(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
@@ -122,27 +100,19 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
     """Read shards and tables wholly and compare them with their checksums."""
-    progress.start("checking shards and tables", len(items))
-    try:
+    with shown(progress, "checking shards and tables", len(items)):
         for item in items:
             found = _check(item.path)
             if found is not None:
                 yield found
             progress.advance()
-    finally:
-        progress.stop()
 
 
 def remove(cache: Path, paths: Sequence[Path]) -> None:
     """Remove shards and tables, each at once, also while other processes read them.
 
-    The folder of a set goes with its last shard.
-
-    Args:
-        paths: of an inventory of this cache; what is gone already is passed over.
-
-    Raises:
-        FeatureError: one lies outside the cache or behind a symbolic link, or may not be removed.
+    The folder of a set goes with its last shard; what is gone already is passed over. FeatureError
+    where one lies outside the cache or behind a symbolic link, or may not be removed.
     """
     for path in paths:
         _check_inside(cache, path)

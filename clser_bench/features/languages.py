@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,25 +25,17 @@ _ANY = "*"
 
 
 class LanguageSet(BaseModel):
-    """Which feature set is for which language.
-
-    Attributes:
-        default: for all languages that are not named; empty for none.
-        languages: language tag or corpus code to the name of a feature set.
-    """
+    """Which feature set is for which language."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     about: str = ""
-    default: str = ""
+    default: str = ""  # for all languages that are not named; empty for none
+    # language tag or corpus code to the name of a feature set
     languages: dict[str, str] = Field(default_factory=dict)
 
     def name_for(self, spec: CorpusSpec) -> str:
-        """The feature set of a corpus: by its code, its language, its language's first part.
-
-        Raises:
-            FeatureError: there is none.
-        """
+        """The feature set of a corpus: by its code, its language, that language's first part."""
         base = base_code(spec.code)
         for key in (base, spec.language, spec.language.partition("-")[0]):
             if key in self.languages:
@@ -58,13 +51,9 @@ class LanguageSet(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureAssignment:
-    """The feature set of each corpus.
+    """The feature set of each corpus."""
 
-    Attributes:
-        name: what is written into records and tables: nothing in it is left open.
-    """
-
-    name: str
+    name: str  # what is written into records and tables: nothing in it is left open
     sets: Mapping[str, FeatureSet]
 
     @property
@@ -88,11 +77,7 @@ def language_sets() -> dict[str, LanguageSet]:
 
 
 def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureAssignment:
-    """Find the feature set of each corpus.
-
-    Raises:
-        FeatureError: a name is unknown, an encoder cannot be found, a corpus has none.
-    """
+    """Find the feature set of each corpus; FeatureError for a name or encoder that is not there."""
     if not is_set(name):
         features = feature_set(name)
         return FeatureAssignment(name=features.name, sets=dict.fromkeys(specs, features))
@@ -107,21 +92,31 @@ def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureA
 
 def rooted(name: str) -> str:
     """The same name with absolute paths, so that it can be used again from any folder."""
+    return _placed(name, lambda path: str(path.absolute()))
+
+
+def portable(name: str) -> str:
+    """The same name with the last part of each path, as if it lay at hand."""
+    return _placed(name, lambda path: f"./{path.name}")
+
+
+def _placed(name: str, place: Callable[[Path], str]) -> str:
+    """The same name with other paths."""
     if is_set(name):
         text = name.removeprefix(PREFIX)
         if text.endswith(".toml"):
-            return f"{PREFIX}{expanded(text).absolute()}"
+            return f"{PREFIX}{place(expanded(text))}"
         parts = [part.partition("=") for part in text.split(",")]
-        return PREFIX + ",".join(f"{key}{sign}{rooted(value)}" for key, sign, value in parts)
+        return PREFIX + ",".join(f"{key}{sign}{_placed(item, place)}" for key, sign, item in parts)
     names = split_joined(name)
     if len(names) > 1:
-        return "+".join(map(rooted, names))
+        return "+".join(_placed(one, place) for one in names)
     if name.startswith(user_table.PREFIX):
         file, pool = user_table.split_name(name)
-        return f"{user_table.PREFIX}{file.absolute()}" + ("" if pool == "mean" else f":pool={pool}")
+        return f"{user_table.PREFIX}{place(file)}" + ("" if pool == "mean" else f":pool={pool}")
     if name.startswith(encoders.PREFIX) and encoders.parse(name).folder:
         folder, colon, options = name.removeprefix(encoders.PREFIX).partition(":")
-        return f"{encoders.PREFIX}{expanded(folder).absolute()}{colon}{options}"
+        return f"{encoders.PREFIX}{place(expanded(folder))}{colon}{options}"
     return name
 
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from clser_bench.errors import FeatureError
 from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.features.columns import MINIMAL_SUMMARY
 from clser_bench.hashing import digest, digest_array
@@ -74,19 +73,9 @@ def normalised(
 
     Returns:
         All n rows, memory-mapped; its key names everything that determined it.
-
-    Raises:
-        FeatureError: speakers, voices or rows do not fit the table, or the reference is missing or
-            has other columns.
     """
     if how == "none":
         return table
-    _check(table, how, speakers, reference, rows)
-    if how == "estimated-speakers" and (voices is None or len(voices) != len(table)):
-        raise FeatureError(
-            f"normalisation '{how}' needs a table of '{VOICES}' with the rows of table "
-            f"{table.key[:12]}"
-        )
     used = None if rows is None or how == "source" else np.unique(rows)
     groups = np.unique(speakers, return_inverse=True)[1].ravel() if how == "speaker" else None
     by_voice = voices if how == "estimated-speakers" else None
@@ -115,14 +104,10 @@ def normalised(
 
 
 def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
-    """Cluster utterances by voice.
+    """Cluster utterances by raw features of the set `VOICES`: the number of a cluster [n].
 
-    Args:
-        voices: raw features of the set `VOICES`, n rows.
-        rows: those that clusters are made of; the others join the nearest. None for all.
-
-    Returns:
-        Number of a cluster [n]; one cluster where there are fewer than three different utterances.
+    Clusters are made of `rows` (None for all), and the others join the nearest; one cluster where
+    there are fewer than three different utterances.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415 (a second)
     from sklearn.metrics import silhouette_score  # noqa: PLC0415
@@ -145,28 +130,6 @@ def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
             if score > best:
                 best, found = score, model.predict(every).astype(np.int64)
     return found
-
-
-def _check(
-    table: Table, how: str, speakers: Names, reference: Table | None, rows: Rows | None
-) -> None:
-    name = f"table {table.key[:12]}"
-    if how == "speaker" and speakers.shape != (len(table),):
-        raise FeatureError(f"{name} has {len(table)} rows, and {speakers.shape} speakers came")
-    if rows is not None and (not len(rows) or rows.min() < 0 or rows.max() >= len(table)):
-        raise FeatureError(
-            f"{name}: statistics need at least one row, all of them from 0 to {len(table) - 1}"
-        )
-    if how != "source":
-        return
-    if reference is None:
-        raise FeatureError("normalisation 'source' needs the raw table of the source")
-    ours, theirs = ((one.instants.shape[2], one.summary.shape[1]) for one in (table, reference))
-    if ours != theirs:
-        raise FeatureError(
-            f"normalisation 'source': the source has {theirs} columns (instants, summary) and "
-            f"{name} has {ours}; both must come from the same feature set"
-        )
 
 
 def _parts(

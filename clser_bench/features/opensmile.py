@@ -55,18 +55,9 @@ def check(name: str) -> None:
 def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
     """Compute instants and summary at the rate of the file, as openSMILE does.
 
-    Args:
-        name: `egemaps` or `compare16`.
-        samples: float32 mono [samples], full scale 1; cut to 16 bits as openSMILE does.
-        rate: in Hz.
-
-    Returns:
-        Instants float32 [32, d], the means of the descriptors over each span, and the functionals
-        float32 [f].
-
-    Raises:
-        MissingExtraError: openSMILE is not installed.
-        FeatureError: openSMILE gave nothing.
+    Samples are float32 mono [samples], full scale 1, cut to 16 bits as openSMILE does. Instants
+    float32 [32, d] are the means of the descriptors over each span, the functionals float32 [f].
+    MissingExtraError where openSMILE is not installed, FeatureError where it gave nothing.
     """
     check(name)
     descriptors, functionals = process(name, samples, rate)

@@ -53,17 +53,12 @@ Extract = Callable[[str, Floats, int], tuple[Floats, Floats]]
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer of an encoder.
-
-    Attributes:
-        number: 0 is what enters the first layer.
-        context: what Whisper's frames attend to; empty for other encoders.
-    """
+    """One layer of an encoder."""
 
     encoder: Encoder
-    number: int
+    number: int  # 0 is what enters the first layer
     precision: Precision
-    context: Context | None = None
+    context: Context | None = None  # what Whisper's frames attend to; empty for other encoders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,31 +68,22 @@ class FeatureSet:
     The values come from a module, utterance by utterance; from a layer of an encoder, batch by
     batch; or from other sets: the columns of these names averaged over them (one set gives a
     choice of its columns, the layers of an encoder their mean), or all their columns side by side.
-
-    Attributes:
-        version: raised when its values change though no parameter does.
-        parameters: everything that can be set, sorted by name.
-        instants: names of the d features of an instant.
-        summary: names of the f features of a summary.
-        module: the module whose `extract` and `check` do the work; imported when first needed.
-        layer: the encoder's layer that does.
-        parts: the sets that this one is made of.
-        joined: whether the columns of the parts are put side by side instead of averaged.
-        identity: takes the place of the name in the key.
     """
 
     name: str
-    version: int = 1
+    version: int = 1  # raised when its values change though no parameter does
     about: str
-    parameters: tuple[tuple[str, Value], ...] = ()
-    instants: tuple[str, ...]
-    summary: tuple[str, ...]
+    parameters: tuple[tuple[str, Value], ...] = ()  # everything that can be set, sorted by name
+    instants: tuple[str, ...]  # names of the d features of an instant
+    summary: tuple[str, ...]  # names of the f features of a summary
+    # the module whose `extract` and `check` do the work; imported when first needed
     module: str = ""
-    layer: Layer | None = None
+    layer: Layer | None = None  # the encoder's layer that does
     table: UserTable | None = None
-    parts: tuple[FeatureSet, ...] = ()
+    parts: tuple[FeatureSet, ...] = ()  # the sets that this one is made of
+    # whether the columns of the parts are put side by side instead of averaged
     joined: bool = False
-    identity: str = ""
+    identity: str = ""  # takes the place of the name in the key
 
     @functools.cached_property
     def key(self) -> str:
@@ -127,11 +113,7 @@ class FeatureSet:
         return tuple(dict.fromkeys(one for part in self.parts for one in part.sources))
 
     def check(self) -> None:
-        """Raise unless the set's dependencies are installed.
-
-        Raises:
-            MissingExtraError: an optional dependency is absent.
-        """
+        """Raise MissingExtraError unless the set's dependencies are installed."""
         if self.module:
             importlib.import_module(self.module).check(self.name)
         for part in self.parts:
@@ -187,10 +169,7 @@ _PARTS = {
 """Choices of acoustic's columns."""
 
 _OPENSMILE = {
-    "egemaps": (
-        "eGeMAPSv02: 25 low-level descriptors, 88 functionals",
-        ("eGeMAPSv02", "lld,func"),
-    ),
+    "egemaps": ("eGeMAPSv02: 25 low-level descriptors, 88 functionals", ("eGeMAPSv02", "lld,func")),
     "compare16": (
         "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
         ("ComParE_2016", "lld,lld_de,func"),

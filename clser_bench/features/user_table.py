@@ -38,17 +38,12 @@ _NAMED = 5  # faults of one kind that an error names
 
 @dataclass(frozen=True, kw_only=True)
 class UserTable:
-    """A table on disk.
-
-    Attributes:
-        content: SHA-256 of its bytes.
-        frames: whether an utterance may have several rows.
-    """
+    """A table on disk."""
 
     path: Path
-    content: str
+    content: str  # SHA-256 of its bytes
     columns: tuple[str, ...]
-    frames: bool
+    frames: bool  # whether an utterance may have several rows
     pool: str
 
     @property
@@ -60,18 +55,12 @@ class UserTable:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
-    """The rows of a table by utterance.
+    """The rows of a table by utterance."""
 
-    Attributes:
-        keys: path or content hash of each utterance [n].
-        by: `path` or `content`.
-        ends: int64 [n], the number of the row after its last.
-    """
-
-    keys: tuple[str, ...]
-    by: str
+    keys: tuple[str, ...]  # path or content hash of each utterance [n]
+    by: str  # `path` or `content`
     values: Floats
-    ends: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]  # int64 [n], the number of the row after its last
     columns: tuple[str, ...]
     frames: bool
 
@@ -97,11 +86,7 @@ class Rows:
 
 
 def split_name(name: str) -> tuple[Path, str]:
-    """The file and the pool of `table:FILE[:pool=P]`.
-
-    Raises:
-        FeatureError: there is no such pool.
-    """
+    """The file and the pool of `table:FILE[:pool=P]`; FeatureError for an unknown pool."""
     text, colon, pool = name.removeprefix(PREFIX).rpartition(":pool=")
     if not colon:
         text, pool = pool, "mean"
@@ -131,18 +116,12 @@ def find_table(name: str) -> UserTable:
 
 
 def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, Floats]:
-    """The features of some utterances.
+    """The features of some utterances: instants float32 [n, 32, d] and summary float32 [n, f].
 
     A row belongs to an utterance by its content hash, or by a path that is the utterance's name in
-    its corpus, its whole path, or a longer path that ends with the name.
-
-    Returns:
-        Instants float32 [n, 32, d]: frames pooled, or the row again and again where an utterance
-        has one; and summary float32 [n, f].
-
-    Raises:
-        FeatureError: rows are missing or fit several utterances, or speech is corrupted, of which
-            a file knows nothing.
+    its corpus, its whole path, or a longer path that ends with the name. Instants are frames
+    pooled, or the row again and again where an utterance has one. FeatureError where rows are
+    missing or fit several utterances, or speech is corrupted, of which a file knows nothing.
     """
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")

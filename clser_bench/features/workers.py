@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
 
+from clser_bench.corpora.index import cores
 from clser_bench.errors import FeatureError
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class WorkerDiedError(FeatureError):
 def run_tasks(
     function: Callable[[T], R], tasks: Sequence[T], *, workers: int | None, apart: bool = False
 ) -> Iterator[R]:
-    """Run a function on each task, in processes where that pays.
+    """Run a function on each task, in processes where that pays; results as tasks finish.
 
     When the caller stops (an error, Ctrl-C, leaving the loop), tasks that have begun are ended
     in order and no other is begun. When this process is killed, the workers end by themselves.
@@ -35,9 +36,6 @@ def run_tasks(
         workers: processes; None for one per core that this process may use; with 1, or for one
             task, everything runs in this process.
         apart: never in this process: the function may kill the one that runs it.
-
-    Yields:
-        What the function returned, in the order in which tasks finished.
 
     Raises:
         WorkerDiedError: a worker process died.
@@ -62,11 +60,6 @@ def run_tasks(
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin() -> None:

@@ -40,21 +40,13 @@ _NO_CORPORA = (
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a run is about, before anything large is read.
-
-    Attributes:
-        suite: its name.
-        pairs: ordered pairs that are run.
-        table: ordered pairs of the whole suite, which a table shows.
-        located: the corpora at hand.
-        added: corpora whose speech is used without labels.
-    """
+    """What a run is about, before anything large is read."""
 
     suite: str
-    pairs: tuple[Pair, ...]
-    table: tuple[Pair, ...]
-    located: Located
-    added: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...]  # ordered pairs that are run
+    table: tuple[Pair, ...]  # ordered pairs of the whole suite, which a table shows
+    located: Located  # the corpora at hand
+    added: tuple[str, ...] = ()  # corpora whose speech is used without labels
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -74,10 +66,8 @@ def choose(
 ) -> Choice:
     """Find the corpora that a request names, and decide its suite.
 
-    Raises:
-        SpecError: unknown suite, pairs that the suite has not, or an added corpus that adds
-            nothing.
-        CorpusError: corpora are missing, or there twice.
+    SpecError for a suite, pairs or an added corpus that cannot be; CorpusError where corpora are
+    missing, or there twice.
     """
     if request.condition.suite and not is_custom(request.condition.suite):
         known = (*definitions().suites, CUSTOM)
@@ -108,10 +98,6 @@ def resolve_suite(request: Request, located: Located, *, say: Say = lambda _: No
 
     A suite of whatever is at hand is named by what it is made of, `custom-1a2b3c`: two sets of
     corpora in one results file have a table each.
-
-    Raises:
-        SpecError: pairs that the suite has not, or no pair is left.
-        CorpusError: corpora are missing, or there twice.
     """
     suite = _defined(request, located, say)
     if suite is None:

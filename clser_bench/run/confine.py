@@ -47,13 +47,8 @@ _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 def confine(folder: Path, files: Iterable[Path], *, meters: bool = False) -> None:
     """Restrict this process, which has one thread, and all that it starts.
 
-    Args:
-        folder: may be written to.
-        files: may be read besides Python and the system's libraries.
-        meters: whether `/proc` and `/sys` may be read, which measuring joules needs.
-
-    Raises:
-        OSError: the kernel refuses.
+    It may write to `folder`, read `files` besides Python and the system's libraries, and with
+    `meters` `/proc` and `/sys`, which measuring joules needs. OSError where the kernel refuses.
     """
     version = _landlock(_CREATE, None, 0, 1)
     files_handled = (1 << _RIGHTS.get(version, 15)) - 1

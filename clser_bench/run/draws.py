@@ -31,7 +31,7 @@ from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
 from clser_bench.problem import Problem, Table
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Pair, Shots, classes_of
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.request import Request
@@ -47,47 +47,29 @@ _MOST_BYTES = 1 << 26
 
 
 class Row(NamedTuple):
-    """An utterance of a trial.
+    """An utterance of a trial."""
 
-    Attributes:
-        part: one of `PARTS`.
-        fold: number of the fold; 0 but in the inductive setting.
-        id: its opaque name.
-        emotion: of labelled rows; empty for others.
-        utterance: the recording.
-    """
-
-    part: str
-    fold: int
-    id: str
-    emotion: str
+    part: str  # one of `PARTS`
+    fold: int  # number of the fold; 0 but in the inductive setting
+    id: str  # its opaque name
+    emotion: str  # of labelled rows; empty for others
     utterance: Utterance
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Draw:
-    """A trial without a method.
-
-    Attributes:
-        pair: source and target.
-        classes: its emotions.
-        shots: labelled utterances of each class.
-        seed: number of the draw.
-        synthetic: whether a corpus is synthetic.
-        keys: of the audio, the labels and the speakers of both sides, for the trial's id.
-        folds: answers, and problems whose only feature is the row's number.
-        rows: of all parts, ordered by part, fold and id.
-        ids: of the scored utterances of each fold, in the order of its answers.
-    """
+    """A trial without a method."""
 
     pair: Pair
     classes: tuple[str, ...]
     shots: Shots
     seed: int
     synthetic: bool
+    # of the audio, the labels and the speakers of both sides, for the trial's id
     keys: tuple[str, str]
-    folds: tuple[Fold, ...]
-    rows: tuple[Row, ...]
+    folds: tuple[Fold, ...]  # answers, and problems whose only feature is the row's number
+    rows: tuple[Row, ...]  # of all parts, ordered by part, fold and id
+    # of the scored utterances of each fold, in the order of its answers
     ids: tuple[tuple[str, ...], ...]
 
     @property
@@ -98,19 +80,12 @@ class Draw:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Draws:
-    """The draws of a request.
+    """The draws of a request."""
 
-    Attributes:
-        condition: the rules with nothing left open but the number of shots.
-        table: ordered pairs of the whole suite.
-        languages: of each corpus, by code.
-        trials: by name.
-    """
-
-    condition: Condition
-    table: tuple[Pair, ...]
-    languages: Mapping[str, str]
-    trials: Mapping[str, Draw]
+    condition: Condition  # the rules with nothing left open but the number of shots
+    table: tuple[Pair, ...]  # ordered pairs of the whole suite
+    languages: Mapping[str, str]  # of each corpus, by code
+    trials: Mapping[str, Draw]  # by name
 
     @functools.cached_property
     def digest(self) -> str:
@@ -125,11 +100,7 @@ class Draws:
 def draws(
     request: Request, salt: str, *, progress: Progress = SILENT, say: Say = lambda _: None
 ) -> Draws:
-    """Read corpora and draw what a run of the same request would be given.
-
-    Raises:
-        ClserError: anything that is wrong with the request or the corpora.
-    """
+    """Read corpora and draw what a run of the same request would be given."""
     cache = cache_folder()
     rules = request.condition
     choice = choose(request, cache=cache, progress=progress, say=say)
@@ -178,12 +149,8 @@ def write_draws(
 
     Args:
         request: as for `draws`; its results file is where predictions will be scored.
-        folder: where to write.
         audio: `copy` writes each utterance as the benchmark reads it (mono, without metadata);
             `link` makes hard links to whole files.
-        table: format of the rows.
-        progress: notified of reading and writing.
-        say: given lines for the user.
 
     Raises:
         ClserError: as for `draws`; or the results file lies in the folder, or it cannot be written.
@@ -206,11 +173,10 @@ def write_draws(
     sounds = {row.id: row.utterance for one in made.trials.values() for row in one.rows}
     names = {}
     if audio != "none":
-        progress.start(f"audio ({audio})", len(sounds))
-        for name, utterance in sorted(sounds.items()):
-            names[name] = _put_audio(folder, name, utterance, audio)
-            progress.advance()
-        progress.stop()
+        with shown(progress, f"audio ({audio})", len(sounds)):
+            for name, utterance in sorted(sounds.items()):
+                names[name] = _put_audio(folder, name, utterance, audio)
+                progress.advance()
     rows = [
         (name, *row[:-1], names.get(row.id, ""))
         for name, one in made.trials.items()

@@ -16,14 +16,13 @@ import traceback
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from clser_bench.cleanup import terminable
 from clser_bench.corpora.corrupt import Corruption, parse
 from clser_bench.problem import Outcome, Trial
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition
 from clser_bench.run import schedule, selection
 from clser_bench.run.choice import Say
@@ -47,34 +46,20 @@ Results = Generator[tuple[Pack, Sequence[Outcome]], float | None, None]
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended.
-
-    Attributes:
-        results: the results file.
-        condition: of clean speech and the first number of shots, with nothing left open.
-        planned: trials asked for.
-        found: of them, stored before.
-        ok: of them, stored with a score by now, whether by this run or before.
-        failed: of them, failed; whether in this run or before.
-        not_applicable: of them, with a reason why there can be no score.
-        interrupted: stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on.
-    """
+    """How a run ended."""
 
     results: Path
-    condition: Condition
-    planned: int
-    found: int
-    ok: int
-    failed: int
-    not_applicable: int
-    interrupted: bool = False
+    condition: Condition  # of clean speech and the first number of shots, with nothing left open
+    planned: int  # trials asked for
+    found: int  # of them, stored before
+    ok: int  # of them, stored with a score by now, whether by this run or before
+    failed: int  # of them, failed; whether in this run or before
+    not_applicable: int  # of them, with a reason why there can be no score
+    interrupted: bool = False  # stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on
 
 
-class _Asked(NamedTuple):
-    """The plan of one condition, and of held-out labels where the criterion needs them."""
-
-    plan: Plan
-    held_out: Plan | None
+_Asked = tuple[Plan, Plan | None]
+"""The plan of one condition, and of held-out labels where the criterion needs them."""
 
 
 def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None) -> Summary:
@@ -104,11 +89,11 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
             found, interrupted = _complete(plans, store, progress=progress, say=say)
             for both in () if interrupted else asked:
                 _choose(both, criterion, store)
-            ids = [trial.id for both in asked for trial in both.plan.trials]
+            ids = [trial.id for made, _ in asked for trial in made.trials]
             states = list(store.stored(ids).values())
     return Summary(
         results=request.results,
-        condition=asked[0].plan.condition,
+        condition=asked[0][0].condition,
         planned=len(ids),
         found=found,
         ok=states.count("ok"),
@@ -124,15 +109,8 @@ def run_configurations(
     """Run every configuration of the methods that have several, under one or more conditions.
 
     A request is a condition; all have the same results file, scheduler and workers, which are
-    started once for all of it. No table shows what is stored here. Targets stay
-    clean, whatever corruptions a request names.
-
-    Returns:
-        A plan a request; `Plan.trials` are stored by now.
-
-    Raises:
-        ClserError: anything that is wrong with a request, before any trial runs.
-        KeyboardInterrupt: interrupted; the same call goes on.
+    started once. No table shows what is stored here. Targets stay clean, whatever a request names.
+    A plan a request, whose trials are stored by now; KeyboardInterrupt where it was interrupted.
     """
     with terminable():
         plans = tuple(
@@ -150,13 +128,8 @@ def finish(
 ) -> Iterator[list[Record]]:
     """Run what is not stored of plans that have the same scheduler and workers.
 
-    Nothing runs before the first record is asked for.
-
-    Returns:
-        The records of each finished pack, already stored.
-
-    Raises:
-        CorpusError: a class has fewer utterances than shots.
+    Yields the records of each finished pack, already stored; nothing runs before the first is
+    asked for. CorpusError, at once, where a class has fewer utterances than shots.
     """
     by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
     open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
@@ -165,14 +138,19 @@ def finish(
     packs = [pack for each in plans for pack in each.packs(open_ids=open_ids, failed_ids=failed)]
     routines = [by_id[name] for name in by_id if name in open_ids]
     routines = [(owner, trial) for owner, trial in routines if trial.method in ROUTINES]
-    for owner, trial in routines:
-        owner.prepared.folds(trial)  # what is wrong with them is said before anything runs
+    # what is wrong with them is said before anything runs
+    folds = [owner.prepared.folds(trial) for owner, trial in routines]
 
     def finished() -> Iterator[list[Record]]:
         if packs:
             yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
-        for owner, trial in routines:
-            records = [_solved(owner, trial)]
+        for (owner, trial), problems in zip(routines, folds, strict=True):
+            try:  # here, where the answers are
+                outcomes = ROUTINES[trial.method].solve(problems)
+            except Exception:  # noqa: BLE001
+                # As for a method: it is that trial's failure, stored with its traceback.
+                outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
+            records = [score(trial, outcomes, owner.keys(trial))]
             store.put(records)
             yield records
 
@@ -210,11 +188,7 @@ def in_turn(packs: Sequence[Pack], means: Means, *, say: Say = lambda _: None) -
 
 
 def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None) -> Results:
-    """Run packs by Ray Tune: a trial of it is a pack.
-
-    Raises:
-        ClserError: Ray does not start, or it died.
-    """
+    """Run packs by Ray Tune, a trial of which is a pack; ClserError where Ray dies."""
     numbered = schedule.Numbered()
     sent = [numbered.sent(pack.jobs) for pack in packs]
     task = schedule.task(request, len(packs), problems=numbered.problems, packs=sent)
@@ -271,10 +245,10 @@ def _asked(
             f"{len(made.methods)} configurations of {len(names)} methods"
         )
     if criterion is None or criterion.requires != "source":
-        return _Asked(plan=made, held_out=None)
+        return made, None
     rules = request.condition.replace(setting="held-out")
     held_out = prepare(request, rules, corruption=corruption, progress=progress)
-    return _Asked(plan=made, held_out=plan(held_out))
+    return made, plan(held_out)
 
 
 def _complete(
@@ -288,32 +262,30 @@ def _complete(
         _remember(each, each.trials, store, candidates=True)
         store.put_skipped(each.prepared.skipped)
     if missing:
-        progress.start(f"trials of suite {plans[0].condition.suite}", missing)
         try:
-            for records in finished:
-                progress.advance(len(records))
+            with shown(progress, f"trials of suite {plans[0].condition.suite}", missing):
+                for records in finished:
+                    progress.advance(len(records))
         except KeyboardInterrupt:
             return len(ids) - missing, True
-        finally:
-            progress.stop()
     return len(ids) - missing, False
 
 
 def _choose(asked: _Asked, criterion: selection.Objective | None, store: Store) -> None:
     """Store which configurations are taken, where the rules ask for a choice."""
-    made = asked.plan
+    made, held_out = asked
     if made.condition.selection == selection.OTHER_PAIRS:
         uars = store.uars([trial.id for trial in made.trials])
         _remember(made, selection.choose_by_other_pairs(made.trials, made.numbers, uars), store)
     elif criterion is not None:
-        read = asked.held_out or made
+        read = held_out or made
         taken = selection.choose_by_objective(
             criterion,
             made.trials,
             {**made.numbers, **read.numbers},
             store=store,
             folds=read.prepared.folds,
-            held_out=() if asked.held_out is None else read.trials,
+            held_out=held_out.trials if held_out else (),
         )
         _remember(made, taken, store)
 
@@ -331,14 +303,3 @@ def _remember(
         candidates=made.numbers if several else None,
     )
     store.put_findings(number, made.prepared.findings)
-
-
-def _solved(owner: Plan, trial: Trial) -> Record:
-    """The record of a routine's trial; here, where the answers are."""
-    folds = owner.prepared.folds(trial)
-    try:
-        outcomes = ROUTINES[trial.method].solve(folds)
-    except Exception:  # noqa: BLE001
-        # As for a method: it is that trial's failure, stored with its traceback.
-        outcomes = [Outcome(id="", status="failed", reason=traceback.format_exc())]
-    return score(trial, outcomes, owner.keys(trial))

@@ -31,46 +31,29 @@ Values = tuple[tuple[str, Value], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class MethodInfo:
-    """A method with its hyper-parameters filled in: what planning must know without importing it.
-
-    Attributes:
-        name: registered name.
-        version: of the method.
-        parameters: all of them, sorted by name.
-        kind: `fitted`, `trained` or, where the answers are given, `routine`.
-        deterministic: whether the same labelled rows always give the same scores.
-        engine_version: of the engine; 0 for what does not use it.
-        packable: whether trials train together.
-        assumes_prior: about the target's class shares.
-        role: of its row in a table.
-        note: printed under tables.
-        title: display name; empty where that is the name.
-        uses: data that it looks at.
-        configurations: what a selection can set instead of the values here; empty for what is not
-            ranked.
-        ranges: what each hyper-parameter may be, in the order of declaration.
-        grid: values that a selection tries, by hyper-parameter.
-        spaces: what `sweep --space NAME` varies, each hyper-parameter with a text.
-        built_in: whether it is a method of this package.
-    """
+    """A method with its hyper-parameters: what planning must know without importing it."""
 
     name: str
     version: int
-    parameters: Values = ()
-    kind: str = "routine"
-    deterministic: bool = True
-    engine_version: int = 0
-    packable: bool = False
-    assumes_prior: str = "none"
-    role: str = "reference"
-    note: str = ""
-    title: str = ""
-    uses: tuple[str, ...] = ()
+    parameters: Values = ()  # all of them, sorted by name
+    kind: str = "routine"  # `fitted`, `trained` or, where the answers are given, `routine`
+    deterministic: bool = True  # whether the same labelled rows always give the same scores
+    engine_version: int = 0  # of the engine; 0 for what does not use it
+    packable: bool = False  # whether trials train together
+    assumes_prior: str = "none"  # about the target's class shares
+    role: str = "reference"  # of its row in a table
+    note: str = ""  # printed under tables
+    title: str = ""  # display name; empty where that is the name
+    uses: tuple[str, ...] = ()  # data that it looks at
+    # what a selection can set instead of the values here; empty for what is not ranked
     configurations: tuple[Values, ...] = ()
+    # what each hyper-parameter may be, in the order of declaration
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    # values that a selection tries, by hyper-parameter
     grid: Mapping[str, Sequence[Value]] = dataclasses.field(default_factory=dict)
+    # what `sweep --space NAME` varies, each hyper-parameter with a text
     spaces: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
-    built_in: bool = True
+    built_in: bool = True  # whether it is a method of this package
 
 
 _INFO = TypeAdapter(MethodInfo)
@@ -80,9 +63,7 @@ def expand(words: Iterable[str]) -> tuple[str, ...]:
     """Names of methods and routines from what users write, each once, in order.
 
     `all` is every name but ablations, routines last; `sere:ablations` is `sere` with its ablations.
-
-    Raises:
-        SpecError: a name is unknown, or a method has no ablations.
+    SpecError for what is none of these.
     """
     names: list[str] = []
     every = registry.entries().values()
@@ -104,11 +85,7 @@ def expand(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_method(name: str) -> None:
-    """Refuse a name that is neither a method nor a routine.
-
-    Raises:
-        SpecError: naming what there is.
-    """
+    """Refuse (SpecError) a name that is neither a method nor a routine."""
     known = (*registry.entries(), *ROUTINES)
     if name in known:
         return
@@ -122,10 +99,7 @@ def read_methods(asked: Sequence[tuple[str, Mapping[str, Value]]]) -> tuple[Meth
     """What methods declare, from the cache where no code has changed since.
 
     Methods are imported by a worker process, never by this one, which will hold the answers; and a
-    finished run imports no torch.
-
-    Raises:
-        SpecError: unknown method or hyper-parameter, or a value out of its range.
+    finished run imports no torch. SpecError for what no method has, or a value out of its range.
     """
     folders = {registry.entry(name).file.parent for name, _ in asked if name not in ROUTINES}
     hashes = {folder: _code(folder) for folder in folders}
@@ -172,10 +146,10 @@ def _code(folder: Path) -> str:
     package = Path(__file__).parents[1]
     folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
+    files += [Path(__file__).with_name("worker.py"), Path(__file__)]
+    files += [package / f"{name}.py" for name in ("hyperparameters", "registry", "plugin")]
     state = hashlib.sha256()
-    own = (Path(__file__).with_name("worker.py"), Path(__file__))
-    single = (*own, package / "hyperparameters.py", package / "registry.py", package / "plugin.py")
-    for file in (*files, *single):
+    for file in files:
         state.update(hashlib.sha256(file.read_bytes()).digest())
     return state.hexdigest()
 

@@ -46,21 +46,14 @@ GPU_LIMIT = 1024
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """What a run asks for under one condition, for all numbers of shots.
-
-    Attributes:
-        prepared: corpora, features and problems.
-        condition: of its trials, but for the number of shots.
-        trials: every trial, method by method; where a configuration is to be chosen, those of all.
-        numbers: of each trial's configuration by the trial's id, 0 for the default.
-        methods: in the order asked for, one entry for each configuration.
-    """
+    """What a run asks for under one condition, for all numbers of shots."""
 
     prepared: Prepared
-    condition: Condition
+    condition: Condition  # of its trials, but for the number of shots
+    # every trial, method by method; where a configuration is to be chosen, those of all
     trials: tuple[Trial, ...]
-    numbers: Mapping[str, int]
-    methods: tuple[MethodInfo, ...]
+    numbers: Mapping[str, int]  # of each trial's configuration by the trial's id, 0 for the default
+    methods: tuple[MethodInfo, ...]  # in the order asked for, one entry for each configuration
 
     @property
     def request(self) -> Request:
@@ -95,10 +88,7 @@ class Plan:
         return tuple(fold.key for fold in self.prepared.folds(trial))
 
     def jobs(self, trial: Trial) -> tuple[Job, ...]:
-        """The jobs of a trial: one, or two in the inductive setting.
-
-        Their seeds leave the method out, so that methods and ablations share random numbers.
-        """
+        """The jobs of a trial: one, or two in the inductive setting; methods share their seeds."""
         return tuple(
             Job(
                 id=f"{trial.id}-{number}",
@@ -111,14 +101,10 @@ class Plan:
         )
 
     def packs(self, *, open_ids: Collection[str], failed_ids: Collection[str]) -> list[Pack]:
-        """The packs still to run, in no order.
+        """The packs still to run, in no order; CorpusError where a class has too few utterances.
 
-        Args:
-            open_ids: trials still to run; the others keep their place but are left out.
-            failed_ids: open trials that failed once; each gets a pack of its own.
-
-        Raises:
-            CorpusError: a class has fewer utterances than shots.
+        Trials that are not open keep their place but are left out; those that failed once get a
+        pack of their own.
         """
         infos = {(info.name, info.parameters): info for info in self.methods}
         trials = [trial for trial in self.trials if trial.method not in ROUTINES]
@@ -150,27 +136,17 @@ class Plan:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pack:
-    """Jobs that are run together. Holds no answers: this is what travels.
+    """Jobs that are run together. Holds no answers: this is what travels."""
 
-    Attributes:
-        name: hash of its jobs' names.
-        jobs: of whole trials, ordered by seed and pair.
-        weight: a guess of how long it runs.
-    """
-
-    name: str
-    jobs: tuple[Job, ...]
-    weight: float
+    name: str  # hash of its jobs' names
+    jobs: tuple[Job, ...]  # of whole trials, ordered by seed and pair
+    weight: float  # a guess of how long it runs
 
     @classmethod
     def of(cls, jobs: Sequence[Job], *, limit: int) -> Pack:
         """Make a pack."""
-        steps = float(dict(jobs[0].parameters).get("steps", 0))
-        return cls(
-            name=digest([job.id for job in jobs])[:16],
-            jobs=tuple(jobs),
-            weight=len(jobs) * (1 + steps) / limit,
-        )
+        weight = len(jobs) * (1 + float(dict(jobs[0].parameters).get("steps", 0))) / limit
+        return cls(name=digest([job.id for job in jobs])[:16], jobs=tuple(jobs), weight=weight)
 
 
 def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
@@ -179,15 +155,10 @@ def longest_first(packs: Iterable[Pack]) -> tuple[Pack, ...]:
 
 
 def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Trial]]:
-    """Cut the trials of one group into fixed blocks.
+    """Cut the trials of one group, of so many jobs each, into fixed blocks of at most `limit` jobs.
 
-    Args:
-        trials: of one group.
-        folds: jobs a trial.
-        limit: the most jobs that a block should hold; a trial is never divided.
-
-    Returns:
-        Blocks of whole seeds where a seed fits the limit, else parts of one seed.
+    Blocks of whole seeds where a seed fits the limit, else parts of one seed; a trial is never
+    divided.
     """
     ordered = sorted(trials, key=lambda trial: (trial.seed, trial.pair))
     pairs = sorted({trial.pair for trial in ordered})
@@ -203,15 +174,10 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
 
 
 def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
-    """The plan of a request on prepared corpora.
+    """The plan of a request on prepared corpora; SpecError where a method cannot be as asked.
 
-    Args:
-        prepared: corpora, features and rules.
-        configurations: run every configuration of the methods that have several, and no other
-            method; the request's selection does not matter then.
-
-    Raises:
-        SpecError: a method or a hyper-parameter is unknown.
+    With `configurations` every configuration of the methods that have several, and no other method;
+    the request's selection does not matter then.
     """
     condition = prepared.condition
     if configurations:
@@ -233,12 +199,9 @@ def plan_of(
         made = list(_trials(info, prepared, condition))
         trials += made
         numbers |= {trial.id: number for trial in made}
+    infos = tuple(info for _, info in methods)
     return Plan(
-        prepared=prepared,
-        condition=condition,
-        trials=tuple(trials),
-        numbers=numbers,
-        methods=tuple(info for _, info in methods),
+        prepared=prepared, condition=condition, trials=tuple(trials), numbers=numbers, methods=infos
     )
 
 

@@ -39,49 +39,30 @@ Folds = Callable[[Trial], tuple[Fold, ...]]
 
 @dataclass(frozen=True, kw_only=True)
 class PairFacts:
-    """What the trials of one pair share.
-
-    Attributes:
-        pair: the pair.
-        classes: its emotions.
-        source_key: of the source's table and labels.
-        target_key: of the target's.
-        synthetic: whether a corpus is synthetic.
-        added: by the part of the data that they join, `source` or `target`, what `Trial.added` has
-            of added corpora.
-    """
+    """What the trials of one pair share."""
 
     pair: Pair
     classes: tuple[str, ...]
-    source_key: str
-    target_key: str
+    source_key: str  # of the source's table and labels
+    target_key: str  # of the target's
     synthetic: bool
+    # by the part of the data that they join, `source` or `target`, what `Trial.added` has of
+    # added corpora
     added: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Prepared:
-    """Corpora with features under some rules.
-
-    Attributes:
-        request: what was asked for.
-        condition: the rules with nothing left open but the number of shots.
-        table: all ordered pairs of the suite.
-        corpora: by code.
-        facts: what the trials of each pair share.
-        folds: problems and answers of a trial, built when asked for.
-        skipped: files left out by `--skip-bad`.
-        findings: what is odd about the corpora, and belongs below tables.
-    """
+    """Corpora with features under some rules."""
 
     request: Request
-    condition: Condition
-    table: tuple[Pair, ...]
+    condition: Condition  # the rules with nothing left open but the number of shots
+    table: tuple[Pair, ...]  # all ordered pairs of the suite
     corpora: Mapping[str, Corpus]
-    facts: tuple[PairFacts, ...]
-    folds: Folds
-    skipped: tuple[SkippedFile, ...]
-    findings: tuple[Finding, ...]
+    facts: tuple[PairFacts, ...]  # what the trials of each pair share
+    folds: Folds  # problems and answers of a trial, built when asked for
+    skipped: tuple[SkippedFile, ...]  # files left out by `--skip-bad`
+    findings: tuple[Finding, ...]  # what is odd about the corpora, and belongs below tables
 
 
 def prepare(
@@ -96,18 +77,12 @@ def prepare(
     """Read corpora and extract features; both come from the cache where they are in it.
 
     Args:
-        request: what was asked for.
         condition: the rules; its suite, features and alignment as the user wrote them.
         corruption: of the target, adaptation data and scored data alike; None for none. The source
             stays clean.
         copy: an empty folder: recordings are put there under names that mean nothing, with a cache
             of their own, speakers are renamed, and rows are in other orders; what follows from
             features alone stays the same. None to take everything as it is.
-        progress: notified of reading and extraction.
-        say: given what was chosen, a line each.
-
-    Raises:
-        ClserError: anything that is wrong with the request or the corpora.
     """
     cache = cache_folder()
     choice = choose(request, cache=cache, progress=progress, say=say)
@@ -146,11 +121,7 @@ def prepare(
     extracted = {code: _part(whole[base_code(code)], code) for code in choice.codes}
     corpora = {code: one.corpus for code, one in extracted.items()}
     tables = NormalisedTables(
-        extracted=extracted,
-        kinds=tuple(kinds),
-        assigned=assigned,
-        condition=condition,
-        cache=cache,
+        extracted=extracted, kinds=tuple(kinds), assigned=assigned, condition=condition, cache=cache
     )
     return Prepared(
         request=request,
@@ -243,7 +214,7 @@ def _facts(
     pair: Pair, corpora: Mapping[str, Corpus], condition: Condition, tables: NormalisedTables
 ) -> PairFacts:
     source, target = corpora[pair.source], corpora[pair.target]
-    keys = []
+    keys: list[str] = []
     for corpus, table in zip((source, target), tables(source, target), strict=True):
         facts = [table.key, corpus.emotions.tolist(), corpus.speakers.tolist()]
         if condition.setting == "inductive":
@@ -323,31 +294,23 @@ class NormalisedTables:
 
     Each is made once and kept in the cache. A corrupted target is z-scored by its own, corrupted
     statistics (or the clean source's), and its anchors come from corrupted speech as well.
-
-    Attributes:
-        extracted: by corpus code; its tables are of `kinds`, `corrupted` those of targets.
-        kinds: `features`, then `anchors` where the alignment needs tables of the set
-            `align.ANCHORS`, and `voices` where the normalisation needs those of `normalise.VOICES`.
-        assigned: which feature set each corpus has.
-        condition: its normalisation and alignment are used; in the setting `held-out` the source's
-            rows stand below those of the target.
-        cache: the cache folder.
     """
 
+    # by corpus code; its tables are of `kinds`, `corrupted` those of targets
     extracted: Mapping[str, Extracted]
+    # `features`, then `anchors` where the alignment needs tables of the set `align.ANCHORS`,
+    # and `voices` where the normalisation needs those of `normalise.VOICES`
     kinds: tuple[str, ...]
     assigned: FeatureAssignment
+    # its normalisation and alignment are used; in the setting `held-out` the source's rows
+    # stand below those of the target
     condition: Condition
     cache: Path
     _single: dict[tuple[str, str, bytes], Table] = field(default_factory=dict)
     _aligned: dict[tuple[str, str, bytes], tuple[Table, Table]] = field(default_factory=dict)
 
     def __call__(
-        self,
-        source: Corpus,
-        target: Corpus,
-        rows: Rows | None = None,
-        added: Sequence[Corpus] = (),
+        self, source: Corpus, target: Corpus, rows: Rows | None = None, added: Sequence[Corpus] = ()
     ) -> tuple[Table, Table]:
         """The tables of both sides."""
         first, second = self._sides(source, target, rows, added)
@@ -407,13 +370,8 @@ class NormalisedTables:
     ) -> tuple[Table, Table]:
         """The z-scored tables of each side's corpora, one below the other.
 
-        Args:
-            kind: of the tables.
-            both: the sides.
-            own: their corpora in the pair.
-            rows: of the target, whose statistics may be used; None for all.
-            shared: whether both have the same columns: with other columns each has its own
-                statistics, since those of the source mean nothing there.
+        `rows` of the target are those whose statistics may be used; None for all. Sides with other
+        columns (not `shared`) have their own statistics: those of the source mean nothing there.
         """
         by = self._raw(kind, own[0])
         made = []

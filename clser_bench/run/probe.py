@@ -6,8 +6,10 @@ choosing (the suite `wide`), never those of a reported table.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,35 +32,21 @@ from clser_bench.splits import build
 Counts = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Probed:
-    """Recognised utterances of a layer with a pool on a pair.
-
-    Attributes:
-        layer: its number.
-        pool: statistics over frames in the summary.
-        shots: labelled utterances of each class.
-        pair: source and target.
-        speakers: of the target.
-        correct: recognised utterances [speakers of the target, classes, draws].
-        total: scored utterances [speakers of the target, classes, draws].
-    """
+    """Recognised utterances of a layer with a pool on a pair."""
 
     layer: int
-    pool: str
-    shots: Shots
+    pool: str  # statistics over frames in the summary
+    shots: Shots  # labelled utterances of each class
     pair: Pair
-    speakers: tuple[str, ...]
-    correct: Counts
-    total: Counts
+    speakers: tuple[str, ...]  # of the target
+    correct: Counts  # recognised utterances [speakers of the target, classes, draws]
+    total: Counts  # scored utterances [speakers of the target, classes, draws]
 
 
 def layer_sets(name: str) -> tuple[FeatureSet, ...]:
-    """Every layer of an encoder, with mean and deviation.
-
-    Raises:
-        FeatureError: the name is not that of one encoder.
-    """
+    """Every layer of one encoder, with mean and deviation; FeatureError for any other name."""
     if len(split_joined(name)) > 1 or name in FEATURE_SETS or ":layer=" in name:
         raise FeatureError(f"'{name}' is not one encoder without a layer; layers are compared")
     whole = feature_set(f"{name}:layer=all:pool=mean+sd")
@@ -73,81 +61,39 @@ def probe(
     shots: Sequence[Shots] = (5, "all"),
     seeds: int = 2,
     normalisation: Normalisation = "corpus",
-    skip_bad: bool = False,
-    workers: int | None = None,
-    devices: tuple[str, ...] = (),
     progress: Progress = SILENT,
+    **extraction: Any,
 ) -> list[Probed]:
     """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
 
-    Args:
-        corpora: by code.
-        pairs: of these.
-        name: of an encoder.
-        shots: of the draws; `all` has one draw.
-        seeds: draws for each pair.
-        normalisation: of the features.
-        skip_bad: leave out recordings that have no features.
-        workers: as for `extract.feature_table`; so are `devices`.
-        devices: where the encoder runs.
-        progress: shows extraction, and then each layer and pair.
+    What else is given (`skip_bad`, `workers`, `devices`) is for `extract_tables`.
     """
     layers, cache = layer_sets(name), cache_folder()
-    found = {
-        code: extract_tables(
-            corpus,
-            layers,
-            cache=cache,
-            skip_bad=skip_bad,
-            workers=workers,
-            devices=devices,
-            progress=progress,
-        )
-        for code, corpus in corpora.items()
-    }
+    extraction |= {"cache": cache, "progress": progress}
+    found = {code: extract_tables(corpus, layers, **extraction) for code, corpus in corpora.items()}
     probed = []
     progress.start("layers and pairs", len(layers) * len(pairs))
     for number, features in enumerate(layers):
-        tables = {
-            code: normalised(
-                # Logistic regression uses summaries alone.
-                Table(digest(["summary", of.key]), of.instants[:, :1], of.summary),
-                how=normalisation,
-                speakers=one.corpus.speakers,
-                cache=cache,
-            )
-            for code, one in found.items()
-            for of in (one.tables[number],)
-        }
+        statistics = [column.partition("_")[0] for column in features.summary]
+        tables = {}
+        for code, one in found.items():
+            of, speakers = one.tables[number], one.corpus.speakers
+            # Logistic regression uses summaries alone.
+            raw = Table(digest(["summary", of.key]), of.instants[:, :1], of.summary)
+            tables[code] = normalised(raw, how=normalisation, speakers=speakers, cache=cache)
         for pair in pairs:
-            sides = found[pair.source].corpus, found[pair.target].corpus
-            for pool in POOLS:
-                columns = [
-                    place
-                    for place, column in enumerate(features.summary)
-                    if column.partition("_")[0] in pool.split("+")
-                ]
-                pooled = tuple(
+            source, target = found[pair.source].corpus, found[pair.target].corpus
+            names = tuple(np.unique(target.speakers).tolist())
+            for pool, count in itertools.product(POOLS, shots):
+                columns = [n for n, one in enumerate(statistics) if one in pool.split("+")]
+                first, second = (
                     Table(f"{table.key}{pool}", table.instants, table.summary[:, columns])
                     for table in (tables[pair.source], tables[pair.target])
                 )
-                for count in shots:
-                    draws = range(1 if count == "all" else seeds)
-                    cells = [_counts(*sides, (pooled[0], pooled[1]), count, n) for n in draws]
-                    correct, total = (
-                        np.stack(values, axis=2) for values in zip(*cells, strict=True)
-                    )
-                    probed.append(
-                        Probed(
-                            layer=number,
-                            pool=pool,
-                            shots=count,
-                            pair=pair,
-                            speakers=tuple(np.unique(sides[1].speakers).tolist()),
-                            correct=correct,
-                            total=total,
-                        )
-                    )
+                draws = range(1 if count == "all" else seeds)
+                cells = [_counts(source, target, (first, second), count, n) for n in draws]
+                correct, total = (np.stack(each, axis=2) for each in zip(*cells, strict=True))
+                probed.append(Probed(number, pool, count, pair, names, correct, total))
             progress.advance()
     progress.stop()
     return probed

@@ -62,22 +62,14 @@ class ChildProcess:
         self.close()
 
     def send(self, message: object) -> None:
-        """Send a message.
-
-        Raises:
-            EOFError: the child has ended; says how.
-        """
+        """Send a message; EOFError says how the child has ended."""
         try:
             send(self._pipe("stdin"), pickle.dumps(message))
         except OSError as error:
             raise EOFError(self._end()) from error
 
     def next(self, *, timeout: float | None = None) -> Any:
-        """The next message; None where there is none within `timeout` seconds (None: wait).
-
-        Raises:
-            EOFError: the child has ended; says how.
-        """
+        """The next message; None where there is none within `timeout` seconds (None: wait)."""
         stream = self._pipe("stdout")
         if not select.select([stream], [], [], timeout)[0]:
             return None
@@ -107,11 +99,7 @@ class ChildProcess:
 
 @contextlib.contextmanager
 def channel() -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """In a child: its input, and its output freed from whatever code prints.
-
-    Yields:
-        Streams from and to the process that started it.
-    """
+    """In a child: its input, and its output freed from whatever code prints."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with os.fdopen(os.dup(1), "wb") as sink:
         os.dup2(2, 1)
@@ -153,12 +141,7 @@ def send(stream: BinaryIO, message: bytes) -> None:
 
 
 def receive(stream: BinaryIO | FileIO) -> bytes:
-    """Read what `send` wrote.
-
-    Raises:
-        EOFError: the stream ends before.
-        ValueError: the message is longer than any outcome is.
-    """
+    """Read what `send` wrote: EOFError where the stream ends, ValueError for too long a message."""
     (size,) = _LENGTH.unpack(_read(stream, _LENGTH.size))
     if size > _LIMIT:
         raise ValueError(f"a message of {size} bytes")

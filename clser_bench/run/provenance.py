@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clser_bench import __version__
+from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.workers import cores
+from clser_bench.features.languages import portable
 from clser_bench.files import cache_folder, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
@@ -26,13 +27,13 @@ from clser_bench.protocol import base_code
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.confine import confinement
 from clser_bench.run.methods import MethodInfo, methods_of
-from clser_bench.run.request import Request, portable
+from clser_bench.run.request import Request
 from clser_bench.store.records import RENAMED, Run
 from clser_bench.store.sqlite import Store
 
 OF_EXTRAS = ("opensmile", "transformers")
 PACKAGES = (
-    *("POT", "numpy", "ray", "scikit-learn", "scipy", "soundfile", "soxr", "torch", "torchaudio"),
+    *("POT", "numpy", "ray", "scikit-learn", "scipy", "soundfile", "soxr", "torch"),
     *OF_EXTRAS,
 )
 """The packages that have a say in the numbers; those of extras need not be there."""
@@ -123,14 +124,10 @@ _OF_THE_MOMENT = ("written", "explored", "software", "digest")
 
 
 def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
-    """What a results file arrived at.
+    """What a results file arrived at; StoreError where no run is stored in it.
 
-    Returns:
-        The latest request that is no confirmation, with the methods and settings of all that have
-        its rules (whatever their suite and shots); and those runs.
-
-    Raises:
-        StoreError: there is no such run.
+    The latest request that is no confirmation, with the methods and settings of all that have its
+    rules (whatever their suite and shots); and those runs.
     """
     with Store(results, create=False, read_only=True) as store:
         own = [run for run in store.runs() if not run.imported and not run.request.get("confirms")]
@@ -156,12 +153,8 @@ def explored(results: Path) -> tuple[Request, tuple[Run, ...]]:
 def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> Request:
     """Write the card of a confirmation, or find it written and unchanged.
 
-    Returns:
-        The request with the digest of the card, as `run` takes it.
-
-    Raises:
-        SpecError: targets of the suite were looked at; a method has changed since it was explored;
-            or another card is there.
+    The request with the digest of the card, as `run` takes it. SpecError where targets of the suite
+    were looked at, a method has changed since it was explored, or another card is there.
     """
     choice = choose(request, cache=cache_folder(), progress=SILENT)
     infos = [info for _, info in methods_of(request, request.condition)]

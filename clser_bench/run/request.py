@@ -11,22 +11,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from clser_bench.corpora import corrupt as corruptions
+from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
-from clser_bench.features.encoders.names import PREFIX as ENCODER
-from clser_bench.features.languages import PREFIX as LANGUAGES
-from clser_bench.features.languages import is_set, rooted
-from clser_bench.features.workers import cores
+from clser_bench.features.languages import is_set, portable, rooted
 from clser_bench.files import read_toml
 from clser_bench.problem import Value
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
@@ -58,11 +50,7 @@ _HERE = (
 DEFAULT = Condition(alignment=DEFAULT_ALIGNMENT)
 """The rules where a command names none."""
 
-_FLAGS = {
-    "alignment": "--align",
-    "normalisation": "--normalise",
-    "prior": "--target-prior",
-}
+_FLAGS = {"alignment": "--align", "normalisation": "--normalise", "prior": "--target-prior"}
 """Options of rules whose names differ from those of the fields."""
 
 _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")
@@ -167,11 +155,7 @@ class Request:
         return Means(device=device, energy=self.energy, patience=self.patience)
 
     def slots(self, packs: int) -> int:
-        """How many packs run at once; 0 for as many as a cluster has room for.
-
-        Raises:
-            SpecError: packs are to train on GPUs, and this machine has none.
-        """
+        """How many packs run at once, 0 for as many as fit; SpecError where a GPU is missing."""
         if self.gpus_per_pack and not self.ray_address and packs:
             import torch  # noqa: PLC0415 (a second)
 
@@ -200,11 +184,7 @@ class Request:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any], *, results: Path) -> Request:
-        """Rebuild what `json` gave.
-
-        Raises:
-            SpecError: they are of another version of clser-bench.
-        """
+        """Rebuild what `json` gave; SpecError for what another version of clser-bench wrote."""
         try:
             return cls(**{**stored, "results": results})
         except (ValidationError, TypeError) as error:
@@ -253,11 +233,8 @@ class Request:
         What was left to be chosen from the corpora at hand is named, so that others get the same.
 
         Args:
-            suite: name of the suite that it was.
-            pairs: of the table of the whole suite.
             features: the name that the table has, with nothing left open.
             methods: names that the table shows of it.
-            shots: of the table.
             corruption: of the table's target, `noise:10`; empty for clean speech. Of a run's
                 corruptions only this one is asked for, and clean speech comes with it.
         """
@@ -288,11 +265,7 @@ _ADAPTER = TypeAdapter(Request)
 
 
 def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
-    """Read hyper-parameters from `--params FILE` and `--set METHOD.NAME=VALUE`; the latter win.
-
-    Raises:
-        SpecError: an assignment or the file is not of that form.
-    """
+    """Read `--params FILE` and `--set METHOD.NAME=VALUE`, which win; SpecError for another form."""
     values = {} if file is None else _read_settings(file)
     for text in assignments:
         place, equals, value = text.partition("=")
@@ -306,20 +279,6 @@ def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Sett
 def is_local(features: str) -> bool:
     """Whether the name of features leads to a folder or a file of the machine it was written on."""
     return bool(_LOCAL.search(features))
-
-
-def portable(features: str) -> str:
-    """The name of features with the last part of each local path, as if it lay at hand."""
-    if not is_local(features):
-        return features
-    if is_set(features):
-        text = features.removeprefix(LANGUAGES)
-        if "=" not in text or text.endswith(".toml"):
-            return f"{LANGUAGES}./{Path(text).name}"
-        parts = [part.partition("=") for part in text.split(",")]
-        return LANGUAGES + ",".join(f"{key}{sign}{portable(value)}" for key, sign, value in parts)
-    folder, colon, choices = features.removeprefix(ENCODER).partition(":")
-    return f"{ENCODER}./{Path(folder).name}{colon}{choices}"
 
 
 def _read_settings(file: Path) -> Settings:

@@ -62,44 +62,26 @@ class Sent(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What a trial of Ray Tune does in one step.
+    """What a trial of Ray Tune does in one step."""
 
-    Attributes:
-        draws: how many draws of its configuration are run by then.
-        packs: jobs that are run together.
-    """
-
-    draws: int
-    packs: tuple[tuple[Sent, ...], ...]
+    draws: int  # how many draws of its configuration are run by then
+    packs: tuple[tuple[Sent, ...], ...]  # jobs that are run together
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Task:
-    """What the child is started for.
+    """What the child is started for."""
 
-    Attributes:
-        slots: packs at once; 0 for as many as a cluster has room for.
-        address: of a Ray cluster to join; empty to start Ray on this machine.
-        gpus: share of a GPU for each pack.
-        means: what packs are run with.
-        folder: for Ray's files.
-        problems: that jobs name by number.
-        packs: of a run.
-        search: of a sweep, whose jobs follow with each configuration.
-        draws: of a configuration that is run to the end.
-        versions: of the code that asks.
-    """
-
-    slots: int
-    address: str
-    gpus: float
+    slots: int  # packs at once; 0 for as many as a cluster has room for
+    address: str  # of a Ray cluster to join; empty to start Ray on this machine
+    gpus: float  # share of a GPU for each pack
     means: Means
-    problems: Sequence[Problem]
-    folder: str = ""
-    packs: Sequence[tuple[Sent, ...]] = ()
-    search: Search | None = None
-    draws: int = 1
-    versions: tuple[str, int] = VERSIONS
+    problems: Sequence[Problem]  # that jobs name by number
+    folder: str = ""  # for Ray's files
+    packs: Sequence[tuple[Sent, ...]] = ()  # of a run
+    search: Search | None = None  # of a sweep, whose jobs follow with each configuration
+    draws: int = 1  # of a configuration that is run to the end
+    versions: tuple[str, int] = VERSIONS  # of the code that asks
 
 
 @dataclass(eq=False)
@@ -123,14 +105,8 @@ class Numbered:
 
 def task(request: Request, count: int, *, problems: Sequence[Problem], **more: Any) -> Task:
     """What the child is started for, with the means of a request."""
-    return Task(
-        slots=request.slots(count),
-        address=request.ray_address,
-        gpus=request.gpus_per_pack,
-        means=request.means,
-        problems=problems,
-        **more,
-    )
+    more |= {"address": request.ray_address, "gpus": request.gpus_per_pack}
+    return Task(slots=request.slots(count), means=request.means, problems=problems, **more)
 
 
 @contextlib.contextmanager
@@ -159,11 +135,7 @@ def nobody(address: str, why: str) -> str:
 
 
 def _check(address: str) -> None:
-    """Refuse an address where nobody listens: Ray itself would wait for minutes.
-
-    Raises:
-        SpecError: it is none, or cannot be reached.
-    """
+    """Refuse (SpecError) an address where nobody listens: Ray itself would wait for minutes."""
     if address == "auto":
         return
     host, colon, port = address.rpartition(":")

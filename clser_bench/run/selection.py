@@ -43,27 +43,17 @@ Requires = Literal["target", "candidates", "source", "labels"]
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """A way to say which of several configurations is better.
+    """A way to say which of several configurations is better."""
 
-    Attributes:
-        name: what users write.
-        requires: scores of the `target`; those of all `candidates` on the same draw; labelled
-            `source` utterances that are held out; or `labels` of the targets.
-        unit: of its values.
-        about: one line.
-    """
-
-    name: str
+    name: str  # what users write
+    # scores of the `target`; those of all `candidates` on the same draw; labelled `source`
+    # utterances that are held out; or `labels` of the targets
     requires: Requires
-    unit: str
+    unit: str  # of its values
     about: str
 
     def refuse_few(self, shots: Shots) -> None:
-        """Refuse to hold labels out where there are too few.
-
-        Raises:
-            SpecError: fewer than ten shots.
-        """
+        """Refuse (SpecError) to hold labels out where there are fewer than ten shots."""
         if self.requires == "source" and shots != "all" and shots < LEAST_SHOTS:
             raise SpecError(
                 f"objective '{self.name}' is not applicable below {LEAST_SHOTS} shots, got {shots}:"
@@ -103,11 +93,7 @@ Cells = dict[Place, float]
 
 
 def objective(name: str) -> Objective:
-    """An objective by name.
-
-    Raises:
-        SpecError: it is unknown.
-    """
+    """An objective by name; SpecError where it is unknown."""
     if name not in OBJECTIVES:
         raise SpecError(f"objective '{name}' is unknown{did_you_mean(name, OBJECTIVES)}")
     return OBJECTIVES[name]
@@ -116,8 +102,7 @@ def objective(name: str) -> Objective:
 def criterion(condition: Condition) -> Objective | None:
     """The objective that chooses under a condition, where one does.
 
-    Raises:
-        SpecError: it holds labels out, and there are too few, or the setting is not the usual one.
+    SpecError where it holds labels out and these are too few, or the setting is not the usual one.
     """
     chosen = OBJECTIVES.get(condition.selection)
     if chosen is None:
@@ -143,11 +128,7 @@ def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
 
 
 def check_other_pairs(suite: str, table: Sequence[Pair], *, asked: Sequence[Pair]) -> None:
-    """Refuse what `other-pairs` cannot choose for.
-
-    Raises:
-        SpecError: pairs are named, or a pair has no pair of other corpora.
-    """
+    """Refuse (SpecError) `other-pairs` where pairs are named, or one has no pair of others."""
     if asked:
         raise SpecError(
             f"--selection {OTHER_PAIRS} looks at all pairs of a suite; leave --pairs out"
@@ -217,7 +198,6 @@ def choose_by_objective(
         chosen: a criterion or the oracle, which chooses by the mean over a pair's draws.
         trials: of all configurations; stored.
         numbers: of the configuration, by the trial's id; of the held-out trials, too.
-        store: the results.
         folds: problems of the trials that the objective reads.
         held_out: the same configurations with labels held out, where the objective reads those.
     """
@@ -275,13 +255,7 @@ def of_target(name: str, record: Record) -> float:
 
 
 def of_source(name: str, record: Record, weights: np.ndarray) -> float:
-    """A criterion's value of one ok trial in the setting `held-out`.
-
-    Args:
-        name: `source-risk`, `source-accuracy` or `embedded-validation`.
-        record: its scores are those of held-out source utterances.
-        weights: of `importance` [m], used by the last.
-    """
+    """A criterion's value of one ok trial in the setting `held-out`; `importance` weights [m]."""
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn)
 
     p = criteria.probabilities(record.scores)

@@ -42,17 +42,11 @@ TRIES = 200
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """What is varied, and what is set to one value.
+    """What is varied, and what is set to one value."""
 
-    Attributes:
-        name: as the user wrote it.
-        dimensions: what is varied, in the order of declaration.
-        fixed: hyper-parameters with one value, sorted by name.
-    """
-
-    name: str
-    dimensions: tuple[Dimension, ...]
-    fixed: tuple[tuple[str, Value], ...]
+    name: str  # as the user wrote it
+    dimensions: tuple[Dimension, ...]  # what is varied, in the order of declaration
+    fixed: tuple[tuple[str, Value], ...]  # hyper-parameters with one value, sorted by name
 
 
 def all_spaces(info: MethodInfo) -> dict[str, dict[str, str]]:
@@ -66,16 +60,10 @@ def all_spaces(info: MethodInfo) -> dict[str, dict[str, str]]:
 
 
 def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> SearchSpace:
-    """The space of a sweep.
+    """The space of a sweep; SpecError where it, a hyper-parameter or a text is unknown or wrong.
 
-    Args:
-        info: the method.
-        space: `all`, `grid`, a space that the method's file declares, or a TOML file with a table
-            `[METHOD]`; empty for the assignments alone.
-        assignments: `name=text`, which replace or add to it.
-
-    Raises:
-        SpecError: the space, a hyper-parameter or a text is unknown or wrong.
+    `space` is `all`, `grid`, a name that the method's file declares, or a TOML file with a table
+    `[METHOD]`, or empty; `assignments` (`name=text`) replace or add to it.
     """
     method, ranges, defaults = info.name, info.ranges, dict(info.parameters)
     texts = _texts(info, space)
@@ -112,18 +100,14 @@ def _texts(info: MethodInfo, space: str) -> dict[str, str]:
     if space in known:
         return dict(known[space])
     if space.endswith(".toml"):
-        return {name: _text(space, name, value) for name, value in _table(info.name, space).items()}
+        table = read_toml(Path(space)).get(info.name)
+        if not isinstance(table, Mapping) or not table:
+            raise SpecError(f"{space}: has no table [{info.name}] with hyper-parameters")
+        return {name: _text(space, name, value) for name, value in table.items()}
     raise SpecError(
         f"'{info.name}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
         "spaces ends in .toml"
     )
-
-
-def _table(method: str, file: str) -> Mapping[str, object]:
-    table = read_toml(Path(file)).get(method)
-    if not isinstance(table, Mapping) or not table:
-        raise SpecError(f"{file}: has no table [{method}] with hyper-parameters")
-    return table
 
 
 def _text(file: str, name: str, value: object) -> str:
@@ -193,23 +177,14 @@ def _value(name: str, text: str, default: Value) -> Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Which configurations a sweep tries.
-
-    Attributes:
-        dimensions: what is varied.
-        sampler: one of `SEARCHES`.
-        samples: configurations besides the default; the most of a grid.
-        population: configurations that run before `tpe` looks at them.
-        halving: one in so many goes on to more draws; 0 for no early stopping.
-        seed: of the sampler.
-    """
+    """Which configurations a sweep tries."""
 
     dimensions: tuple[Dimension, ...]
-    sampler: str = SEARCHES[0]
-    samples: int = 64
-    population: int = 32
-    halving: int = 0
-    seed: int = 0
+    sampler: str = SEARCHES[0]  # one of `SEARCHES`
+    samples: int = 64  # configurations besides the default; the most of a grid
+    population: int = 32  # configurations that run before `tpe` looks at them
+    halving: int = 0  # one in so many goes on to more draws; 0 for no early stopping
+    seed: int = 0  # of the sampler
 
     def __post_init__(self) -> None:
         if self.sampler not in SEARCHES:
@@ -232,14 +207,11 @@ class Search:
 
 
 def sampler(search: Search) -> Any:
-    """The sampler of a search.
+    """The sampler of a search; SpecError where a grid does not fit the number of samples.
 
     `sobol`: a scrambled Sobol' sequence (Owen, J. Complexity 14, 1998), `random`, `grid`: every
     combination, and `tpe`: the tree-structured Parzen estimator (Bergstra et al., NIPS 2011), which
     keeps the configurations of one population apart.
-
-    Raises:
-        SpecError: a grid does not fit the number of samples.
     """
     import optuna  # noqa: PLC0415 (half a second, which `show` need not wait for)
 
@@ -271,11 +243,7 @@ def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tup
 
 
 def grid(dimensions: Sequence[Dimension], *, samples: int) -> dict[str, list[Value]]:
-    """Values by dimension with at most `samples` combinations: ranges at as many levels as fit.
-
-    Raises:
-        SpecError: even two levels a range are more.
-    """
+    """Values by dimension, as many levels as fit into `samples`; SpecError where two do not."""
     fitting: dict[str, list[Value]] = {}
     for levels in itertools.count(2):
         axes = {item.name: _levels(item, levels) for item in dimensions}

@@ -13,9 +13,8 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,32 +39,24 @@ Answers = dict[str, dict[str, Floats]]
 
 
 class Card(BaseModel):
-    """What a system is and what it has seen: `system.toml`.
-
-    Attributes:
-        title: name in tables; empty for the name of the submission.
-        about: what the system is, one line.
-        reference: paper, address or repository.
-        uses: parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
-            (unlabelled); none for a zero-shot system.
-        assumes_prior: what it assumes of the class shares of the target.
-        data: speech and labels that it was trained with outside the draws.
-        heard: corpus code to what it was trained with of this corpus; `unknown` for those left out.
-        parameters: how many it has.
-        cost: money, hours and hardware, in words.
-    """
+    """What a system is and what it has seen: `system.toml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    title: str = Field("", max_length=60)
-    about: str = Field(min_length=1, max_length=300)
-    reference: str = Field("", max_length=300)
+    title: str = Field("", max_length=60)  # name in tables; empty for the name of the submission
+    about: str = Field(min_length=1, max_length=300)  # what the system is, one line
+    reference: str = Field("", max_length=300)  # paper, address or repository
+    # parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
+    # (unlabelled); none for a zero-shot system
     uses: tuple[Literal["labelled", "source", "target"], ...]
+    # what it assumes of the class shares of the target
     assumes_prior: Literal["none", "uniform", "estimated"] = "none"
+    # speech and labels that it was trained with outside the draws
     data: str = Field(min_length=1, max_length=1000)
+    # corpus code to what it was trained with of this corpus; `unknown` for those left out
     heard: dict[str, Literal["labels", "audio", "no", "unknown"]] = Field(default_factory=dict)
-    parameters: float | None = Field(None, ge=0, allow_inf_nan=False)
-    cost: str = Field("", max_length=300)
+    parameters: float | None = Field(None, ge=0, allow_inf_nan=False)  # how many it has
+    cost: str = Field("", max_length=300)  # money, hours and hardware, in words
 
     def note(self, corpora: Sequence[str]) -> str:
         """The footnote of a table."""
@@ -81,35 +72,23 @@ class Card(BaseModel):
         return printable("; ".join(part.rstrip(".") for part in parts)).replace("\n", " ")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Submitted:
-    """What was stored of a submission.
+class Submitted(NamedTuple):
+    """What was stored of a submission."""
 
-    Attributes:
-        trials: how many.
-        predictions: hash of the file.
-    """
-
-    trials: int
-    predictions: str
+    trials: int  # how many
+    predictions: str  # hash of the file
 
 
 def read_card(path: Path) -> Card:
-    """Read the card of a system.
-
-    Raises:
-        SpecError: it is no TOML, or a field is missing, unknown or not allowed.
-    """
+    """Read the card of a system; SpecError names what is missing, unknown or not allowed."""
     return validated(Card, read_toml(path), path)
 
 
 def read_predictions(path: Path, draws: Draws) -> Answers:
     """Read a table of predictions, CSV or Parquet, and check each row.
 
-    Raises:
-        SpecError: a trial, id or class is unknown, an id is missing or there twice, or a score is
-            not finite; the first twenty faults are named.
-        CorpusError: the file is no such table.
+    SpecError names the first twenty faults: unknown trials, ids and classes, ids that are missing
+    or there twice, scores that are not finite. CorpusError where the file is no such table.
     """
     columns = header(path)
     allowed = ("trial", "id", "emotion", *EMOTIONS)
@@ -183,14 +162,7 @@ def _values(cells: Mapping[str, str], classes: tuple[str, ...]) -> tuple[Floats,
     return values, f"score of {', '.join(bad)} is missing or not finite" if bad else ""
 
 
-def submit(
-    predictions: Path,
-    draws: Draws,
-    store: Store,
-    *,
-    name: str,
-    card: Card,
-) -> Submitted:
+def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Card) -> Submitted:
     """Score predictions and store them as rows of tables, with their card.
 
     Raises:

@@ -22,7 +22,7 @@ import optuna
 from clser_bench.cleanup import terminable
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome, Trial, Value
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import schedule
 from clser_bench.run.choice import Say
@@ -50,28 +50,18 @@ Runner = Callable[[Sequence[Pack]], Iterable[tuple[Pack, Sequence[Outcome]]]]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRequest:
-    """What a sweep was asked for.
+    """What a sweep was asked for."""
 
-    Attributes:
-        request: suite, corpora, rules, draws and means; it names one method and one number of
-            shots.
-        space: what is varied.
-        objective: one of `selection.OBJECTIVES`.
-        search: which configurations are tried.
-        command: what makes the sweep again.
-    """
-
+    # suite, corpora, rules, draws and means; it names one method and one number of shots
     request: Request
     space: SearchSpace
-    objective: str
-    search: Search
-    command: str = ""
+    objective: str  # one of `selection.OBJECTIVES`
+    search: Search  # which configurations are tried
+    command: str = ""  # what makes the sweep again
 
     def __post_init__(self) -> None:
-        for what, names in (
-            ("method", self.request.methods),
-            ("number of shots", self.request.shots),
-        ):
+        of = {"method": self.request.methods, "number of shots": self.request.shots}
+        for what, names in of.items():
             if len(names) != 1:
                 raise SpecError(f"a sweep is of one {what}, got {', '.join(map(str, names))}")
         objective(self.objective).refuse_few(self.request.shots[0])
@@ -107,12 +97,10 @@ def sweep(
                     return run.result()
             run = begun()
             here = functools.partial(in_turn, means=asked.means, say=say)
-            progress.start(f"configurations of {request.method}", request.search.samples + 1)
-            try:
+            what = f"configurations of {request.method}"
+            with shown(progress, what, request.search.samples + 1):
                 for _ in run.by_ray(say) if asked.scheduler == "ray" else run.in_turn(here):
                     progress.advance()
-            finally:
-                progress.stop()
             return run.result()
 
 
@@ -128,15 +116,10 @@ def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
 
 
 class _Step(NamedTuple):
-    """The next draws of a configuration.
+    """The next draws of a configuration."""
 
-    Attributes:
-        draws: how many are run by then.
-        packs: what is not stored of them.
-    """
-
-    draws: int
-    packs: tuple[Pack, ...]
+    draws: int  # how many are run by then
+    packs: tuple[Pack, ...]  # what is not stored of them
 
 
 @dataclass(eq=False, kw_only=True)
@@ -161,11 +144,7 @@ class _Sweep:
         self._counted: set[str] = set()
 
     def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
-        """Take up a configuration.
-
-        Returns:
-            Its number and what is to run; None where it was there before.
-        """
+        """Take up a configuration: its number and what is to run; None for a known one."""
         dimensions = self.request.space.dimensions
         parameters = dict(self._default.parameters)
         if proposed is None:
@@ -202,11 +181,7 @@ class _Sweep:
         return steps
 
     def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
-        """Store what came of a step.
-
-        Returns:
-            The mean objective over all its draws so far; NaN where a result is missing.
-        """
+        """Store what came of a step; the mean objective of all draws so far, or NaN."""
         made = self.plans[number]
         by_id = {trial.id: (made, trial) for trial in made.trials}
         for pack, parts in zip(step.packs, outcomes, strict=True):

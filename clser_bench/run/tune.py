@@ -188,18 +188,13 @@ def _slots(task: Task) -> int:
 
 
 class Cargo(NamedTuple):
-    """What workers are given.
+    """What workers are given."""
 
-    Attributes:
-        packs: jobs of each pack of a run.
-        problems: references to problems, each with the keys and the numbers of the orders of its
-            tables where these are shipped; it has no features then.
-        tables: references to (instants, summary) by key.
-    """
-
-    packs: Sequence[tuple[Sent, ...]]
+    packs: Sequence[tuple[Sent, ...]]  # jobs of each pack of a run
+    # references to problems, each with the keys and the numbers of the orders of its tables
+    # where these are shipped; it has no features then
     problems: Sequence[Any]
-    tables: Mapping[str, Any]
+    tables: Mapping[str, Any]  # references to (instants, summary) by key
 
 
 def load(task: Task) -> Cargo:
@@ -232,18 +227,18 @@ def _everywhere(folders: Sequence[Path | None]) -> bool:
     named = [folder for folder in folders if folder is not None]
     if len(named) < len(folders):
         return False
+
+    def sees(folders: Sequence[Path]) -> bool:
+        return all((folder / "summary.npy").is_file() for folder in folders)
+
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
     asked = [
-        ray.remote(_sees)
+        ray.remote(sees)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
         .remote(named)
         for node in nodes
     ]
     return all(ray.get(asked))
-
-
-def _sees(folders: Sequence[Path]) -> bool:
-    return all((folder / "summary.npy").is_file() for folder in folders)
 
 
 class PackActor(tune.Trainable):  # type: ignore[misc]
@@ -255,7 +250,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
     def setup(
         self,
         config: Mapping[str, Any],
-        cargo: Cargo | None = None,
+        cargo: Any = None,  # a `Cargo`
         means: Means | None = None,
         versions: tuple[str, int] = VERSIONS,
     ) -> None:
@@ -266,8 +261,6 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
                 f"node {node} has clser-bench {VERSIONS[0]} with engine {VERSIONS[1]}, and the "
                 f"run is of {versions[0]} with engine {versions[1]}: install the same on all nodes"
             )
-        if cargo is None:
-            raise ValueError("an actor needs packs")
         self._cargo, self._means, self._worker = cargo, means, Worker()
         self._problems: dict[int, Problem] = {}
         self._tables: dict[str, Table] = {}
@@ -293,16 +286,7 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
         self._worker.close()
 
     def _jobs(self, pack: Sequence[Sent]) -> list[Job]:
-        return [
-            Job(
-                id=sent.id,
-                method=sent.method,
-                parameters=sent.parameters,
-                problem=self._problem(sent.problem),
-                seed=sent.seed,
-            )
-            for sent in pack
-        ]
+        return [Job(**{**sent._asdict(), "problem": self._problem(sent.problem)}) for sent in pack]
 
     def _problem(self, number: int) -> Problem:
         if number not in self._problems:

@@ -64,17 +64,11 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 @dataclass(frozen=True, kw_only=True)
 class Means:
-    """What packs are run with.
+    """What packs are run with."""
 
-    Attributes:
-        device: what they train on.
-        energy: whether joules are measured.
-        patience: seconds that a trial may take.
-    """
-
-    device: str = "cpu"
-    energy: bool = False
-    patience: float = PATIENCE
+    device: str = "cpu"  # what they train on
+    energy: bool = False  # whether joules are measured
+    patience: float = PATIENCE  # seconds that a trial may take
 
 
 class Worker:
@@ -119,12 +113,7 @@ class Worker:
         return outcomes
 
     def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
-        """What methods declare, each with some hyper-parameters set; see `describe`.
-
-        Raises:
-            SpecError: a method or a hyper-parameter is unknown, or a value is out of its range.
-            WorkerError: as for `run`.
-        """
+        """What methods declare, with some hyper-parameters set; SpecError for a wrong one."""
         found: list[dict[str, Any]] | str = self._ask(("describe", tuple(methods), Means()))
         if isinstance(found, str):
             raise SpecError(found)
@@ -165,34 +154,21 @@ def failures(jobs: Sequence[Job], reason: str) -> list[Outcome]:
 
 
 def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
-    """What planning must know of a method; imports its file.
-
-    Args:
-        name: registered name.
-        settings: hyper-parameters that are set.
-
-    Raises:
-        SpecError: unknown method or hyper-parameter, or a value out of its range.
-    """
+    """What planning must know of a method; imports its file. SpecError as for `registry.create`."""
     from clser_bench.train import ENGINE_VERSION  # noqa: PLC0415 (beside torch)
 
     method = registry.create(name, settings)
     entry = registry.entry(name)
     trained = method.kind == "trained"
     others = method.points(entry.overrides, fixed=settings)[1:] if method.role == "ranked" else ()
+    facts = ("kind", "deterministic", "assumes_prior", "role", "note", "title", "uses")
     return {
         "name": name,
         "version": entry.version,
         "parameters": method.parameters(),
-        "kind": method.kind,
-        "deterministic": method.deterministic,
+        **{fact: getattr(method, fact) for fact in facts},
         "engine_version": ENGINE_VERSION if trained else 0,
         "packable": trained and method.packable,
-        "assumes_prior": method.assumes_prior,
-        "role": method.role,
-        "note": method.note,
-        "title": method.title,
-        "uses": method.uses,
         "configurations": tuple(tuple(sorted(values.items())) for values in others),
         "ranges": {key: dataclasses.asdict(span) for key, span in method.ranges().items()},
         "grid": method.grid(),
@@ -236,7 +212,7 @@ def _described(
             found = f"a method cannot be read: {traceback.format_exc()}"
         send(json.dumps(found).encode())
 
-    with _own_folder() as folder:
+    with temporary_folder() as folder:
         fork = _Fork(body, source)
         for message in fork.messages():
             answer: list[dict[str, Any]] | str = json.loads(message)
@@ -253,7 +229,7 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     stamps = _stamps(jobs)
     _import_before_fork(jobs[0].method)
     while remaining:
-        with _own_folder() as folder:
+        with temporary_folder() as folder:
             fork = _Fork(functools.partial(_execute, remaining, means, alone, folder), source)
             begun: list[Job] = []
             fork.patience = means.patience
@@ -294,7 +270,10 @@ def _anonymous(job: Job, number: int) -> Job:
     return dataclasses.replace(job, id=str(number), problem=problem)
 
 
-def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
+_Stamp = list[tuple[int, ...]]
+
+
+def _stamps(jobs: Sequence[Job]) -> dict[Path, _Stamp]:
     """What the files of the stored tables look like; contents cannot change without it."""
     none = np.zeros(0, np.int64)
     sides = [side for job in jobs for side in (job.problem.source, job.problem.target)]
@@ -304,12 +283,12 @@ def _stamps(jobs: Sequence[Job]) -> dict[Path, tuple[tuple[int, ...], ...]]:
     return {}
 
 
-def _stamp(folder: Path) -> tuple[tuple[int, ...], ...]:
+def _stamp(folder: Path) -> _Stamp:
     found = [(folder / name).stat() for name in ARRAYS]
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+    return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found]
 
 
-def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
+def _damage(stamps: Mapping[Path, _Stamp]) -> str:
     """Why the outcomes of a pack cannot be trusted; empty where they can."""
     for folder, stamp in stamps.items():
         with contextlib.suppress(FileNotFoundError):
@@ -323,20 +302,13 @@ def _damage(stamps: Mapping[Path, tuple[tuple[int, ...], ...]]) -> str:
     return ""
 
 
-@contextlib.contextmanager
-def _own_folder() -> Iterator[Path]:
-    """A temporary folder for one fork, removed with it."""
-    with temporary_folder() as made:
-        own = made / "own"  # beside the lock of its owner
-        own.mkdir()
-        yield own
-
-
 def _enclose(folder: Path, methods: Sequence[str], means: Means) -> None:
     """In a fork: leave a method what it needs, and nothing else."""
     for name in [name for name in os.environ if name.startswith("CLSER_")]:
         if name not in registry.VARIABLES:
             del os.environ[name]
+    folder = folder / "own"  # beside the lock of its owner
+    folder.mkdir(exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     if means.device != "cpu" or confinement() != "confined":
         return
@@ -425,9 +397,7 @@ class _Fork:
             os.close(reading)
             _forked(body, writing)
         os.close(writing)
-        self._stream = os.fdopen(
-            reading, "rb", buffering=0
-        )  # what is buffered, select does not see
+        self._stream = os.fdopen(reading, "rb", buffering=0)  # `select` does not see buffers
 
     def messages(self) -> Iterator[bytes]:
         """The messages of the fork until it ends, or until one takes longer than `patience`."""

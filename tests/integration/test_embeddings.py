@@ -14,8 +14,8 @@ from clser_bench import registry
 from clser_bench.cli.main import app
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
-from clser_bench.run.embeddings import embeddings
 from clser_bench.run.execute import run
+from clser_bench.run.inspection import embeddings
 from clser_bench.run.request import Request
 from clser_bench.train.engine import new_network
 from tests.tiny import planned, stored, write_corpora
@@ -74,7 +74,7 @@ def test_the_command_writes_both_pictures(
     def shorter(asked: Request, *rest: Any, **more: Any) -> Any:
         return embeddings(asked.replace(settings=config.settings), *rest, **more)
 
-    monkeypatch.setattr("clser_bench.run.embeddings.embeddings", shorter)
+    monkeypatch.setattr("clser_bench.run.inspection.embeddings", shorter)
     words = ["embeddings", "source-only", "--pair", "X->Y", "--shots", "1"]
     places = ["--manifest", str(config.manifests[0]), "--out", str(tmp_path / "figures")]
     done = CliRunner().invoke(app, [*words, *places])

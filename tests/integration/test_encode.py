@@ -153,7 +153,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
     name = f"hf:{hubert}:layer=3"
-    write = extract.write_shard
+    write = extract.disk.write_shard
     written: list[Path] = []
 
     def stop(path: Path, shard: object) -> None:
@@ -162,12 +162,12 @@ def test_an_unbroken_run_and_one_that_was_stopped(
         written.append(path)
         write(path, shard)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(extract, "write_shard", stop)
+    monkeypatch.setattr(extract.disk, "write_shard", stop)
     with pytest.raises(KeyboardInterrupt):
         feature_table(corpus, name, cache=tmp_path)
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
-    monkeypatch.setattr(extract, "write_shard", write)
+    monkeypatch.setattr(extract.disk, "write_shard", write)
     progress = Counting()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT

@@ -64,7 +64,7 @@ def test_rows_are_aligned_with_utterances(folder: Path, whole: Path):
 
 def test_a_table_that_is_there_is_only_opened(folder: Path, whole: Path, monkeypatch):
     corpus = read_tones(folder, whole)
-    monkeypatch.setattr(extract, "find_shard", None)
+    monkeypatch.setattr(extract.disk, "find_shard", None)
     monkeypatch.setattr(extract, "unchanged", None)
     progress = Counting()
     table = feature_table(corpus, "acoustic", cache=whole, progress=progress)
@@ -188,7 +188,7 @@ def test_a_file_that_is_gone(own_cache: Path):
 
 def test_values_that_are_not_finite_never_reach_a_table(own_cache: Path, monkeypatch):
     corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
-    monkeypatch.setattr(acoustic, "summarise", lambda *_: np.full(189, np.nan, np.float32))
+    monkeypatch.setattr(acoustic.sets, "summarise", lambda *_: np.full(189, np.nan, np.float32))
     with pytest.raises(FeatureError, match="not finite in mean_mel01") as caught:
         feature_table(corpus, "acoustic", cache=own_cache, workers=1)
     assert str(corpus.utterances[0].path) in str(caught.value)

@@ -341,6 +341,7 @@ def test_a_request_that_is_not_of_its_table_is_refused(
         ("set:/home/ann/mine.toml", "set:./mine.toml"),
         ("set:de=hf:/home/ann/model:layer=1,zh=mel", "set:de=hf:./model:layer=1,zh=mel"),
         ("set:heterogeneous", "set:heterogeneous"),
+        ("mel+table:/home/ann/own.npz:pool=sd", "mel+table:./own.npz:pool=sd"),
         # whatever else was open is named as the table has it
         ("hf:facebook/hubert", "hf:facebook/hubert@abc:layer=12"),
         ("mel+mfcc", "hf:facebook/hubert@abc:layer=12"),

@@ -183,10 +183,7 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(
-    config: Config,
-    options: dict[str, Any],
-    kind: type[Exception],
-    message: str,
+    config: Config, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
         run(config(**options))

@@ -19,15 +19,7 @@ from clser_bench.run.request import Request, parse_settings
 from clser_bench.store.sqlite import Store
 from tests.boards import tables_of
 from tests.integration.conftest import Config
-from tests.tiny import (
-    Watch,
-    planned,
-    poison,
-    stored,
-    table_text,
-    write_corpora,
-    write_method,
-)
+from tests.tiny import Watch, planned, poison, stored, table_text, write_corpora, write_method
 
 pytestmark = pytest.mark.usefixtures("packed")
 OTHER_PAIRS = Condition(selection="other-pairs")

@@ -355,10 +355,7 @@ class Stub(BaseHTTPRequestHandler):
 
 
 def test_an_endpoint_with_audio_input_is_asked_and_scored(
-    call: Call,
-    write: Call,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    call: Call, write: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write("--audio", "copy")
     tool = load("ask_endpoint", folder="docs")

@@ -284,11 +284,3 @@ def test_the_seed_is_the_utterance_and_the_name():
     numbers = generator("corruption", "noise:10", "abc").standard_normal(len(speech))
     noise = added(speech, "noise:10", content="abc")
     assert np.corrcoef(noise, numbers)[0, 1] == pytest.approx(1, abs=1e-6)
-
-
-def test_other_kinds_of_samples_are_refused():
-    noise = Corruption("noise", 10)
-    with pytest.raises(ValueError, match=r"floating point \[t\], not int16"):
-        corrupted(np.zeros(5, np.int16), RATE, noise, content="u")
-    with pytest.raises(ValueError, match=r"not float32 \(5, 2\)"):
-        corrupted(np.zeros((5, 2), np.float32), RATE, noise, content="u")

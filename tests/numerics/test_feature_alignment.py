@@ -134,16 +134,3 @@ def test_what_is_missing_is_told():
     varied = np.eye(4, 2, dtype=np.float32)
     with pytest.raises(FeatureError, match="needs columns that both sides share"):
         align(varied, varied, how="anchors", size=2, **names)
-
-
-def test_what_does_not_fit_is_told():
-    values = np.eye(4, 2, dtype=np.float32)
-    names = {"source_names": ("a", "b"), "target_names": ("a", "b")}
-    with pytest.raises(FeatureError, match="did you mean 'moments'"):
-        align(values, values, how="moment", size=2, **names)
-    with pytest.raises(FeatureError, match=r"the target has \(4, 2\) values, 1 names"):
-        align(values, values, how="moments", size=2, source_names=("a", "b"), target_names=("a",))
-    with pytest.raises(FeatureError, match="the source has values that are not finite"):
-        align(values * np.nan, values, how="moments", size=2, **names)
-    with pytest.raises(FeatureError, match="3 rows of anchors came for 4"):
-        align(values, values, how="anchors", size=2, anchors=(values, values[:3]), **names)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clser_bench.errors import FeatureError
 from clser_bench.features import normalise
 from clser_bench.features.columns import MINIMAL_SUMMARY
 from clser_bench.features.normalise import VOICE_COLUMNS, estimated_speakers, normalised
@@ -224,20 +223,3 @@ def test_statistics_are_exact_far_from_zero(own_cache: Path):
     scored = normalised(table, how="corpus", speakers=np.array(["a"] * 4), cache=own_cache)
     expected = (np.arange(4) - 1.5) / np.sqrt(1.25)
     np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"how": "speaker", "speakers": SPEAKERS[:2]}, "5 rows"),
-        ({"how": "corpus", "rows": np.array([], np.int64)}, "at least one row"),
-        ({"how": "corpus", "rows": np.array([5])}, "from 0 to 4"),
-        ({"how": "corpus", "rows": np.array([-1])}, "from 0 to 4"),
-        ({"how": "estimated-speakers"}, "needs a table of 'minimal'"),
-        ({"how": "source"}, "needs the raw table of the source"),
-        ({"how": "source", "reference": table_of([[1]])}, "same feature set"),
-    ],
-)
-def test_errors(own_cache: Path, wrong: dict, message: str):
-    with pytest.raises(FeatureError, match=message):
-        normalised(some_table(), **{"speakers": SPEAKERS, "cache": own_cache} | wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -65,20 +66,10 @@ def test_truncated(tmp_path: Path, noise: np.ndarray, name: str, share: float) -
         decode(tmp_path / name)
 
 
-CONTAINERS = {
-    "WAV": "PCM_16",
-    "WAVEX": "PCM_16",
-    "RF64": "PCM_16",
-    "W64": "PCM_16",
-    "AIFF": "PCM_16",
-    "AU": "PCM_16",
-    "CAF": "PCM_16",
-    "NIST": "PCM_16",
-    "RIFX": "PCM_16",
-    "FLAC": "PCM_16",
-    "OGG": "VORBIS",
-    "MP3": "MPEG_LAYER_III",
-}
+CONTAINERS = dict.fromkeys(
+    ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "NIST", "RIFX", "FLAC"], "PCM_16"
+)
+CONTAINERS |= {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 
 
 @pytest.mark.parametrize("form", CONTAINERS)
@@ -223,29 +214,23 @@ def test_too_little_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.Mo
         decode(tmp_path / "a.wav")
 
 
-def test_a_pipe_is_no_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "a.wav")
-    with pytest.raises(AudioError, match="is not a file"):
-        decode(tmp_path / "a.wav")
-
-
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [(b"", "is empty"), (b"no audio at all" * 9, "is not audio"), (None, "No such file")],
+    ("make", "reason"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"no audio at all" * 9), "is not audio"),
+        (lambda path: None, "No such file"),
+        (os.mkfifo, "is not a file"),
+        (Path.mkdir, "is not a file"),
+    ],
 )
-def test_no_audio(tmp_path: Path, content: bytes | None, reason: str) -> None:
+def test_no_audio(tmp_path: Path, make: Callable[[Path], object], reason: str) -> None:
     path = tmp_path / "a.wav"
-    if content is not None:
-        path.write_bytes(content)
+    make(path)
     with pytest.raises(AudioError, match=reason) as caught:
         decode(path)
     assert caught.value.path == str(path)
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
-
-
-def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match="is not a file"):
-        decode(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tiny_encoders import save_tiny
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import Request, layer_numbers, parse
-from clser_bench.features.encoders.run import PADDING, padding_share, plan
+from clser_bench.features.encoders.run import PADDING, plan
 from clser_bench.features.sets import feature_set
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -83,8 +83,8 @@ def test_batches_hold_each_once_and_keep_to_the_limits(lengths: list[int], paddi
     batches = plan(lengths, longest=2000, padding=padding)
     assert sorted(place for batch in batches for place in batch) == list(range(len(lengths)))
     for batch in batches:
-        assert padding_share(lengths, [batch]) <= padding + 1e-12
-        widest = max(lengths[place] for place in batch)
+        widest, speech = max(lengths[n] for n in batch), sum(lengths[n] for n in batch)
+        assert 1 - speech / (widest * len(batch)) <= padding + 1e-12
         assert len(batch) == 1 or widest * len(batch) <= 2000
     assert batches == plan(lengths, longest=2000, padding=padding)
 

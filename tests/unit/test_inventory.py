@@ -7,12 +7,7 @@ import pytest
 from signals import put_shard
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.cache import (
-    check_shard,
-    describe_shards,
-    new_table,
-    write_file,
-)
+from clser_bench.features.cache import check_shard, describe_shards, new_table, write_file
 from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
 from clser_bench.features.sets import feature_set
 from clser_bench.hashing import digest
@@ -62,30 +57,22 @@ def test_only_headers_are_read(tmp_path: Path, monkeypatch):
     assert take_inventory(tmp_path, {}).sets[0].utterances == 3
 
 
+NO_NAMES = ("\x1b[2Jprosody", "two\nlines", "a\ttab", "\u202egnitteg", "[/red]", "n" * 300)
+GARBAGE = (
+    *(b"", b"\xff\xfe", b"[1]", b"null", b"{}", b'{"name": 3}', b'{"name": ""}'),
+    b"[" * 99_999,
+)
+
+
 @pytest.mark.parametrize(
-    "about",
-    [
-        b"",
-        b"\xff\xfe",
-        b"[1]",
-        b"null",
-        b"{}",
-        b'{"name": 3}',
-        b'{"name": ""}',
-        b"[" * 100_000,
-        json.dumps({"name": "\x1b[2Jprosody"}).encode(),
-        json.dumps({"name": "two\nlines"}).encode(),
-        json.dumps({"name": "a\ttab"}).encode(),
-        json.dumps({"name": "\u202egnitteg"}).encode(),
-        json.dumps({"name": "[/red]"}).encode(),
-        json.dumps({"name": "n" * 300}).encode(),
-    ],
+    "about", [*GARBAGE, *(json.dumps({"name": name}).encode() for name in NO_NAMES)]
 )
 def test_garbage_in_about_is_unknown_unless_the_key_is_known(tmp_path: Path, about: bytes):
     path = put_shard(tmp_path, PROSODY, 0, 1, 2)
-    write_file(path.parent / "about.json", about)
-    assert take_inventory(tmp_path, {}).sets[0].name == UNKNOWN
-    assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).sets[0].name == "prosody"
+    for content, name in ((about, UNKNOWN), (b'{"name": "hf:a@1:layer=3+4"}', "hf:a@1:layer=3+4")):
+        write_file(path.parent / "about.json", content)
+        assert take_inventory(tmp_path, {}).sets[0].name == name
+        assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).sets[0].name == "prosody"
 
 
 def test_an_about_that_is_no_file_or_a_link_is_not_read(tmp_path: Path):
@@ -96,13 +83,6 @@ def test_an_about_that_is_no_file_or_a_link_is_not_read(tmp_path: Path):
     (path.parent / "about.json").unlink()
     os.mkfifo(path.parent / "about.json")
     assert take_inventory(tmp_path / "cache", {}).sets[0].name == UNKNOWN
-
-
-def test_the_name_of_a_key_counts_more_than_the_one_in_about(tmp_path: Path):
-    path = put_shard(tmp_path, PROSODY, 0, 1, 2)
-    write_file(path.parent / "about.json", b'{"name": "hf:other@1:layer=3+4"}')
-    assert take_inventory(tmp_path, {}).sets[0].name == "hf:other@1:layer=3+4"
-    assert take_inventory(tmp_path, {PROSODY.key: "prosody"}).sets[0].name == "prosody"
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100, 1500, -1])

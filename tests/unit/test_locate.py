@@ -28,14 +28,10 @@ def sentences(located: Located) -> list[str]:
     return [finding.sentence for finding in located.findings]
 
 
-def test_whatever_its_name_at_any_depth(tmp_path: Path) -> None:
-    write_toy(tmp_path / "some" / "thing" / "else")
-    assert places(locate(tmp_path)) == {"X": tmp_path / "some" / "thing" / "else"}
-
-
-def test_the_root_itself(tmp_path: Path) -> None:
-    write_toy(tmp_path)
-    assert places(locate(tmp_path)) == {"X": tmp_path}
+@pytest.mark.parametrize("place", ["some/thing/else", "."])
+def test_whatever_its_name_at_any_depth(tmp_path: Path, place: str) -> None:
+    write_toy(tmp_path / place)
+    assert places(locate(tmp_path)) == {"X": tmp_path / place}
 
 
 def test_no_such_root(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -207,8 +206,10 @@ def test_every_space_of_every_method_can_be_read() -> None:
         ("kind=a:b", ["toy-space.kind=a:b"]),
         ("size=4:16", ["toy-space.size=4:16", "list values"]),
         ("size=4,5", ["toy-space.size=5", "4, 8, 16"]),
-        ("rate=1:0.5", ["rate=1", ":0.5", "the first must be the smaller"]),
-        ("share=log:0:1", ["share=", "begins above 0"]),
+        ("rate=1:0.5", ["toy-space.rate=1", ":0.5", "the first must be the smaller"]),
+        ("share=log:0:1", ["toy-space.share=", "begins above 0"]),
+        ("free=0:inf", ["inf"]),
+        ("count=0:inf", ["inf"]),
         ("rounds=5", ["toy-space", "varies nothing", "--set"]),
     ],
 )
@@ -217,18 +218,6 @@ def test_what_is_wrong_is_named_with_the_mend(assignment: str, words: list[str])
         read(assignment)
     for word in words:
         assert word in str(error.value)
-
-
-@pytest.mark.parametrize("assignment", ["rate=1:0.5", "share=log:0:1"])
-def test_ends_that_are_wrong_name_the_method(assignment: str) -> None:
-    with pytest.raises(SpecError, match="toy-space"):
-        read(assignment)
-
-
-@pytest.mark.parametrize("assignment", ["free=0:inf", "count=0:inf"])
-def test_a_range_without_end_is_refused(assignment: str) -> None:
-    with pytest.raises(SpecError, match=re.escape("inf")):
-        read(assignment)
 
 
 def test_unknown_methods_and_spaces_are_named() -> None:
@@ -247,6 +236,7 @@ def test_unknown_methods_and_spaces_are_named() -> None:
     [
         (None, ["cannot be read"]),
         ("[toy-space", ["not valid TOML"]),
+        ("\xff\xfe\0", ["spaces.toml: not valid TOML"]),
         ("[other]\nx = 1\n", ["no table [toy-space]"]),
         ("[toy-space]\n", ["no table [toy-space]"]),
         ("toy-space = 3\n", ["no table [toy-space]"]),
@@ -259,15 +249,8 @@ def test_unknown_methods_and_spaces_are_named() -> None:
 def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str | None, words: list[str]) -> None:
     file = tmp_path / "spaces.toml"
     if text is not None:
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(text.encode("latin-1"))
     with pytest.raises(SpecError) as error:
         read(space=str(file))
     for word in words:
         assert word in str(error.value)
-
-
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
-    file = tmp_path / "spaces.toml"
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match=r"spaces\.toml: not valid TOML"):
-        read(space=str(file))

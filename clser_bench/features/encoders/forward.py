@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -20,7 +21,6 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
-from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -95,14 +95,9 @@ class Loaded:
         return self._own is not None
 
     def prepare(self, samples: Floats) -> list[Floats]:
-        """Turn an utterance into what the network takes; independent of any other utterance.
+        """Turn an utterance [samples] into what the network takes, whatever others there are.
 
-        Args:
-            samples: float32 [samples] at `encoder.rate`.
-
-        Returns:
-            Its pieces (one, unless it is longer than `LONGEST_SECONDS`), each [samples] or
-            [frames, bands].
+        Its pieces (one, unless it is longer than `LONGEST_SECONDS`), [samples] or [frames, bands].
         """
         rate = self.encoder.rate
         missing = max(round(SHORTEST_SECONDS * rate) - len(samples), 0)
@@ -129,14 +124,7 @@ class Loaded:
 
     @torch.inference_mode()
     def run(self, pieces: Sequence[Floats]) -> list[list[Floats]]:
-        """Encode one batch.
-
-        Args:
-            pieces: from `prepare`, of like length.
-
-        Returns:
-            For each piece, for each wanted layer, float32 [frames, d].
-        """
+        """Encode pieces of like length: of each, for each wanted layer, float32 [frames, d]."""
         lower, kind = _TYPES.get(self.precision), self.device.type
         autocast: Any = torch.autocast(kind, dtype=lower) if lower else nullcontext()
         with autocast, warnings.catch_warnings():
@@ -184,8 +172,11 @@ class Loaded:
 
 @functools.cache
 def import_transformers() -> Any:
-    """Import transformers, which takes seconds and imports torchaudio too."""
-    load_torchaudio()
+    """Import transformers, which takes seconds, without a torchaudio that is not torch's own."""
+    try:
+        importlib.import_module("torchaudio")
+    except (OSError, ImportError, RuntimeError):  # absent, or linked against another torch
+        sys.modules["torchaudio"] = None  # type: ignore[assignment]  # transformers goes without
     return importlib.import_module("transformers")
 
 

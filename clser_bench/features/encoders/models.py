@@ -44,25 +44,15 @@ FAMILIES = (*WAVEFORM, *ALONE, *SPECTRAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """An encoder on disk.
+    """An encoder on disk."""
 
-    Attributes:
-        name: repository or folder, without its path.
-        revision: commit of the repository, or the first 16 digits of the content of a folder.
-        content: SHA-256 over weights and configurations.
-        family: its `model_type`.
-        layers: how many transformer layers it has.
-        size: d, values of a hidden state.
-        rate: samples per second it wants.
-    """
-
-    name: str
-    revision: str
-    content: str
-    family: str
-    layers: int
-    size: int
-    rate: int
+    name: str  # repository or folder, without its path
+    revision: str  # commit of the repository, or the first 16 digits of the content of a folder
+    content: str  # SHA-256 over weights and configurations
+    family: str  # its `model_type`
+    layers: int  # how many transformer layers it has
+    size: int  # d, values of a hidden state
+    rate: int  # samples per second it wants
     folder: Path
     remote_code: bool = False
 
@@ -70,9 +60,8 @@ class Encoder:
 def find_encoder(request: Request) -> Encoder:
     """Find an encoder on disk, or fetch it from the hub where there is a way.
 
-    Raises:
-        FeatureError: it is not there and cannot be fetched (with what to do), has no weights in
-            safetensors, or is of an architecture that is not known to work.
+    FeatureError where it is not there and cannot be fetched (with what to do), has no weights in
+    safetensors, or is of an architecture that is not known to work.
     """
     folder = Path(request.model) if request.folder else _snapshot(request)
     return _described(
@@ -244,10 +233,7 @@ def _snapshot(request: Request) -> Path:
 
     patterns = [*_PATTERNS, *(["*.py"] if request.remote_code else [])]
     get = functools.partial(
-        snapshot_download,
-        request.model,
-        revision=request.revision or None,
-        allow_patterns=patterns,
+        snapshot_download, request.model, revision=request.revision or None, allow_patterns=patterns
     )
     try:
         found = Path(get(local_files_only=True))

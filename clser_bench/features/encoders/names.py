@@ -36,22 +36,16 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An encoder as the user named it.
+    """An encoder as the user named it."""
 
-    Attributes:
-        model: a repository of the hub, or a folder.
-        revision: branch, tag or commit of a repository; empty for what is on disk, else `main`.
-        layers: as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one.
-        pool: one of `POOLS`.
-        context: of Whisper; empty for its default.
-    """
-
-    model: str
+    model: str  # a repository of the hub, or a folder
     folder: bool
+    # branch, tag or commit of a repository; empty for what is on disk, else `main`
     revision: str = ""
+    # as written: `last`, `all`, `12`, `6-12`, `6+9`; empty for the recommended one
     layers: str = ""
-    pool: str = "mean"
-    context: Context | Literal[""] = ""
+    pool: str = "mean"  # one of `POOLS`
+    context: Context | Literal[""] = ""  # of Whisper; empty for its default
     precision: Precision = "float32"
     remote_code: bool = False
 
@@ -125,15 +119,7 @@ def _option(name: str, option: str) -> tuple[str, str]:
 
 
 def layer_numbers(layers: str, *, count: int, name: str) -> tuple[int, ...]:
-    """The layers that are asked for, ascending.
-
-    Args:
-        layers: as in `Request.layers`.
-        count: layers of the encoder; 0 to `count` may be asked for.
-
-    Raises:
-        FeatureError: there is no such layer.
-    """
+    """The layers that `Request.layers` asks for, ascending; FeatureError beyond `count`."""
     if layers == "last":
         return (count,)
     if layers == "all":
@@ -157,33 +143,23 @@ _FILE = "encoders.toml"
 
 
 class Training(BaseModel):
-    """What an encoder was trained on, as far as this benchmark's corpora go.
-
-    Attributes:
-        corpora: corpus code to what is known of it.
-        source: where this is stated.
-    """
+    """What an encoder was trained on, as far as this benchmark's corpora go."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     default: Exposure
-    corpora: dict[str, Exposure] = Field(default_factory=dict)
-    source: str
+    corpora: dict[str, Exposure] = Field(default_factory=dict)  # corpus code to what is known of it
+    source: str  # where this is stated
 
 
 class KnownEncoder(BaseModel):
-    """An encoder with a short name.
-
-    Attributes:
-        layer: the recommended layer, or several as in `layer=2-3`.
-        layer_source: where the recommendation comes from.
-    """
+    """An encoder with a short name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
-    layer: str
-    layer_source: str
+    layer: str  # the recommended layer, or several as in `layer=2-3`
+    layer_source: str  # where the recommendation comes from
     heard: Training
 
 
@@ -196,11 +172,7 @@ def tasks_table(key: str) -> dict[str, Any]:
 
 @functools.cache
 def known_encoders() -> dict[str, KnownEncoder]:
-    """The encoders of `tasks/encoders.toml` by short name.
-
-    Raises:
-        FeatureError: the file does not have the right form.
-    """
+    """The encoders of `tasks/encoders.toml` by short name."""
     return {
         name: validated(KnownEncoder, values, f"{_FILE}: encoders.{name}", error=FeatureError)
         for name, values in tasks_table("encoders").items()
@@ -208,11 +180,7 @@ def known_encoders() -> dict[str, KnownEncoder]:
 
 
 def find_known(model: str) -> KnownEncoder | None:
-    """The known encoder of a repository, or of a folder that is named like one; None for others.
-
-    Args:
-        model: repository, short name, or the last part of a path.
-    """
+    """The known encoder of a short name, a repository or the last part of a path; else None."""
     for name, encoder in known_encoders().items():
         if model in (name, encoder.model, encoder.model.rpartition("/")[2]):
             return encoder
@@ -220,11 +188,7 @@ def find_known(model: str) -> KnownEncoder | None:
 
 
 def recommended_layer(model: str, *, count: int) -> str:
-    """The layer that is taken where none is named: the recommended one, else the middle one.
-
-    Args:
-        model: as for `find_known`.
-    """
+    """The recommended layer of a model (as for `find_known`), else the middle one."""
     encoder = find_known(model)
     numbers = [int(number) for number in re.findall(r"\d+", encoder.layer)] if encoder else []
     fits = encoder is not None and max(numbers) <= count  # a folder of that name may hold another
@@ -232,15 +196,10 @@ def recommended_layer(model: str, *, count: int) -> str:
 
 
 def exposure(features: str, corpus: str) -> Exposure:
-    """How a corpus entered the training of the encoders of a feature set.
+    """How a corpus entered the training of the encoders of a feature set, named as in records.
 
-    Args:
-        features: the name of the set as records have it; several encoders (joined sets, sets by
-            language) give the strongest exposure of any.
-
-    Returns:
-        `no` for sets without an encoder, `unknown` for an encoder that is not known and for a
-        user's own table.
+    Of several encoders (joined sets, sets by language) the strongest. `no` for sets without an
+    encoder, `unknown` for an encoder that is not known and for a user's own table.
     """
     order: tuple[Exposure, ...] = ("no", "unknown", "audio", "labels")
     found: list[Exposure] = ["unknown"] if "table:" in features else ["no"]

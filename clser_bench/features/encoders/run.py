@@ -13,15 +13,14 @@ from filelock import FileLock, Timeout
 
 from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.corrupt import unchanged
+from clser_bench.corpora.index import cores
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import Encoder
-from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.extract import Done, Task, write_rows
 from clser_bench.features.sets import LONGEST_SECONDS, Layer
-from clser_bench.features.workers import cores, run_tasks
+from clser_bench.features.workers import run_tasks
 from clser_bench.problem import Floats
 
 CPU_SECONDS = 12
@@ -49,12 +48,8 @@ Pieces = list[Floats]
 def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Done]:
     """Make the shards of some layers of one encoder in one pass.
 
-    Args:
-        devices: `cuda:0,cuda:1` and the like, each with a process of its own where there are
-            several; empty for the first GPU, else the CPU.
-
-    Raises:
-        FeatureError: a file changed, a device is not there, a shard cannot be written.
+    Devices are `cuda:0` and the like, each with a process of its own where there are several; none
+    for the first GPU, else the CPU. FeatureError where one is not there, or a file changed.
     """
     layers = {one.layer for task in tasks for one in task.features if one.layer is not None}
     places = tuple(devices) or ("cuda:0" if torch.cuda.is_available() else "cpu",)
@@ -125,7 +120,8 @@ def _encode_window(
     """Encode and write some tasks, and yield each when it is written."""
     torch.set_num_threads(threads)
     first, numbers = layers[0], tuple(layer.number for layer in layers)
-    loaded = load(first.encoder, numbers, first.precision, first.context, device)
+    how = {"precision": first.precision, "context": first.context}
+    loaded = load(first.encoder, numbers, device=device, **how)
     everyone = [utterance for task in tasks for utterance in task.utterances]
     rows: dict[str, list[tuple[Floats, Floats]] | str] = {}
     with ThreadPoolExecutor(_AHEAD_THREADS) as ahead:
@@ -223,16 +219,8 @@ def _pooled(frames: Sequence[Floats], layers: Sequence[Layer]) -> list[tuple[Flo
     return rows
 
 
-@functools.lru_cache(maxsize=1)
-def load(
-    encoder: Encoder,
-    layers: tuple[int, ...],
-    precision: Precision,
-    context: Context | None,
-    device: str,
-) -> Loaded:
-    """Load an encoder; the last one is kept. Arguments as for `Loaded`."""
-    return Loaded(encoder, layers, precision=precision, context=context, device=device)
+load = functools.lru_cache(maxsize=1)(Loaded)
+"""Load an encoder; the last one is kept."""
 
 
 def batch_seconds(device: str) -> float:
@@ -246,16 +234,11 @@ def batch_seconds(device: str) -> float:
 def plan(
     lengths: Sequence[int], *, longest: int, padding: float = PADDING
 ) -> tuple[tuple[int, ...], ...]:
-    """Cut utterances into batches of like length.
+    """Cut utterances of these samples into batches of like length: positions, each once.
 
-    Args:
-        lengths: samples of each.
-        longest: the most samples of a batch, padding included; one utterance may exceed it.
-        padding: the largest share of padding; 0 puts equal lengths together only.
-
-    Returns:
-        Positions in `lengths`, each once; the longest batches come first, so that memory that
-        does not suffice shows at once.
+    A batch has at most `longest` samples, padding included, unless it is one utterance, and at most
+    the share `padding` of padding; 0 puts equal lengths together only. The longest batches come
+    first, so that memory that does not suffice shows at once.
     """
     order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     batches: list[tuple[int, ...]] = []
@@ -272,9 +255,3 @@ def plan(
         current.append(place)
         total += lengths[place]
     return (*batches, tuple(current)) if current else ()
-
-
-def padding_share(lengths: Sequence[int], batches: Sequence[Sequence[int]]) -> float:
-    """The share of padding in all batches together, 0 to below 1."""
-    full = sum(max(lengths[place] for place in batch) * len(batch) for batch in batches)
-    return 1 - sum(lengths[place] for batch in batches for place in batch) / full if full else 0.0

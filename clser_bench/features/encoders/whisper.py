@@ -51,15 +51,10 @@ _SAMPLES = 2 * _HOP  # of a frame
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Padding:
-    """The states of 30 s of padding at a level.
+    """The states of 30 s of padding at a level."""
 
-    Attributes:
-        entering: what enters the first layer [1500, d].
-        layers: keys and values [1500, d] of each layer.
-    """
-
-    entering: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    entering: Tensor  # what enters the first layer [1500, d]
+    layers: tuple[tuple[Tensor, Tensor], ...]  # keys and values [1500, d] of each layer
 
 
 class OwnFrames:
@@ -86,14 +81,10 @@ class OwnFrames:
         self._folder: Path | None = None
 
     def prepare(self, piece: Floats) -> Floats:
-        """The log-mel spectrum of own frames, as the 30 s window has it.
+        """The log-mel spectrum of own frames of a piece at 16 kHz, as the 30 s window has it.
 
-        Args:
-            piece: float32 [samples] at 16 kHz, at most 30 s.
-
-        Returns:
-            float32 [2 f + 3, bands]: the columns of f frames, two more of the padding, and the
-            number of samples.
+        float32 [2 f + 3, bands]: the columns of f frames, two more of the padding, and the number
+        of samples.
         """
         extra = DEEP_EXTRA if self._layers[-1] > self._count // 2 else EXTRA
         frames = min(own_frames(len(piece)) + extra, _POSITIONS)
@@ -108,14 +99,7 @@ class OwnFrames:
 
     @torch.inference_mode()
     def run(self, pieces: Sequence[Floats], device: torch.device) -> list[list[Floats]]:
-        """Encode one batch.
-
-        Args:
-            pieces: from `prepare`.
-
-        Returns:
-            For each piece, for each wanted layer, float32 [frames, d].
-        """
+        """Encode prepared pieces: of each, for each wanted layer, float32 [frames, d]."""
         middle = self._count // 2
         states: dict[int, list[Floats]] = {}
         # In two passes, so that the states of a layer do not depend on which others are wanted.
@@ -263,13 +247,7 @@ def _interpolation(own: int) -> Tensor:
 
 
 def _corrected(computed: Tensor, kept: Tensor, own: int) -> Tensor:
-    """Keys or values of 30 s [1500, d].
-
-    Args:
-        computed: of own frames, then of the sampled ones.
-        kept: of the padding at every position.
-        own: how many frames are own ones.
-    """
+    """Keys or values of 30 s [1500, d]: `computed` of own and sampled frames, `kept` of padding."""
     weights = _interpolation(own).to(kept)
     difference = computed[own:] - kept[sampled_positions(own)]
     whole = torch.empty_like(kept)

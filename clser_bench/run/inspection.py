@@ -1,9 +1,10 @@
-"""Whether a method's scores follow from the features that it is given, and from nothing else.
+"""One method seen closely: an audit of what its scores follow from, and embeddings for a picture.
 
-The method runs twice: as a run would run it, and on a copy. In the copy recordings and speakers
-have random names, the cache is another, rows are in other orders, and every trial runs in a process
-of its own. Features, labels and draws are the same, so a method that looks something up, or
-remembers one trial in another, loses by it.
+Whether scores follow from the features that a method is given, and from nothing else: it runs
+twice, as a run would run it, and on a copy. In the copy recordings and speakers have random names,
+the cache is another, rows are in other orders, and every trial runs in a process of its own.
+Features, labels and draws are the same, so a method that looks something up, or remembers one trial
+in another, loses by it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from clser_bench import registry
 from clser_bench.cleanup import temporary_folder
-from clser_bench.errors import MethodError
+from clser_bench.corpora.model import Corpus
+from clser_bench.errors import MethodError, SpecError
 from clser_bench.problem import Outcome, Trial
-from clser_bench.progress import SILENT, Progress
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Pair
 from clser_bench.run.choice import Say
 from clser_bench.run.methods import check_method
@@ -25,6 +29,8 @@ from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import own_worker
 from clser_bench.scoring.metrics import score
+
+Doubles = npt.NDArray[np.float64]
 
 TOLERANCE = 0.5
 """Percent that the mean UAR of a deterministic method may move: sums in another order."""
@@ -35,19 +41,12 @@ DEVIATIONS = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A pair, or all pairs, in both runs.
+    """A pair, or all pairs, in both runs."""
 
-    Attributes:
-        pair: None for all.
-        plain: mean UAR as a run gives it, percent.
-        copied: of the copy.
-        allowed: by how much they may differ.
-    """
-
-    pair: Pair | None
-    plain: float
-    copied: float
-    allowed: float
+    pair: Pair | None  # None for all
+    plain: float  # mean UAR as a run gives it, percent
+    copied: float  # of the copy
+    allowed: float  # by how much they may differ
 
     @property
     def agrees(self) -> bool:
@@ -60,22 +59,16 @@ def audit(
 ) -> tuple[Comparison, ...]:
     """Run the one method of a request both ways; its results file is not touched.
 
-    Returns:
-        A comparison a pair, then that of all pairs, which decides.
-
-    Raises:
-        MethodError: a trial fails.
-        ClserError: anything that is wrong with the request.
+    A comparison a pair, then that of all pairs, which decides; MethodError where a trial fails.
     """
     check_method(request.methods[0])  # before anything is extracted
     made = plan(prepare(request, request.condition, progress=progress, say=say))
     with temporary_folder() as folder:
         copied = plan(prepare(request, request.condition, copy=folder, progress=progress))
         trials = [trial for trial in made.trials if trial.method == request.methods[0]]
-        progress.start(f"trials of {request.methods[0]}, run twice", 2 * len(trials))
-        plain = _uars(made, trials, request, progress, alone=False)
-        other = _uars(copied, trials, request, progress, alone=True)
-        progress.stop()
+        with shown(progress, f"trials of {request.methods[0]}, run twice", 2 * len(trials)):
+            plain = _uars(made, trials, request, progress, alone=False)
+            other = _uars(copied, trials, request, progress, alone=True)
     deterministic = {info.name: info.deterministic for info in made.methods}
     exact = deterministic[request.methods[0]]
     pairs = dict.fromkeys(trial.pair for trial in trials)
@@ -101,12 +94,7 @@ def _compared(
 
 
 def _uars(
-    made: Plan,
-    trials: Sequence[Trial],
-    request: Request,
-    progress: Progress,
-    *,
-    alone: bool,
+    made: Plan, trials: Sequence[Trial], request: Request, progress: Progress, *, alone: bool
 ) -> np.ndarray:
     """UAR of each trial, percent."""
     by_place = {_place(trial): trial for trial in made.trials}  # ids hold speakers' names
@@ -136,3 +124,55 @@ def _uars(
 
 def _place(trial: Trial) -> tuple[object, ...]:
     return trial.method, trial.parameters, trial.pair, trial.shots, trial.seed
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EmbeddedSide:
+    """One side of a trial."""
+
+    corpus: Corpus
+    rows: npt.NDArray[np.int64]  # of its utterances [n]
+    before: Doubles  # embeddings before training [n, e]
+    after: Doubles  # and after it
+
+
+def embeddings(
+    request: Request, seed: int, *, progress: Progress = SILENT, say: Say = lambda _: None
+) -> tuple[EmbeddedSide, EmbeddedSide]:
+    """Train one trial, in this process, and embed source and target.
+
+    SpecError where more than one of these is named, or the method has no network.
+    """
+    from clser_bench.train.contract import Trained  # noqa: PLC0415 (torch)
+    from clser_bench.train.loop import embed  # noqa: PLC0415 (torch)
+
+    of = {"method": request.methods, "pair": request.pairs, "number of shots": request.shots}
+    for what, named in of.items():
+        if len(named) != 1:
+            raise SpecError(f"embeddings are of one {what}, got {len(named)}")
+    if request.condition.unlabelled:
+        raise SpecError("embeddings are of the corpora of a pair: leave added corpora out")
+    (name,) = request.methods
+    method = registry.create(name, request.settings.get(name, {}))
+    if not isinstance(method, Trained):
+        raise SpecError(f"'{name}' has no network: embeddings are those of trained methods")
+    request = request.replace(seeds=seed + 1)
+    prepared = prepare(request, request.condition, progress=progress, say=say)
+    made = plan(prepared)
+    (trial,) = [one for one in made.trials if one.seed == seed]
+    job = made.jobs(trial)[0]
+    with shown(progress, f"training {name} on {trial.pair}", 1):
+        before, after = embed(method, job.problem, job.seed)
+    labelled = job.problem.labelled.rows, job.problem.unlabelled
+    first, second = prepared.folds(trial)[0].order
+    rows = (first[np.sort(np.concatenate(labelled))], second[job.problem.adapt])
+    source, target = (
+        EmbeddedSide(
+            corpus=prepared.corpora[code],
+            rows=rows[side],
+            before=before[side].double().numpy(),
+            after=after[side].double().numpy(),
+        )
+        for side, code in enumerate((trial.pair.source, trial.pair.target))
+    )
+    return source, target
