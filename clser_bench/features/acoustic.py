@@ -17,18 +17,40 @@ import soxr
 import torch
 from torch import Tensor
 
-from clser_bench.features import columns as sets
-from clser_bench.features import spectrum as spectra
-from clser_bench.features.columns import ACOUSTIC_PARAMETERS, INSTANTS, MINIMAL_PARAMETERS, RATE
-from clser_bench.features.spectrum import FRAME, HOP, Pitch
+from clser_bench.features.columns import (
+    ACOUSTIC_INSTANTS,
+    ACOUSTIC_PARAMETERS,
+    ACOUSTIC_SUMMARY,
+    INSTANTS,
+    MINIMAL_OF_ACOUSTIC,
+    MINIMAL_PARAMETERS,
+    OF_ACOUSTIC,
+    RATE,
+    Flags,
+    active,
+    pool,
+    summarise,
+)
+from clser_bench.features.spectrum import (
+    FRAME,
+    HOP,
+    Pitch,
+    level,
+    load_torchaudio,
+    mel_columns,
+    pitch,
+    power,
+    shape_columns,
+)
 from clser_bench.problem import Floats, Rows
 
-_LONG = [sets.ACOUSTIC_INSTANTS.index(name) for name in sets.OF_ACOUSTIC]
-_SHORT = [sets.ACOUSTIC_SUMMARY.index(name) for name in sets.MINIMAL_OF_ACOUSTIC]
+_LONG = [ACOUSTIC_INSTANTS.index(name) for name in OF_ACOUSTIC]
+_SHORT = [ACOUSTIC_SUMMARY.index(name) for name in MINIMAL_OF_ACOUSTIC]
 
 
 def check(_: str) -> None:
-    """Nothing is needed that may be missing."""
+    """Raise `FeatureError` unless torchaudio can be imported."""
+    load_torchaudio()
 
 
 def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
@@ -41,14 +63,14 @@ def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
         speech = analyse(samples, rate)
         if name == "acoustic":
             columns, voiced = speech.active()
-            return sets.pool(columns, INSTANTS), sets.summarise(columns, voiced)
+            return pool(columns, INSTANTS), summarise(columns, voiced)
         quality = quality_columns(speech.signal, speech.contour)[speech.kept]
     columns, voiced = speech.active()
     spoken = (quality[voiced] if voiced.any() else quality).astype(np.float64)
-    shared = sets.summarise(columns, voiced)[_SHORT]
+    shared = summarise(columns, voiced)[_SHORT]
     summary = np.concatenate([shared, spoken.mean(axis=0), spoken.std(axis=0)])
     instants = np.concatenate([columns[:, _LONG], quality], axis=1)
-    return sets.pool(instants, INSTANTS), summary.astype(np.float32)
+    return pool(instants, INSTANTS), summary.astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +82,7 @@ class Speech:
     columns: Floats  # float32 [m, d], the columns `ACOUSTIC_INSTANTS`
     kept: slice
 
-    def active(self) -> tuple[Floats, sets.Flags]:
+    def active(self) -> tuple[Floats, Flags]:
         """The frames of the active stretch [m, d], and whether each is voiced [m]."""
         return self.columns[self.kept], (self.contour.hertz > 0)[self.kept]
 
@@ -75,10 +97,10 @@ def analyse(samples: Floats, rate: int) -> Speech:
     missing = max(FRAME - len(samples), 0)
     padded = np.pad(samples, (missing // 2, missing - missing // 2))
     signal = torch.from_numpy(padded.astype(np.float32, copy=False))
-    spectrum = spectra.power(signal)
-    log_mel, cepstrum, loudness = spectra.mel_columns(spectrum)
-    loud = spectra.level(spectrum)
-    contour = spectra.pitch(signal, len(spectrum))
+    spectrum = power(signal)
+    log_mel, cepstrum, loudness = mel_columns(spectrum)
+    loud = level(spectrum)
+    contour = pitch(signal, len(spectrum))
     columns = (
         log_mel.numpy(),
         cepstrum.numpy(),
@@ -86,13 +108,13 @@ def analyse(samples: Floats, rate: int) -> Speech:
         contour.voicing[:, None],
         loud.numpy(),
         loudness.numpy(),
-        spectra.shape_columns(spectrum).numpy(),
+        shape_columns(spectrum).numpy(),
     )
     return Speech(
         signal=signal,
         contour=contour,
         columns=np.concatenate(columns, axis=1),
-        kept=sets.active(loud.numpy()[:, 0]),
+        kept=active(loud.numpy()[:, 0]),
     )
 
 

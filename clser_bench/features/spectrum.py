@@ -5,19 +5,29 @@ frequency and the harmonics-to-noise ratio of a sampled sound", Proceedings of t
 Phonetic Sciences 17, Amsterdam, 1993: section 2 (window correction, eq. 9), section 5 (candidates,
 path). Departures: peaks are found by a parabola in a correlation limited to 6 kHz, not by
 windowed-sine interpolation; frames are 40 ms whatever the lowest pitch.
+
+torchaudio is imported here even where its compiled part does not load. Its wheels on the package
+index are linked against CUDA: beside the CPU build of torch, `import torchaudio` fails with
+"libc10_cuda.so: cannot open shared object file", although the functions used here are plain
+PyTorch. A stub in place of the loader of the compiled part lets the rest be imported. Where
+torchaudio imports by itself, nothing is touched.
 """
 
 from __future__ import annotations
 
 import functools
-import math
+import importlib
+import sys
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clser_bench.errors import FeatureError
 from clser_bench.features.columns import ACOUSTIC_PARAMETERS, BANDS, CEPSTRA, RATE
 from clser_bench.problem import Floats
 
@@ -49,20 +59,12 @@ class _Constants:
 
 @functools.cache
 def _constants() -> _Constants:
+    tools = load_torchaudio().functional
     bins = SIZE // 2 + 1
-    # Triangles with even corners on the mel scale, 2595 log10(1 + f / 700 Hz), of height 1.
-    low, high = (2595 * math.log10(1 + _SET[f"band_{end}_hz"] / 700) for end in ("low", "high"))
-    corners = 700 * (10 ** (torch.linspace(low, high, BANDS + 2) / 2595) - 1)
-    widths, distances = corners.diff(), corners - torch.linspace(0, RATE // 2, bins)[:, None]
-    rising, falling = -distances[:, :-2] / widths[:-1], distances[:, 2:] / widths[1:]
-    # The orthonormal cosine transform (DCT-II).
-    places = math.pi / BANDS * (torch.arange(float(BANDS)) + 0.5)
-    cosines = torch.cos(places * torch.arange(float(CEPSTRA))[:, None])
-    cosines[0] *= 1 / math.sqrt(2)
     return _Constants(
         window=torch.hann_window(FRAME),
-        bands=torch.minimum(rising, falling).clamp(min=0),
-        cosines=(cosines * math.sqrt(2 / BANDS)).T,
+        bands=tools.melscale_fbanks(bins, _SET["band_low_hz"], _SET["band_high_hz"], BANDS, RATE),
+        cosines=tools.create_dct(CEPSTRA, BANDS, "ortho"),
         kilohertz=torch.linspace(0, RATE / 2000, bins),
     )
 
@@ -80,14 +82,21 @@ def power(samples: Tensor) -> Tensor:
     """
     constants = _constants()
     margin = (SIZE - FRAME) // 2
-    padded = torch.nn.functional.pad(samples, (margin, margin))
-    spectrum = torch.stft(
-        padded, SIZE, HOP, FRAME, constants.window, center=False, return_complex=True
+    spectrum: Tensor = load_torchaudio().functional.spectrogram(
+        samples,
+        pad=margin,
+        window=constants.window,
+        n_fft=SIZE,
+        hop_length=HOP,
+        win_length=FRAME,
+        power=2.0,
+        normalized=False,
+        center=False,
     )
     scale = torch.full((SIZE // 2 + 1, 1), 2.0)
     scale[0] = scale[-1] = 1.0
     energy = constants.window.square().sum() * SIZE
-    return (spectrum.abs().pow(2.0) * (scale / energy)).T.contiguous()
+    return (spectrum * (scale / energy)).T.contiguous()
 
 
 def decibel(values: Tensor, *, floor: float | Tensor = FLOOR) -> Tensor:
@@ -275,3 +284,56 @@ def _best_path(hertz: Floats, strength: Floats) -> npt.NDArray[np.int64]:
     for frame in range(len(strength) - 1, 0, -1):
         path[frame - 1] = back[frame, path[frame]]
     return path
+
+
+_LOADER = "torchaudio._extension"
+
+
+@functools.cache
+def load_torchaudio() -> ModuleType:
+    """Import torchaudio, without its compiled part where that does not load.
+
+    Raises:
+        FeatureError: torchaudio is not installed, or fails for another reason.
+    """
+    try:
+        return importlib.import_module("torchaudio")
+    except ModuleNotFoundError as error:
+        raise FeatureError(
+            "torchaudio is not installed, and acoustic features and encoders need it: "
+            "pip install torchaudio"
+        ) from error
+    except (OSError, ImportError, RuntimeError) as error:
+        return _without_compiled_part(error)
+
+
+def _without_compiled_part(cause: Exception) -> ModuleType:
+    """Import again behind the stub; what the failed import left behind is dropped first."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+        del sys.modules[name]
+    sys.modules[_LOADER] = _stub()
+    try:
+        return importlib.import_module("torchaudio")
+    except (OSError, ImportError, RuntimeError) as error:
+        del sys.modules[_LOADER]
+        raise FeatureError(
+            f"torchaudio cannot be imported ({cause}), nor without its compiled part ({error}); "
+            "install the torchaudio that belongs to the installed torch"
+        ) from error
+
+
+def _stub() -> ModuleType:
+    """A loader that says that no compiled part is there."""
+
+    def missing(name: str) -> Any:
+        # Older releases ask for further switches of this form.
+        if name.startswith("_IS_"):
+            return False
+        raise AttributeError(name)
+
+    stub = ModuleType(_LOADER)
+    stub.__dict__["_IS_TORCHAUDIO_EXT_AVAILABLE"] = False
+    stub.__dict__["_IS_ALIGN_AVAILABLE"] = False
+    stub.__dict__["fail_if_no_align"] = lambda function: function
+    stub.__dict__["__getattr__"] = missing
+    return stub

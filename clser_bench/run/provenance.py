@@ -33,7 +33,7 @@ from clser_bench.store.sqlite import Store
 
 OF_EXTRAS = ("opensmile", "transformers")
 PACKAGES = (
-    *("POT", "numpy", "ray", "scikit-learn", "scipy", "soundfile", "soxr", "torch"),
+    *("POT", "numpy", "ray", "scikit-learn", "scipy", "soundfile", "soxr", "torch", "torchaudio"),
     *OF_EXTRAS,
 )
 """The packages that have a say in the numbers; those of extras need not be there."""

@@ -209,7 +209,7 @@ def test_lists_import_nothing_heavy() -> None:
     done = python("-X", "importtime", "-m", "clser_bench.cli.main", "list", "methods")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
-    assert not imported & {"torch", "pandas", "ray", "sklearn", "scipy"}
+    assert not imported & {"torch", "pandas", "ray", "sklearn", "scipy", "torchaudio"}
 
 
 @pytest.mark.parametrize("command", ["run", "sweep"])
@@ -224,7 +224,7 @@ def test_what_is_finished_imports_neither_torch_nor_ray(
     assert done.returncode == 0, done.stderr
     assert ("6 were there before" in done.stderr) == (command == "run")
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    heavy = {"torch", "ray", *(["sklearn"] if command == "run" else [])}
+    heavy = {"torch", "ray", "torchaudio", *(["sklearn"] if command == "run" else [])}
     assert not imported & heavy  # criteria of a sweep need scikit-learn
 
 

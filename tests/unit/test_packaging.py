@@ -93,7 +93,7 @@ def test_plugins_import_under_their_package_name() -> None:
         ),
         (
             "from clser_bench.features.sets import feature_set; feature_set('egemaps')",
-            "torch opensmile soundfile",
+            "torch torchaudio opensmile soundfile",
         ),
     ],
 )

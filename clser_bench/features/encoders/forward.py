@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -21,6 +20,7 @@ from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
+from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -172,11 +172,8 @@ class Loaded:
 
 @functools.cache
 def import_transformers() -> Any:
-    """Import transformers, which takes seconds, without a torchaudio that is not torch's own."""
-    try:
-        importlib.import_module("torchaudio")
-    except (OSError, ImportError, RuntimeError):  # absent, or linked against another torch
-        sys.modules["torchaudio"] = None  # type: ignore[assignment]  # transformers goes without
+    """Import transformers, which takes seconds and imports torchaudio too."""
+    load_torchaudio()
     return importlib.import_module("transformers")
 
 
