@@ -362,6 +362,8 @@ def test_whatever_is_changed_is_found(path, statement, place, problem):
         "UPDATE skipped SET reason = 'x'",
         "INSERT INTO skipped VALUES ('C', 'b.wav', 'silent')",
         "UPDATE findings SET sentence = 'x'",
+        "DELETE FROM sums WHERE name = 'records'",
+        "UPDATE sums SET name = 'x' WHERE name = 'trials'",
     ],
 )
 def test_there_is_no_table_of_rows_that_something_else_changed(path, statement):
