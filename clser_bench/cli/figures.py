@@ -77,7 +77,7 @@ def figures(
 
     kinds, names = figure_kinds(formats), options.words(methods)
     asked = {str(number) for number in options.shots(shots)}
-    with Store(results, create=False) as store, Bars() as bars:
+    with Store(results, create=False, read_only=True) as store, Bars() as bars:
         frame = store.shown(wanted)
         frame = frame[frame.shots.isin(asked)] if asked else frame
         if not frame.empty:

@@ -75,7 +75,7 @@ def resume(
     """
     from clser_bench.run.request import Request
 
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         runs = [run for run in store.runs() if not run.imported]
     if not runs:
         raise StoreError(f"{results}: no run is stored in it; start one with `clser-bench run`")

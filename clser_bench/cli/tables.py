@@ -256,7 +256,7 @@ def breakdown(
     from clser_bench.report.table import leaderboard
 
     options.check("format", (format_,), options.FORMATS)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         frame = store.shown(wanted)
         tables = leaderboard(frame, store, methods=options.words(methods), intervals=False)
         read = by in get_args(_Recorded)
@@ -302,7 +302,7 @@ def robustness(
     if figure is not None:
         figures.check_ending(figure, "--figure")
     names = options.words(methods)
-    with Store(results, create=False) as store:
+    with Store(results, create=False, read_only=True) as store:
         found = report.robustness(store.shown(wanted), store, scales(), methods=names)
     if not found:
         raise SpecError(

@@ -59,7 +59,11 @@ _EMPTY = Table("", np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32)
 def main() -> None:
     """Run what the driver asks for."""
     with channel() as (source, sink):
-        environment, task = pickle.loads(receive(source))  # noqa: S301 (of our own process)
+        try:
+            asked = receive(source)
+        except EOFError:  # the driver was killed before it had asked
+            return
+        environment, task = pickle.loads(asked)  # noqa: S301 (of our own process)
         os.environ.update(environment)
         driver = _Driver(source, sink)
         driver.watch()
@@ -76,6 +80,15 @@ def main() -> None:
         driver.say(*last)
 
 
+@contextlib.contextmanager
+def _until_it_ends() -> Iterator[None]:
+    """Where the driver was killed, end as `_Driver.watch` would a moment later."""
+    try:
+        yield
+    except (EOFError, OSError):
+        sys.exit(1)
+
+
 class _Driver:
     """The process that asked, which holds the answers."""
 
@@ -88,12 +101,15 @@ class _Driver:
 
     def say(self, what: str, number: int | None = None, content: object = None) -> None:
         """Tell something that needs no answer."""
-        send(self._sink, pickle.dumps((what, number, content)))
+        with _until_it_ends():
+            send(self._sink, pickle.dumps((what, number, content)))
 
     def ask(self, what: str, number: int | None, content: object) -> Any:
         """Tell something and wait for the answer."""
         self.say(what, number, content)
-        return pickle.loads(receive(self._source))  # noqa: S301 (of our own process)
+        with _until_it_ends():
+            answer = receive(self._source)
+        return pickle.loads(answer)  # noqa: S301 (of our own process)
 
     def watch(self) -> None:
         """End this process in order when the driver ends, however that happens."""

@@ -383,6 +383,9 @@ def _missing(connection: sqlite3.Connection, table: str, select: str) -> list[st
 
 def _update(connection: sqlite3.Connection, version: int) -> None:
     """Make the tables, or bring those of an earlier schema up to this one."""
+    # a sum that is lost is a change that something else made, and stays one
+    listed = connection.execute("SELECT name FROM sqlite_master") if version >= 4 else ()
+    summed = {name for (name,) in listed}
     if version in (1, 2):
         _migrate(connection, version)
     for name, columns in _TABLES.items():
@@ -391,10 +394,10 @@ def _update(connection: sqlite3.Connection, version: int) -> None:
     for name in ("trials", "lines"):
         for field in _missing(connection, name, f"SELECT * FROM {name}"):  # noqa: S608
             connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
-            connection.execute("DELETE FROM sums WHERE name = ?", (name,))
+            summed.discard(name)
     for name in _SUMMED:
-        if not connection.execute("SELECT 1 FROM sums WHERE name = ?", (name,)).fetchone():
-            connection.execute(f"INSERT INTO sums VALUES ('{name}', {_sum(name)})")  # noqa: S608
+        if name not in summed:
+            connection.execute(f"INSERT OR REPLACE INTO sums VALUES ('{name}', {_sum(name)})")  # noqa: S608
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:

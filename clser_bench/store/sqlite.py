@@ -421,8 +421,8 @@ class Store:
     def _named(self, name: str) -> str:
         """The file and a trial in it, for errors."""
         columns = "SELECT method, source, target, seed FROM trials WHERE id = ?"
-        ((method, source, target, seed),) = self.query(columns, (name,))
-        return f"{self.path}: trial {name[:12]} ({method}, {source}→{target}, seed {seed})"
+        found = [f" ({m}, {s}→{t}, seed {seed})" for m, s, t, seed in self.query(columns, (name,))]
+        return f"{self.path}: trial {name[:12]}{''.join(found)}"
 
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
         """A stored answer key, by its hash.

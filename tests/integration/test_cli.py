@@ -85,6 +85,16 @@ def test_failed_cells_end_with_1_and_status_says_why(run: Call, call: Call) -> N
     assert "rows of records are not those that were written" in done.stderr
 
 
+def test_what_reads_results_changes_nothing(run: Call, call: Call) -> None:
+    run("--methods", "near,chance")
+    file = Path("results") / "clser.sqlite"
+    before = file.read_bytes()
+    commands = "leaderboard", "compare", "breakdown", "robustness", "status", "figures"
+    for name in (*commands, "results verify", "export x.parquet"):
+        call(*name.split())
+        assert file.read_bytes() == before, name
+
+
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
     run("--methods", "near", "--normalise", "speaker", "--set", "near.weight=0.5")
     with Store(tmp_path / "results" / "clser.sqlite") as store:

@@ -84,3 +84,11 @@ def test_two_runs_by_ray_in_one_process(tmp_path: Path) -> None:
             )
         )
         assert (summary.ok, summary.failed) == (2 * seeds, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("said", [b"", b"\x10" + bytes(7) + b"part"])
+def test_a_driver_that_is_killed_before_it_has_asked_leaves_no_traceback(said: bytes) -> None:
+    command = [sys.executable, "-P", "-m", "clser_bench.run.tune"]
+    done = subprocess.run(command, input=said, capture_output=True, timeout=900, check=False)
+    assert (done.stdout, done.stderr) == (b"", b"")
