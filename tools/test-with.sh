@@ -14,7 +14,7 @@ if [ ! -x "$folder/bin/clser-bench" ]; then
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check \
         --constraint "$pins" --editable '.[demo,opensmile,video]' pytest pytest-xdist beartype hypothesis
 fi
-"$folder/bin/python" -m pip list --quiet --disable-pip-version-check | grep -iE '^(numpy|pandas|ray|scikit-learn|scipy|torch|transformers) '
+"$folder/bin/python" -m pip list --disable-pip-version-check | grep -iE '^(numpy|pandas|ray|scikit-learn|scipy|torch|transformers) '
 ignore=
 # Old packages warn of what has changed since in those that they need.
 [ "$versions" = lowest ] && ignore="-W ignore::DeprecationWarning -W ignore::FutureWarning"
