@@ -23,13 +23,9 @@ subtraction is exact. Of a paired difference, e is the difference of two methods
 s→t less t→s, the pairs have the weights 1 and -1. `benchmarks/coverage.py` simulates the coverage.
 
 Where all labels are given there is one draw, and seeds only start the training: only the speakers
-are resampled then. Where the target is resampled for each draw, the draws of a target are clusters
-too: a third variance V_T like V_D, from which the parts that two ways share are taken away,
-
-    V = max(V_S + V_D + V_T - V_ST - V_DT, V_S, V_D, V_T)
-
-with V_ST from the speakers x draws of a target, x summed over its pairs, and V_DT from the draws of
-each pair; that of all three ways is V_SD and cancels.
+are resampled then. Where the target is resampled for each draw, its draws are clusters too, with
+V_T like V_D: V = max(V_S + V_D + V_T - V_ST - V_DT, V_S, V_D, V_T). V_ST is of the speakers x draws
+of a target, x summed over its pairs, V_DT of the draws of each pair; of all three ways it cancels.
 """
 
 from __future__ import annotations

@@ -213,7 +213,7 @@ def write(
     columns = pa.schema((name, kind) for name, kind in kinds.items() if scores or name != "scores")
     table = pa.Table.from_pandas(rows, columns, preserve_index=False)
     options: Any = {"compression": "zstd", "write_page_checksum": True, "write_statistics": False}
-    # predictions of a pair stand together and are alike; packed in bits they are not seen to be
+    # predictions as bytes: those of a pair stand together, and bits would hide that they are alike
     options |= {"compression_level": 19, "use_dictionary": list(_KINDS)}
     with (
         whole(out) as temporary,
@@ -233,9 +233,8 @@ def _rows(store: Store, frame: pd.DataFrame, *, scores: bool) -> pd.DataFrame:
     asked, of = (json.dumps(ids),), "IN (SELECT value FROM json_each(?))"
     more = ["engine_version", "source_key", "target_key"]
     keys = store.query(f"SELECT id, {', '.join(more)} FROM trials WHERE id {of}", asked)  # noqa: S608
-    rows = frame.merge(pd.DataFrame(keys, columns=["trial", *more]), on="trial").sort_values(
-        ["target", "source", *FIELDS, "seed", "method", "trial"], kind="stable"
-    )
+    order = ["target", "source", *FIELDS, "seed", "method", "trial"]
+    rows = frame.merge(pd.DataFrame(keys, columns=["trial", *more]), on="trial").sort_values(order)
     columns: dict[str, dict[str, Any]] = {"predictions": {}}
     for _, trials, classes in store.predicted(ids):
         columns["predictions"] |= zip(trials, classes, strict=True)
