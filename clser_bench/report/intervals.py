@@ -290,10 +290,7 @@ def count(
                 tuple(seeds[places := of_cells[method, name]].tolist()),
                 speakers[pair.target],
                 # in one order in memory, so that sums are the same to the last bit
-                *(
-                    np.ascontiguousarray(np.moveaxis(whole[places - first[name]], 0, -1))
-                    for whole in arrays[name]
-                ),
+                *(whole[places - first[name]].transpose(1, 2, 0).copy() for whole in arrays[name]),
             )
             for pair, name in zip(table.pairs, sizes, strict=True)
         ]
