@@ -83,13 +83,13 @@ def leaderboard(
             sentences of a corpus); or one table over all shots or all features. With --format
             table, md or latex.
     """
-    from clser_bench.features.encoders.names import exposure
-    from clser_bench.files import shipped
     from clser_bench.report.render import render
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
 
     if published == Path("papers") and not published.exists():
+        from clser_bench.files import shipped
+
         published = shipped("results/published")
     papers: Sequence[Published] = ()
     if published:
@@ -108,7 +108,7 @@ def leaderboard(
             extras=options.words(with_),
             against=against,
             intervals=not papers,
-            exposure=exposure,
+            exposure=_exposure,
         )
     if papers and format_ in ("csv", "json"):
         from clser_bench.report.formats import csv_of, json_of
@@ -124,6 +124,15 @@ def leaderboard(
             made, format_, width=columns(), transposed=transpose, explain=explain, pairs=pairs
         )
         typer.echo(text, nl=False)
+
+
+def _exposure(features: str, corpus: str) -> str:
+    """What the encoders of a feature set were trained with; the built-in sets have none."""
+    if ":" not in features:
+        return "no"
+    from clser_bench.features.encoders.names import exposure
+
+    return exposure(features, corpus)
 
 
 def _echo(tables: Sequence[TextTable], format_: str, *, transposed: bool = False) -> None:
@@ -171,7 +180,6 @@ def compare(
     Options:
         format_ FORMAT: table, md, latex or json.
     """
-    from clser_bench.features.encoders.names import exposure
     from clser_bench.report import comparison
     from clser_bench.report.table import leaderboard as tables_of
     from clser_bench.store.sqlite import Store
@@ -180,7 +188,7 @@ def compare(
     with Store(results, create=False, read_only=True) as store:
         frame = store.shown(wanted)
         named = options.words(methods)
-        tables = tables_of(frame, store, methods=named, exposure=exposure)
+        tables = tables_of(frame, store, methods=named, exposure=_exposure)
         made = [comparison.compare(store, frame, table) for table in tables]
     typer.echo(comparison.render(made, format_, width=columns()), nl=False)
 
@@ -190,7 +198,6 @@ def _page(
 ) -> Iterator[Path]:
     """Write the page and its numbers; yields the files."""
     from clser_bench.errors import SpecError
-    from clser_bench.features.encoders.names import exposure
     from clser_bench.files import write_whole
     from clser_bench.report.page import page, page_data
     from clser_bench.report.render import render
@@ -198,7 +205,7 @@ def _page(
 
     frame = store.shown(wanted)
     shown = options.words(methods)
-    made = tables_of(frame, store, methods=shown, against=against, exposure=exposure)
+    made = tables_of(frame, store, methods=shown, against=against, exposure=_exposure)
     names = {line.method for table in made for line in table.lines}
     data = page_data(made, frame, store, documented=dict(_documented(names)))
     contents = {"index.html": page(data), "leaderboard.csv": render(made, "csv")}

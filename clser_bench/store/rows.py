@@ -243,7 +243,7 @@ def frame(lines: Sequence[records.Line], query: Query) -> pd.DataFrame:
     places = query(f"SELECT line, position, trial {planned}", asked)
     # joined here, since what an index of a damaged file lacks would be missing without a word
     trials, stored = (
-        {row[0]: row for row in query(f"SELECT {columns} NOT INDEXED")}  # noqa: S608
+        {row[0]: row for row in query(f"SELECT {columns} NOT INDEXED")}
         for columns in (
             """id, version, source, target, emotions, seed, parameters,
             substr(source_key, 1, 16) || substr(target_key, 1, 16), unlabelled, synthetic
