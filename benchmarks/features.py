@@ -28,6 +28,7 @@ import soundfile
 import torch
 
 from clser_bench.corpora.audio import content_hash, decode
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.locate import locate
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import MissingExtraError
@@ -39,7 +40,6 @@ from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 from clser_bench.hashing import generator
-from clser_bench.protocol import CorpusSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 96, "num_hidden_layers": 2, "intermediate_size": 192},

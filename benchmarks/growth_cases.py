@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from clser_bench import registry
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Problem, Table, Trial
-from clser_bench.protocol import Condition, CorpusSpec, Pair
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run.methods import MethodInfo
 from clser_bench.run.plan import Plan, longest_first
 from clser_bench.run.prepare import Prepared

@@ -9,14 +9,16 @@ import tomllib
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import platformdirs
-from pydantic import BaseModel, ValidationError
 
 from clser_bench.errors import ClserError, SpecError, StoreError, did_you_mean
 
-_M = TypeVar("_M", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_M = TypeVar("_M", bound="BaseModel")
 
 
 def expanded(text: str | Path) -> Path:
@@ -109,6 +111,8 @@ def validated(
     Raises:
         ClserError: of the kind asked for: names each fault by its place in the values.
     """
+    from pydantic import ValidationError  # noqa: PLC0415 (0.08 s)
+
     try:
         return model.model_validate(values)
     except ValidationError as cause:

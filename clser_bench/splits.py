@@ -21,11 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator, seed_of
 from clser_bench.problem import AnswerKey, Labelled, Problem, Rows, Table
-from clser_bench.protocol import EMOTIONS, Condition, CorpusSpec, Shots, same_language
+from clser_bench.protocol import EMOTIONS, Condition, Shots, same_language
 
 Tables = Callable[[Corpus, Corpus, Rows | None, Sequence[Corpus]], tuple[Table, Table]]
 """`tables(source, target, rows, added)`: the normalised tables of both sides of a pair.

@@ -11,12 +11,13 @@ import numpy as np
 import soundfile
 
 from clser_bench.corpora.assemble import assemble, refuse_bad
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.layout import list_corpus
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest, generator
 from clser_bench.problem import CHECKSUMS, Table, array_checksums
-from clser_bench.protocol import EMOTIONS, CorpusSpec
+from clser_bench.protocol import EMOTIONS
 from clser_bench.splits import sides
 
 

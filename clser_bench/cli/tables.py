@@ -12,12 +12,9 @@ import typer
 
 from clser_bench.cli import figures, options, rules
 from clser_bench.cli.output import Bars, columns, complain, print_rows
-from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
-from clser_bench.features.encoders.names import exposure
 from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import family
-from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
@@ -99,7 +96,7 @@ def leaderboard(
 
         papers = read_published(published)
     kinds: dict[str, Any] = {"methods": options.words(methods), "against": against}
-    kinds |= {"extras": options.words(with_), "exposure": exposure}
+    kinds |= {"extras": options.words(with_), "exposure": _exposure}
     with Store(results, create=False, read_only=True) as store:
         frame = store.shown(wanted)
         if html is not None:
@@ -117,12 +114,23 @@ def leaderboard(
     elif by:
         if by not in GROUPED:
             raise SpecError(f"--by '{by}' is unknown{did_you_mean(by, (*GROUPED, *ACROSS))}")
+        from clser_bench.corpora.definitions import definitions
+
         families = {code: family(spec.language) for code, spec in definitions().corpora.items()}
         grouped = [render.grouped(table, by, families) for table in made]
         text = formats.write_tables(grouped, format_, **how)
     else:
         text = render.render(made, format_, explain=explain, pairs=pairs, **how)
     typer.echo(text, nl=False)
+
+
+def _exposure(features: str, corpus: str) -> str:
+    """What the encoders of a feature set were trained with; the built-in sets have none."""
+    if ":" not in features:
+        return "no"
+    from clser_bench.features.encoders.names import exposure
+
+    return exposure(features, corpus)
 
 
 def _write_page(
@@ -132,6 +140,7 @@ def _write_page(
     from clser_bench import registry
     from clser_bench.report.page import page, page_data
     from clser_bench.report.render import render
+    from clser_bench.scoring.within_target import ROUTINES
 
     # the documentation of methods that are installed, from files that are not executed
     documented = {routine.name: {"summary": routine.about} for routine in ROUTINES.values()}
@@ -181,7 +190,7 @@ def compare(
     with Store(results, create=False, read_only=True) as store:
         frame = store.shown(wanted)
         named = options.words(methods)
-        tables = tables_of(frame, store, methods=named, exposure=exposure)
+        tables = tables_of(frame, store, methods=named, exposure=_exposure)
         made = [comparison.compare(store, frame, table) for table in tables]
     typer.echo(comparison.render(made, format_, width=columns()), nl=False)
 
@@ -337,6 +346,7 @@ def _facts(
     workers: int | None,
 ) -> dict[str, dict[str, Facts]]:
     """Facts of the utterances of the tables' targets, by the code of the target."""
+    from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora
     from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.demo import demo_corpora

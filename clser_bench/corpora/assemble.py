@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.index import Sound, measure
 from clser_bench.corpora.model import Corpus, Listing, Utterance, overlaps
 from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import EMOTIONS, CorpusSpec
+from clser_bench.protocol import EMOTIONS
 
 SHORTEST = 0.1
 """Seconds below which a recording is too short to be an utterance."""

@@ -19,15 +19,187 @@ from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, Self
 
-from clser_bench.errors import SpecError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import expanded, read_toml, validated
-from clser_bench.protocol import CorpusSpec, Suite, base_code
+from clser_bench.protocol import (
+    CODE,
+    CODE_OF_PART,
+    EMOTIONS,
+    FIXED_FOUR,
+    PARTS,
+    Classes,
+    Gender,
+    Normalisation,
+    Pair,
+    base_code,
+)
 
 _SUITES = "suites.toml"
 _ENCODERS = "encoders.toml"  # read by `features.languages`
 _GROUP = "clser_bench.tasks"
 _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
+
+
+class _Definition(BaseModel):
+    """A frozen TOML-facing definition that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusSpec(_Definition):
+    """What a corpus is and how its files lie on disk.
+
+    Attributes:
+        code: its short code, `B` for EMO-DB.
+        name: its name in file names and tables, `emodb`.
+        title: its name in prose.
+        language: BCP 47 tag, `de`.
+        licence: licence note, shown by `list corpora`.
+        citation: how to cite it.
+        synthetic: made by a speech synthesiser; marked wherever it is shown.
+        verified: the definition was checked against the real corpus, file by file; else it rests
+            on descriptions of it.
+        folders: names under which the folder is usually kept (hints for the search).
+        in_folder: recognised only in a folder of one of these names, or below it: the pattern
+            alone would match other corpora.
+        pattern: regular expression matched in full against the POSIX path relative to the
+            corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
+            `text`, `gender` (a word that begins with f or m) and `emotion_again` (a second label
+            in the same path, which must mean the same emotion). A file that ends in `.wav` or
+            `.flac` and does not match is an error.
+        table: a CSV table of the labels, relative to the corpus folder, for corpora whose file
+            names do not hold them; in place of `pattern`.
+        columns: of that table: `path`, `speaker`, `emotion`, and optionally `gender` and `text`,
+            each with the name that the corpus gives it.
+        recordings: where the paths of the table lie, relative to the corpus folder; `{path}`
+            stands for the cell, as in `Audios/{path}`.
+        labels: the corpus's own label to one of `EMOTIONS`.
+        excluded: the corpus's own labels that are left out on purpose, each with the reason.
+        ignored: regular expressions of relative paths (extension included) left out on
+            purpose, each with the reason.
+        genders: speaker to gender.
+        counts: expected number of utterances per emotion; empty where unknown.
+        speakers: expected number of speakers; 0 where unknown.
+    """
+
+    code: str
+    name: str
+    title: str
+    language: str
+    licence: str
+    citation: str
+    synthetic: bool = False
+    verified: bool = True
+    folders: tuple[str, ...] = ()
+    in_folder: bool = False
+    pattern: str = ""
+    table: str = ""
+    columns: dict[str, str] = Field(default_factory=dict)
+    recordings: str = "{path}"
+    labels: dict[str, str] = Field(default_factory=dict)
+    excluded: dict[str, str] = Field(default_factory=dict)
+    ignored: dict[str, str] = Field(default_factory=dict)
+    genders: dict[str, Gender] = Field(default_factory=dict)
+    counts: dict[str, int] = Field(default_factory=dict)
+    speakers: int = 0
+
+    @field_validator("code")
+    @classmethod
+    def _code_is_short(cls, code: str) -> str:
+        if not CODE.fullmatch(code):
+            raise ValueError(f"code {code!r} must match {CODE.pattern}")
+        return code
+
+    @model_validator(mode="after")
+    def _emotions_are_known(self) -> Self:
+        for emotion in (*self.labels.values(), *self.counts):
+            if emotion not in EMOTIONS:
+                raise ValueError(f"unknown emotion '{emotion}'{did_you_mean(emotion, EMOTIONS)}")
+        return self
+
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions this corpus has, in the order of `EMOTIONS`."""
+        return tuple(emotion for emotion in EMOTIONS if emotion in set(self.labels.values()))
+
+
+class Suite(_Definition):
+    """A named set of ordered pairs of corpora.
+
+    Attributes:
+        name: `bcro`.
+        corpora: corpus codes or parts of corpora (`PARTS`), in the order of the table; empty for
+            all that are at hand.
+        use: what the suite is for.
+        kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
+            of corpora of one language; two parts of a corpus are a pair where they have no speaker
+            in common.
+        targets: the corpora that are targets; empty for all.
+        sources: the corpora that are sources; empty for all.
+        not_under: normalisation to the corpora that drop out of the suite under it.
+    """
+
+    name: str
+    corpora: tuple[str, ...]
+    use: str
+    kind: Literal["cross-lingual", "same-language"] = "cross-lingual"
+    targets: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sides_are_corpora(self) -> Self:
+        for code in self.corpora:
+            if not CODE_OF_PART.fullmatch(code):
+                raise ValueError(f"{code!r} of suite {self.name}: parts are {', '.join(PARTS)}")
+        for side, codes in (("target", self.targets), ("source", self.sources)):
+            for code in set(codes) - set(self.corpora):
+                raise ValueError(f"{side} {code!r} is not among the corpora of suite {self.name}")
+        return self
+
+    def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
+        """All ordered pairs from one of `sources` to one of `targets`, source by source.
+
+        Args:
+            normalisation: corpora listed in `not_under` for it are left out.
+        """
+        out = self.not_under.get(normalisation, ())
+        codes = [code for code in self.corpora if code not in out]
+        sources, targets = (
+            [code for code in codes if not wanted or code in wanted]
+            for wanted in (self.sources, self.targets)
+        )
+        return tuple(Pair(s, t) for s in sources for t in targets if s != t)
+
+
+def classes_of(
+    source: CorpusSpec, target: CorpusSpec, *, classes: Classes = "shared"
+) -> tuple[str, ...]:
+    """The classes of a pair, the same both ways.
+
+    Args:
+        source: one corpus.
+        target: the other.
+        classes: as in `Condition`.
+
+    Returns:
+        Emotions in the order of `EMOTIONS`.
+
+    Raises:
+        SpecError: fewer than two are left.
+    """
+    shared = [emotion for emotion in source.emotions if emotion in target.emotions]
+    found = tuple(e for e in shared if classes == "shared" or e in FIXED_FOUR)
+    if len(found) < 2:
+        raise SpecError(
+            f"{source.code} and {target.code} share {len(found)} emotion(s) {list(found)}; "
+            "a pair needs at least two"
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

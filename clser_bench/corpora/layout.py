@@ -11,12 +11,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from clser_bench.corpora.audio import VIDEO
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.corpora.rows import check_columns, header, read_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean, has_controls
 from clser_bench.files import is_file, require_folder
 from clser_bench.problem import Finding, SkippedFile
-from clser_bench.protocol import CorpusSpec
 
 AUDIO = (".wav", ".flac")
 """Extensions of files that are utterances, in any case of letters."""

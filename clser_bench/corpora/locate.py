@@ -11,7 +11,7 @@ from pathlib import Path
 
 from clser_bench.corpora import outside
 from clser_bench.corpora.assemble import assemble, refuse_bad
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import CorpusSpec, definitions
 from clser_bench.corpora.layout import MediaFile, list_corpus, media_files, unread_findings
 from clser_bench.corpora.manifest import list_manifest
 from clser_bench.corpora.model import Corpus, Listing
@@ -19,7 +19,7 @@ from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, is_file
 from clser_bench.problem import Finding
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import CorpusSpec, base_code
+from clser_bench.protocol import base_code
 
 _Parts = tuple[str, ...]
 _PLACES = 8  # folders of stray recordings that are named

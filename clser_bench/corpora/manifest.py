@@ -13,12 +13,12 @@ from typing import get_args
 
 from clser_bench.corpora import outside
 from clser_bench.corpora.audio import LONGEST
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import CorpusSpec, definitions
 from clser_bench.corpora.model import Listing, Utterance, overlaps
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
 from clser_bench.errors import CorpusError, did_you_mean, has_controls
 from clser_bench.problem import Finding, SkippedFile
-from clser_bench.protocol import EMOTIONS, CorpusSpec, Gender, canonical_language
+from clser_bench.protocol import EMOTIONS, Gender, canonical_language
 
 REQUIRED = ("path", "speaker", "emotion", "language")
 """Columns that a manifest must have."""

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.hashing import digest, generator
 from clser_bench.problem import Finding, SkippedFile
-from clser_bench.protocol import CorpusSpec, base_code
+from clser_bench.protocol import base_code
 
 
 @dataclass(frozen=True, kw_only=True)

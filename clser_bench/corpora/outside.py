@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import CorpusSpec, definitions
 from clser_bench.corpora.rows import (
     MOST_BYTES,
     MOST_ROWS,
@@ -38,7 +38,7 @@ from clser_bench.corpora.rows import (
 )
 from clser_bench.errors import CorpusError
 from clser_bench.files import is_file, read_toml, regular_size, validated
-from clser_bench.protocol import EMOTIONS, CorpusSpec
+from clser_bench.protocol import EMOTIONS
 
 _COLUMNS = {
     "path": ("path", "file", "audio", "wav", "file_name", "filename"),

@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import CorpusSpec, definitions
 from clser_bench.hashing import digest, generator, seed_of
-from clser_bench.protocol import CorpusSpec
 
 VERSION = 1
 """Raised when the demo corpora come out differently: they get a new folder."""

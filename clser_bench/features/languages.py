@@ -12,13 +12,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import user_table
 from clser_bench.features.encoders import names as encoders
 from clser_bench.features.encoders.names import tasks_table
 from clser_bench.features.sets import FeatureSet, feature_set, split_joined
 from clser_bench.files import expanded, read_toml, validated
-from clser_bench.protocol import CorpusSpec, base_code
+from clser_bench.protocol import base_code
 
 PREFIX = "set:"
 _ANY = "*"

@@ -268,7 +268,8 @@ def count(
             predictions.
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
-    wanted = wanted.sort_values(["pair", "method", "seed"], ignore_index=True)
+    codes = [pd.factorize(wanted[name])[0] for name in ("method", "pair")]
+    wanted = wanted.iloc[np.lexsort([wanted.seed, *codes])].reset_index(drop=True)
     answers = {key: store.answers(key) for key in sorted(wanted.answers.unique())}
     voices: dict[str, set[str]] = {}
     for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
@@ -299,10 +300,7 @@ def count(
                 tuple(seeds[places := of_cells[method, name]].tolist()),
                 speakers[pair.target],
                 # in one order in memory, so that sums are the same to the last bit
-                *(
-                    np.ascontiguousarray(np.moveaxis(whole[places - first[name]], 0, -1))
-                    for whole in arrays[name]
-                ),
+                *(whole[places - first[name]].transpose(1, 2, 0).copy() for whole in arrays[name]),
             )
             for pair, name in zip(table.pairs, sizes, strict=True)
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clser_bench.corpora.assemble import reasons as reasons_of
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import Suite, classes_of, definitions
 from clser_bench.corpora.locate import Located, locate
 from clser_bench.corpora.model import rows_of_part
 from clser_bench.demo import demo_corpora
@@ -18,7 +18,7 @@ from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.hashing import digest
 from clser_bench.problem import SkippedFile
 from clser_bench.progress import Progress
-from clser_bench.protocol import Pair, Suite, base_code, classes_of, same_language
+from clser_bench.protocol import Pair, base_code, same_language
 
 if TYPE_CHECKING:
     from clser_bench.run.request import Request

@@ -24,6 +24,7 @@ import pandas as pd
 import soundfile
 
 from clser_bench.corpora.audio import decode
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import SpecError, StoreError
@@ -32,7 +33,7 @@ from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
 from clser_bench.problem import Problem, Table
 from clser_bench.progress import SILENT, Progress, shown
-from clser_bench.protocol import Condition, Pair, Shots, classes_of
+from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.run.choice import Say, choose
 from clser_bench.run.request import Request
 from clser_bench.splits import Fold, build

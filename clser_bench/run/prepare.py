@@ -15,6 +15,7 @@ import numpy as np
 
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
+from clser_bench.corpora.definitions import CorpusSpec, classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError, SpecError
@@ -28,7 +29,7 @@ from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Finding, Rows, SkippedFile, Table, Trial
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Condition, CorpusSpec, Pair, Shots, base_code, classes_of
+from clser_bench.protocol import Condition, Pair, Shots, base_code
 from clser_bench.run.choice import Choice, Say, choose
 from clser_bench.run.request import Request
 from clser_bench.run.selection import OTHER_PAIRS, check_other_pairs

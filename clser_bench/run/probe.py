@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.names import POOLS
@@ -24,7 +25,7 @@ from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Table
 from clser_bench.progress import SILENT, Progress
-from clser_bench.protocol import Condition, Normalisation, Pair, Shots, classes_of
+from clser_bench.protocol import Condition, Normalisation, Pair, Shots
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.splits import build

@@ -230,7 +230,7 @@ _OF_TRIALS = [
     "trial", "version", "source", "target", "emotions", "seed", "parameters", "tables", "added",
     "synthetic", "status", "reason", "uar", "war", "macro_f1", "seconds", "energy", "answers",
 ]  # fmt: skip
-_NOT_RUN = ("", "", *(None,) * 5, "")
+_NOT_RUN = ("", "", "", *(None,) * 5, "")
 _KINDS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
     **dict.fromkeys(("version", "seed", "protocol_version", "configuration"), int),
@@ -247,19 +247,19 @@ def frame(lines: Sequence[records.Line], query: Query) -> pd.DataFrame:
     places = query(f"SELECT line, position, trial {planned}", asked)
     # joined here, since what an index of a damaged file lacks would be missing without a word
     trials, stored = (
-        {name: tuple(rest) for name, *rest in query(f"{select} IN (SELECT trial {planned})", asked)}
-        for select in (
-            """SELECT id, version, source, target, emotions, seed, parameters,
+        {row[0]: row for row in query(f"SELECT {columns} NOT INDEXED")}
+        for columns in (
+            """id, version, source, target, emotions, seed, parameters,
             substr(source_key, 1, 16) || substr(target_key, 1, 16), unlabelled, synthetic
-            FROM trials NOT INDEXED WHERE id""",
-            """SELECT trial, status, reason, uar, war, macro_f1, seconds, energy,
-            coalesce(answers, '') FROM records NOT INDEXED WHERE trial""",
+            FROM trials""",
+            """trial, status, reason, uar, war, macro_f1, seconds, energy,
+            coalesce(answers, '') FROM records""",
         )
     )
     places.sort(key=operator.itemgetter(0, 1))
     if any(trial not in trials for _, _, trial in places):
         raise DamagedError(LOST)
-    rows = [(name, *trials[name], *stored.get(name, _NOT_RUN)) for _, _, name in places]
+    rows = [trials[name] + stored.get(name, _NOT_RUN)[1:] for _, _, name in places]
     # plain objects: most texts recur, and arrays of strings are slow to make and to iterate
     head = pd.DataFrame([_cells(line) for line in lines], columns=_OF_LINES, dtype=object)
     body = pd.DataFrame(rows, columns=_OF_TRIALS, dtype=object)

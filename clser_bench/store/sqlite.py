@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import json
 import math
+import operator
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from clser_bench.store.records import (
     Tally,
     from_json,
     recall_weights,
+    unpack_alike,
     unpack_array,
 )
 from clser_bench.store.schema import FIELDS
@@ -391,23 +393,18 @@ class Store:
         stored = self.query(
             f"""SELECT r.answers, r.trial, r.uar, c.classes
             FROM records r NOT INDEXED LEFT JOIN predictions c ON c.trial = r.trial
-            WHERE r.status = 'ok' AND r.trial {_OF}""",  # noqa: S608
+            WHERE r.status = 'ok' AND r.trial {_OF} ORDER BY r.answers, r.trial""",  # noqa: S608
             (json.dumps(list(ids)),),
         )
-        stored.sort(key=lambda row: (str(row[0]), row[1]))
-        for key, group in itertools.groupby(stored, key=lambda row: row[0]):
+        for key, group in itertools.groupby(stored, key=operator.itemgetter(0)):
             _, trials, held, blobs = zip(*group, strict=True)
             uars = [math.nan if uar is None or isinstance(uar, bytes) else uar for uar in held]
             y = self.answers(key).y
-            classes, fits = np.zeros((len(trials), len(y)), np.uint8), []
-            for row, trial, blob in zip(classes, trials, blobs, strict=True):
-                try:
-                    found = unpack_array(blob, "predictions")
-                except StoreError as error:
-                    raise StoreError(f"{self._named(trial)}: {error}") from error
-                fits.append(found.shape == y.shape)
-                row[:] = found if fits[-1] else 0
-            given = np.where(fits, (classes == y) @ recall_weights(y), np.nan)
+            classes = unpack_alike(blobs, len(y))
+            if classes is None:
+                read = (self._classes(*item, len(y)) for item in zip(trials, blobs, strict=True))
+                classes = np.stack(list(read))
+            given = (classes == y) @ recall_weights(y)
             right = np.abs(given - np.array(uars)) <= CLOSE  # NaN is not close
             if not right.all():
                 place = int(right.argmin())
@@ -417,6 +414,18 @@ class Store:
                     "and take the file from a backup or run again"
                 )
             yield key, list(trials), classes
+
+    def _classes(self, trial: str, blob: bytes, size: int) -> Guesses:
+        try:
+            found = unpack_array(blob, "predictions")
+        except StoreError as error:
+            raise StoreError(f"{self._named(trial)}: {error}") from error
+        if found.shape != (size,):
+            raise StoreError(
+                f"{self._named(trial)}: it has predictions {found.shape} and {size} answers; take "
+                "the file from a backup or run again"
+            )
+        return found
 
     def _named(self, name: str) -> str:
         """The file and a trial in it, for errors."""

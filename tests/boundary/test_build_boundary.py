@@ -12,9 +12,10 @@ from fake_corpora import content_tables, memory_corpus, permuted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.model import Corpus
 from clser_bench.problem import AnswerKey, Problem
-from clser_bench.protocol import Condition, classes_of
+from clser_bench.protocol import Condition
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")

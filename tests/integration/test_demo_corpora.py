@@ -16,13 +16,12 @@ from scipy import signal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import classes_of, definitions
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 from clser_bench.demo import demo_corpora, synthesis
 from clser_bench.demo.takes import takes
 from clser_bench.features.sets import feature_set
-from clser_bench.protocol import classes_of
 
 CODES = definitions().suites["demo"].corpora
 THIRD = {code: takes()[code][::3] for code in CODES}

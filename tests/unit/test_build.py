@@ -12,11 +12,11 @@ from fake_corpora import content_tables, memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import classes_of, definitions
 from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError
 from clser_bench.problem import Table
-from clser_bench.protocol import Condition, classes_of
+from clser_bench.protocol import Condition
 from clser_bench.splits import Fold, build, labelled_rows, speaker_folds, target_rows
 
 CLASSES = ("anger", "fear", "sadness")

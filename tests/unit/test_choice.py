@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from clser_bench.corpora.definitions import definitions
+from clser_bench.corpora.definitions import CorpusSpec, Suite, definitions
 from clser_bench.corpora.locate import Located
 from clser_bench.corpora.model import Listing, Utterance
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.problem import SkippedFile
 from clser_bench.progress import SILENT
-from clser_bench.protocol import Condition, CorpusSpec, Pair, Suite
+from clser_bench.protocol import Condition, Pair
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice, resolve_suite
 from clser_bench.run.request import Request

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 from fake_corpora import define, toy_spec, write_tone, write_toy
 
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.locate import Located, load_corpora, locate
 from clser_bench.errors import CorpusError, SpecError
-from clser_bench.protocol import CorpusSpec
 
 
 @pytest.fixture(autouse=True)
