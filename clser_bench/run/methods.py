@@ -41,6 +41,7 @@ class MethodInfo:
         deterministic: whether the same labelled rows always give the same scores.
         engine_version: of the engine; 0 for what does not use it.
         packable: whether trials train together.
+        instants: whether it needs instants.
         assumes_prior: about the target's class shares.
         role: of its row in a table.
         note: printed under tables.
@@ -61,6 +62,7 @@ class MethodInfo:
     deterministic: bool = True
     engine_version: int = 0
     packable: bool = False
+    instants: bool = False
     assumes_prior: str = "none"
     role: str = "reference"
     note: str = ""

@@ -188,6 +188,7 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
         "deterministic": method.deterministic,
         "engine_version": ENGINE_VERSION if trained else 0,
         "packable": trained and method.packable,
+        "instants": method.inputs_instants,
         "assumes_prior": method.assumes_prior,
         "role": method.role,
         "note": method.note,
