@@ -7,7 +7,7 @@ Problems have the sizes of a six-class pair with eGeMAPS (32 instants of 25 valu
 88, 500 and 1000 utterances, 5 shots), made of random numbers: the time does not depend on the
 values. First everything runs on one core, so that the ratios compare ways of working and not
 numbers of cores; the share is that of the rate at which this core multiplies batches of matrices
-of the shared backbone's shapes (158 x 128 by 128 x 128, 16 at a time). Then all cores: the loop
+of the shared backbone's shapes (158 x 128 by 128 x 128, 40 at a time). Then all cores: the loop
 with torch's own threads, against packs in one process a core. Loop and packs take turns, so that a
 machine that slows down slows both; the median of three rounds counts. The last line is one JSON
 object {method: {...}}.
@@ -50,8 +50,8 @@ from clser_bench.train.loop import train_one
 METHODS = ("dann", "dann@1024")
 WIDTHS = {"113": (25, 88), "1024": (512, 512)}
 """Values of an instant and of a summary, by their sum: the inputs of the shared backbone."""
-PACKS = "1,16,64,256"
-BEST = 16
+PACKS = "1,16,40,256"
+BEST = 40
 """Trials of a pack on a CPU (`run.plan.TRAINED_LIMIT`)."""
 
 TRIALS = 240

@@ -285,7 +285,7 @@ def main() -> None:
             rounds,
         )
         print(name, found[f"{name} / {library}"], flush=True)
-    order = [i // 4 for i in range(packing.BEST)]
+    order = sorted(i % 4 for i in range(packing.BEST))
     for name in TRAINED:
         method = registry.create(name)
         train_pack([registry.create(name, {"steps": 2})] * 2, problems[:2], [0, 1])

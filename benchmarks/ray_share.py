@@ -2,7 +2,7 @@
 
     python benchmarks/ray_share.py          # some two minutes; --quick for fewer packs
 
-Packs of 16 trainings of `dann` on random problems of a six-class pair's size. Ray's start-up (the
+Packs of 40 trainings of `dann` on random problems of a six-class pair's size. Ray's start-up (the
 import, the first worker, the first pack's way there) is told apart: the clock of both ways starts
 when the first pack is done. The last line is one JSON object with seconds and the ratio.
 """
@@ -39,7 +39,7 @@ def packs(count: int) -> list[Pack]:
                 id=f"{number}-{i}",
                 method=METHOD,
                 parameters=parameters,
-                problem=problems[i // 4],
+                problem=problems[4 * i // packing.BEST],
                 seed=100 * number + i,
             )
             for i in range(packing.BEST)
@@ -58,10 +58,10 @@ def timed(results: Results) -> tuple[float, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="three packs instead of ten")
+    parser.add_argument("--quick", action="store_true", help="three packs instead of six")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    work = packs(3 if arguments.quick else 10)
+    work = packs(3 if arguments.quick else 6)
     request = Request(workers=1)
     here = timed(in_turn(work, request.means))
     there = timed(by_ray(work, request))

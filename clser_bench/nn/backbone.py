@@ -29,8 +29,8 @@ class Dense(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
 
     def forward(self, x: Float[Tensor, "b i"]) -> Float[Tensor, "b o"]:
-        """X W + b."""
-        return x @ self.weight + self.bias
+        """X W + b; in place, as is the ReLU, for a pack's rows leave the caches."""
+        return (x @ self.weight).add_(self.bias)
 
 
 class Backbone(nn.Module):
@@ -47,7 +47,8 @@ class Backbone(nn.Module):
     def __init__(self, d: int, f: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            Dense(d + f, HIDDEN), nn.ReLU(), Dense(HIDDEN, HIDDEN), nn.ReLU()
+            *(Dense(d + f, HIDDEN), nn.ReLU(inplace=True)),
+            *(Dense(HIDDEN, HIDDEN), nn.ReLU(inplace=True)),
         )
 
     def forward(self, values: Float[Tensor, "b i"]) -> Float[Tensor, "b 128"]:

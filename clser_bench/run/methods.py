@@ -40,6 +40,7 @@ class MethodInfo:
     deterministic: bool = True  # whether the same labelled rows always give the same scores
     engine_version: int = 0  # of the engine; 0 for what does not use it
     packable: bool = False  # whether trials train together
+    instants: bool = False  # whether it needs instants
     assumes_prior: str = "none"  # about the target's class shares
     role: str = "reference"  # of its row in a table
     note: str = ""  # printed under tables

@@ -35,9 +35,12 @@ FIVE = 5
 FITTED_LIMIT = 64
 """Fitted jobs run one after the other; a pack of them only saves messages."""
 
-TRAINED_LIMIT = 16
-"""Measured by benchmarks/packing.py (results/speed/packing.md): on one core both a small network
-(DANN) and one bound by arithmetic (SERE) are fastest near 16; beyond, batches leave the caches."""
+TRAINED_LIMIT = 40
+"""Eight pairs of five seeds; measured by benchmarks/packing.py (results/speed/packing.md). Of a
+step of 16 a tenth more is spent on dispatching."""
+
+INSTANTS_LIMIT = 16
+"""Of methods with instants: larger batches of wide ones leave the caches and take gigabytes."""
 
 GPU_LIMIT = 1024
 """On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
@@ -249,4 +252,6 @@ def _limit(info: MethodInfo, *, gpu: bool) -> int:
         return FITTED_LIMIT if info.built_in else 1
     if not info.packable:
         return 1
-    return GPU_LIMIT if gpu else TRAINED_LIMIT
+    if gpu:
+        return GPU_LIMIT
+    return INSTANTS_LIMIT if info.instants else TRAINED_LIMIT

@@ -169,6 +169,7 @@ def describe(name: str, settings: Mapping[str, Value]) -> dict[str, Any]:
         **{fact: getattr(method, fact) for fact in facts},
         "engine_version": ENGINE_VERSION if trained else 0,
         "packable": trained and method.packable,
+        "instants": method.inputs_instants,
         "configurations": tuple(tuple(sorted(values.items())) for values in others),
         "ranges": {key: dataclasses.asdict(span) for key, span in method.ranges().items()},
         "grid": method.grid(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -221,7 +222,7 @@ def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
         rate: the share, 0 to below 1.
         device: where they shall lie.
     """
-    kept = noise_bank(device) > NormalDist().inv_cdf(rate)
+    kept = noise_bank(device) > (NormalDist().inv_cdf(rate) if rate else -math.inf)
     return kept.to(torch.float32) / (1 - rate)
 
 
@@ -275,10 +276,19 @@ class Feeder:
             source = [rows[:0] for rows in source]
         if "target" not in self._used:
             at = [rows[:0] for rows in at]
-        rows = [p.labelled.rows[i] for p, i in zip(self.problems, labelled, strict=True)]
         target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
         weak, strong = self._views(target, step)
-        known, rest = self._gather(sources, rows), self._gather(sources, source)
+        # Both parts of the source in one call.
+        both = self._gather(
+            sources,
+            [
+                np.concatenate([p.labelled.rows[i], rows])
+                for p, i, rows in zip(self.problems, labelled, source, strict=True)
+            ],
+        )
+        m = len(labelled[0])
+        known = View(*(part[:, :m] for part in both))
+        rest = View(*(part[:, m:] for part in both))
         self._drop(step, (known, rest, target))
         return Batch(
             labelled=known,
@@ -322,18 +332,18 @@ class Feeder:
 
     def _drop(self, step: int, views: Sequence[View]) -> None:
         """Input dropout, in place: on summaries and pooled instants, not on the instants."""
-        # NumPy calls cost a fraction of torch's, and there are some for each trial of a pack.
-        array = Tensor.numpy if self.device == "cpu" else (lambda tensor: tensor)
-        parts = [array(part) for view in views for part in (view.pooled, view.summary)]
-        for i, (method, draw) in enumerate(zip(self.methods, self._draws, strict=True)):
-            if not method.input_dropout:
-                continue
-            bank = dropout_bank(method.input_dropout, self.device)
-            start = int(draw.offsets[step, 3])
-            for part in parts:
-                n, width = part.shape[1:]
-                part[i] *= array(_numbers(bank, start, n * width)).reshape(n, width)
-                start = (start + n * width) % NOISE_BANK
+        rates = [method.input_dropout for method in self.methods]
+        if not any(rates):
+            return
+        size = sum(view.values[0].numel() for view in views)
+        banks = [dropout_bank(rate, self.device) for rate in rates]
+        starts = [int(draw.offsets[step, 3]) for draw in self._draws]
+        masks = torch.stack([_numbers(*at, size) for at in zip(banks, starts, strict=True)])
+        start = 0
+        for part in (part for view in views for part in (view.pooled, view.summary)):
+            size = part[0].numel()
+            part.mul_(masks[:, start : start + size].view(part.shape))
+            start += size
 
     def _views(self, target: View, step: int) -> tuple[View, View]:
         if not self.method.views:

@@ -107,7 +107,8 @@ def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dt
         dtype: of the parameters; drawn in float32 whatever it is.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "parameters"))
+        # `torch.manual_seed` also queues a seed for GPUs, with a traceback, for a millisecond.
+        torch.default_generator.manual_seed(seed_of(seed, "parameters"))
         network = method.network(Shape.of(problem))
         with torch.no_grad():
             method.start(network, problem)

@@ -93,7 +93,10 @@ class Reader:
 
     def _embedded(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Embedded:
         """Embeddings, of no size where nobody asks for them, and scores."""
-        embed = partial(self.method.embed, target=target)
+        embed: Callable[..., Embedded] = partial(self.method.embed, target=target)
+        if not embeddings and type(self.method).embed is Trained.embed:
+            # The default runs the backbone for the embeddings and again for the scores.
+            embed = _scores_alone
         chunks = []
         for i in range(0, len(rows), CHUNK):
             view = self._view(rows[i : i + CHUNK], target=target)
@@ -102,3 +105,8 @@ class Reader:
                 found = found._replace(embedding=found.scores.new_zeros(len(found.scores), 0))
             chunks.append(found)
         return Embedded(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))
+
+
+def _scores_alone(network: Callable[[View], Tensor], view: View, _: Support) -> Embedded:
+    scores = network(view)
+    return Embedded(scores, scores)
