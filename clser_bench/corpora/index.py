@@ -96,12 +96,15 @@ def measure(
         for item in utterances
         if not recall or _key(item) not in known or known[_key(item)][0] != stamps[item.path]
     ]
-    # no thread for what is absent, which may be all of a long table
-    sounds = {item.name: _sound(item) for item in fresh if stamps[item.path] is None}
-    fresh = [item for item in fresh if item.name not in sounds]
+    sounds: dict[str, Sound | AudioError] = {}
     if fresh:
         progress.start(what, len(fresh))
         try:
+            # no thread for what is absent, which may be all of a long table
+            for item in (item for item in fresh if stamps[item.path] is None):
+                progress.advance()
+                sounds[item.name] = _sound(item)
+            fresh = [item for item in fresh if item.name not in sounds]
             # threads suffice: decoding and hashing release the interpreter's lock
             with ThreadPoolExecutor(workers or _cores()) as pool:
                 for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
