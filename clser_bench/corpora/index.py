@@ -67,18 +67,22 @@ def measure(
         for item in utterances
         if not recall or _key(item) not in known or known[_key(item)][0] != stamps[item.path]
     ]
-    # no thread for what is absent, which may be all of a long table
-    sounds = {item.name: _sound(item) for item in fresh if stamps[item.path] is None}
-    fresh = [item for item in fresh if item.name not in sounds]
+    sounds: dict[str, Sound | AudioError] = {}
     if fresh:
-        # threads suffice: decoding and hashing release the interpreter's lock
-        with shown(progress, what, len(fresh)), ThreadPoolExecutor(workers or cores()) as pool:
-            for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+        with shown(progress, what, len(fresh)):
+            # no thread for what is absent, which may be all of a long table
+            for item in (item for item in fresh if stamps[item.path] is None):
                 progress.advance()
-                sounds[item.name] = sound
-                stamp = stamps[item.path]
-                if isinstance(sound, Sound) and stamp is not None:
-                    known[_key(item)] = (stamp, sound)
+                sounds[item.name] = _sound(item)
+            fresh = [item for item in fresh if item.name not in sounds]
+            # threads suffice: decoding and hashing release the interpreter's lock
+            with ThreadPoolExecutor(workers or cores()) as pool:
+                for item, sound in zip(fresh, pool.map(_sound, fresh), strict=True):
+                    progress.advance()
+                    sounds[item.name] = sound
+                    stamp = stamps[item.path]
+                    if isinstance(sound, Sound) and stamp is not None:
+                        known[_key(item)] = (stamp, sound)
         trouble += _save(place, known)
     for item in utterances:
         if item.name not in sounds:

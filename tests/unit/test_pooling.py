@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +20,6 @@ def test_fewer_frames_than_spans_are_repeated_in_order():
     frames = np.array([[1], [2]], np.float32)
     assert pool(frames, 4)[:, 0].tolist() == [1, 1, 1, 2]
     assert pool(frames[:1], 4)[:, 0].tolist() == [1, 1, 1, 1]
-
-
-def test_no_frame_is_an_error():
-    with pytest.raises(ValueError, match="at least one frame"):
-        pool(np.zeros((0, 3), np.float32), 4)
 
 
 @given(count=st.integers(1, 300), spans=st.integers(1, 40))
