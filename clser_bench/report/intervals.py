@@ -260,7 +260,7 @@ def count(
     """
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
     codes = [pd.factorize(wanted[name])[0] for name in ("method", "pair")]
-    wanted = wanted.iloc[np.lexsort([wanted.seed, *codes])].reset_index(drop=True)
+    wanted = wanted.iloc[np.lexsort([wanted.seed.to_numpy(), *codes])].reset_index(drop=True)
     answers = {key: store.answers(key) for key in sorted(wanted.answers.unique())}
     voices: dict[str, set[str]] = {}
     for key, target in wanted[["answers", "target"]].drop_duplicates().itertuples(index=False):
