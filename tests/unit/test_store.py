@@ -20,7 +20,13 @@ from hypothesis.extra import numpy as hnp
 from clser_bench.errors import StoreError
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import Pair
-from clser_bench.store.records import MethodNote, Record, pack_array, unpack_array
+from clser_bench.store.records import (
+    MethodNote,
+    Record,
+    pack_array,
+    unpack_alike,
+    unpack_array,
+)
 from clser_bench.store.sqlite import Store
 from tests.records import answer_key, hole, ok, trial
 
@@ -242,6 +248,19 @@ def test_any_array_comes_back(array):
     found = unpack_array(pack_array(array), "x")
     assert (found.dtype, found.shape) == (array.dtype, array.shape)
     assert found.tobytes() == array.tobytes()
+
+
+def test_predictions_are_read_together_where_all_are_whole() -> None:
+    rows = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    blobs = [pack_array(row) for row in rows]
+    found = unpack_alike(blobs, 4)
+    assert found is not None
+    assert np.array_equal(found, rows)
+    for place in range(len(blobs[1])):
+        changed = bytearray(blobs[1])
+        changed[place] ^= 1
+        assert unpack_alike([blobs[0], bytes(changed)], 4) is None
+    assert unpack_alike([*blobs, pack_array(rows[0][:3])], 4) is None
 
 
 def test_no_array_of_objects_is_stored():
