@@ -39,40 +39,29 @@ Draws = Mapping[int, float]
 
 @dataclass(frozen=True, kw_only=True)
 class CellAgreement:
-    """How a cell agrees with the card.
-
-    Attributes:
-        pair: the pair, or `mean` for the mean over all.
-        n: draws that both have.
-        shift: mean over these draws of the UAR here minus the card's, in points; None if missing.
-        largest: largest absolute difference of a draw, in points; None if missing.
-        p: of the shift, not yet corrected; None where that is not what decides.
-        reason: why it is different where that is not the shift.
-    """
+    """How a cell agrees with the card."""
 
     method: str
-    pair: str
+    pair: str  # the pair, or `mean` for the mean over all
     verdict: str
-    n: int = 0
+    n: int = 0  # draws that both have
+    # mean over these draws of the UAR here minus the card's, in points; None if missing
     shift: float | None = None
+    # largest absolute difference of a draw, in points; None if missing
     largest: float | None = None
-    p: float | None = None
-    reason: str = ""
+    p: float | None = None  # of the shift, not yet corrected; None where that is not what decides
+    reason: str = ""  # why it is different where that is not the shift
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How a table agrees with the card.
+    """How a table agrees with the card."""
 
-    Attributes:
-        cells: by method and pair, as in the card; each method's mean over the pairs after them.
-        corpora: codes of corpora whose audio, labels, features or normalisation differ.
-        changes: what differs of methods, a line each: versions, hyper-parameters.
-    """
-
+    # by method and pair, as in the card; each method's mean over the pairs after them
     cells: tuple[CellAgreement, ...]
+    # codes of corpora whose audio, labels, features or normalisation differ
     corpora: tuple[str, ...]
-    changes: tuple[str, ...]
+    changes: tuple[str, ...]  # what differs of methods, a line each: versions, hyper-parameters
 
     def count(self, verdict: str) -> int:
         """How many cells are identical, within noise or different."""

@@ -45,63 +45,46 @@ _FEWEST = 3  # utterances of a correlation
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Facts of an utterance; None or empty where unknown.
+    """Facts of an utterance; None or empty where unknown."""
 
-    Attributes:
-        gender: of the speaker.
-        length: in seconds.
-        loudness: root mean square in dBFS.
-        human: percent of listeners who recognised the emotion.
-    """
-
-    gender: str = ""
-    length: float | None = None
-    loudness: float | None = None
-    human: float | None = None
+    gender: str = ""  # of the speaker
+    length: float | None = None  # in seconds
+    loudness: float | None = None  # root mean square in dBFS
+    human: float | None = None  # percent of listeners who recognised the emotion
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of a method on a pair, or on all pairs.
+    """One figure of a method on a pair, or on all pairs."""
 
-    Attributes:
-        line: the method's row of the leaderboard.
-        pair: None for all.
-        kind: `recall`, `uar` or, of a confusion, `share` of the emotion's utterances, in percent;
-            `gap` of two groups, in points of UAR; `rho`, Spearman's correlation of people's rate
-            and the share of draws in which the method is right, or `rho_within`, the same within
-            each emotion, averaged by number of utterances.
-        group: an emotion, a speaker after the code of the corpus, or a group of utterances; of a
-            gap both; None of correlations and of missing results.
-        predicted: of a confusion, the emotion that was predicted.
-        mean: None where missing, and of a correlation where one of the two does not vary.
-        std: sample deviation over draws; None for one draw.
-        n: draws.
-        count: predictions that it is made of, over draws and pairs; of correlations utterances.
-        classes: emotions that occur in the group.
-        ends: of a gap, the group that is subtracted and the one that it is subtracted from: of
-            speakers the worst and the best of those who have all emotions.
-        of: of a gap, number of groups that were compared.
-        low: lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over
-            speakers and draws, of correlations by the jackknife over speakers.
-        shuffled: of a gap of speakers over all pairs, the mean gap when utterances are assigned to
-            speakers at random, within each emotion.
-    """
-
-    line: Line
-    pair: Pair | None
+    line: Line  # the method's row of the leaderboard
+    pair: Pair | None  # None for all
+    # `recall`, `uar` or, of a confusion, `share` of the emotion's utterances, in percent; `gap` of
+    # two groups, in points of UAR; `rho`, Spearman's correlation of people's rate and the share of
+    # draws in which the method is right, or `rho_within`, the same within each emotion, averaged by
+    # number of utterances
     kind: str
+    # an emotion, a speaker after the code of the corpus, or a group of utterances; of a gap both;
+    # None of correlations and of missing results
     group: str | None = None
-    predicted: str | None = None
+    predicted: str | None = None  # of a confusion, the emotion that was predicted
+    # None where missing, and of a correlation where one of the two does not vary
     mean: float | None = None
-    std: float | None = None
-    n: int | None = None
+    std: float | None = None  # sample deviation over draws; None for one draw
+    n: int | None = None  # draws
+    # predictions that it is made of, over draws and pairs; of correlations utterances
     count: int | None = None
-    classes: int | None = None
+    classes: int | None = None  # emotions that occur in the group
+    # of a gap, the group that is subtracted and the one that it is subtracted from: of speakers the
+    # worst and the best of those who have all emotions
     ends: tuple[str, str] = ("", "")
-    of: int = 0
+    of: int = 0  # of a gap, number of groups that were compared
+    # lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over speakers
+    # and draws, of correlations by the jackknife over speakers
     low: float | None = None
     high: float | None = None
+    # of a gap of speakers over all pairs, the mean gap when utterances are assigned to speakers at
+    # random, within each emotion
     shuffled: float | None = None
     status: str = "ok"
     reason: str = ""
@@ -109,19 +92,13 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Breakdown:
-    """A leaderboard, broken down.
-
-    Attributes:
-        pairs: those of its pairs that could be broken down.
-        groups: those that occur, in order.
-        figures: of each method on each pair, then over all of them.
-    """
+    """A leaderboard, broken down."""
 
     by: str
     table: Leaderboard
-    pairs: tuple[Pair, ...]
-    groups: tuple[str, ...]
-    figures: tuple[Figure, ...]
+    pairs: tuple[Pair, ...]  # those of its pairs that could be broken down
+    groups: tuple[str, ...]  # those that occur, in order
+    figures: tuple[Figure, ...]  # of each method on each pair, then over all of them
     remarks: tuple[str, ...] = ()
 
 

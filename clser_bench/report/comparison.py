@@ -58,23 +58,16 @@ _UNCORRECTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """The advantage of a method over another.
-
-    Attributes:
-        n: draws that both have; with all labels, draws of the method that has fewer.
-        interval: simultaneous, of the difference of the means over the pairs, in points of UAR.
-        effect: d_z; None for a single pair, and where all pairs differ by the same.
-        wins: pairs on which the method is higher and the cell's interval excludes zero.
-        ties: pairs with neither, and pairs without an interval.
-    """
+    """The advantage of a method over another."""
 
     method: str
     other: str
-    n: int
+    n: int  # draws that both have; with all labels, draws of the method that has fewer
+    # simultaneous, of the difference of the means over the pairs, in points of UAR
     interval: Interval
-    effect: float | None
-    wins: int
-    ties: int
+    effect: float | None  # d_z; None for a single pair, and where all pairs differ by the same
+    wins: int  # pairs on which the method is higher and the cell's interval excludes zero
+    ties: int  # pairs with neither, and pairs without an interval
     losses: int
 
     @property
@@ -93,38 +86,24 @@ class Contrast:
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
-    """How much easier two corpora are one way than the other: UAR(s→t) - UAR(t→s).
+    """How much easier two corpora are one way than the other: UAR(s→t) - UAR(t→s)."""
 
-    Attributes:
-        pair: s→t.
-        n: draws that all methods have; with all labels, draws of the method that has fewest.
-        mean: over the methods, pointwise.
-        methods: of each method, pointwise, in their order.
-    """
-
-    pair: Pair
-    n: int
-    mean: Interval
-    methods: tuple[Interval, ...]
+    pair: Pair  # s→t
+    n: int  # draws that all methods have; with all labels, draws of the method that has fewest
+    mean: Interval  # over the methods, pointwise
+    methods: tuple[Interval, ...]  # of each method, pointwise, in their order
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Statistics of the ranked methods of a table.
-
-    Attributes:
-        lines: its ranked methods with a result on every pair, in its order.
-        contrasts: every ordered pair of them that shares a draw.
-        directions: of every two corpora that make a pair both ways; none where the methods share
-            no draw.
-        remarks: footnotes, those of the table first.
-    """
+    """Statistics of the ranked methods of a table."""
 
     table: Leaderboard
-    lines: tuple[Line, ...]
-    contrasts: tuple[Contrast, ...]
+    lines: tuple[Line, ...]  # its ranked methods with a result on every pair, in its order
+    contrasts: tuple[Contrast, ...]  # every ordered pair of them that shares a draw
+    # of every two corpora that make a pair both ways; none where the methods share no draw
     directions: tuple[Direction, ...]
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...]  # footnotes, those of the table first
 
 
 def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison:

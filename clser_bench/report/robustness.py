@@ -36,14 +36,10 @@ from clser_bench.store.sqlite import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The levels of a kind of corruption.
+    """The levels of a kind of corruption."""
 
-    Attributes:
-        unit: of a level, for the axis of a figure.
-        clean: the level that would leave speech as it is; infinity where higher ones are milder.
-    """
-
-    unit: str = "level"
+    unit: str = "level"  # of a level, for the axis of a figure
+    # the level that would leave speech as it is; infinity where higher ones are milder
     clean: float = math.inf
 
     def place(self, level: float) -> float:
@@ -60,18 +56,13 @@ Scales = Mapping[str, Scale]
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A method under a corruption.
+    """A method under a corruption."""
 
-    Attributes:
-        corruption: `noise:10`, or `clean`.
-        cell: mean UAR over the pairs.
-        change: against clean speech, paired, in points of UAR; None for clean speech itself, and
-            where the two share no draw or have not the same pairs.
-    """
-
-    corruption: str
-    cell: Cell
+    corruption: str  # `noise:10`, or `clean`
+    cell: Cell  # mean UAR over the pairs
     interval: Interval | None = None
+    # against clean speech, paired, in points of UAR; None for clean speech itself, and where the
+    # two share no draw or have not the same pairs
     change: Interval | None = None
 
     @property
@@ -82,17 +73,12 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Robustness:
-    """Methods down, corruptions across.
+    """Methods down, corruptions across."""
 
-    Attributes:
-        table: of clean speech, or of the first corruption where there is none.
-        corruptions: clean speech first, then kinds, from mild to severe.
-        curves: row of a method and its points, in the order of the table of clean speech.
-    """
-
-    table: Leaderboard
+    table: Leaderboard  # of clean speech, or of the first corruption where there is none
     scales: Scales
-    corruptions: tuple[str, ...]
+    corruptions: tuple[str, ...]  # clean speech first, then kinds, from mild to severe
+    # row of a method and its points, in the order of the table of clean speech
     curves: tuple[tuple[Line, tuple[Point, ...]], ...]
     remarks: tuple[str, ...]
 

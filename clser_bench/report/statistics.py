@@ -63,20 +63,14 @@ _BLOCK = 32  # differences simulated at once: small enough for a processor's cac
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Utterances of one method on one pair, by speaker, class and draw.
-
-    Attributes:
-        seeds: the draws, ascending.
-        speakers: the target's speakers; the same for all methods and all pairs with this target.
-        correct: recognised utterances [speakers, classes, draws].
-        total: scored utterances [speakers, classes, draws].
-    """
+    """Utterances of one method on one pair, by speaker, class and draw."""
 
     pair: Pair
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # the draws, ascending
+    # the target's speakers; the same for all methods and all pairs with this target
     speakers: tuple[str, ...]
-    correct: Reals
-    total: Reals
+    correct: Reals  # recognised utterances [speakers, classes, draws]
+    total: Reals  # scored utterances [speakers, classes, draws]
 
     def __post_init__(self) -> None:
         ends = (len(self.speakers), len(self.seeds))
@@ -102,23 +96,16 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate with its uncertainty, in points of UAR.
+    """An estimate with its uncertainty, in points of UAR."""
 
-    Attributes:
-        estimate: mean over the pairs, or the difference of two such means.
-        low: lower end; None where there is no interval.
-        p: two-sided p value of the estimate being zero; of a family, corrected for its size.
-        freedom: degrees of freedom of the t quantile.
-        detectable: the true difference that would be found with a probability of `POWER`; only
-            of differences.
-    """
-
-    estimate: float
-    low: float | None = None
+    estimate: float  # mean over the pairs, or the difference of two such means
+    low: float | None = None  # lower end; None where there is no interval
     high: float | None = None
+    # two-sided p value of the estimate being zero; of a family, corrected for its size
     p: float | None = None
     error: float | None = None
-    freedom: float | None = None
+    freedom: float | None = None  # degrees of freedom of the t quantile
+    # the true difference that would be found with a probability of `POWER`; only of differences
     detectable: float | None = None
     reason: str = ""
 
@@ -153,25 +140,17 @@ class Interval:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Spread:
-    """Covariances of the estimates of m methods: enough for every interval and difference.
-
-    Attributes:
-        estimates: mean UAR over the pairs, or another weighted sum of them [m], percent.
-        parts: covariance due to the speakers of each target, then to the draws of each source, then
-            to those of each target [parts, m, m].
-        ends: where the second and the third kind of parts begin.
-        freedom: degrees of freedom of each part [parts].
-        residual: covariance that two kinds of parts hold [m, m].
-        bounds: least and largest possible value of an estimate.
-    """
+    """Covariances of the estimates of m methods: enough for every interval and difference."""
 
     methods: tuple[str, ...]
-    estimates: Reals
+    estimates: Reals  # mean UAR over the pairs, or another weighted sum of them [m], percent
+    # covariance due to the speakers of each target, then to the draws of each source, then to those
+    # of each target [parts, m, m]
     parts: Reals
-    ends: tuple[int, int]
-    freedom: Reals
-    residual: Reals
-    bounds: tuple[float, float] = (0.0, 100.0)
+    ends: tuple[int, int]  # where the second and the third kind of parts begin
+    freedom: Reals  # degrees of freedom of each part [parts]
+    residual: Reals  # covariance that two kinds of parts hold [m, m]
+    bounds: tuple[float, float] = (0.0, 100.0)  # least and largest possible value of an estimate
     reason: str = ""
 
     def mean(self, method: str) -> Interval:

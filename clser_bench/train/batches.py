@@ -21,19 +21,12 @@ from clser_bench.train.contract import Batch, Part, Shape, State, Trained, View
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The rows of every step of one trial.
+    """The rows of every step of one trial."""
 
-    Attributes:
-        labelled: int64 [steps, m], positions in the problem's labelled rows, class by class.
-        source: int64 [steps, b], rows of the source table.
-        target: int64 [steps, b], positions in the problem's `adapt` rows.
-        offsets: int64 [steps, 4], where in the noise bank a step's numbers start.
-    """
-
-    labelled: Rows
-    source: Rows
-    target: Rows
-    offsets: Rows
+    labelled: Rows  # int64 [steps, m], positions in the problem's labelled rows, class by class
+    source: Rows  # int64 [steps, b], rows of the source table
+    target: Rows  # int64 [steps, b], positions in the problem's `adapt` rows
+    offsets: Rows  # int64 [steps, 4], where in the noise bank a step's numbers start
 
 
 def per_class(problem: Problem, wanted: int) -> int:
@@ -94,15 +87,10 @@ def batches(rng: np.random.Generator, n: int, *, size: int, steps: int) -> Rows:
 
 @dataclass(frozen=True, eq=False)
 class Bank:
-    """A table as float32 tensors.
+    """A table as float32 tensors."""
 
-    Attributes:
-        instants: [n, t, d].
-        values: [n, d + f], the mean over instants beside the summary.
-    """
-
-    instants: Tensor
-    values: Tensor
+    instants: Tensor  # [n, t, d]
+    values: Tensor  # [n, d + f], the mean over instants beside the summary
 
 
 @functools.lru_cache(maxsize=32)
@@ -228,22 +216,14 @@ def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
 
 @dataclass(eq=False)
 class Feeder:
-    """Makes the batches of k trials of one pack.
+    """Makes the batches of k trials of one pack."""
 
-    Attributes:
-        methods: k methods that differ in real hyper-parameters only.
-        problems: k problems of one shape.
-        seeds: k seeds.
-        dtype: of the features.
-        device: where batches lie.
-        states: what `update_pseudo_labels` last returned for each trial, [n, ...] per name.
-    """
-
-    methods: Sequence[Trained]
-    problems: Sequence[Problem]
-    seeds: Sequence[int]
-    dtype: torch.dtype = torch.float32
-    device: str = "cpu"
+    methods: Sequence[Trained]  # k methods that differ in real hyper-parameters only
+    problems: Sequence[Problem]  # k problems of one shape
+    seeds: Sequence[int]  # k seeds
+    dtype: torch.dtype = torch.float32  # of the features
+    device: str = "cpu"  # where batches lie
+    # what `update_pseudo_labels` last returned for each trial, [n, ...] per name
     states: list[State] = field(default_factory=list)
     method: Trained = field(init=False)
     _draws: list[Draws] = field(init=False)

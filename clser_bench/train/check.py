@@ -369,17 +369,11 @@ NOT_FOR_BOUNDS = ("order_of_rows", "scored_rows_apart", "declared_data")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """What a check found."""
 
-    Attributes:
-        name: registered name.
-        check: which check.
-        text: what is wrong, one sentence.
-    """
-
-    name: str
-    check: str
-    text: str
+    name: str  # registered name
+    check: str  # which check
+    text: str  # what is wrong, one sentence
 
 
 def checks_of(name: str) -> tuple[str, ...]:

@@ -28,23 +28,14 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Sizes that a network is built for.
+    """Sizes that a network is built for."""
 
-    Attributes:
-        c: classes.
-        t: instants of an utterance.
-        d: values of an instant of the source.
-        f: values of a summary of the source.
-        d_target: values of an instant of the target; equal to `d` unless encoders differ.
-        f_target: values of a summary of the target.
-    """
-
-    c: int
-    t: int
-    d: int
-    f: int
-    d_target: int
-    f_target: int
+    c: int  # classes
+    t: int  # instants of an utterance
+    d: int  # values of an instant of the source
+    f: int  # values of a summary of the source
+    d_target: int  # values of an instant of the target; equal to `d` unless encoders differ
+    f_target: int  # values of a summary of the target
 
     @classmethod
     def of(cls, problem: Problem) -> Shape:
@@ -163,28 +154,20 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser step that is repeated over a stretch of training.
+    """One optimiser step that is repeated over a stretch of training."""
 
-    Attributes:
-        loss: name of the method's function `(network, batch) -> scalar`.
-        trains: the network's top-level parts (child modules or parameters) that are stepped;
-            empty for all. Each part has its own step counter.
-        repeat: how many times in a row on the same batch.
-        start: share of training at which it begins.
-        stop: share of training at which it ends.
-        reset_optimiser: forget the moments of its parts when it begins.
-        penalised: whether the L2 penalty acts. In a step whose loss is small it would be nearly
-            all of the gradient, and Adam would take it at full size.
-        uses: the parts of the batch that it is given; empty for all that the method uses.
-    """
-
-    loss: str = "loss"
+    loss: str = "loss"  # name of the method's function `(network, batch) -> scalar`
+    # the network's top-level parts (child modules or parameters) that are stepped; empty for all.
+    # Each part has its own step counter
     trains: tuple[str, ...] = ()
-    repeat: int = 1
-    start: float = 0.0
-    stop: float = 1.0
-    reset_optimiser: bool = False
+    repeat: int = 1  # how many times in a row on the same batch
+    start: float = 0.0  # share of training at which it begins
+    stop: float = 1.0  # share of training at which it ends
+    reset_optimiser: bool = False  # forget the moments of its parts when it begins
+    # whether the L2 penalty acts. In a step whose loss is small it would be nearly all of the
+    # gradient, and Adam would take it at full size
     penalised: bool = True
+    # the parts of the batch that it is given; empty for all that the method uses
     uses: tuple[Part, ...] = ()
 
     def active(self, step: int, steps: int) -> bool:
@@ -207,31 +190,25 @@ class Method:
     """The declarations of a method. Fields are hyper-parameters, made with `hyper`.
 
     `uses` and `assumes_prior` are class attributes, or properties where they depend on fields.
-
-    Attributes:
-        kind: `fitted` or `trained`.
-        deterministic: whether the same labelled rows always give the same scores.
-        role: `ranked`, or `bound` for rows that are no competitors.
-        note: printed under every table the method stands in.
-        unequal_sizes: whether source and target features may differ in size.
-        inputs_instants: whether it needs instants; otherwise it is given pooled ones only.
-        title: its name in tables where that is not the registered one.
-        keeps: what of the paper is kept, in one sentence, where that is less than the method.
-        spaces: what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such
-            as `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`).
     """
 
-    kind: ClassVar[Literal["fitted", "trained"]]
-    title: ClassVar[str] = ""
+    kind: ClassVar[Literal["fitted", "trained"]]  # `fitted` or `trained`
+    title: ClassVar[str] = ""  # its name in tables where that is not the registered one
+    # what of the paper is kept, in one sentence, where that is less than the method
     keeps: ClassVar[str] = ""
     registered_name: ClassVar[str]
     version: ClassVar[int]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]
+    # whether the same labelled rows always give the same scores
     deterministic: ClassVar[bool] = False
+    # `ranked`, or `bound` for rows that are no competitors
     role: ClassVar[Literal["ranked", "bound"]] = "ranked"
-    note: ClassVar[str] = ""
-    unequal_sizes: ClassVar[bool] = False
+    note: ClassVar[str] = ""  # printed under every table the method stands in
+    unequal_sizes: ClassVar[bool] = False  # whether source and target features may differ in size
+    # whether it needs instants; otherwise it is given pooled ones only
     inputs_instants: ClassVar[bool] = False
+    # what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such as
+    # `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`)
     spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
@@ -330,18 +307,15 @@ class Trained(Method):
     """A method trained by gradient steps.
 
     Its fields here are the budget that all trained methods share.
-
-    Attributes:
-        packable: whether `vmap` can run its losses; otherwise its trials are trained one by one.
-        views: whether batches hold noisy views of the target.
-        control: values of hyper-parameters that switch the adaptation off, such as
-            `{"adversary_weight": 0.0}`: the method itself without what it adds to the source.
     """
 
     kind: ClassVar[Literal["fitted", "trained"]] = "trained"
+    # whether `vmap` can run its losses; otherwise its trials are trained one by one
     packable: ClassVar[bool] = True
+    # values of hyper-parameters that switch the adaptation off, such as `{"adversary_weight":
+    # 0.0}`: the method itself without what it adds to the source
     control: ClassVar[Mapping[str, Value]] = {}
-    views: ClassVar[bool] = False
+    views: ClassVar[bool] = False  # whether batches hold noisy views of the target
 
     steps: int = hyper(100, low=1, high=100_000, about="optimiser steps (batches)")
     learning_rate: float = hyper(1e-3, low=1e-6, high=1.0, log=True, about="of Adam, at the start")

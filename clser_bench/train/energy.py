@@ -21,13 +21,9 @@ _JOULES = 3.6e6
 
 @dataclass
 class Used:
-    """What a block used.
+    """What a block used."""
 
-    Attributes:
-        joules: known when the block is over; None where nothing was measured.
-    """
-
-    joules: float | None = None
+    joules: float | None = None  # known when the block is over; None where nothing was measured
 
 
 @contextlib.contextmanager

@@ -189,15 +189,11 @@ def stack_states(states: Sequence[State]) -> State:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What training one trial gave.
+    """What training one trial gave."""
 
-    Attributes:
-        scores: [n, c] of the scored rows, in the dtype of training; empty where it failed.
-        failure: why it failed; empty where it did not.
-    """
-
+    # [n, c] of the scored rows, in the dtype of training; empty where it failed
     scores: npt.NDArray[Any]
-    failure: str = ""
+    failure: str = ""  # why it failed; empty where it did not
 
 
 def train_pack(

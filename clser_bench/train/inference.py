@@ -22,25 +22,15 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Reader:
-    """One trial's network as it is now, which reads rows in chunks and returns them on the CPU.
+    """One trial's network as it is now, which reads rows in chunks and returns them on the CPU."""
 
-    Attributes:
-        method: with the trial's own hyper-parameters.
-        call: `call(function, *arguments)` runs `function(network, *arguments)`.
-        problem: the problem.
-        carry: the trial's.
-        seed: of the trial.
-        dtype: of the features.
-        device: where the network lies; methods are given tensors on the CPU.
-    """
-
-    method: Trained
-    call: Callable[..., Any]
-    problem: Problem
-    carry: State
-    seed: int
-    dtype: torch.dtype
-    device: str = "cpu"
+    method: Trained  # with the trial's own hyper-parameters
+    call: Callable[..., Any]  # `call(function, *arguments)` runs `function(network, *arguments)`
+    problem: Problem  # the problem
+    carry: State  # the trial's
+    seed: int  # of the trial
+    dtype: torch.dtype  # of the features
+    device: str = "cpu"  # where the network lies; methods are given tensors on the CPU
 
     @torch.no_grad()
     def scores(self) -> Float[Tensor, "n c"]:
