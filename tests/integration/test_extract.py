@@ -188,7 +188,7 @@ def test_a_file_that_is_gone(own_cache: Path):
 
 def test_values_that_are_not_finite_never_reach_a_table(own_cache: Path, monkeypatch):
     corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
-    monkeypatch.setattr(acoustic.sets, "summarise", lambda *_: np.full(189, np.nan, np.float32))
+    monkeypatch.setattr(acoustic, "summarise", lambda *_: np.full(189, np.nan, np.float32))
     with pytest.raises(FeatureError, match="not finite in mean_mel01") as caught:
         feature_table(corpus, "acoustic", cache=own_cache, workers=1)
     assert str(corpus.utterances[0].path) in str(caught.value)

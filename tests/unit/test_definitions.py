@@ -76,7 +76,8 @@ def test_the_files_of_the_documentation_are_read(tmp_path: Path) -> None:
     for name, block in zip(names, blocks(ROOT / "docs/corpora.md"), strict=True):
         write_block(Block(block.language, name, block.text), tmp_path)
     [studio] = load_corpora(manifests=[tmp_path / "mine.csv"]).values()
-    assert [item.gender for item in studio.utterances] == ["female", "male"]
+    genders = {item.name: item.gender for item in studio.utterances}
+    assert [genders[name] for name in sorted(genders)] == ["female", "male"]
     found = definitions([tmp_path / "tasks"])
     assert found.corpora["MINE"].emotions == ("anger", "sadness")
     assert {str(pair) for pair in found.suites["mine"].pairs()} == {"B→MINE", "O→MINE"}
