@@ -245,7 +245,9 @@ def test_faults_are_named(call: Call, write: Call, fault: str) -> None:
     done = score(call, "predictions.csv", fails=True)
     assert "Error: predictions.csv" in done.stderr
     assert re.search(message, done.stderr), done.stderr
-    assert not RESULTS.exists() or not list(Store(RESULTS).records())
+    if RESULTS.exists():
+        with Store(RESULTS) as store:
+            assert not list(store.records())
 
 
 def test_ties_are_counted(call: Call, write: Call) -> None:

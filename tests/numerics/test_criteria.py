@@ -58,7 +58,7 @@ def by_skada(scorer: object, scores: Array) -> float:
     """The criterion of target rows; skada wants a source row as well."""
     x, y = np.concatenate([scores[:1], scores]), np.zeros(len(scores) + 1, dtype=int)
     domain = np.array([1] + [-2] * len(scores))
-    return float(scorer._score(None, ESTIMATOR, x, y, sample_domain=domain))
+    return float(scorer(ESTIMATOR, x, y, sample_domain=domain))
 
 
 def density_by_loops(p: Array, temperature: float) -> float:
@@ -189,7 +189,7 @@ def test_deep_embedded_validation_equals_skada() -> None:
         random_state=5,
     )
     domain = np.repeat([1, -2], [80, 40])
-    theirs = scorer._score(None, ESTIMATOR, x, y, sample_domain=domain)
+    theirs = scorer(ESTIMATOR, x, y, sample_domain=domain)
     rows, asked = train_test_split(np.arange(80), test_size=0.33, random_state=5)
     weights = ratios(x[rows], x[asked], x[80:], rng=RNG, strengths=[0.1])
     losses = criteria.cross_entropies(criteria.probabilities(x[asked]), y[asked])
