@@ -31,7 +31,7 @@ import pytest
 import soundfile
 
 from clser_bench.corpora.audio import LONGEST, RATES, content_hash, decode
-from clser_bench.corpora.manifest import list_manifest
+from clser_bench.corpora.listings import list_manifest
 from clser_bench.errors import ClserError, has_controls
 from clser_bench.protocol import EMOTIONS
 from tests.fake_corpora import define, read_corpus, toy_spec, write_tone, write_toy

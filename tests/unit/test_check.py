@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 
-from clser_bench.corpora.metadata import Check, check
+from clser_bench.corpora.figures import Check, check
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError
 

@@ -14,7 +14,7 @@ import pytest
 from clser_bench.errors import MissingExtraError
 from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
-from clser_bench.train import energy
+from clser_bench.train import execute as energy
 from clser_bench.train import execute as engine
 from clser_bench.train.check import example_problem
 from clser_bench.train.engine import Result
@@ -115,7 +115,7 @@ def test_a_node_without_codecarbon_runs_without_joules_and_the_extra_is_named() 
     (outcome,) = execute(jobs("logistic", 1), energy=True)
     assert (outcome.status, outcome.energy) == ("ok", None)
     with pytest.raises(MissingExtraError, match=r"--with energy needs .*clser-bench\[energy\]"):
-        energy.require()
+        energy.require_meter()
 
 
 def test_jobs_of_a_pack_have_equal_shares(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import soundfile
 from fake_corpora import write_tone
 from signals import Events
 
-from clser_bench.corpora.index import Sound, figures, measure
+from clser_bench.corpora.figures import Sound, figures, measure
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError
 

@@ -11,7 +11,7 @@ from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 
 from clser_bench.corpora.assemble import reasons as reasons_of
 from clser_bench.corpora.definitions import definitions
-from clser_bench.corpora.layout import list_corpus
+from clser_bench.corpora.listings import list_corpus
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.problem import SkippedFile
 

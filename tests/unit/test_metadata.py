@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from fake_corpora import read_corpus, toy_spec, write_toy
 
-from clser_bench.corpora import index
-from clser_bench.corpora.metadata import level, recognition_rates, utterance_metadata
+from clser_bench.corpora import figures
+from clser_bench.corpora.figures import level, recognition_rates, utterance_metadata
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import AudioError, CorpusError
 
@@ -75,7 +75,7 @@ def test_a_damaged_table_names_its_line(tmp_path: Path, text: str, line: str, to
 def test_a_table_that_cannot_be_one(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="cannot be read"):
         recognition_rates(tmp_path / "absent.txt")
-    with pytest.raises(CorpusError, match="more than a table"):
+    with pytest.raises(CorpusError, match="at most 1048576 are read"):
         recognition_rates(table(tmp_path / "huge.txt", HEADER + " " * (1 << 20)))
 
 
@@ -125,7 +125,7 @@ def test_nothing_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def refuse(path: Path) -> None:
         raise AssertionError(path)
 
-    monkeypatch.setattr(index, "_sound", refuse)
+    monkeypatch.setattr(figures, "_sound", refuse)
     assert len(utterance_metadata(corpus, cache=tmp_path / "cache")) == len(corpus.utterances)
 
 
