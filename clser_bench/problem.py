@@ -149,10 +149,6 @@ class Reordered(Table):
 
     Each array is gathered when it is first asked for. Pickles as the stored table and the number.
 
-    Args:
-        stored: the table.
-        seed: of the order.
-
     Attributes:
         order: int64 [n], the stored row of each row.
     """
@@ -206,8 +202,7 @@ class Reordered(Table):
 
 
 ARRAYS = ("instants.npy", "summary.npy")
-CHECKSUMS = "sha256.json"
-"""Beside the arrays of a table: the SHA-256 of each."""
+CHECKSUMS = "sha256.json"  # beside the arrays of a table: the SHA-256 of each
 
 
 def array_checksums(folder: Path) -> dict[str, str]:
@@ -222,10 +217,6 @@ def array_checksums(folder: Path) -> dict[str, str]:
 @functools.lru_cache(maxsize=64)
 def open_table(key: str, folder: Path) -> Table:
     """Memory-map the table that lies in a folder, once its checksums are found to fit.
-
-    Args:
-        key: its key; the folder is named by it.
-        folder: where it lies.
 
     Raises:
         FeatureError: a file is missing, is not an array, or is damaged.

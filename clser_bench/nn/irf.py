@@ -20,12 +20,9 @@ from torch import Tensor
 SINKHORN_STEPS = 15
 START_SHRINKAGE = 0.8
 """Of the labelled utterances' covariance in the start: five a class estimate little of it."""
-SHRINKAGES = (0.3, 0.5, 0.8)
-"""Of the chains that equation 8 averages."""
-ADDED_MASS = 1.0
-"""rho_a: of the speech of added corpora against the source link."""
-ADDED_SHARE = 0.25
-"""Of the covariance of added corpora in the metric."""
+SHRINKAGES = (0.3, 0.5, 0.8)  # of the chains that equation 8 averages
+ADDED_MASS = 1.0  # rho_a: of the speech of added corpora against the source link
+ADDED_SHARE = 0.25  # of the covariance of added corpora in the metric
 ADDED_ROUNDS = 3
 SPREAD = 3.0
 """Standard deviation of averaged scores, so that balancing them gives probabilities of use."""
@@ -33,42 +30,28 @@ FLOOR = 1e-12
 
 
 class Axes(NamedTuple):
-    """Equation 1, without labels: how summaries and mean instants become embeddings.
+    """Equation 1, without labels: how summaries and mean instants become embeddings."""
 
-    Attributes:
-        vectors: principal axes [f + d, e], the summary's rows first, each block over its scale.
-        mean: of both blocks, the sides weighing alike [f + d].
-        within: covariance of instants around their utterance's mean, with the summary's part of
-            the axes, as `instant_covariance` has it [e, e].
-    """
-
+    # principal axes [f + d, e], the summary's rows first, each block over its scale
     vectors: Float[Tensor, "v e"]
-    mean: Float[Tensor, " v"]
+    mean: Float[Tensor, " v"]  # of both blocks, the sides weighing alike [f + d]
+    # covariance of instants around their utterance's mean, with the summary's part of the axes, as
+    # `instant_covariance` has it [e, e]
     within: Float[Tensor, "e e"]
 
 
 class Chain(NamedTuple):
-    """What one chain (equations 2 to 7) finds.
+    """What one chain (equations 2 to 7) finds."""
 
-    Attributes:
-        start: balanced log-probabilities of the rows from the labels alone [r, c].
-        source_link: after the source link.
-        target_link: after the target link.
-        answer: what the check takes.
-        source: balanced log-probabilities of the source [n, c].
-        prototypes: after the target link [c, e].
-        covariance: the metric after the target link [e, e].
-        agreement: kappa of the two links.
-    """
-
+    # balanced log-probabilities of the rows from the labels alone [r, c]
     start: Float[Tensor, "r c"]
-    source_link: Float[Tensor, "r c"]
-    target_link: Float[Tensor, "r c"]
-    answer: Float[Tensor, "r c"]
-    source: Float[Tensor, "n c"]
-    prototypes: Float[Tensor, "c e"]
-    covariance: Float[Tensor, "e e"]
-    agreement: float
+    source_link: Float[Tensor, "r c"]  # after the source link
+    target_link: Float[Tensor, "r c"]  # after the target link
+    answer: Float[Tensor, "r c"]  # what the check takes
+    source: Float[Tensor, "n c"]  # balanced log-probabilities of the source [n, c]
+    prototypes: Float[Tensor, "c e"]  # after the target link [c, e]
+    covariance: Float[Tensor, "e e"]  # the metric after the target link [e, e]
+    agreement: float  # kappa of the two links
 
 
 def principal_embedding(

@@ -20,7 +20,6 @@ def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray
 
     Args:
         matrix: eigenvalues below 1e-12 times the largest are raised to that.
-        exponent: any.
     """
     values, vectors = np.linalg.eigh(matrix)
     values = np.maximum(values, FLOOR * max(float(values[-1]), FLOOR))
@@ -31,7 +30,6 @@ def principal_basis(x: Float[np.ndarray, "n f"], dimension: int) -> Float[np.nda
     """Orthonormal directions of largest variance, as columns.
 
     Args:
-        x: observations.
         dimension: at most this many; fewer where there are fewer rows or features.
     """
     _, vectors = np.linalg.eigh(covariance(x))
@@ -52,10 +50,6 @@ def mean_gaps(
     """Differences of the sides' means, and of the means of each class that both have.
 
     Args:
-        source_mean: mean of the whole source.
-        target: the target's observations.
-        known: labelled observations of the source.
-        y: their classes.
         label: predicted classes of the target; None for the marginal difference alone.
     """
     gaps = [source_mean - target.mean(axis=0)]
@@ -88,10 +82,7 @@ def transfer_components(
     good as the first.
 
     Args:
-        gaps: differences of means.
-        scatter: covariance of all observations.
         dimension: at most this many components.
-        regularisation: r, positive.
     """
     cost = gaps.T @ gaps + regularisation * np.eye(len(scatter))
     values, vectors = scipy.linalg.eigh(scatter, cost)
