@@ -53,8 +53,7 @@ class Pair:
     def parse(cls, text: str) -> Pair:
         """Read `B→C`, `B->C` or `B:C`.
 
-        Raises:
-            SpecError: the text is none of these, or both codes are the same.
+        SpecError where the text is none of these, or both codes are the same.
         """
         parts = re.split(r"→|->|:", text.strip())
         if len(parts) != 2 or not all(CODE_OF_PART.fullmatch(part) for part in parts):
@@ -143,8 +142,7 @@ class Condition:
     def from_texts(cls, texts: Mapping[str, str]) -> Condition:
         """The condition that `texts` wrote; fields that are left out have their defaults.
 
-        Raises:
-            SpecError: a value is not allowed.
+        SpecError where a value is not allowed.
         """
         values: dict[str, Any] = dict(texts)
         if "unlabelled" in values:
@@ -192,11 +190,7 @@ class Condition:
 
 
 def parse_shots(text: str) -> Shots:
-    """Read one shot count: a positive integer or `all`.
-
-    Raises:
-        SpecError: anything else.
-    """
+    """Read one shot count: a positive integer or `all`; SpecError for anything else."""
     if text == "all":
         return "all"
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):  # int() raises where the digits are thousands
@@ -239,8 +233,7 @@ _TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:
 def canonical_language(tag: str) -> str:
     """One spelling for a language tag: `FRA-ca` is `fr-CA`.
 
-    Args:
-        tag: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
+    `tag`: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
     """
     primary, *rest = tag.replace("_", "-").split("-")
     primary = primary.lower()

@@ -67,12 +67,8 @@ def principal_embedding(
     sd^2 is a block's total variance, the sides weighing alike, so that neither the summary nor
     the mean instant dominates by its number of columns; V holds principal axes, unscaled.
 
-    Args:
-        summaries: of each side.
-        means: of the instants of each utterance, of each side.
-        deviations: covariance of instants around their utterance's mean, of each side [d, d].
-        size: most axes.
-        dynamic: weight of the mean instants.
+    Of each side there are the summaries, the mean instants (of weight `dynamic`) and the covariance
+    of instants around their utterance's mean; at most `size` axes.
     """
     blocks, centres = [], []
     for sides, weight in ((summaries, 1.0), (means, dynamic)):
@@ -100,10 +96,8 @@ def instant_covariance(
     On the summary's part of the axes, which has no instants, the identity; on the instants' part
     their covariance around the utterance's mean, scaled so that the trace is e.
 
-    Args:
-        vectors: orthonormal axes.
-        f: how many of their rows belong to the summary.
-        deviation: covariance of instants; zero (one instant an utterance) gives the identity.
+    The first f rows of the axes belong to the summary. A deviation of zero (one instant an
+    utterance) gives the identity.
     """
     size = vectors.shape[1]
     identity = torch.eye(size, dtype=vectors.dtype)
@@ -138,10 +132,7 @@ def balanced(
 ) -> Float[Tensor, "n c"]:
     """Equation 4: offsets of the classes give them equal shares of the first `adapt` rows.
 
-    Args:
-        log_p: logarithms of assignments.
-        adapt: rows whose shares count; the others get the same offsets.
-        steps: Sinkhorn rounds; 0 only normalises.
+    The other rows get the same offsets; 0 Sinkhorn rounds (`steps`) only normalise.
     """
     classes = log_p.shape[1]
     prior = torch.full((classes,), 1 / classes, dtype=log_p.dtype)
@@ -298,16 +289,7 @@ def added_link(
 
     Classes are balanced on the source alone: an added corpus need not have all of them.
 
-    Args:
-        source: embeddings of the source.
-        added: of added corpora.
-        prototypes: after the source link.
-        spread: covariance within classes after it.
-        metric: of a covariance.
-        steps: of balancing.
-
-    Returns:
-        Prototypes and covariance.
+    Prototypes and the covariance within classes, from those after the source link.
     """
     base, own, around = prototypes, spread, covariance(added)
     both = torch.cat([source, added])
@@ -329,11 +311,7 @@ def averaged(
 ) -> Float[Tensor, "n c"]:
     """Equation 8: standardised scores averaged, spread and balanced.
 
-    Args:
-        scores: log-probabilities of the same rows.
-        adapt: rows whose spread and shares count.
-        weights: of the scores, summing to one; equal where none are given.
-        steps: of balancing.
+    The spread and the shares of the first `adapt` rows count; the weights of the scores sum to one.
     """
     weights = weights or [1 / len(scores)] * len(scores)
     total = torch.zeros_like(scores[0])
@@ -357,10 +335,7 @@ def balancing_offsets(
     Reference: Cuturi, Sinkhorn Distances, NIPS 2013, algorithm 1; rows have mass 1/n, columns
     the prior's.
 
-    Args:
-        log_p: logarithms of assignments (any offset per row).
-        prior: positive, sums to one.
-        steps: number of column-and-row rounds.
+    Each row of log-assignments may have an offset; the prior is positive and sums to one.
     """
     # Factors of the classes instead of their logarithms: a round is two products.
     kernel = (log_p - log_p.amax(dim=-1, keepdim=True)).exp()

@@ -26,13 +26,8 @@ def logistic_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Log-probabilities of logistic regression with L2 penalty and balanced class weights.
 
-    Args:
-        y: their classes, 0 to `classes` - 1; a class may be absent.
-        strength: C, the inverse of the penalty.
-        weights: of the labelled observations, not negative; all alike where None.
-
-    Returns:
-        Log-probabilities, not below log(1e-12); those of an absent class are at that floor.
+    Not below log(1e-12); those of an absent class are at that floor. `strength` is C, the inverse
+    of the penalty; `weights` are those of the labelled observations.
     """
     scores = np.full((len(target), classes), np.log(FLOOR))
     present, labels = np.unique(y, return_inverse=True)
@@ -58,8 +53,7 @@ def logistic_model(
 ) -> tuple[Float[np.ndarray, "c f"], Float[np.ndarray, " c"]]:
     """Coefficients and offsets of the logistic regression of `logistic_scores`, a row a class.
 
-    Args:
-        y: their classes, without gaps, at least two.
+    `y`: their classes, without gaps, at least two.
     """
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=iterations)
     model.fit(x, y, sample_weight=weights)
@@ -92,9 +86,8 @@ def balanced_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Log-probabilities rescaled so that the classes' shares are uniform, by Sinkhorn steps.
 
-    Args:
-        reference: those of the rows whose shares are made uniform, where these are others than
-            the scored ones (the rows to adapt to, in the inductive setting).
+    `reference`: those of the rows whose shares are made uniform, where these are others than the
+    scored ones (the rows to adapt to, in the inductive setting).
     """
     offsets = class_offsets(scores if reference is None else reference)
     found = log_softmax(scores + offsets, axis=1)

@@ -51,8 +51,7 @@ def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
     a class nothing is mapped. (Compare the class covariances of Bateni et al., Improved Few-Shot
     Visual Classification, CVPR 2020, equation 2, which trust their rows likewise.)
 
-    Raises:
-        MethodError: values are too large for second moments.
+    MethodError where values are too large for second moments.
     """
     everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
     axes = front.startswith("axes")
@@ -78,8 +77,7 @@ def within_covariance(
 ) -> Float[np.ndarray, "f f"]:
     """The mean of the classes' own covariances, uneven classes weighing alike.
 
-    Args:
-        y: their classes, without gaps.
+    `y`: their classes, without gaps.
     """
     member = np.eye(int(y.max()) + 1)[y]
     weight = member / member.sum(axis=0)
@@ -168,8 +166,7 @@ def present_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Scores of all classes from those of the classes that have labelled rows.
 
-    Args:
-        classes: c; an absent class scores one below the least of the found scores.
+    `classes`: c; an absent class scores one below the least of the found scores.
     """
     scores = np.full((len(found), classes), found.min(initial=0.0) - 1)
     scores[:, present] = found

@@ -18,8 +18,7 @@ def covariance(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "f f"]:
 def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray, "f f"]:
     """A power of a symmetric positive definite matrix.
 
-    Args:
-        matrix: eigenvalues below 1e-12 times the largest are raised to that.
+    `matrix`: eigenvalues below 1e-12 times the largest are raised to that.
     """
     values, vectors = np.linalg.eigh(matrix)
     values = np.maximum(values, FLOOR * max(float(values[-1]), FLOOR))
@@ -29,8 +28,7 @@ def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray
 def principal_basis(x: Float[np.ndarray, "n f"], dimension: int) -> Float[np.ndarray, "f k"]:
     """Orthonormal directions of largest variance, as columns.
 
-    Args:
-        dimension: at most this many; fewer where there are fewer rows or features.
+    `dimension`: at most this many; fewer where there are fewer rows or features.
     """
     _, vectors = np.linalg.eigh(covariance(x))
     count = max(1, min(dimension, x.shape[1], len(x) - 1))
@@ -49,8 +47,7 @@ def mean_gaps(
 ) -> Float[np.ndarray, "g f"]:
     """Differences of the sides' means, and of the means of each class that both have.
 
-    Args:
-        label: predicted classes of the target; None for the marginal difference alone.
+    `label`: predicted classes of the target; None for the marginal difference alone.
     """
     gaps = [source_mean - target.mean(axis=0)]
     if label is not None:

@@ -81,8 +81,7 @@ class Bank:
 def bank_of(table: Table, device: str = "cpu") -> Bank:
     """Wrap a table; it is pooled, and copied to a device, once per process.
 
-    Args:
-        device: where the tensors shall lie; on the CPU the instants share the table's memory.
+    `device`: where the tensors shall lie; on the CPU the instants share the table's memory.
     """
     if device != "cpu":
         host = bank_of(table)
@@ -102,13 +101,8 @@ def gather(
 ) -> View:
     """Stack the given rows of each trial's table.
 
-    Neighbouring trials that share a table are gathered in one call.
-
-    Args:
-        rows: k arrays of b rows.
-
-    Returns:
-        A view with [k, b, t, d], [k, b, d + f].
+    Neighbouring trials that share a table are gathered in one call; a view with [k, b, t, d] and
+    [k, b, d + f].
     """
     stored = [table.stored_rows(own) for table, own in zip(tables, rows, strict=True)]
     first = bank_of(stored[0][0], device)
@@ -173,8 +167,7 @@ def noise_bank(device: str = "cpu") -> Tensor:
 def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
     """Dropout masks made of the noise bank: 0 for a share of its numbers, 1 / (1 - rate) else.
 
-    Args:
-        rate: the share, 0 to below 1.
+    `rate`: the share, 0 to below 1.
     """
     kept = noise_bank(device) > (NormalDist().inv_cdf(rate) if rate else -math.inf)
     return kept.to(torch.float32) / (1 - rate)

@@ -201,11 +201,7 @@ class Method:
 
     @classmethod
     def grid(cls) -> dict[str, tuple[Value, ...]]:
-        """The values that a selection tries; at most `POINTS` combinations.
-
-        Returns:
-            Values by hyper-parameter, the default among them.
-        """
+        """The values that a selection tries, the default among them; at most `POINTS` together."""
         return {name: span.grid for name, span in cls.ranges().items() if span.grid}
 
     def parameters(self) -> tuple[tuple[str, Value], ...]:
@@ -220,12 +216,8 @@ class Method:
     ) -> tuple[dict[str, Value], ...]:
         """What a selection chooses from: the shipped point (empty) first, then the grid's others.
 
-        Args:
-            preset: hyper-parameters that a preset sets: its shipped values.
-            fixed: names that the user set; they leave the grid.
-
-        Returns:
-            Hyper-parameters to set, a mapping a point.
+        Each is the hyper-parameters to set; `preset` are those that a preset sets, and `fixed` the
+        names that the user set, which leave the grid.
         """
         shipped = {
             name: (preset or {}).get(name, getattr(cls, name))
@@ -254,11 +246,7 @@ class Fitted(Method):
     front: ClassVar[Literal["none", "axes", "within", "axes-within"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
-        """Score the problem's `scored` rows.
-
-        Returns:
-            Scores [n, c], larger is likelier; any finite scale.
-        """
+        """Score the problem's `scored` rows: larger is likelier, on any finite scale."""
         raise NotImplementedError
 
 
@@ -299,11 +287,9 @@ class Trained(Method):
         return SharedClassifier(shape.d, shape.f, shape.c)
 
     def start(self, network: Any, problem: Problem) -> None:
-        """Set the network's parameters from the unlabelled features, in place; once, at first.
+        """Set the network's parameters (float32) from the features, in place; once, at first.
 
-        Args:
-            network: as `network` built it, in float32.
-            problem: its labels are not to be used: a start is for geometry.
+        The problem's labels are not to be used: a start is for geometry.
         """
 
     def phases(self) -> tuple[Phase, ...]:
@@ -334,10 +320,7 @@ class Trained(Method):
 
         Default: the network's `embed` and the network itself.
 
-        Args:
-            view: a chunk of one side.
-            support: every labelled utterance, and the carry.
-            target: which side, for networks that treat them differently.
+        `view` is a chunk of one side; `target` says which, where a network treats them differently.
         """
         return Embedded(network.embed(view), network(view))
 
@@ -348,9 +331,7 @@ class Trained(Method):
         adapt to together; of `scored` it must treat each row by itself, for in the inductive
         setting these are other rows.
 
-        Args:
-            scored: the rows to score; the same as `snapshot.target` in the transductive setting.
-            snapshot: every labelled row and every row to adapt to.
+        `scored` is the same as `snapshot.target` in the transductive setting.
         """
         return scored.scores
 
@@ -374,9 +355,8 @@ def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
 def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
     """The method's phases, after a check of their names, each with the parts that it uses.
 
-    Raises:
-        SpecError: a phase names a loss or a part that does not exist, or uses what the method
-            does not.
+    SpecError where a phase names a loss or a part that does not exist, or uses what the method does
+    not.
     """
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     for phase in method.phases():

@@ -52,8 +52,7 @@ class StackedAdam:
 
     Reference: Kingma & Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, algorithm 1.
 
-    Args:
-        values: [k, ...] each, updated in place.
+    The values, [k, ...] each, are updated in place.
     """
 
     def __init__(
@@ -85,8 +84,7 @@ class StackedAdam:
     ) -> None:
         """One update.
 
-        Args:
-            gradients: [k, ...] by the place of a parameter; the others stay, and their counts.
+        `gradients`: [k, ...] by the place of a parameter; the others stay, and their counts.
         """
         for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
             group["lr"] = group["rate"] * scale
@@ -199,8 +197,7 @@ def _scores_alone(network: Callable[[View], Tensor], view: View, _: Support) -> 
 class Stack:
     """The networks of k trials: each parameter and buffer stacked, [k, ...].
 
-    Attributes:
-        parts: places of the parameters of each part (top-level child module or parameter).
+    `parts` has the places of the parameters of each part (top-level child module or parameter).
     """
 
     def __init__(self, networks: Sequence[nn.Module], *, device: str = "cpu") -> None:
@@ -276,9 +273,7 @@ def train_pack(
 ) -> list[Result]:
     """Train k trials together and score each one's rows.
 
-    Args:
-        methods: k methods that differ in real hyper-parameters only.
-        device: where the networks are trained; features are copied there once per process.
+    The methods differ in real hyper-parameters only; features are copied to the device once.
     """
     pack = _Pack(methods, problems, seeds, dtype, device)
     for step in range(methods[0].steps):
@@ -298,10 +293,8 @@ class _Pack:
         self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
         self.device = device
         self.method = methods[0]
-        networks = [
-            new_network(m, p, seed=s, dtype=dtype)
-            for m, p, s in zip(methods, problems, seeds, strict=True)
-        ]
+        trials = zip(methods, problems, seeds, strict=True)
+        networks = [new_network(m, p, seed=s, dtype=dtype) for m, p, s in trials]
         self.phases = check_phases(self.method, networks[0])
         self.stack = Stack(networks, device=device)
         self.real = {

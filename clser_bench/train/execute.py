@@ -108,14 +108,10 @@ def _tracker() -> Any:
 def execute(
     jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu", energy: bool = False
 ) -> list[Outcome]:
-    """Run the jobs of one pack.
+    """Run the jobs of one pack, of one method and with tensors of the same shapes; in order.
 
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
-
-    Args:
-        jobs: of one method, with tensors of the same shapes (`run.plan`).
-        device: where packs are trained; what cannot be packed stays on the CPU.
-        energy: measure joules; jobs that run one by one share theirs by their time.
+    What cannot be packed stays on the CPU. Jobs that run one by one share joules by their time.
     """
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -187,11 +183,8 @@ def _charged(
     """Outcomes with their shares of what they used together, by their times in seconds."""
     if joules is None:
         return list(outcomes)
-    whole = sum(times)
-    return [
-        dataclasses.replace(outcome, energy=joules * seconds / whole)
-        for outcome, seconds in zip(outcomes, times, strict=True)
-    ]
+    whole, pairs = sum(times), zip(outcomes, times, strict=True)
+    return [dataclasses.replace(one, energy=joules * seconds / whole) for one, seconds in pairs]
 
 
 def _alone(job: Job, method: Method) -> Outcome:
@@ -228,8 +221,7 @@ def stored_scores(scores: npt.NDArray[Any], rows: int, classes: int) -> Floats:
     next float32 number. Where more than one row in a hundred loses its order, the scale of the
     scores is at fault.
 
-    Raises:
-        MethodError: the scores have another shape or type, are not finite, or lose their order.
+    MethodError where the scores have another shape or type, are not finite, or lose their order.
     """
     if scores.shape != (rows, classes):
         raise MethodError(

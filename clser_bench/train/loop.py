@@ -27,11 +27,7 @@ from clser_bench.train.engine import (
 def train_one(
     method: Trained, problem: Problem, seed: int, *, dtype: torch.dtype = torch.float32
 ) -> Result:
-    """Train one trial and score its rows.
-
-    Args:
-        dtype: float32, or float64 for comparisons.
-    """
+    """Train one trial and score its rows; `dtype`: float32, or float64 for comparisons."""
     loop = _Loop(method, problem, seed, dtype)
     reason = loop.run()
     return failed(reason) if reason else finished(loop.reader.scores())
@@ -43,11 +39,8 @@ Embeddings = tuple[torch.Tensor, torch.Tensor]  # embeddings of source and targe
 def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embeddings, Embeddings]:
     """Embeddings of a trial before and after its training.
 
-    Returns:
-        Before, and after; of each the whole source, by row, and the rows to adapt to.
-
-    Raises:
-        MethodError: the loss was not finite.
+    Of each the whole source, by row, and the rows to adapt to; MethodError where the loss was not
+    finite.
     """
     loop = _Loop(method, problem, seed, torch.float32)
     before = loop.reader.embeddings()
