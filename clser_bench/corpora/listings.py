@@ -17,7 +17,7 @@ from clser_bench.corpora.audio import LONGEST, VIDEO
 from clser_bench.corpora.definitions import CorpusSpec, definitions
 from clser_bench.corpora.model import Listing, Utterance, finding, overlaps
 from clser_bench.corpora.rows import Row, check_columns, header, read_rows
-from clser_bench.errors import CorpusError, SpecError, did_you_mean, has_controls
+from clser_bench.errors import CorpusError, did_you_mean, has_controls
 from clser_bench.files import is_file, require_folder
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import EMOTIONS, Gender, canonical_language
@@ -109,12 +109,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def list_corpus(spec: CorpusSpec, root: Path) -> Listing:
     """List a corpus by its file names, or by the table it comes with; nothing is decoded.
 
-    CorpusError where folder or table cannot be read, SpecError where there is no pattern either.
+    CorpusError where folder or table cannot be read.
     """
     if spec.table:
         return _list_table(spec, root)
-    if not spec.pattern:
-        raise SpecError(f"{spec.name}: the definition has no pattern, so no file name can be read")
     files = list(media_files(root))
     pattern = re.compile(spec.pattern)
     ignored = [(re.compile(expression), why) for expression, why in spec.ignored.items()]

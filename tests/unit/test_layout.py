@@ -12,7 +12,7 @@ from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 from clser_bench.corpora.assemble import reasons as reasons_of
 from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.listings import list_corpus
-from clser_bench.errors import CorpusError, SpecError
+from clser_bench.errors import CorpusError
 from clser_bench.problem import SkippedFile
 
 SPEC = toy_spec("X", genders={"ada": "female", "bob": "male"})
@@ -138,11 +138,6 @@ def test_nothing_left(tmp_path: Path) -> None:
         CorpusError, match=r"no usable utterance of Toy X .*:\n  ada/anger_0.wav: is"
     ):
         read_corpus(SPEC, tmp_path, skip_bad=True)
-
-
-def test_a_definition_without_pattern(toy: Path) -> None:
-    with pytest.raises(SpecError, match="has no pattern"):
-        read_corpus(SPEC.model_copy(update={"pattern": ""}), toy)
 
 
 def test_gender_from_the_file_name(tmp_path: Path) -> None:
