@@ -22,34 +22,25 @@ from clser_bench.files import is_file, require_folder
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import EMOTIONS, Gender, canonical_language
 
-AUDIO = (".wav", ".flac")  # extensions of files that are utterances, in any case of letters
-
-UNREAD = (
+REQUIRED = ("path", "speaker", "emotion", "language")  # columns that a manifest must have
+OPTIONAL = ("gender", "text", "corpus", "start", "end")  # that it may have; others are passed over
+# extensions of recordings that a layout does not read; a manifest may name such a file
+_UNREAD = (
     *(".mp3", ".m4a", ".mp4a", ".aac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au"),
     *(".wma", ".sph", ".webm", ".amr", ".3gp"),
 )
-"""Extensions of recordings that a layout does not read; a manifest may name such a file."""
-
-REQUIRED = ("path", "speaker", "emotion", "language")  # columns that a manifest must have
-OPTIONAL = ("gender", "text", "corpus", "start", "end")
-"""Columns that it may have; any other is passed over."""
-
-_KINDS = {
-    suffix: kind
-    for kind, suffixes in (("audio", AUDIO), ("video", VIDEO), ("unread", UNREAD))
-    for suffix in suffixes
-}
+_KINDS = {".wav": "audio", ".flac": "audio"} | dict.fromkeys(VIDEO, "video")
+_KINDS |= dict.fromkeys(_UNREAD, "unread")
 _LETTERS = {"f": "female", "m": "male", "w": "female"}
 _SECONDS = re.compile(r"[0-9]{1,9}([.][0-9]{1,30})?(e-[0-9]{1,3})?")  # also as Python writes floats
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+# texts, in lower case, that pandas and others write, or ISO 639 has, where nothing is known
 _NO_VALUE = {
     "speaker": ("nan", "none", "null", "<na>", "nat"),
     "language": ("und", "mul", "mis", "zxx"),
 }
-"""Texts, in lower case, that pandas and others write, or ISO 639 has, where nothing is known."""
-
+# an utterance, a bad file, or the reason why a file is left out on purpose
 _Read = Utterance | SkippedFile | str
-"""An utterance, a bad file, or the reason why a file is left out on purpose."""
 
 
 @dataclass(frozen=True, kw_only=True)

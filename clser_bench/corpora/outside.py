@@ -41,6 +41,7 @@ from clser_bench.errors import CorpusError
 from clser_bench.files import is_file, read_toml, regular_size, validated
 from clser_bench.protocol import EMOTIONS
 
+# columns of a manifest, and their names in other systems
 _COLUMNS = {
     "path": ("path", "file", "audio", "wav", "file_name", "filename"),
     "emotion": ("emotion", "emo", "label", "labels", "emotion_label", "category"),
@@ -51,7 +52,6 @@ _COLUMNS = {
     "start": ("start",),
     "end": ("end",),
 }
-"""Columns of a manifest, and their names in other systems."""
 
 _SYNONYMS = {
     "anger": "angry ang",

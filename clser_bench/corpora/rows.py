@@ -29,13 +29,7 @@ MOST_BYTES = 1 << 28
 
 MOST_CHARACTERS = 10_000  # characters that a cell may have
 _MOST_WITH_SOUND = 1 << 38  # bytes
-_SUFFIXES = {
-    b"RIFF": ".wav",
-    b"fLaC": ".flac",
-    b"OggS": ".ogg",
-    b"ID3": ".mp3",
-    b"\xff\xfb": ".mp3",
-}
+_SUFFIXES = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff\xfb": "mp3"}
 
 
 @dataclass(frozen=True)
@@ -304,9 +298,9 @@ def _unpacked(source: Path, folder: Path, number: int, sound: Mapping[str, Any])
     content, path = sound.get("bytes"), str(sound.get("path") or "")
     if content is None:
         return str(source.parent / path) if path else ""
-    known = next((suffix for mark, suffix in _SUFFIXES.items() if content.startswith(mark)), "")
+    known = (f".{suffix}" for mark, suffix in _SUFFIXES.items() if content.startswith(mark))
     stem = re.sub(r"[^\w.-]", "_", PurePosixPath(path).stem)[:100]
-    suffix = known or PurePosixPath(path).suffix or ".audio"
+    suffix = next(known, PurePosixPath(path).suffix or ".audio")
     file = folder / f"{number:06d}{'_' if stem else ''}{stem}{suffix}"
     if not (file.is_file() and file.read_bytes() == content):
         write_whole(file, content, error=None)
