@@ -35,6 +35,11 @@ def shipped(name: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / name
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there; False, too, where its name is too long or its folder is closed."""
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)

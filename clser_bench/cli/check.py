@@ -20,7 +20,7 @@ from clser_bench.protocol import DEFAULT_FEATURES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clser_bench.corpora.metadata import Check
+    from clser_bench.corpora.figures import Check
     from clser_bench.corpora.model import Corpus
     from clser_bench.run.request import Request
 
@@ -49,8 +49,8 @@ def check(
     recording or a corpus cannot be used.
     """
     from clser_bench.corpora import outside
+    from clser_bench.corpora.figures import check as figures_of
     from clser_bench.corpora.locate import load_corpora, locate
-    from clser_bench.corpora.metadata import check as figures_of
 
     if not place.exists():
         raise CorpusError(f"{place}: there is no such file or folder")

@@ -347,8 +347,8 @@ def _facts(
 ) -> dict[str, dict[str, Facts]]:
     """Facts of the utterances of the tables' targets, by the code of the target."""
     from clser_bench.corpora.definitions import definitions
+    from clser_bench.corpora.figures import RECOGNITION, utterance_metadata
     from clser_bench.corpora.locate import load_corpora
-    from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.demo import demo_corpora
     from clser_bench.report.breakdown import Facts
 

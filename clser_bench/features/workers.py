@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import TypeVar
 
-from clser_bench.corpora.index import cores
 from clser_bench.errors import FeatureError
+from clser_bench.files import cores
 
 T = TypeVar("T")
 R = TypeVar("R")

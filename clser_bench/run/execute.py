@@ -35,7 +35,6 @@ from clser_bench.scoring.metrics import score
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
-from clser_bench.train import energy
 
 ATTEMPTS = 2
 """A failed trial is tried once more by the next run."""
@@ -74,7 +73,9 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
     """
     expand(request.methods)  # an unknown method is refused before anything is read
     if request.energy:
-        energy.require()
+        from clser_bench.train.execute import require_meter  # noqa: PLC0415 (torch)
+
+        require_meter()
     criterion, *_ = [  # refused where one of the numbers of shots is too small for it
         selection.criterion(request.condition.replace(shots=shots)) for shots in request.shots
     ]

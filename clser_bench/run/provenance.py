@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from clser_bench import __version__
-from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.features.languages import portable
-from clser_bench.files import cache_folder, write_whole
+from clser_bench.files import cache_folder, cores, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
 from clser_bench.protocol import base_code

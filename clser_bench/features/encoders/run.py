@@ -13,7 +13,6 @@ from filelock import FileLock, Timeout
 
 from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.corrupt import unchanged
-from clser_bench.corpora.index import cores
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features.columns import INSTANTS, pool, pooled
@@ -21,6 +20,7 @@ from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.extract import Done, Task, write_rows
 from clser_bench.features.sets import LONGEST_SECONDS, Layer
 from clser_bench.features.workers import run_tasks
+from clser_bench.files import cores
 from clser_bench.problem import Floats
 
 CPU_SECONDS = 12
