@@ -57,12 +57,12 @@ class UserTable:
 class Rows:
     """The rows of a table by utterance."""
 
-    keys: tuple[str, ...]  # path or content hash of each utterance [n]
     by: str  # `path` or `content`
-    values: Floats
+    keys: tuple[str, ...]  # that of each utterance [n]
+    values: Floats  # [m, f], those of an utterance together
     ends: npt.NDArray[np.int64]  # int64 [n], the number of the row after its last
     columns: tuple[str, ...]
-    frames: bool
+    frames: bool  # whether an utterance may have several rows
 
     @functools.cached_property
     def index(self) -> dict[str, list[int]]:
@@ -140,8 +140,7 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
 
 def _hash(path: Path) -> str:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise FeatureError(f"{path}: is no regular file; a table is one of {', '.join(KINDS)}")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -162,18 +161,18 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
     with np.errstate(over="ignore"):  # what is too large for float32 is named as not finite
         values = values.astype(np.float32, copy=False)
     counts = Counter(keys)
-    if not counts or not len(columns):
+    columns = columns or tuple(f"value{number:04d}" for number in range(values.shape[1]))
+    if not counts or not columns:
         raise FeatureError(
             f"{path}: has {len(counts)} utterances and {len(columns)} columns of features"
         )
     if not frames:
-        _refuse_twice(path, keys)
+        _refuse(path, "twice in the file", [key for key, n in counts.items() if n > 1])
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    faulty = dict.fromkeys(keys[row] for row in broken)
-    _refuse(path, "with values that are not finite", list(faulty))
+    _refuse(path, "with values that are not finite", [keys[row] for row in broken])
     return Rows(
-        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in counts),
         by=by,
+        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in counts),
         values=values,
         ends=np.cumsum(list(counts.values())),
         columns=columns,
@@ -182,8 +181,8 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
 
 
 _Parts = tuple[str, list[str], npt.NDArray[Any], tuple[str, ...], bool]
-"""`path` or `content`; that of each row, those of an utterance together; values; columns; whether
-an utterance may have several rows."""
+"""`path` or `content`; that of each row, those of an utterance together; values; columns, empty
+where they have no names; whether an utterance may have several rows."""
 
 
 def _read_parquet(path: Path) -> _Parts:
@@ -211,36 +210,28 @@ def _read_parquet(path: Path) -> _Parts:
     if several:
         if frame["frame"].dtype.kind not in "fiu" or frame["frame"].isna().any():
             raise FeatureError(f"{path}: column 'frame' must hold a number in each row")
-        twice = frame[by][frame.duplicated([by, "frame"])]
-        _refuse(path, "with a 'frame' twice", list(dict.fromkeys(twice)))
+        _refuse(path, "with a 'frame' twice", list(frame[by][frame.duplicated([by, "frame"])]))
         # Utterances keep the order of their first row, frames that of `frame`.
         first = pd.factorize(frame[by])[0]
         frame = frame.iloc[np.lexsort((frame["frame"].to_numpy(np.float64), first))]
     keys = list(frame[by])
     features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
-    if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
-        values = _of_lists(path, [np.asarray(value) for value in features.iloc[:, 0]], keys)
-        return by, keys, values, _numbered(values.shape[1]), several
-    texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
-    _refuse(path, "that are no numbers (columns)", texts)
-    columns = tuple(map(str, features.columns))
-    return by, keys, features.to_numpy(np.float64, na_value=np.nan), columns, several
-
-
-def _of_lists(
-    path: Path, lists: list[npt.NDArray[Any]], keys: list[str]
-) -> npt.NDArray[np.float64]:
-    """The values of a column of lists [m, f]."""
-    sizes = Counter(one.shape for one in lists).most_common()
-    odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
-    _refuse(path, f"of another size than {sizes[0][0] if sizes else 0}", odd)
+    if features.shape[1] != 1 or features.dtypes.iloc[0].kind != "O":
+        texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
+        _refuse(path, "that are no numbers (columns)", texts)
+        values = features.to_numpy(np.float64, na_value=np.nan)
+        return by, keys, values, tuple(features.columns), several
+    lists = [np.asarray(value) for value in features.iloc[:, 0]]
+    usual = Counter(one.shape for one in lists).most_common(1)[0][0] if lists else (0,)
+    odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != usual]
+    _refuse(path, f"of another size than {usual}", odd)
     try:
         values = np.asarray(lists, np.float64)
     except (TypeError, ValueError) as error:
         raise FeatureError(f"{path}: its lists hold something else than numbers") from error
-    if values.ndim != 2:
-        raise FeatureError(f"{path}: a row holds {values.shape[1:]} values, not a flat list")
-    return values
+    if len(usual) != 1:
+        raise FeatureError(f"{path}: a row holds {usual} values, not a flat list")
+    return by, keys, values.reshape(len(lists), *usual), (), several
 
 
 def _read_npz(path: Path) -> _Parts:
@@ -263,17 +254,15 @@ def _read_npz(path: Path) -> _Parts:
             f"{features.dtype}{features.shape} and {keys.dtype}{keys.shape}"
         )
     names = keys.astype(str).tolist()
-    several = "frames" in arrays
     counts = arrays.get("frames", np.ones(len(names), np.int64))
     if counts.shape != keys.shape or counts.dtype.kind not in "iu":
         raise FeatureError(f"{path}: 'frames' must be a whole number for each '{by}'")
     _refuse(path, "without frames", [name for name, n in zip(names, counts, strict=True) if n < 1])
     if counts.sum() != len(features):
         raise FeatureError(f"{path}: {len(features)} rows of features, {counts.sum()} expected")
-    _refuse_twice(path, names)
-    columns = _numbered(features.shape[1])
+    _refuse(path, "twice in the file", [name for name, n in Counter(names).items() if n > 1])
     rows = [name for name, n in zip(names, counts.tolist(), strict=True) for _ in range(n)]
-    return by, rows, features, columns, several
+    return by, rows, features, (), "frames" in arrays
 
 
 def _refuse_many(path: Path, rows: int, values: int) -> None:
@@ -285,16 +274,9 @@ def _refuse_many(path: Path, rows: int, values: int) -> None:
         )
 
 
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"value{number:04d}" for number in range(count))
-
-
-def _refuse_twice(path: Path, keys: Sequence[str]) -> None:
-    _refuse(path, "twice in the file", [key for key, n in Counter(keys).items() if n > 1])
-
-
 def _refuse(path: Path, what: str, keys: Sequence[str]) -> None:
-    """Raise where something is wrong, with the first rows at fault."""
-    if keys:
-        more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-        raise FeatureError(f"{path}: {len(keys)} {what}: {', '.join(keys[:_NAMED])}{more}")
+    """Raise where something is wrong, with the first utterances at fault."""
+    faulty = list(dict.fromkeys(keys))
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise FeatureError(f"{path}: {len(faulty)} {what}: {', '.join(faulty[:_NAMED])}{more}")

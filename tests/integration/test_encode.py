@@ -19,9 +19,8 @@ from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
-from clser_bench.features.extract import extract_tables, feature_table
+from clser_bench.features.extract import extract_tables, feature_table, own_device, run_tasks
 from clser_bench.features.sets import feature_set
-from clser_bench.features.workers import run_tasks
 
 COUNT = 66
 
@@ -130,20 +129,17 @@ def test_several_devices_give_the_same(
     assert np.abs(whole.instants[: len(two)] - two.instants).max() < 1e-4
 
 
-def test_each_process_has_a_device_of_its_own(tmp_path: Path):
-    tasks = [(("cuda:0", "cuda:1"), tmp_path)] * 6
-    places = list(run_tasks(claim, tasks, workers=2))
-    owners: dict[int, set[str]] = {}
-    for process, place in places:
-        owners.setdefault(process, set()).add(place)
-    assert all(len(mine) == 1 for mine in owners.values())
-    assert len(owners) == len(set.union(*owners.values()))
+def test_each_process_has_a_device_of_its_own():
+    found = list(run_tasks(claim, range(6), workers=2, devices=("cuda:0", "cuda:1")))
+    owners = dict(found)
+    assert set(found) == set(owners.items())
+    assert len(set(owners.values())) == len(owners)
 
 
-def claim(task: tuple[tuple[str, ...], Path]) -> tuple[int, str]:
-    """What a worker claims; slow enough for the other worker to come in."""
+def claim(_: int) -> tuple[int, str]:
+    """What a worker has; slow enough for the other worker to come in."""
     time.sleep(0.2)
-    return os.getpid(), run._own_device(*task)
+    return os.getpid(), own_device()
 
 
 def test_an_unbroken_run_and_one_that_was_stopped(

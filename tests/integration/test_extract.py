@@ -206,7 +206,7 @@ def test_a_corpus_without_utterances(own_cache: Path):
 WORKERS = """
 import os, sys, time
 from pathlib import Path
-from clser_bench.features.workers import run_tasks
+from clser_bench.features.extract import run_tasks
 
 def work(path):
     Path(f"{path}.began").write_text(str(os.getpid()))
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_what_has_begun_and_begins_nothing_more(tmp_path: Path):
 
 
 def test_a_worker_that_dies_is_an_error(own_cache: Path):
-    from clser_bench.features.workers import run_tasks
+    from clser_bench.features.extract import run_tasks
 
     with pytest.raises(FeatureError, match="died unexpectedly"):
         list(run_tasks(os._exit, [3, 3], workers=2))

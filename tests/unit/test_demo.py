@@ -13,8 +13,17 @@ from signals import Events
 
 from clser_bench.corpora.definitions import classes_of, definitions
 from clser_bench.demo import demo_corpora, synthesis
-from clser_bench.demo.synthesis import RATE, record
-from clser_bench.demo.takes import LANGUAGES, PARAMETERS, RULES, Request, changes, recipe, takes
+from clser_bench.demo.synthesis import (
+    LANGUAGES,
+    PARAMETERS,
+    RATE,
+    RULES,
+    Request,
+    changes,
+    recipe,
+    record,
+    takes,
+)
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.protocol import EMOTIONS
 
