@@ -9,7 +9,6 @@ import pytest
 from signals import RATE, sine, voice
 
 from clser_bench.corpora.audio import decode
-from clser_bench.errors import MissingExtraError
 from clser_bench.features import opensmile as subject
 from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.hashing import generator
@@ -127,9 +126,3 @@ def test_nothing_is_left_over_from_what_ran_before(oracle: Oracle):
     second = subject.extract(oracle.name, speechlike(RATE), RATE)
     for one, other in zip(first, second, strict=True):
         assert one.tobytes() == other.tobytes()
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"'compare16'.*clser-bench\[opensmile\]"):
-        subject.extract("compare16", sine(200), RATE)
