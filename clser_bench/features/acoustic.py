@@ -38,11 +38,11 @@ import torch
 from torch import Tensor
 
 from clser_bench.errors import FeatureError
-from clser_bench.features import columns as columns_
+from clser_bench.features import columns
 from clser_bench.features.columns import BANDS, CEPSTRA, INSTANTS, RATE, pool, summarise
 from clser_bench.problem import Floats, Rows
 
-_SET = {name: float(value) for name, value in columns_.MINIMAL_PARAMETERS.items()}
+_SET = {name: float(value) for name, value in columns.MINIMAL_PARAMETERS.items()}
 
 FRAME = round(RATE * _SET["frame_seconds"])
 HOP = round(RATE * _SET["hop_seconds"])
@@ -63,8 +63,8 @@ _CANDIDATES = int(_SET["pitch_candidates"])
 _HARMONIC_WINDOW = round(RATE * _SET["harmonic_window_seconds"])
 _HARMONIC_SIZE = 2048  # points: bins of 8 Hz, so that a harmonic's peak is not missed
 
-_LONG = [columns_.ACOUSTIC_INSTANTS.index(name) for name in columns_.OF_ACOUSTIC]
-_SHORT = [columns_.ACOUSTIC_SUMMARY.index(name) for name in columns_.MINIMAL_OF_ACOUSTIC]
+_LONG = [columns.ACOUSTIC_INSTANTS.index(name) for name in columns.OF_ACOUSTIC]
+_SHORT = [columns.ACOUSTIC_SUMMARY.index(name) for name in columns.MINIMAL_OF_ACOUSTIC]
 _LOADER = "torchaudio._extension"
 
 
@@ -99,14 +99,14 @@ def extract(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
     """
     with _one_thread(), torch.inference_mode():
         speech = analyse(samples, rate)
-        columns, voiced = speech.columns[speech.kept], (speech.contour.hertz > 0)[speech.kept]
-        summary = summarise(columns, voiced)
+        frames, voiced = speech.columns[speech.kept], (speech.contour.hertz > 0)[speech.kept]
+        summary = summarise(frames, voiced)
         if name == "acoustic":
-            return pool(columns, INSTANTS), summary
+            return pool(frames, INSTANTS), summary
         quality = quality_columns(speech.signal, speech.contour)[speech.kept]
     spoken = (quality[voiced] if voiced.any() else quality).astype(np.float64)
     summary = np.concatenate([summary[_SHORT], spoken.mean(axis=0), spoken.std(axis=0)])
-    instants = np.concatenate([columns[:, _LONG], quality], axis=1)
+    instants = np.concatenate([frames[:, _LONG], quality], axis=1)
     return pool(instants, INSTANTS), summary.astype(np.float32)
 
 
@@ -135,7 +135,7 @@ def analyse(samples: Floats, rate: int) -> Speech:
     log_mel, cepstrum, loudness = mel_columns(spectrum)
     loud = level(spectrum)
     contour = pitch(signal, len(spectrum))
-    columns = (
+    parts = (
         log_mel.numpy(),
         cepstrum.numpy(),
         _octaves(contour)[:, None],
@@ -147,8 +147,8 @@ def analyse(samples: Floats, rate: int) -> Speech:
     return Speech(
         signal=signal,
         contour=contour,
-        columns=np.concatenate(columns, axis=1),
-        kept=columns_.active(loud.numpy()[:, 0]),
+        columns=np.concatenate(parts, axis=1),
+        kept=columns.active(loud.numpy()[:, 0]),
     )
 
 
@@ -241,14 +241,14 @@ def shape_columns(spectrum: Tensor) -> Tensor:
     flux = torch.zeros(len(unit))
     flux[1:] = (unit[1:] - unit[:-1]).square().sum(1).sqrt()
     flatness = log_power.mean(1) - decibel(floored.mean(1), floor=floor)
-    columns = [centroid, spread, rolloff, *slopes, alpha, hammarberg, flux, flatness]
-    return torch.stack(columns, dim=1)
+    shape = [centroid, spread, rolloff, *slopes, alpha, hammarberg, flux, flatness]
+    return torch.stack(shape, dim=1)
 
 
-def _between(columns: Tensor, low: float, high: float) -> Tensor:
+def _between(spectra: Tensor, low: float, high: float) -> Tensor:
     """The bins from `low` up to, not including, `high` kHz."""
     *_, bins = _constants()
-    return columns[:, (bins >= low) & (bins < high)]
+    return spectra[:, (bins >= low) & (bins < high)]
 
 
 def _slope(log_power: Tensor, low: float, high: float) -> Tensor:

@@ -378,24 +378,20 @@ def _assembled(
             )
         return shard.instants, shard.summary
     found = [_assembled(part, group, cache) for part in features.parts]
-    instants, summary = ([values[kind] for values in found] for kind in (0, 1))
     if features.joined:
+        instants, summary = ([values[kind] for values in found] for kind in (0, 1))
         return np.concatenate(instants, axis=-1), np.concatenate(summary, axis=-1)
-    names = [[part.instants for part in features.parts], [part.summary for part in features.parts]]
-    wanted = features.instants, features.summary
-    return _mean(wanted[0], names[0], instants), _mean(wanted[1], names[1], summary)
-
-
-def _mean(wanted: Sequence[str], names: Sequence[Sequence[str]], parts: list[Floats]) -> Floats:
-    """The wanted columns, averaged over the parts, whose columns have these names.
-
-    The mean of deviations is the mean of the layers' deviations, not the deviation of their mean.
-    """
-    values = []
-    for columns, array in zip(names, parts, strict=True):
-        place = {name: number for number, name in enumerate(columns)}
-        values.append(array[..., [place[name] for name in wanted]])
-    return values[0] if len(values) == 1 else np.mean(values, axis=0, dtype=np.float64).astype("f4")
+    made = []
+    for kind, wanted in enumerate((features.instants, features.summary)):
+        values = []
+        for part, arrays in zip(features.parts, found, strict=True):
+            names = part.summary if kind else part.instants
+            place = {name: number for number, name in enumerate(names)}
+            values.append(arrays[kind][..., [place[name] for name in wanted]])
+        # The mean of deviations is that of the layers' deviations, not the deviation of their mean.
+        several = len(values) > 1
+        made.append(np.mean(values, 0, dtype=np.float64).astype("f4") if several else values[0])
+    return made[0], made[1]
 
 
 def run_tasks(

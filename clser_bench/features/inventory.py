@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 import stat
 import tokenize
@@ -89,13 +88,14 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     """
     links: list[Path] = []
     sets = []
-    for folder in _keyed_folders(cache / "shards", links):
-        files = _files(folder, ".safetensors", links)
+    for folder in _items(cache / "shards", links):
+        files = _items(folder.path, links, ".safetensors")
         shards = [one for one in files if _KEY.fullmatch(one.path.stem)]
         headers = [header for header in map(_read_header, shards) if header is not None]
+        key = folder.path.name
         stored = StoredSet(
-            key=folder.name,
-            name=names.get(folder.name) or _read_name(folder / ABOUT),
+            key=key,
+            name=names.get(key) or _read_name(folder.path / ABOUT),
             shards=tuple(shards),
             unreadable=len(shards) - len(headers),
             utterances=len({content for contents, _ in headers for content in contents}),
@@ -103,14 +103,15 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
         )
         sets += [stored] if shards else []
     tables = []
-    for folder in _keyed_folders(cache / "tables", links):
-        parts = [*_files(folder, ".npy", links), *_files(folder, ".json", links)]
+    for folder in _items(cache / "tables", links):
+        parts = _items(folder.path, links, ".npy", ".json")
         written = max((one.written for one in parts), default=0.0)
-        tables.append(Item(path=folder, size=sum(one.size for one in parts), written=written))
+        size = sum(one.size for one in parts)
+        tables.append(Item(path=folder.path, size=size, written=written))
     return Inventory(
         sets=tuple(sorted(sets, key=lambda stored: (stored.name, stored.key))),
         tables=tuple(tables),
-        indices=tuple(_files(cache / "audio", ".json", links)),
+        indices=tuple(_items(cache / "audio", links, ".json")),
         links=tuple(links),
     )
 
@@ -199,8 +200,11 @@ def _read_name(path: Path) -> str:
     return name if isinstance(name, str) and _NAME.fullmatch(name) else UNKNOWN
 
 
-def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    """What lies in a folder, sorted by name; symbolic links are listed apart."""
+def _items(folder: Path, links: list[Path], *suffixes: str) -> list[Item]:
+    """The files with these suffixes, or the folders that are named by a key where none is given.
+
+    Sorted by name; symbolic links are listed apart.
+    """
     if folder.is_symlink():
         links.append(folder)
         return []
@@ -213,22 +217,15 @@ def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result
             f"{folder}: cannot be read as a folder ({error.strerror}); check its permissions, "
             "or set CLSER_CACHE to another folder"
         ) from error
-    found = []
+    items = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # removed by another process
-            found.append((path, path.lstat()))
-    links += [path for path, status in found if stat.S_ISLNK(status.st_mode)]
-    return found
-
-
-def _keyed_folders(folder: Path, links: list[Path]) -> list[Path]:
-    folders = [path for path, status in _entries(folder, links) if stat.S_ISDIR(status.st_mode)]
-    return [path for path in folders if _KEY.fullmatch(path.name)]
-
-
-def _files(folder: Path, suffix: str, links: list[Path]) -> list[Item]:
-    return [
-        Item(path=path, size=status.st_size, written=status.st_mtime)
-        for path, status in _entries(folder, links)
-        if stat.S_ISREG(status.st_mode) and path.suffix == suffix
-    ]
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                links.append(path)
+                continue
+            regular = stat.S_ISREG(status.st_mode) and path.suffix in suffixes
+            keyed = stat.S_ISDIR(status.st_mode) and _KEY.fullmatch(path.name)
+            if regular or (keyed and not suffixes):
+                items.append(Item(path=path, size=status.st_size, written=status.st_mtime))
+    return items

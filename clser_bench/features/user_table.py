@@ -7,7 +7,7 @@ import hashlib
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,31 +58,28 @@ class Rows:
     """The rows of a table by utterance."""
 
     by: str  # `path` or `content`
-    keys: tuple[str, ...]  # that of each utterance [n]
-    values: Floats  # [m, f], those of an utterance together
-    ends: npt.NDArray[np.int64]  # int64 [n], the number of the row after its last
+    values: Mapping[str, Floats]  # of each utterance [m, f], by its path or content
     columns: tuple[str, ...]
     frames: bool  # whether an utterance may have several rows
 
     @functools.cached_property
-    def index(self) -> dict[str, list[int]]:
-        """Utterances by key, and by `*/` with the last part of a path."""
-        index: dict[str, list[int]] = {}
-        for place, key in enumerate(self.keys):
-            index.setdefault(key, []).append(place)
-            if self.by == "path":
-                index.setdefault(f"*/{key.rpartition('/')[2]}", []).append(place)
-        return index
+    def endings(self) -> dict[str, list[str]]:
+        """Paths by their last part."""
+        endings: dict[str, list[str]] = {}
+        for key in self.values:
+            endings.setdefault(key.rpartition("/")[2], []).append(key)
+        return endings
 
-    def places(self, utterance: Utterance) -> list[int]:
-        """Where an utterance is among the keys; one place where all is well."""
+    def keys(self, utterance: Utterance) -> list[str]:
+        """Those of an utterance; one where all is well."""
         if self.by == "content":
-            return self.index.get(utterance.content, [])
+            return [utterance.content] if utterance.content in self.values else []
         names = dict.fromkeys((utterance.name, utterance.path.as_posix()))
-        exact = [place for name in names for place in self.index.get(name, ())]
-        last = self.index.get(f"*/{utterance.name.rpartition('/')[2]}", [])
-        ends = f"/{utterance.name}"
-        return exact or [place for place in last if self.keys[place].endswith(ends)]
+        exact = [name for name in names if name in self.values]
+        if exact:
+            return exact
+        alike = self.endings.get(utterance.name.rpartition("/")[2], [])
+        return [key for key in alike if key.endswith(f"/{utterance.name}")]
 
 
 def split_name(name: str) -> tuple[Path, str]:
@@ -126,12 +123,11 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")
     rows = _read(table.path, table.content)
-    found = {utterance.name: rows.places(utterance) for utterance in utterances}
+    found = {utterance.name: rows.keys(utterance) for utterance in utterances}
     for what, wrong in (("utterances without a row", 0), ("utterances with several rows", 2)):
-        faulty = [name for name, places in found.items() if min(len(places), 2) == wrong]
+        faulty = [name for name, keys in found.items() if min(len(keys), 2) == wrong]
         _refuse(table.path, f"{what} (by {rows.by})", faulty)
-    each = np.split(rows.values, rows.ends[:-1])
-    frames = [each[found[utterance.name][0]] for utterance in utterances]
+    frames = [rows.values[found[utterance.name][0]] for utterance in utterances]
     instants = np.stack([pool(one, INSTANTS) for one in frames])
     if not table.frames:
         return instants, np.concatenate(frames)
@@ -170,14 +166,8 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
         _refuse(path, "twice in the file", [key for key, n in counts.items() if n > 1])
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
     _refuse(path, "with values that are not finite", [keys[row] for row in broken])
-    return Rows(
-        by=by,
-        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in counts),
-        values=values,
-        ends=np.cumsum(list(counts.values())),
-        columns=columns,
-        frames=frames,
-    )
+    parts = np.split(values, np.cumsum(list(counts.values()))[:-1])
+    return Rows(by=by, values=dict(zip(counts, parts, strict=True)), columns=columns, frames=frames)
 
 
 _Parts = tuple[str, list[str], npt.NDArray[Any], tuple[str, ...], bool]
@@ -206,6 +196,8 @@ def _read_parquet(path: Path) -> _Parts:
         )
     _refuse(path, f"without '{by}'", [f"row {n}" for n in np.flatnonzero(frame[by].isna())])
     frame = frame.assign(**{by: frame[by].astype(str)})
+    if by == "path":
+        frame = frame.assign(path=frame["path"].str.replace("\\", "/", regex=False))
     several = "frame" in frame.columns
     if several:
         if frame["frame"].dtype.kind not in "fiu" or frame["frame"].isna().any():
@@ -253,7 +245,7 @@ def _read_npz(path: Path) -> _Parts:
             f"{path}: 'features' must be numbers [m, f] and '{by}' texts [n], got "
             f"{features.dtype}{features.shape} and {keys.dtype}{keys.shape}"
         )
-    names = keys.astype(str).tolist()
+    names = [key.replace("\\", "/") if by == "path" else key for key in keys.astype(str).tolist()]
     counts = arrays.get("frames", np.ones(len(names), np.int64))
     if counts.shape != keys.shape or counts.dtype.kind not in "iu":
         raise FeatureError(f"{path}: 'frames' must be a whole number for each '{by}'")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Counting, read_tones
+from signals import RATE, Events, read_tones
 from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import decode
@@ -93,7 +93,7 @@ def test_every_row_is_its_own_utterance(kind: str, corpus, tmp_path: Path):
 def test_all_layers_in_one_pass_then_any_without_the_encoder(
     corpus, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    progress = Counting()
+    progress = Events()
     mean = feature_table(corpus, f"hf:{hubert}:layer=all", cache=tmp_path, progress=progress)
     assert progress.totals == [COUNT]
     assert progress.steps == COUNT
@@ -108,7 +108,7 @@ def test_all_layers_in_one_pass_then_any_without_the_encoder(
 def test_sets_that_are_asked_for_together_are_made_in_one_pass(
     corpus, hubert: Path, tmp_path: Path
 ):
-    progress = Counting()
+    progress = Events()
     sets = [feature_set(f"hf:{hubert}:layer={number}") for number in (1, 2, 1)]
     tables = extract_tables(corpus, sets, cache=tmp_path, progress=progress).tables
     assert progress.totals == [COUNT]
@@ -122,7 +122,7 @@ def test_several_devices_give_the_same(
     monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
     monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
-    progress = Counting()
+    progress = Events()
     name = f"hf:{hubert}:layer=3"
     two = feature_table(some, name, cache=tmp_path, devices=("cpu", "cpu"), progress=progress)
     assert progress.steps == len(two)
@@ -164,7 +164,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
     monkeypatch.setattr(extract.disk, "write_shard", write)
-    progress = Counting()
+    progress = Events()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT
     assert [path.stat().st_mtime_ns for path in written] == stamps

@@ -69,14 +69,12 @@ def test_names_are_those_of_opensmile(oracle: Oracle):
     assert (len(instants), len(summary)) == oracle.sizes
 
 
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_equals_opensmile_at_the_rate_of_the_file(oracle: Oracle, rate: int):
-    oracle.check(speechlike(rate), rate)
-
-
-@pytest.mark.parametrize("count", [960, 1100, 3200])
-def test_equals_opensmile_on_short_clips(oracle: Oracle, count: int):
-    oracle.check(speechlike(RATE)[:count], RATE)
+@pytest.mark.parametrize(
+    ("rate", "count"),
+    [(8_000, None), (16_000, None), (44_100, None), (16_000, 960), (16_000, 1100), (16_000, 3200)],
+)
+def test_equals_opensmile_at_the_rate_of_the_file(oracle: Oracle, rate: int, count: int | None):
+    oracle.check(speechlike(rate)[:count], rate)
 
 
 @pytest.mark.real_speech

@@ -86,7 +86,7 @@ def pipe(name: str) -> Callable[[Path], None]:
 CONFIG, INPUTS, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no weights": (lambda place: (place / WEIGHTS).unlink(), "no weights in safetensors"),
+    "no weights": (lambda place: (place / WEIGHTS).unlink(), r"pickled ones .*save_pretrained"),
     "missing layer": (drop("encoder.layers.1."), "has 3 layers and its weights 2"),
     "missing weight": (drop("layers.1.attention.k_proj.weight"), "not in its files"),
     "extra layer": (weights(extra_layer), r"weights 4 .*layers.3.* is not expected"),
@@ -103,7 +103,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "no heads": (setting(CONFIG, num_attention_heads=0), "cannot be loaded"),
     "unknown activation": (setting(CONFIG, hidden_act="boom"), "cannot be loaded"),
     "convolutions": (setting(CONFIG, conv_stride=[5]), "cannot be loaded"),
-    "unknown architecture": (setting(CONFIG, model_type="evil"), "architecture"),
+    "near architecture": (setting(CONFIG, model_type="wav2vec3"), "did you mean 'wav2vec2'"),
+    "no folder": (shutil.rmtree, "there is no such folder"),
+    "no config": (lambda place: (place / CONFIG).unlink(), "cannot be read"),
+    "list": (replaced(CONFIG, b"[1]"), "holds no settings"),
+    "broken JSON": (replaced(CONFIG, b"{"), "not JSON"),
     "deep JSON": (replaced(CONFIG, b"[" * 100_000), "not JSON"),
     "huge JSON": (replaced(CONFIG, b" " * (1 << 24) + b"{}"), "at most"),
     "truncated": (cut(-100), "no whole safetensors file"),
