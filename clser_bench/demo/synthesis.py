@@ -201,12 +201,9 @@ def recipe() -> str:
 def demo_corpora(folder: Path | None = None, *, progress: Progress = SILENT) -> Path:
     """Make the four synthetic corpora in `folder/demo-v1`, by default in the cache, unless there.
 
-    They are written aside and put in place in one step, so that an interrupted run leaves
-    nothing that could be taken for a corpus.
-
-    Raises:
-        MissingExtraError: they must be made and espeak-ng is not installed.
-        CorpusError: they cannot be made or written.
+    They are written aside and put in place in one step, so that an interrupted run leaves nothing
+    that could be taken for a corpus. MissingExtraError where they must be made and espeak-ng is not
+    installed, CorpusError where they cannot be made or written.
     """
     parent = cache_folder() if folder is None else folder
     place = parent / f"demo-v{VERSION}"

@@ -223,11 +223,9 @@ def align(
         how: `names`: the columns of both sides that mean the same. `moments`: principal axes,
             whitened, matched by their shares of variance and third and fourth moments. `gromov`:
             whitened axes turned onto each other through a Gromov–Wasserstein coupling. `anchors`:
-            whitened axes turned so that both sides correlate alike with columns that are known of
-            every utterance.
+            whitened axes turned so that both sides correlate alike with `anchors`, columns [n, q]
+            and [m, q] that mean the same on both sides and are known of every utterance.
         size: the most axes p of the common space; `names` has as many as there are names.
-        anchors: columns that mean the same on both sides, [n, q] and [m, q], of the same
-            utterances; for `anchors` only.
 
     Raises:
         FeatureError: fewer than two columns have a name in common; a side has fewer than two

@@ -101,11 +101,9 @@ def extract_tables(
     encoder not beyond rounding: 1e-4). An interrupted call keeps its finished shards, and the
     next goes on from there. Several processes may ask for the same table at once.
 
-    Args:
-        corruption: gives `Extracted.corrupted`.
-        workers: processes to use; None for one per core, 1 for none besides this one (openSMILE
-            always has one of its own).
-        devices: where encoders run, `cuda:0` and the like; empty for the first GPU, else the CPU.
+    `workers` are processes: None for one per core, 1 for none besides this one (openSMILE always
+    has one of its own). `devices` are where encoders run, `cuda:0` and the like; empty for the
+    first GPU, else the CPU.
 
     Raises:
         ExtractionError: some files cannot be decoded or give features that are not finite, and
@@ -407,13 +405,9 @@ def run_tasks(
     When the caller stops (an error, Ctrl-C, leaving the loop), tasks that have begun are ended
     in order and no other is begun. When this process is killed, the workers end by themselves.
 
-    Args:
-        function: of one task; importable by name.
-        workers: processes; None for one per core that this process may use; with 1, or for one
-            task, everything runs in this process.
-        apart: never in this process: the function may kill the one that runs it, which raises
-            `WorkerDiedError`.
-        devices: one for each process, which the function finds by `own_device`.
+    The function is importable by name. `workers` are processes, None for one per core; with 1, or
+    for one task, everything runs in this process, unless `apart`: the function may kill the one
+    that runs it, which raises `WorkerDiedError`. Of `devices`, each process has one (`own_device`).
     """
     count = min(cores() if workers is None else workers, len(tasks))
     if count < 2 and not (tasks and (apart or devices)):

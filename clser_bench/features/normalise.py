@@ -60,12 +60,10 @@ def normalised(
     Args:
         table: the raw features of a corpus, n rows.
         how: whose statistics. `corpus`: of all rows. `speaker`: of each speaker's own rows.
-            `source`: of all rows of `reference`. `estimated-speakers`: of each cluster of
-            `voices`. `none`: the table is handed back as it is.
+            `source`: of all rows of `reference`, the raw table of the source.
+            `estimated-speakers`: of each cluster of `voices`, the raw table of the same rows in the
+            set `VOICES`. `none`: the table is handed back as it is.
         speakers: [n], who speaks; used by `speaker` only, and not stored.
-        reference: the raw table of the source; needed by `source` only.
-        voices: the raw table of the same rows in the set `VOICES`; needed by `estimated-speakers`
-            only.
         rows: the rows that statistics and clusters may be taken from (the half of the target to
             adapt to), each counted once; None for all. A speaker or cluster without any of them
             is scored and not adapted to: its statistics are those of its own rows, unlabelled,

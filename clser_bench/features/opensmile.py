@@ -7,10 +7,10 @@ Language", Interspeech 2016 (descriptors and functionals of F. Weninger et al., 
 emotion in audio: what speech, music, and sound have in common", Frontiers in Psychology 4:292,
 2013). Columns have openSMILE's names and units (`opensmile_columns/`).
 
-`opensmile.Smile` runs once for each level. One pass here has the configuration that it uses, with
-a sink for the descriptors and one for the functionals: the same values in the time of one of its
-passes. ComParE's deltas belong to the descriptors of the same frame number; openSMILE gives two
-frames of deltas more, past the end of the descriptors, and instants use the frames that both have.
+One pass here has the configuration of `opensmile.Smile`, which runs once for each level, with a
+sink for the descriptors and one for the functionals. ComParE's deltas belong to the descriptors of
+the same frame number; openSMILE gives two frames of deltas more, past the end of the descriptors,
+and instants use the frames that both have.
 """
 
 from __future__ import annotations

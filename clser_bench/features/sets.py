@@ -115,11 +115,8 @@ class FeatureSet:
         """Compute the features of one utterance; the same bytes whatever ran before.
 
         Samples are float32 mono [samples], full scale 1, at a rate in Hz; instants are float32
-        [t, d] and the summary float32 [f].
-
-        Raises:
-            FeatureError: there are no samples, or the set does not work utterance by utterance.
-            MissingExtraError: an optional dependency is absent.
+        [t, d] and the summary float32 [f]. FeatureError where there are no samples, or the set does
+        not work utterance by utterance; MissingExtraError where a dependency is absent.
         """
         if not self.module:
             raise FeatureError(f"feature set '{self.name}' is not computed utterance by utterance")
@@ -214,12 +211,9 @@ def known_names() -> dict[str, str]:
 def feature_set(name: str) -> FeatureSet:
     """Find a feature set by any name but that of a set by language (`languages`).
 
-    Args:
-        name: of `known_names`, an encoder's (see `encoders.names.parse`), a table's
-            (`table:FILE`, see `user_table.parse`), or several of these joined by `+`.
-
-    Raises:
-        FeatureError: there is none of this name, or an encoder or a table cannot be used.
+    A name of `known_names`, an encoder's (see `encoders.names.parse`), a table's (`table:FILE`, see
+    `user_table.find_table`), or several of these joined by `+`. FeatureError where there is none of
+    this name, or an encoder or a table cannot be used.
     """
     if name.startswith("set:"):
         raise FeatureError(

@@ -93,17 +93,14 @@ def split_name(name: str) -> tuple[Path, str]:
 
 
 def find_table(name: str) -> UserTable:
-    """Read and check a table.
+    """Read and check the table `table:FILE[:pool=P]`.
 
-    Args:
-        name: `table:FILE[:pool=P]`. A Parquet file has a column `path` (relative to the corpus's
-            folder, or longer) or `content` (the utterance's content hash), and a number in each
-            other column or one column of lists of numbers; with a column `frame` (order within the
-            utterance) an utterance has several rows. An npz file has `path` or `content` [n] and
-            `features` [n, f], or `features` [m, f] with `frames` [n], the rows of each utterance.
-
-    Raises:
-        FeatureError: there is no such file, or it has not this form, with the rows at fault.
+    A Parquet file has a column `path` (relative to the corpus's folder, or longer) or `content`
+    (the utterance's content hash), and a number in each other column or one column of lists of
+    numbers; with a column `frame` (order within the utterance) an utterance has several rows. An
+    npz file has `path` or `content` [n] and `features` [n, f], or `features` [m, f] with `frames`
+    [n], the rows of each utterance. FeatureError where there is no such file, or it has not this
+    form, with the rows at fault.
     """
     path, pool = split_name(name)
     content = _hash(path)
