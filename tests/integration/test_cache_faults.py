@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Counting, read_tones, voice, write_tones
+from signals import RATE, Events, read_tones, voice, write_tones
 
 from clser_bench.corpora.audio import content_hash
 from clser_bench.features import cache as stored
@@ -81,7 +81,7 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(stored.tempfile, "TemporaryFile", refuse)
-    progress = Counting()
+    progress = Events()
     warm = feature_table(corpus, "minimal", cache=cache, progress=progress)
     assert (warm.folder, progress.totals) == (kept.folder, [])
     mel = feature_table(corpus, "mel", cache=cache, workers=1)
@@ -124,7 +124,7 @@ def test_bad_files_are_all_named_and_can_be_left_out(corpus, tmp_path):
     names = {bad.utterances[number].name for number in (1, 3)}
     assert {item.name for item in caught.value.bad} == names
     assert all("full scale is 1" in item.reason for item in caught.value.bad)
-    progress = Counting()
+    progress = Events()
     extracted = extract_tables(
         bad,
         (feature_set("minimal"), feature_set("mel")),

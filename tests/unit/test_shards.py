@@ -19,8 +19,8 @@ from clser_bench.features.cache import (
     remove_partial_files,
     shard_path,
     table_folder,
+    whole_folder,
     write_file,
-    write_folder,
     write_shard,
 )
 from clser_bench.features.columns import INSTANTS
@@ -193,7 +193,8 @@ def test_old_leftovers_are_swept_and_young_ones_stay(tmp_path: Path):
 
 
 def test_a_folder_is_dropped_and_may_be_absent(tmp_path: Path):
-    write_folder(tmp_path / "x", lambda folder: (folder / "file").write_text("x"))
+    with whole_folder(tmp_path / "x") as folder:
+        (folder / "file").write_text("x")
     drop_folder(tmp_path / "x")
     drop_folder(tmp_path / "x")
     assert not list(tmp_path.iterdir())
