@@ -162,8 +162,8 @@ def _read(
     ]
     for finding in shared:
         say(finding.sentence)
-    paired = {code for pair in based for code in pair}
-    for added, code in itertools.product(choice.added, sorted(paired)):
+    paired = sorted({code for pair in based for code in pair})
+    for added, code in itertools.product(choice.added, paired):
         common = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
         if added != code and common:
             say(f"{added}: {common} recording(s) are in {code} too and add nothing to its pairs")
@@ -200,12 +200,10 @@ def _part(whole: Extracted, code: str) -> Extracted:
         key = digest([table.key, rows.tolist()])
         return Table(key, np.asarray(table.instants[rows]), np.asarray(table.summary[rows]))
 
+    spec = corpus.spec.model_copy(update={"code": code})
+    utterances = tuple(corpus.utterances[row] for row in rows)
     return Extracted(
-        corpus=dataclasses.replace(
-            corpus,
-            spec=corpus.spec.model_copy(update={"code": code}),
-            utterances=tuple(corpus.utterances[row] for row in rows),
-        ),
+        corpus=dataclasses.replace(corpus, spec=spec, utterances=utterances),
         tables=tuple(map(part, whole.tables)),
         corrupted=tuple(map(part, whole.corrupted)),
     )
@@ -224,10 +222,9 @@ def _facts(
     added: dict[str, list[str]] = {"source": [], "target": []}
     for code in condition.unlabelled:
         if code not in (pair.source, pair.target):
-            own = joins_target(corpora[code].spec, source.spec, target.spec)
-            added["target" if own else "source"].append(
-                f"{code}:{tables.key_of(corpora[code], source, target)}"
-            )
+            joins = joins_target(corpora[code].spec, source.spec, target.spec)
+            key = tables.key_of(corpora[code], source, target)
+            added["target" if joins else "source"].append(f"{code}:{key}")
     return PairFacts(
         pair=pair,
         classes=classes_of(source.spec, target.spec, classes=condition.classes),
@@ -314,7 +311,11 @@ class NormalisedTables:
         self, source: Corpus, target: Corpus, rows: Rows | None = None, added: Sequence[Corpus] = ()
     ) -> tuple[Table, Table]:
         """The tables of both sides."""
-        first, second = self._sides(source, target, rows, added)
+        both, own = sides(source, target, added), (source, target)
+        one = self._one_set(source, target)
+        first, second = self._stacked("features", both, own, rows, shared=one)
+        if not one:
+            first, second = self._in_one_space((first, second), both, own, rows)
         if self.condition.setting == "held-out":
             return first, concatenated(second, first, cache=self.cache)
         return first, second
@@ -335,14 +336,15 @@ class NormalisedTables:
         first, second = (self.assigned.sets[corpus.spec.code] for corpus in (source, target))
         return first.key == second.key
 
-    def _sides(
-        self, source: Corpus, target: Corpus, rows: Rows | None, added: Sequence[Corpus]
+    def _in_one_space(
+        self,
+        tables: tuple[Table, Table],
+        both: tuple[Side, Side],
+        own: tuple[Corpus, Corpus],
+        rows: Rows | None,
     ) -> tuple[Table, Table]:
-        both, own = sides(source, target, added), (source, target)
-        if self._one_set(source, target):
-            return self._stacked("features", both, own, rows, shared=True)
-        tables = self._stacked("features", both, own, rows, shared=False)
-        sets = self.assigned.sets[source.spec.code], self.assigned.sets[target.spec.code]
+        """Tables of two sets, aligned as the rules say."""
+        sets = self.assigned.sets[own[0].spec.code], self.assigned.sets[own[1].spec.code]
         how = self.condition.alignment
         if how == "none" or (how == "names" and not shares_names(*sets)):
             refuse_alike(tables, sets, how)

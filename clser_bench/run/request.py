@@ -58,56 +58,35 @@ _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Request:
-    """Everything that decides what a run does.
+    """Everything that decides what a run does."""
 
-    Attributes:
-        condition: the rules that all trials share, with an empty suite where one is to be chosen
-            from the corpora that are there, and without shots and corruption: these are several.
-        pairs: only these pairs; empty for all of the suite.
-        corpora: folder that holds corpora at any depth; None for none.
-        manifests: tables of the user's own recordings.
-        tasks: folders of the user's own definitions, for `resume`; `CLSER_TASKS` has them too.
-        plugins: files of the user's own methods, likewise.
-        methods: names of methods and routines; `all` for every one, but ablations.
-        shots: labelled utterances of each class, one number or several.
-        seeds: number of draws.
-        corruptions: of the target, as `corruptions.parse` reads them; clean speech and each of
-            these are run.
-        settings: hyper-parameters set by the user.
-        skip_bad: leave unreadable files out and list them, instead of stopping.
-        results: the results file.
-        scheduler: `ray` (worker processes on all cores), or `local` (one after the other).
-        workers: processes; None for one a core.
-        devices: where encoders run; empty for the first GPU, else the CPU.
-        ray_address: of a Ray cluster to join; `auto` for the one of this machine; empty to start
-            one.
-        gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
-        energy: measure the joules of what is trained.
-        patience: seconds that a trial may take.
-        confirms: digest of the card that froze methods and values before the run; empty for an
-            exploratory one (`run.provenance`).
-    """
-
+    # the rules that all trials share, with an empty suite where one is to be chosen from the
+    # corpora that are there, and without shots and corruption: these are several
     condition: Condition = dataclasses.field(default_factory=lambda: DEFAULT)
-    pairs: tuple[_PlainPair, ...] = ()
-    corpora: Path | None = None
-    manifests: tuple[Path, ...] = ()
+    pairs: tuple[_PlainPair, ...] = ()  # only these; empty for all of the suite
+    corpora: Path | None = None  # folder that holds corpora at any depth
+    manifests: tuple[Path, ...] = ()  # tables of the user's own recordings
+    # the user's own definitions and methods, for `resume`; `CLSER_TASKS` and `CLSER_PLUGINS` have
+    # them too
     tasks: tuple[Path, ...] = ()
     plugins: tuple[Path, ...] = ()
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    shots: tuple[Shots, ...] = (5,)
-    seeds: int = 5
+    methods: tuple[str, ...] = DEFAULT_METHODS  # and routines, as `plan.expand` reads them
+    shots: tuple[Shots, ...] = (5,)  # labelled utterances of each class, one number or several
+    seeds: int = 5  # number of draws
+    # of the target, as `corruptions.parse` reads them; clean speech and each of these are run
     corruptions: tuple[str, ...] = ()
     settings: Settings = dataclasses.field(default_factory=dict)
-    skip_bad: bool = False
+    skip_bad: bool = False  # leave unreadable files out and list them, instead of stopping
     results: Path = DEFAULT_RESULTS
-    scheduler: str = "ray"
-    workers: int | None = None
-    devices: tuple[str, ...] = ()
-    ray_address: str = ""
-    gpus_per_pack: float = 0.0
-    energy: bool = False
-    patience: float = PATIENCE
+    scheduler: str = "ray"  # or `local`: one pack after the other
+    workers: int | None = None  # processes; None for one a core
+    devices: tuple[str, ...] = ()  # where encoders run; empty for the first GPU, else the CPU
+    ray_address: str = ""  # of a Ray cluster; `auto` for that of this machine; empty to start one
+    gpus_per_pack: float = 0.0  # share of a GPU that a pack trains on; 0 for the CPU
+    energy: bool = False  # measure the joules of what is trained
+    patience: float = PATIENCE  # seconds that a trial may take
+    # digest of the card that froze methods and values before the run (`run.provenance`); empty for
+    # an exploratory one
     confirms: str = ""
 
     def __post_init__(self) -> None:
@@ -238,13 +217,8 @@ class Request:
             corruption: of the table's target, `noise:10`; empty for clean speech. Of a run's
                 corruptions only this one is asked for, and clean speech comes with it.
         """
-        # a method that is set must be among the methods, and without it the selection had
-        # another name
-        named = dict.fromkeys((*methods, *self.settings))
-        if is_custom(suite) and not self.pairs and self.condition.selection != OTHER_PAIRS:
-            asked = pairs  # others may have more corpora than these
-        else:
-            asked = self.pairs
+        # others may have more corpora than those that made a custom suite
+        open_pairs = is_custom(suite) and self.condition.selection != OTHER_PAIRS
         # manifests stand alone where no suite is named, even if a folder of corpora is known
         alone = is_custom(suite) and not self.condition.suite and bool(self.manifests)
         stored = self.condition.features
@@ -254,8 +228,10 @@ class Request:
         return self.replace(
             **{name: getattr(usual, name) for name in _HERE},
             condition=self.condition.replace(suite="" if alone else suite, features=features),
-            pairs=asked,
-            methods=tuple(named),
+            pairs=self.pairs or (pairs if open_pairs else ()),
+            # a method that is set must be among the methods, and without it the selection had
+            # another name
+            methods=tuple(dict.fromkeys((*methods, *self.settings))),
             shots=(shots,),
             corruptions=(corruption,) if corruption else (),
         )
@@ -266,32 +242,22 @@ _ADAPTER = TypeAdapter(Request)
 
 def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
     """Read `--params FILE` and `--set METHOD.NAME=VALUE`, which win; SpecError for another form."""
-    values = {} if file is None else _read_settings(file)
-    for text in assignments:
-        place, equals, value = text.partition("=")
-        method, dot, name = place.strip().partition(".")
-        if not (equals and dot and method and name):
-            raise SpecError(f"--set {text!r}: write METHOD.NAME=VALUE, such as dann.steps=400")
-        values.setdefault(method, {})[name] = _parse_value(value.strip())
-    return values
-
-
-def is_local(features: str) -> bool:
-    """Whether the name of features leads to a folder or a file of the machine it was written on."""
-    return bool(_LOCAL.search(features))
-
-
-def _read_settings(file: Path) -> Settings:
-    tables: Settings = read_toml(file)
-    for method, values in tables.items():
-        if not isinstance(values, dict):
+    values: Settings = {} if file is None else read_toml(file)
+    for method, table in values.items():
+        if not isinstance(table, dict):
             raise SpecError(f"{file}: '{method}' stands outside a table; write it below [METHOD]")
-        for name, value in values.items():
+        for name, value in table.items():
             if not isinstance(value, int | float | bool | str):
                 raise SpecError(
                     f"{file}: [{method}] {name} must be a number, a boolean or a string"
                 )
-    return tables
+    for text in assignments:
+        place, equals, written = text.partition("=")
+        method, dot, name = place.strip().partition(".")
+        if not (equals and dot and method and name):
+            raise SpecError(f"--set {text!r}: write METHOD.NAME=VALUE, such as dann.steps=400")
+        values.setdefault(method, {})[name] = _parse_value(written.strip())
+    return values
 
 
 def _parse_value(text: str) -> Value:
@@ -303,3 +269,8 @@ def _parse_value(text: str) -> Value:
         except ValueError:
             continue
     return text
+
+
+def is_local(features: str) -> bool:
+    """Whether the name of features leads to a folder or a file of the machine it was written on."""
+    return bool(_LOCAL.search(features))

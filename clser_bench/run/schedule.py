@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clser_bench import __version__, registry
 from clser_bench.cleanup import temporary_folder
@@ -23,9 +23,11 @@ from clser_bench.errors import ClserError, SpecError
 from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
-from clser_bench.run.space import Search
 from clser_bench.run.worker import NOTICE, ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
+
+if TYPE_CHECKING:
+    from clser_bench.run.space import Search
 
 VERSIONS = (__version__, ENGINE_VERSION)
 
@@ -121,7 +123,9 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
     variables = {**_ENVIRONMENT, **ONE_THREAD, **own, **({} if task.address else token)}
     with (
         temporary_folder(short=True) as folder,
-        ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0) as child,
+        contextlib.closing(
+            ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0)
+        ) as child,
     ):
         yield RayTune(child, dataclasses.replace(task, folder=str(folder)))
 

@@ -118,7 +118,7 @@ def criterion(condition: Condition) -> Objective | None:
 
 def several(selection: str) -> bool:
     """Whether a selection runs all configurations of a method."""
-    return selection in (OTHER_PAIRS, *CRITERIA, ORACLE, ALL_CONFIGURATIONS)
+    return selection in (*SELECTIONS[1:], ALL_CONFIGURATIONS)
 
 
 def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
@@ -169,8 +169,8 @@ def choose_by_other_pairs(
                 by_pair[-1].setdefault(trial.pair, []).append(trial)
         means = [
             {
-                pair: float(np.mean([uars.get(trial.id, math.nan) for trial in cell]))
-                for pair, cell in pairs.items()
+                p: np.mean([uars.get(trial.id, math.nan) for trial in own])
+                for p, own in pairs.items()
             }
             for pairs in by_pair
         ]
@@ -206,7 +206,7 @@ def choose_by_objective(
     for group, configurations in by_configuration(trials, numbers).items():
         values = cells(chosen, read[group], store=store, folds=folds)
         if chosen.requires == "labels":
-            values = [_over_draws(each) for each in values]
+            values = [_over_draws(each) for each in values]  # less noise to choose by
         for row in zip(*configurations, strict=True):
             place = (row[0].pair, row[0].seed)
             taken.append(row[_first_best([each.get(place, math.nan) for each in values])])
@@ -246,12 +246,12 @@ def of_target(name: str, record: Record) -> float:
     """A criterion's value of one ok trial by its scores of the target."""
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn: a second)
 
-    p = criteria.probabilities(record.scores)
-    if name == "mutual-information":
-        return criteria.mutual_information(p)
-    if name == "entropy":
-        return criteria.negative_entropy(p)
-    return criteria.soft_neighbourhood_density(p)
+    formula = {
+        "mutual-information": criteria.mutual_information,
+        "entropy": criteria.negative_entropy,
+        "neighbourhood-density": criteria.soft_neighbourhood_density,
+    }[name]
+    return formula(criteria.probabilities(record.scores))
 
 
 def of_source(name: str, record: Record, weights: np.ndarray) -> float:
@@ -309,7 +309,7 @@ def _agreement(configurations: Sequence[Sequence[Trial]], store: Store) -> list[
 
 
 def _over_draws(values: Cells) -> Cells:
-    """The mean over draws of each pair, for all its draws: less noise to choose by."""
+    """The mean over draws of each pair, for all its draws."""
     pairs: dict[Pair, list[float]] = {}
     for (pair, _), value in values.items():
         pairs.setdefault(pair, []).append(value)

@@ -29,7 +29,7 @@ from clser_bench.hyperparameters import Dimension, Range
 from clser_bench.problem import Value
 
 if TYPE_CHECKING:
-    from clser_bench.run.methods import MethodInfo
+    from clser_bench.run.plan import MethodInfo
 
 ALL, GRID = "all", "grid"
 """Spaces that every method has: all that it declares, and the values of its grid."""

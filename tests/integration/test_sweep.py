@@ -12,7 +12,7 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run.methods import read_methods
+from clser_bench.run.plan import read_methods
 from clser_bench.run.selection import CRITERIA
 from clser_bench.run.space import Search, read_space
 from clser_bench.run.sweep import SweepRequest, sweep

@@ -11,7 +11,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
-from clser_bench.run.methods import MethodInfo, expand, methods_of, read_methods
+from clser_bench.run.plan import MethodInfo, expand, methods_of, read_methods
 from clser_bench.run.request import Request
 from clser_bench.run.worker import Worker
 from clser_bench.train import ENGINE_VERSION

@@ -12,7 +12,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.methods import MethodInfo, read_methods
+from clser_bench.run.plan import MethodInfo, read_methods
 from clser_bench.run.space import ALL, GRID, SearchSpace, all_spaces, read_space
 
 quick = settings(
