@@ -154,11 +154,16 @@ def _check(address: str) -> None:
         raise SpecError(nobody(address, str(error))) from error
 
 
-def _died(error: EOFError) -> ClserError:
-    return ClserError(
-        f"Ray died ({error}): the same command goes on where it stopped; --scheduler local needs "
-        "no Ray"
-    )
+@contextlib.contextmanager
+def _as_ray_error() -> Iterator[None]:
+    """Say that Ray has ended."""
+    try:
+        yield
+    except EOFError as error:
+        raise ClserError(
+            f"Ray died ({error}): the same command goes on where it stopped; --scheduler local "
+            "needs no Ray"
+        ) from None
 
 
 class RayTune:
@@ -166,10 +171,8 @@ class RayTune:
 
     def __init__(self, child: ChildProcess, task: Task) -> None:
         self._child = child
-        try:
+        with _as_ray_error():
             child.send((registry.places(), task))
-        except EOFError as error:
-            raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done; `slow` is called once with what runs for long.
@@ -185,10 +188,8 @@ class RayTune:
         """
         begun: dict[int, float] = {}
         while True:
-            try:
+            with _as_ray_error():
                 message = self._child.next(timeout=30.0)
-            except EOFError as error:
-                raise _died(error) from None
             if message is None:
                 now = time.monotonic()
                 for number in [n for n, since in begun.items() if now - since > NOTICE]:

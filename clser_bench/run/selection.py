@@ -41,7 +41,7 @@ better there than the defaults."""
 Requires = Literal["target", "candidates", "source", "labels"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Objective:
     """A way to say which of several configurations is better."""
 
@@ -50,7 +50,6 @@ class Objective:
     # utterances that are held out; or `labels` of the targets
     requires: Requires
     unit: str  # of its values
-    about: str
 
     def refuse_few(self, shots: Shots) -> None:
         """Refuse (SpecError) to hold labels out where there are fewer than ten shots."""
@@ -61,21 +60,19 @@ class Objective:
             )
 
 
-_OBJECTIVES: tuple[tuple[str, Requires, str, str], ...] = (
-    ("mutual-information", "target", "nats", "certain answers, classes evenly used"),
-    ("entropy", "target", "nats", "certain answers"),
-    ("neighbourhood-density", "target", "nats", "answers that lie close together"),
-    ("agreement", "candidates", "share", "answers as of all configurations together"),
-    ("source-risk", "source", "nats", "likelihood of held-out source labels"),
-    ("source-accuracy", "source", "share", "UAR on held-out source labels"),
-    ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
-    (DEV, "labels", "points of UAR", "UAR on the suite dev"),
-    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: a reference, no result"),
-)
-
 OBJECTIVES: Mapping[str, Objective] = {
-    name: Objective(name=name, requires=requires, unit=unit, about=about)
-    for name, requires, unit, about in _OBJECTIVES
+    one.name: one
+    for one in (
+        Objective("mutual-information", "target", "nats"),
+        Objective("entropy", "target", "nats"),
+        Objective("neighbourhood-density", "target", "nats"),
+        Objective("agreement", "candidates", "share"),
+        Objective("source-risk", "source", "nats"),
+        Objective("source-accuracy", "source", "share"),
+        Objective("embedded-validation", "source", "nats"),
+        Objective(DEV, "labels", "points of UAR"),
+        Objective(ORACLE, "labels", "points of UAR"),
+    )
 }
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))

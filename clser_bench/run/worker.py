@@ -370,20 +370,15 @@ _BEGIN, _OUTCOMES = b"B", b"O"
 
 
 class _Fork:
-    """A fork of this process that runs a function and sends messages.
+    """A fork of this process that runs a function, which is given one that sends a message.
 
-    Args:
-        body: given a function that sends a message.
-        source: input of this process; where it ends, the driver is gone, and so is the fork.
-
-    Attributes:
-        patience: seconds until the next message.
-        reason: how it ended, in words.
-        late: whether it was ended for taking longer.
+    Where `source`, the input of this process, ends, the driver is gone, and so is the fork.
     """
 
     def __init__(self, body: Callable[[Callable[[bytes], None]], None], source: BinaryIO) -> None:
-        self.patience, self.reason, self.late = PATIENCE, "ended early", False
+        self.patience = PATIENCE  # seconds until the next message
+        self.reason = "ended early"  # how it ended, in words
+        self.late = False  # whether it was ended for taking longer
         self._source = source
         reading, writing = os.pipe()
         worker = os.getpid()
@@ -397,22 +392,18 @@ class _Fork:
 
     def messages(self) -> Iterator[bytes]:
         """The messages of the fork until it ends, or until one takes longer than `patience`."""
-        while True:
-            ready, _, _ = select.select([self._stream, self._source], [], [], self.patience)
-            if not ready:
-                self.late = True
-                self.reason = (
-                    f"was ended: it took longer than {self.patience:g} s (--patience, times the "
-                    "trials that train together)"
-                )
-                return
-            if self._stream not in ready:  # nothing is sent to a worker that is busy: the end
-                self.end()
-                sys.exit()
-            try:
-                yield receive(self._stream)
-            except (EOFError, ValueError):
-                return
+        with contextlib.suppress(EOFError, ValueError):
+            while ready := select.select([self._stream, self._source], [], [], self.patience)[0]:
+                if self._stream not in ready:  # nothing is sent to a worker that is busy: the end
+                    self.end()
+                    sys.exit()
+                message = receive(self._stream)
+                yield message
+            self.late = True
+            self.reason = (
+                f"was ended: it took longer than {self.patience:g} s (--patience, times the trials "
+                "that train together)"
+            )
 
     def end(self) -> None:
         """End the fork with all that it started, if it runs still, and note how it ended."""

@@ -73,12 +73,6 @@ def test_configurations_are_methods_of_their_own(asked: list[Any]) -> None:
     assert asked == []
 
 
-def test_what_is_set_leaves_the_grid() -> None:
-    info = read("dann", learning_rate=0.5)
-    assert info.configurations
-    assert all("learning_rate" not in dict(values) for values in info.configurations)
-
-
 def test_settings_and_their_types_are_told_apart() -> None:
     assert dict(read("dann", steps=3).parameters)["steps"] == 3
     assert dict(read("dann", steps=4).parameters)["steps"] == 4
