@@ -15,10 +15,11 @@ from clser_bench.corpora.locate import Located, locate
 from clser_bench.corpora.model import rows_of_part
 from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
+from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
 from clser_bench.hashing import digest
 from clser_bench.problem import SkippedFile
 from clser_bench.progress import Progress
-from clser_bench.protocol import Pair, base_code, same_language
+from clser_bench.protocol import Condition, Pair, base_code, same_language
 
 if TYPE_CHECKING:
     from clser_bench.run.request import Request
@@ -57,6 +58,14 @@ class Choice:
     def known(self) -> tuple[str, ...]:
         """The corpora of the whole table: an encoder set is named alike whatever pairs are run."""
         return tuple(dict.fromkeys((*_ends(self.table), *self.added)))
+
+    def resolved(self, condition: Condition) -> tuple[Condition, FeatureAssignment]:
+        """Rules with nothing left open but the shots, and the feature set of each corpus."""
+        specs = {code: self.located.spec(code) for code in self.known}
+        assigned = resolve_feature_sets(condition.features, specs)
+        alignment = "" if assigned.one else condition.alignment
+        closed = condition.replace(suite=self.suite, features=assigned.name, alignment=alignment)
+        return closed, assigned
 
 
 def _ends(pairs: Iterable[Pair]) -> dict[str, None]:

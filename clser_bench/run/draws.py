@@ -28,7 +28,6 @@ from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
 from clser_bench.problem import Table
@@ -106,8 +105,7 @@ def draws(
     """Read corpora and draw what a run of the same request would be given."""
     cache, rules = cache_folder(), request.condition
     choice = choose(request, cache=cache, progress=progress, say=say)
-    specs = {code: choice.located.spec(code) for code in choice.known}
-    assigned = resolve_feature_sets(rules.features, specs)
+    condition, _ = choice.resolved(rules)
     corpora = load_corpora(
         codes=choice.codes,
         located=choice.located,
@@ -116,11 +114,6 @@ def draws(
         workers=request.workers,
         progress=progress,
         say=say,
-    )
-    condition = rules.replace(
-        suite=choice.suite,
-        features=assigned.name,
-        alignment="" if assigned.one else rules.alignment,
     )
     made = (
         _draw(corpora[pair.source], corpora[pair.target], condition.replace(shots=k), seed, salt)

@@ -13,7 +13,7 @@ import contextlib
 import functools
 import math
 import traceback
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,7 +200,7 @@ def _run_packs(
         uar: float | None = None
         while True:
             pack, outcomes = results.send(uar)
-            records = scored(pack, outcomes, by_id)
+            records = scored(outcomes, by_id, pack=pack.name)
             store.put(records)
             uars = [record.metrics.uar for record in records if record.metrics is not None]
             uar = float(np.mean(uars)) if uars else math.nan
@@ -238,16 +238,13 @@ def _say_slow(say: Say, pack: Pack, seconds: float) -> None:
     )
 
 
-def scored(pack: Pack, outcomes: Sequence[Outcome], by_id: Owners) -> list[Record]:
-    """The records of a pack's trials."""
+def scored(outcomes: Iterable[Outcome], by_id: Owners, *, pack: str = "") -> list[Record]:
+    """The records of trials, whose jobs are all there."""
     folds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         folds.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
-    records = []
-    for name, parts in folds.items():
-        owner, trial = by_id[name]
-        records.append(score(trial, parts, owner.keys(trial), pack=pack.name))
-    return records
+    owned = [(*by_id[name], parts) for name, parts in folds.items()]
+    return [score(trial, parts, owner.keys(trial), pack=pack) for owner, trial, parts in owned]
 
 
 def _choose(

@@ -36,11 +36,11 @@ from clser_bench.problem import Outcome, Table, Trial
 from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Normalisation, Pair, Shots
 from clser_bench.run.choice import Say
+from clser_bench.run.execute import scored
 from clser_bench.run.plan import Plan, check_method, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import own_worker
-from clser_bench.scoring.metrics import score
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.splits import build
@@ -111,19 +111,19 @@ def _uars(made: Plan, trials: Sequence[Trial], progress: Progress, *, alone: boo
 
     by_place = {place(trial): trial for trial in made.trials}
     own = [by_place[place(trial)] for trial in trials]
-    found: dict[str, list[Outcome]] = {}
+    by_id = {trial.id: (made, trial) for trial in own}
+    outcomes: list[Outcome] = []
     if alone:
         jobs = [[job] for trial in own for job in made.jobs(trial)]
     else:
-        ids = {trial.id for trial in own}
-        jobs = [list(pack.jobs) for pack in made.packs(open_ids=ids, failed_ids=())]
+        jobs = [list(pack.jobs) for pack in made.packs(open_ids=by_id, failed_ids=())]
     for pack in jobs:
-        for outcome in own_worker().run(pack, made.request.means):
-            found.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
+        outcomes += own_worker().run(pack, made.request.means)
         progress.advance(len({job.id.rpartition("-")[0] for job in pack}))
+    records = {record.trial.id: record for record in scored(outcomes, by_id)}
     uars = []
     for trial in own:
-        record = score(trial, found[trial.id], made.keys(trial))
+        record = records[trial.id]
         if record.metrics is None:
             raise MethodError(
                 f"{trial.method} on {trial.pair}, draw {trial.seed}, "

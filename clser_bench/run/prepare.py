@@ -15,14 +15,14 @@ import numpy as np
 
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
-from clser_bench.corpora.definitions import CorpusSpec, classes_of
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
 from clser_bench.features.extract import Extracted, extract_tables
-from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
+from clser_bench.features.languages import FeatureAssignment
 from clser_bench.features.normalise import VOICES, normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
@@ -89,9 +89,8 @@ def prepare(
     choice = choose(request, cache=cache, progress=progress, say=say)
     if condition.selection == OTHER_PAIRS:
         check_other_pairs(choice.suite, choice.table, asked=request.pairs)
-    specs = {code: choice.located.spec(code) for code in choice.known}
-    assigned = resolve_feature_sets(condition.features, specs)
-    _check_added(choice, assigned, specs)
+    closed, assigned = choice.resolved(condition)
+    _check_added(choice, assigned)
     corpora, findings = _read(choice, request, cache=cache, progress=progress, say=say)
     if copy is not None:
         _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
@@ -126,12 +125,7 @@ def prepare(
     )
     return Prepared(
         request=request,
-        condition=condition.replace(
-            suite=choice.suite,
-            features=assigned.name,
-            alignment="" if assigned.one else condition.alignment,
-            corruption="" if corruption is None else corruption.name,
-        ),
+        condition=closed.replace(corruption="" if corruption is None else corruption.name),
         table=choice.table,
         corpora=corpora,
         facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
@@ -172,13 +166,11 @@ def _read(
     return corpora, tuple(finding for finding in every if finding.kind != "index")
 
 
-def _check_added(
-    choice: Choice, assigned: FeatureAssignment, specs: Mapping[str, CorpusSpec]
-) -> None:
+def _check_added(choice: Choice, assigned: FeatureAssignment) -> None:
     """Refuse an added corpus whose features are not those of the side that it joins."""
     for pair in choice.pairs:
         for code in choice.added:
-            joins = joins_target(specs[code], specs[pair.source], specs[pair.target])
+            joins = joins_target(*map(choice.located.spec, (code, pair.source, pair.target)))
             own = pair.target if joins else pair.source
             if assigned.sets[code].key != assigned.sets[own].key:
                 raise SpecError(

@@ -58,35 +58,56 @@ _LOCAL = re.compile(r"(?:^|[:=+,])[./~\\]|\.toml$")
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Request:
-    """Everything that decides what a run does."""
+    """Everything that decides what a run does.
 
-    # the rules that all trials share, with an empty suite where one is to be chosen from the
-    # corpora that are there, and without shots and corruption: these are several
+    Attributes:
+        condition: the rules that all trials share, with an empty suite where one is to be chosen
+            from the corpora that are there, and without shots and corruption: these are several.
+        pairs: only these pairs; empty for all of the suite.
+        corpora: folder that holds corpora at any depth; None for none.
+        manifests: tables of the user's own recordings.
+        tasks: folders of the user's own definitions, for `resume`; `CLSER_TASKS` has them too.
+        plugins: files of the user's own methods, likewise.
+        methods: names of methods and routines; `all` for every one, but ablations.
+        shots: labelled utterances of each class, one number or several.
+        seeds: number of draws.
+        corruptions: of the target, as `corruptions.parse` reads them; clean speech and each of
+            these are run.
+        settings: hyper-parameters set by the user.
+        skip_bad: leave unreadable files out and list them, instead of stopping.
+        results: the results file.
+        scheduler: `ray` (worker processes on all cores), or `local` (one after the other).
+        workers: processes; None for one a core.
+        devices: where encoders run; empty for the first GPU, else the CPU.
+        ray_address: of a Ray cluster to join; `auto` for the one of this machine; empty to start
+            one.
+        gpus_per_pack: share of a GPU that a pack trains on; 0 for the CPU.
+        energy: measure the joules of what is trained.
+        patience: seconds that a trial may take.
+        confirms: digest of the card that froze methods and values before the run; empty for an
+            exploratory one (`run.provenance`).
+    """
+
     condition: Condition = dataclasses.field(default_factory=lambda: DEFAULT)
-    pairs: tuple[_PlainPair, ...] = ()  # only these; empty for all of the suite
-    corpora: Path | None = None  # folder that holds corpora at any depth
-    manifests: tuple[Path, ...] = ()  # tables of the user's own recordings
-    # the user's own definitions and methods, for `resume`; `CLSER_TASKS` and `CLSER_PLUGINS` have
-    # them too
+    pairs: tuple[_PlainPair, ...] = ()
+    corpora: Path | None = None
+    manifests: tuple[Path, ...] = ()
     tasks: tuple[Path, ...] = ()
     plugins: tuple[Path, ...] = ()
-    methods: tuple[str, ...] = DEFAULT_METHODS  # and routines, as `plan.expand` reads them
-    shots: tuple[Shots, ...] = (5,)  # labelled utterances of each class, one number or several
-    seeds: int = 5  # number of draws
-    # of the target, as `corruptions.parse` reads them; clean speech and each of these are run
+    methods: tuple[str, ...] = DEFAULT_METHODS
+    shots: tuple[Shots, ...] = (5,)
+    seeds: int = 5
     corruptions: tuple[str, ...] = ()
     settings: Settings = dataclasses.field(default_factory=dict)
-    skip_bad: bool = False  # leave unreadable files out and list them, instead of stopping
+    skip_bad: bool = False
     results: Path = DEFAULT_RESULTS
-    scheduler: str = "ray"  # or `local`: one pack after the other
-    workers: int | None = None  # processes; None for one a core
-    devices: tuple[str, ...] = ()  # where encoders run; empty for the first GPU, else the CPU
-    ray_address: str = ""  # of a Ray cluster; `auto` for that of this machine; empty to start one
-    gpus_per_pack: float = 0.0  # share of a GPU that a pack trains on; 0 for the CPU
-    energy: bool = False  # measure the joules of what is trained
-    patience: float = PATIENCE  # seconds that a trial may take
-    # digest of the card that froze methods and values before the run (`run.provenance`); empty for
-    # an exploratory one
+    scheduler: str = "ray"
+    workers: int | None = None
+    devices: tuple[str, ...] = ()
+    ray_address: str = ""
+    gpus_per_pack: float = 0.0
+    energy: bool = False
+    patience: float = PATIENCE
     confirms: str = ""
 
     def __post_init__(self) -> None:

@@ -159,22 +159,15 @@ def choose_by_other_pairs(
     """
     chosen: list[Trial] = []
     for configurations in by_configuration(trials, numbers).values():
-        by_pair: list[dict[Pair, list[Trial]]] = []
-        for members in configurations:
-            by_pair.append({})
-            for trial in members:
-                by_pair[-1].setdefault(trial.pair, []).append(trial)
+        pairs = tuple(dict.fromkeys(trial.pair for trial in configurations[0]))
         means = [
-            {
-                p: np.mean([uars.get(trial.id, math.nan) for trial in own])
-                for p, own in pairs.items()
-            }
-            for pairs in by_pair
+            {p: np.mean([uars.get(t.id, math.nan) for t in own if t.pair == p]) for p in pairs}
+            for own in configurations
         ]
-        for pair in by_pair[0]:
-            looked_at = others(pair, by_pair[0])
-            values = [float(np.mean([own[pair] for pair in looked_at])) for own in means]
-            chosen += by_pair[_first_best(values)][pair]
+        for pair in pairs:
+            looked_at = others(pair, pairs)
+            best = _first_best([float(np.mean([own[p] for p in looked_at])) for own in means])
+            chosen += [trial for trial in configurations[best] if trial.pair == pair]
     return tuple(chosen)
 
 
@@ -316,7 +309,7 @@ def _over_draws(values: Cells) -> Cells:
 def _first_best(values: Sequence[float]) -> int:
     """The place of the largest value, the first of equals; 0 where none is a number."""
     known = [-math.inf if math.isnan(value) else value for value in values]
-    return max(range(len(known)), key=lambda number: (known[number], -number), default=0)
+    return known.index(max(known)) if known else 0
 
 
 def _place(trial: Trial) -> Place:

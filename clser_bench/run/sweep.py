@@ -187,7 +187,7 @@ class _Sweep:
         one = self.tried[number]
         by_id = {trial.id: (one.plan, trial) for trial in one.plan.trials}
         for pack, parts in zip(step.packs, outcomes, strict=True):
-            self.store.put(scored(pack, parts, by_id))
+            self.store.put(scored(parts, by_id, pack=pack.name))
         trials = [trial for trial in one.plan.trials if trial.seed < step.draws]
         if self.chosen.requires == "candidates":
             values = self._agreement_so_far(trials)
