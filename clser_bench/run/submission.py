@@ -167,8 +167,6 @@ def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Ca
         SpecError: the predictions are faulty, the name is no name or is that of a method, or the
             card names a corpus that is none.
     """
-    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
-
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,39}", name):
         raise SpecError(f"name '{name}': write at most 40 lower-case letters, digits, '-' and '.'")
     if name in registry.entries() or name in ROUTINES:
@@ -178,6 +176,8 @@ def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Ca
         if code not in corpora:
             raise SpecError(f"heard: corpus '{code}' is unknown{did_you_mean(code, corpora)}")
     answers = read_predictions(predictions, draws)
+    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
+
     content = hashlib.sha256(predictions.read_bytes()).hexdigest()
     only_classes = "emotion" in header(predictions)
     records = []
