@@ -132,11 +132,7 @@ def choose(result: SweepResult) -> Chosen:
 
 
 def measured(draws: Sequence[float]) -> Measured:
-    """Mean over draws, with a t interval where there are two or more.
-
-    Raises:
-        ValueError: there is no draw.
-    """
+    """Mean over draws, with a t interval where there are two or more; ValueError for none."""
     if not draws:
         raise ValueError("there is no draw to take the mean of")
     values = np.asarray(draws, dtype=np.float64)
@@ -156,8 +152,7 @@ def finished(result: SweepResult) -> tuple[Configuration, ...]:
 def split_half(result: SweepResult) -> SplitHalfEstimate | None:
     """Choose on some draws and read on others, both ways round; see the top of this file.
 
-    Returns:
-        None where no configuration was run to the end, or no draw is left to read.
+    None where no configuration was run to the end, or no draw is left to read.
     """
     whole = finished(result)
     early = [c for c in result.configurations if 0 < len(c.draws) < result.seeds and not c.reason]

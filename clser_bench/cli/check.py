@@ -275,8 +275,8 @@ def audit(
     errors where the method draws random numbers. Exits with 1 where they do not.
     """
     from clser_bench import registry
-    from clser_bench.run.confine import confinement
     from clser_bench.run.inspection import audit as run_audit
+    from clser_bench.run.process import confinement
 
     name = registry.add_plugin(method) if method.endswith(".py") else method
     asked = request.replace(methods=(name,), shots=request.shots[:1], scheduler="local")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from clser_bench.features.inventory import Inventory, Item, StoredSet
     from clser_bench.problem import SkippedFile
-    from clser_bench.run.probe import Probed
+    from clser_bench.run.inspection import Probed
 
 DAMAGED = 1
 _TABLES, _INDICES = "(tables)", "(audio index)"
@@ -123,8 +123,8 @@ def probe(
     from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora, locate
     from clser_bench.features.sets import feature_set
-    from clser_bench.run.probe import layer_sets
-    from clser_bench.run.probe import probe as run_probe
+    from clser_bench.run.inspection import layer_sets
+    from clser_bench.run.inspection import probe as run_probe
 
     layer_sets(encoder)  # before corpora are read
     suites = definitions().suites

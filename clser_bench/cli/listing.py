@@ -63,7 +63,7 @@ def show(
     plugin: options.Plugin = None,  # noqa: ARG001 (its callback sets it)
 ) -> None:
     """Show a method and its hyper-parameters."""
-    from clser_bench.run.methods import check_method, read_methods
+    from clser_bench.run.plan import check_method, read_methods
     from clser_bench.run.space import all_spaces
 
     check_method(method)
@@ -129,7 +129,7 @@ def _methods() -> None:
 def _methods_by_kind() -> None:
     """Competitors, variants that take one apart, bounds and routines, each with its data."""
     from clser_bench.report.render import USES
-    from clser_bench.run.methods import read_methods
+    from clser_bench.run.plan import read_methods
 
     about = {e.name: e.summary for e in registry.entries().values()}
     about |= {r.name: r.about for r in ROUTINES.values()}

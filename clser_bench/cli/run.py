@@ -204,7 +204,7 @@ def sweep(
     Output:
         out DIR: Where the report goes; results/sweeps/METHOD-SPACE-SUITE-... where not given.
     """
-    from clser_bench.run.methods import read_methods
+    from clser_bench.run.plan import read_methods
     from clser_bench.run.space import Search, read_space
     from clser_bench.run.sweep import SweepRequest
     from clser_bench.run.sweep import sweep as run_sweep

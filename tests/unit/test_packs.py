@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from clser_bench.problem import Job, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import plan
-from clser_bench.run.methods import MethodInfo
-from clser_bench.run.plan import FIVE, Pack, Plan, blocks, longest_first
+from clser_bench.run.plan import FIVE, MethodInfo, Pack, Plan, blocks, longest_first
 from clser_bench.run.request import Request
 from clser_bench.train.check import example_problem
 from tests import records
