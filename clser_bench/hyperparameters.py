@@ -22,11 +22,7 @@ class Range:
     about: str = ""  # one line for `clser-bench show`
 
     def check(self, name: str, value: object) -> None:
-        """Raise unless the value is allowed.
-
-        Raises:
-            SpecError: naming the hyper-parameter, the value and what is allowed.
-        """
+        """Raise SpecError, with what is allowed, unless a value is."""
         if self.choices is not None:
             if value not in self.choices:
                 raise SpecError(
@@ -51,19 +47,11 @@ def hyper(
     grid: tuple[Any, ...] = (),
     about: str = "",
 ) -> Any:
-    """Declare a hyper-parameter as a dataclass field with a range and a default.
+    """Declare a hyper-parameter as a dataclass field with a default and a `Range`.
 
     A float default makes it a real value that may differ between trials of one pack; an
-    integer, boolean or string default makes it structure, which splits packs.
-
-    Args:
-        default: the shipped value.
-        low: smallest value allowed.
-        high: largest value allowed.
-        log: whether a search draws it on a logarithmic scale.
-        choices: the allowed values, instead of a range.
-        grid: values that a selection tries, the default among them.
-        about: one line of explanation.
+    integer, boolean or string default makes it structure, which splits packs. The grid has the
+    default among its values.
     """
     if isinstance(default, bool):
         choices = choices or (False, True)
@@ -86,11 +74,10 @@ class Dimension:
     def __post_init__(self) -> None:
         if self.choices:
             return
+        given = f"{self.name}={self.low}:{self.high}"
         if math.isinf(self.low) or math.isinf(self.high):
-            raise SpecError(f"{self.name}={self.low}:{self.high}: both ends must be finite")
+            raise SpecError(f"{given}: both ends must be finite")
         if not self.low < self.high:
-            raise SpecError(f"{self.name}={self.low}:{self.high}: the first must be the smaller")
+            raise SpecError(f"{given}: the first must be the smaller")
         if self.log and self.low <= 0:
-            raise SpecError(
-                f"{self.name}={self.low}:{self.high}: a logarithmic range begins above 0"
-            )
+            raise SpecError(f"{given}: a logarithmic range begins above 0")

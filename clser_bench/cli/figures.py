@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clser_bench.cli import options, rules
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.files import cache_folder
@@ -46,7 +46,7 @@ _TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
     "clser-bench figures --suite bcro --shots 5,all --formats svg,pdf --out paper",
     "clser-bench figures --suite bcro --methods sere,coral,logistic --width 7",
 )
-@rules.condition_options(without=("shots",))
+@options.condition_options(without=("shots",))
 def figures(
     former: Annotated[Path | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
@@ -204,8 +204,8 @@ def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
     'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
 )
-@rules.request_options(
-    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *rules.MEANS),
+@options.request_options(
+    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *options.MEANS),
     rules=("suite", "features", "alignment", "normalisation"),
 )
 def embeddings(
