@@ -1,4 +1,4 @@
-"""Methods by name: read from their files, imported only when used.
+"""Hyper-parameters as methods declare them; methods by name, read from their files.
 
 A method is one file with one class under `@register("name", version=1)`: in `methods/`, in a folder
 named in `CLSER_METHODS`, a file given to `add_plugin`, or a module that an installed distribution
@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -25,7 +26,6 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import require_file
 from clser_bench.hashing import digest
-from clser_bench.hyperparameters import hyper
 
 T = TypeVar("T", bound=type)
 
@@ -35,6 +35,55 @@ ENTRY_POINTS = "clser_bench.methods"
 _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
 VARIABLES = ("CLSER_METHODS", _PLUGINS)
 _EXTRA = "clser_bench_extra_methods"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The allowed values of a hyper-parameter, and how a search draws it."""
+
+    low: float | None = None  # smallest value, included
+    high: float | None = None  # largest value, included
+    log: bool = False  # search on a logarithmic scale
+    choices: tuple[Any, ...] | None = None  # the allowed values, where they are listed
+    grid: tuple[Any, ...] = ()  # values that a selection tries
+    about: str = ""  # one line for `clser-bench show`
+
+    def check(self, name: str, value: object) -> None:
+        """Raise SpecError, with what is allowed, unless a value is."""
+        if self.choices is not None:
+            if value not in self.choices:
+                raise SpecError(
+                    f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}"
+                )
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpecError(f"{name}={value!r}: a number is needed")
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:
+            raise SpecError(f"{name}={value!r}: allowed is {low} to {high}")
+
+
+def hyper(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    grid: tuple[Any, ...] = (),
+    about: str = "",
+) -> Any:
+    """Declare a hyper-parameter as a dataclass field with a default and a `Range`.
+
+    A float default makes it a real value that may differ between trials of one pack; an
+    integer, boolean or string default makes it structure, which splits packs. The grid has the
+    default among its values.
+    """
+    if isinstance(default, bool):
+        choices = choices or (False, True)
+    span = Range(low=low, high=high, log=log, choices=choices, grid=grid, about=about)
+    return dataclasses.field(default=default, metadata={"range": span})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from clser_bench.corpora.metadata import Check
     from clser_bench.corpora.model import Corpus
-    from clser_bench.hyperparameters import Range
+    from clser_bench.registry import Range
     from clser_bench.run.request import Request
 
 _SHOWN = 5  # names of recordings in a line

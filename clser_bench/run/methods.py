@@ -16,9 +16,9 @@ from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder, is_file, write_whole
 from clser_bench.hashing import digest
-from clser_bench.hyperparameters import Range
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
+from clser_bench.registry import Range
 from clser_bench.run.request import Request, Settings
 from clser_bench.run.selection import ALL_CONFIGURATIONS, several
 from clser_bench.run.worker import own_worker
