@@ -107,7 +107,7 @@ class Entry:
 
     @property
     def origin(self) -> Path:
-        """What is read to import it: its file alone, or the folder of an installed module."""
+        """The place to import it from: its file, or the folder of an installed module."""
         return self.file if self.module.startswith(_EXTRA) else self.file.parent
 
 

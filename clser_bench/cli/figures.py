@@ -92,9 +92,7 @@ def figures(
         jobs = list(_jobs(store, frame, tables, names, how))
         bars.start("figures", len(jobs))
         for name, draw in jobs:
-            figure = draw()
-            for kind in kinds:
-                typer.echo(str(save((former or out) / f"{name}.{kind}", figure)))
+            save_all((former or out) / name, kinds, draw())
             bars.advance()
 
 
@@ -121,8 +119,7 @@ def _jobs(
     for condition, group in groups.items():
         if len(group) > 1:
             known = {line.method for table in group for line in table.lines}
-            shown = [name for name in names if name in known]
-            job = drawn(draw.learning_curves, group, methods=shown)
+            job = drawn(draw.learning_curves, group, methods=[n for n in names if n in known])
             yield file_name("shots", condition, shots=False), job
 
 
@@ -200,6 +197,12 @@ def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     return path
 
 
+def save_all(path: Path, kinds: Sequence[str], figure: Figure) -> None:
+    """Write a figure in several formats, and print the files."""
+    for kind in kinds:
+        typer.echo(str(save(path.with_name(f"{path.name}.{kind}"), figure)))
+
+
 @options.examples(
     'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
     'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
@@ -249,8 +252,7 @@ def embeddings(
             title=f"{method} {moment} adaptation, {projection}",
             axes=("component 1", "component 2") if projection == "pca" else ("", ""),
         )
-        for kind in kinds:
-            typer.echo(str(save(out / f"embeddings-{method}-{codes}-{moment}.{kind}", figure)))
+        save_all(out / f"embeddings-{method}-{codes}-{moment}", kinds, figure)
 
 
 @options.examples(

@@ -41,7 +41,7 @@ GROUPS = ("What", "How", "Where", "Output")
 
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """What a shell offers for an option: names, also the last of a comma list."""
+    """Names that a shell offers for an option, also for the last of a comma list."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, begun = incomplete.rpartition(",")
@@ -99,7 +99,7 @@ _ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
 
 
 def described(text: str) -> dict[str, dict[str, Any]]:
-    """What a text says of options: group, metavar and help of each.
+    """Group, metavar and help of each option that a text describes.
 
     A section is a group of the help (`What:`, or `Options:` and `Arguments:` for none); an entry of
     it is `parameter METAVAR: help`.

@@ -1,4 +1,4 @@
-"""What is written where: tables to stdout, everything else to stderr."""
+"""Output of commands: tables to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 FAULTY, INTERRUPTED = 1, 130
-"""What a command ends with that found a fault, or was interrupted."""
+"""Exit statuses of a command that found a fault, or was interrupted."""
 
 
 def complain(line: str) -> None:

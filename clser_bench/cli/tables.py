@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]
-"""What a table is broken down by."""
+"""Ways to break a table down."""
 
 GROUPED, ACROSS = ("family", "source", "target", "part"), ("shots", "features")
 """Arrangements of a leaderboard other than by pairs: by groups of pairs, over several tables."""
@@ -125,7 +125,7 @@ def leaderboard(
 
 
 def _exposure(features: str, corpus: str) -> str:
-    """What the encoders of a feature set were trained with; the built-in sets have none."""
+    """Whether encoders of a feature set were trained on a corpus; built-in sets have none."""
     if ":" not in features:
         return "no"
     from clser_bench.features.encoders.names import exposure

@@ -148,7 +148,7 @@ def _code(folder: Path) -> str:
     folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
     files += [Path(__file__).with_name("worker.py"), Path(__file__)]
-    files += [package / f"{name}.py" for name in ("hyperparameters", "registry", "plugin")]
+    files += [package / f"{name}.py" for name in ("registry", "plugin")]
     state = hashlib.sha256()
     for file in files:
         state.update(hashlib.sha256(file.read_bytes()).digest())

@@ -100,7 +100,7 @@ class Sheet(_Model):
 
 
 class Heading(_Model):
-    """What the rows of a file share."""
+    """Values that the rows of a file share."""
 
     format: Literal[2] = 2
     rows: _Count

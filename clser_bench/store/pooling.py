@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from clser_bench.problem import Trial
 from clser_bench.protocol import PROTOCOL_VERSION, Condition
-from clser_bench.store import rows
+from clser_bench.store import rows, schema
 from clser_bench.store.parquet import Entry, FaultyError, Submission
 from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
 from clser_bench.store.sqlite import Store
@@ -53,7 +53,7 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
         _agree(submission, known)
     merged = Merged()
     with Store(results) as store, store.transaction():
-        names = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        names = ", ".join(f"t.{name}" for name in schema.OF_TRIAL)
         stored = store.query(
             f"SELECT r.answers, {names} FROM records r "  # noqa: S608
             "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
@@ -67,7 +67,7 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
 
 
 def _problem(trial: Trial) -> tuple[Any, ...]:
-    """What two trials share that must have the same answers."""
+    """The parts that two trials share which must have the same answers."""
     own = trial.condition
     place = (trial.pair, trial.target_key, own.setting, own.prior, own.protocol_version)
     # added rows change the order of the scored ones

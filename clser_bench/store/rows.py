@@ -35,6 +35,7 @@ from clser_bench.store.records import (
 )
 from clser_bench.store.schema import (
     FIELDS,
+    OF_TRIAL,
     OF_TRIALS,
     Query,
     changed_tables,
@@ -46,12 +47,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clser_bench.store.sqlite import Store
-
-OF_TRIAL = (
-    "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
-    "target_key", "engine_version", "synthetic", *OF_TRIALS,
-)  # fmt: skip
-"""Columns of a trial."""
 
 Line = tuple[Any, ...]
 """Method, note as JSON, configuration, and the fields of a condition as texts."""

@@ -32,6 +32,12 @@ FIELDS = tuple(Condition.__dataclass_fields__)
 OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
 """Fields of a condition that are part of a trial."""
 
+OF_TRIAL = (
+    "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
+    "target_key", "engine_version", "synthetic", *OF_TRIALS,
+)  # fmt: skip
+"""Columns of a trial."""
+
 _ADDED_TO = {"trials": OF_TRIALS, "lines": FIELDS}
 
 _DEFAULTS = Condition().texts()
@@ -78,10 +84,7 @@ _TABLES = {
 }
 
 _SUMMED: dict[str, tuple[str, ...]] = {
-    "trials": (
-        "id", "source", "target", "emotions", "seed", "method", "version", "parameters",
-        "source_key", "target_key", "engine_version", "synthetic", *OF_TRIALS,
-    ),
+    "trials": OF_TRIAL,
     "records": (
         "trial", "status", "reason", "attempts", "seconds", "uar", "war", "macro_f1", "answers",
         "energy",
@@ -211,7 +214,7 @@ _REMEDIES = {
     "full": f"the disk is full; make room and {_AGAIN}",
     "disk I/O": f"cannot be read or written; if the disk is full make room, and {_AGAIN}",
 }
-"""What to do about errors of SQLite, by a part of their texts."""
+"""Remedies for errors of SQLite, by a part of their texts."""
 
 
 @contextlib.contextmanager

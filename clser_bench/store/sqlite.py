@@ -174,7 +174,7 @@ class Store:
         self, ids: Sequence[str] | None = None, *, status: str | None = None
     ) -> Iterator[Record]:
         """Stored records, in order of trial id; with their scores, unless they came without."""
-        columns = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        columns = ", ".join(f"t.{name}" for name in schema.OF_TRIAL)
         stored = self.query(
             f"""SELECT r.status, r.reason, r.attempts, r.seconds, r.energy, r.pack, r.answers,
               r.uar, r.war, r.macro_f1, r.recalls, r.confusion, s.scores, c.classes, {columns}
@@ -242,7 +242,7 @@ class Store:
         (condition,) = [item.condition for item in self.lines() if item.id == line]
         own = {name: getattr(condition, name) for name in ("suite", "unlabelled", "selection")}
         stored = self.query(
-            f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
+            f"""SELECT {", ".join(f"t.{name}" for name in schema.OF_TRIAL)}
             FROM planned p JOIN trials t ON t.id = p.trial
             WHERE p.line = ? ORDER BY p.position""",  # noqa: S608 (only column names are put in)
             (line,),
@@ -268,7 +268,7 @@ class Store:
         return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
 
     def findings(self) -> dict[int, tuple[Finding, ...]]:
-        """What is odd about the corpora of each plan, by its number."""
+        """Findings about the corpora of each plan, by its number."""
         stored = self.query("SELECT * FROM findings ORDER BY request, rowid")
         found: dict[int, tuple[Finding, ...]] = {}
         for number, kind, code, text in stored:
