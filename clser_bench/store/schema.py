@@ -268,7 +268,7 @@ def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that only reads; of an earlier schema, an updated copy in memory."""
+    """A connection that only reads; of an earlier schema, an updated temporary copy."""
     with _closing_on_error(_reader(path)) as connection:
         version = _version(connection, path)
         if not version:
@@ -276,7 +276,7 @@ def _opened_to_read(path: Path) -> sqlite3.Connection:
         if version == SCHEMA_VERSION and not any(_missing(connection, name) for name in _ADDED_TO):
             connection.execute("PRAGMA query_only = ON")
             return connection
-        with _closing_on_error(_connect(":memory:")) as copy:
+        with _closing_on_error(_connect("")) as copy:  # a file that SQLite removes
             connection.backup(copy)
             connection.close()
             _update(copy, version)
