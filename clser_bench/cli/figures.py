@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clser_bench.cli import options, rules
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.files import cache_folder
@@ -46,7 +46,7 @@ _TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
     "clser-bench figures --suite bcro --shots 5,all --formats svg,pdf --out paper",
     "clser-bench figures --suite bcro --methods sere,coral,logistic --width 7",
 )
-@rules.condition_options(without=("shots",))
+@options.condition_options(without=("shots",))
 def figures(
     former: Annotated[Path | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
@@ -92,9 +92,7 @@ def figures(
         jobs = list(_jobs(store, frame, tables, names, how))
         bars.start("figures", len(jobs))
         for name, draw in jobs:
-            figure = draw()
-            for kind in kinds:
-                typer.echo(str(save((former or out) / f"{name}.{kind}", figure)))
+            save_all((former or out) / name, kinds, draw())
             bars.advance()
 
 
@@ -121,8 +119,7 @@ def _jobs(
     for condition, group in groups.items():
         if len(group) > 1:
             known = {line.method for table in group for line in table.lines}
-            shown = [name for name in names if name in known]
-            job = drawn(draw.learning_curves, group, methods=shown)
+            job = drawn(draw.learning_curves, group, methods=[n for n in names if n in known])
             yield file_name("shots", condition, shots=False), job
 
 
@@ -200,12 +197,18 @@ def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     return path
 
 
+def save_all(path: Path, kinds: Sequence[str], figure: Figure) -> None:
+    """Write a figure in several formats, and print the files."""
+    for kind in kinds:
+        typer.echo(str(save(path.with_name(f"{path.name}.{kind}"), figure)))
+
+
 @options.examples(
     'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
     'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
 )
-@rules.request_options(
-    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *rules.MEANS),
+@options.request_options(
+    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *options.MEANS),
     rules=("suite", "features", "alignment", "normalisation"),
 )
 def embeddings(
@@ -249,8 +252,7 @@ def embeddings(
             title=f"{method} {moment} adaptation, {projection}",
             axes=("component 1", "component 2") if projection == "pca" else ("", ""),
         )
-        for kind in kinds:
-            typer.echo(str(save(out / f"embeddings-{method}-{codes}-{moment}.{kind}", figure)))
+        save_all(out / f"embeddings-{method}-{codes}-{moment}", kinds, figure)
 
 
 @options.examples(

@@ -1,4 +1,4 @@
-"""What is written where: tables to stdout, everything else to stderr."""
+"""Output of commands: tables to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from clser_bench.errors import printable
+from clser_bench.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-INTERRUPTED = 130
-"""What a command ends with that was interrupted."""
+FAULTY, INTERRUPTED = 1, 130
+"""Exit statuses of a command that found a fault, or was interrupted."""
 
 
 def complain(line: str) -> None:
@@ -49,7 +50,7 @@ def print_rows(
     Console().print(table)
 
 
-class Bars(contextlib.AbstractContextManager["Bars"]):
+class Bars(Progress, contextlib.AbstractContextManager["Bars"]):
     """Progress on stderr: a bar with the time left on a terminal, a line a stretch elsewhere."""
 
     _bars: RichProgress | None = None

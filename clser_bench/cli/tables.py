@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from clser_bench.cli import figures, options, rules
+from clser_bench.cli import figures, options
 from clser_bench.cli.output import Bars, columns, complain, print_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, shipped, write_whole
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]
-"""What a table is broken down by."""
+"""Ways to break a table down."""
 
 GROUPED, ACROSS = ("family", "source", "target", "part"), ("shots", "features")
 """Arrangements of a leaderboard other than by pairs: by groups of pairs, over several tables."""
@@ -47,7 +47,7 @@ _BY = options.completed(lambda: (*GROUPED, *ACROSS))
     "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --published papers",
 )
-@rules.condition_options()
+@options.condition_options()
 def leaderboard(
     *,
     wanted: Mapping[str, str],
@@ -125,7 +125,7 @@ def leaderboard(
 
 
 def _exposure(features: str, corpus: str) -> str:
-    """What the encoders of a feature set were trained with; the built-in sets have none."""
+    """Whether encoders of a feature set were trained on a corpus; built-in sets have none."""
     if ":" not in features:
         return "no"
     from clser_bench.features.encoders.names import exposure
@@ -164,7 +164,7 @@ def _write_page(
     "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
     "clser-bench compare --shots 5 --format json > comparison.json",
 )
-@rules.condition_options()
+@options.condition_options()
 def compare(
     *,
     wanted: Mapping[str, str],
@@ -236,7 +236,7 @@ def status(results: options.Results = options.RESULTS) -> None:
     "clser-bench breakdown --by speaker --shots 5 --format csv > speakers.csv",
     "clser-bench breakdown --by human --shots 5 --corpora ~/corpora",
 )
-@rules.condition_options()
+@options.condition_options()
 def breakdown(
     *,
     by: By = "emotion",
@@ -284,7 +284,7 @@ def breakdown(
     "clser-bench robustness --suite bcro --shots 5 --figure robustness.png",
     "clser-bench robustness --format csv > robustness.csv",
 )
-@rules.condition_options(without=("corruption",))
+@options.condition_options(without=("corruption",))
 def robustness(
     *,
     wanted: Mapping[str, str],

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clser_bench.errors import SpecError, counted
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.report import formats
 from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable, one_line
 from clser_bench.sweeps import (
     Configuration,
+    Dimension,
     Measured,
     SplitHalfEstimate,
     SweepResult,

@@ -31,9 +31,9 @@ from clser_bench import registry
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder, is_file, write_whole
 from clser_bench.hashing import digest, seed_of
-from clser_bench.hyperparameters import Range
 from clser_bench.problem import AnswerKey, Job, Problem, Trial, Value
 from clser_bench.protocol import Condition, Shots
+from clser_bench.registry import Range
 from clser_bench.run.prepare import Prepared
 from clser_bench.run.request import Request
 from clser_bench.run.selection import ALL_CONFIGURATIONS, ORACLE, several
@@ -185,7 +185,7 @@ def _code(folder: Path) -> str:
     folders = (package / "train", package / "nn", package / "shallow", folder)
     files = [file for place in folders for file in sorted(place.glob("*.py"))]
     files += [Path(__file__).with_name("worker.py"), Path(__file__)]
-    files += [package / f"{name}.py" for name in ("hyperparameters", "registry", "plugin")]
+    files += [package / f"{name}.py" for name in ("registry", "plugin")]
     state = hashlib.sha256()
     for file in files:
         state.update(hashlib.sha256(file.read_bytes()).digest())

@@ -25,8 +25,9 @@ import numpy as np
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import read_toml
 from clser_bench.hashing import seed_of
-from clser_bench.hyperparameters import Dimension, Range
 from clser_bench.problem import Value
+from clser_bench.registry import Range
+from clser_bench.sweeps import Dimension
 
 if TYPE_CHECKING:
     from clser_bench.run.plan import MethodInfo

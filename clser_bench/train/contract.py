@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Range, hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Value
+from clser_bench.registry import Range, hyper
 
 Part = Literal["labelled", "source", "target"]
 State = dict[str, Tensor]

@@ -26,7 +26,7 @@ LEAN = '''"""Scores that lean to a class."""
 from dataclasses import dataclass
 import numpy as np
 from clser_bench.registry import register
-from clser_bench.hyperparameters import hyper
+from clser_bench.registry import hyper
 from clser_bench.train.contract import Fitted
 
 @register("{name}", version=1)

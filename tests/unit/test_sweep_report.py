@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Dimension
 from clser_bench.report.sweep import (
     FEWEST,
     as_csv,
@@ -31,6 +30,7 @@ from clser_bench.report.sweep import (
 from clser_bench.run.request import parse_settings
 from clser_bench.sweeps import (
     Configuration,
+    Dimension,
     SweepResult,
     choose,
     finished,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.run.plan import MethodInfo, read_methods
 from clser_bench.run.space import ALL, GRID, SearchSpace, all_spaces, read_space
+from clser_bench.sweeps import Dimension
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -22,7 +22,7 @@ quick = settings(
 TOY = '''"""A method with every kind of hyper-parameter."""
 from dataclasses import dataclass
 from clser_bench.registry import register
-from clser_bench.hyperparameters import hyper
+from clser_bench.registry import hyper
 from clser_bench.train.contract import Fitted
 
 @register("toy-space", version=1)
