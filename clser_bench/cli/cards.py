@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clser_bench.report.agreement import Agreement
-    from clser_bench.report.model import Leaderboard
     from clser_bench.report.provenance import Card
+    from clser_bench.report.table import Leaderboard
     from clser_bench.run.execute import Summary
 
 SOME_DIFFERENT = 1
