@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clser_bench.corpora.model import Corpus
     from clser_bench.protocol import Condition
     from clser_bench.report.drawing import Speech
-    from clser_bench.report.model import Leaderboard
+    from clser_bench.report.table import Leaderboard
     from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
@@ -234,7 +234,7 @@ def embeddings(
     """
     import numpy as np
 
-    from clser_bench.report.pictures import draw_projection, project, standardised
+    from clser_bench.report.drawing import draw_projection, project, standardised
     from clser_bench.run.inspection import embeddings as run_embeddings
 
     kinds = figure_kinds(formats)
@@ -294,9 +294,9 @@ def plot(
     from clser_bench.features.extract import feature_table
     from clser_bench.features.normalise import normalised
     from clser_bench.features.sets import feature_set
-    from clser_bench.report import pictures
+    from clser_bench.report import drawing
 
-    pictures.check_projection(projection)
+    drawing.check_projection(projection)
     chosen_set = feature_set(features)
     chosen_set.check()
     if out is not None:
@@ -314,8 +314,8 @@ def plot(
         tables = [how(table_of(one, chosen_set), speakers=one.speakers) for one in found]
         values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
         bars.start(_TITLES[projection], len(values))
-        scores = pictures.standardised(values) if normalise == "none" else values
-        made = pictures.project(scores, projection)
+        scores = drawing.standardised(values) if normalise == "none" else values
+        made = drawing.project(scores, projection)
         bars.stop()
         acoustic = feature_set("acoustic")
         columns = [acoustic.summary.index(name) for name in MEASURES]
@@ -326,7 +326,7 @@ def plot(
     place = out or Path(f"features-{codes}-{by}.png")
     speech = [_speech(corpus, slice(None)) for corpus in found]
     shares = [f": {100 * share:.0f} % of the variance" for share in made.explained or ()]
-    figure = pictures.draw_projection(
+    figure = drawing.draw_projection(
         speech,
         np.split(made.points, np.cumsum([len(corpus.utterances) for corpus in found])[:-1]),
         by=by,
@@ -335,7 +335,7 @@ def plot(
         axes=(f"component 1{shares[0]}", f"component 2{shares[1]}") if shares else ("", ""),
     )
     typer.echo(str(save(place, figure)))
-    figure = pictures.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
+    figure = drawing.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
     typer.echo(str(save(place.with_stem(f"{place.stem}-distributions"), figure)))
 
 

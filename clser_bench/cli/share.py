@@ -19,8 +19,8 @@ from clser_bench.store.sqlite import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clser_bench.report.model import Leaderboard
     from clser_bench.report.provenance import Card
+    from clser_bench.report.table import Leaderboard
     from clser_bench.run.request import Request
     from clser_bench.store.parquet import Submission
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clser_bench.report.breakdown import Facts
-    from clser_bench.report.model import Leaderboard
     from clser_bench.report.published import Published
     from clser_bench.report.robustness import Scale
+    from clser_bench.report.table import Leaderboard
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]

@@ -12,8 +12,8 @@ from sklearn.preprocessing import StandardScaler
 
 from clser_bench.errors import FeatureError
 from clser_bench.hashing import generator
-from clser_bench.report.pictures import check_projection as check
-from clser_bench.report.pictures import project, standardised
+from clser_bench.report.drawing import check_projection as check
+from clser_bench.report.drawing import project, standardised
 
 
 @pytest.fixture

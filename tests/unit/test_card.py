@@ -12,7 +12,6 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition
-from clser_bench.report.model import Leaderboard
 from clser_bench.report.provenance import (
     Card,
     Machine,
@@ -24,6 +23,7 @@ from clser_bench.report.provenance import (
     runs_of,
     seal,
 )
+from clser_bench.report.table import Leaderboard
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run, tables_of
 from tests.records import hole, ok, trial
