@@ -2,8 +2,8 @@
 
 Reference: SERE, arXiv 2604.07417 (ICME 2026): instantaneous resonance field (IRF) and
 triple-resonance interaction chain (TRIC). Only the abstract could be had; the equations are this
-project's reading, numbered in docs/sere.md and written out in clser_bench/nn/irf.py (1 to 8) and
-clser_bench/nn/tric.py (9).
+project's reading, numbered in docs/sere.md and written out in their order in
+clser_bench/nn/resonance.py.
 
 Departures: equations reconstructed from the abstract; resonance is a shrunken discriminant in
 principal axes of both languages, where the instants give what is no emotion (they vary within an
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clser_bench.nn import irf, tric
+from clser_bench.nn import resonance
 from clser_bench.plugin import Fitted, MethodError, Part, Prior, Problem, Table, hyper, register
 from clser_bench.shallow.sides import LARGEST, present_scores
 
@@ -157,7 +157,7 @@ class Sere(Fitted):
         """Equations 2 to 9."""
         adapt = len(space.target)
         chains = [
-            irf.chain(
+            resonance.chain(
                 source,
                 labels,
                 rows,
@@ -172,18 +172,18 @@ class Sere(Fitted):
                 steps=self.balance_steps,
                 added=space.added,
             )
-            for shrinkage in irf.SHRINKAGES
+            for shrinkage in resonance.SHRINKAGES
         ]
         steps = self.balance_steps
-        frozen = irf.averaged([one.answer for one in chains], adapt, steps=steps)
+        frozen = resonance.averaged([one.answer for one in chains], adapt, steps=steps)
         if not self.steps or not self.trained_share:
             return frozen
-        taught = irf.averaged([one.source for one in chains], len(labels), steps=steps)
+        taught = resonance.averaged([one.source for one in chains], len(labels), steps=steps)
         known = labels.sum(dim=1) > 0
         middle = chains[len(chains) // 2]
-        trained = tric.train(
-            tric.Side(source, torch.where(known[:, None], labels, taught.exp())),
-            tric.Side(space.target, frozen[:adapt].exp()),
+        trained = resonance.train(
+            resonance.Side(source, torch.where(known[:, None], labels, taught.exp())),
+            resonance.Side(space.target, frozen[:adapt].exp()),
             rows,
             labelled=torch.nonzero(known).squeeze(1),
             unlabelled=torch.nonzero(~known).squeeze(1),
@@ -200,7 +200,7 @@ class Sere(Fitted):
             teacher=self.teacher,
         )
         shares = (1 - self.trained_share, self.trained_share)
-        return irf.averaged([frozen, trained], adapt, weights=shares, steps=steps)
+        return resonance.averaged([frozen, trained], adapt, weights=shares, steps=steps)
 
 
 class Space(NamedTuple):
@@ -214,7 +214,7 @@ class Space(NamedTuple):
         order: places of these in `Problem.adapt`.
     """
 
-    axes: irf.Axes
+    axes: resonance.Axes
     source: Tensor
     added: Tensor
     target: Tensor
@@ -238,7 +238,7 @@ def _space(
     ours = _moments(target, adapt[order], instants=instants)
     theirs = _moments(source, members, instants=instants)
     sides = [ours, theirs] if whole_source else [ours]
-    axes = irf.principal_embedding(
+    axes = resonance.principal_embedding(
         [side.summary for side in sides],
         [side.means for side in sides],
         [side.spread for side in sides],
@@ -262,7 +262,7 @@ class Moments(NamedTuple):
     means: Tensor
     spread: Tensor
 
-    def project(self, axes: irf.Axes) -> Tensor:
+    def project(self, axes: resonance.Axes) -> Tensor:
         """Embeddings [n, e]."""
         return (torch.cat([self.summary, self.means], dim=1) - axes.mean) @ axes.vectors
 

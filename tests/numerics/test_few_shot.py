@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from clser_bench import registry
 from clser_bench.hashing import generator
-from clser_bench.nn.irf import balancing_offsets
+from clser_bench.nn.resonance import balancing_offsets
 from clser_bench.shallow import few_shot
 from clser_bench.shallow.classifier import class_offsets, logistic_model, logistic_scores
 from clser_bench.shallow.sides import places, sides_of, unit_rows

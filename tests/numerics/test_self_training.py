@@ -12,7 +12,7 @@ import torch
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from clser_bench.nn.irf import balancing_offsets
+from clser_bench.nn.resonance import balancing_offsets
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import balanced_scores, class_offsets, logistic_scores
 from clser_bench.shallow.sides import sides_of

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from clser_bench import registry
-from clser_bench.nn import irf, tric
+from clser_bench.nn import resonance
 from clser_bench.train.check import example_problem, scores_of
 from tests.tools import rand
 
@@ -17,7 +17,7 @@ from tests.tools import rand
 def test_embedding_has_equal_blocks_and_keeps_distances() -> None:
     """Equation 1: with all axes, distances are those of the scaled columns."""
     f, h = [3 * rand(20, 4), 3 * rand(30, 4, seed=1)], [rand(20, 2, seed=2), rand(30, 2, seed=3)]
-    axes = irf.principal_embedding(f, h, [torch.eye(2).double()] * 2, size=6, dynamic=0.5)
+    axes = resonance.principal_embedding(f, h, [torch.eye(2).double()] * 2, size=6, dynamic=0.5)
     scaled = []
     for sides, weight in ((f, 1.0), (h, 0.5)):
         variance = sum(float(((x - x.mean(0)) ** 2).sum() / len(x)) for x in sides) / 2
@@ -28,14 +28,14 @@ def test_embedding_has_equal_blocks_and_keeps_distances() -> None:
 
 
 def test_without_variation_within_utterances_the_metric_is_round() -> None:
-    found = irf.instant_covariance(torch.eye(3).double(), 2, torch.zeros(1, 1).double())
+    found = resonance.instant_covariance(torch.eye(3).double(), 2, torch.zeros(1, 1).double())
     torch.testing.assert_close(found, torch.eye(3).double())
 
 
 def test_shrinkage_by_hand() -> None:
     """Equation 2: trace 4 of two values, so the target of shrinkage has trace 4."""
     covariance = torch.tensor([[3.0, 1.0], [1.0, 1.0]])
-    found = irf.shrunk(covariance, torch.diag(torch.tensor([2.0, 0.0])), amount=0.5, mix=0.5)
+    found = resonance.shrunk(covariance, torch.diag(torch.tensor([2.0, 0.0])), amount=0.5, mix=0.5)
     torch.testing.assert_close(found, torch.tensor([[3.0, 0.5], [0.5, 1.0]]))
 
 
@@ -48,24 +48,24 @@ def test_resonance_is_the_squared_distance_in_the_metric() -> None:
         for k in range(2):
             gap = z[i] - c[k]
             wanted[i, k] = -0.5 * gap @ torch.linalg.inv(metric) @ gap
-    torch.testing.assert_close(irf.resonance(z, c, metric), wanted.log_softmax(dim=1))
+    torch.testing.assert_close(resonance.resonance(z, c, metric), wanted.log_softmax(dim=1))
 
 
 def test_balancing_evens_the_rows_to_adapt_to_alone() -> None:
     """Equation 4."""
     scores = rand(40, 3) + torch.tensor([2.0, 0.0, -1.0])
-    found = irf.balanced(scores, 30, steps=200)
+    found = resonance.balanced(scores, 30, steps=200)
     torch.testing.assert_close(found[:30].exp().mean(dim=0), torch.full((3,), 1 / 3).double())
     changed = scores.clone()
     changed[35:] += rand(5, 3, seed=1)
-    torch.testing.assert_close(irf.balanced(changed, 30, steps=200)[:35], found[:35])
+    torch.testing.assert_close(resonance.balanced(changed, 30, steps=200)[:35], found[:35])
 
 
 def test_confidence_and_agreement_by_hand() -> None:
     q = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
-    torch.testing.assert_close(irf.confidence(q), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(resonance.confidence(q), torch.tensor([0.0, 1.0]))
     a = torch.eye(2)[[0, 0, 1, 1]]
-    assert irf.agreement(a, torch.eye(2)[[0, 0, 1, 0]]) == pytest.approx(0.5)
+    assert resonance.agreement(a, torch.eye(2)[[0, 0, 1, 0]]) == pytest.approx(0.5)
 
 
 def test_within_classes_equals_a_loop() -> None:
@@ -75,7 +75,7 @@ def test_within_classes_equals_a_loop() -> None:
     for i in range(12):
         gap = z[i] - z[y == y[i]].mean(dim=0)
         wanted += torch.outer(gap, gap) / 12
-    torch.testing.assert_close(irf.within_classes(q, z, irf.covariance(z)), wanted)
+    torch.testing.assert_close(resonance.within_classes(q, z, resonance.covariance(z)), wanted)
 
 
 def clusters(shots: int = 2) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,10 +91,10 @@ def clusters(shots: int = 2) -> tuple[Tensor, Tensor, Tensor]:
 PLAIN = {"shrinkage": 0.5, "mix": 0.5, "source_mass": 3.0, "target_mass": 1.0}
 
 
-def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: object) -> irf.Chain:
+def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: object) -> resonance.Chain:
     within = torch.eye(source.shape[1]).double()
     options = {**PLAIN, "within": within, **changes}
-    return irf.chain(source, labels, target, len(target), **options)  # type: ignore[arg-type]
+    return resonance.chain(source, labels, target, len(target), **options)  # type: ignore[arg-type]
 
 
 def test_links_equal_a_loop() -> None:
@@ -106,21 +106,21 @@ def test_links_equal_a_loop() -> None:
     anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
     gaps = known - anchors.repeat(2, 1)
     spread = gaps.T @ gaps / 3
-    q = irf.balanced(irf.resonance(source, anchors, round_(spread, 0.8)), 60).exp()
+    q = resonance.balanced(resonance.resonance(source, anchors, round_(spread, 0.8)), 60).exp()
     pulled = []
     for k in range(3):
-        weight = [float(row[k] * irf.confidence(row[None])[0]) for row in q[6:]]
+        weight = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
         mean = sum(w * z for w, z in zip(weight, rest, strict=True)) / sum(weight)
         pulled.append((anchors[k] + 3 * mean) / 4)
-    spread = irf.within_classes(
-        torch.cat([eye.repeat(2, 1), q[6:]]), source, irf.covariance(source)
+    spread = resonance.within_classes(
+        torch.cat([eye.repeat(2, 1), q[6:]]), source, resonance.covariance(source)
     )
-    link = irf.resonance(target, torch.stack(pulled), round_(spread, 0.5))
-    torch.testing.assert_close(found.source_link, irf.balanced(link, 45))
-    q = irf.balanced(link, 45).exp()
+    link = resonance.resonance(target, torch.stack(pulled), round_(spread, 0.5))
+    torch.testing.assert_close(found.source_link, resonance.balanced(link, 45))
+    q = resonance.balanced(link, 45).exp()
     moved = []
     for k in range(3):
-        weight = q[:, k] * irf.confidence(q)
+        weight = q[:, k] * resonance.confidence(q)
         moved.append((pulled[k] + (weight / weight.sum()) @ target) / 2)
     torch.testing.assert_close(found.prototypes, torch.stack(moved))
     assert found.answer is found.target_link
@@ -133,20 +133,20 @@ def round_(covariance: Tensor, amount: float) -> Tensor:
 
 def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equation 5a, one round; classes that an added corpus lacks keep their prototypes nearly."""
-    monkeypatch.setattr(irf, "ADDED_ROUNDS", 1)
+    monkeypatch.setattr(resonance, "ADDED_ROUNDS", 1)
     source, labels, target = clusters()
     added = 0.3 * rand(40, 3, seed=2).double() + 4 * torch.eye(3).double()[0]
     found = chain(source, labels, target, source_rounds=1, target_mass=0.0, added=added)
     plain = chain(source, labels, target, source_rounds=1, target_mass=0.0)
     assert found.source.equal(plain.source)
     q = torch.cat([labels[:6], q1(source, labels)[6:]])
-    spread = irf.within_classes(q, source, irf.covariance(source))
-    scores = irf.resonance(torch.cat([source, added]), plain.prototypes, round_(spread, 0.5))
-    q = irf.balanced(scores, 60).exp()[60:]
-    weight = q * irf.confidence(q)[:, None]
+    spread = resonance.within_classes(q, source, resonance.covariance(source))
+    scores = resonance.resonance(torch.cat([source, added]), plain.prototypes, round_(spread, 0.5))
+    q = resonance.balanced(scores, 60).exp()[60:]
+    weight = q * resonance.confidence(q)[:, None]
     pull = (weight / weight.sum(dim=0)).T @ added
     torch.testing.assert_close(found.prototypes, (plain.prototypes + pull) / 2)
-    mixed = 0.75 * spread + 0.25 * irf.within_classes(q, added, irf.covariance(added))
+    mixed = 0.75 * spread + 0.25 * resonance.within_classes(q, added, resonance.covariance(added))
     torch.testing.assert_close(found.covariance, round_(mixed, 0.5))
     none = chain(source, labels, target, added=added[:0])
     assert none.answer.equal(chain(source, labels, target).answer)
@@ -157,7 +157,9 @@ def q1(source: Tensor, labels: Tensor) -> Tensor:
     known = source[:6]
     anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
     gaps = known - anchors.repeat(2, 1)
-    return irf.balanced(irf.resonance(source, anchors, round_(gaps.T @ gaps / 3, 0.8)), 60).exp()
+    return resonance.balanced(
+        resonance.resonance(source, anchors, round_(gaps.T @ gaps / 3, 0.8)), 60
+    ).exp()
 
 
 def test_without_the_chain_both_sides_pull_at_once() -> None:
@@ -170,8 +172,8 @@ def test_without_the_chain_both_sides_pull_at_once() -> None:
     start = round_(gaps.T @ gaps / 3, 0.8)
     pulls = []
     for side, rows, size in ((source, slice(6, None), 60), (target, slice(None), 45)):
-        q = irf.balanced(irf.resonance(side, anchors, start), size).exp()[rows]
-        weight = q * irf.confidence(q)[:, None]
+        q = resonance.balanced(resonance.resonance(side, anchors, start), size).exp()[rows]
+        weight = q * resonance.confidence(q)[:, None]
         pulls.append((weight / weight.sum(dim=0)).T @ (rest if side is source else target))
     torch.testing.assert_close(found.prototypes, (anchors + 3 * pulls[0] + pulls[1]) / 5)
     assert found.source_link.equal(found.target_link)
@@ -181,7 +183,7 @@ def test_without_the_chain_both_sides_pull_at_once() -> None:
 def test_the_check_falls_back_to_the_average() -> None:
     """Equation 7: no agreement passes a threshold of one."""
     found = chain(*clusters(), threshold=1.0)
-    average = irf.balanced(found.start + found.source_link + found.target_link, 45)
+    average = resonance.balanced(found.start + found.source_link + found.target_link, 45)
     torch.testing.assert_close(found.answer, average)
     assert found.agreement > 0.65
     assert chain(*clusters()).answer.equal(found.target_link)
@@ -206,8 +208,12 @@ def test_one_shot_and_no_unlabelled_source(shots: int) -> None:
 def test_averaged_scores_ignore_their_scales() -> None:
     """Equation 8."""
     a, b = rand(30, 3), rand(30, 3, seed=1)
-    torch.testing.assert_close(irf.averaged([a, b], 30), irf.averaged([7 * a + 1, b], 30))
-    torch.testing.assert_close(irf.averaged([a, b], 30, weights=(1.0, 0.0)), irf.averaged([a], 30))
+    torch.testing.assert_close(
+        resonance.averaged([a, b], 30), resonance.averaged([7 * a + 1, b], 30)
+    )
+    torch.testing.assert_close(
+        resonance.averaged([a, b], 30, weights=(1.0, 0.0)), resonance.averaged([a], 30)
+    )
 
 
 def test_dual_resonance_equals_a_loop() -> None:
@@ -219,7 +225,7 @@ def test_dual_resonance_equals_a_loop() -> None:
         cosine = torch.stack([torch.cosine_similarity(u[i], u[j], dim=0) / 0.2 for j in others])
         alike = torch.stack([q[i] @ q[j] for j in others])
         wanted -= float(weight[i] * (alike / alike.sum() * cosine.log_softmax(dim=0)).sum())
-    assert float(tric.dual_resonance(u, q, weight, 0.2)) == pytest.approx(wanted)
+    assert float(resonance.dual_resonance(u, q, weight, 0.2)) == pytest.approx(wanted)
 
 
 ABLATIONS = [entry.name for entry in registry.entries().values() if entry.base == "sere"]
