@@ -114,6 +114,8 @@ def printable(text: str, *, limit: int = _LONGEST) -> str:
         half = limit // 2
         out = f"… ({len(text) - 2 * half} characters left out) …"
         text = f"{text[:half]}{out}{text[-half:]}"
+    if text.isprintable():  # nearly all are
+        return text
     return "".join(
         character.encode("unicode_escape").decode("ascii")
         if character not in "\n\t" and _is_control(character)

@@ -175,10 +175,11 @@ def csv_of(rows: Iterable[Row]) -> str:
     """
     every, text = list(rows), io.StringIO()
     names = list(dict.fromkeys(name for row in every for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
     for row in every:
-        writer.writerow({n: printable(v) if isinstance(v, str) else v for n, v in row.items()})
+        values = map(row.get, names)
+        writer.writerow([printable(v) if isinstance(v, str) else v for v in values])
     return text.getvalue()
 
 
