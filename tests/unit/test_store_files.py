@@ -34,6 +34,18 @@ def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     assert note.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:r.sqlite", "r?mode=memory.sqlite", "r%20.x"])
+def test_any_name_is_that_of_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store(Path(name)) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    with Store(Path(name), create=False, read_only=True) as store:
+        assert store.stored([trial().id])
+
+
 def test_another_programs_database_is_refused(tmp_path):
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as connection:
