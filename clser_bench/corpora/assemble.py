@@ -23,7 +23,11 @@ SHORTEST = 0.1
 FULL_SCALE = 1.5
 """Peak above which samples were not meant for full scale ±1."""
 
+LOUD = 0.5
+"""Root mean square above which nothing is speech: noise over all of full scale has 0.58."""
+
 _STEP = 2.0**-15  # of 16 bits
+_DISTORTED = "; is the byte order or the format of their samples another, or are they clipped?"
 _SHOWN = 20  # lines of a refusal
 _EACH = 3  # files of one reason that are listed one by one
 
@@ -259,6 +263,12 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         for name, sound in sounds.items()
         if sound.peak < _STEP or sound.peak - sound.rms < _STEP * sound.peak
     ]
+    even = set(silent)
+    noise = [
+        name
+        for name, sound in sounds.items()
+        if sound.rms > LOUD and sound.peak <= FULL_SCALE and name not in even
+    ]
     least = min((sounds[name].seconds for name in short), default=0.0)
     most = max((sounds[name].peak for name in loud), default=0.0)
     too_loud = (
@@ -269,6 +279,7 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         ("silent", silent, "have no sound in them", ""),
         ("short", short, f"are shorter than {SHORTEST} s", f" (the shortest has {least:.4f} s)"),
         ("scale", loud, "have float samples beyond full scale", too_loud),
+        ("scale", noise, "are at full scale all along, as no speech is", _DISTORTED),
     ):
         if names:
             sentence = f": {len(names)} recording(s) {what}, such as {names[0]}{more}"

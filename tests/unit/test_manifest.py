@@ -312,6 +312,19 @@ def test_recordings_without_sound(tmp_path: Path, rows: list[Row], level: float)
     assert (finding.kind, finding.files) == ("silent", ("ada/anger.wav",))
 
 
+@pytest.mark.parametrize("kind", [">i2", "<f4"])
+def test_samples_read_as_another_kind(tmp_path: Path, rows: list[Row], kind: str) -> None:
+    file = tmp_path / "ada" / "anger.wav"
+    samples, rate = soundfile.read(file)
+    scale = 32767 if kind == ">i2" else 1
+    other = np.frombuffer((samples * scale).astype(kind).tobytes(), "<i2")
+    soundfile.write(file, other, rate)
+    [corpus] = read_manifest(write(tmp_path, rows))
+    [finding] = corpus.findings
+    assert (finding.kind, finding.files) == ("scale", ("ada/anger.wav",))
+    assert "at full scale all along, as no speech is" in finding.sentence
+
+
 def test_samples_beyond_full_scale_and_short_ones(tmp_path: Path, rows: list[Row]) -> None:
     write_tone(tmp_path / "ada" / "anger.wav", seconds=0.05)
     samples, rate = soundfile.read(tmp_path / "bob" / "anger.wav")
