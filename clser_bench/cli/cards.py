@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clser_bench.cli import options, rules
-from clser_bench.cli.output import INTERRUPTED, Bars, complain, print_rows
+from clser_bench.cli.output import INTERRUPTED, Bars, complain, opened, print_rows
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.files import write_whole
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
@@ -56,7 +56,7 @@ def card(
 
     if out is not None and out.suffix.lower() != ".json":
         raise SpecError(f"{out}: name a file that ends in .json, such as card.json")
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         named = options.words(methods)
         made = leaderboard(store.shown(wanted), store, methods=named, intervals=False)
         if out is None and len(made) > 1:

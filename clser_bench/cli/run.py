@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clser_bench.cli import options, rules
-from clser_bench.cli.output import INTERRUPTED, Bars, columns, complain
+from clser_bench.cli.output import INTERRUPTED, Bars, columns, complain, opened
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.hashing import digest
 from clser_bench.store.sqlite import Store
@@ -142,7 +142,7 @@ def _print_tables(
     for name in ("shots", "protocol_version", *(["corruption"] if request.corruptions else [])):
         del rules_[name]
     shots = dict.fromkeys(map(str, request.shots))
-    with Store(request.results, create=False, read_only=True) as store:
+    with opened(request.results) as store:
         if request.corruptions:
             frames = [store.frame({**rules_, "shots": count}) for count in shots]
             curves = [one for frame in frames for one in robustness(frame, store, scales())]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clser_bench.cli import options, rules
-from clser_bench.cli.output import Bars, columns, complain, print_rows
+from clser_bench.cli.output import Bars, columns, complain, opened, print_rows
 from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import SpecError
 from clser_bench.scoring.within_target import ROUTINES
@@ -182,9 +182,7 @@ def verify(results: options.Results = options.RESULTS) -> None:
     true classes, every answer key and plan must have its hash, and the file must be whole. Ends
     with 1 and a line for each finding where something is not.
     """
-    from clser_bench.store.sqlite import Store
-
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         found, tally = store.verify(), store.progress()
     print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
     if found:

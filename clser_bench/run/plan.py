@@ -13,7 +13,7 @@ pair are of no use in another, where they are scored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from clser_bench import registry
 from clser_bench.hashing import digest, seed_of
 from clser_bench.problem import AnswerKey, Job, Problem, Trial
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Shots
 from clser_bench.run.methods import MethodInfo, methods_of
 from clser_bench.run.prepare import Prepared
@@ -45,6 +46,9 @@ INSTANTS_LIMIT = 16
 GPU_LIMIT = 1024
 """On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
 (`train.execute`)."""
+
+_MANY = 40_000
+"""Trials that take two seconds to list."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,17 +107,26 @@ class Plan:
             for number, fold in enumerate(self.prepared.folds(trial))
         )
 
-    def packs(self, *, open_ids: Collection[str], failed_ids: Collection[str]) -> list[Pack]:
+    def packs(
+        self,
+        *,
+        open_ids: Collection[str],
+        failed_ids: Collection[str],
+        planned: Callable[[], object] = lambda: None,
+    ) -> list[Pack]:
         """The packs still to run, in no order; CorpusError where a class has too few utterances.
 
         Trials that are not open keep their place but are left out; those that failed once get a
-        pack of their own.
+        pack of their own. `planned` is called after each trial.
         """
         infos = {(info.name, info.parameters): info for info in self.methods}
         trials = [trial for trial in self.trials if trial.method not in ROUTINES]
         if not any(trial.id in open_ids for trial in trials):
             return []
-        jobs = {trial.id: self.jobs(trial) for trial in trials}
+        jobs = {}
+        for trial in trials:
+            jobs[trial.id] = self.jobs(trial)
+            planned()
         groups: dict[str, list[Trial]] = {}
         for trial in trials:
             info = infos[trial.method, trial.parameters]
@@ -176,7 +189,7 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
     return list(cut.values())
 
 
-def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
+def plan(prepared: Prepared, *, configurations: bool = False, progress: Progress = SILENT) -> Plan:
     """The plan of a request on prepared corpora; SpecError where a method cannot be as asked.
 
     With `configurations` every configuration of the methods that have several, and no other method;
@@ -189,7 +202,9 @@ def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
         # a table must not call hyper-parameters that the user set the defaults
         condition = condition.replace(selection="given")
     numbered = methods_of(prepared.request, condition)
-    return plan_of(prepared, condition, numbered)
+    draws = len(prepared.facts) * len(prepared.request.shots) * prepared.request.seeds
+    with shown(progress, "listing trials", len(numbered) * draws, least=_MANY):
+        return plan_of(prepared, condition, numbered)
 
 
 def plan_of(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clser_bench import __version__
+from clser_bench.cli import output
 from clser_bench.registry import entries
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.sqlite import Store
@@ -93,6 +94,17 @@ def test_what_reads_results_changes_nothing(run: Call, call: Call) -> None:
     for name in (*commands, "results verify", "export x.parquet"):
         call(*name.split())
         assert file.read_bytes() == before, name
+
+
+def test_reading_many_trials_is_said(
+    run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--methods", "near,chance")
+    monkeypatch.setattr(output, "_MANY", 8)
+    for name in ("leaderboard", "status", "compare", "breakdown", "robustness", "card"):
+        assert "reading results/clser.sqlite: 8 trials\n" in call(name).stderr, name
+    monkeypatch.setattr(output, "_MANY", 9)
+    assert "reading" not in call("status").stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
