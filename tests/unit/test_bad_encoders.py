@@ -109,6 +109,7 @@ FAULTS: dict[str, tuple[str, Callable[[Path], None], str]] = {
     "misshapen": ("hubert-base", weights(misshape), "cannot be loaded as an encoder"),
     "NaN": ("hubert-base", fill(np.nan), r"the weight .*layers\.1\..* is not finite"),
     "infinite": ("whisper", fill(np.inf), r"the weight .*layers\.1\..* is not finite"),
+    "huge": ("hubert-base", fill(3e38), r"the weight .*layers\.1\..* is as large as 3e\+38"),
     "another width": ("hubert-base", setting(CONFIG, hidden_size=64), "64 values in a hidden"),
     "absurd layers": ("hubert-base", setting(CONFIG, num_hidden_layers=10**7), "10000000 layers"),
     "absurd size": ("hubert-base", setting(CONFIG, intermediate_size=10**15), "no sensible"),
