@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.index import Sound, measure
-from clser_bench.corpora.model import Corpus, Listing, Utterance, overlaps
+from clser_bench.corpora.model import Corpus, Listing, Utterance, alike, overlaps
 from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
@@ -28,6 +28,7 @@ LOUD = 0.5
 
 _STEP = 2.0**-15  # of 16 bits
 _DISTORTED = "; is the byte order or the format of their samples another, or are they clipped?"
+_LOOK = "if one is a copy of the other, move it away"
 _SHOWN = 20  # lines of a refusal
 _EACH = 3  # files of one reason that are listed one by one
 
@@ -63,7 +64,7 @@ def assemble(
     for utterance in listing.utterances:
         sound = sounds[utterance.name]
         if isinstance(sound, Sound):
-            facts = {name: getattr(sound, name) for name in ("content", "seconds", "rate")}
+            facts = {name: getattr(sound, name) for name in ("content", "seconds", "rate", "shape")}
             good.append(replace(utterance, **facts))
         else:
             bad.append(_skipped(listing, utterance, sound.reason))
@@ -79,6 +80,7 @@ def assemble(
         findings=(
             *listing.findings,
             *copies,
+            *_alike(spec, kept),
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_like_speakers(spec, kept),
@@ -143,8 +145,15 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
         for one, other in overlaps(source.utterances, target.utterances)
         if one.content != other.content
     ]
+    sides = {id(item): side for side, c in enumerate((source, target)) for item in c.utterances}
+    same = [
+        tuple(item.name for item in sorted(pair, key=lambda item: sides[id(item)]))
+        for pair in alike((*source.utterances, *target.utterances))
+        if sides[id(pair[0])] != sides[id(pair[1])]
+    ]
     found = []
     for kind, pairs, what, sign, end in (
+        ("alike", same, "recording(s) look like copies at another gain or encoding", "and", _LOOK),
         ("shared", shared, "recording(s) are", "=", "they are left out of the source"),
         ("overlap", partly, "segment(s) of one file overlap", "and", "cut them apart"),
     ):
@@ -202,6 +211,18 @@ def _without_copies(
         what += f"; {speakers} of them are listed under two speakers"
     names = [name for pair in copies for name in pair]
     return kept, bad, [_finding("copies", listing.spec, names, what)]
+
+
+def _alike(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
+    """Recordings that are there twice, but for their gain or encoding."""
+    pairs = [sorted(item.name for item in pair) for pair in alike(utterances)]
+    if pairs:
+        names = dict.fromkeys(name for pair in pairs for name in pair)
+        what = (
+            f": {len(pairs)} pair(s) of recordings look like copies at another gain or encoding, "
+        )
+        such = f"such as {' and '.join(pairs[0])}"
+        yield _finding("alike", spec, names, f"{what}{such}; {_LOOK}")
 
 
 def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:

@@ -22,7 +22,9 @@ from clser_bench.files import write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT, Progress, shown
 
-_HEADER = "clser-bench audio index 2 "
+_HEADER = "clser-bench audio index 3 "
+_EARLIER = b'{"format": 1', b"clser-bench audio index 2 "
+_FRAMES, _PARTS = 200, 64  # a second, and an utterance
 _FULL_SCALE = 1 - 2.0**-15  # the largest sample that 16 bits hold
 
 
@@ -36,6 +38,7 @@ class Sound:
     peak: float  # largest absolute sample; full scale is 1
     rms: float  # root of the mean square
     clipped: float  # share of samples at full scale, 0 to 1
+    shape: str  # its loudness over time, 128 hexadecimal digits (`_shape`)
 
 
 _Stamp = tuple[int, int, int, int]
@@ -95,6 +98,7 @@ def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sou
     state = hashlib.sha256()
     count, rate, full = 0, 0, 0
     peak = energy = 0.0
+    frames = []
     for rate, samples in rate_and_samples:
         if not count:
             state.update(f"{rate}\n".encode("ascii"))
@@ -102,7 +106,10 @@ def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sou
         size = np.abs(samples)
         count += len(samples)
         peak = max(peak, float(size.max()))
-        energy += float(np.sum(np.square(size, dtype=np.float64)))
+        squares = np.square(size, dtype=np.float64)
+        energy += float(np.sum(squares))
+        frame = max(1, rate // _FRAMES)
+        frames.append(squares[: len(size) // frame * frame].reshape(-1, frame).sum(axis=1))
         full += int(np.sum(size >= _FULL_SCALE))
     return Sound(
         content=state.hexdigest(),
@@ -111,7 +118,31 @@ def figures(rate_and_samples: Iterable[tuple[int, np.ndarray[Any, Any]]]) -> Sou
         peak=peak,
         rms=math.sqrt(energy / count),
         clipped=full / count,
+        shape=_shape(np.concatenate(frames)),
     )
+
+
+def _shape(frames: np.ndarray[Any, Any]) -> str:
+    """How far each of 64 equal parts is below the loudest, in tenths of a decibel up to 20.
+
+    Neither gain nor encoding changes it by much (`corpora.model.alike`).
+
+    Args:
+        frames: energies of a 200th of a second each.
+
+    Returns:
+        A byte a part, in hexadecimal; empty where there is no sound, or less than 0.32 s of it.
+    """
+    if len(frames) < _PARTS:
+        return ""
+    total = np.concatenate([[0.0], np.cumsum(frames)])
+    edges = np.linspace(0, len(frames), _PARTS + 1)
+    parts = np.diff(np.interp(edges, np.arange(len(total)), total))
+    most = float(parts.max())
+    if not most > 0:
+        return ""
+    levels = 100 * np.log10(most / np.maximum(parts, most / 100))
+    return bytes(np.rint(levels).astype(np.uint8)).hex()
 
 
 def cores() -> int:
@@ -148,7 +179,7 @@ def _load(place: Path) -> tuple[_Known, tuple[str, ...]]:
     except OSError as error:
         why = f"{place}: cannot be read ({error.strerror}); its recordings are decoded again"
         return {}, (why,)
-    if header.startswith(b'{"format": 1'):  # of an earlier version
+    if header.startswith(_EARLIER):
         return {}, ()
     damaged = (f"{place}: is damaged; its recordings are decoded again",)
     if header != f"{_HEADER}{hashlib.sha256(body).hexdigest()}".encode():

@@ -216,6 +216,15 @@ def test_a_bad_file_is_named_and_ends_with_1(call: Call, tmp_path: Path) -> None
     assert "X-ann-anger-0.wav: line 2: is not audio" in done.stdout
 
 
+def test_check_names_what_two_corpora_share(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "corpora", codes="XY")
+    one, other = (manifest.parent / f"{code}-ann-anger-0.wav" for code in "XY")
+    other.write_bytes(one.read_bytes())
+    done = call("corpus", "check", str(manifest), "--workers", "1")
+    assert done.exit_code == 0
+    assert "X→Y: 1 recording(s) are in source and target, such as X-ann-anger-0.wav" in done.stdout
+
+
 def test_doctor_finds_its_way_about(call: Call) -> None:
     done = call("doctor")
     assert done.exit_code == 0, done.output
