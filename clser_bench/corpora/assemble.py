@@ -28,6 +28,7 @@ LOUD = 0.5
 
 _STEP = 2.0**-15  # of 16 bits
 _DISTORTED = "; is the byte order or the format of their samples another, or are they clipped?"
+_COPIES = "pair(s) of recordings look like copies at another gain or encoding"
 _LOOK = "if one is a copy of the other, move it away"
 _SHOWN = 20  # lines of a refusal
 _EACH = 3  # files of one reason that are listed one by one
@@ -153,7 +154,7 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
     ]
     found = []
     for kind, pairs, what, sign, end in (
-        ("alike", same, "recording(s) look like copies at another gain or encoding", "and", _LOOK),
+        ("alike", same, _COPIES, "and", _LOOK),
         ("shared", shared, "recording(s) are", "=", "they are left out of the source"),
         ("overlap", partly, "segment(s) of one file overlap", "and", "cut them apart"),
     ):
