@@ -219,11 +219,8 @@ def _alike(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Findin
     pairs = [sorted(item.name for item in pair) for pair in alike(utterances)]
     if pairs:
         names = dict.fromkeys(name for pair in pairs for name in pair)
-        what = (
-            f": {len(pairs)} pair(s) of recordings look like copies at another gain or encoding, "
-        )
-        such = f"such as {' and '.join(pairs[0])}"
-        yield _finding("alike", spec, names, f"{what}{such}; {_LOOK}")
+        what = f": {len(pairs)} {_COPIES}, such as {' and '.join(pairs[0])}; {_LOOK}"
+        yield _finding("alike", spec, names, what)
 
 
 def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
