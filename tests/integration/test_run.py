@@ -190,6 +190,16 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
         ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
         ({"condition": Condition(suite="bcro")}, CorpusError, "missing: EMO-DB"),
         ({"settings": {"near": {"weight": 11.0}}}, SpecError, "weight=11.0: allowed is"),
+        (
+            {"methods": ("logistic",), "settings": {"logistic": {"iterations": 10.0}}},
+            SpecError,
+            "iterations=10.0: a whole number is needed",
+        ),
+        (
+            {"methods": ("logistic",), "settings": {"logistic": {"balanced": 1}}},
+            SpecError,
+            "balanced=1: write true or false",
+        ),
         ({"settings": {"near": {"wieght": 1.0}}}, SpecError, "did you mean 'weight'"),
         ({"settings": {"dann": {"steps": 1}}}, SpecError, "not among the methods"),
         ({"condition": Condition(features="acustic")}, ClserError, "acustic"),
