@@ -17,8 +17,7 @@ from clser_bench.features.cache import Part, existing_table, new_table
 from clser_bench.hashing import generator
 from clser_bench.problem import AnswerKey, Labelled, Problem, Table, Trial
 from clser_bench.protocol import Condition, Pair
-from clser_bench.run.methods import MethodInfo
-from clser_bench.run.plan import Plan, longest_first
+from clser_bench.run.plan import MethodInfo, Plan, longest_first
 from clser_bench.run.prepare import Prepared
 from clser_bench.run.request import Request
 from clser_bench.splits import Fold, build

@@ -39,7 +39,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from clser_bench import registry
-from clser_bench.corpora.index import cores
+from clser_bench.files import cores
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.train.contract import Trained

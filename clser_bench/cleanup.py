@@ -62,15 +62,7 @@ def end_with_parent(parent: int) -> None:
 def temporary_folder(
     parent: Path | None = None, *, prefix: str = _PREFIX, short: bool = False
 ) -> Iterator[Path]:
-    """A folder that only this user may read, removed with the processes that use it.
-
-    What earlier commands left beside it because they were killed is removed first.
-
-    Args:
-        parent: where to make it; None for the place of temporary files.
-        prefix: of its name.
-        short: its path must be short.
-    """
+    """A folder of `make_folder`, removed with the processes that use it."""
     made = make_folder(parent, prefix=prefix, short=short)
     try:
         yield made
@@ -79,7 +71,11 @@ def temporary_folder(
 
 
 def make_folder(parent: Path | None = None, *, prefix: str = _PREFIX, short: bool = False) -> Path:
-    """As `temporary_folder`, for a caller that calls `remove_folder` itself."""
+    """A folder that only this user may read, below `parent` or the place of temporary files.
+
+    With `short` its path is short. What earlier commands left beside it because they were killed is
+    removed first.
+    """
     place = _places()[-1 if short else 0] if parent is None else parent
     remove_leftovers(place, prefix=prefix)
     while True:

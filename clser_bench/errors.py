@@ -24,20 +24,14 @@ class CorpusError(ClserError):
 
 
 class AudioError(ClserError):
-    """A file cannot be used as audio; carries the file and the reason.
-
-    Attributes:
-        path: the file, as given.
-        reason: what is wrong with it, in words.
-    """
+    """A file cannot be used as audio; carries its path as given, and the reason in words."""
 
     def __init__(self, path: object, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
         self.path = str(path)
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:
-        """Pickle by path and reason, so that worker processes can raise it."""
+    def __reduce__(self) -> tuple[type[AudioError], tuple[str, str]]:  # for worker processes
         return type(self), (self.path, self.reason)
 
 
@@ -66,12 +60,7 @@ class WorkerError(ClserError):
 
 
 class MissingExtraError(ClserError):
-    """An optional dependency is needed and absent.
-
-    Args:
-        purpose: what it is needed for, in words.
-        extra: the extra of this package that brings it.
-    """
+    """An optional dependency is absent; says what needs it and which extra brings it."""
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the extra '{extra}': pip install 'clser-bench[{extra}]'")
@@ -79,20 +68,14 @@ class MissingExtraError(ClserError):
         self.extra = extra
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
-        """Pickle by purpose and extra, so that worker processes can raise it."""
         return type(self), (self.purpose, self.extra)
 
 
 def did_you_mean(name: str, allowed: Iterable[str], *, command: str = "") -> str:
-    """Name what is allowed, nearest first, to end an error message with.
+    """The end of an error: `"; did you mean 'sere'? Known: chance, sere"`.
 
-    Args:
-        name: what was got.
-        allowed: names; of many only the first ten are named, and how many there are.
-        command: of clser-bench, that lists all.
-
-    Returns:
-        `"; did you mean 'sere'? Known: chance, sere"`, without the guess where nothing is near.
+    The guess is left out where nothing is near. Of many names only the first ten are named, with
+    how many there are, and the command of clser-bench that lists all.
     """
     names = sorted(allowed)
     near = difflib.get_close_matches(name, names, n=1)
@@ -124,12 +107,8 @@ def printable(text: str, *, limit: int = _LONGEST) -> str:
     """A text from a user's file, safe to print.
 
     Control characters (C0, C1), bidirectional and other invisible marks, line separators and lone
-    surrogates are written as escapes; line feeds and tabs stay.
-
-    Args:
-        text: any text.
-        limit: characters; what is longer is cut in the middle, since a traceback says at its end
-            what was wrong, and the number left out is given.
+    surrogates are written as escapes; line feeds and tabs stay. What has more characters than the
+    limit is cut in the middle, since a traceback says at its end what was wrong.
     """
     if len(text) > limit:
         half = limit // 2

@@ -7,7 +7,7 @@ import os
 import stat
 import tomllib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,17 +35,18 @@ def shipped(name: str) -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[1] / name
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there; False, too, where its name is too long or its folder is closed."""
     return os.path.isfile(path)  # noqa: PTH113 (Path's raises then)
 
 
 def require_file(path: Path, *, error: type[ClserError], about: str = "") -> None:
-    """Refuse what is no file, with a word about the file that is needed (`; name one …`).
-
-    Raises:
-        ClserError: of the kind asked for: it is a folder, or is not there.
-    """
+    """Raise `error` unless a file is there; `about` says which is needed (`; name one …`)."""
     if not is_file(path):
         folder = os.path.isdir(path)  # noqa: PTH112 (Path's raises where a name is too long)
         what = "is a folder; name a file" if folder else "there is no such file"
@@ -53,22 +54,14 @@ def require_file(path: Path, *, error: type[ClserError], about: str = "") -> Non
 
 
 def require_folder(path: Path, *, error: type[ClserError], about: str = "") -> None:
-    """Refuse what is no folder, with a word about the folder that is needed.
-
-    Raises:
-        ClserError: of the kind asked for: it is a file, or is not there.
-    """
+    """Raise `error` unless a folder is there; `about` says which is needed."""
     if not os.path.isdir(path):  # noqa: PTH112 (as above)
         what = "is a file; name a folder" if is_file(path) else "there is no such folder"
         raise error(f"{path}: {what}{about}")
 
 
 def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
-    """Size of a file in bytes, refused where reading it might never end.
-
-    Raises:
-        ClserError: of the kind asked for: it is missing, a pipe or a device, or too large.
-    """
+    """Size of a file in bytes; raises `error` where it is absent, a pipe, or larger than `most`."""
     try:
         status = file.stat()
     except (OSError, ValueError) as cause:  # ValueError: a NUL character in the path
@@ -83,11 +76,7 @@ def regular_size(file: Path, *, error: type[ClserError], most: int) -> int:
 
 
 def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, Any]:
-    """Read a TOML file of at most 1 MiB.
-
-    Raises:
-        ClserError: of the kind asked for: it cannot be read, or is no TOML.
-    """
+    """Read a TOML file of at most 1 MiB; raises `error` where it cannot be read or is no TOML."""
     regular_size(file, error=error, most=1 << 20)
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
@@ -100,45 +89,29 @@ def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, A
 def validated(
     model: type[_M], values: object, where: object, *, error: type[ClserError] = SpecError
 ) -> _M:
-    """Values from a file as a model, such as a definition.
-
-    Args:
-        model: the class.
-        values: what was read.
-        where: the file or the place in it, for the message.
-        error: what is raised.
-
-    Raises:
-        ClserError: of the kind asked for: names each fault by its place in the values.
-    """
+    """Values that were read from a place (`where`) as a model; `error` names each fault."""
     from pydantic import ValidationError  # noqa: PLC0415 (0.08 s)
 
     try:
         return model.model_validate(values)
     except ValidationError as cause:
-        faults = "; ".join(
-            _fault(fault["type"], fault["loc"], fault["msg"], model) for fault in cause.errors()
-        )
-        raise error(f"{where}: {faults}") from cause
-
-
-def _fault(kind: str, place: Sequence[int | str], text: str, model: type[BaseModel]) -> str:
-    outer, name = ".".join(map(str, place[:-1])), place[-1] if place else "definition"
-    inside = f"{outer}: " if outer else ""
-    if kind == "missing":
-        return f"{inside}missing key '{name}'"
-    if kind == "extra_forbidden":
-        known = "" if outer else did_you_mean(str(name), model.model_fields)
-        return f"{inside}unknown key '{name}'{known}"
-    return f"{'.'.join(map(str, place)) or name}: {text.removeprefix('Value error, ')}"
+        faults = []
+        for fault in cause.errors():
+            *outer, name = fault["loc"] or ("definition",)
+            inside = f"{'.'.join(map(str, outer))}: " if outer else ""
+            if fault["type"] == "missing":
+                faults.append(f"{inside}missing key '{name}'")
+            elif fault["type"] == "extra_forbidden":
+                known = "" if outer else did_you_mean(str(name), model.model_fields)
+                faults.append(f"{inside}unknown key '{name}'{known}")
+            else:
+                place = ".".join(map(str, (*outer, name)))
+                faults.append(f"{place}: {fault['msg'].removeprefix('Value error, ')}")
+        raise error(f"{where}: {'; '.join(faults)}") from cause
 
 
 def cache_folder() -> Path:
-    """The cache: `CLSER_CACHE`, else the platform's cache folder. Made when absent.
-
-    Raises:
-        ClserError: it cannot be made.
-    """
+    """The cache: `CLSER_CACHE`, else the platform's cache folder; made where absent."""
     named = os.environ.get("CLSER_CACHE")
     folder = Path(named) if named else platformdirs.user_cache_path("clser-bench", appauthor=False)
     folder = expanded(folder).absolute()
@@ -152,34 +125,19 @@ def cache_folder() -> Path:
     return folder
 
 
-_RESULTS = b"SQLite format 3\0"
-
-
-def _begins(path: Path, content: bytes) -> bool:
-    with contextlib.suppress(OSError), path.open("rb") as stream:
-        return stream.read(len(content)) == content
-    return False
-
-
 @contextlib.contextmanager
 def whole(path: Path, *, error: type[ClserError] | None = StoreError) -> Iterator[Path]:
-    """A place to write a file to, which becomes the file where nothing goes wrong.
+    """Yield a path in the folder of a file, which becomes the file where nothing goes wrong.
 
     A reader sees the whole file or what was there before, also when the writer is killed or the
-    disk is full.
-
-    Args:
-        path: an older file of this name is replaced, but no results file; the folder is made when
-            absent.
-        error: what is raised; None to leave an OSError as it is.
-
-    Yields:
-        A path in the same folder, for the whole content.
-
-    Raises:
-        ClserError: of the kind asked for: the file cannot be written, or is a results file.
+    disk is full. The folder is made where absent; an older file is replaced, but no results file.
+    Raises `error` where the file cannot be written; None leaves an OSError as it is.
     """
-    if is_file(path) and _begins(path, _RESULTS):
+    begins = b""
+    if is_file(path):
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            begins = stream.read(16)
+    if begins == b"SQLite format 3\0":
         raise (error or StoreError)(f"{path}: is a results file; name another to write to")
     temporary = path.parent / f".part-{uuid.uuid4().hex[:12]}"
     try:

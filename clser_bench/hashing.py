@@ -16,14 +16,9 @@ Hashable: TypeAlias = "Leaf | Sequence[Hashable] | Mapping[str, Hashable]"
 
 
 def digest(value: Hashable) -> str:
-    """Hash a JSON-like value.
+    """Hash a JSON-like value: 64 hexadecimal digits.
 
-    Args:
-        value: nested mappings, sequences, strings, numbers, booleans and None. Key order does
-            not matter, element order does; `1` and `1.0` differ.
-
-    Returns:
-        64 hexadecimal digits.
+    Key order does not matter, element order does; `1` and `1.0` differ.
 
     Raises:
         ValueError: a float is not finite.
@@ -36,14 +31,7 @@ def digest(value: Hashable) -> str:
 
 
 def digest_array(array: npt.NDArray[np.generic]) -> str:
-    """Hash an array: its dtype, its shape and every byte.
-
-    Args:
-        array: any shape; made contiguous and little-endian first.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Hash dtype, shape and every byte of an array, taken contiguous and little-endian."""
     import numpy as np  # noqa: PLC0415 (a tenth of a second, for listing and completion too)
 
     ordered = np.ascontiguousarray(array)
@@ -54,19 +42,12 @@ def digest_array(array: npt.NDArray[np.generic]) -> str:
 
 
 def seed_of(*purpose: Hashable) -> int:
-    """Turn a purpose into a seed.
-
-    Args:
-        purpose: what the random numbers are for, e.g. `("draw", "B", "anger", 3)`.
-
-    Returns:
-        An integer of 63 bits, the same on every machine.
-    """
+    """An integer of 63 bits from what random numbers are for: `("draw", "B", "anger", 3)`."""
     return int(digest(list(purpose))[:16], 16) >> 1
 
 
 def generator(*purpose: Hashable) -> np.random.Generator:
-    """Make the random generator of a purpose (PCG64)."""
+    """The random generator of a purpose (PCG64)."""
     import numpy as np  # noqa: PLC0415 (as above)
 
     return np.random.Generator(np.random.PCG64(seed_of(*purpose)))

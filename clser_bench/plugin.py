@@ -8,10 +8,9 @@ from __future__ import annotations
 from torch.nn.functional import cross_entropy
 
 from clser_bench.errors import MethodError, NotApplicableError
-from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.problem import Floats, Problem, Rows, Table
-from clser_bench.registry import register
+from clser_bench.registry import hyper, register
 from clser_bench.train.batches import rows_view
 from clser_bench.train.contract import (
     Batch,

@@ -37,6 +37,12 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
+def _freeze(owner: object, *names: str) -> None:
+    """Mark arrays of a frozen dataclass so that nobody writes into them."""
+    for name in names:
+        object.__setattr__(owner, name, read_only(getattr(owner, name)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class SkippedFile:
     """A file that was left out because `--skip-bad` was given, and why."""
@@ -88,18 +94,13 @@ class Table:
     folder: Path | None = None  # where the two arrays lie on disk; None for a table in memory
 
     def __post_init__(self) -> None:
-        if self.instants.ndim != 3 or self.summary.ndim != 2:
+        one, other = self.instants.shape, self.summary.shape
+        if (len(one), len(other), one[:1]) != (3, 2, other[:1]):
             raise FeatureError(
                 f"table {self.key[:12]}: instants must be [n, t, d] and summary [n, f], "
-                f"got {self.instants.shape} and {self.summary.shape}"
+                f"got {one} and {other}"
             )
-        if len(self.instants) != len(self.summary):
-            raise FeatureError(
-                f"table {self.key[:12]}: {len(self.instants)} rows of instants, "
-                f"{len(self.summary)} of summaries"
-            )
-        object.__setattr__(self, "instants", read_only(self.instants))
-        object.__setattr__(self, "summary", read_only(self.summary))
+        _freeze(self, "instants", "summary")
 
     def __len__(self) -> int:
         return len(self.summary)
@@ -149,18 +150,11 @@ class Reordered(Table):
     """A table with its rows in another order, which is drawn from a number.
 
     Each array is gathered when it is first asked for. Pickles as the stored table and the number.
-
-    Args:
-        stored: the table.
-        seed: of the order.
-
-    Attributes:
-        order: int64 [n], the stored row of each row.
     """
 
     stored: Table
     seed: int
-    order: Rows
+    order: Rows  # int64 [n], the stored row of each row
 
     def __init__(self, stored: Table, seed: int) -> None:
         order = np.random.Generator(np.random.PCG64(seed)).permutation(len(stored))
@@ -199,16 +193,15 @@ class Reordered(Table):
 
     def intact(self) -> bool:
         """Whether the gathered arrays are still those of the stored table."""
-        gathered = [name for name in ("instants", "summary") if name in vars(self)]
         return all(
             np.array_equal(getattr(self, name), getattr(self.stored, name)[self.order])
-            for name in gathered
+            for name in ("instants", "summary")
+            if name in vars(self)
         )
 
 
 ARRAYS = ("instants.npy", "summary.npy")
-CHECKSUMS = "sha256.json"
-"""Beside the arrays of a table: the SHA-256 of each."""
+CHECKSUMS = "sha256.json"  # beside the arrays of a table: the SHA-256 of each
 
 
 def array_checksums(folder: Path) -> dict[str, str]:
@@ -224,12 +217,7 @@ def array_checksums(folder: Path) -> dict[str, str]:
 def open_table(key: str, folder: Path) -> Table:
     """Memory-map the table that lies in a folder, once its checksums are found to fit.
 
-    Args:
-        key: its key; the folder is named by it.
-        folder: where it lies.
-
-    Raises:
-        FeatureError: a file is missing, is not an array, or is damaged.
+    FeatureError where a file is missing, is not an array, or is damaged.
     """
     arrays = []
     try:
@@ -260,8 +248,7 @@ class Labelled:
     def __post_init__(self) -> None:
         if self.rows.shape != self.y.shape or self.rows.ndim != 1:
             raise ValueError(f"rows {self.rows.shape} and y {self.y.shape} must be equal and flat")
-        object.__setattr__(self, "rows", read_only(self.rows))
-        object.__setattr__(self, "y", read_only(self.y))
+        _freeze(self, "rows", "y")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -284,8 +271,7 @@ class Problem:
     added: Rows = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
-        for name in ("unlabelled", "added", "adapt", "scored"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
+        _freeze(self, "unlabelled", "added", "adapt", "scored")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -298,7 +284,7 @@ class AnswerKey:
     names: tuple[str, ...]  # of each scored row, the utterance's name
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "y", read_only(self.y))
+        _freeze(self, "y")
 
 
 Value = int | float | bool | str

@@ -14,30 +14,15 @@ from typing import Any, Literal, get_args
 
 from clser_bench.errors import SpecError, did_you_mean, printable
 
-PROTOCOL_VERSION = 2
-"""Raised when a rule of docs/protocol.md changes a number."""
-
-EMOTIONS = (
-    "anger",
-    "boredom",
-    "disgust",
-    "fear",
-    "happiness",
-    "neutral",
-    "sadness",
-    "surprise",
-)
+PROTOCOL_VERSION = 2  # raised when a rule of docs/protocol.md changes a number
+EMOTIONS = ("anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 """Every emotion the benchmark knows, in the order in which classes stand everywhere."""
 
-DEFAULT_FEATURES = "minimal"
-"""The built-in feature set that the suite `dev` prefers."""
-
+DEFAULT_FEATURES = "minimal"  # the built-in feature set that the suite `dev` prefers
 FIXED_FOUR = ("anger", "fear", "happiness", "sadness")
 """The classes of `Condition.classes` "fixed4"."""
 
-CLEAN = "clean"
-"""The text of a target that is not corrupted."""
-
+CLEAN = "clean"  # the text of a target that is not corrupted
 Shots = int | Literal["all"]
 Normalisation = Literal["corpus", "speaker", "source", "none", "estimated-speakers"]
 Setting = Literal["transductive", "inductive", "held-out"]
@@ -68,8 +53,7 @@ class Pair:
     def parse(cls, text: str) -> Pair:
         """Read `B→C`, `B->C` or `B:C`.
 
-        Raises:
-            SpecError: the text is none of these, or both codes are the same.
+        SpecError where the text is none of these, or both codes are the same.
         """
         parts = re.split(r"→|->|:", text.strip())
         if len(parts) != 2 or not all(CODE_OF_PART.fullmatch(part) for part in parts):
@@ -89,37 +73,22 @@ class Condition:
     """The rules that all rows of one table share (docs/protocol.md).
 
     A new rule is one field here and one entry of `clser_bench.cli.rules.RULES`.
-
-    Attributes:
-        suite: name of the suite; empty where it is not chosen yet.
-        features: feature set, or the sets of the languages; nothing else is part of the name.
-        alignment: how sets that differ by language are aligned; empty where all corpora share one.
-        corruption: of the target, `noise:10`; empty for clean speech.
-        normalisation: whose statistics the z-scores use.
-        setting: `transductive`, or `inductive` (half of the target's speakers adapt, the other
-            half is scored, and the other way round), or `held-out` (a fifth of the source's
-            labels is scored instead: for model selection, never in a table).
-        prior: `natural`, or `dirichlet:A` (the target is resampled to an imbalanced one).
-        classes: `shared` (the emotions that both corpora have) or `fixed4` (of those only anger,
-            fear, happiness, sadness).
-        unlabelled: codes of added corpora, whose speech is used without labels; sorted.
-        selection: how hyper-parameters were chosen; `default` for the defaults of the methods.
-        shots: labelled utterances of each class.
-        protocol_version: of the rules of docs/protocol.md.
     """
 
-    suite: str = ""
-    features: str = DEFAULT_FEATURES
-    alignment: str = ""
-    corruption: str = ""
-    normalisation: Normalisation = "corpus"
+    suite: str = ""  # its name; empty where it is not chosen yet
+    features: str = DEFAULT_FEATURES  # the feature set, or the sets of the languages
+    alignment: str = ""  # of sets that differ by language; empty where all corpora share one
+    corruption: str = ""  # of the target, `noise:10`; empty for clean speech
+    normalisation: Normalisation = "corpus"  # whose statistics the z-scores use
+    # `inductive`: half of the target's speakers adapt, the other half is scored, and the other way
+    # round; `held-out`: a fifth of the source's labels is scored (for model selection only)
     setting: Setting = "transductive"
-    prior: str = "natural"
-    classes: Classes = "shared"
-    unlabelled: tuple[str, ...] = ()
-    selection: str = "default"
-    shots: Shots = 5
-    protocol_version: int = PROTOCOL_VERSION
+    prior: str = "natural"  # or `dirichlet:A`, the target is resampled to an imbalanced one
+    classes: Classes = "shared"  # the emotions that both corpora have; or of those `FIXED_FOUR`
+    unlabelled: tuple[str, ...] = ()  # sorted codes of added corpora, used without labels
+    selection: str = "default"  # how hyper-parameters were chosen
+    shots: Shots = 5  # labelled utterances of each class
+    protocol_version: int = PROTOCOL_VERSION  # of the rules of docs/protocol.md
 
     def __post_init__(self) -> None:
         allowed: dict[str, tuple[str, ...]] = {
@@ -173,8 +142,7 @@ class Condition:
     def from_texts(cls, texts: Mapping[str, str]) -> Condition:
         """The condition that `texts` wrote; fields that are left out have their defaults.
 
-        Raises:
-            SpecError: a value is not allowed.
+        SpecError where a value is not allowed.
         """
         values: dict[str, Any] = dict(texts)
         if "unlabelled" in values:
@@ -222,11 +190,7 @@ class Condition:
 
 
 def parse_shots(text: str) -> Shots:
-    """Read one shot count: a positive integer or `all`.
-
-    Raises:
-        SpecError: anything else.
-    """
+    """Read one shot count: a positive integer or `all`; SpecError for anything else."""
     if text == "all":
         return "all"
     if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):  # int() raises where the digits are thousands
@@ -269,8 +233,7 @@ _TWO_LETTERS = {long: entry[:2] for entry in _CODES.split() for long in entry[3:
 def canonical_language(tag: str) -> str:
     """One spelling for a language tag: `FRA-ca` is `fr-CA`.
 
-    Args:
-        tag: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
+    `tag`: BCP 47; ISO 639-2 and 639-3 codes become those of two letters where there is one.
     """
     primary, *rest = tag.replace("_", "-").split("-")
     primary = primary.lower()
@@ -289,11 +252,7 @@ def same_language(one: str, other: str) -> bool:
 
 
 def family(language: str) -> str:
-    """The family of a language; the language itself where none is listed.
-
-    Args:
-        language: BCP 47 tag, such as `de` or `pt-BR`.
-    """
+    """The family of a language; the language itself where none is listed."""
     base = canonical_language(language).partition("-")[0]
     for name, members in FAMILIES.items():
         if base in members:

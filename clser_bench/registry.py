@@ -1,4 +1,4 @@
-"""Methods by name: read from their files, imported only when used.
+"""Hyper-parameters as methods declare them; methods by name, read from their files.
 
 A method is one file with one class under `@register("name", version=1)`: in `methods/`, in a folder
 named in `CLSER_METHODS`, a file given to `add_plugin`, or a module that an installed distribution
@@ -14,6 +14,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import math
 import os
 import re
 import sys
@@ -25,7 +26,6 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import require_file
 from clser_bench.hashing import digest
-from clser_bench.hyperparameters import hyper
 
 T = TypeVar("T", bound=type)
 
@@ -33,10 +33,57 @@ ENTRY_POINTS = "clser_bench.methods"
 """The group under which a distribution names modules, one method a module."""
 
 _PLUGINS = "CLSER_PLUGINS"  # in the environment, so that worker processes know them too
-
 VARIABLES = ("CLSER_METHODS", _PLUGINS)
-"""Of the environment: where methods are."""
 _EXTRA = "clser_bench_extra_methods"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """The allowed values of a hyper-parameter, and how a search draws it."""
+
+    low: float | None = None  # smallest value, included
+    high: float | None = None  # largest value, included
+    log: bool = False  # search on a logarithmic scale
+    choices: tuple[Any, ...] | None = None  # the allowed values, where they are listed
+    grid: tuple[Any, ...] = ()  # values that a selection tries
+    about: str = ""  # one line for `clser-bench show`
+
+    def check(self, name: str, value: object) -> None:
+        """Raise SpecError, with what is allowed, unless a value is."""
+        if self.choices is not None:
+            if value not in self.choices:
+                raise SpecError(
+                    f"{name}={value!r}: allowed are {', '.join(map(repr, self.choices))}"
+                )
+            return
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SpecError(f"{name}={value!r}: a number is needed")
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:
+            raise SpecError(f"{name}={value!r}: allowed is {low} to {high}")
+
+
+def hyper(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    grid: tuple[Any, ...] = (),
+    about: str = "",
+) -> Any:
+    """Declare a hyper-parameter as a dataclass field with a default and a `Range`.
+
+    A float default makes it a real value that may differ between trials of one pack; an
+    integer, boolean or string default makes it structure, which splits packs. The grid has the
+    default among its values.
+    """
+    if isinstance(default, bool):
+        choices = choices or (False, True)
+    span = Range(low=low, high=high, log=log, choices=choices, grid=grid, about=about)
+    return dataclasses.field(default=default, metadata={"range": span})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +107,7 @@ class Entry:
 
     @property
     def origin(self) -> Path:
-        """What is read to import it: its file alone, or the folder of an installed module."""
+        """The place to import it from: its file, or the folder of an installed module."""
         return self.file if self.module.startswith(_EXTRA) else self.file.parent
 
 
@@ -78,9 +125,9 @@ def register(
     `learning_rate: float = 3e-4`; range, grid and explanation stay.
 
     Args:
-        name: what users write on the command line; a literal, since `list` reads it unexecuted.
-        version: a literal integer, raised when the method's numbers move.
-        presets: further names, each with the hyper-parameters it sets; a literal.
+        name: what users write; all arguments are literals, since `list` reads them unexecuted.
+        version: raised when the method's numbers move.
+        presets: further names, each with the hyper-parameters it sets.
         ablations: likewise, for variants that take the method apart: `--methods all` leaves them
             out, `--methods NAME:ablations` is the method and these.
     """
@@ -88,11 +135,9 @@ def register(
     def mark(cls: T) -> T:
         inherited = getattr(cls, "__dataclass_fields__", {})
         for key in inherited.keys() & vars(cls).get("__annotations__", {}).keys():
-            value = vars(cls).get(key, dataclasses.MISSING)
-            if value is not dataclasses.MISSING and not isinstance(value, dataclasses.Field):
-                setattr(
-                    cls, key, dataclasses.field(default=value, metadata=inherited[key].metadata)
-                )
+            if key in vars(cls) and not isinstance(value := vars(cls)[key], dataclasses.Field):
+                field_ = dataclasses.field(default=value, metadata=inherited[key].metadata)
+                setattr(cls, key, field_)
         made: Any = dataclass(frozen=True, kw_only=True)(cls)
         made.registered_name = name
         made.version = version
@@ -103,10 +148,7 @@ def register(
 
 
 def add_plugin(path: Path | str) -> str:
-    """Make the method of a file known to this process and to those that it starts.
-
-    Returns:
-        The registered name.
+    """Make the method of a file known to this process and to those that it starts; its name.
 
     Raises:
         SpecError: there is no such file, it registers nothing, or the name is taken.
@@ -141,11 +183,7 @@ def entries() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Look a name up.
-
-    Raises:
-        SpecError: there is no such method.
-    """
+    """Look a name up; raises SpecError where there is no such method."""
     known = entries()
     if name not in known:
         near = did_you_mean(name, known, command="list methods")
@@ -176,23 +214,17 @@ def create(name: str, parameters: Mapping[str, Any] | None = None) -> Any:
     cls = load(name)
     values = {**entry(name).overrides, **(parameters or {})}
     fields = {field.name for field in dataclasses.fields(cls)}
-    for key in values:
-        if key not in fields:
-            raise SpecError(
-                f"method '{name}' has no hyper-parameter '{key}'{did_you_mean(key, fields)}"
-            )
+    for key in values.keys() - fields:
+        near = did_you_mean(key, fields)
+        raise SpecError(f"method '{name}' has no hyper-parameter '{key}'{near}")
     return cls(**values)
 
 
 def template(name: str, kind: Literal["fitted", "trained"]) -> str:
     """The text of a first method file, which passes the checks of the contract.
 
-    Args:
-        name: to register: lower-case words joined by hyphens.
-        kind: nearest class mean, or a network with the entropy of the target as a second term.
-
-    Raises:
-        SpecError: the name is no such name, or is taken.
+    Fitted is the nearest class mean; trained a network with the entropy of the target as a second
+    term. Raises SpecError where the name is not of lower-case words and hyphens, or is taken.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise SpecError(f"method name '{name}': write lower-case words joined by hyphens")
@@ -206,29 +238,34 @@ def template(name: str, kind: Literal["fitted", "trained"]) -> str:
 @functools.lru_cache(maxsize=8)
 def _entries(folders: str, plugins: str) -> tuple[tuple[str, Entry], ...]:
     package = importlib.import_module("clser_bench.methods")
-    files = [
-        (file, f"{package.__name__}.{file.stem}")
-        for folder in package.__path__
-        for file in sorted(Path(folder).glob("*.py"))
-        if not file.name.startswith("_")
-    ]
-    for folder in filter(None, folders.split(os.pathsep)):
-        if not Path(folder).is_dir():
+    named = [Path(folder) for folder in filter(None, folders.split(os.pathsep))]
+    for folder in named:
+        if not folder.is_dir():
             raise SpecError(f"CLSER_METHODS names '{folder}', which is no folder")
-        found = sorted(Path(folder).resolve().glob("*.py"))
-        files += [(file, _module_of(file)) for file in found if not file.name.startswith("_")]
-    files += [
-        (Path(file), _module_of(Path(file))) for file in filter(None, plugins.split(os.pathsep))
-    ]
+    every = (*map(Path, package.__path__), *(folder.resolve() for folder in named))
+    found = [file for folder in every for file in sorted(folder.glob("*.py"))]
+    files = [file for file in found if not file.name.startswith("_")]
+    files += map(Path, filter(None, plugins.split(os.pathsep)))
+    own = set(package.__path__)
+    modules = {
+        file: f"{package.__name__}.{file.stem}" if str(file.parent) in own else _module_of(file)
+        for file in files
+    }
     for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        files.append((_origin(point), point.module))
+        what = f"entry point {point.name} = '{point.value}'"
+        try:
+            spec = importlib.util.find_spec(point.module)
+        except ImportError as error:
+            raise SpecError(f"{what}: {error}") from error
+        if spec is None or not spec.origin:
+            raise SpecError(f"{what}: there is no such module")
+        modules[Path(spec.origin)] = point.module
     known: dict[str, Entry] = {}
-    for file, module in dict(files).items():
+    for file, module in modules.items():
         for item in _read(file, module):
             if item.name in known:
-                raise SpecError(
-                    f"'{item.name}' is registered by {known[item.name].file} and {file}"
-                )
+                other = known[item.name].file
+                raise SpecError(f"'{item.name}' is registered by {other} and {file}")
             known[item.name] = item
     return tuple(sorted(known.items()))
 
@@ -238,58 +275,40 @@ def _module_of(file: Path) -> str:
     return f"{_EXTRA}.{file.stem}_{digest(str(file))[:12]}"
 
 
-def _origin(point: importlib.metadata.EntryPoint) -> Path:
-    try:
-        spec = importlib.util.find_spec(point.module)
-    except ImportError as error:
-        raise SpecError(f"entry point {point.name} = '{point.value}': {error}") from error
-    if spec is None or not spec.origin:
-        raise SpecError(f"entry point {point.name} = '{point.value}': there is no such module")
-    return Path(spec.origin)
-
-
 def _read(file: Path, module: str) -> list[Entry]:
+    """The method of a file, then its presets."""
     try:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except SyntaxError as error:
         raise SpecError(f"{file}: line {error.lineno}: {error.msg}") from error
     except (OSError, ValueError) as error:
         raise SpecError(f"{file}: cannot be read as Python ({error})") from error
-    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     calls = [
         call
-        for node in tree.body
-        if isinstance(node, ast.ClassDef)
-        for call in node.decorator_list
+        for call in (call for node in classes for call in node.decorator_list)
         if isinstance(call, ast.Call)
         and getattr(call.func, "id", getattr(call.func, "attr", "")) == "register"
     ]
     if len(calls) != 1:
-        raise SpecError(
-            f'{file}: needs exactly one class under @register("name", version=1), has {len(calls)}'
-        )
+        needs = 'needs exactly one class under @register("name", version=1)'
+        raise SpecError(f"{file}: {needs}, has {len(calls)}")
     try:
         name = ast.literal_eval(calls[0].args[0])
         options = {word.arg: ast.literal_eval(word.value) for word in calls[0].keywords}
         version = int(options["version"])
     except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise SpecError(
-            f"{file}: the arguments of @register must be literals with a version"
-        ) from error
+        literal = "the arguments of @register must be literals with a version"
+        raise SpecError(f"{file}: {literal}") from error
+    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
     own = Entry(name=name, version=version, summary=summary, file=file, module=module, base=name)
     made = [own]
     for kind in ("presets", "ablations"):
         for preset, values in options.get(kind, {}).items():
             what = ", ".join(f"{key}={value}" for key, value in values.items())
-            made.append(
-                dataclasses.replace(
-                    own,
-                    name=preset,
-                    summary=f"{name} with {what}",
-                    overrides=values,
-                    ablation=kind == "ablations",
-                )
-            )
+            new: dict[str, Any] = {"name": preset, "summary": f"{name} with {what}"}
+            new |= {"overrides": values, "ablation": kind == "ablations"}
+            made.append(dataclasses.replace(own, **new))
     return made
 
 

@@ -15,7 +15,7 @@ and pooled features; an order for each draw would have every one of them compute
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,13 +116,7 @@ def build(
     which is which.
 
     Args:
-        source: the corpus with k labelled utterances per class.
-        target: the corpus without labels.
-        classes: the pair's emotions, in the order of class indices.
-        shots: labelled utterances per class, or `all`.
-        seed: number of the draw.
         condition: its setting and target prior are honoured here, its normalisation by `tables`.
-        tables: gives the normalised feature tables.
         order: another word gives other orders of rows, and nothing else.
         added: corpora whose speech is used without labels, neither source nor target.
 
@@ -141,14 +135,18 @@ def build(
     rows = target_rows(target, classes=classes, seed=seed, condition=condition)
     first, second = sides(source, target, added)
     known = labelled
+    # of each fold: rows to adapt to, rows to score, rows whose statistics may be used
+    everyone = None if condition.prior == "natural" else rows
     if condition.setting == "held-out":
         known, held_out = holdout(labelled, source=source.spec.code, seed=seed)
         scored = len(second.utterances) + first.start + np.sort(held_out.rows)
-        parts = [(rows, scored, _allowed(rows, condition))]
+        parts = [(rows, scored, everyone)]
+    elif condition.setting == "transductive":
+        parts = [(rows, second.start + rows, everyone)]
     else:
         parts = [
-            (adapt, second.start + scored, allowed)
-            for adapt, scored, allowed in _parts(target, rows, condition)
+            (adapt, second.start + scored, half if condition.prior == "natural" else adapt)
+            for adapt, scored, half in _halves(target, rows)
         ]
     rest = first.start + np.setdiff1d(everything, known.rows)
     folds = []
@@ -180,9 +178,6 @@ def _fold(
     """A problem with its rows in the drawn order, and its answers.
 
     Args:
-        problem: with rows of the stored tables.
-        pair: codes of source and target.
-        both: their sides.
         order: what orders are drawn from.
         by_row: sort the labelled rows; else they stay in the order of the draw.
     """
@@ -228,30 +223,25 @@ def target_rows(target: Corpus, *, classes: Sequence[str], seed: int, condition:
     Feature statistics are those of the resampled target: the corpus that it was drawn from is not
     at hand in the situation that this stands for.
 
-    Args:
-        target: the corpus.
-        classes: the pair's emotions.
-        seed: number of the draw; of no effect where the prior is natural.
-        condition: its prior is honoured.
-
-    Returns:
-        Ascending rows [m].
-
-    Raises:
-        CorpusError: the target has no utterance of a class.
+    Ascending; CorpusError where the target has no utterance of a class.
     """
     rows, y = labelled_rows(target, classes)
     counts = np.bincount(y, minlength=len(classes))
     if not counts.all():
         absent = [emotion for emotion, count in zip(classes, counts, strict=True) if not count]
         raise CorpusError(
-            f"{target.spec.title} ({target.spec.code}) in {target.root} has no utterance of "
+            f"{target.spec.heading} in {target.root} has no utterance of "
             f"{', '.join(absent)}; complete the corpus or leave it out"
         )
     concentration = condition.concentration()
     if concentration is None:
         return rows
-    kept = _thinned(counts, _weights(target.spec.code, classes, seed, concentration))
+    shares = _weights(target.spec.code, classes, seed, concentration)
+    with np.errstate(divide="ignore", over="ignore"):  # a share may be 0, or nearly
+        total = (counts / shares).min()
+    # rounding up a hair: total * share must give back the scarcest class's own count
+    wanted = np.floor(total * shares + 1e-9).astype(np.int64)
+    kept = np.minimum(np.maximum(wanted, _LEAST), counts)
     chosen = [
         permuted(target, emotion, "prior", seed)[:count]
         for emotion, count in zip(classes, kept, strict=True)
@@ -272,38 +262,17 @@ def _weights(
     return normalised
 
 
-def _thinned(counts: Rows, shares: npt.NDArray[np.float64]) -> Rows:
-    with np.errstate(divide="ignore", over="ignore"):  # a share may be 0, or nearly
-        total = (counts / shares).min()
-    # rounding up a hair: total * share must give back the scarcest class's own count
-    wanted = np.floor(total * shares + 1e-9).astype(np.int64)
-    kept: Rows = np.minimum(np.maximum(wanted, _LEAST), counts)
-    return kept
-
-
-def _parts(
-    target: Corpus, rows: Rows, condition: Condition
-) -> list[tuple[Rows, Rows, Rows | None]]:
-    """For each fold: rows to adapt to, rows to score, rows whose statistics may be used."""
-    if condition.setting == "transductive":
-        return [(rows, rows, _allowed(rows, condition))]
+def _halves(target: Corpus, rows: Rows) -> Iterator[tuple[Rows, Rows, Rows]]:
+    """For each inductive fold: rows to adapt to, rows to score, all rows of the adapting half."""
     first, second = (np.isin(target.speakers, sorted(half)) for half in speaker_folds(target))
-    parts: list[tuple[Rows, Rows, Rows | None]] = []
     for adapts, scores in ((first, second), (second, first)):
         adapt, scored = rows[adapts[rows]], rows[scores[rows]]
         if not len(adapt) or not len(scored):
             raise CorpusError(
-                f"{target.spec.title} ({target.spec.code}): a half of its speakers has no "
+                f"{target.spec.heading}: a half of its speakers has no "
                 "utterance of the pair's classes; use the transductive setting"
             )
-        half = np.flatnonzero(adapts).astype(np.int64)
-        parts.append((adapt, scored, half if condition.prior == "natural" else adapt))
-    return parts
-
-
-def _allowed(rows: Rows, condition: Condition) -> Rows | None:
-    """Rows whose statistics may be used, where all speakers may be adapted to."""
-    return None if condition.prior == "natural" else rows
+        yield adapt, scored, np.flatnonzero(adapts).astype(np.int64)
 
 
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
@@ -323,18 +292,8 @@ def draw(
     first k are the shots. So a draw with fewer shots lies within one with more, and none
     depends on the method, the other classes, or the target (but for `without`).
 
-    Args:
-        corpus: the source.
-        classes: the pair's emotions, in the order of class indices.
-        shots: utterances per class, or `all`.
-        seed: number of the draw; of no effect with `all`.
-        without: rows that may not be drawn [m]; the order of the others is the same.
-
-    Returns:
-        Class by class in the order drawn; with `all`, by row.
-
-    Raises:
-        CorpusError: a class has fewer utterances than shots, or none at all.
+    Rows `without` may not be drawn; the order of the others is the same. Class by class in the
+    order drawn; with `all`, by row. CorpusError where a class has fewer utterances than shots.
     """
     _refuse_scarce(corpus, classes, 1 if shots == "all" else shots, without)
     if shots == "all":
@@ -347,11 +306,7 @@ def draw(
 
 
 def labelled_rows(corpus: Corpus, classes: Sequence[str]) -> tuple[Rows, Rows]:
-    """The utterances of a corpus that belong to some classes.
-
-    Returns:
-        Rows [m], ascending, and the class index of each [m].
-    """
+    """Ascending rows [m] of the utterances of some classes, and the class index of each [m]."""
     y = np.full(len(corpus.utterances), -1, dtype=np.int64)
     for index, emotion in enumerate(classes):
         y[corpus.emotions == emotion] = index
@@ -371,7 +326,7 @@ def _refuse_scarce(corpus: Corpus, classes: Sequence[str], least: int, without: 
     scarce = [f"{emotion} has {count}" for emotion, count in counts.items() if count < least]
     if scarce:
         raise CorpusError(
-            f"{corpus.spec.title} ({corpus.spec.code}) in {corpus.root}: {least} labelled "
+            f"{corpus.spec.heading} in {corpus.root}: {least} labelled "
             f"utterances per class are asked for, but {', '.join(scarce)}"
             f"{' once those that the target has too are left out' if len(without) else ''}; "
             f"{'ask for fewer shots' if min(counts.values()) else 'complete the corpus'}, "
@@ -384,18 +339,12 @@ def speaker_folds(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
 
     The split depends on the corpus's code and speakers only, so that all methods, sources and
     draws share it. The speakers of each gender, in seeded order, are dealt to the halves in
-    turn, going on where the gender before stopped.
-
-    Returns:
-        Two sets of speakers; their sizes differ by one at most.
-
-    Raises:
-        CorpusError: there is only one speaker.
+    turn, going on where the gender before stopped. CorpusError where there is one speaker only.
     """
     genders = dict(zip(corpus.speakers.tolist(), corpus.genders.tolist(), strict=True))
     if len(genders) < 2:
         raise CorpusError(
-            f"{corpus.spec.title} ({corpus.spec.code}) has one speaker; the inductive setting "
+            f"{corpus.spec.heading} has one speaker; the inductive setting "
             "needs at least two, use the transductive one"
         )
     dealt: list[str] = []
@@ -406,23 +355,15 @@ def speaker_folds(corpus: Corpus) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(dealt[0::2]), frozenset(dealt[1::2])
 
 
-SHARE = 5
-"""One label in so many is held out."""
-
+SHARE = 5  # one label in so many is held out
 LEAST_SHOTS = 10
 """Below this a class would be judged by one utterance: `source-risk` and the like do not apply."""
 
 
 def holdout(labelled: Labelled, *, source: str, seed: int) -> tuple[Labelled, Labelled]:
-    """Part labelled utterances into those to train on and those held out.
+    """Labelled utterances to train on, in their order, and those held out.
 
-    Args:
-        labelled: of a draw.
-        source: the source's code.
-        seed: number of the draw.
-
-    Returns:
-        The rest, in its order; and a fifth of each class, rounded down but at least one of two.
+    Held out is a fifth of each class, rounded down but at least one of two.
     """
     held_out = np.zeros(len(labelled.y), dtype=bool)
     for label in np.unique(labelled.y):

@@ -21,15 +21,39 @@ only the later ones are parted; with a single later draw there is one summand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
-from clser_bench.hyperparameters import Dimension
+from clser_bench.errors import SpecError
 from clser_bench.problem import Value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """A hyper-parameter that a sweep varies, and over what."""
+
+    name: str  # of the hyper-parameter
+    low: float = 0.0  # smallest value; unused where values are listed
+    high: float = 1.0  # largest value
+    log: bool = False  # even on a logarithmic scale
+    whole: bool = False  # integers only
+    # the values, where they are listed; empty for a range
+    choices: tuple[int | float | bool | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.choices:
+            return
+        given = f"{self.name}={self.low}:{self.high}"
+        if math.isinf(self.low) or math.isinf(self.high):
+            raise SpecError(f"{given}: both ends must be finite")
+        if not self.low < self.high:
+            raise SpecError(f"{given}: the first must be the smaller")
+        if self.log and self.low <= 0:
+            raise SpecError(f"{given}: a logarithmic range begins above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +156,9 @@ def choose(result: SweepResult) -> Chosen:
 
 
 def measured(draws: Sequence[float]) -> Measured:
-    """Mean over draws, with a t interval where there are two or more.
+    """Mean over draws, with a t interval where there are two or more; ValueError for none."""
+    from scipy.special import stdtrit  # noqa: PLC0415 (whoever runs trials needs none of it)
 
-    Raises:
-        ValueError: there is no draw.
-    """
     if not draws:
         raise ValueError("there is no draw to take the mean of")
     values = np.asarray(draws, dtype=np.float64)
@@ -156,8 +178,7 @@ def finished(result: SweepResult) -> tuple[Configuration, ...]:
 def split_half(result: SweepResult) -> SplitHalfEstimate | None:
     """Choose on some draws and read on others, both ways round; see the top of this file.
 
-    Returns:
-        None where no configuration was run to the end, or no draw is left to read.
+    None where no configuration was run to the end, or no draw is left to read.
     """
     whole = finished(result)
     early = [c for c in result.configurations if 0 < len(c.draws) < result.seeds and not c.reason]

@@ -12,7 +12,7 @@ import soundfile
 
 from clser_bench.corpora.assemble import assemble, refuse_bad
 from clser_bench.corpora.definitions import CorpusSpec
-from clser_bench.corpora.layout import list_corpus
+from clser_bench.corpora.listings import list_corpus
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest, generator
@@ -70,7 +70,7 @@ def read_corpus(
 ) -> Corpus:
     """Read one corpus of a layout, by the test's own cache unless another is given."""
     corpus = assemble(list_corpus(spec, root), cache=cache or cache_folder(), workers=workers)
-    refuse_bad([corpus], root, skip_bad=skip_bad)
+    refuse_bad(corpus, root, skip_bad=skip_bad)
     return corpus
 
 

@@ -55,34 +55,21 @@ def read_tones(folder: Path, cache: Path) -> Corpus:
     return read_corpus(toy_spec("X", ("anger",)), folder, cache=cache, workers=1)
 
 
-class Counting(Progress):
-    """Remembers what it was told."""
-
-    def __init__(self) -> None:
-        self.totals: list[int] = []
-        self.steps = 0
-
-    def start(self, what: str, total: int) -> None:
-        self.totals.append(total)
-
-    def advance(self, count: int = 1) -> None:
-        self.steps += count
-
-    def stop(self) -> None:
-        pass
-
-
 class Events(Progress):
     """Remembers each call."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
+        self.totals: list[int] = []
+        self.steps = 0
 
     def start(self, what: str, total: int) -> None:
         self.events.append((what, total))
+        self.totals.append(total)
 
     def advance(self, count: int = 1) -> None:
         self.events.append(count)
+        self.steps += count
 
     def stop(self) -> None:
         self.events.append("stop")
@@ -121,7 +108,7 @@ def main(folder: str, cache: str, workers: str, hold: str = "0") -> Table:
     if int(hold):
         Path.replace = held
     corpus = read_tones(Path(folder), Path(cache))
-    progress = Counting()
+    progress = Events()
     table = feature_table(
         corpus, "acoustic", cache=Path(cache), workers=int(workers), progress=progress
     )

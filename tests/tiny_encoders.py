@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,53 +47,45 @@ _WHISPER: dict[str, Any] = {
     "decoder_start_token_id": 1,
 }
 
-MAKERS: dict[str, Callable[[], Any]] = {
-    "wav2vec2-base": lambda: hub.Wav2Vec2Model(hub.Wav2Vec2Config(**_SAMPLES)),
-    "wav2vec2-large": lambda: hub.Wav2Vec2Model(hub.Wav2Vec2Config(**_LARGE)),
-    "hubert-base": lambda: hub.HubertModel(hub.HubertConfig(**_SAMPLES)),
-    "hubert-large": lambda: hub.HubertModel(hub.HubertConfig(**_LARGE)),
-    "wavlm-base": lambda: hub.WavLMModel(hub.WavLMConfig(**_SAMPLES)),
-    "wavlm-large": lambda: hub.WavLMModel(hub.WavLMConfig(**_LARGE)),
-    "unispeech": lambda: hub.UniSpeechModel(hub.UniSpeechConfig(**_SAMPLES)),
-    "unispeech-sat": lambda: hub.UniSpeechSatModel(hub.UniSpeechSatConfig(**_LARGE)),
-    "data2vec-audio": lambda: hub.Data2VecAudioModel(
-        hub.Data2VecAudioConfig(
-            **{**_SAMPLES, "num_conv_pos_embeddings": 3}, conv_pos_kernel_size=7
-        )
+MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "wav2vec2-base": ("Wav2Vec2", _SAMPLES),
+    "wav2vec2-large": ("Wav2Vec2", _LARGE),
+    "hubert-base": ("Hubert", _SAMPLES),
+    "hubert-large": ("Hubert", _LARGE),
+    "wavlm-base": ("WavLM", _SAMPLES),
+    "wavlm-large": ("WavLM", _LARGE),
+    "unispeech": ("UniSpeech", _SAMPLES),
+    "unispeech-sat": ("UniSpeechSat", _LARGE),
+    "data2vec-audio": (
+        "Data2VecAudio",
+        {**_SAMPLES, "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7},
     ),
-    "wav2vec2-conformer": lambda: hub.Wav2Vec2ConformerModel(
-        hub.Wav2Vec2ConformerConfig(
-            **_SAMPLES, feat_extract_norm="layer", conv_depthwise_kernel_size=7
-        )
+    "wav2vec2-conformer": (
+        "Wav2Vec2Conformer",
+        {**_SAMPLES, "feat_extract_norm": "layer", "conv_depthwise_kernel_size": 7},
     ),
-    "wav2vec2-bert": lambda: hub.Wav2Vec2BertModel(
-        hub.Wav2Vec2BertConfig(
-            **_COMMON, feature_projection_input_dim=160, conv_depthwise_kernel_size=7
-        )
+    "wav2vec2-bert": (
+        "Wav2Vec2Bert",
+        {**_COMMON, "feature_projection_input_dim": 160, "conv_depthwise_kernel_size": 7},
     ),
-    "whisper": lambda: hub.WhisperModel(hub.WhisperConfig(**_WHISPER)),
+    "whisper": ("Whisper", _WHISPER),
 }
-"""By kind: builds a model of it."""
+"""By kind: the name of its class and its settings."""
 
 
 def save_tiny(kind: str, folder: Path) -> Path:
-    """Write an encoder and its feature extractor.
-
-    Args:
-        kind: one of `MAKERS`.
-        folder: where; the encoder gets a folder of its kind's name in it.
-    """
+    """Write an encoder of one of `MAKERS` and its feature extractor, in a folder of its kind."""
     place = folder / kind
+    name, settings = MAKERS[kind]
     with torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(1)
-        MAKERS[kind]().save_pretrained(place)
-    _extractor(kind).save_pretrained(place)
-    return place
-
-
-def _extractor(kind: str) -> Any:
+        model = getattr(hub, f"{name}Model")(getattr(hub, f"{name}Config")(**settings))
+        model.save_pretrained(place)
     if kind == "whisper":
-        return hub.WhisperFeatureExtractor()
-    if kind == "wav2vec2-bert":
-        return hub.SeamlessM4TFeatureExtractor()
-    return hub.Wav2Vec2FeatureExtractor(return_attention_mask="base" not in kind)
+        inputs = hub.WhisperFeatureExtractor()
+    elif kind == "wav2vec2-bert":
+        inputs = hub.SeamlessM4TFeatureExtractor()
+    else:
+        inputs = hub.Wav2Vec2FeatureExtractor(return_attention_mask="base" not in kind)
+    inputs.save_pretrained(place)
+    return place

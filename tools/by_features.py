@@ -16,8 +16,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from clser_bench.report.model import Leaderboard, Line
-from clser_bench.report.table import leaderboard
+from clser_bench.report.table import Leaderboard, Line, leaderboard
 from clser_bench.store.sqlite import Store
 
 

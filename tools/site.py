@@ -8,7 +8,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 from clser_bench import registry
-from clser_bench.cli.listing import allowed
+from clser_bench.cli.inspect import allowed
 
 PAGE = "methods.md"
 INTRODUCTION = """# Methods

@@ -15,7 +15,7 @@ import typer
 
 from clser_bench.cli import options
 from clser_bench.cli.figures import plot
-from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench.cli.output import FAULTY, Bars, complain, print_rows
 from clser_bench.errors import FeatureError, SpecError, counted, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.protocol import DEFAULT_FEATURES, Normalisation, Pair, Shots
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
     from clser_bench.features.inventory import Inventory, Item, StoredSet
     from clser_bench.problem import SkippedFile
-    from clser_bench.run.probe import Probed
+    from clser_bench.run.inspection import Probed
 
-DAMAGED = 1
-_TABLES, _INDICES = "(tables)", "(audio index)"
+_TABLES = "(tables)"
 
 features_app = options.group(help="Extract, draw and check features; manage their cache.")
 Cached = Annotated[str | None, options.option("cached", "--features")]
@@ -123,8 +122,8 @@ def probe(
     from clser_bench.corpora.definitions import definitions
     from clser_bench.corpora.locate import load_corpora, locate
     from clser_bench.features.sets import feature_set
-    from clser_bench.run.probe import layer_sets
-    from clser_bench.run.probe import probe as run_probe
+    from clser_bench.run.inspection import layer_sets
+    from clser_bench.run.inspection import probe as run_probe
 
     layer_sets(encoder)  # before corpora are read
     suites = definitions().suites
@@ -205,10 +204,9 @@ def list_() -> None:
     rows: list[tuple[object, ...]] = []
     for stored in found.sets:
         counts = len(stored.shards), stored.utterances, *(stored.columns or ("-", "-"))
-        when = _size(stored.shards), _written(stored.shards)
-        rows.append((stored.name, *counts, *when, stored.key[:12]))
-    for name, items in ((_TABLES, found.tables), (_INDICES, found.indices)):
-        rows.append((name, *"----", _size(items), _written(items), "-"))
+        rows.append((stored.name, *counts, *_size_and_time(stored.shards), stored.key[:12]))
+    for name, items in ((_TABLES, found.tables), ("(audio index)", found.indices)):
+        rows.append((name, *"----", *_size_and_time(items), "-"))
     names = "features", "shards", "utterances", "d", "f", "size", "last written", "key"
     print_rows(names, rows)
     size = human_size(_bytes([*_shards(found.sets), *found.tables, *found.indices]))
@@ -259,7 +257,7 @@ def verify(
     complain(f"{checked}: {len(damaged)} damaged; {fate}, and the next run makes them again.")
     if not all(damage.broken for damage in damaged):
         complain("What could not be read at all is kept: see to its permissions, or to the disk.")
-    raise typer.Exit(DAMAGED)
+    raise typer.Exit(FAULTY)
 
 
 @features_app.command("prune")
@@ -301,7 +299,7 @@ def prune(
         heaps[_TABLES] = found.tables
     latest = math.inf if older_than is None else time.time() - 86400 * older_than
     old = {name: [one for one in items if one.written < latest] for name, items in heaps.items()}
-    rows = [(name, len(items), _size(items)) for name, items in old.items() if items]
+    rows = [(name, len(items), _size_and_time(items)[0]) for name, items in old.items() if items]
     print_rows(("what", "count", "size"), rows)
     gone = [item for items in old.values() for item in items]
     size = human_size(_bytes(gone))
@@ -316,12 +314,8 @@ def prune(
 
 def human_size(count: int) -> str:
     """Write a number of bytes for people: `1.5 GiB`."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
+    power = min(4, max(0, count.bit_length() - 1) // 10)
+    return f"{count / 1024**power:.1f} {'KMGT'[power - 1]}iB" if power else f"{count} B"
 
 
 def _look() -> tuple[Path, Inventory]:
@@ -359,12 +353,11 @@ def _bytes(items: Iterable[Item]) -> int:
     return sum(item.size for item in items)
 
 
-def _size(items: Iterable[Item]) -> str:
-    return human_size(_bytes(items)) if sys.stdout.isatty() else str(_bytes(items))
-
-
-def _written(items: Sequence[Item]) -> str:
-    if not items:
-        return "-"
-    when = datetime.fromtimestamp(max(item.written for item in items), UTC).astimezone()
-    return f"{when:%Y-%m-%d %H:%M}" if sys.stdout.isatty() else when.isoformat(timespec="seconds")
+def _size_and_time(items: Sequence[Item]) -> tuple[str, str]:
+    """Size of files together and when the last was written; for people on a terminal."""
+    shown, size = sys.stdout.isatty(), _bytes(items)
+    when = "-"
+    if items:
+        last = datetime.fromtimestamp(max(item.written for item in items), UTC).astimezone()
+        when = f"{last:%Y-%m-%d %H:%M}" if shown else last.isoformat(timespec="seconds")
+    return human_size(size) if shown else str(size), when

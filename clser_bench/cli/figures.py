@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clser_bench.cli import options, rules
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, complain, opened
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.files import cache_folder
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from clser_bench.corpora.model import Corpus
     from clser_bench.protocol import Condition
     from clser_bench.report.drawing import Speech
-    from clser_bench.report.model import Leaderboard
+    from clser_bench.report.table import Leaderboard
     from clser_bench.run.request import Request
     from clser_bench.store.sqlite import Store
 
@@ -46,7 +46,7 @@ _TITLES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
     "clser-bench figures --suite bcro --shots 5,all --formats svg,pdf --out paper",
     "clser-bench figures --suite bcro --methods sere,coral,logistic --width 7",
 )
-@rules.condition_options(without=("shots",))
+@options.condition_options(without=("shots",))
 def figures(
     former: Annotated[Path | None, typer.Argument(metavar="DIR", hidden=True)] = None,
     *,
@@ -91,9 +91,7 @@ def figures(
         jobs = list(_jobs(store, frame, tables, names, how))
         bars.start("figures", len(jobs))
         for name, draw in jobs:
-            figure = draw()
-            for kind in kinds:
-                typer.echo(str(save((former or out) / f"{name}.{kind}", figure)))
+            save_all((former or out) / name, kinds, draw())
             bars.advance()
 
 
@@ -120,8 +118,7 @@ def _jobs(
     for condition, group in groups.items():
         if len(group) > 1:
             known = {line.method for table in group for line in table.lines}
-            shown = [name for name in names if name in known]
-            job = drawn(draw.learning_curves, group, methods=shown)
+            job = drawn(draw.learning_curves, group, methods=[n for n in names if n in known])
             yield file_name("shots", condition, shots=False), job
 
 
@@ -199,12 +196,18 @@ def save(path: Path, figure: Figure, option: str = "--out") -> Path:
     return path
 
 
+def save_all(path: Path, kinds: Sequence[str], figure: Figure) -> None:
+    """Write a figure in several formats, and print the files."""
+    for kind in kinds:
+        typer.echo(str(save(path.with_name(f"{path.name}.{kind}"), figure)))
+
+
 @options.examples(
     'clser-bench embeddings dann --pair "B->C" --corpora ~/corpora',
     'clser-bench embeddings sere --pair "B->C" --projection tsne --formats png,pdf --out figures',
 )
-@rules.request_options(
-    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *rules.MEANS),
+@options.request_options(
+    without=("pairs", "methods", "seeds", "corruptions", "skip_bad", "results", *options.MEANS),
     rules=("suite", "features", "alignment", "normalisation"),
 )
 def embeddings(
@@ -230,7 +233,7 @@ def embeddings(
     """
     import numpy as np
 
-    from clser_bench.report.pictures import draw_projection, project, standardised
+    from clser_bench.report.drawing import draw_projection, project, standardised
     from clser_bench.run.inspection import embeddings as run_embeddings
 
     kinds = figure_kinds(formats)
@@ -248,8 +251,7 @@ def embeddings(
             title=f"{method} {moment} adaptation, {projection}",
             axes=("component 1", "component 2") if projection == "pca" else ("", ""),
         )
-        for kind in kinds:
-            typer.echo(str(save(out / f"embeddings-{method}-{codes}-{moment}.{kind}", figure)))
+        save_all(out / f"embeddings-{method}-{codes}-{moment}", kinds, figure)
 
 
 @options.examples(
@@ -291,9 +293,9 @@ def plot(
     from clser_bench.features.extract import feature_table
     from clser_bench.features.normalise import normalised
     from clser_bench.features.sets import feature_set
-    from clser_bench.report import pictures
+    from clser_bench.report import drawing
 
-    pictures.check_projection(projection)
+    drawing.check_projection(projection)
     chosen_set = feature_set(features)
     chosen_set.check()
     if out is not None:
@@ -311,8 +313,8 @@ def plot(
         tables = [how(table_of(one, chosen_set), speakers=one.speakers) for one in found]
         values = np.concatenate([np.asarray(table.summary, np.float64) for table in tables])
         bars.start(_TITLES[projection], len(values))
-        scores = pictures.standardised(values) if normalise == "none" else values
-        made = pictures.project(scores, projection)
+        scores = drawing.standardised(values) if normalise == "none" else values
+        made = drawing.project(scores, projection)
         bars.stop()
         acoustic = feature_set("acoustic")
         columns = [acoustic.summary.index(name) for name in MEASURES]
@@ -323,7 +325,7 @@ def plot(
     place = out or Path(f"features-{codes}-{by}.png")
     speech = [_speech(corpus, slice(None)) for corpus in found]
     shares = [f": {100 * share:.0f} % of the variance" for share in made.explained or ()]
-    figure = pictures.draw_projection(
+    figure = drawing.draw_projection(
         speech,
         np.split(made.points, np.cumsum([len(corpus.utterances) for corpus in found])[:-1]),
         by=by,
@@ -332,7 +334,7 @@ def plot(
         axes=(f"component 1{shares[0]}", f"component 2{shares[1]}") if shares else ("", ""),
     )
     typer.echo(str(save(place, figure)))
-    figure = pictures.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
+    figure = drawing.draw_distributions(speech, measured, measures=tuple(MEASURES.values()))
     typer.echo(str(save(place.with_stem(f"{place.stem}-distributions"), figure)))
 
 

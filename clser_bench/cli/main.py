@@ -25,27 +25,27 @@ COMMANDS = {
     "run": "run:run",
     "resume": "run:resume",
     "sweep": "run:sweep",
-    "audit": "check:audit",
+    "audit": "inspect:audit",
     "leaderboard": "tables:leaderboard",
     "compare": "tables:compare",
     "breakdown": "tables:breakdown",
     "figures": "figures:figures",
     "embeddings": "figures:embeddings",
     "robustness": "tables:robustness",
-    "card": "cards:card",
-    "confirm": "cards:confirm",
-    "reproduce": "cards:reproduce",
+    "card": "share:card",
+    "confirm": "run:confirm",
+    "reproduce": "run:reproduce",
     "draws": "share:draws",
     "score": "share:score",
     "export": "share:export",
     "import": "share:import_",
     "status": "tables:status",
-    "list": "listing:list_",
-    "show": "listing:show",
-    "check-method": "check:check_method",
-    "doctor": "check:doctor",
-    "new": "check:new_app",
-    "corpus": "check:corpus_app",
+    "list": "inspect:list_",
+    "show": "inspect:show",
+    "check-method": "inspect:check_method",
+    "doctor": "inspect:doctor",
+    "new": "inspect:new_app",
+    "corpus": "inspect:corpus_app",
     "features": "features:features_app",
     "results": "share:results_app",
 }
@@ -82,7 +82,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then each group of options in the order of `GROUPS`."""
-        from clser_bench.cli.rules import FORMER
+        from clser_bench.cli.options import FORMER
 
         groups: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *GROUPS)}
         for parameter in self.get_params(ctx):

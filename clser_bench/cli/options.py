@@ -8,32 +8,40 @@ import functools
 import inspect
 import os
 import re
+import sys
 import typing
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import ClserError, SpecError, did_you_mean
-from clser_bench.protocol import Pair, Shots, parse_shots
+from clser_bench.protocol import (
+    DEFAULT_FEATURES,
+    SETTINGS,
+    Classes,
+    Condition,
+    Normalisation,
+    Pair,
+    Shots,
+    parse_shots,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 group = functools.partial(typer.Typer, no_args_is_help=True, rich_markup_mode=None)
 """A command of commands, by `help`."""
 
 RESULTS = Path("results/clser.sqlite")
-
+FORMATS = ("table", "md", "latex", "csv", "json")
 GROUPS = ("What", "How", "Where", "Output")
 """Groups of the help, in this order."""
 
-TABLES = "Which tables"
-"""Group of the options that choose tables."""
-
 
 def completed(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
-    """What a shell offers for an option: names, also the last of a comma list."""
+    """Names that a shell offers for an option, also for the last of a comma list."""
 
     def complete(incomplete: str) -> list[str]:
         before, comma, begun = incomplete.rpartition(",")
@@ -60,10 +68,8 @@ def _features() -> list[str]:
 
 
 METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
-SUITE_NAMES, CORPUS_CODES = (
-    completed(lambda: definitions().suites),
-    completed(lambda: definitions().corpora),
-)
+SUITE_NAMES = completed(lambda: definitions().suites)
+CORPUS_CODES = completed(lambda: definitions().corpora)
 
 
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
@@ -86,12 +92,14 @@ def use_plugins(files: Sequence[Path] | None) -> list[Path] | None:
 
 
 _NO_GROUP = ("Options", "Arguments")
-_SECTION = re.compile(rf"^({'|'.join((*GROUPS, TABLES, *_NO_GROUP))}):\n((?: +.*(?:\n|$))+)", re.M)
+_SECTION = re.compile(
+    rf"^({'|'.join((*GROUPS, 'Which tables', *_NO_GROUP))}):\n((?: +.*(?:\n|$))+)", re.M
+)
 _ENTRY = re.compile(r"^ {4}(\w+)(?: (\S+))?: (.*(?:\n {5,}.*)*)", re.M)
 
 
 def described(text: str) -> dict[str, dict[str, Any]]:
-    """What a text says of options: group, metavar and help of each.
+    """Group, metavar and help of each option that a text describes.
 
     A section is a group of the help (`What:`, or `Options:` and `Arguments:` for none); an entry of
     it is `parameter METAVAR: help`.
@@ -189,8 +197,6 @@ NoTitle = Annotated[bool, option("no_title")]
 With = Annotated[str, option("with")]
 MeasuredWith = Annotated[str, option("measured_with", "--with")]
 
-FORMATS = ("table", "md", "latex", "csv", "json")
-
 
 def words(text: str) -> tuple[str, ...]:
     """Read a list written with commas; empty parts are dropped."""
@@ -214,6 +220,13 @@ def check(what: str, named: Iterable[str], known: Collection[str]) -> None:
             raise SpecError(f"there is no {what} '{name}'{did_you_mean(name, known)}")
 
 
+def _with_parameters(command: F, parameters: Sequence[inspect.Parameter]) -> F:
+    changed: Any = command
+    changed.__signature__ = inspect.signature(command).replace(parameters=parameters)
+    changed.__annotations__ = {one.name: one.annotation for one in parameters}  # typer reads both
+    return command
+
+
 def examples(*lines: str) -> Callable[[F], F]:
     """Add examples to a command's help, and take the help of its options from its docstring.
 
@@ -222,7 +235,6 @@ def examples(*lines: str) -> Callable[[F], F]:
 
     def add(command: F) -> F:
         text = inspect.cleandoc(command.__doc__ or "")
-        signature = inspect.signature(command)
         kinds = typing.get_type_hints(command, include_extras=True)
         for name, texts in described(text).items():
             kind, own = kinds[name], typer.Option(_flag(name))
@@ -232,13 +244,236 @@ def examples(*lines: str) -> Callable[[F], F]:
                     own.param_decls = (_flag(name),)
             vars(own).update(texts)
             kinds[name] = Annotated[kind, own]
-        kept = [one.replace(annotation=kinds[one.name]) for one in signature.parameters.values()]
-        # typer reads both
-        command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
-        command.__annotations__ = {one.name: one.annotation for one in kept}
-        shown = "\n".join(lines)
         # \b keeps the lines of the paragraph apart
-        command.__doc__ = f"{_SECTION.sub('', text).strip()}\n\n\b\n{shown}"
-        return command
+        command.__doc__ = "\n".join([f"{_SECTION.sub('', text).strip()}\n\n\b", *lines])
+        own_ones = inspect.signature(command).parameters.values()
+        return _with_parameters(
+            command, [one.replace(annotation=kinds[one.name]) for one in own_ones]
+        )
+
+    return add
+
+
+_ONLY = described("""
+Which tables:
+    suite NAME: Only this suite.
+    shots K: Only this number of shots.
+    features NAME: Only this feature set.
+    alignment HOW: Only this alignment of feature sets that differ between languages.
+    corruption KIND:LEVEL: Only this corruption of the target, noise:10, or clean.
+    normalisation HOW: Only this normalisation.
+    setting NAME: Only transductive, or only inductive.
+    prior PRIOR: Only this prior.
+    classes NAME: Only shared (all emotions of a pair), or only fixed4.
+    unlabelled CODES: Only with this added unlabelled speech: N,T, or none.
+    selection NAME: Only this choice of hyper-parameters.
+""")
+_ASK = described("""
+What:
+    suite NAME: See `list suites`; else chosen from the corpora.
+How:
+    alignment HOW: How feature sets that differ between languages are brought together without
+        labels: anchors, names, moments, gromov, or none.
+    normalisation HOW: z-scores by corpus, speaker, estimated-speakers, source or none.
+    setting NAME: transductive, or inductive: adapt to half of the target's speakers, score the
+        rest.
+    prior PRIOR: natural, or dirichlet:1 for an imbalanced target.
+    classes NAME: shared (all emotions of a pair), or fixed4: anger, fear, happiness, sadness.
+    unlabelled CODES: Add these corpora as unlabelled speech: N,T (docs/protocol.md says to which
+        side).
+    selection NAME: Hyper-parameters: default; other-pairs (the best on pairs of other corpora); a
+        criterion without target labels (mutual-information, entropy, neighbourhood-density,
+        agreement, source-risk, source-accuracy, embedded-validation); or oracle (a reference that
+        uses target labels, never ranked).
+""")
+_ASK["features"] = {**SHARED["features"], "rich_help_panel": "What"}
+
+# Of the options of a condition's fields: flags where they are not `--FIELD`, defaults in a request,
+# former flags that stand for a value, and what a shell offers.
+_FLAGS = {
+    "alignment": ("--align",),
+    "normalisation": ("--normalise",),
+    "prior": ("--target-prior",),
+    "selection": ("--selection", "--select"),
+}
+_DEFAULTS = {
+    "features": DEFAULT_FEATURES,
+    "alignment": "anchors",
+    "normalisation": "corpus",
+    "setting": SETTINGS[0],
+    "prior": "natural",
+    "classes": "shared",
+    "unlabelled": "",
+    "selection": "default",
+}
+_SWITCHES = {"setting": ("--inductive", "inductive"), "classes": ("--fixed4", "fixed4")}
+_COMPLETED = {
+    "suite": SUITE_NAMES,
+    "features": FEATURE_NAMES,
+    "normalisation": completed(lambda: typing.get_args(Normalisation)),
+    "setting": completed(lambda: SETTINGS),
+    "classes": completed(lambda: typing.get_args(Classes)),
+    "unlabelled": CORPUS_CODES,
+}
+FORMER = frozenset({"--corrupt", "--select", *(flag for flag, _ in _SWITCHES.values())})
+"""Spellings that still work and are not shown."""
+
+
+@examples()
+def _asked(  # noqa: PLR0917
+    corpora: Corpora = None,
+    manifests: Manifest = None,
+    tasks: Tasks = None,
+    plugins: Plugin = None,
+    pairs: str = "",
+    methods: Annotated[
+        str, typer.Option(autocompletion=METHOD_NAMES)
+    ] = "chance,logistic,source-only,dann,sere",
+    shots: str = "5",
+    seeds: Annotated[int, typer.Option(min=1)] = 5,
+    corruptions: Annotated[list[str] | None, typer.Option("--corruption", "--corrupt")] = None,
+    skip_bad: SkipBad = False,
+    devices: Devices = "",
+    scheduler: Scheduler = "ray",
+    workers: Workers = None,
+    ray_address: str = "",
+    gpus_per_pack: Annotated[float, typer.Option(min=0.0)] = 0.0,
+    patience: Annotated[float, typer.Option(min=1.0)] = 3600.0,
+    results: Results = RESULTS,
+) -> None:
+    """The options of a request; the sections below are groups of the help.
+
+    What:
+        pairs PAIRS: Only these: B->C,C->B (quote the >).
+        methods NAMES: Comma list, or all: see `list methods`.
+        shots K: Labelled utterances per emotion: 5, all, or several in `run` and `draws`: 1,5,all.
+        seeds N: Draws of the labelled utterances.
+
+    How:
+        corruptions LIST: Run with a corrupted target too: noise:20,10,0 or telephone:8,6; also
+            pink, babble, reverb, gain, speed, clip, which have levels of their own. Repeatable.
+
+    Where:
+        ray_address HOST:PORT: Join a Ray cluster that runs (auto: this machine's) instead of
+            starting one.
+        gpus_per_pack SHARE: Train packs on GPUs, each with this share of one: 0.25 for four packs a
+            GPU.
+        patience SECONDS: End a trial that takes longer, and store it as failed.
+    """
+
+
+FIELDS = inspect.signature(_asked).parameters
+"""Fields of `run.request.Request` that have an option, in the order of the help."""
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("manifests", "tasks", "plugins", "corruptions"), lambda v: tuple(v or ())),
+    **dict.fromkeys(("methods", "devices"), words),
+    "pairs": pairs,
+    "shots": shots,
+}
+
+MEANS = ("devices", "scheduler", "workers", "ray_address", "gpus_per_pack", "patience")
+"""Fields that say with what is run."""
+
+RULES_OF_DATA = ("suite", "features", "alignment", "normalisation", "setting", "prior", "classes")
+"""Rules that do not concern the choice of hyper-parameters or further speech."""
+
+
+def condition_options(*, without: Collection[str] = ()) -> Callable[[F], F]:
+    """Add the options that choose tables to a command, but those of some fields.
+
+    The command gets them as `wanted`, a mapping for `Condition.matches`: name of a field to the
+    value that is given.
+    """
+    chosen = [field for field in _ONLY if field not in without]
+
+    def collect(given: dict[str, Any]) -> dict[str, str]:
+        wanted = {field: value for field in chosen if (value := _value(field, given)) is not None}
+        if "unlabelled" in wanted:
+            codes = words(wanted["unlabelled"].replace("+", ","))
+            wanted["unlabelled"] = "+".join(sorted(codes)) if codes != ("none",) else ""
+        suite, colon, classes = wanted.get("suite", "").partition(":")
+        # `bcro:fixed4`, as tables are titled
+        return {"classes": classes, **wanted, "suite": suite} if colon else wanted
+
+    return _with_options("wanted", _options(chosen, _ONLY, {}), collect)
+
+
+def request_options(
+    *, without: Collection[str] = (), rules: Collection[str] = (), **defaults: Any
+) -> Callable[[F], F]:
+    """Add the options of a `run.request.Request` to a command, which gets it as `request`.
+
+    Args:
+        without: fields of `FIELDS` whose options the command does not take.
+        rules: fields of `Condition` whose options it takes; all where none is named.
+        defaults: of fields, where they are others.
+    """
+    chosen = [field for field in _ONLY if field in (rules or _ASK) and field in _ASK]
+    fields = [field for name, field in FIELDS.items() if name not in without]
+
+    def collect(given: dict[str, Any]) -> Any:
+        from clser_bench.run.request import Request
+
+        values: dict[str, Any] = {field: _value(field, given) or "" for field in chosen}
+        if "unlabelled" in values:
+            values["unlabelled"] = words(values["unlabelled"])
+        if (setting := values.get("setting", SETTINGS[0])) not in SETTINGS:
+            raise SpecError(f"setting '{setting}' is unknown{did_you_mean(setting, SETTINGS)}")
+        asked = {field.name: given[field.name] for field in fields}
+        asked |= {name: read(asked[name]) for name, read in _READ.items() if name in asked}
+        return Request(condition=Condition(**values), **asked)
+
+    added = _options(chosen, _ASK, _DEFAULTS)
+    for field in fields:
+        default = defaults.get(field.name, field.default)
+        added.append(field.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default))
+    return _with_options("request", added, collect)
+
+
+def _options(
+    fields: Iterable[str], texts: Mapping[str, Any], defaults: Mapping[str, str]
+) -> list[inspect.Parameter]:
+    """The options of fields of a condition, and hidden ones for the former switches."""
+    made: list[tuple[str, Any, Any]] = []
+    for field in fields:
+        flags, offered = _FLAGS.get(field, (f"--{field}",)), _COMPLETED.get(field)
+        own = typer.Option(*flags, autocompletion=offered, **texts[field])
+        kind = str if field in defaults else str | None
+        made.append((field, Annotated[kind, own], defaults.get(field)))
+        if field in _SWITCHES:
+            hidden = typer.Option(_SWITCHES[field][0], hidden=True)
+            made.append((f"{field}_", Annotated[bool, hidden], False))
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return [inspect.Parameter(n, keyword, annotation=kind, default=d) for n, kind, d in made]
+
+
+def _value(field: str, given: Mapping[str, Any]) -> str | None:
+    value: str | None = given[field]
+    return _SWITCHES[field][1] if given.get(f"{field}_") else value
+
+
+def _with_options(
+    name: str, added: Sequence[inspect.Parameter], collect: Callable[[dict[str, Any]], Any]
+) -> Callable[[F], F]:
+    """Replace a parameter of a command by options, from which its value is collected."""
+
+    def add(command: F) -> F:
+        # the type of the parameter itself need not be imported
+        own = {key: kind for key, kind in command.__annotations__.items() if key != name}
+        module = vars(sys.modules[command.__module__])
+        hints = typing.get_type_hints(
+            SimpleNamespace(__annotations__=own), module, include_extras=True
+        )
+        parameters: list[inspect.Parameter] = []
+        for one in inspect.signature(command).parameters.values():
+            parameters += added if one.name == name else [one.replace(annotation=hints[one.name])]
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> Any:
+            given = {option.name: values.pop(option.name) for option in added}
+            return command(**values, **{name: collect(given)})
+
+        return typing.cast("F", _with_parameters(wrapped, parameters))
 
     return add

@@ -1,4 +1,4 @@
-"""What is written where: tables to stdout, everything else to stderr."""
+"""Output of commands: tables to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from clser_bench.errors import StoreError, printable
+from clser_bench.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from clser_bench.store.sqlite import Store
 
-INTERRUPTED = 130
-"""What a command ends with that was interrupted."""
+FAULTY, INTERRUPTED = 1, 130
+"""Exit statuses of a command that found a fault, or was interrupted."""
 
 _MANY = 50_000
 """Trials that take seconds to read."""
@@ -72,7 +73,7 @@ def print_rows(
     Console().print(table)
 
 
-class Bars(contextlib.AbstractContextManager["Bars"]):
+class Bars(Progress, contextlib.AbstractContextManager["Bars"]):
     """Progress on stderr: a bar with the time left on a terminal, a line a stretch elsewhere."""
 
     _bars: RichProgress | None = None

@@ -1,4 +1,4 @@
-"""Results of others: `draws` and `score` for systems, `export` and `import` for results files."""
+"""Results for others and of others: `card`, `draws`, `score`, `export`, `import`, `verify`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,113 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clser_bench.cli import options, rules
-from clser_bench.cli.output import Bars, columns, complain, opened, print_rows
+from clser_bench.cli import options
+from clser_bench.cli.output import FAULTY, Bars, columns, complain, opened, print_rows
+from clser_bench.cli.run import ALIKE, here
 from clser_bench.corpora.definitions import definitions
-from clser_bench.errors import SpecError
+from clser_bench.errors import SpecError, StoreError
+from clser_bench.files import write_whole
 from clser_bench.scoring.within_target import ROUTINES
+from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clser_bench.report.provenance import Card
+    from clser_bench.report.table import Leaderboard
     from clser_bench.run.request import Request
     from clser_bench.store.parquet import Submission
-    from clser_bench.store.pooling import Merged
 
-FAULTY = 1
 SUFFIX = ".parquet"
 
 results_app = options.group(help="Check a results file.")
 
 
 @options.examples(
+    "clser-bench card --suite bcro --shots 5 --out bcro-5.json",
+    "clser-bench card --results results/night.sqlite --methods sere,dann --shots 5 > sere.json",
+)
+@options.condition_options()
+def card(
+    *,
+    wanted: Mapping[str, str],
+    methods: options.Methods = "",
+    out: Path | None = None,
+    results: options.Results = options.RESULTS,
+) -> None:
+    """Write a provenance card for each table: JSON that others can check and make again.
+
+    It holds every draw's UAR, the hyper-parameters and how many settings of them were evaluated on
+    the targets, keys of audio and features, and the command; no path, host or user. Rows that were
+    imported name their file. Package versions and machine are those of this moment, so write the
+    card where the run was. A results file in which `results verify` finds something gets no card.
+    Check one with `clser-bench reproduce`.
+
+    Options:
+        out FILE: Where to write; with several tables FILE-1.json, FILE-2.json and so on.
+    """
+    from clser_bench.report.provenance import as_text
+    from clser_bench.report.table import leaderboard
+
+    if out is not None and out.suffix.lower() != ".json":
+        raise SpecError(f"{out}: name a file that ends in .json, such as card.json")
+    with opened(results) as store:
+        named = options.words(methods)
+        made = leaderboard(store.shown(wanted), store, methods=named, intervals=False)
+        if out is None and len(made) > 1:
+            raise SpecError(
+                f"{results}: {len(made)} tables, a card each; name a file with --out, or one table "
+                "with --suite, --shots and the like"
+            )
+        if findings := store.verify():
+            texts = [f"{item.place} {item.name[:12]}: {item.problem}" for item in findings]
+            first = "; ".join(texts[:3])
+            why = f"{len(findings)} thing(s) in the file are not as they were written"
+            see = "see `clser-bench results verify`"
+            raise StoreError(f"{results}: no card, since {why} ({see}): {first}")
+        texts = [as_text(card_of(store, table)) for table in made]
+    if out is None:
+        typer.echo(texts[0], nl=False)
+        return
+    for number, (table, text) in enumerate(zip(made, texts, strict=True), start=1):
+        place = out if len(made) == 1 else out.with_stem(f"{out.stem}-{number}")
+        write_whole(place, text)
+        complain(f"{place}: {table.title}, {table.condition.features}, {table.condition.selection}")
+
+
+def card_of(store: Store, table: Leaderboard) -> Card:
+    """The card of a table with the requests and commands of the runs behind it."""
+    from pydantic import ValidationError
+
+    from clser_bench.report.provenance import Requested, faults, make_card, runs_of
+    from clser_bench.run.request import Request
+
+    requests, commands = [], []
+    for run, methods in runs_of(store, table):
+        if run.imported:
+            continue
+        stored = Request.from_json(run.request, results=store.path)
+        own = {name: getattr(table.condition, name) for name in ("features", "shots", "corruption")}
+        request = stored.narrowed(suite=run.suite, pairs=run.pairs, methods=methods, **own)
+        folder = stored.corpora is not None and run.suite != "demo"
+        manifests = len(stored.manifests)
+        commands.append(request.command(folder=folder, manifests=manifests))
+        values = {name: getattr(request, name) for name in (*ALIKE, "settings")}
+        values |= {"condition": request.condition.texts(), "manifests": manifests, "folder": folder}
+        values["pairs"] = tuple(f"{pair.source}->{pair.target}" for pair in request.pairs)
+        try:
+            requests.append(Requested(**values))
+        except ValidationError as error:
+            raise SpecError(f"the run's options do not fit a card: {faults(error)}") from error
+    return make_card(store, table, **here(), requests=requests, commands=commands)
+
+
+@options.examples(
     "clser-bench draws --suite bcro --shots 5 --seeds 5 --out draws --audio copy",
     "clser-bench draws --manifest mine.csv --shots 1,5 --out draws",
 )
-@rules.request_options(
-    without=("plugins", "methods", "corruptions", *rules.MEANS), rules=rules.RULES_OF_DATA
+@options.request_options(
+    without=("plugins", "methods", "corruptions", *options.MEANS), rules=options.RULES_OF_DATA
 )
 def draws(
     *,
@@ -89,7 +171,6 @@ def score(
     from clser_bench.report.table import leaderboard
     from clser_bench.run.draws import stored_draws
     from clser_bench.run.submission import read_card, submit
-    from clser_bench.store.sqlite import Store
 
     described = read_card(card)
     own: dict[str, Any] = {"corpora": corpora, "manifests": tuple(manifest or ())}
@@ -109,7 +190,7 @@ def score(
     "clser-bench export ours.parquet --suite bcro --methods sere,logistic",
     "clser-bench export ours.parquet --results results/night.sqlite --scores",
 )
-@rules.condition_options()
+@options.condition_options()
 def export(
     file: Annotated[Path, options.argument("export")],
     *,
@@ -168,7 +249,25 @@ def import_(
     for submission in found:
         _check_marks(submission)
     merged = merge(results, found)
-    _report(merged, results)
+    rows = []
+    for path, trial, here_, there in merged.conflicts:
+        own = (path, trial.method, trial.pair, trial.shots, trial.seed)
+        rows.append((*own, trial.condition.features_label, f"{here_:.2f}", f"{there:.2f}"))
+    names = ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file")
+    print_rows(names, rows)
+    counts = (
+        (merged.scored, "of these had no scores and have them now"),
+        (merged.missing, "planned in the files, but not run"),
+        (len(merged.conflicts), "differ from what is there and were left out"),
+    )
+    parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]
+    complain("; ".join(parts + [f"{count} {text}" for count, text in counts if count]) + ".")
+    for condition, method in merged.apart:
+        complain(
+            f"not shown in tables: {method}, {condition.suite}, {condition.shots} shots: the file "
+            f"has another version, configuration or audio than {results}; import it into a file "
+            "of its own to see it."
+        )
     if merged.conflicts:
         raise typer.Exit(FAULTY)
 
@@ -198,36 +297,13 @@ def _check_marks(found: Submission) -> None:
 
     specs = definitions().corpora
     for number, (trial, note, _) in enumerate(found.entries, 1):
-        where = f"row {number}"
+        problem = ""
         if trial.method in ROUTINES and note.role == "ranked":
             problem = f"{trial.method}: role '{note.role}': it uses target labels"
-            raise FaultyError(found.path, where, problem)
         ends = (trial.pair.source, trial.pair.target)
         marks = [specs[code].synthetic for code in ends if code in specs]
         if trial.synthetic != any(marks) and (any(marks) or len(marks) == 2):
             known = "synthetic" if any(marks) else "recorded"
             problem = f"synthetic {trial.synthetic}: {trial.pair} is {known} speech"
-            raise FaultyError(found.path, where, problem)
-
-
-def _report(merged: Merged, results: Path) -> None:
-    names = ("file", "method", "pair", "shots", "seed", "features", "UAR here", "UAR in the file")
-    rows = []
-    for path, trial, here, there in merged.conflicts:
-        own = (path, trial.method, trial.pair, trial.shots, trial.seed)
-        rows.append((*own, trial.condition.features_label, f"{here:.2f}", f"{there:.2f}"))
-    print_rows(names, rows)
-    counts = (
-        (merged.scored, "of these had no scores and have them now"),
-        (merged.missing, "planned in the files, but not run"),
-        (len(merged.conflicts), "differ from what is there and were left out"),
-    )
-    parts = [f"{merged.added} results added to {results}", f"{merged.known} were there before"]
-    parts += [f"{count} {text}" for count, text in counts if count]
-    complain("; ".join(parts) + ".")
-    for condition, method in merged.apart:
-        complain(
-            f"not shown in tables: {method}, {condition.suite}, {condition.shots} shots: the file "
-            f"has another version, configuration or audio than {results}; import it into a file "
-            "of its own to see it."
-        )
+        if problem:
+            raise FaultyError(found.path, f"row {number}", problem)

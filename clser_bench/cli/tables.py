@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from clser_bench.cli import figures, options, rules
+from clser_bench.cli import figures, options
 from clser_bench.cli.output import Bars, columns, complain, opened, print_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, shipped, write_whole
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clser_bench.report.breakdown import Facts
-    from clser_bench.report.model import Leaderboard
     from clser_bench.report.published import Published
     from clser_bench.report.robustness import Scale
+    from clser_bench.report.table import Leaderboard
     from clser_bench.store.sqlite import Store
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]
-"""What a table is broken down by."""
+"""Ways to break a table down."""
 
 GROUPED, ACROSS = ("family", "source", "target", "part"), ("shots", "features")
 """Arrangements of a leaderboard other than by pairs: by groups of pairs, over several tables."""
@@ -47,7 +47,7 @@ _BY = options.completed(lambda: (*GROUPED, *ACROSS))
     "clser-bench leaderboard --suite bcro --by shots",
     "clser-bench leaderboard --suite bcro --published papers",
 )
-@rules.condition_options()
+@options.condition_options()
 def leaderboard(
     *,
     wanted: Mapping[str, str],
@@ -125,7 +125,7 @@ def leaderboard(
 
 
 def _exposure(features: str, corpus: str) -> str:
-    """What the encoders of a feature set were trained with; the built-in sets have none."""
+    """Whether encoders of a feature set were trained on a corpus; built-in sets have none."""
     if ":" not in features:
         return "no"
     from clser_bench.features.encoders.names import exposure
@@ -164,7 +164,7 @@ def _write_page(
     "clser-bench compare --suite bcro --shots 5 --format md > comparison.md",
     "clser-bench compare --shots 5 --format json > comparison.json",
 )
-@rules.condition_options()
+@options.condition_options()
 def compare(
     *,
     wanted: Mapping[str, str],
@@ -236,7 +236,7 @@ def status(results: options.Results = options.RESULTS) -> None:
     "clser-bench breakdown --by speaker --shots 5 --format csv > speakers.csv",
     "clser-bench breakdown --by human --shots 5 --corpora ~/corpora",
 )
-@rules.condition_options()
+@options.condition_options()
 def breakdown(
     *,
     by: By = "emotion",
@@ -284,7 +284,7 @@ def breakdown(
     "clser-bench robustness --suite bcro --shots 5 --figure robustness.png",
     "clser-bench robustness --format csv > robustness.csv",
 )
-@rules.condition_options(without=("corruption",))
+@options.condition_options(without=("corruption",))
 def robustness(
     *,
     wanted: Mapping[str, str],
@@ -347,8 +347,8 @@ def _facts(
 ) -> dict[str, dict[str, Facts]]:
     """Facts of the utterances of the tables' targets, by the code of the target."""
     from clser_bench.corpora.definitions import definitions
+    from clser_bench.corpora.figures import RECOGNITION, utterance_metadata
     from clser_bench.corpora.locate import load_corpora
-    from clser_bench.corpora.metadata import RECOGNITION, utterance_metadata
     from clser_bench.demo import demo_corpora
     from clser_bench.report.breakdown import Facts
 

@@ -8,24 +8,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from clser_bench.corpora.definitions import CorpusSpec
-from clser_bench.corpora.index import Sound, measure
-from clser_bench.corpora.model import Corpus, Listing, Utterance, alike, overlaps
+from clser_bench.corpora.figures import Sound, measure
+from clser_bench.corpora.model import Corpus, Listing, Utterance, alike, finding, overlaps
 from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
 from clser_bench.protocol import EMOTIONS
 
-SHORTEST = 0.1
-"""Seconds below which a recording is too short to be an utterance."""
-
-FULL_SCALE = 1.5
-"""Peak above which samples were not meant for full scale ±1."""
-
-LOUD = 0.5
-"""Root mean square above which nothing is speech: noise over all of full scale has 0.58."""
-
+SHORTEST = 0.1  # seconds below which a recording is too short to be an utterance
+FULL_SCALE = 1.5  # peak above which samples were not meant for full scale ±1
+LOUD = 0.5  # root mean square above which nothing is speech: noise over full scale has 0.58
 _STEP = 2.0**-15  # of 16 bits
 _DISTORTED = "; is the byte order or the format of their samples another, or are they clipped?"
 _COPIES = "pair(s) of recordings look like copies at another gain or encoding"
@@ -42,17 +37,14 @@ def assemble(
     workers: int | None = None,
     progress: Progress = SILENT,
 ) -> Corpus:
-    """Decode listed utterances and put them in order.
+    """Decode listed utterances and put them in order; `recall` as for `measure`.
 
     Bad files are set aside in `skipped`. Of recordings of the same audio the first by name is
     kept, and a finding names the others; where their emotions differ, all of them are bad. A
     speaker of two genders has none.
-
-    Args:
-        recall: False decodes files again that the cache knows.
     """
     spec = listing.spec
-    sounds, trouble = measure(
+    measured, trouble = measure(
         listing.utterances,
         listing.root,
         cache=cache,
@@ -61,22 +53,24 @@ def assemble(
         workers=workers,
         progress=progress,
     )
-    good, bad = [], list(listing.bad)
-    for utterance in listing.utterances:
-        sound = sounds[utterance.name]
+    good, bad, sounds = [], list(listing.bad), {}
+    for item in listing.utterances:
+        sound = measured[item.name]
         if isinstance(sound, Sound):
-            facts = {name: getattr(sound, name) for name in ("content", "seconds", "rate", "shape")}
-            good.append(replace(utterance, **facts))
+            sounds[item.name] = sound
+            facts: dict[str, Any] = {
+                name: getattr(sound, name) for name in ("content", "seconds", "rate", "shape")
+            }
+            good.append(replace(item, **facts))
         else:
-            bad.append(_skipped(listing, utterance, sound.reason))
+            bad.append(_skipped(listing, item, sound.reason))
     kept, contradictions, copies = _without_copies(listing, good)
-    bad += contradictions
     kept, genders = _one_gender(spec, kept)
     return Corpus(
         spec=spec,
         root=listing.root,
         utterances=tuple(sorted(kept, key=lambda item: (item.content, item.name))),
-        skipped=tuple(sorted(bad, key=lambda item: item.name)),
+        skipped=tuple(sorted([*bad, *contradictions], key=lambda item: item.name)),
         left_out=listing.left_out,
         findings=(
             *listing.findings,
@@ -85,34 +79,30 @@ def assemble(
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_like_speakers(spec, kept),
-            *_odd_sounds(spec, {k: one for k, one in sounds.items() if isinstance(one, Sound)}),
+            *_odd_sounds(spec, sounds),
             *_differences(spec, good),
             *(Finding(kind="index", corpus="", sentence=text) for text in trouble),
         ),
     )
 
 
-def refuse_bad(corpora: Sequence[Corpus], origin: Path, *, skip_bad: bool) -> None:
-    """Raise (CorpusError, with all reasons) if files are bad, or if a corpus has nothing left.
+def refuse_bad(corpus: Corpus, origin: Path, *, skip_bad: bool) -> None:
+    """Raise (CorpusError, with all reasons) if files are bad, or if nothing is left.
 
     `origin` is the folder or table that the user named.
     """
-    bad = [item for corpus in corpora for item in corpus.skipped]
+    bad, heading = corpus.skipped, corpus.spec.heading
     if bad and not skip_bad:
-        total = len(bad) + sum(len(corpus.utterances) for corpus in corpora)
-        titles = " and ".join(f"{corpus.spec.title} ({corpus.spec.code})" for corpus in corpora)
+        total = counted(len(bad) + len(corpus.utterances), "file")
         refusal = (
-            f"{titles} in {origin}: {len(bad)} of {counted(total, 'file')} cannot be used:",
+            f"{heading} in {origin}: {len(bad)} of {total} cannot be used:",
             *reasons(bad),
             "Mend or remove them, or go on without them by --skip-bad.",
         )
         raise CorpusError("\n".join(refusal))
-    for corpus in corpora:
-        if not corpus.utterances:
-            spec = corpus.spec
-            head = f"{origin}: no usable utterance of {spec.title} ({spec.code}) in it"
-            lines = [f"{head}:" if corpus.skipped else head, *reasons(corpus.skipped)]
-            raise CorpusError("\n".join(lines))
+    if not corpus.utterances:
+        head = f"{origin}: no usable utterance of {heading} in it{':' if bad else ''}"
+        raise CorpusError("\n".join([head, *reasons(bad)]))
 
 
 def reasons(bad: Sequence[SkippedFile]) -> list[str]:
@@ -123,13 +113,12 @@ def reasons(bad: Sequence[SkippedFile]) -> list[str]:
         groups[re.sub(r"'[^']*'|\d+", "…", reason)].append(item)
     lines = []
     for items in groups.values():
-        if len(items) <= _EACH:
+        more = len(items) - _EACH
+        if more > 0:
+            names = ", ".join(item.name for item in items[:_EACH])
+            lines.append(f"  {len(items)} files ({names} and {more} more): {items[0].reason}")
+        else:
             lines += [f"  {item.name}: {item.reason}" for item in items]
-            continue
-        names = ", ".join(item.name for item in items[:_EACH])
-        lines.append(
-            f"  {len(items)} files ({names} and {len(items) - _EACH} more): {items[0].reason}"
-        )
     more = len(lines) - _SHOWN
     return [*lines[:_SHOWN], f"  and {more} more reasons"] if more > 0 else lines
 
@@ -152,19 +141,16 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
         for pair in alike((*source.utterances, *target.utterances))
         if sides[id(pair[0])] != sides[id(pair[1])]
     ]
-    found = []
+    pair, found = f"{source.spec.code}→{target.spec.code}", []
     for kind, pairs, what, sign, end in (
         ("alike", same, _COPIES, "and", _LOOK),
         ("shared", shared, "recording(s) are", "=", "they are left out of the source"),
         ("overlap", partly, "segment(s) of one file overlap", "and", "cut them apart"),
     ):
         if pairs:
-            pair = f"{source.spec.code}→{target.spec.code}"
+            such = f" {sign} ".join(pairs[0])
+            sentence = f"{pair}: {len(pairs)} {what} in source and target, such as {such}; {end}"
             names = tuple(dict.fromkeys(name for name, _ in pairs))
-            sentence = (
-                f"{pair}: {len(pairs)} {what} in source and target, such as {pairs[0][0]} {sign} "
-                f"{pairs[0][1]}; {end}"
-            )
             found.append(Finding(kind=kind, corpus=pair, files=names, sentence=sentence))
     return tuple(found)
 
@@ -173,11 +159,6 @@ def _skipped(listing: Listing, utterance: Utterance, reason: str) -> SkippedFile
     place = listing.places.get(utterance.name)
     text = f"{place}: {reason}" if place else reason
     return SkippedFile(corpus=listing.spec.code, name=utterance.name, reason=text)
-
-
-def _finding(kind: str, spec: CorpusSpec, files: Iterable[str], what: str) -> Finding:
-    sentence = f"{spec.title} ({spec.code}){what}"
-    return Finding(kind=kind, corpus=spec.code, files=tuple(files), sentence=sentence)
 
 
 def _without_copies(
@@ -204,14 +185,12 @@ def _without_copies(
             bad.append(_skipped(listing, item, reason))
     if not copies:
         return kept, bad, []
-    what = (
-        f": {len(copies)} recording(s) are copies of others and are left out, such as "
-        f"{copies[0][0]} = {copies[0][1]}"
-    )
+    count, such = len(copies), " = ".join(copies[0])
+    what = f": {count} recording(s) are copies of others and are left out, such as {such}"
     if speakers:
         what += f"; {speakers} of them are listed under two speakers"
-    names = [name for pair in copies for name in pair]
-    return kept, bad, [_finding("copies", listing.spec, names, what)]
+    names = (name for pair in copies for name in pair)
+    return kept, bad, [finding("copies", listing.spec, what, names)]
 
 
 def _alike(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
@@ -220,7 +199,7 @@ def _alike(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Findin
     if pairs:
         names = dict.fromkeys(name for pair in pairs for name in pair)
         what = f": {len(pairs)} {_COPIES}, such as {' and '.join(pairs[0])}; {_LOOK}"
-        yield _finding("alike", spec, names, what)
+        yield finding("alike", spec, what, names)
 
 
 def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
@@ -236,7 +215,7 @@ def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Fi
             f"emotion, such as {' and '.join(twice[0][:2])}; if one is a copy of the other, move "
             "it away"
         )
-        yield _finding("namesakes", spec, [name for names in twice for name in names], what)
+        yield finding("namesakes", spec, what, (name for names in twice for name in names))
 
 
 def _one_gender(
@@ -251,12 +230,10 @@ def _one_gender(
         replace(item, gender="".join(genders[item.speaker]) if item.speaker not in torn else "")
         for item in utterances
     ]
-    if not torn:
-        return same, []
+    names = [item.name for item in utterances if item.speaker in torn]
     more = f", as have {len(torn) - _EACH} more speakers" if len(torn) > _EACH else ""
     what = f": {', '.join(torn[:_EACH])} has several genders{more}; it is taken as unknown"
-    names = [item.name for item in utterances if item.speaker in torn]
-    return same, [_finding("gender", spec, names, what)]
+    return same, [finding("gender", spec, what, names)] if torn else []
 
 
 def _like_speakers(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
@@ -270,26 +247,25 @@ def _like_speakers(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterato
         pairs = "; ".join(" and ".join(f"'{name}'" for name in names) for names in alike[:_EACH])
         more = f" and {len(alike) - _EACH} more" if len(alike) > _EACH else ""
         what = f": names of speakers are nearly the same and are taken for several: {pairs}{more}"
-        yield _finding("speaker", spec, (), what)
+        yield finding("speaker", spec, what)
 
 
 def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Finding]:
-    short = [name for name, sound in sounds.items() if sound.seconds < SHORTEST]
-    loud = [name for name, sound in sounds.items() if sound.peak > FULL_SCALE]
-    # below a step of 16 bits, or one value all along, whose root mean square is its peak
+    # without sound: below a step of 16 bits, or one value all along, whose root mean square is
+    # its peak
     silent = [
         name
         for name, sound in sounds.items()
         if sound.peak < _STEP or sound.peak - sound.rms < _STEP * sound.peak
     ]
-    even = set(silent)
+    short = {name: sound.seconds for name, sound in sounds.items() if sound.seconds < SHORTEST}
+    loud = {name: sound.peak for name, sound in sounds.items() if sound.peak > FULL_SCALE}
     noise = [
         name
         for name, sound in sounds.items()
-        if sound.rms > LOUD and sound.peak <= FULL_SCALE and name not in even
+        if sound.rms > LOUD and sound.peak <= FULL_SCALE and name not in silent
     ]
-    least = min((sounds[name].seconds for name in short), default=0.0)
-    most = max((sounds[name].peak for name in loud), default=0.0)
+    least, most = min(short.values(), default=0.0), max(loud.values(), default=0.0)
     too_loud = (
         f" (the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are 16-bit "
         "integers"
@@ -301,8 +277,9 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         ("scale", noise, "are at full scale all along, as no speech is", _DISTORTED),
     ):
         if names:
-            sentence = f": {len(names)} recording(s) {what}, such as {names[0]}{more}"
-            yield _finding(kind, spec, names, sentence)
+            first = next(iter(names))
+            sentence = f": {len(names)} recording(s) {what}, such as {first}{more}"
+            yield finding(kind, spec, sentence, names)
 
 
 def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[Finding]:
@@ -317,4 +294,4 @@ def _differences(spec: CorpusSpec, utterances: Sequence[Utterance]) -> Iterator[
     if spec.speakers and speakers != spec.speakers:
         differs.append(f"{speakers} of {spec.speakers} speakers are there")
     if differs:
-        yield _finding("differs", spec, (), f" differs from its definition: {', '.join(differs)}")
+        yield finding("differs", spec, f" differs from its definition: {', '.join(differs)}")

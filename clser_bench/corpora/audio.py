@@ -29,15 +29,12 @@ if TYPE_CHECKING:
 RATES = (4_000, 192_000)
 """Lowest and highest sampling rate in Hz; a header that declares another is taken for damaged."""
 
-LONGEST = 600.0
-"""Seconds that an utterance may last."""
-
-VIDEO = (".avi",)
-"""Extensions of videos whose sound is decoded by PyAV (the extra `video`)."""
-
+LONGEST = 600.0  # seconds that an utterance may last
+VIDEO = (".avi",)  # extensions of videos whose sound is decoded by PyAV (the extra `video`)
 _BLOCK = 1 << 20  # samples of all channels together
 _LARGEST_SAMPLE = 2.0**31  # beyond this even 32-bit integers stored as floats cannot lie
 _OPEN_ENDED = 0x7FFFF000  # writers into pipes put in a size from here up: SoX this, ffmpeg 2^32 - 1
+_UNKNOWN = 1 << 62  # libsndfile's number of frames where a stream does not say
 _MOST_CHUNKS = 1000
 _CANCELLED = 1e-3  # peak of the mean, as a share of the channels' peak
 _BEHIND = 4096  # bytes behind the samples that may be anything
@@ -66,16 +63,10 @@ class Audio:
 def decode(
     path: Path, *, rate: int | None = None, start: float = 0.0, end: float | None = None
 ) -> Audio:
-    """Read an audio file, or a segment of it, as mono.
+    """Read an audio file or a video, or a segment of it (seconds), as mono: the channels averaged.
 
-    Args:
-        path: a file that libsndfile can read (WAV, FLAC and others), or a video.
-        rate: resample to this rate in Hz (soxr, very high quality); None keeps the file's own.
-        start: seconds at which the segment begins.
-        end: seconds at which it ends; None for the end of the file.
-
-    Returns:
-        The channels averaged, at least one sample, all finite.
+    At least one sample, all finite; resampled to `rate` in Hz (soxr, very high quality), None for
+    the file's own.
 
     Raises:
         AudioError: the file is missing, no regular file, empty, not audio, truncated, too long,
@@ -134,7 +125,7 @@ def mono_blocks(
                 loudest = max(loudest, float(np.abs(channels).max(initial=0.0)))
             count += len(mono)
             if count > LONGEST * rate:
-                raise _too_long(path, None)
+                raise _too_long(path)
             if len(mono):
                 peak = max(peak, float(np.abs(mono).max()))
                 if peak > _LARGEST_SAMPLE:
@@ -166,26 +157,25 @@ def _sound(path: Path, start: float, end: float | None) -> Iterator[tuple[int, F
         _refuse_short_wav(path)
         with _File(path) as file:
             _refuse_damaged(path, file)
-            rate = file.samplerate
             if not file.seekable():
-                yield from _cut(file.rest(), path, start, end)
+                yield from _cut(file.blocks_of(), path, start, end)
                 return
-            first, last = _bounds(path, file, start, end)
+            rate, frames = file.samplerate, file.frames
+            first, last = round(start * rate), frames if end is None else round(end * rate)
+            if max(first, last) > frames + rate // 100:
+                raise _no_segment(path, start, end, frames / rate)
+            wanted = min(last, frames) - first
+            if wanted > LONGEST * rate:
+                raise _too_long(path, f"{wanted / rate:.0f} s")
             if first:
                 file.seek(first)
-            left, size = last - first, max(1, _BLOCK // file.channels)
-            while left > 0:
-                block = file.read(min(size, left), dtype="float32", always_2d=True)
-                if not len(block):
-                    break
-                left -= len(block)
+            got = 0
+            for _, block in file.blocks_of(wanted):
+                got += len(block)
                 yield rate, block
-            if left > 0 and file.frames < _UNKNOWN:
-                promised = last - first
-                raise AudioError(
-                    path,
-                    f"is truncated: {promised} frames promised, {promised - left} could be decoded",
-                )
+            if got < wanted:
+                reason = f"is truncated: {wanted} frames promised, {got} could be decoded"
+                raise AudioError(path, reason)
     except (soundfile.SoundFileError, OSError) as error:
         why = getattr(error, "error_string", None) or str(error)
         why = why.removeprefix("Error : ").rstrip(".")
@@ -199,37 +189,24 @@ class _File(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no type
         """Whether the length is known: libsndfile says that it can seek even where it is not."""
         return bool(self.frames < _UNKNOWN and super().seekable())
 
-    def rest(self) -> Iterator[tuple[int, Floats]]:
-        """Rate and samples [samples, channels] up to the end."""
+    def blocks_of(self, left: int = 1 << 62) -> Iterator[tuple[int, Floats]]:
+        """Rate and samples [samples, channels] of so many frames, or up to the end."""
         size = max(1, _BLOCK // self.channels)
-        while len(block := self.read(size, dtype="float32", always_2d=True)):
+        while left > 0 and len(block := self.read(min(size, left), "float32", always_2d=True)):
+            left -= len(block)
             yield self.samplerate, block
 
 
-_UNKNOWN = 1 << 62  # libsndfile's number of frames where a stream does not say
+def _no_segment(path: Path, start: float, end: float | None, lasts: float) -> AudioError:
+    end = end or lasts
+    return AudioError(path, f"has no segment from {start:g} to {end:g} s: it lasts {lasts:g} s")
 
 
-def _bounds(
-    path: Path, file: soundfile.SoundFile, start: float, end: float | None
-) -> tuple[int, int]:
-    """First frame, and the one after the last."""
-    rate, frames = file.samplerate, file.frames
-    first = round(start * rate)
-    last = frames if end is None else round(end * rate)
-    if frames < _UNKNOWN and max(first, last) > frames + rate // 100:
-        raise AudioError(
-            path,
-            f"has no segment from {start:g} to {end or frames / rate:g} s: "
-            f"it lasts {frames / rate:g} s",
-        )
-    last = min(last, frames)
-    if last - first > LONGEST * rate and last < _UNKNOWN:
-        raise _too_long(path, (last - first) / rate)
-    return first, last
+def _truncated(path: Path, promised: int, got: int, what: str = "bytes") -> AudioError:
+    return AudioError(path, f"is truncated: {promised} {what} promised, {got} are there")
 
 
-def _too_long(path: Path, seconds: float | None) -> AudioError:
-    lasts = f"{seconds:.0f} s" if seconds else "longer"
+def _too_long(path: Path, lasts: str = "longer") -> AudioError:
     return AudioError(
         path,
         f"lasts {lasts}, and an utterance {LONGEST:.0f} s at most; list its utterances in a "
@@ -257,18 +234,16 @@ def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
     for name, promised, got in re.findall(r"^\s*([\w ]+?) *: (\d+) \(should be (\d+)\)", log, re.M):
         outer = name.lower() in ("form", "riff", "riff size")
         if int(got) + (8 if outer else 1) < int(promised) < _OPEN_ENDED:
-            raise AudioError(path, f"is truncated: {promised} bytes promised, {got} are there")
+            raise _truncated(path, int(promised), int(got))
     if match := re.search(r"frame count (\d+) does not match .* of (\d+)", log):
         got, promised = map(int, match.groups())
         if got < promised < _OPEN_ENDED:
-            raise AudioError(path, f"is truncated: {promised} frames promised, {got} are there")
+            raise _truncated(path, promised, got, "frames")
     if file.format == "NIST":
         with path.open("rb") as stream:
             counted = re.search(rb"sample_count -i (\d+)", stream.read(1024))
         if counted and file.frames < int(counted[1]):
-            raise AudioError(
-                path, f"is truncated: {int(counted[1])} frames promised, {file.frames} are there"
-            )
+            raise _truncated(path, int(counted[1]), file.frames, "frames")
     if file.format == "OGG" and not _ogg_ends(path):
         raise AudioError(
             path, "is truncated: its stream does not end, or another follows, which is not read"
@@ -305,9 +280,7 @@ def _refuse_short_wav(path: Path) -> None:
             left = end - stream.tell()
             if name == b"data":
                 if left < size < _OPEN_ENDED:
-                    raise AudioError(
-                        path, f"is truncated: {size} bytes of samples promised, {left} are there"
-                    )
+                    raise _truncated(path, size, left, "bytes of samples")
                 stream.seek(size + size % 2, os.SEEK_CUR)
                 if left - size > max(size, _BEHIND) and not _are_chunks(stream, order, end):
                     raise AudioError(
@@ -390,7 +363,7 @@ def _refuse_short_riff(path: Path) -> None:
         name, size = struct.unpack("<4sI", stream.read(8).ljust(8, b"\0"))
     got = path.stat().st_size - 8
     if name == b"RIFF" and got + 1 < size < _OPEN_ENDED:
-        raise AudioError(path, f"is truncated: {size} bytes promised, {got} are there")
+        raise _truncated(path, size, got)
 
 
 def _cut(
@@ -405,6 +378,4 @@ def _cut(
         if last > first:
             yield rate, block[first:last]
     if end is not None and round(end * rate) > place + rate // 100:
-        raise AudioError(
-            path, f"has no segment from {start:g} to {end:g} s: it lasts {place / rate:g} s"
-        )
+        raise _no_segment(path, start, end, place / rate)

@@ -1,18 +1,5 @@
 """Corruptions of speech for curves of robustness: which there are, and what they do to samples.
 
-Default levels, from mild to severe:
-
-    noise: white noise; signal-to-noise ratio in dB; 20, 10, 0.
-    pink: pink noise (1/f, from 20 Hz up); signal-to-noise ratio in dB; 20, 10, 0.
-    babble: six simulated talkers, noise with the spectrum and the syllables of speech and no
-        recorded voice in it; signal-to-noise ratio in dB; 20, 10, 0.
-    reverb: a simulated room of 100 cubic metres, 1 m from the talker; reverberation time (RT60) in
-        seconds; 0.3, 0.6, 1.
-    telephone: 300 to 3400 Hz, 8 kHz, mu-law; bits of a sample; 8, 6, 4.
-    gain: louder or softer, clipped at full scale; dB; -10, -20, 10.
-    speed: faster or slower as a tape is, pitch and tempo together; factor; 0.9, 1.1, 0.8, 1.25.
-    clip: what lies above a share of the peak cut off; dB below the peak; 3, 10, 20.
-
 A list is written `noise:20,10,0,reverb`: `kind:level` opens a kind, bare numbers after it are more
 levels of it, and a bare kind stands for its default levels.
 
@@ -20,8 +7,7 @@ Speech's power, for signal-to-noise ratios, is that of its active frames: frames
 at most 30 dB below the loudest one, about the mean of the utterance. Pauses thus do not count, and
 utterances with long ones do not get less noise. Noise runs through pauses as well. A sum may exceed
 full scale: it is not clipped, so that noise stays noise. The ratio counts noise up to half the
-sampling rate, so it means the same for two corpora only at the same rate: resample first, corrupt
-after.
+sampling rate: resample first, corrupt after.
 
 scipy, soxr and soundfile are imported where they are used: command lines only read the names.
 """
@@ -30,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,12 +32,8 @@ from clser_bench.problem import Floats
 if TYPE_CHECKING:
     from clser_bench.corpora.audio import Audio
 
-VERSION = 1
-"""Raised when a corruption of the same name gives other samples."""
-
-CORRUPTED_RATE = 16_000
-"""Speech is resampled to this rate in Hz before it is corrupted."""
-
+VERSION = 1  # raised when a corruption of the same name gives other samples
+CORRUPTED_RATE = 16_000  # speech is resampled to this rate in Hz before it is corrupted
 Doubles = npt.NDArray[np.float64]
 
 _FRAME = 0.025  # seconds
@@ -76,36 +58,37 @@ _TELEPHONE_BAND = (300, 3400)
 _MU = 255.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Kind:
     """A way to corrupt speech."""
 
-    unit: str  # what a level is, for the axis of a figure
+    unit: str  # of a level, for the axis of a figure
     defaults: tuple[float, ...]  # the levels that the bare name stands for, mild to severe
     least: float  # lowest level allowed
     most: float  # highest level allowed
-    whole: bool = False  # levels are whole numbers
     # the level that would leave speech as it is, for `telephone` but for its band; infinity
     # where higher levels are milder
     clean: float = math.inf
+    whole: bool = False  # levels are whole numbers
 
 
-_RATIO = Kind(unit="signal-to-noise ratio, dB", defaults=(20, 10, 0), least=-30, most=60)
+_RATIO = Kind("signal-to-noise ratio, dB", (20, 10, 0), -30, 60)
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "noise": _RATIO,
-        "pink": _RATIO,
-        "babble": _RATIO,
-        "reverb": Kind(unit="RT60, s", defaults=(0.3, 0.6, 1), least=0.05, most=5, clean=0),
-        "telephone": Kind(unit="bits", defaults=(8, 6, 4), least=3, most=8, whole=True),
-        "gain": Kind(unit="gain, dB", defaults=(-10, -20, 10), least=-60, most=60, clean=0),
-        "speed": Kind(
-            unit="speed, factor", defaults=(0.9, 1.1, 0.8, 1.25), least=0.5, most=2, clean=1
-        ),
-        "clip": Kind(
-            unit="limit, dB below the peak", defaults=(3, 10, 20), least=0, most=60, clean=0
-        ),
+        "noise": _RATIO,  # white
+        "pink": _RATIO,  # 1/f, from 20 Hz up
+        "babble": _RATIO,  # six simulated talkers
+        # a simulated room; the reverberation time
+        "reverb": Kind("RT60, s", (0.3, 0.6, 1), 0.05, 5, clean=0),
+        # 300 to 3400 Hz, 8 kHz, mu-law; bits of a sample
+        "telephone": Kind("bits", (8, 6, 4), 3, 8, whole=True),
+        # louder or softer, clipped at full scale
+        "gain": Kind("gain, dB", (-10, -20, 10), -60, 60, clean=0),
+        # as a tape is faster or slower, pitch and tempo together
+        "speed": Kind("speed, factor", (0.9, 1.1, 0.8, 1.25), 0.5, 2, clean=1),
+        # what lies above a share of the peak cut off
+        "clip": Kind("limit, dB below the peak", (3, 10, 20), 0, 60, clean=0),
     }
 )
 """Every corruption by its name."""
@@ -124,16 +107,13 @@ class Corruption:
         # Adding 0 turns -0 into 0: one level, one name.
         object.__setattr__(self, "level", float(self.level) + 0.0)
         kind = KINDS[self.kind]
+        fault = ""
         if not kind.least <= self.level <= kind.most:
-            raise SpecError(
-                f"corruption '{self.name}': the level ({kind.unit}) must lie within {kind.least:g} "
-                f"and {kind.most:g}"
-            )
-        if kind.whole and not self.level.is_integer():
-            raise SpecError(
-                f"corruption '{self.name}': the level ({kind.unit}) must be a whole number, such "
-                f"as {kind.defaults[0]:g}"
-            )
+            fault = f"lie within {kind.least:g} and {kind.most:g}"
+        elif kind.whole and not self.level.is_integer():
+            fault = f"be a whole number, such as {kind.defaults[0]:g}"
+        if fault:
+            raise SpecError(f"corruption '{self.name}': the level ({kind.unit}) must {fault}")
 
     @property
     def name(self) -> str:
@@ -150,38 +130,30 @@ def parse(*texts: str) -> tuple[Corruption, ...]:
     return tuple(dict.fromkeys(item for text in texts for item in _read(text)))
 
 
-def _read(text: str) -> list[Corruption]:
-    items: list[Corruption] = []
+def _read(text: str) -> Iterator[Corruption]:
     opened = ""
-    for word in (part.strip() for part in text.split(",")):
+    for word in map(str.strip, text.split(",")):
         kind, colon, level = word.partition(":")
-        number = _number(level if colon else word)
+        try:
+            number = float(level if colon else word)
+        except ValueError:
+            number = None
         if not word:
             raise SpecError(f"corruptions {text!r}: empty between commas; write noise:20,10")
-        if colon:
-            if number is None:
-                raise SpecError(f"corruption {word!r}: {level!r} is no number; write noise:10")
-            opened = kind
-            items.append(Corruption(kind, number))
-        elif number is None:
-            opened = ""
-            if word not in KINDS:
-                raise SpecError(f"corruption {word!r} is unknown{did_you_mean(word, KINDS)}")
-            items += [Corruption(word, level) for level in KINDS[word].defaults]
-        elif opened:
-            items.append(Corruption(opened, number))
-        else:
+        if colon and number is None:
+            raise SpecError(f"corruption {word!r}: {level!r} is no number; write noise:10")
+        if number is None and word not in KINDS:
+            raise SpecError(f"corruption {word!r} is unknown{did_you_mean(word, KINDS)}")
+        if colon or number is None:
+            opened = kind if colon else ""
+        elif not opened:
             raise SpecError(
                 f"corruptions {text!r}: {word} is a level of nothing; write noise:20,10"
             )
-    return items
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+        if number is None:
+            yield from (Corruption(word, level) for level in KINDS[word].defaults)
+        else:
+            yield Corruption(opened, number)
 
 
 def corrupted(samples: Floats, rate: int, corruption: Corruption, *, content: str) -> Floats:
@@ -216,10 +188,7 @@ def active_power(samples: npt.NDArray[Any], rate: int) -> float:
 
 
 def mu_law(samples: Doubles, *, bits: int) -> Doubles:
-    """Round samples within ±1 to the values that a mu-law coder of so many bits has, mu = 255.
-
-    2^bits - 1 values, for plus and minus zero are one; 0 stays 0.
-    """
+    """Round samples within ±1 to the 2^bits - 1 values of a mu-law coder, mu = 255; 0 stays 0."""
     steps = 2 ** (bits - 1) - 1
     companded = np.log1p(_MU * np.abs(samples)) / math.log1p(_MU)
     rounded: Doubles = np.round(companded * steps) / steps
@@ -324,7 +293,12 @@ def _sped(samples: Doubles, rate: int, factor: float, _: np.random.Generator) ->
     return np.asarray(played) if len(played) else samples[:1]
 
 
-def _limited(samples: Doubles, limit: float) -> Doubles:
+def _gained(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
+    return np.clip(samples * 10 ** (decibels / 20), -1, 1)
+
+
+def _clipped(samples: Doubles, _: int, decibels: float, __: np.random.Generator) -> Doubles:
+    limit = np.abs(samples).max() * 10 ** (-decibels / 20)
     return np.clip(samples, -limit, limit)
 
 
@@ -336,11 +310,9 @@ _NOISES: dict[str, Callable[[int, int, np.random.Generator], Doubles]] = {
 _CHANGES: dict[str, Callable[[Doubles, int, float, np.random.Generator], Doubles]] = {
     "reverb": _in_room,
     "telephone": _by_telephone,
-    "gain": lambda samples, _, decibels, __: _limited(samples * 10 ** (decibels / 20), 1),
+    "gain": _gained,
     "speed": _sped,
-    "clip": lambda samples, _, decibels, __: _limited(
-        samples, np.abs(samples).max() * 10 ** (-decibels / 20)
-    ),
+    "clip": _clipped,
 }
 
 
@@ -359,18 +331,17 @@ def corrupted_corpus(corpus: Corpus, corruption: Corruption) -> Corpus:
 
     Its utterances are in the same order: rows of a table mean the same with and without it.
     """
+    how: dict[str, Any] = {
+        "corruption": corruption.name,
+        "version": VERSION,
+        "rate": CORRUPTED_RATE,
+    }
+    faster = corruption.level if corruption.kind == "speed" else 1.0
     utterances = []
     for one in corpus.utterances:
         known: dict[str, Any] = vars(one) | {
-            "content": digest(
-                {
-                    "recording": one.content,
-                    "corruption": corruption.name,
-                    "version": VERSION,
-                    "rate": CORRUPTED_RATE,
-                }
-            ),
-            "seconds": one.seconds / (corruption.level if corruption.kind == "speed" else 1.0),
+            "content": digest({"recording": one.content, **how}),
+            "seconds": one.seconds / faster,
             "rate": CORRUPTED_RATE,
         }
         utterances.append(Corrupted(**known, original=one.content, corruption=corruption))
@@ -390,7 +361,6 @@ def unchanged(utterance: Utterance, *, rate: int | None = None) -> Audio:
     until it does not: nothing is clipped, and features that depend on the level see that.
 
     Args:
-        utterance: as read with its corpus.
         rate: resample to this rate in Hz (soxr, very high quality); None keeps the file's own, or
             16 kHz where it is corrupted.
 

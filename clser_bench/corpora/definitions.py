@@ -45,67 +45,37 @@ _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
 
 
 class _Definition(BaseModel):
-    """A frozen TOML-facing definition that refuses unknown fields."""
+    """Read from TOML, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CorpusSpec(_Definition):
-    """What a corpus is and how its files lie on disk.
+    """What a corpus is and how its files lie on disk; docs/corpora.md explains the keys."""
 
-    Attributes:
-        code: its short code, `B` for EMO-DB.
-        name: its name in file names and tables, `emodb`.
-        title: its name in prose.
-        language: BCP 47 tag, `de`.
-        licence: licence note, shown by `list corpora`.
-        citation: how to cite it.
-        synthetic: made by a speech synthesiser; marked wherever it is shown.
-        verified: the definition was checked against the real corpus, file by file; else it rests
-            on descriptions of it.
-        folders: names under which the folder is usually kept (hints for the search).
-        in_folder: recognised only in a folder of one of these names, or below it: the pattern
-            alone would match other corpora.
-        pattern: regular expression matched in full against the POSIX path relative to the
-            corpus folder, extension left out; named groups `emotion` and `speaker`, optionally
-            `text`, `gender` (a word that begins with f or m) and `emotion_again` (a second label
-            in the same path, which must mean the same emotion). A file that ends in `.wav` or
-            `.flac` and does not match is an error.
-        table: a CSV table of the labels, relative to the corpus folder, for corpora whose file
-            names do not hold them; in place of `pattern`.
-        columns: of that table: `path`, `speaker`, `emotion`, and optionally `gender` and `text`,
-            each with the name that the corpus gives it.
-        recordings: where the paths of the table lie, relative to the corpus folder; `{path}`
-            stands for the cell, as in `Audios/{path}`.
-        labels: the corpus's own label to one of `EMOTIONS`.
-        excluded: the corpus's own labels that are left out on purpose, each with the reason.
-        ignored: regular expressions of relative paths (extension included) left out on
-            purpose, each with the reason.
-        genders: speaker to gender.
-        counts: expected number of utterances per emotion; empty where unknown.
-        speakers: expected number of speakers; 0 where unknown.
-    """
-
-    code: str
-    name: str
-    title: str
-    language: str
+    code: str  # `B` for EMO-DB
+    name: str  # in file names and tables, `emodb`
+    title: str  # in prose
+    language: str  # BCP 47 tag, `de`
     licence: str
     citation: str
-    synthetic: bool = False
-    verified: bool = True
-    folders: tuple[str, ...] = ()
-    in_folder: bool = False
+    synthetic: bool = False  # made by a speech synthesiser
+    verified: bool = True  # checked against the real corpus, file by file
+    folders: tuple[str, ...] = ()  # usual names of its folder: hints for the search
+    in_folder: bool = False  # recognised in a folder of one of these names only
+    # matched in full against the POSIX path below the corpus folder, extension left out; groups
+    # `emotion`, `speaker`, and optionally `text`, `gender`, `emotion_again`
     pattern: str = ""
-    table: str = ""
-    columns: dict[str, str] = Field(default_factory=dict)
-    recordings: str = "{path}"
-    labels: dict[str, str] = Field(default_factory=dict)
-    excluded: dict[str, str] = Field(default_factory=dict)
+    table: str = ""  # a CSV table of the labels below the corpus folder, in place of `pattern`
+    columns: dict[str, str] = Field(default_factory=dict)  # `path`, `speaker`, ... to the table's
+    recordings: str = "{path}"  # where the paths of the table lie below the corpus folder
+    labels: dict[str, str] = Field(default_factory=dict)  # own label to one of `EMOTIONS`
+    excluded: dict[str, str] = Field(default_factory=dict)  # own labels left out, to the reason
+    # regular expressions of paths (extension included) left out on purpose, to the reason
     ignored: dict[str, str] = Field(default_factory=dict)
-    genders: dict[str, Gender] = Field(default_factory=dict)
-    counts: dict[str, int] = Field(default_factory=dict)
-    speakers: int = 0
+    genders: dict[str, Gender] = Field(default_factory=dict)  # by speaker
+    counts: dict[str, int] = Field(default_factory=dict)  # expected utterances of each emotion
+    speakers: int = 0  # expected number; 0 where unknown
 
     @field_validator("code")
     @classmethod
@@ -122,33 +92,28 @@ class CorpusSpec(_Definition):
         return self
 
     @property
+    def heading(self) -> str:
+        """Title and code, `EMO-DB (B)`."""
+        return f"{self.title} ({self.code})"
+
+    @property
     def emotions(self) -> tuple[str, ...]:
         """The emotions this corpus has, in the order of `EMOTIONS`."""
         return tuple(emotion for emotion in EMOTIONS if emotion in set(self.labels.values()))
 
 
 class Suite(_Definition):
-    """A named set of ordered pairs of corpora.
-
-    Attributes:
-        name: `bcro`.
-        corpora: corpus codes or parts of corpora (`PARTS`), in the order of the table; empty for
-            all that are at hand.
-        use: what the suite is for.
-        kind: `cross-lingual`, pairs of different languages; or `same-language`, a control: pairs
-            of corpora of one language; two parts of a corpus are a pair where they have no speaker
-            in common.
-        targets: the corpora that are targets; empty for all.
-        sources: the corpora that are sources; empty for all.
-        not_under: normalisation to the corpora that drop out of the suite under it.
-    """
+    """A named set of ordered pairs of corpora."""
 
     name: str
-    corpora: tuple[str, ...]
-    use: str
+    corpora: tuple[str, ...]  # codes or parts (`PARTS`), in the order of the table; empty for all
+    use: str  # what the suite is for
+    # `same-language` is a control: pairs of corpora of one language; two parts of a corpus are a
+    # pair where they have no speaker in common
     kind: Literal["cross-lingual", "same-language"] = "cross-lingual"
-    targets: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()  # empty for all, as are the sources
     sources: tuple[str, ...] = ()
+    # normalisation to the corpora that drop out of the suite under it
     not_under: dict[Normalisation, tuple[str, ...]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -162,11 +127,7 @@ class Suite(_Definition):
         return self
 
     def pairs(self, normalisation: Normalisation = "corpus") -> tuple[Pair, ...]:
-        """All ordered pairs from one of `sources` to one of `targets`, source by source.
-
-        Args:
-            normalisation: corpora listed in `not_under` for it are left out.
-        """
+        """All ordered pairs from one of `sources` to one of `targets`, source by source."""
         out = self.not_under.get(normalisation, ())
         codes = [code for code in self.corpora if code not in out]
         sources, targets = (
@@ -179,19 +140,7 @@ class Suite(_Definition):
 def classes_of(
     source: CorpusSpec, target: CorpusSpec, *, classes: Classes = "shared"
 ) -> tuple[str, ...]:
-    """The classes of a pair, the same both ways.
-
-    Args:
-        source: one corpus.
-        target: the other.
-        classes: as in `Condition`.
-
-    Returns:
-        Emotions in the order of `EMOTIONS`.
-
-    Raises:
-        SpecError: fewer than two are left.
-    """
+    """The classes of a pair in the order of `EMOTIONS`; SpecError where fewer than two are left."""
     shared = [emotion for emotion in source.emotions if emotion in target.emotions]
     found = tuple(e for e in shared if classes == "shared" or e in FIXED_FOUR)
     if len(found) < 2:
@@ -211,10 +160,7 @@ class Definitions:
 
 
 def definitions(extra: Iterable[Path] = ()) -> Definitions:
-    """Every defined corpus and suite.
-
-    Args:
-        extra: folders of definitions, beside those of `CLSER_TASKS` and of installed packages.
+    """Every corpus and suite that is defined in the folders of the module, or in `extra`.
 
     Raises:
         SpecError: a folder is missing, a file is not TOML or defines something else, a code or a
@@ -251,8 +197,9 @@ def _read(own: tuple[Path, ...]) -> Definitions:
         unknown = [code for code in suite.corpora if base_code(code) not in corpora]
         if unknown:
             raise SpecError(f"suite '{suite.name}': no corpus has the code {unknown[0]}")
-    frozen = MappingProxyType(dict(sorted(corpora.items()))), MappingProxyType(suites)
-    return Definitions(corpora=frozen[0], suites=frozen[1])
+    return Definitions(
+        corpora=MappingProxyType(dict(sorted(corpora.items()))), suites=MappingProxyType(suites)
+    )
 
 
 def template(name: str) -> str:
@@ -264,7 +211,7 @@ def template(name: str) -> str:
         raise SpecError(f"corpus name '{name}': write at most 16 lower-case letters and digits")
     for spec in definitions().corpora.values():
         if name in (spec.name, spec.code.lower()):
-            raise SpecError(f"'{name}' is the corpus {spec.title} ({spec.code}); choose another")
+            raise SpecError(f"'{name}' is the corpus {spec.heading}; choose another")
     text = (Path(__file__).parents[1] / "templates" / "corpus.txt").read_text(encoding="utf-8")
     return text.replace("NAME", name).replace("CODE", name.upper())
 

@@ -12,8 +12,13 @@ from pathlib import Path
 from clser_bench.corpora import outside
 from clser_bench.corpora.assemble import assemble, refuse_bad
 from clser_bench.corpora.definitions import CorpusSpec, definitions
-from clser_bench.corpora.layout import MediaFile, list_corpus, media_files, unread_findings
-from clser_bench.corpora.manifest import list_manifest
+from clser_bench.corpora.listings import (
+    MediaFile,
+    list_corpus,
+    list_manifest,
+    media_files,
+    unread_findings,
+)
 from clser_bench.corpora.model import Corpus, Listing
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, is_file
@@ -48,17 +53,15 @@ class Located:
         for code in wanted:
             if code in self.conflicts:
                 raise CorpusError(self.conflicts[code])
-        missing = [code for code in wanted if code not in self.listings]
-        if not missing:
-            return
         known = definitions().corpora
-        names = ", ".join(f"{known[c].title} ({c})" if c in known else c for c in missing)
-        none = self.folder is None
-        where = "no folder of corpora was given" if none else f"not below {self.folder}"
-        raise CorpusError(
-            f"missing: {names}: {where}; name the folder with --corpora or CLSER_CORPORA, and see "
-            "what is recognised with `clser-bench corpus check DIR`"
-        )
+        missing = [code for code in wanted if code not in self.listings]
+        if missing:
+            names = ", ".join(known[code].heading if code in known else code for code in missing)
+            where = f"not below {self.folder}" if self.folder else "no folder of corpora was given"
+            raise CorpusError(
+                f"missing: {names}: {where}; name the folder with --corpora or CLSER_CORPORA, and "
+                "see what is recognised with `clser-bench corpus check DIR`"
+            )
 
 
 def locate(
@@ -87,19 +90,17 @@ def locate(
     if folder is None:
         return Located(listings=listings, listed=listed)
     known = definitions().corpora
-    wanted = {code: known[code] for code in (known if codes is None else codes)}
-    search = _Search(folder, wanted)
+    search = _Search(folder, {code: known[code] for code in (known if codes is None else codes)})
     places, conflicts = search.corpora()
-    both = sorted(listed & set(places))
-    if both:
+    if both := sorted(listed & set(places)):
         raise CorpusError(
             f"corpus '{both[0]}' is in a manifest and below {folder}; rename it in the manifest"
         )
-    listings |= {code: list_corpus(wanted[code], place) for code, place in places.items()}
+    listings |= {code: list_corpus(known[code], place) for code, place in places.items()}
     used = {item.path for listing in listings.values() for item in listing.utterances}
-    strays = search.strays(places.values(), used) if codes is None else ()
+    strays = tuple(search.strays(places.values(), used)) if codes is None else ()
     return Located(
-        listings=listings, listed=listed, conflicts=conflicts, findings=tuple(strays), folder=folder
+        listings=listings, listed=listed, conflicts=conflicts, findings=strays, folder=folder
     )
 
 
@@ -120,18 +121,15 @@ def load_corpora(
 ) -> dict[str, Corpus]:
     """Read corpora: who speaks, with which emotion, and a hash of the decoded sound.
 
-    Each file is decoded once; later calls recall what did not change (`index.measure`).
+    Each file is decoded once; later calls recall what did not change, unless `recall` is False.
 
     Args:
         folder: as for `locate`; or a folder that is a data set of another system.
         codes: codes or names of the corpora wanted, in that order; None for all that are at hand.
         located: what `locate` found; in place of `folder` and `manifests`.
-        demo: makes the demo corpora and gives their folder, where one of them is wanted and not at
-            hand.
-        cache: the cache folder; None for the usual one.
-        skip_bad: leave bad files out and list them in `Corpus.skipped`, instead of raising.
+        demo: makes the demo corpora, where one is wanted and not at hand, and gives their folder.
+        skip_bad: list bad files in `Corpus.skipped`, instead of raising.
         keep_empty: return corpora of which nothing is left, instead of raising.
-        recall: False decodes every file again.
         workers: threads that decode; None takes the cores this process may use.
         say: takes the sentence of each finding.
 
@@ -155,39 +153,38 @@ def load_corpora(
         chosen = list(located.listings)
     else:
         chosen = list(dict.fromkeys(_code(name, located) for name in codes))
-        missing = [code for code in chosen if code not in located.listings]
-        if demo is not None and set(missing) & set(definitions().suites["demo"].corpora):
-            made = locate(demo(), codes=definitions().suites["demo"].corpora).listings
+        suite = definitions().suites["demo"].corpora
+        if demo is not None and {code for code in chosen if code not in located.listings} & {
+            *suite
+        }:
+            made = locate(demo(), codes=suite).listings
             located = dataclasses.replace(located, listings={**made, **located.listings})
         located.require(chosen)
     place = cache_folder() if cache is None else cache
-    said: set[str] = set()
     corpora: dict[str, Corpus] = {}
     for code in chosen:
         listing = located.listings[code]
         corpus = assemble(listing, cache=place, recall=recall, workers=workers, progress=progress)
         corpora[code] = corpus
         if not keep_empty:
-            refuse_bad([corpus], listing.origin, skip_bad=skip_bad)
-    for finding in (*located.findings, *(f for one in corpora.values() for f in one.findings)):
-        if finding.sentence not in said:
-            said.add(finding.sentence)
-            say(finding.sentence)
+            refuse_bad(corpus, listing.origin, skip_bad=skip_bad)
+    findings = (*located.findings, *(f for one in corpora.values() for f in one.findings))
+    for sentence in dict.fromkeys(finding.sentence for finding in findings):
+        say(sentence)
     return corpora
 
 
 def _code(name: str, located: Located) -> str:
     """The code of a corpus that is called by its code or its name."""
     known = {**definitions().corpora, **{c: item.spec for c, item in located.listings.items()}}
+    named = {spec.name.lower(): code for code, spec in known.items()}
     if name in known:
         return name
-    named = {spec.name.lower(): code for code, spec in known.items()}
-    if name.lower() not in named:
-        near = did_you_mean(
-            name, [*known, *(spec.name for spec in known.values())], command="list corpora"
-        )
-        raise SpecError(f"corpus '{name}' is unknown{near}")
-    return named[name.lower()]
+    if name.lower() in named:
+        return named[name.lower()]
+    names = [*known, *(spec.name for spec in known.values())]
+    near = did_you_mean(name, names, command="list corpora")
+    raise SpecError(f"corpus '{name}' is unknown{near}")
 
 
 class _Search:
@@ -235,12 +232,10 @@ class _Search:
         """Code to folder, in the order of the definitions; and code to why it cannot be read."""
         places: dict[str, Path] = {}
         conflicts: dict[str, str] = {}
-        found = {code: self._outermost(code) for code in self.matched}
+        fitting = {code: self._outermost(code) for code in self.matched}
         # what lies in a folder that bears a corpus's name is of that corpus
-        named = [
-            folder for code, all_ in found.items() if self.specs[code].in_folder for folder in all_
-        ]
-        for code, every in found.items():
+        named = [place for code in fitting if self.specs[code].in_folder for place in fitting[code]]
+        for code, every in fitting.items():
             folders = [
                 folder
                 for folder in every
@@ -267,15 +262,12 @@ class _Search:
 
     def _outermost(self, code: str) -> list[_Parts]:
         """The outermost folders of which more than half fits a layout."""
-        spec, passed = self.specs[code], self.passed[code]
+        spec, passed, hints = self.specs[code], self.passed[code], _hints(self.specs[code])
         fitting = {
             folder
             for folder, tails in self.matched[code].items()
             if 2 * len(tails) > self.total[folder] - passed[folder]
-            and (
-                not spec.in_folder
-                or _hints(spec) & {part.lower() for part in (self.root.name, *folder)}
-            )
+            and not (spec.in_folder and hints.isdisjoint(map(str.lower, (self.root.name, *folder))))
         }
         return sorted(
             folder
@@ -284,18 +276,15 @@ class _Search:
         )
 
     def _conflict(self, code: str, folders: Sequence[_Parts]) -> str:
-        title = f"{self.specs[code].title} ({code})"
+        title = self.specs[code].heading
         named = " and ".join(str(self.root.joinpath(*parts)) for parts in folders)
         tails = [tail for folder in folders for tail in self.matched[code][folder]]
+        what = f"is there {len(folders)} times"
+        remedy = "move all but one away, or name a folder that holds only the one you want"
         if len(set(tails)) == len(tails):
-            return (
-                f"{title} lies in {len(folders)} folders with different files: {named}; put the "
-                "files into one folder"
-            )
-        return (
-            f"{title} is there {len(folders)} times: {named}; move all but one away, or name a "
-            "folder that holds only the one you want"
-        )
+            what = f"lies in {len(folders)} folders with different files"
+            remedy = "put the files into one folder"
+        return f"{title} {what}: {named}; {remedy}"
 
     def strays(self, places: Iterable[Path], used: set[Path]) -> Iterator[Finding]:
         """Recordings that belong to no corpus, by their topmost folder."""
@@ -307,31 +296,26 @@ class _Search:
         for file in self.files:
             if file.path not in used and not file.name.startswith(roots):
                 groups[file.name.partition("/")[0] if "/" in file.name else "."].append(file)
-        for number, (top, files) in enumerate(sorted(groups.items())):
+        for top, files in sorted(groups.items())[:_PLACES]:
             place = self.root.name if top == "." else f"{self.root.name}/{top}"
-            if number == _PLACES:
-                rest = len(groups) - _PLACES
-                sentence = (
-                    f"{self.root.name}: {rest} more folders hold recordings of no known corpus"
-                )
-                yield Finding(kind="stray", corpus="", sentence=sentence)
-                return
             unread = [file for file in files if file.kind == "unread"]
-            others = [file for file in files if file.kind != "unread"]
             yield from unread_findings(place, "", unread, self.files)
-            if others:
+            names = tuple(file.name for file in files if file.kind != "unread")
+            if names:
                 hints = (
-                    f"; those of {spec.title} ({code}) lie as {spec.pattern or spec.table}"
-                    for code, spec in self.specs.items()
+                    f"; those of {spec.heading} lie as {spec.pattern or spec.table}"
+                    for spec in self.specs.values()
                     if top.lower() in _hints(spec)
                 )
-                yield Finding(
-                    kind="stray",
-                    corpus="",
-                    files=tuple(file.name for file in others),
-                    sentence=f"{place}: {len(others)} recording(s), such as {others[0].name}, "
-                    f"belong to no known corpus{next(hints, '')}",
+                sentence = (
+                    f"{place}: {len(names)} recording(s), such as {names[0]}, belong to no known "
+                    f"corpus{next(hints, '')}"
                 )
+                yield Finding(kind="stray", corpus="", files=names, sentence=sentence)
+        rest = len(groups) - _PLACES
+        if rest > 0:
+            sentence = f"{self.root.name}: {rest} more folders hold recordings of no known corpus"
+            yield Finding(kind="stray", corpus="", sentence=sentence)
 
 
 def _hints(spec: CorpusSpec) -> set[str]:

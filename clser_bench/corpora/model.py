@@ -38,7 +38,7 @@ class Utterance:
     content: str = ""
     seconds: float = 0.0  # duration
     rate: int = 0  # sampling rate of the file in Hz
-    shape: str = ""  # its loudness over time (`corpora.index.Sound`)
+    shape: str = ""  # its loudness over time (`corpora.figures.Sound`)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,13 @@ class Listing:
     # where a name stands in a table (`line 4`), for messages about its file
     places: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()  # what is odd about it so far
+
+
+def finding(kind: str, spec: CorpusSpec, what: str, files: Iterable[str] = ()) -> Finding:
+    """A finding about a corpus, whose title begins the sentence."""
+    return Finding(
+        kind=kind, corpus=spec.code, files=tuple(files), sentence=f"{spec.heading}{what}"
+    )
 
 
 def overlaps(
@@ -102,12 +109,17 @@ def alike(utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, Utteranc
 
 def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.int64]:
     """The ascending rows [m] of a part of a corpus, such as `B.first.a` (`protocol.PARTS`)."""
+
+    def shuffled(names: Iterable[str], purpose: str) -> list[str]:
+        ordered = sorted(names)
+        order = generator("parts", base_code(code), purpose).permutation(len(ordered))
+        return [ordered[place] for place in order]
+
     genders = {item.speaker: item.gender for item in utterances}
     speakers: list[str] = []
     for gender in sorted(set(genders.values())):
-        same = [name for name in genders if genders[name] == gender]
-        speakers += _shuffled(same, base_code(code), gender)
-    texts = _shuffled({item.text for item in utterances}, base_code(code), "texts")
+        speakers += shuffled((name for name in genders if genders[name] == gender), gender)
+    texts = shuffled({item.text for item in utterances}, "texts")
     members: dict[str, Callable[[Utterance], bool]] = {
         "female": lambda item: item.gender == "female",
         "male": lambda item: item.gender == "male",
@@ -119,11 +131,6 @@ def rows_of_part(utterances: Sequence[Utterance], code: str) -> npt.NDArray[np.i
     words = code.split(".")[1:]
     inside = [all(members[word](item) for word in words) for item in utterances]
     return np.flatnonzero(inside).astype(np.int64)
-
-
-def _shuffled(names: Iterable[str], code: str, purpose: str) -> list[str]:
-    ordered = sorted(names)
-    return [ordered[place] for place in generator("parts", code, purpose).permutation(len(ordered))]
 
 
 def _column(name: str, about: str) -> functools.cached_property[npt.NDArray[np.str_]]:

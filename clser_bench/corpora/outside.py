@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ from clser_bench.errors import CorpusError
 from clser_bench.files import is_file, read_toml, regular_size, validated
 from clser_bench.protocol import EMOTIONS
 
+# columns of a manifest, and their names in other systems
 _COLUMNS = {
     "path": ("path", "file", "audio", "wav", "file_name", "filename"),
     "emotion": ("emotion", "emo", "label", "labels", "emotion_label", "category"),
@@ -50,7 +52,6 @@ _COLUMNS = {
     "start": ("start",),
     "end": ("end",),
 }
-"""Columns of a manifest, and their names in other systems."""
 
 _SYNONYMS = {
     "anger": "angry ang",
@@ -116,7 +117,7 @@ def read(path: Path) -> Data | None:
     if path.suffix.lower() == ".jsonl":
         return _emobox(path, more)
     if (path / "db.yaml").is_file():
-        return _AudFormat(path, more).read()
+        return _audformat(path, more)
     tables: Sequence[Table] | None = None
     if path.is_dir():
         tables = saved_splits(path)
@@ -128,7 +129,7 @@ def read(path: Path) -> Data | None:
     elif is_parquet(path) and (table := parquet_with_sound(path)):
         tables = [table]
     if tables is not None:
-        rows: list[Row] = []
+        rows = []
         for columns, found in tables:
             names = _names(path, columns, more)
             for row in found:
@@ -155,16 +156,20 @@ def _supplement(path: Path) -> Supplement:
     return more
 
 
+def _usual(name: str, more: Supplement) -> tuple[str, ...]:
+    """What a column of a manifest may be called in a data set."""
+    return (more.columns[name],) if name in more.columns else _COLUMNS[name]
+
+
 def _names(path: Path, columns: Sequence[str], more: Supplement) -> dict[str, str]:
     """Column of a data set to that of a manifest."""
     names = {}
-    for name, usual in _COLUMNS.items():
-        wanted = (more.columns[name],) if name in more.columns else usual
-        present = [column for column in wanted if column in columns]
-        if name in more.columns and not present:
-            raise CorpusError(f"{path}: has no column '{more.columns[name]}'")
+    for name in _COLUMNS:
+        present = [column for column in _usual(name, more) if column in columns]
         if present:
             names[present[0]] = name
+        elif name in more.columns:
+            raise CorpusError(f"{path}: has no column '{more.columns[name]}'")
     return names
 
 
@@ -183,16 +188,15 @@ def _data(
     language = more.language or language or (spec.language if spec else "")
     labels = {**_EMOTIONS, **{label.lower(): emotion for label, emotion in more.labels.items()}}
     kept: list[Row] = []
-    left_out: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
     for row in rows:
         cells = dict(row.cells)
-        label = cells.get("emotion", "")
+        label, tongue = cells.get("emotion", ""), cells.get("language", "") or language
         emotion = labels.get(label.lower())
         if emotion is None:
             reason = f"'{label}' is no emotion of the benchmark" if label else "without an emotion"
-            left_out[reason] = left_out.get(reason, 0) + 1
+            left_out[reason] += 1
             continue
-        tongue = cells.get("language", "") or language
         cells |= {
             "emotion": emotion,
             "speaker": cells.get("speaker", "") or more.speaker,
@@ -200,29 +204,30 @@ def _data(
             "gender": _GENDERS.get(cells.get("gender", "").lower(), ""),
             "start": _seconds(cells.get("start", "")),
             "end": _seconds(cells.get("end", "")),
+            **({"corpus": name} if name else {}),
         }
-        if name:
-            cells["corpus"] = name
         kept.append(Row(row.where, cells))
     for column in ("path", "speaker", "language"):
         if kept and not any(row.cells.get(column) for row in kept):
+            whole = f'{column} = "…" or ' if column != "path" else ""
             raise CorpusError(
                 f"{path}: no column gives the {column}; write {path.name}.toml beside it with "
-                + (f'{column} = "…" or ' if column != "path" else "")
-                + f'columns.{column} = "…"'
+                f'{whole}columns.{column} = "…"'
             )
     return Data(rows=kept, folder=folder, left_out=left_out, spec=spec)
 
 
 def _defined(name: str) -> CorpusSpec | None:
-    """The corpus that is defined under a name."""
-    wanted = re.sub(r"[\W_]", "", name.lower())
+    """The corpus that is defined under a name, whatever its case and punctuation."""
+    wanted = _plain(name)
     for spec in definitions().corpora.values():
-        if wanted and wanted in {
-            re.sub(r"[\W_]", "", n.lower()) for n in (spec.name, *spec.folders)
-        }:
+        if wanted and wanted in map(_plain, (spec.name, *spec.folders)):
             return spec
     return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def _seconds(text: str) -> str:
@@ -291,107 +296,95 @@ def _of_name(cells: Mapping[str, str], spec: CorpusSpec) -> dict[str, str]:
     return {}
 
 
-class _AudFormat:
-    """Reads an audformat database (version 1 of the format), the folder of `db.yaml`."""
+def _audformat(folder: Path, more: Supplement) -> Data:
+    """Read an audformat database (version 1 of the format), the folder of `db.yaml`.
 
-    def __init__(self, folder: Path, more: Supplement) -> None:
-        import yaml  # noqa: PLC0415 (seldom needed)
+    The rows of all tables that hold the emotion, with the facts of the others.
+    """
+    import yaml  # noqa: PLC0415 (seldom needed)
 
-        file = folder / "db.yaml"
-        regular_size(file, error=CorpusError, most=1 << 24)
-        try:
-            head = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise CorpusError(f"{file}: is not what audformat writes ({error})") from error
-        if not isinstance(head, dict) or not isinstance(head.get("tables"), dict):
-            raise CorpusError(f"{file}: is not what audformat writes (it has no tables)")
-        self._folder, self._more, self._head = folder, more, head
-
-    def read(self) -> Data:
-        """The rows of all tables that hold the emotion, with the facts of the others."""
-        emotions = self._gathered("emotion", self._more.tables or None)
-        if not emotions:
-            raise CorpusError(
-                f"{self._folder}: no table has a column 'emotion'; name it in "
-                f"{self._folder.name}.toml: columns.emotion"
-            )
-        facts = {
-            name: self._gathered(name, None) for name in ("speaker", "gender", "language", "text")
-        }
-        genders = self._genders()
-        rows = []
-        for number, ((file, start, end), label) in enumerate(emotions.items(), 1):
-            known = {
-                name: values.get((file, start, end)) or values.get((file, "", ""), "")
-                for name, values in facts.items()
-            }
-            known["gender"] = known["gender"] or genders.get(known["speaker"], "")
-            place = {"path": file, "start": start, "end": end, "emotion": label}
-            rows.append(Row(f"entry {number}", {**place, **known}))
-        languages = self._head.get("languages") or []
-        language = str(languages[0]) if len(languages) == 1 else ""
-        name = str(self._head.get("name") or "")
-        return _data(
-            self._folder, rows, self._more, folder=self._folder, name=name, language=language
-        )
-
-    def _gathered(self, name: str, tables: Sequence[str] | None) -> dict[tuple[str, str, str], str]:
-        """Values of a manifest's column by file, start and end, from every table that has it."""
-        values: dict[tuple[str, str, str], str] = {}
-        origin: dict[tuple[str, str, str], str] = {}
-        own = f"{self._folder.name}.toml"
-        for table, about in self._head["tables"].items():
-            column = self._column(name, about)
-            if column is None or (tables is not None and table not in tables):
-                continue
-            for row in self._rows(table, column):
-                start, end = (_seconds(row.cells.get(edge, "")) for edge in ("start", "end"))
-                key = (row.cells.get("file", ""), "" if start == "0" and not end else start, end)
-                value = row.cells.get("value", "")
-                if value and values.setdefault(key, value) != value:
-                    raise CorpusError(
-                        f"{self._folder}: {key[0]} has the {name} '{values[key]}' in table "
-                        f"'{origin[key]}' and '{value}' in '{table}'; name the tables that count "
-                        f"in {own}: tables"
-                    )
-                origin.setdefault(key, table)
-        return values
-
-    def _column(self, name: str, about: Mapping[str, Any]) -> str | None:
-        columns = about.get("columns") or {}
-        if name in self._more.columns:
-            wanted: Sequence[str] = (self._more.columns[name],)
-        else:
-            wanted = _COLUMNS[name]
-        for column, kind in columns.items():
-            scheme = kind.get("scheme_id") if isinstance(kind, dict) else None
-            if column in wanted or scheme == name:
-                return str(column)
-        return None
-
-    def _rows(self, table: str, column: str) -> list[Row]:
-        wanted = {"file": "file", "start": "start", "end": "end", column: "value"}
-        for suffix in (".parquet", ".csv"):
-            path = self._folder / f"db.{table}{suffix}"
-            if is_file(path):
-                return read_rows(path, wanted)
+    file = folder / "db.yaml"
+    regular_size(file, error=CorpusError, most=1 << 24)
+    try:
+        head = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise CorpusError(f"{file}: is not what audformat writes ({error})") from error
+    if not isinstance(head, dict) or not isinstance(head.get("tables"), dict):
+        raise CorpusError(f"{file}: is not what audformat writes (it has no tables)")
+    chosen = {table: head["tables"][table] for table in head["tables"] if table in more.tables}
+    emotions = _gathered(folder, chosen if more.tables else head["tables"], "emotion", more)
+    if not emotions:
         raise CorpusError(
-            f"{self._folder / f'db.{table}.csv'}: is not there, nor as .parquet (pickled tables "
-            "are not read); save the database with storage_format='csv'"
+            f"{folder}: no table has a column 'emotion'; name it in {folder.name}.toml: "
+            "columns.emotion"
         )
+    facts = {
+        name: _gathered(folder, head["tables"], name, more)
+        for name in ("speaker", "gender", "language", "text")
+    }
+    genders = _genders(folder, head)
+    rows = []
+    for number, ((path, start, end), label) in enumerate(emotions.items(), 1):
+        known = {
+            name: values.get((path, start, end)) or values.get((path, "", ""), "")
+            for name, values in facts.items()
+        }
+        known["gender"] = known["gender"] or genders.get(known["speaker"], "")
+        place = {"path": path, "start": start, "end": end, "emotion": label}
+        rows.append(Row(f"entry {number}", {**place, **known}))
+    languages = head.get("languages") or []
+    language = str(languages[0]) if len(languages) == 1 else ""
+    name = str(head.get("name") or "")
+    return _data(folder, rows, more, folder=folder, name=name, language=language)
 
-    def _genders(self) -> dict[str, str]:
-        """Gender by speaker, where the scheme of speakers has it."""
-        scheme = (self._head.get("schemes") or {}).get("speaker") or {}
-        labels = scheme.get("labels")
-        if isinstance(labels, dict):
-            return {
-                text_of(speaker): text_of(about.get("gender") or about.get("sex"))
-                for speaker, about in labels.items()
-                if isinstance(about, dict)
-            }
-        path = self._folder / f"db.{labels}.csv"
-        if isinstance(labels, str) and is_file(path):
-            rows = read_rows(path, {"speaker": "speaker", "gender": "gender", "sex": "gender"})
-            return {row.cells.get("speaker", ""): row.cells.get("gender", "") for row in rows}
-        return {}
+
+def _gathered(
+    folder: Path, tables: Mapping[str, Any], name: str, more: Supplement
+) -> dict[tuple[str, str, str], str]:
+    """Values of a manifest's column by file, start and end, from every table that has it."""
+    values: dict[tuple[str, str, str], str] = {}
+    origin: dict[tuple[str, str, str], str] = {}
+    for table, about in tables.items():
+        schemes = {
+            str(column): kind.get("scheme_id") if isinstance(kind, dict) else None
+            for column, kind in (about.get("columns") or {}).items()
+        }
+        columns = [c for c, scheme in schemes.items() if c in _usual(name, more) or scheme == name]
+        if not columns:
+            continue
+        paths = [folder / f"db.{table}{suffix}" for suffix in (".parquet", ".csv")]
+        path = next(filter(is_file, paths), None)
+        if path is None:
+            raise CorpusError(
+                f"{paths[1]}: is not there, nor as .parquet (pickled tables are not read); save "
+                "the database with storage_format='csv'"
+            )
+        wanted = {"file": "file", "start": "start", "end": "end", columns[0]: "value"}
+        for row in read_rows(path, wanted):
+            start, end = (_seconds(row.cells.get(edge, "")) for edge in ("start", "end"))
+            key = (row.cells.get("file", ""), "" if start == "0" and not end else start, end)
+            value = row.cells.get("value", "")
+            if value and values.setdefault(key, value) != value:
+                raise CorpusError(
+                    f"{folder}: {key[0]} has the {name} '{values[key]}' in table '{origin[key]}' "
+                    f"and '{value}' in '{table}'; name the tables that count in "
+                    f"{folder.name}.toml: tables"
+                )
+            origin.setdefault(key, table)
+    return values
+
+
+def _genders(folder: Path, head: Mapping[str, Any]) -> dict[str, str]:
+    """Gender by speaker, where the scheme of speakers has it."""
+    labels = ((head.get("schemes") or {}).get("speaker") or {}).get("labels")
+    if isinstance(labels, dict):
+        return {
+            text_of(speaker): text_of(about.get("gender") or about.get("sex"))
+            for speaker, about in labels.items()
+            if isinstance(about, dict)
+        }
+    path = folder / f"db.{labels}.csv"
+    if isinstance(labels, str) and is_file(path):
+        rows = read_rows(path, {"speaker": "speaker", "gender": "gender", "sex": "gender"})
+        return {row.cells.get("speaker", ""): row.cells.get("gender", "") for row in rows}
+    return {}

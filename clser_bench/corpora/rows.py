@@ -22,26 +22,14 @@ from clser_bench.errors import CorpusError
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import digest
 
-MOST_ROWS = 500_000
-"""Rows that a table may have."""
-
-MOST_COLUMNS = 10_000
-"""Columns that a table may have."""
-
+MOST_ROWS = 500_000  # rows that a table may have
+MOST_COLUMNS = 10_000  # columns that a table may have
 MOST_BYTES = 1 << 28
 """Bytes that a table without sound may have, and values of a Parquet column together."""
 
-MOST_CHARACTERS = 10_000
-"""Characters that a cell may have."""
-
+MOST_CHARACTERS = 10_000  # characters that a cell may have
 _MOST_WITH_SOUND = 1 << 38  # bytes
-_SUFFIXES = {
-    b"RIFF": ".wav",
-    b"fLaC": ".flac",
-    b"OggS": ".ogg",
-    b"ID3": ".mp3",
-    b"\xff\xfb": ".mp3",
-}
+_SUFFIXES = {b"RIFF": "wav", b"fLaC": "flac", b"OggS": "ogg", b"ID3": "mp3", b"\xff\xfb": "mp3"}
 
 
 @dataclass(frozen=True)
@@ -60,13 +48,11 @@ def header(path: Path) -> tuple[str, ...]:
     if is_parquet(path):
         return tuple(_parquet_schema(path).names)
     with _no_table(path), path.open(encoding="utf-8-sig", newline="") as file:
-        names = next(csv.reader(file, strict=True), [])
-    names = [name.strip() for name in names]
-    if len(names) < 2 and names:
-        separators = {";": "semicolons", "\t": "tabs", "|": "bars"}
-        used = [word for mark, word in separators.items() if mark in names[0]]
-        if used:
-            raise CorpusError(f"{path}: its columns are separated by {used[0]}; write commas")
+        names = [name.strip() for name in next(csv.reader(file, strict=True), [])]
+    if len(names) == 1:
+        for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if mark in names[0]:
+                raise CorpusError(f"{path}: its columns are separated by {word}; write commas")
     _check_names(path, names)
     return tuple(names)
 
@@ -103,8 +89,8 @@ def _parquet_schema(path: Path) -> Any:
 def _check_names(path: Path, names: Sequence[str]) -> None:
     if len(names) > MOST_COLUMNS:
         raise CorpusError(f"{path}: has {len(names)} columns; at most {MOST_COLUMNS} are read")
-    for name, count in Counter(names).items():
-        if name and count > 1:
+    for name, count in Counter(filter(None, names)).items():
+        if count > 1:
             raise CorpusError(f"{path}: column '{name}' is there {count} times")
 
 
@@ -201,8 +187,10 @@ Table = tuple[tuple[str, ...], Iterator[Row]]
 def parquet_with_sound(path: Path) -> Table | None:
     """Read a Parquet file with sound in it, which is put into the cache, a file a row.
 
-    Columns and rows; None where it holds no sound. CorpusError where it is damaged or too long.
+    None where it holds no sound. CorpusError where it is damaged or too long.
     """
+    from pyarrow import parquet  # noqa: PLC0415 (takes long to import and is seldom needed)
+
     schema = _parquet_schema(path)
     features: Any = {}
     if schema.metadata and b"huggingface" in schema.metadata:
@@ -213,56 +201,46 @@ def parquet_with_sound(path: Path) -> Table | None:
     sound = _column_of_sound(path, schema)
     if sound is None:
         return None
-
-    def batches() -> Iterator[Any]:
-        from pyarrow import parquet  # noqa: PLC0415 (takes long to import and is seldom needed)
-
-        regular_size(path, error=CorpusError, most=_MOST_WITH_SOUND)
-        yield from parquet.ParquetFile(path).iter_batches(batch_size=64)
-
-    return tuple(schema.names), _with_sound(path, sound, features, batches(), "")
+    regular_size(path, error=CorpusError, most=_MOST_WITH_SOUND)
+    batches = parquet.ParquetFile(path).iter_batches(batch_size=64)
+    return tuple(schema.names), _with_sound(path, sound, features, batches, "")
 
 
 def saved_splits(folder: Path) -> list[Table] | None:
     """Read a folder of `save_to_disk`; its sound is put into the cache.
 
-    Columns and rows of each split (one without a name, of a single data set); None where it is no
-    such folder. CorpusError where it is damaged, or has no column of sound.
+    A table of each split (one without a name, of a single data set); None where it is no such
+    folder. CorpusError where it is damaged, or has no column of sound.
     """
     if (folder / "state.json").is_file():
-        splits = {"": folder}
+        splits = [""]
     elif (folder / "dataset_dict.json").is_file():
-        names = _json(folder / "dataset_dict.json").get("splits", [])
-        splits = {str(name): folder / str(name) for name in names}
+        splits = [str(name) for name in _json(folder / "dataset_dict.json").get("splits", [])]
     else:
         return None
     tables: list[Table] = []
-    for split, place in splits.items():
+    for split in splits:
+        place = folder / split
         try:
             entries = _json(place / "state.json")["_data_files"]
             streams = [place / PurePosixPath(str(entry["filename"])).name for entry in entries]
-            first = streams[0]
+            schema = _arrow(streams[0]).schema
         except (KeyError, TypeError, IndexError) as error:
             raise CorpusError(f"{place / 'state.json'}: names no data files") from error
-        with _arrow(first) as reader:
-            columns, sound = tuple(reader.schema.names), _column_of_sound(first, reader.schema)
+        sound = _column_of_sound(streams[0], schema)
         if sound is None:
             raise CorpusError(f"{place}: has no column of sound (Audio)")
         features = _json(place / "dataset_info.json")["features"]
         batches = (batch for path in streams for batch in _arrow(path))
-        tables.append((columns, _with_sound(place, sound, features, batches, split)))
+        tables.append((tuple(schema.names), _with_sound(place, sound, features, batches, split)))
     return tables
 
 
 def _column_of_sound(path: Path, schema: Any) -> str | None:
     import pyarrow as pa  # noqa: PLC0415 (takes long to import and is seldom needed)
 
-    sound = [
-        field.name
-        for field in schema
-        if pa.types.is_struct(field.type)
-        and {"bytes", "path"} <= {part.name for part in field.type}
-    ]
+    structs = [field for field in schema if pa.types.is_struct(field.type)]
+    sound = [one.name for one in structs if {"bytes", "path"} <= {part.name for part in one.type}]
     if len(sound) > 1:
         raise CorpusError(f"{path}: has several columns of sound ({', '.join(sound)}); keep one")
     return sound[0] if sound else None
@@ -296,22 +274,21 @@ def _with_sound(
         for name, kind in features.items()
         if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" and "names" in kind
     }
-    number = 0
+    rows = (values for batch in batches for values in batch.to_pylist())
     try:
-        for batch in batches:
-            for values in batch.to_pylist():
-                number += 1
-                if number > MOST_ROWS:
-                    raise CorpusError(f"{source}: has more than {MOST_ROWS} rows")
-                cells = {}
-                for column, value in values.items():
-                    if column == sound:
-                        cells[column] = _unpacked(source, folder, number, value or {})
-                        continue
-                    known = names.get(column, ())
-                    named = isinstance(value, int) and 0 <= value < len(known)
-                    cells[column] = text_of(known[value] if named else value)
-                yield Row(f"{split} row {number}".strip(), cells)
+        for number, values in enumerate(rows, 1):
+            if number > MOST_ROWS:
+                raise CorpusError(f"{source}: has more than {MOST_ROWS} rows")
+            cells = {}
+            for column, value in values.items():
+                known = names.get(column, ())
+                if column == sound:
+                    cells[column] = _unpacked(source, folder, number, value or {})
+                elif isinstance(value, int) and 0 <= value < len(known):
+                    cells[column] = text_of(known[value])
+                else:
+                    cells[column] = text_of(value)
+            yield Row(f"{split} row {number}".strip(), cells)
     except (OSError, ValueError) as error:
         raise CorpusError(f"{source}: cannot be read as a table ({error})") from error
 
@@ -321,9 +298,9 @@ def _unpacked(source: Path, folder: Path, number: int, sound: Mapping[str, Any])
     content, path = sound.get("bytes"), str(sound.get("path") or "")
     if content is None:
         return str(source.parent / path) if path else ""
-    known = next((suffix for mark, suffix in _SUFFIXES.items() if content.startswith(mark)), "")
+    known = (f".{suffix}" for mark, suffix in _SUFFIXES.items() if content.startswith(mark))
     stem = re.sub(r"[^\w.-]", "_", PurePosixPath(path).stem)[:100]
-    suffix = known or PurePosixPath(path).suffix or ".audio"
+    suffix = next(known, PurePosixPath(path).suffix or ".audio")
     file = folder / f"{number:06d}{'_' if stem else ''}{stem}{suffix}"
     if not (file.is_file() and file.read_bytes() == content):
         write_whole(file, content, error=None)

@@ -77,6 +77,12 @@ def meaning(column: str) -> tuple[str, int]:
     return MEANING.get(column, (column, 1))
 
 
+def shared_names(source: tuple[str, ...], target: tuple[str, ...]) -> list[str]:
+    """The columns that both sides have, by what they mean, in the order of the source."""
+    have = {meaning(name)[0] for name in target}
+    return [meaning(name)[0] for name in source if meaning(name)[0] in have]
+
+
 def check_alignment(how: str) -> None:
     """Refuse what is neither an alignment nor `none`, which leaves both sides as they are."""
     known = (*ALIGNMENTS, "none")
@@ -94,21 +100,12 @@ def aligned(
     cache: Path,
     anchors: tuple[Table, Table] | None = None,
 ) -> tuple[Table, Table]:
-    """Bring the tables of a pair to a common space.
+    """Bring the normalised tables of a pair to a common space by one of `ALIGNMENTS`.
 
-    The maps are found on unlabelled features: summaries, and instants averaged over the
-    utterance. All rows of the source count, and of the target those that may be looked at.
-
-    Args:
-        source: normalised, n rows.
-        target: normalised, m rows.
-        sets: what they are of; their names of columns may be used.
-        how: one of `ALIGNMENTS`.
-        rows: rows of the target that may be looked at; None for all.
-        anchors: tables of the set `ANCHORS`, normalised alike; for `anchors` only.
-
-    Raises:
-        FeatureError: the alignment cannot be made of these sets.
+    The maps are found on unlabelled features: summaries, and instants averaged over the utterance.
+    All rows of the source count, and of the target `rows`, those that may be looked at (None for
+    all). `anchors` are tables of the set `ANCHORS`, normalised alike, for `anchors` only.
+    FeatureError where the alignment cannot be made of these sets.
     """
     identity: dict[str, Any] = {
         "alignment": how,
@@ -119,29 +116,26 @@ def aligned(
         "rows": None if rows is None else digest_array(np.unique(rows).astype(np.int64)),
     }
     keys = [digest({**identity, "side": side}) for side in ("source", "target")]
-    found = [
+    first, second = (
         existing_table(cache, key, rows=len(table))
         for key, table in zip(keys, (source, target), strict=True)
-    ]
-    if found[0] is not None and found[1] is not None:
-        return found[0], found[1]
-    seen = np.arange(len(target)) if rows is None else np.unique(rows)
-    every = slice(None)
-    sides = _columns(source, every), _columns(target, seen)
-    known = anchors and (_columns(anchors[0], every), _columns(anchors[1], seen))
+    )
+    if first is not None and second is not None:
+        return first, second
+    seen = slice(None) if rows is None else np.unique(rows)
+    names = zip(*((features.instants, features.summary) for features in sets), strict=True)
+    # The maps of both sides: of instants, and of summaries.
     long, short = (
         align(
-            sides[0][kind],
-            sides[1][kind],
+            _means(source, kind),
+            _means(target, kind)[seen],
             how=how,
             size=SIZE,
-            source_names=names[0],
-            target_names=names[1],
-            anchors=known and (known[0][kind], known[1][kind]),
+            source_names=source_names,
+            target_names=target_names,
+            anchors=anchors and (_means(anchors[0], kind), _means(anchors[1], kind)[seen]),
         )
-        for kind, names in enumerate(
-            ([one.instants for one in sets], [one.summary for one in sets])
-        )
+        for kind, (source_names, target_names) in zip(("instants", "summary"), names, strict=True)
     )
     return (
         _mapped(cache, keys[0], source, long[0], short[0]),
@@ -176,9 +170,9 @@ def refuse_alike(sides: tuple[Table, Table], sets: tuple[FeatureSet, FeatureSet]
         )
 
 
-def _columns(table: Table, rows: Rows | slice) -> tuple[Floats, Floats]:
-    """Instants averaged over the utterance, and summaries."""
-    return table.instants.mean(axis=1)[rows], table.summary[rows]
+def _means(table: Table, kind: str) -> Floats:
+    """Summaries, or instants averaged over the utterance."""
+    return table.summary if kind == "summary" else table.instants.mean(axis=1)
 
 
 def _mapped(cache: Path, key: str, table: Table, long: Affine, short: Affine) -> Table:
@@ -191,7 +185,7 @@ def _mapped(cache: Path, key: str, table: Table, long: Affine, short: Affine) ->
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Affine:
-    """An affine map of columns."""
+    """An affine map of columns: values [..., a] @ `matrix` + `offset`."""
 
     matrix: Doubles  # float64 [a, p]
     offset: Doubles  # float64 [p]
@@ -201,11 +195,6 @@ class Affine:
         mapped = np.asarray(values, np.float64) @ self.matrix + self.offset
         clipped: Floats = mapped.clip(-_CLIP, _CLIP).astype(np.float32)
         return clipped
-
-    def then(self, matrix: Doubles) -> Affine:
-        """This map, of which the first p columns of the result go through a linear one [p, q]."""
-        size = len(matrix)
-        return Affine(matrix=self.matrix[:, :size] @ matrix, offset=self.offset[:size] @ matrix)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -226,7 +215,7 @@ def align(
     target_names: tuple[str, ...],
     anchors: tuple[Floats, Floats] | None = None,
 ) -> tuple[Affine, Affine]:
-    """Find maps of both sides onto a common space.
+    """Find maps of both sides onto a common space; the same for any order of the rows.
 
     Args:
         source: [n, a], z-scored columns of the source's utterances.
@@ -234,14 +223,9 @@ def align(
         how: `names`: the columns of both sides that mean the same. `moments`: principal axes,
             whitened, matched by their shares of variance and third and fourth moments. `gromov`:
             whitened axes turned onto each other through a Gromov–Wasserstein coupling. `anchors`:
-            whitened axes turned so that both sides correlate alike with columns that are known of
-            every utterance.
+            whitened axes turned so that both sides correlate alike with `anchors`, columns [n, q]
+            and [m, q] that mean the same on both sides and are known of every utterance.
         size: the most axes p of the common space; `names` has as many as there are names.
-        anchors: columns that mean the same on both sides, [n, q] and [m, q], of the same
-            utterances; for `anchors` only.
-
-    Returns:
-        The maps of source and target; the same for any order of the rows.
 
     Raises:
         FeatureError: fewer than two columns have a name in common; a side has fewer than two
@@ -267,13 +251,11 @@ def align(
     # Both sides get the deviations of the source's axes, mean square 1: evened out, the noise of
     # small axes would weigh as much as loudness.
     scale = np.diag(np.sqrt(one.shares / one.shares.mean()))
-    return first.then(scale), second.then(rotation @ scale)
-
-
-def shared_names(source: tuple[str, ...], target: tuple[str, ...]) -> list[str]:
-    """The columns that both sides have, by what they mean, in the order of the source."""
-    have = {meaning(name)[0] for name in target}
-    return [meaning(name)[0] for name in source if meaning(name)[0] in have]
+    maps = [
+        Affine(matrix=side.matrix[:, :size] @ turn, offset=side.offset[:size] @ turn)
+        for side, turn in ((first, scale), (second, rotation @ scale))
+    ]
+    return maps[0], maps[1]
 
 
 def _by_names(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Affine, Affine]:
@@ -287,8 +269,7 @@ def _by_names(source: tuple[str, ...], target: tuple[str, ...]) -> tuple[Affine,
     maps = []
     for names in (source, target):
         matrix = np.zeros((len(names), len(shared)))
-        for row, column in enumerate(names):
-            name, sign = meaning(column)
+        for row, (name, sign) in enumerate(map(meaning, names)):
             if name in shared:
                 matrix[row, shared.index(name)] = sign
         maps.append(Affine(matrix=matrix, offset=np.zeros(len(shared))))
@@ -335,57 +316,43 @@ def _by_moments(one: Side, other: Side) -> Doubles:
     for few axes of clearly different variance: of 32 planted ones, found and true axes correlate
     by 0.28.
     """
-    like = np.abs(_signature(one)[:, None] - _signature(other)[None]).sum(axis=2)
+    # An axis without its sign: its share of the variance, its skewness and its kurtosis [p, 3].
+    signatures = []
+    for side in (one, other):
+        skewness = np.abs((side.axes**3).mean(axis=0))
+        kurtosis = (side.axes**4).mean(axis=0) - 3.0
+        parts = np.log(side.shares), 2 * np.log1p(skewness), np.arcsinh(kurtosis)
+        signatures.append(np.stack(parts, axis=1))
+    like = np.abs(signatures[0][:, None] - signatures[1][None]).sum(axis=2)
     rows, order = scipy.optimize.linear_sum_assignment(like)
     start = np.zeros_like(like)
     start[rows, order] = 1.0
-    fourth = [_co_moments(side.axes, 2) - 1.0 for side in (one, other)]
+    own = [_co_moments(one.axes, power) for power in (1, 2)]
+    random = generator("alignment", "assignment")
     found = scipy.optimize.quadratic_assignment(
-        fourth[0],
-        fourth[1],
+        own[1] - 1.0,
+        _co_moments(other.axes, 2) - 1.0,
         method="faq",
-        options={
-            "maximize": True,
-            "P0": (start + 1 / len(start)) / 2,
-            "rng": generator("alignment", "assignment"),
-        },
+        options={"maximize": True, "P0": (start + 1 / len(start)) / 2, "rng": random},
     )
+    fits: list[tuple[float, Doubles]] = []
     # The first assignment stays where the co-moments do not speak against it.
-    candidates = [order, np.asarray(found.col_ind)]
-    scored = [_fit(one, other, _signed(one, other, place)) for place in candidates]
-    return _signed(one, other, candidates[int(np.argmin(scored))])
-
-
-def _signature(side: Side) -> Doubles:
-    """What tells an axis from others, without its sign [p, 3]."""
-    skewness = np.abs((side.axes**3).mean(axis=0))
-    kurtosis = (side.axes**4).mean(axis=0) - 3.0
-    return np.stack([np.log(side.shares), 2 * np.log1p(skewness), np.arcsinh(kurtosis)], axis=1)
+    for place in (order, np.asarray(found.col_ind)):
+        rotation = np.zeros_like(like)
+        rotation[place, rows] = 1.0
+        # The sign of each axis is the one that fits E[x_i^2 x_j] best.
+        agreement = (own[0] * _co_moments(other.axes @ rotation, 1)).sum(axis=0)
+        rotation *= np.where(agreement < 0, -1.0, 1.0)
+        turned = [_co_moments(other.axes @ rotation, power) for power in (1, 2)]
+        misfit = sum(float(np.square(own[n] - turned[n]).mean()) for n in (0, 1))
+        fits.append((misfit, rotation))
+    return min(fits, key=lambda fit: fit[0])[1]
 
 
 def _co_moments(axes: Doubles, power: int) -> Doubles:
     """E[x_i^2 x_j^power] [p, p]."""
     moments: Doubles = (axes**2).T @ axes**power / len(axes)
     return moments
-
-
-def _signed(one: Side, other: Side, order: npt.NDArray[np.int64]) -> Doubles:
-    """The permutation with the sign of each axis that fits E[x_i^2 x_j] best."""
-    rotation = np.zeros((len(order), len(order)))
-    rotation[order, np.arange(len(order))] = 1.0
-    third = _co_moments(one.axes, 1), _co_moments(other.axes @ rotation, 1)
-    agreement = (third[0] * third[1]).sum(axis=0)
-    signed: Doubles = rotation * np.where(agreement < 0, -1.0, 1.0)
-    return signed
-
-
-def _fit(one: Side, other: Side, rotation: Doubles) -> float:
-    """How far third and fourth co-moments differ after the rotation."""
-    turned = other.axes @ rotation
-    return sum(
-        float(np.square(_co_moments(one.axes, power) - _co_moments(turned, power)).mean())
-        for power in (1, 2)
-    )
 
 
 def _by_coupling(one: Side, other: Side) -> Doubles:
@@ -410,19 +377,13 @@ def _by_coupling(one: Side, other: Side) -> Doubles:
     ends = []
     for start in (ot.emd(*uniform, near), ot.emd(*uniform, radius), np.outer(*uniform)):
         coupling = ot.gromov.gromov_wasserstein(*distances, G0=start, max_iter=50)
-        rotation = _procrustes(samples, coupling)
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS + 1):
+            coupled = coupling.T @ samples[0] * len(samples[1])
+            rotation = scipy.linalg.orthogonal_procrustes(samples[1], coupled)[0]
             cost = ot.dist(samples[0], samples[1] @ rotation)
-            coupling = ot.emd(*uniform, cost)
-            rotation = _procrustes(samples, coupling)
-        cost = ot.dist(samples[0], samples[1] @ rotation)
-        ends.append((float((coupling * cost).sum()), rotation))
+            last, coupling = coupling, ot.emd(*uniform, cost)
+        ends.append((float((last * cost).sum()), np.asarray(rotation)))
     return min(ends, key=lambda end: end[0])[1]
-
-
-def _procrustes(samples: list[Doubles], coupling: Doubles) -> Doubles:
-    coupled = coupling.T @ samples[0] * len(samples[1])
-    return np.asarray(scipy.linalg.orthogonal_procrustes(samples[1], coupled)[0])
 
 
 def _sample(axes: Doubles) -> Doubles:

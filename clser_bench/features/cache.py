@@ -12,7 +12,6 @@ the permissions that the umask gives, so that a cache can serve several users.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import functools
 import hashlib
@@ -24,11 +23,10 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -53,7 +51,9 @@ ABOUT = "about.json"
 Part = tuple[Rows, Floats, Floats]
 """Rows of a table, their instants and their summaries."""
 
-_ENTRY = "clser-bench"
+ENTRY = "clser-bench"
+"""Of a shard's header: where its contents and their checksum stand, as JSON."""
+
 _PARTIAL = ".part-"
 _STALE_SECONDS = 24 * 3600
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -78,8 +78,8 @@ def shard_path(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Pa
 
 def describe_shards(cache: Path, features: FeatureSet) -> None:
     """Write beside the shards of a set what it is, for `features list`."""
-    about: dict[str, Any] = {"name": features.name, "parameters": dict(features.parameters)}
-    about |= {"instants": len(features.instants), "summary": len(features.summary)}
+    columns = {"instants": len(features.instants), "summary": len(features.summary)}
+    about = {"name": features.name, "parameters": dict(features.parameters), **columns}
     path = cache / "shards" / features.key / ABOUT
     if not path.is_file():
         write_file(path, json.dumps(about, indent=1).encode("utf-8"))
@@ -104,7 +104,7 @@ def write_shard(path: Path, shard: Shard) -> None:
     # One entry only: safetensors writes several in no fixed order.
     entry = json.dumps({"contents": list(shard.contents), "checksum": _checksum(shard)})
     tensors = {"instants": shard.instants, "summary": shard.summary}
-    write_file(path, safetensors.numpy.save(tensors, metadata={_ENTRY: entry}))
+    write_file(path, safetensors.numpy.save(tensors, metadata={ENTRY: entry}))
 
 
 def find_shard(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
@@ -112,11 +112,9 @@ def find_shard(cache: Path, features: FeatureSet, contents: Sequence[str]) -> Sh
 
     Arguments and errors as for `shard_path` and `read_shard`.
     """
-    for place in dict.fromkeys((cache, writable(cache))):
-        shard = read_shard(shard_path(place, features, contents), features, contents)
-        if shard is not None:
-            return shard
-    return None
+    places = dict.fromkeys((cache, writable(cache)))
+    found = (read_shard(shard_path(at, features, contents), features, contents) for at in places)
+    return next((shard for shard in found if shard is not None), None)
 
 
 def read_shard(path: Path, features: FeatureSet, contents: Sequence[str]) -> Shard | None:
@@ -152,14 +150,11 @@ def _load(path: Path) -> Shard | str | None:
         content = path.read_bytes()
         tensors = safetensors.numpy.load(content)
         size = int.from_bytes(content[:8], "little")
-        entry = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][_ENTRY])
-        instants, summary = tensors["instants"], tensors["summary"]
-        shard = Shard(contents=tuple(entry["contents"]), instants=instants, summary=summary)
+        entry = json.loads(json.loads(content[8 : 8 + size])["__metadata__"][ENTRY])
+        shard = Shard(contents=tuple(entry["contents"]), **tensors)
+        count, (long, short) = len(shard.contents), (shard.instants.shape, shard.summary.shape)
         if entry["checksum"] != _checksum(shard):
             return "the checksum does not fit"
-        count = len(shard.contents)
-        if [instants.shape[:-1], summary.shape[:-1]] != [(count, INSTANTS), (count,)]:
-            return f"{instants.shape} instants and {summary.shape} summaries for {count} utterances"
     except FileNotFoundError:
         return None
     except KeyError as error:
@@ -168,6 +163,8 @@ def _load(path: Path) -> Shard | str | None:
         return str(error)
     except OSError as error:
         raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
+    if (long[:-1], short[:-1]) != ((count, INSTANTS), (count,)):
+        return f"{long} instants and {short} summaries for {count} utterances"
     return shard
 
 
@@ -219,70 +216,48 @@ def new_table(
     Instants have the shape (n, t, d) and summaries (n, f); the parts have together all rows.
     FeatureError where the disk is full.
     """
-
-    def fill(folder: Path) -> None:
-        with (
-            _Array(folder / "instants.npy", instants) as long,
-            _Array(folder / "summary.npy", summary) as short,
-        ):
-            for rows, part_instants, part_summary in parts:
-                long.put(rows, part_instants)
-                short.put(rows, part_summary)
-        (folder / CHECKSUMS).write_text(json.dumps(array_checksums(folder)), encoding="ascii")
-
     place = writable(cache)
     remove_partial_files(place / "tables")
     folder = table_folder(place, key)
-    write_folder(folder, fill)
+    with whole_folder(folder) as aside:
+        # Not through a memory map: on a full disk that kills the process instead of raising.
+        with (
+            (aside / "instants.npy").open("wb") as long,
+            (aside / "summary.npy").open("wb") as short,
+        ):
+            starts = {}
+            for stream, shape in ((long, instants), (short, summary)):
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+                starts[stream] = stream.tell()
+                stream.truncate(stream.tell() + 4 * math.prod(shape))  # what is not put is zero
+            for rows, *values in parts:
+                for (stream, start), some in zip(starts.items(), values, strict=True):
+                    for row, value in zip(rows.tolist(), np.asarray(some, "<f4"), strict=True):
+                        stream.seek(start + row * value.nbytes)
+                        stream.write(value.tobytes())
+        (aside / CHECKSUMS).write_text(json.dumps(array_checksums(aside)), encoding="ascii")
     return open_table(key, folder)
-
-
-class _Array(contextlib.AbstractContextManager["_Array"]):
-    """A float32 `.npy` file written row by row; what is not put stays zero.
-
-    Not through a memory map: on a full disk that kills the process instead of raising.
-    """
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._stream = path.open("wb")
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
-        self._start = self._stream.tell()
-        self._row_bytes = 4 * math.prod(shape[1:])
-        self._stream.truncate(self._start + shape[0] * self._row_bytes)
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def put(self, rows: Rows, values: Floats) -> None:
-        """Write values [m, …] where their rows [m] belong."""
-        for row, value in zip(rows.tolist(), np.asarray(values, "<f4"), strict=True):
-            self._stream.seek(self._start + row * self._row_bytes)
-            self._stream.write(value.tobytes())
 
 
 def concatenated(*tables: Table, cache: Path) -> Table:
     """The rows of one table, then those of the next, in the cache; FeatureError for other sizes."""
-    first = tables[0]
-    if len(tables) == 1:
+    first, *others = tables
+    if not others:
         return first
-    for second in tables[1:]:
+    for second in others:
         if second.sizes != first.sizes:
             raise FeatureError(
                 f"tables {first.key[:12]} and {second.key[:12]} have features of different sizes: "
                 "selecting on held-out labels of the source needs one feature set, or an alignment"
             )
-    sizes = [len(table) for table in tables]
-    rows = sum(sizes)
-    key = digest(["joined", *(table.key for table in tables)])
-    there = existing_table(cache, key, rows=rows)
-    if there is not None:
-        return there
-    places = np.split(np.arange(rows), np.cumsum(sizes[:-1]))
+    ends = np.cumsum([len(table) for table in tables])
+    n, (t, d, f) = int(ends[-1]), first.sizes
+    places = np.split(np.arange(n), ends[:-1])
     parts = ((at, table.instants, table.summary) for at, table in zip(places, tables, strict=True))
-    _, t, d = first.instants.shape
-    shape = (rows, first.summary.shape[1])
-    return new_table(cache, key, instants=(rows, t, d), summary=shape, parts=parts)
+    key = digest(["joined", *(table.key for table in tables)])
+    there = existing_table(cache, key, rows=n)
+    return there or new_table(cache, key, instants=(n, t, d), summary=(n, f), parts=parts)
 
 
 @functools.cache
@@ -317,33 +292,30 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
-    """Write a folder, whole or not at all; errors as for `write_file`.
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which gets its name when it is whole; errors as for `write_file`.
 
     Where another process was quicker its folder stays: both would hold the same.
     """
-    temporary = path.parent / _partial_name(path)
+    temporary = _partial(path)
     with as_feature_errors(path.parent):
         temporary.mkdir(parents=True)
         try:
-            fill(temporary)
-            try:
-                temporary.rename(path)
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
+            yield temporary
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def drop_folder(path: Path) -> None:
     """Remove a folder, which may be absent, at once, also while another process reads from it."""
-    aside = path.parent / _partial_name(path)
-    with as_feature_errors(path.parent):
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            return
+    aside = _partial(path)
+    with as_feature_errors(path.parent), suppress(FileNotFoundError):
+        path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -353,10 +325,7 @@ def remove_partial_files(folder: Path) -> None:
         with suppress(FileNotFoundError):  # another process removes them too
             if time.time() - left.stat().st_mtime < _STALE_SECONDS:
                 continue
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink()
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
 def cache_size(cache: Path) -> int:
@@ -381,10 +350,9 @@ def lock(cache: Path, key: str, *, what: str, progress: Progress) -> Iterator[No
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / f"{key}.lock", mode=0o666)  # for other users too
         try:
-            held.acquire(timeout=0)
-        except PermissionError:
             # The lock file of another user: at worst the same work is done twice.
-            pass
+            with suppress(PermissionError):
+                held.acquire(timeout=0)
         except Timeout:
             with shown(progress, f"{what}: waiting for another process that does the same", 1):
                 held.acquire()
@@ -400,16 +368,15 @@ def as_feature_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        what = f"cannot be written ({error.strerror}); "
+        what += "set CLSER_CACHE to a folder that you may write to"
         if error.errno in _FULL:
-            raise FeatureError(
-                f"{folder}: the disk is full; make room, or set CLSER_CACHE to a folder on "
-                "another disk. What is finished is kept and the next run goes on from there"
-            ) from error
-        raise FeatureError(
-            f"{folder}: cannot be written ({error.strerror}); "
-            "set CLSER_CACHE to a folder that you may write to"
-        ) from error
+            what = (
+                "the disk is full; make room, or set CLSER_CACHE to a folder on another disk. What "
+                "is finished is kept and the next run goes on from there"
+            )
+        raise FeatureError(f"{folder}: {what}") from error
 
 
-def _partial_name(path: Path) -> str:
-    return f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name[:32]}"
+def _partial(path: Path) -> Path:
+    return path.parent / f"{_PARTIAL}{uuid.uuid4().hex[:12]}-{path.name[:32]}"

@@ -206,34 +206,30 @@ def summarise(frames: Floats, voiced: Flags) -> Floats:
     return np.concatenate(parts).astype(np.float32)
 
 
-def _rise_and_fall(steps: Doubles) -> Doubles:
-    """Mean of the positive and mean of the negative changes per second [2]; 0 without any."""
+def _rise_and_fall(steps: Doubles) -> list[float]:
+    """Mean of the positive and mean of the negative changes per second; 0 without any."""
     rates = steps / _SECONDS
-    up, down = rates[rates > 0], rates[rates < 0]
-    return np.array([part.mean() if len(part) else 0.0 for part in (up, down)])
+    return [
+        float(part.mean()) if len(part) else 0.0 for part in (rates[rates > 0], rates[rates < 0])
+    ]
 
 
-def _timing(values: Doubles, voiced: Flags) -> Doubles:
-    """The columns `TIMING`, in that order [7]."""
-    seconds = len(values) * _SECONDS
-    level = values[:, _LEVEL]
-    stretches = [_stretches(flags) for flags in (voiced, ~voiced)]
-    return np.array(
-        [
-            np.log2(seconds),
-            voiced.mean(),
-            (level <= level.max() - float(ACOUSTIC_PARAMETERS["pause_db"])).mean(),
-            *(float(one.mean()) * _SECONDS if len(one) else 0.0 for one in stretches),
-            len(stretches[0]) / seconds,
-            _peaks(values[:, _LOUDNESS]) / seconds,
-        ]
-    )
-
-
-def _stretches(flags: Flags) -> npt.NDArray[np.int64]:
-    """Lengths of the runs of true values, in frames."""
-    edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
-    return np.nonzero(edges < 0)[0] - np.nonzero(edges > 0)[0]
+def _timing(values: Doubles, voiced: Flags) -> list[float]:
+    """The columns `TIMING`, in that order."""
+    seconds, level = len(values) * _SECONDS, values[:, _LEVEL]
+    pauses = level <= level.max() - float(ACOUSTIC_PARAMETERS["pause_db"])
+    stretches = []  # lengths of the voiced and of the unvoiced ones, in frames
+    for flags in (voiced, ~voiced):
+        edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+        stretches.append(np.nonzero(edges < 0)[0] - np.nonzero(edges > 0)[0])
+    return [
+        float(np.log2(seconds)),
+        float(voiced.mean()),
+        float(pauses.mean()),
+        *(float(one.mean()) * _SECONDS if len(one) else 0.0 for one in stretches),
+        len(stretches[0]) / seconds,
+        _peaks(values[:, _LOUDNESS]) / seconds,
+    ]
 
 
 def _peaks(loudness: Doubles) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import re
 import stat
 import tokenize
@@ -22,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from clser_bench.errors import FeatureError
 from clser_bench.features.cache import (
     ABOUT,
+    ENTRY,
     as_feature_errors,
     check_shard,
     drop_folder,
@@ -36,8 +36,7 @@ UNKNOWN = "unknown"
 _KEY = re.compile(r"[0-9a-f]{64}")
 # Names that a terminal shows as they are; an about.json may hold anything.
 _NAME = re.compile(r"[\w.@:=+/~, -]{1,200}")
-_ENTRY = "clser-bench"  # of a shard's header, as written by shards.py
-_LONGEST = 1 << 24  # bytes of a header or an about.json
+_LONGEST = 1 << 24  # bytes of an about.json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +87,31 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
     where a folder or a shard may not be read.
     """
     links: list[Path] = []
-    sets = [_stored_set(folder, names, links) for folder in _keyed_folders(cache / "shards", links)]
-    tables = [_table(folder, links) for folder in _keyed_folders(cache / "tables", links)]
+    sets = []
+    for folder in _items(cache / "shards", links):
+        files = _items(folder.path, links, ".safetensors")
+        shards = [one for one in files if _KEY.fullmatch(one.path.stem)]
+        headers = [header for header in map(_read_header, shards) if header is not None]
+        key = folder.path.name
+        stored = StoredSet(
+            key=key,
+            name=names.get(key) or _read_name(folder.path / ABOUT),
+            shards=tuple(shards),
+            unreadable=len(shards) - len(headers),
+            utterances=len({content for contents, _ in headers for content in contents}),
+            columns=headers[0][1] if headers else None,
+        )
+        sets += [stored] if shards else []
+    tables = []
+    for folder in _items(cache / "tables", links):
+        parts = _items(folder.path, links, ".npy", ".json")
+        written = max((one.written for one in parts), default=0.0)
+        size = sum(one.size for one in parts)
+        tables.append(Item(path=folder.path, size=size, written=written))
     return Inventory(
-        sets=tuple(sorted((s for s in sets if s.shards), key=lambda s: (s.name, s.key))),
+        sets=tuple(sorted(sets, key=lambda stored: (stored.name, stored.key))),
         tables=tuple(tables),
-        indices=tuple(_files(cache / "audio", ".json", links)),
+        indices=tuple(_items(cache / "audio", links, ".json")),
         links=tuple(links),
     )
 
@@ -101,10 +119,22 @@ def take_inventory(cache: Path, names: Mapping[str, str]) -> Inventory:
 def find_damage(items: Sequence[Item], progress: Progress = SILENT) -> Iterator[Damage]:
     """Read shards and tables wholly and compare them with their checksums."""
     with shown(progress, "checking shards and tables", len(items)):
-        for item in items:
-            found = _check(item.path)
-            if found is not None:
-                yield found
+        for path in (item.path for item in items):
+            why, broken = None, True
+            try:
+                if path.is_dir():
+                    open_table.cache_clear()  # else it would not be looked at again
+                    open_table(path.name, path)
+                else:
+                    why = check_shard(path)
+            except FeatureError as error:
+                why, broken = str(error), path.is_dir()
+            except (SyntaxError, tokenize.TokenError) as error:  # numpy lets these through
+                why = f"the header of an array cannot be read ({error})"
+            if why is not None:
+                line = "".join(letter if letter.isprintable() else " " for letter in why)
+                line = line.removeprefix(str(path)).lstrip("/: ")
+                yield Damage(path=path, why=line, broken=broken)
             progress.advance()
 
 
@@ -115,69 +145,29 @@ def remove(cache: Path, paths: Sequence[Path]) -> None:
     where one lies outside the cache or behind a symbolic link, or may not be removed.
     """
     for path in paths:
-        _check_inside(cache, path)
+        inside = [
+            one for one in (path, *path.parents) if one.is_relative_to(cache) and one != cache
+        ]
+        if not inside or ".." in path.parts or any(one.is_symlink() for one in inside):
+            raise FeatureError(
+                f"{path}: is or lies behind a symbolic link, and nothing outside {cache} is "
+                "removed; remove it by hand if you want it gone"
+            )
         with as_feature_errors(path.parent):
             if path.is_dir():
                 drop_folder(path)
             else:
                 path.unlink(missing_ok=True)
     for folder in sorted({path.parent for path in paths if path.parent.parent == cache / "shards"}):
-        _drop_if_empty(folder)
-
-
-def _check_inside(cache: Path, path: Path) -> None:
-    steps = [step for step in (path, *path.parents) if step.is_relative_to(cache) and step != cache]
-    if not steps or ".." in path.parts or any(step.is_symlink() for step in steps):
-        raise FeatureError(
-            f"{path}: is or lies behind a symbolic link, and nothing outside {cache} is removed; "
-            "remove it by hand if you want it gone"
-        )
-
-
-def _drop_if_empty(folder: Path) -> None:
-    """Remove the folder of a set without shards; one that is just being filled stays."""
-    with as_feature_errors(folder.parent):
-        remove_partial_files(folder)
-        try:
+        with as_feature_errors(folder.parent), contextlib.suppress(FileNotFoundError):
+            remove_partial_files(folder)
             if {entry.name for entry in folder.iterdir()} <= {ABOUT}:
                 (folder / ABOUT).unlink(missing_ok=True)
-                folder.rmdir()
-        except FileNotFoundError:
-            return  # another process was quicker
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-
-
-def _check(path: Path) -> Damage | None:
-    why, broken = None, True
-    try:
-        if path.is_dir():
-            open_table.cache_clear()  # else it would not be looked at again
-            open_table(path.name, path)
-        else:
-            why = check_shard(path)
-    except FeatureError as error:
-        why, broken = str(error), path.is_dir()
-    except (SyntaxError, tokenize.TokenError) as error:  # numpy lets these through
-        why = f"the header of an array cannot be read ({error})"
-    if why is None:
-        return None
-    line = "".join(letter if letter.isprintable() else " " for letter in why)
-    return Damage(path=path, why=line.removeprefix(str(path)).lstrip("/: "), broken=broken)
-
-
-def _stored_set(folder: Path, names: Mapping[str, str], links: list[Path]) -> StoredSet:
-    shards = [one for one in _files(folder, ".safetensors", links) if _KEY.fullmatch(one.path.stem)]
-    headers = [header for header in map(_read_header, shards) if header is not None]
-    return StoredSet(
-        key=folder.name,
-        name=names.get(folder.name) or _read_name(folder / ABOUT),
-        shards=tuple(shards),
-        unreadable=len(shards) - len(headers),
-        utterances=len({content for contents, _ in headers for content in contents}),
-        columns=headers[0][1] if headers else None,
-    )
+                try:
+                    folder.rmdir()
+                except OSError as error:  # one that is just being filled stays
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
 
 
 def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
@@ -185,7 +175,7 @@ def _read_header(item: Item) -> tuple[list[str], tuple[int, int]] | None:
     faults = (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)
     try:
         with item.path.open("rb"), safe_open(item.path, "np") as shard:
-            contents = json.loads(shard.metadata()[_ENTRY])["contents"]
+            contents = json.loads(shard.metadata()[ENTRY])["contents"]
             shapes = [shard.get_slice(name).get_shape() for name in ("instants", "summary")]
         columns = int(shapes[0][2]), int(shapes[1][1])
     except (FileNotFoundError, *faults):
@@ -210,8 +200,11 @@ def _read_name(path: Path) -> str:
     return name if isinstance(name, str) and _NAME.fullmatch(name) else UNKNOWN
 
 
-def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result]]:
-    """What lies in a folder, sorted by name; symbolic links are listed apart."""
+def _items(folder: Path, links: list[Path], *suffixes: str) -> list[Item]:
+    """The files with these suffixes, or the folders that are named by a key where none is given.
+
+    Sorted by name; symbolic links are listed apart.
+    """
     if folder.is_symlink():
         links.append(folder)
         return []
@@ -224,28 +217,15 @@ def _entries(folder: Path, links: list[Path]) -> list[tuple[Path, os.stat_result
             f"{folder}: cannot be read as a folder ({error.strerror}); check its permissions, "
             "or set CLSER_CACHE to another folder"
         ) from error
-    found = []
+    items = []
     for path in paths:
         with contextlib.suppress(FileNotFoundError):  # removed by another process
-            found.append((path, path.lstat()))
-    links += [path for path, status in found if stat.S_ISLNK(status.st_mode)]
-    return found
-
-
-def _keyed_folders(folder: Path, links: list[Path]) -> list[Path]:
-    folders = [path for path, status in _entries(folder, links) if stat.S_ISDIR(status.st_mode)]
-    return [path for path in folders if _KEY.fullmatch(path.name)]
-
-
-def _files(folder: Path, suffix: str, links: list[Path]) -> list[Item]:
-    return [
-        Item(path=path, size=status.st_size, written=status.st_mtime)
-        for path, status in _entries(folder, links)
-        if stat.S_ISREG(status.st_mode) and path.suffix == suffix
-    ]
-
-
-def _table(folder: Path, links: list[Path]) -> Item:
-    files = [*_files(folder, ".npy", links), *_files(folder, ".json", links)]
-    written = max((one.written for one in files), default=0.0)
-    return Item(path=folder, size=sum(one.size for one in files), written=written)
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                links.append(path)
+                continue
+            regular = stat.S_ISREG(status.st_mode) and path.suffix in suffixes
+            keyed = stat.S_ISDIR(status.st_mode) and _KEY.fullmatch(path.name)
+            if regular or (keyed and not suffixes):
+                items.append(Item(path=path, size=status.st_size, written=status.st_mtime))
+    return items

@@ -22,7 +22,6 @@ from clser_bench.files import expanded, read_toml, validated
 from clser_bench.protocol import base_code
 
 PREFIX = "set:"
-_ANY = "*"
 
 
 class LanguageSet(BaseModel):
@@ -123,23 +122,19 @@ def _placed(name: str, place: Callable[[Path], str]) -> str:
 
 def _chosen(text: str) -> tuple[str, LanguageSet]:
     """The set, and its title."""
-    if "=" in text and not text.endswith(".toml"):
-        return "", _written_out(text)
     if text.endswith(".toml"):
         path = expanded(text)
         values = read_toml(path, error=FeatureError)
         return path.stem, validated(LanguageSet, values, path, error=FeatureError)
-    known = language_sets()
-    if text not in known:
-        raise FeatureError(
-            f"encoder set '{text}' is unknown{did_you_mean(text, known)}; or write "
-            "set:./FILE.toml, or set:de=egemaps,zh=mel"
-        )
-    return text, known[text]
-
-
-def _written_out(text: str) -> LanguageSet:
-    languages = {}
+    if "=" not in text:
+        known = language_sets()
+        if text not in known:
+            raise FeatureError(
+                f"encoder set '{text}' is unknown{did_you_mean(text, known)}; or write "
+                "set:./FILE.toml, or set:de=egemaps,zh=mel"
+            )
+        return text, known[text]
+    languages: dict[str, str] = {}
     for part in text.split(","):
         language, equals, name = part.strip().partition("=")
         if not (equals and language and name) or language in languages:
@@ -148,4 +143,4 @@ def _written_out(text: str) -> LanguageSet:
                 "such as set:de=egemaps,zh=mel,*=acoustic"
             )
         languages[language] = name
-    return LanguageSet(default=languages.pop(_ANY, ""), languages=languages)
+    return "", LanguageSet(default=languages.pop("*", ""), languages=languages)

@@ -55,24 +55,19 @@ def normalised(
     voices: Table | None = None,
     rows: Rows | None = None,
 ) -> Table:
-    """Get the z-scored table, from the cache if it is there.
+    """Get the z-scored table of all n rows, from the cache if it is there.
 
     Args:
         table: the raw features of a corpus, n rows.
         how: whose statistics. `corpus`: of all rows. `speaker`: of each speaker's own rows.
-            `source`: of all rows of `reference`. `estimated-speakers`: of each cluster of
-            `voices`. `none`: the table is handed back as it is.
+            `source`: of all rows of `reference`, the raw table of the source.
+            `estimated-speakers`: of each cluster of `voices`, the raw table of the same rows in the
+            set `VOICES`. `none`: the table is handed back as it is.
         speakers: [n], who speaks; used by `speaker` only, and not stored.
-        reference: the raw table of the source; needed by `source` only.
-        voices: the raw table of the same rows in the set `VOICES`; needed by `estimated-speakers`
-            only.
         rows: the rows that statistics and clusters may be taken from (the half of the target to
             adapt to), each counted once; None for all. A speaker or cluster without any of them
             is scored and not adapted to: its statistics are those of its own rows, unlabelled,
             as if it were met as a batch. `source` does not use them.
-
-    Returns:
-        All n rows, memory-mapped; its key names everything that determined it.
     """
     if how == "none":
         return table
@@ -92,15 +87,10 @@ def normalised(
             "rows": None if used is None else digest_array(used.astype(np.int64)),
         }
     )
-    found = existing_table(cache, key, rows=len(table))
-    if found is not None:
-        return found
-    if by_voice:
-        groups = estimated_speakers(by_voice, used)
-    parts = _parts(table, reference if how == "source" else None, groups, used)
-    n, t, d = table.instants.shape
-    shape = (n, table.summary.shape[1])
-    return new_table(cache, key, instants=(n, t, d), summary=shape, parts=parts)
+    parts = _parts(table, reference if how == "source" else None, groups, by_voice, used)
+    n, (t, d, f) = len(table), table.sizes
+    found = existing_table(cache, key, rows=n)
+    return found or new_table(cache, key, instants=(n, t, d), summary=(n, f), parts=parts)
 
 
 def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
@@ -133,19 +123,25 @@ def estimated_speakers(voices: Table, rows: Rows | None = None) -> Groups:
 
 
 def _parts(
-    table: Table, reference: Table | None, groups: Groups | None, used: Rows | None
+    table: Table,
+    reference: Table | None,
+    groups: Groups | None,
+    voices: Table | None,
+    used: Rows | None,
 ) -> Iterator[Part]:
     """The z-scored rows, group by group, in blocks that fit into memory."""
-    if groups is None:
+    if voices is not None:
+        groups = estimated_speakers(voices, used)
+    elif groups is None:
         groups = np.zeros(len(table), np.int64)
+    of = table if reference is None else reference
     for group in range(int(groups.max()) + 1):
         members = np.flatnonzero(groups == group)
         basis = members if used is None else np.intersect1d(members, used)
         if reference is not None:
-            of, basis = reference, np.arange(len(reference))
-        else:
-            of, basis = table, basis if len(basis) else members
-        long, short = (_scores(values, _blocks(of, basis)) for values in (of.instants, of.summary))
+            basis = np.arange(len(reference))
+        blocks = _blocks(of, basis if len(basis) else members)
+        long, short = (_scores(values, blocks) for values in (of.instants, of.summary))
         for block in _blocks(table, members):
             yield block, long(table.instants[block]), short(table.summary[block])
 

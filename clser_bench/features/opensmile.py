@@ -7,10 +7,10 @@ Language", Interspeech 2016 (descriptors and functionals of F. Weninger et al., 
 emotion in audio: what speech, music, and sound have in common", Frontiers in Psychology 4:292,
 2013). Columns have openSMILE's names and units (`opensmile_columns/`).
 
-`opensmile.Smile` runs once for each level. One pass here has the configuration that it uses, with
-a sink for the descriptors and one for the functionals: the same values in the time of one of its
-passes. ComParE's deltas belong to the descriptors of the same frame number; openSMILE gives two
-frames of deltas more, past the end of the descriptors, and instants use the frames that both have.
+One pass here has the configuration of `opensmile.Smile`, which runs once for each level, with a
+sink for the descriptors and one for the functionals. ComParE's deltas belong to the descriptors of
+the same frame number; openSMILE gives two frames of deltas more, past the end of the descriptors,
+and instants use the frames that both have.
 """
 
 from __future__ import annotations
@@ -69,27 +69,27 @@ def process(name: str, samples: Floats, rate: int) -> tuple[Floats, Floats]:
 
     The same whatever ran before. Arguments and errors as for `extract`.
     """
-    descriptors, functionals = _pass(name, samples, rate)
-    if not len(descriptors) or not len(functionals):
-        missing = max(math.ceil(SHORTEST_SECONDS * rate) - len(samples), 0)
-        padded = np.pad(samples, (missing // 2, missing - missing // 2))
-        descriptors, functionals = _pass(name, padded, rate)
-    if not len(descriptors) or not len(functionals):
-        raise FeatureError(f"openSMILE gave no features for {len(samples)} samples at {rate} Hz")
-    return descriptors, functionals[0]
+    missing = max(math.ceil(SHORTEST_SECONDS * rate) - len(samples), 0)
+    for margins in ((0, 0), (missing // 2, missing - missing // 2)):
+        descriptors, functionals = _pass(name, np.pad(samples, margins), rate)
+        if len(descriptors) and len(functionals):
+            return descriptors, functionals[0]
+    raise FeatureError(f"openSMILE gave no features for {len(samples)} samples at {rate} Hz")
 
 
 def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
     """Run openSMILE once; what each sink received, float32 [m, columns]."""
     columns = dict(zip(("extsinklld", "extsinkfunc"), opensmile_columns(name), strict=True))
-    rows: dict[str, list[Floats]] = {sink: [] for sink in columns}
+    rows = {sink: [np.zeros((0, len(names)), np.float32)] for sink, names in columns.items()}
     # Cut, not rounded: so does opensmile.Smile.
     pcm = np.clip(samples * np.float32(32768), -32768, 32767).astype(np.int16)
     with _LOCK:
         try:
             smile = _instance(name, rate)
             for sink, frames in rows.items():
-                smile.external_sink_set_callback_ex(sink, _collector(frames))
+                # A copy: openSMILE reuses its buffer.
+                keep = functools.partial(lambda kept, data, _: kept.append(data.copy()), frames)
+                smile.external_sink_set_callback_ex(sink, keep)
             smile.external_audio_source_write_data("extsource", pcm.tobytes())
             smile.external_audio_source_set_eoi("extsource")
             smile.run()
@@ -99,20 +99,10 @@ def _pass(name: str, samples: Floats, rate: int) -> list[Floats]:
             if isinstance(error, _library()[0].OpenSmileException):
                 raise FeatureError(f"openSMILE fails on it at {rate} Hz ({error})") from error
             raise
-    received = [
-        np.concatenate([np.zeros((0, len(names)), np.float32), *rows[sink]])
-        for sink, names in columns.items()
-    ]
+    received = [np.concatenate(frames) for frames in rows.values()]
     for frames in rows.values():
         frames.clear()  # openSMILE's bindings keep every callback, and so these lists
     return received
-
-
-def _collector(frames: list[Floats]) -> Any:
-    def collect(data: Floats, _: object) -> None:
-        frames.append(data.copy())  # openSMILE reuses its buffer
-
-    return collect
 
 
 @functools.lru_cache(maxsize=4)

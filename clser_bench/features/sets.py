@@ -9,9 +9,10 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import columns, user_table
@@ -33,9 +34,6 @@ from clser_bench.problem import Floats, Value
 ENTRY_POINTS = "clser_bench.features"
 """The group under which a distribution names feature sets."""
 
-DTYPE = "float32"
-"""Of every table."""
-
 LONGEST_SECONDS = 30.0
 """Longer utterances reach an encoder in equal pieces no longer than this; frames are joined."""
 
@@ -44,11 +42,6 @@ SHORTEST_SECONDS = 0.1
 
 ENCODER_VERSION = 1
 """Raised when the features of encoders change though no model does."""
-
-DEFAULT_CONTEXT: Context = "padded"
-"""Of Whisper."""
-
-Extract = Callable[[str, Floats, int], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +59,9 @@ class FeatureSet:
     """A way to turn samples into instants and a summary.
 
     The values come from a module, utterance by utterance; from a layer of an encoder, batch by
-    batch; or from other sets: the columns of these names averaged over them (one set gives a
-    choice of its columns, the layers of an encoder their mean), or all their columns side by side.
+    batch; from a table of the user; or from other sets: the columns of these names averaged over
+    them (one set gives a choice of its columns, the layers of an encoder their mean), or all their
+    columns side by side.
     """
 
     name: str
@@ -76,13 +70,11 @@ class FeatureSet:
     parameters: tuple[tuple[str, Value], ...] = ()  # everything that can be set, sorted by name
     instants: tuple[str, ...]  # names of the d features of an instant
     summary: tuple[str, ...]  # names of the f features of a summary
-    # the module whose `extract` and `check` do the work; imported when first needed
-    module: str = ""
-    layer: Layer | None = None  # the encoder's layer that does
+    module: str = ""  # whose `extract` and `check` do the work; imported when first needed
+    layer: Layer | None = None
     table: UserTable | None = None
     parts: tuple[FeatureSet, ...] = ()  # the sets that this one is made of
-    # whether the columns of the parts are put side by side instead of averaged
-    joined: bool = False
+    joined: bool = False  # whether the columns of the parts are put side by side, not averaged
     identity: str = ""  # takes the place of the name in the key
 
     @functools.cached_property
@@ -94,7 +86,7 @@ class FeatureSet:
             "name": "encoder" if self.layer else "table" if self.table else self.identity or name,
             "version": self.version,
             "parameters": [[name, value] for name, value in self.parameters],
-            "dtype": DTYPE,
+            "dtype": "float32",
             "t": INSTANTS,
             "instants": list(self.instants),
             "summary": list(self.summary),
@@ -122,23 +114,17 @@ class FeatureSet:
     def extract(self, samples: Floats, rate: int) -> tuple[Floats, Floats]:
         """Compute the features of one utterance; the same bytes whatever ran before.
 
-        Args:
-            samples: float32 mono [samples], full scale 1.
-            rate: sampling rate in Hz.
-
-        Returns:
-            Instants float32 [t, d] and summary float32 [f].
-
-        Raises:
-            FeatureError: there are no samples, or the set does not work utterance by utterance.
-            MissingExtraError: an optional dependency is absent.
+        Samples are float32 mono [samples], full scale 1, at a rate in Hz; instants are float32
+        [t, d] and the summary float32 [f]. FeatureError where there are no samples, or the set does
+        not work utterance by utterance; MissingExtraError where a dependency is absent.
         """
         if not self.module:
             raise FeatureError(f"feature set '{self.name}' is not computed utterance by utterance")
         if samples.ndim != 1 or not len(samples):
             raise FeatureError(f"samples must be mono [samples] and not empty, got {samples.shape}")
-        extract = cast(Extract, importlib.import_module(self.module).extract)
-        return extract(self.name, samples, rate)
+        module: Any = importlib.import_module(self.module)
+        found: tuple[Floats, Floats] = module.extract(self.name, samples, rate)
+        return found
 
 
 _ACOUSTIC = FeatureSet(
@@ -158,6 +144,7 @@ _MINIMAL = dataclasses.replace(
     summary=columns.MINIMAL_SUMMARY,
 )
 
+# Choices of acoustic's columns: about it, and which.
 _PARTS = {
     "mel": ("log-mel bands: 26 of acoustic's columns", columns.MEL),
     "mfcc": ("MFCC: 13 of acoustic's columns", columns.MFCC),
@@ -166,16 +153,14 @@ _PARTS = {
         columns.PROSODY,
     ),
 }
-"""Choices of acoustic's columns."""
 
+# About a set of openSMILE, its configuration and the levels.
+_EGEMAPS = "eGeMAPSv02: 25 low-level descriptors, 88 functionals"
+_COMPARE = "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals"
 _OPENSMILE = {
-    "egemaps": ("eGeMAPSv02: 25 low-level descriptors, 88 functionals", ("eGeMAPSv02", "lld,func")),
-    "compare16": (
-        "ComParE 2016: 65 low-level descriptors with deltas, 6373 functionals",
-        ("ComParE_2016", "lld,lld_de,func"),
-    ),
+    "egemaps": (_EGEMAPS, "eGeMAPSv02", "lld,func"),
+    "compare16": (_COMPARE, "ComParE_2016", "lld,lld_de,func"),
 }
-"""About a set of openSMILE, its configuration and the levels."""
 
 FEATURE_SETS = (*_PARTS, "minimal", "acoustic", *_OPENSMILE)
 """The names of the acoustic sets."""
@@ -184,31 +169,23 @@ FEATURE_SETS = (*_PARTS, "minimal", "acoustic", *_OPENSMILE)
 def _acoustic_set(name: str) -> FeatureSet:
     if name in _PARTS:
         about, chosen = _PARTS[name]
-        extra = columns.TIMING if name == "prosody" else ()
-        return FeatureSet(
-            name=name,
-            about=about,
-            instants=chosen,
-            summary=tuple(
-                column
-                for column in _ACOUSTIC.summary
-                if column.partition("_")[2] in chosen or column in extra
-            ),
-            parts=(_ACOUSTIC,),
+        of = (*chosen, *columns.TIMING) if name == "prosody" else chosen
+        summary = tuple(
+            column
+            for column in columns.ACOUSTIC_SUMMARY
+            if column in of or column.partition("_")[2] in of
         )
+        parts = (_ACOUSTIC,)
+        return FeatureSet(name=name, about=about, instants=chosen, summary=summary, parts=parts)
     if name in _OPENSMILE:
-        about, (configuration, levels) = _OPENSMILE[name]
+        about, configuration, levels = _OPENSMILE[name]
+        parameters: dict[str, Value] = {"bits": 16, "levels": levels, "rate": "as decoded"}
+        parameters |= {"set": configuration, "shortest_seconds": 0.1}
         instants, summary = opensmile_columns(name)
         return FeatureSet(
             name=name,
             about=f"openSMILE {about} (extra opensmile)",
-            parameters=(
-                ("bits", 16),
-                ("levels", levels),
-                ("rate", "as decoded"),
-                ("set", configuration),
-                ("shortest_seconds", 0.1),
-            ),
+            parameters=tuple(parameters.items()),
             instants=instants,
             summary=summary,
             module="clser_bench.features.opensmile",
@@ -234,33 +211,41 @@ def known_names() -> dict[str, str]:
 def feature_set(name: str) -> FeatureSet:
     """Find a feature set by any name but that of a set by language (`languages`).
 
-    Args:
-        name: of `known_names`, an encoder's (see `encoders.names.parse`), a table's
-            (`table:FILE`, see `user_table.parse`), or several of these joined by `+`.
-
-    Raises:
-        FeatureError: there is none of this name, or an encoder or a table cannot be used.
+    A name of `known_names`, an encoder's (see `encoders.names.parse`), a table's (`table:FILE`, see
+    `user_table.find_table`), or several of these joined by `+`. FeatureError where there is none of
+    this name, or an encoder or a table cannot be used.
     """
     if name.startswith("set:"):
         raise FeatureError(
             f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
         )
-    names = list(dict.fromkeys(split_joined(name)))
-    if len(names) == 1:
-        return _single(names[0])
-    parts = tuple(map(_single, names))
-    instants = [column for part in parts for column in part.instants]
-    summary = [column for part in parts for column in part.summary]
+    first, *others = parts = tuple(map(_single, dict.fromkeys(split_joined(name))))
+    if not others:
+        return first
     # Columns of one table: each is taken once, and nothing is put side by side.
     one = all(part.parts == (_ACOUSTIC,) for part in parts)
+    names = [part.name for part in parts]
     return FeatureSet(
-        name="+".join(part.name for part in parts),
-        about="together: " + ", ".join(part.name for part in parts),
-        instants=tuple(dict.fromkeys(instants)) if one else _distinct(instants),
-        summary=tuple(dict.fromkeys(summary)) if one else _distinct(summary),
+        name="+".join(names),
+        about="together: " + ", ".join(names),
+        instants=_distinct((name for part in parts for name in part.instants), once=one),
+        summary=_distinct((name for part in parts for name in part.summary), once=one),
         parts=(_ACOUSTIC,) if one else parts,
         joined=not one,
     )
+
+
+def _distinct(columns: Iterable[str], *, once: bool) -> tuple[str, ...]:
+    """Each name once, or a later one of the same name with its number before it."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in columns:
+        seen[name] += 1
+        if seen[name] == 1:
+            distinct.append(name)
+        elif not once:
+            distinct.append(f"{seen[name]}.{name}")
+    return tuple(distinct)
 
 
 def split_joined(name: str) -> list[str]:
@@ -274,16 +259,6 @@ def split_joined(name: str) -> list[str]:
         else:
             names.append(part)
     return names
-
-
-def _distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """The same names, a later one of the same name with its number before it."""
-    seen: dict[str, int] = {}
-    distinct = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(name if seen[name] == 1 else f"{seen[name]}.{name}")
-    return tuple(distinct)
 
 
 def _single(name: str) -> FeatureSet:
@@ -333,22 +308,18 @@ def _table_set(name: str) -> FeatureSet:
 def _encoder_set(name: str) -> FeatureSet:
     request = parse(name)
     encoder = find_encoder(request)
-    if request.context and encoder.family != "whisper":
+    whisper, precision = encoder.family == "whisper", request.precision
+    if request.context and not whisper:
         raise FeatureError(
             f"encoder '{name}': context is for Whisper, which was trained on 30 s; "
             f"{encoder.family} encodes an utterance as it is"
         )
-    layers = layer_numbers(
-        request.layers or recommended_layer(encoder.name, count=encoder.layers),
-        count=encoder.layers,
-        name=name,
-    )
-    context: Context | None = None
-    if encoder.family == "whisper":
-        context = request.context or DEFAULT_CONTEXT
-    parts = tuple(layer_set(encoder, n, request.precision, context=context) for n in layers)
+    wanted = request.layers or recommended_layer(encoder.name, count=encoder.layers)
+    layers = layer_numbers(wanted, count=encoder.layers, name=name)
+    context: Context | None = (request.context or "padded") if whisper else None
+    parts = tuple(layer_set(encoder, n, precision, context=context) for n in layers)
     every = len(layers) == encoder.layers + 1
-    old = _encoder_name(encoder, "all" if every else "+".join(map(str, layers)), request.precision)
+    old = _encoder_name(encoder, "all" if every else "+".join(map(str, layers)), precision)
     # Tables that were made before pools and contexts had names keep their keys.
     as_before = request.pool == "mean+sd" and context in (None, "30s")
     layer_names = f"layer {layers[0]}" if len(layers) == 1 else f"mean of {len(layers)} layers"
@@ -377,9 +348,9 @@ def layer_set(
     }
     if context not in (None, "30s"):  # the values of 30s are those from before there was a choice
         parameters["context"] = context
+    name = _encoder_name(encoder, str(layer), precision)
     return FeatureSet(
-        name=_encoder_name(encoder, str(layer), precision)
-        + (f":context={context}" if context else ""),
+        name=f"{name}:context={context}" if context else name,
         version=ENCODER_VERSION,
         about=f"layer {layer} of {encoder.layers} of {encoder.name}",
         parameters=tuple(sorted(parameters.items())),

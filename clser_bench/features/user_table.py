@@ -7,7 +7,7 @@ import hashlib
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,32 +57,29 @@ class UserTable:
 class Rows:
     """The rows of a table by utterance."""
 
-    keys: tuple[str, ...]  # path or content hash of each utterance [n]
     by: str  # `path` or `content`
-    values: Floats
-    ends: npt.NDArray[np.int64]  # int64 [n], the number of the row after its last
+    values: Mapping[str, Floats]  # of each utterance [m, f], by its path or content
     columns: tuple[str, ...]
-    frames: bool
+    frames: bool  # whether an utterance may have several rows
 
     @functools.cached_property
-    def index(self) -> dict[str, list[int]]:
-        """Utterances by key, and by `*/` with the last part of a path."""
-        index: dict[str, list[int]] = {}
-        for place, key in enumerate(self.keys):
-            index.setdefault(key, []).append(place)
-            if self.by == "path":
-                index.setdefault(f"*/{key.rpartition('/')[2]}", []).append(place)
-        return index
+    def endings(self) -> dict[str, list[str]]:
+        """Paths by their last part."""
+        endings: dict[str, list[str]] = {}
+        for key in self.values:
+            endings.setdefault(key.rpartition("/")[2], []).append(key)
+        return endings
 
-    def places(self, utterance: Utterance) -> list[int]:
-        """Where an utterance is among the keys; one place where all is well."""
+    def keys(self, utterance: Utterance) -> list[str]:
+        """Those of an utterance; one where all is well."""
         if self.by == "content":
-            return self.index.get(utterance.content, [])
+            return [utterance.content] if utterance.content in self.values else []
         names = dict.fromkeys((utterance.name, utterance.path.as_posix()))
-        exact = [place for name in names for place in self.index.get(name, ())]
-        last = self.index.get(f"*/{utterance.name.rpartition('/')[2]}", [])
-        ends = f"/{utterance.name}"
-        return exact or [place for place in last if self.keys[place].endswith(ends)]
+        exact = [name for name in names if name in self.values]
+        if exact:
+            return exact
+        alike = self.endings.get(utterance.name.rpartition("/")[2], [])
+        return [key for key in alike if key.endswith(f"/{utterance.name}")]
 
 
 def split_name(name: str) -> tuple[Path, str]:
@@ -96,17 +93,14 @@ def split_name(name: str) -> tuple[Path, str]:
 
 
 def find_table(name: str) -> UserTable:
-    """Read and check a table.
+    """Read and check the table `table:FILE[:pool=P]`.
 
-    Args:
-        name: `table:FILE[:pool=P]`. A Parquet file has a column `path` (relative to the corpus's
-            folder, or longer) or `content` (the utterance's content hash), and a number in each
-            other column or one column of lists of numbers; with a column `frame` (order within the
-            utterance) an utterance has several rows. An npz file has `path` or `content` [n] and
-            `features` [n, f], or `features` [m, f] with `frames` [n], the rows of each utterance.
-
-    Raises:
-        FeatureError: there is no such file, or it has not this form, with the rows at fault.
+    A Parquet file has a column `path` (relative to the corpus's folder, or longer) or `content`
+    (the utterance's content hash), and a number in each other column or one column of lists of
+    numbers; with a column `frame` (order within the utterance) an utterance has several rows. An
+    npz file has `path` or `content` [n] and `features` [n, f], or `features` [m, f] with `frames`
+    [n], the rows of each utterance. FeatureError where there is no such file, or it has not this
+    form, with the rows at fault.
     """
     path, pool = split_name(name)
     content = _hash(path)
@@ -126,12 +120,11 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
     if any(isinstance(utterance, Corrupted) for utterance in utterances):
         raise FeatureError(f"{table.path}: has no features of corrupted speech")
     rows = _read(table.path, table.content)
-    found = {utterance.name: rows.places(utterance) for utterance in utterances}
+    found = {utterance.name: rows.keys(utterance) for utterance in utterances}
     for what, wrong in (("utterances without a row", 0), ("utterances with several rows", 2)):
-        faulty = [name for name, places in found.items() if min(len(places), 2) == wrong]
+        faulty = [name for name, keys in found.items() if min(len(keys), 2) == wrong]
         _refuse(table.path, f"{what} (by {rows.by})", faulty)
-    each = np.split(rows.values, rows.ends[:-1])
-    frames = [each[found[utterance.name][0]] for utterance in utterances]
+    frames = [rows.values[found[utterance.name][0]] for utterance in utterances]
     instants = np.stack([pool(one, INSTANTS) for one in frames])
     if not table.frames:
         return instants, np.concatenate(frames)
@@ -140,8 +133,7 @@ def select(table: UserTable, utterances: Sequence[Utterance]) -> tuple[Floats, F
 
 def _hash(path: Path) -> str:
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(path.stat().st_mode):
             raise FeatureError(f"{path}: is no regular file; a table is one of {', '.join(KINDS)}")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -162,28 +154,22 @@ def _read(path: Path, content: str) -> Rows:  # noqa: ARG001 (the cache's key)
     with np.errstate(over="ignore"):  # what is too large for float32 is named as not finite
         values = values.astype(np.float32, copy=False)
     counts = Counter(keys)
-    if not counts or not len(columns):
+    columns = columns or tuple(f"value{number:04d}" for number in range(values.shape[1]))
+    if not counts or not columns:
         raise FeatureError(
             f"{path}: has {len(counts)} utterances and {len(columns)} columns of features"
         )
     if not frames:
-        _refuse_twice(path, keys)
+        _refuse(path, "twice in the file", [key for key, n in counts.items() if n > 1])
     broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    faulty = dict.fromkeys(keys[row] for row in broken)
-    _refuse(path, "with values that are not finite", list(faulty))
-    return Rows(
-        keys=tuple(key if by == "content" else key.replace("\\", "/") for key in counts),
-        by=by,
-        values=values,
-        ends=np.cumsum(list(counts.values())),
-        columns=columns,
-        frames=frames,
-    )
+    _refuse(path, "with values that are not finite", [keys[row] for row in broken])
+    parts = np.split(values, np.cumsum(list(counts.values()))[:-1])
+    return Rows(by=by, values=dict(zip(counts, parts, strict=True)), columns=columns, frames=frames)
 
 
 _Parts = tuple[str, list[str], npt.NDArray[Any], tuple[str, ...], bool]
-"""`path` or `content`; that of each row, those of an utterance together; values; columns; whether
-an utterance may have several rows."""
+"""`path` or `content`; that of each row, those of an utterance together; values; columns, empty
+where they have no names; whether an utterance may have several rows."""
 
 
 def _read_parquet(path: Path) -> _Parts:
@@ -207,40 +193,34 @@ def _read_parquet(path: Path) -> _Parts:
         )
     _refuse(path, f"without '{by}'", [f"row {n}" for n in np.flatnonzero(frame[by].isna())])
     frame = frame.assign(**{by: frame[by].astype(str)})
+    if by == "path":
+        frame = frame.assign(path=frame["path"].str.replace("\\", "/", regex=False))
     several = "frame" in frame.columns
     if several:
         if frame["frame"].dtype.kind not in "fiu" or frame["frame"].isna().any():
             raise FeatureError(f"{path}: column 'frame' must hold a number in each row")
-        twice = frame[by][frame.duplicated([by, "frame"])]
-        _refuse(path, "with a 'frame' twice", list(dict.fromkeys(twice)))
+        _refuse(path, "with a 'frame' twice", list(frame[by][frame.duplicated([by, "frame"])]))
         # Utterances keep the order of their first row, frames that of `frame`.
         first = pd.factorize(frame[by])[0]
         frame = frame.iloc[np.lexsort((frame["frame"].to_numpy(np.float64), first))]
     keys = list(frame[by])
     features = frame.drop(columns=[key for key in (*_KEYS, "frame") if key in frame.columns])
-    if features.shape[1] == 1 and features.dtypes.iloc[0].kind == "O":
-        values = _of_lists(path, [np.asarray(value) for value in features.iloc[:, 0]], keys)
-        return by, keys, values, _numbered(values.shape[1]), several
-    texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
-    _refuse(path, "that are no numbers (columns)", texts)
-    columns = tuple(map(str, features.columns))
-    return by, keys, features.to_numpy(np.float64, na_value=np.nan), columns, several
-
-
-def _of_lists(
-    path: Path, lists: list[npt.NDArray[Any]], keys: list[str]
-) -> npt.NDArray[np.float64]:
-    """The values of a column of lists [m, f]."""
-    sizes = Counter(one.shape for one in lists).most_common()
-    odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != sizes[0][0]]
-    _refuse(path, f"of another size than {sizes[0][0] if sizes else 0}", odd)
+    if features.shape[1] != 1 or features.dtypes.iloc[0].kind != "O":
+        texts = [str(c) for c, kind in features.dtypes.items() if kind.kind not in "fiub"]
+        _refuse(path, "that are no numbers (columns)", texts)
+        values = features.to_numpy(np.float64, na_value=np.nan)
+        return by, keys, values, tuple(features.columns), several
+    lists = [np.asarray(value) for value in features.iloc[:, 0]]
+    usual = Counter(one.shape for one in lists).most_common(1)[0][0] if lists else (0,)
+    odd = [key for key, one in zip(keys, lists, strict=True) if one.shape != usual]
+    _refuse(path, f"of another size than {usual}", odd)
     try:
         values = np.asarray(lists, np.float64)
     except (TypeError, ValueError) as error:
         raise FeatureError(f"{path}: its lists hold something else than numbers") from error
-    if values.ndim != 2:
-        raise FeatureError(f"{path}: a row holds {values.shape[1:]} values, not a flat list")
-    return values
+    if len(usual) != 1:
+        raise FeatureError(f"{path}: a row holds {usual} values, not a flat list")
+    return by, keys, values.reshape(len(lists), *usual), (), several
 
 
 def _read_npz(path: Path) -> _Parts:
@@ -262,18 +242,16 @@ def _read_npz(path: Path) -> _Parts:
             f"{path}: 'features' must be numbers [m, f] and '{by}' texts [n], got "
             f"{features.dtype}{features.shape} and {keys.dtype}{keys.shape}"
         )
-    names = keys.astype(str).tolist()
-    several = "frames" in arrays
+    names = [key.replace("\\", "/") if by == "path" else key for key in keys.astype(str).tolist()]
     counts = arrays.get("frames", np.ones(len(names), np.int64))
     if counts.shape != keys.shape or counts.dtype.kind not in "iu":
         raise FeatureError(f"{path}: 'frames' must be a whole number for each '{by}'")
     _refuse(path, "without frames", [name for name, n in zip(names, counts, strict=True) if n < 1])
     if counts.sum() != len(features):
         raise FeatureError(f"{path}: {len(features)} rows of features, {counts.sum()} expected")
-    _refuse_twice(path, names)
-    columns = _numbered(features.shape[1])
+    _refuse(path, "twice in the file", [name for name, n in Counter(names).items() if n > 1])
     rows = [name for name, n in zip(names, counts.tolist(), strict=True) for _ in range(n)]
-    return by, rows, features, columns, several
+    return by, rows, features, (), "frames" in arrays
 
 
 def _refuse_many(path: Path, rows: int, values: int) -> None:
@@ -285,16 +263,9 @@ def _refuse_many(path: Path, rows: int, values: int) -> None:
         )
 
 
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"value{number:04d}" for number in range(count))
-
-
-def _refuse_twice(path: Path, keys: Sequence[str]) -> None:
-    _refuse(path, "twice in the file", [key for key, n in Counter(keys).items() if n > 1])
-
-
 def _refuse(path: Path, what: str, keys: Sequence[str]) -> None:
-    """Raise where something is wrong, with the first rows at fault."""
-    if keys:
-        more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-        raise FeatureError(f"{path}: {len(keys)} {what}: {', '.join(keys[:_NAMED])}{more}")
+    """Raise where something is wrong, with the first utterances at fault."""
+    faulty = list(dict.fromkeys(keys))
+    if faulty:
+        more = f" and {len(faulty) - _NAMED} more" if len(faulty) > _NAMED else ""
+        raise FeatureError(f"{path}: {len(faulty)} {what}: {', '.join(faulty[:_NAMED])}{more}")

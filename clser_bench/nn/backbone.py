@@ -16,10 +16,6 @@ class Dense(nn.Module):
 
     `nn.Linear` keeps the transpose, so that a pack would copy the gradient of its largest weights
     at every step.
-
-    Args:
-        inputs: values of a row.
-        outputs: values of a row of the result.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -38,10 +34,6 @@ class Backbone(nn.Module):
 
     Layer normalisation removes the length of an embedding, which carries confidence and arousal,
     and costs a pack time; input dropout and the L2 penalty of the engine regularise instead.
-
-    Args:
-        d: values of an instant.
-        f: values of a summary.
     """
 
     def __init__(self, d: int, f: int) -> None:
@@ -58,13 +50,7 @@ class Backbone(nn.Module):
 
 
 class SharedClassifier(nn.Module):
-    """The backbone with a linear head.
-
-    Args:
-        d: values of an instant.
-        f: values of a summary.
-        c: classes.
-    """
+    """The backbone with a linear head."""
 
     def __init__(self, d: int, f: int, c: int) -> None:
         super().__init__()
@@ -102,10 +88,6 @@ def reverse_gradient(x: Tensor, weight: Tensor | float) -> Tensor:
 
     Reference: Ganin & Lempitsky, Unsupervised Domain Adaptation by Backpropagation, ICML 2015,
     equations 7 and 8.
-
-    Args:
-        x: any shape.
-        weight: strength, a number or a 0-d tensor.
     """
     return (1 + weight) * x.detach() - weight * x
 
@@ -117,10 +99,5 @@ def sigmoid_ramp(
 
     Reference: Ganin et al., Domain-Adversarial Training of Neural Networks, JMLR 17 (2016),
     section 5.2.2.
-
-    Args:
-        gamma: steepness, positive.
-        progress: p, share of training done.
-        dtype: of the result.
     """
     return 2 / (1 + torch.exp(-torch.as_tensor(gamma, dtype=dtype) * progress)) - 1

@@ -20,12 +20,9 @@ from torch import Tensor
 SINKHORN_STEPS = 15
 START_SHRINKAGE = 0.8
 """Of the labelled utterances' covariance in the start: five a class estimate little of it."""
-SHRINKAGES = (0.3, 0.5, 0.8)
-"""Of the chains that equation 8 averages."""
-ADDED_MASS = 1.0
-"""rho_a: of the speech of added corpora against the source link."""
-ADDED_SHARE = 0.25
-"""Of the covariance of added corpora in the metric."""
+SHRINKAGES = (0.3, 0.5, 0.8)  # of the chains that equation 8 averages
+ADDED_MASS = 1.0  # rho_a: of the speech of added corpora against the source link
+ADDED_SHARE = 0.25  # of the covariance of added corpora in the metric
 ADDED_ROUNDS = 3
 SPREAD = 3.0
 """Standard deviation of averaged scores, so that balancing them gives probabilities of use."""
@@ -33,42 +30,28 @@ FLOOR = 1e-12
 
 
 class Axes(NamedTuple):
-    """Equation 1, without labels: how summaries and mean instants become embeddings.
+    """Equation 1, without labels: how summaries and mean instants become embeddings."""
 
-    Attributes:
-        vectors: principal axes [f + d, e], the summary's rows first, each block over its scale.
-        mean: of both blocks, the sides weighing alike [f + d].
-        within: covariance of instants around their utterance's mean, with the summary's part of
-            the axes, as `instant_covariance` has it [e, e].
-    """
-
+    # principal axes [f + d, e], the summary's rows first, each block over its scale
     vectors: Float[Tensor, "v e"]
-    mean: Float[Tensor, " v"]
+    mean: Float[Tensor, " v"]  # of both blocks, the sides weighing alike [f + d]
+    # covariance of instants around their utterance's mean, with the summary's part of the axes, as
+    # `instant_covariance` has it [e, e]
     within: Float[Tensor, "e e"]
 
 
 class Chain(NamedTuple):
-    """What one chain (equations 2 to 7) finds.
+    """What one chain (equations 2 to 7) finds."""
 
-    Attributes:
-        start: balanced log-probabilities of the rows from the labels alone [r, c].
-        source_link: after the source link.
-        target_link: after the target link.
-        answer: what the check takes.
-        source: balanced log-probabilities of the source [n, c].
-        prototypes: after the target link [c, e].
-        covariance: the metric after the target link [e, e].
-        agreement: kappa of the two links.
-    """
-
+    # balanced log-probabilities of the rows from the labels alone [r, c]
     start: Float[Tensor, "r c"]
-    source_link: Float[Tensor, "r c"]
-    target_link: Float[Tensor, "r c"]
-    answer: Float[Tensor, "r c"]
-    source: Float[Tensor, "n c"]
-    prototypes: Float[Tensor, "c e"]
-    covariance: Float[Tensor, "e e"]
-    agreement: float
+    source_link: Float[Tensor, "r c"]  # after the source link
+    target_link: Float[Tensor, "r c"]  # after the target link
+    answer: Float[Tensor, "r c"]  # what the check takes
+    source: Float[Tensor, "n c"]  # balanced log-probabilities of the source [n, c]
+    prototypes: Float[Tensor, "c e"]  # after the target link [c, e]
+    covariance: Float[Tensor, "e e"]  # the metric after the target link [e, e]
+    agreement: float  # kappa of the two links
 
 
 def principal_embedding(
@@ -84,12 +67,8 @@ def principal_embedding(
     sd^2 is a block's total variance, the sides weighing alike, so that neither the summary nor
     the mean instant dominates by its number of columns; V holds principal axes, unscaled.
 
-    Args:
-        summaries: of each side.
-        means: of the instants of each utterance, of each side.
-        deviations: covariance of instants around their utterance's mean, of each side [d, d].
-        size: most axes.
-        dynamic: weight of the mean instants.
+    Of each side there are the summaries, the mean instants (of weight `dynamic`) and the covariance
+    of instants around their utterance's mean; at most `size` axes.
     """
     blocks, centres = [], []
     for sides, weight in ((summaries, 1.0), (means, dynamic)):
@@ -117,10 +96,8 @@ def instant_covariance(
     On the summary's part of the axes, which has no instants, the identity; on the instants' part
     their covariance around the utterance's mean, scaled so that the trace is e.
 
-    Args:
-        vectors: orthonormal axes.
-        f: how many of their rows belong to the summary.
-        deviation: covariance of instants; zero (one instant an utterance) gives the identity.
+    The first f rows of the axes belong to the summary. A deviation of zero (one instant an
+    utterance) gives the identity.
     """
     size = vectors.shape[1]
     identity = torch.eye(size, dtype=vectors.dtype)
@@ -155,10 +132,7 @@ def balanced(
 ) -> Float[Tensor, "n c"]:
     """Equation 4: offsets of the classes give them equal shares of the first `adapt` rows.
 
-    Args:
-        log_p: logarithms of assignments.
-        adapt: rows whose shares count; the others get the same offsets.
-        steps: Sinkhorn rounds; 0 only normalises.
+    The other rows get the same offsets; 0 Sinkhorn rounds (`steps`) only normalise.
     """
     classes = log_p.shape[1]
     prior = torch.full((classes,), 1 / classes, dtype=log_p.dtype)
@@ -315,16 +289,7 @@ def added_link(
 
     Classes are balanced on the source alone: an added corpus need not have all of them.
 
-    Args:
-        source: embeddings of the source.
-        added: of added corpora.
-        prototypes: after the source link.
-        spread: covariance within classes after it.
-        metric: of a covariance.
-        steps: of balancing.
-
-    Returns:
-        Prototypes and covariance.
+    Prototypes and the covariance within classes, from those after the source link.
     """
     base, own, around = prototypes, spread, covariance(added)
     both = torch.cat([source, added])
@@ -346,11 +311,7 @@ def averaged(
 ) -> Float[Tensor, "n c"]:
     """Equation 8: standardised scores averaged, spread and balanced.
 
-    Args:
-        scores: log-probabilities of the same rows.
-        adapt: rows whose spread and shares count.
-        weights: of the scores, summing to one; equal where none are given.
-        steps: of balancing.
+    The spread and the shares of the first `adapt` rows count; the weights of the scores sum to one.
     """
     weights = weights or [1 / len(scores)] * len(scores)
     total = torch.zeros_like(scores[0])
@@ -374,10 +335,7 @@ def balancing_offsets(
     Reference: Cuturi, Sinkhorn Distances, NIPS 2013, algorithm 1; rows have mass 1/n, columns
     the prior's.
 
-    Args:
-        log_p: logarithms of assignments (any offset per row).
-        prior: positive, sums to one.
-        steps: number of column-and-row rounds.
+    Each row of log-assignments may have an offset; the prior is positive and sums to one.
     """
     # Factors of the classes instead of their logarithms: a round is two products.
     kernel = (log_p - log_p.amax(dim=-1, keepdim=True)).exp()

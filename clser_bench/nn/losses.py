@@ -9,14 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-FLOOR = 1e-6
-"""Least bandwidth and least mass of a class."""
-
-KERNELS = 5
-"""Gaussian kernels that are added, each of half the bandwidth of the one before."""
-
-LARGEST = 4.0
-"""The first one's bandwidth, in units of the mean squared distance of two rows."""
+FLOOR = 1e-6  # least bandwidth and least mass of a class
+KERNELS = 5  # Gaussian kernels that are added, each of half the bandwidth of the one before
+LARGEST = 4.0  # the first one's bandwidth, in units of the mean squared distance of two rows
 
 
 def information_loss(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
@@ -25,9 +20,6 @@ def information_loss(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
     The negative mutual information of rows and predicted classes.
 
     Reference: Liang et al., Do We Really Need to Access the Source Data?, ICML 2020: L_ent + L_div.
-
-    Args:
-        logits: class scores.
     """
     return mean_entropy(logits) + concentration(logits)
 
@@ -39,11 +31,6 @@ def cosine_logits(
 
     Reference: Saito et al., Semi-supervised Domain Adaptation via Minimax Entropy, ICCV 2019,
     section on the similarity-based network.
-
-    Args:
-        u: embeddings.
-        prototypes: w, a row per class.
-        temperature: T, positive.
     """
     return functional.normalize(u, dim=-1) @ prototypes.T / temperature
 
@@ -58,9 +45,6 @@ def mean_entropy(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
     """-mean_i sum_k p[i, k] log p[i, k] of the softmax, in nats.
 
     Reference: Grandvalet & Bengio, Semi-supervised Learning by Entropy Minimization, NIPS 2004.
-
-    Args:
-        logits: class scores.
     """
     return entropy(logits).mean()
 
@@ -70,9 +54,6 @@ def concentration(logits: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
 
     Reference: the diversity term of Liang et al., Do We Really Need to Access the Source Data?
     (SHOT), ICML 2020.
-
-    Args:
-        logits: class scores.
     """
     log_m = logits.log_softmax(dim=-1).logsumexp(dim=0) - torch.log(
         torch.tensor(float(len(logits)), dtype=logits.dtype)
@@ -81,15 +62,10 @@ def concentration(logits: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
 
 
 class Neighbourhood(NamedTuple):
-    """The nearest rows of each row of a bank of embeddings.
+    """The nearest rows of each row of a bank of embeddings."""
 
-    Attributes:
-        rows: int64 [n, k], nearest first.
-        label: int64 [n], the likeliest class of a row and its neighbours together.
-    """
-
-    rows: Int[Tensor, "n k"]
-    label: Int[Tensor, " n"]
+    rows: Int[Tensor, "n k"]  # int64 [n, k], nearest first
+    label: Int[Tensor, " n"]  # int64 [n], the likeliest class of a row and its neighbours together
 
 
 def neighbourhood(
@@ -101,9 +77,7 @@ def neighbourhood(
     neighbour.
 
     Args:
-        bank: embeddings, of any length.
         scores: of the same rows, log-probabilities but for an offset per row.
-        count: k.
     """
     u = functional.normalize(bank, dim=-1)
     cosine = u @ u.T
@@ -123,11 +97,6 @@ def matching_entropy(
     Reference: CDS (see `instance_contrast`), equation 5, with the other side's instances; Yue et
     al., Prototypical Cross-domain Self-supervised Learning for Few-shot Unsupervised Domain
     Adaptation, CVPR 2021 (PCS), equation 7, with the other side's prototypes.
-
-    Args:
-        u: embeddings.
-        others: of the other side.
-        temperature: tau, positive.
     """
     return mean_entropy(
         functional.normalize(u, dim=-1) @ functional.normalize(others, dim=-1).T / temperature
@@ -146,8 +115,6 @@ def thresholded_loss(
     Reference: Sohn et al., FixMatch, NeurIPS 2020: the unsupervised loss, equation 4.
 
     Args:
-        weak: class scores of the weak views; no gradient flows through them.
-        strong: class scores of the strong views, row by row the same utterances.
         threshold: tau, 0 to 1; one for all rows, or a row's own [n].
     """
     confidence, label = weak.detach().softmax(dim=-1).max(dim=-1)
@@ -160,9 +127,6 @@ def mean_confidence(logits: Float[Tensor, "n c"]) -> Float[Tensor, ""]:
 
     Reference: Berthelot et al., AdaMatch, ICLR 2022, section 3.3: tau times this value on the
     labelled batch is the relative confidence threshold.
-
-    Args:
-        logits: class scores.
     """
     return logits.detach().softmax(dim=-1).max(dim=-1).values.mean()
 
@@ -179,9 +143,6 @@ def five_kernels(x: Float[Tensor, "n e"]) -> Float[Tensor, "n n"]:
     """Sum of exp(-d^2 / b) for b = 1/4, 1/2, 1, 2 and 4 times the mean d^2 of two rows.
 
     No gradient flows through the bandwidths.
-
-    Args:
-        x: embeddings of source and target together.
     """
     squared = squared_distances(x)
     pairs = max(len(x) * (len(x) - 1), 1)
@@ -206,7 +167,6 @@ def mean_distance(kernel: Float[Tensor, "n n"], sources: int) -> Float[Tensor, "
 
     Args:
         kernel: of all pairs, the source's rows first.
-        sources: number of the source's rows.
     """
     off = kernel * (1 - torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device))
     targets = len(kernel) - sources

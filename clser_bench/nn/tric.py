@@ -19,15 +19,10 @@ MASKED = -1e9
 
 
 class Side(NamedTuple):
-    """Utterances of one language.
+    """Utterances of one language."""
 
-    Attributes:
-        z: embeddings [n, e].
-        q: the teacher's probabilities [n, c].
-    """
-
-    z: Float[Tensor, "n e"]
-    q: Float[Tensor, "n c"]
+    z: Float[Tensor, "n e"]  # embeddings [n, e]
+    q: Float[Tensor, "n c"]  # the teacher's probabilities [n, c]
 
 
 def dual_resonance(

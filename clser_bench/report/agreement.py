@@ -74,18 +74,26 @@ def compare(card: Card, found: Card) -> Agreement:
     Imported rows of the card are left out.
     """
     methods = {method.method: method for method in found.methods}
-    places = {pair.pair: place for place, pair in enumerate(found.pairs)}
+    here = {pair.pair: pair for pair in found.pairs}
     cells: list[CellAgreement] = []
     for method in card.methods:
-        if method.imported:
-            continue
-        mine = methods.get(method.method)
-        at = [None if mine is None else places.get(pair.pair) for pair in card.pairs]
-        theirs = [None if mine is None or i is None else mine.cells[i] for i in at]
-        cells += _row(card, method, theirs, seeds=() if mine is None else mine.seeds)
+        if not method.imported:
+            mine = methods.get(method.method)
+            own = dict(zip(here, mine.cells, strict=True)) if mine else {}
+            theirs = [own.get(pair.pair) for pair in card.pairs]
+            cells += _row(card, method, theirs, seeds=mine.seeds if mine else ())
+    both = [(pair, here[pair.pair]) for pair in card.pairs if pair.pair in here]
+    keys = [(old.source, old.source_key, new.source_key) for old, new in both]
+    keys += [(old.target, old.target_key, new.target_key) for old, new in both]
+    corrected = iter(holm([cell.p for cell in cells if cell.p is not None]))
     return Agreement(
-        cells=tuple(_decided(cells)),
-        corpora=tuple(_other_corpora(card, found)),
+        cells=tuple(
+            cell
+            if cell.p is None or next(corrected) < SIGNIFICANT
+            else dataclasses.replace(cell, verdict=NOISE)
+            for cell in cells
+        ),
+        corpora=tuple(sorted({code for code, old, new in keys if old and new and old != new})),
         changes=tuple(_changes(card, methods)),
     )
 
@@ -107,25 +115,26 @@ def other_software(card: Software, here: Software) -> Iterator[str]:
 def _row(
     card: Card, method: CardMethod, found: Sequence[CardCell | None], *, seeds: Sequence[int]
 ) -> Iterator[CellAgreement]:
-    here = [{} if cell is None else _draws(seeds, cell.uars) for cell in found]
+    here = [_draws(seeds, cell.uars) if cell else {} for cell in found]
     claimed = [_draws(method.seeds, cell.uars) for cell in method.cells]
     variances = [np.var(list(draws.values()), ddof=1) for draws in here if len(draws) > 1]
     spread = math.sqrt(float(np.mean(variances))) if variances else 0.0
     of_pairs = zip(card.pairs, method.cells, found, claimed, here, strict=True)
     for pair, cell, other, old, new in of_pairs:
-        made = CellAgreement(method=method.method, pair=str(pair.pair), verdict=DIFFERENT)
         why = _unlike(cell, other, old, new)
-        made = dataclasses.replace(made, reason=why)
+        made = CellAgreement(
+            method=method.method, pair=str(pair.pair), verdict=DIFFERENT, reason=why
+        )
         yield made if why else _compared(made, old, new, spread=spread)
     shared = set(claimed[0]) if claimed else set()
     if len(claimed) > 1 and shared and all(set(draws) == shared for draws in (*claimed, *here)):
-        means = [
+        old, new = (
             {seed: float(np.mean([draws[seed] for draws in side])) for seed in shared}
             for side in (claimed, here)
-        ]
-        spread = float(np.std(list(means[1].values()), ddof=1)) if len(shared) > 1 else 0.0
+        )
+        spread = float(np.std(list(new.values()), ddof=1)) if len(shared) > 1 else 0.0
         made = CellAgreement(method=method.method, pair=MEAN, verdict=DIFFERENT)
-        yield _compared(made, *means, spread=spread)
+        yield _compared(made, old, new, spread=spread)
 
 
 def _draws(seeds: Sequence[int], uars: Sequence[float | None]) -> dict[int, float]:
@@ -167,14 +176,6 @@ def _compared(made: CellAgreement, claimed: Draws, here: Draws, *, spread: float
     return dataclasses.replace(made, p=2 * float(stdtr(len(gaps) - 1, -t)))
 
 
-def _decided(cells: Sequence[CellAgreement]) -> Iterator[CellAgreement]:
-    """Correct the p values for their number, and judge by them."""
-    corrected = iter(holm([cell.p for cell in cells if cell.p is not None]))
-    for cell in cells:
-        different = cell.p is None or next(corrected) < SIGNIFICANT
-        yield cell if different else dataclasses.replace(cell, verdict=NOISE)
-
-
 def holm(values: Sequence[float]) -> tuple[float, ...]:
     """Correct the p values of a family for their number by Holm's step-down rule, at most 1."""
     order = np.argsort(values, kind="stable")
@@ -182,14 +183,6 @@ def holm(values: Sequence[float]) -> tuple[float, ...]:
     adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return tuple(adjusted.tolist())
-
-
-def _other_corpora(card: Card, found: Card) -> list[str]:
-    here = {pair.pair: pair for pair in found.pairs}
-    both = [(pair, here[pair.pair]) for pair in card.pairs if pair.pair in here]
-    keys = [(old.source, old.source_key, new.source_key) for old, new in both]
-    keys += [(old.target, old.target_key, new.target_key) for old, new in both]
-    return sorted({code for code, old, new in keys if old and new and old != new})
 
 
 def _changes(card: Card, methods: Mapping[str, CardMethod]) -> Iterator[str]:

@@ -20,9 +20,8 @@ from scipy.special import stdtrit
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.hashing import generator
 from clser_bench.protocol import EMOTIONS, Pair
-from clser_bench.report.model import Leaderboard, Line, holes
 from clser_bench.report.statistics import Counts, Interval, spread
-from clser_bench.report.table import rows_of
+from clser_bench.report.table import Leaderboard, Line, holes, rows_of
 from clser_bench.store.sqlite import Store
 
 GROUPS = {
@@ -37,7 +36,6 @@ BY = ("emotion", "confusion", "speaker", *GROUPS)
 SHUFFLES = 100
 
 _UNITS = {"length": "s", "loudness": "dBFS"}
-_NOUNS = {"human": "human recognition rate"}
 _KINDS = {"emotion": "recall", "confusion": "share"}
 _GROUP = ["group", "predicted"]
 _FEWEST = 3  # utterances of a correlation
@@ -55,32 +53,31 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure of a method on a pair, or on all pairs."""
+    """One figure of a method on a pair, or on all pairs; `None` where something does not apply.
+
+    Its kind is `recall`, `uar` or, of a confusion, `share` of the emotion's utterances, in percent;
+    `gap` of two groups, in points of UAR; `rho`, Spearman's correlation of people's rate and the
+    share of draws in which the method is right; or `rho_within`, the same within each emotion,
+    averaged by number of utterances.
+    """
 
     line: Line  # the method's row of the leaderboard
     pair: Pair | None  # None for all
-    # `recall`, `uar` or, of a confusion, `share` of the emotion's utterances, in percent; `gap` of
-    # two groups, in points of UAR; `rho`, Spearman's correlation of people's rate and the share of
-    # draws in which the method is right, or `rho_within`, the same within each emotion, averaged by
-    # number of utterances
     kind: str
-    # an emotion, a speaker after the code of the corpus, or a group of utterances; of a gap both;
-    # None of correlations and of missing results
+    # an emotion, a speaker after the code of the corpus, a group of utterances; of a gap both
     group: str | None = None
     predicted: str | None = None  # of a confusion, the emotion that was predicted
-    # None where missing, and of a correlation where one of the two does not vary
-    mean: float | None = None
-    std: float | None = None  # sample deviation over draws; None for one draw
+    mean: float | None = None  # None where missing, and of a correlation where nothing varies
+    std: float | None = None  # sample deviation over draws
     n: int | None = None  # draws
-    # predictions that it is made of, over draws and pairs; of correlations utterances
-    count: int | None = None
+    count: int | None = None  # predictions over draws and pairs; of correlations utterances
     classes: int | None = None  # emotions that occur in the group
-    # of a gap, the group that is subtracted and the one that it is subtracted from: of speakers the
-    # worst and the best of those who have all emotions
+    # of a gap, the group that is subtracted and the other: of speakers the worst and the best of
+    # those who have all emotions
     ends: tuple[str, str] = ("", "")
     of: int = 0  # of a gap, number of groups that were compared
-    # lower end of the 95 % interval, only over all pairs: of gaps (but of speakers) over speakers
-    # and draws, of correlations by the jackknife over speakers
+    # 95 % interval, only over all pairs: of gaps (but of speakers) over speakers and draws, of
+    # correlations by the jackknife over speakers
     low: float | None = None
     high: float | None = None
     # of a gap of speakers over all pairs, the mean gap when utterances are assigned to speakers at
@@ -122,7 +119,7 @@ def break_down(
     """
     if by not in BY:
         raise SpecError(f"there is no breakdown by '{by}'{did_you_mean(by, BY)}")
-    facts, noun = facts or {}, _NOUNS.get(by, by)
+    facts, noun = facts or {}, "human recognition rate" if by == "human" else by
     pairs = tuple(pair for pair in table.pairs if by not in GROUPS or pair.target in facts)
     if not pairs:
         codes = ", ".join(sorted({pair.target for pair in table.pairs}))
@@ -139,21 +136,20 @@ def break_down(
     for line in table.lines:
         rows = _judged(store, trials[trials.method == line.method], by)
         if by in GROUPS:
-            codes_names = list(zip(rows.target, rows.name, strict=True))
-            rows["group"] = pd.Series([cuts[c][0].get(n) for c, n in codes_names], dtype=object)
-            known = (facts[code].get(name, Facts()) for code, name in codes_names)
-            rows["human"] = [item.human for item in known]
-            for code, of_target in rows.groupby("target"):
-                lost = of_target.name[of_target.group.isna()]
-                unknown[str(code)].update(lost)
-                if len(lost) == len(of_target):
-                    raise SpecError(
-                        f"{code}: the {noun} of none of the scored utterances (such as "
-                        f"'{of_target.name.iloc[0]}') is known; the recordings that were read must "
-                        "be the copy of the corpus that the results were made of"
-                    )
+            places = list(zip(rows.target, rows.name, strict=True))
+            rows["group"] = pd.Series([cuts[c][0].get(name) for c, name in places], dtype=object)
+            rows["human"] = [facts[code].get(name, Facts()).human for code, name in places]
+        for code, of_target in rows.groupby("target"):
+            lost = of_target.name[of_target.group.isna()]
+            unknown[str(code)].update(lost)
+            if len(lost) == len(of_target):
+                raise SpecError(
+                    f"{code}: the {noun} of none of the scored utterances (such as "
+                    f"'{of_target.name.iloc[0]}') is known; the recordings that were read must "
+                    "be the copy of the corpus that the results were made of"
+                )
         figures += _figures(line, rows[rows.group.notna()], table, pairs, by)
-    found = {figure.group for figure in figures if figure.kind not in ("gap", "rho", "rho_within")}
+    found = {figure.group for figure in figures if figure.classes}
     usual = EMOTIONS if by in _KINDS else GROUPS.get(by) or sorted(filter(None, found))
     remarks = [f"{code}: {text}" for code, (_, text) in cuts.items() if text]
     for code, names in unknown.items():
@@ -195,16 +191,13 @@ def _judged(store: Store, trials: pd.DataFrame, by: str) -> pd.DataFrame:
     own = trials.reindex(found.trial.cat.categories)
     # as wide for every pair, however many emotions it has
     wide = [[*names, *EMOTIONS][: len(EMOTIONS)] for names in own.emotions]
-    emotions = np.array(wide, dtype=object)
+    emotions = np.array(wide, dtype=object).reshape(-1, len(EMOTIONS))
     codes = found.trial.cat.codes.to_numpy()
-    rows = pd.DataFrame(
-        {name: own[name].to_numpy()[codes] for name in ("pair", "target", "seed")}
-        | {"name": found.utterance.astype(str), "speaker": found.speaker.astype(str)}
-    )
-    rows["true"] = emotions[codes, found.y] if len(rows) else ""
-    rows["predicted"] = emotions[codes, found.predicted] if len(rows) else ""
-    rows["right"] = rows.true == rows.predicted
-    rows["predicted"] = rows.predicted if by == "confusion" else ""
+    rows = pd.DataFrame({n: own[n].to_numpy()[codes] for n in ("pair", "target", "seed")})
+    rows["name"], rows["speaker"] = found.utterance.astype(str), found.speaker.astype(str)
+    rows["true"], predicted = emotions[codes, found.y], emotions[codes, found.predicted]
+    rows["right"] = rows.true == predicted
+    rows["predicted"] = predicted if by == "confusion" else ""
     rows["group"] = rows.target + " " + rows.speaker if by == "speaker" else rows.true
     return rows
 
@@ -212,20 +205,20 @@ def _judged(store: Store, trials: pd.DataFrame, by: str) -> pd.DataFrame:
 def _figures(
     line: Line, rows: pd.DataFrame, table: Leaderboard, pairs: tuple[Pair, ...], by: str
 ) -> Iterator[Figure]:
-    scores, kind = _scores(rows, by), _KINDS.get(by, "uar")
+    scores = _scores(rows, by)
     cells = dict(zip(table.pairs, line.cells, strict=True))
-    gone = {pair: (c.status, c.reason) for pair, c in cells.items() if c.mean is None}
     for pair in (*pairs, None):
-        missing = gone.get(pair) if pair else holes(pairs, [cells[one] for one in pairs])
-        if missing:
-            yield Figure(line=line, pair=pair, kind=kind, status=missing[0], reason=missing[1])
+        of_pair = (pair,) if pair else pairs
+        if missing := holes(of_pair, [cells[one] for one in of_pair]):
+            status, reason = (cells[pair].status, cells[pair].reason) if pair else missing
+            kind = _KINDS.get(by, "uar")
+            yield Figure(line=line, pair=pair, kind=kind, status=status, reason=reason)
             continue
-        own, of_pair = rows, scores
-        if pair:
-            own = rows[rows.pair == str(pair)]
-            of_pair = scores[scores.index.get_level_values("pair") == str(pair)]
+        names = list(map(str, of_pair))
+        own = rows[rows.pair.isin(names)]
+        of_own = scores[scores.index.get_level_values("pair").isin(names)]
         drawn = table.condition.drawn
-        for values in _values(own, of_pair, by, drawn=drawn, whole=pair is None):
+        for values in _values(own, of_own, by, drawn=drawn, whole=pair is None):
             yield Figure(line=line, pair=pair, **values)
 
 
@@ -272,10 +265,16 @@ def _values(
     for (group, predicted), mean, std, n in _summary(scores).itertuples(name=None):
         if predicted in possible:
             uars[group] = mean
-            of_group = {"kind": _KINDS.get(by, "uar"), "group": group, "mean": mean, "std": std}
-            counted = {"n": n, "count": counts.get((group, predicted), 0)}
-            of_group |= {"predicted": predicted or None, "classes": classes[group]}
-            yield of_group | counted
+            yield {
+                "kind": _KINDS.get(by, "uar"),
+                "group": group,
+                "predicted": predicted or None,
+                "mean": mean,
+                "std": std,
+                "n": n,
+                "count": counts.get((group, predicted), 0),
+                "classes": classes[group],
+            }
     if by == "speaker":
         # those who have all emotions of the target: a missing one may be hard
         for target, of_target in rows.groupby("target", sort=False):
@@ -302,9 +301,9 @@ def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, A
     low, high = ends
     pairs = scores.xs(high, level="group") - scores.xs(low, level="group")
     found = _summary(pd.concat({"": pairs.dropna(how="all")}, names=["group"]))
-    of_gap: dict[str, Any] = {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of}
     mean, std, n = found.iloc[0]
-    return of_gap | {"mean": float(mean), "std": std, "n": int(n)}
+    values = {"mean": float(mean), "std": std, "n": int(n)}
+    return {"kind": "gap", "group": f"{high} − {low}", "ends": ends, "of": of, **values}
 
 
 def _interval(rows: pd.DataFrame, low: str, high: str, *, drawn: Collection[str]) -> Interval:
@@ -312,17 +311,16 @@ def _interval(rows: pd.DataFrame, low: str, high: str, *, drawn: Collection[str]
     speakers = rows.groupby("target").speaker.unique().map(sorted).to_dict()
     counts: dict[str, list[Counts]] = {low: [], high: []}
     for name, of_pair in rows.groupby("pair"):
-        pair = Pair.parse(str(name))
-        if not {low, high} <= set(of_pair.group.unique()):
+        if not {low, high} <= set(of_pair.group):
             continue
+        pair = Pair.parse(str(name))
         axes = [speakers[pair.target], sorted(of_pair.true.unique()), sorted(of_pair.seed.unique())]
+        cells, shape = pd.MultiIndex.from_product(axes), tuple(map(len, axes))
         for group, found in counts.items():
-            judged = of_pair[of_pair.group == group].groupby(["speaker", "true", "seed"]).right
-            cells = judged.agg(["sum", "size"])
-            cells = cells.reindex(pd.MultiIndex.from_product(axes), fill_value=0)
+            right = of_pair[of_pair.group == group].groupby(["speaker", "true", "seed"]).right
             correct, total = (
-                cells[column].to_numpy(np.float64).reshape(tuple(map(len, axes)))
-                for column in ("sum", "size")
+                np.asarray(part.reindex(cells, fill_value=0), np.float64).reshape(shape)
+                for part in (right.sum(), right.size())
             )
             found.append(Counts(pair, tuple(map(int, axes[2])), tuple(axes[0]), correct, total))
     return spread(counts, drawn=drawn).difference(high, low)
@@ -360,8 +358,8 @@ def _correlations(rows: pd.DataFrame, *, whole: bool) -> Iterator[dict[str, Any]
     shares = rows.groupby(["pair", *keys]).right.mean().groupby(keys).mean().reset_index()
     for kind, measure in (("rho", _rho), ("rho_within", _rho_within)):
         low, high = _jackknife(measure, shares) if whole else (None, None)
-        found = {"kind": kind, "mean": measure(shares), "count": len(shares)}
-        yield found | {"low": low, "high": high}
+        values = {"mean": measure(shares), "count": len(shares)}
+        yield {"kind": kind, **values, "low": low, "high": high}
 
 
 def _rho(shares: pd.DataFrame) -> float | None:
@@ -375,9 +373,8 @@ def _rho_within(shares: pd.DataFrame) -> float | None:
     """Mean over the emotions in which it is defined, by number of utterances."""
     found = [(_rho(of_emotion), len(of_emotion)) for _, of_emotion in shares.groupby("true")]
     defined = [(rho, size) for rho, size in found if rho is not None]
-    if not defined:
-        return None
-    return sum(rho * size for rho, size in defined) / sum(size for _, size in defined)
+    whole = sum(size for _, size in defined)
+    return sum(rho * size for rho, size in defined) / whole if whole else None
 
 
 def _jackknife(
@@ -385,11 +382,10 @@ def _jackknife(
 ) -> tuple[float | None, float | None]:
     """Ends of the 95 % interval of a correlation: one speaker at a time is left out."""
     whole = measure(shares)
-    speakers = shares.speaker.unique()
-    left = [measure(shares[shares.speaker != speaker]) for speaker in speakers]
+    left = [measure(shares[shares.speaker != one]) for one in shares.speaker.unique()]
     defined = [rho for rho in left if rho is not None]
-    if whole is None or len(speakers) < 2 or len(defined) < len(left):
+    if whole is None or len(left) < 2 or len(defined) < len(left):
         return None, None
-    count = len(defined)
-    half = float(np.sqrt((count - 1) * np.var(defined)) * stdtrit(count - 1, 0.975))
+    free = len(left) - 1
+    half = float(np.sqrt(free * np.var(defined)) * stdtrit(free, 0.975))
     return max(-1.0, whole - half), min(1.0, whole + half)

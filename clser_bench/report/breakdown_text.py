@@ -101,10 +101,8 @@ render = functools.partial(formats.render, flat_rows, text_tables)
 def _groups(breakdown: Breakdown, parts: Sequence[list[Figure]], pair: Pair | None) -> TextTable:
     every = [item for part in parts for item in part]
     gap = next((item for item in every if item.kind == "gap"), None)
-    people = any(item.kind == "rho" for item in every)
-    names = ["method", *breakdown.groups]
-    names += [str(gap.group)] if gap else []
-    names += ["rho [95 %]", "rho within"] if people else []
+    names = ["method", *breakdown.groups, *([str(gap.group)] if gap else [])]
+    names += ["rho [95 %]", "rho within"] * any(item.kind == "rho" for item in every)
     cells, notes = [], Footnotes()
     for part in parts:
         values = {item.group: item for item in part if item.classes}
@@ -162,15 +160,12 @@ def _table(
     table = breakdown.table
     shown = [item for item in breakdown.pairs if not target or item.target == target]
     over = f" ({' '.join(map(str, shown))})" if len(shown) < len(table.pairs) else ""
-    header = (
-        condition_line(table),
-        f"pair {pair}" if pair else f"mean over {len(shown)} pairs{over}",
-    )
-    about += f", target {target}" if target else ""
-    about += f", {pair}" if pair else ""
+    where = f"pair {pair}" if pair else f"mean over {len(shown)} pairs{over}"
+    about += f", target {target}" * bool(target) + f", {pair}" * bool(pair)
+    rules = condition_line(table), where, *table.warnings
     return TextTable(
         title=f"{table.title}: {_TITLES[breakdown.by]}{about}",
-        header=(*header, *table.warnings, *_HEADERS[breakdown.by], *more),
+        header=(*rules, *_HEADERS[breakdown.by], *more),
         names=tuple(names),
         cells=tuple(cells),
         below=breakdown.remarks,
@@ -202,7 +197,7 @@ def _value(item: Figure | None, most: int = 0) -> str:
 def _gap(item: Figure) -> str:
     text = formats.signed(item.mean or 0.0)
     ends = formats.bracketed(item, formats.signed)
-    return formats.spread(text, item.std) if item.low is None else text + ends
+    return text + ends if ends else formats.spread(text, item.std)
 
 
 def _rho(item: Figure) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,16 +25,15 @@ import pandas as pd
 
 from clser_bench.protocol import Pair
 from clser_bench.report import formats
-from clser_bench.report.formats import MISSING, Row, TextTable, bracketed, ends, rounded, signed
+from clser_bench.report.formats import MISSING, Row, TextTable, change, ends, rounded
 from clser_bench.report.intervals import (
     REFERENCE,
     Evidence,
-    count,
+    evidence_of,
     families,
     mixed_pairs,
     ranked_of,
 )
-from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.render import (
     condition_line,
     condition_row,
@@ -43,17 +43,8 @@ from clser_bench.report.render import (
     value_text,
 )
 from clser_bench.report.statistics import SIGNIFICANT, Counts, Interval, spread
-from clser_bench.report.table import rows_of
+from clser_bench.report.table import Leaderboard, Line, rows_of
 from clser_bench.store.sqlite import Store
-
-_WINS = (
-    "Of the row's method over that of the column's number: pairs of corpora on which the pointwise "
-    "95 % interval of the one cell's difference lies above zero, holds it, lies below."
-)
-_UNCORRECTED = (
-    "Not corrected for their number: of methods that are alike, one cell in twenty is a win or a "
-    "loss."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +112,14 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
         StoreError: stored predictions or answers are damaged.
     """
     every = dataclasses.replace(table, lines=table.every or table.lines)
-    whole = [line.method for line in every.lines if line.mean.mean is not None]
     rows = rows_of(frame, table)
-    counts = count(store, every, rows, whole)
-    evidence = Evidence(counts, drawn=table.condition.drawn)
+    evidence = evidence_of(store, every, rows)
     ranked = ranked_of(every, evidence)
     lines = tuple(line for line in table.lines if line.method in ranked)
     alike = not mixed_pairs(rows)
     verdicts = families(evidence, ranked)[1] if alike else {}
     names = [line.method for line in lines]
-    contrasts = _contrasts(evidence, counts, names, verdicts, drawn=table.condition.drawn)
+    contrasts = _contrasts(evidence, names, verdicts, drawn=table.condition.drawn)
     remarks = list(table.remarks)
     holes = [line.title for line in table.lines if line.role == "ranked" and line not in lines]
     if holes:
@@ -142,14 +131,13 @@ def compare(store: Store, frame: pd.DataFrame, table: Leaderboard) -> Comparison
         table=table,
         lines=lines,
         contrasts=tuple(contrasts),
-        directions=tuple(_directions(table, {name: counts[name] for name in names})),
+        directions=tuple(_directions(table, {name: evidence.counts[name] for name in names})),
         remarks=tuple(remarks),
     )
 
 
 def _contrasts(
     evidence: Evidence,
-    counts: Mapping[str, Sequence[Counts]],
     names: Sequence[str],
     verdicts: Mapping[tuple[str, str], Interval],
     *,
@@ -158,28 +146,28 @@ def _contrasts(
     gains: dict[tuple[str, str], list[Interval]] = {
         pair: [] for pair in verdicts if set(pair) <= set(names)
     }
-    for place in range(len(counts[names[0]]) if names else 0):
-        cells = Evidence({name: [counts[name][place]] for name in names}, drawn=drawn)
+    for items in zip(*(evidence.counts[name] for name in names), strict=True):
+        cells = Evidence({n: [i] for n, i in zip(names, items, strict=True)}, drawn=drawn)
         for pair, gain in cells.differences(list(gains)).items():
             gains[pair].append(gain)
     made: dict[tuple[str, str], Contrast] = {}
-    for pair, found in gains.items():
-        won = [gain.verdict for gain in found]
-        wins, losses = won.count("better"), won.count("worse")
-        estimates = [gain.estimate for gain in found]
-        deviation = float(np.std(estimates, ddof=1)) if len(found) > 1 else 0.0
-        made[pair] = Contrast(
-            method=pair[0],
-            other=pair[1],
-            n=evidence.draws(*pair),
-            interval=verdicts[pair],
+    for (method, other), found in gains.items():
+        verdict = Counter(gain.verdict for gain in found)
+        wins, losses = verdict["better"], verdict["worse"]
+        deviation = np.std([i.estimate for i in found], ddof=1) if len(found) > 1 else 0.0
+        mean = verdicts[method, other]
+        contrast = Contrast(
+            method=method,
+            other=other,
+            n=evidence.draws(method, other),
+            interval=mean,
             # differences that are alike everywhere differ by rounding
-            effect=verdicts[pair].estimate / deviation if deviation > 1e-9 else None,
+            effect=mean.estimate / float(deviation) if deviation > 1e-9 else None,
             wins=wins,
             ties=len(found) - wins - losses,
             losses=losses,
         )
-        made[pair[::-1]] = made[pair].mirrored
+        made |= {(method, other): contrast, (other, method): contrast.mirrored}
     return [made[pair] for pair in itertools.permutations(names, 2) if pair in made]
 
 
@@ -199,15 +187,11 @@ def _directions(table: Leaderboard, counts: Mapping[str, Sequence[Counts]]) -> I
         if (pair.source, pair.target) == (other.target, other.source):
             both = {name: (items[there], items[back]) for name, items in chosen.items()}
             found = spread(both, weights=(1, -1), drawn=drawn)
-            yield Direction(
-                pair=pair,
-                n=n,
-                mean=found.average(),
-                methods=tuple(found.mean(name) for name in chosen),
-            )
+            methods = tuple(found.means(list(chosen)))
+            yield Direction(pair=pair, n=n, mean=found.average(), methods=methods)
 
 
-def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
+def text_tables(comparison: Comparison) -> list[TextTable]:
     """A comparison as text: the methods; then differences, wins and directions, if any."""
     table, lines = comparison.table, comparison.lines
     about = "compared: ranked methods with a result on every pair; bounds and references are not"
@@ -217,11 +201,8 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
         names=("method", "mean", "[95 %]", "rank", "n"),
         cells=tuple(
             (
-                one.title,
-                value_text(one.mean),
-                interval_text(one.interval),
-                rank_text(one),
-                str(one.mean.n),
+                *(one.title, value_text(one.mean), interval_text(one.interval)),
+                *(rank_text(one), str(one.mean.n)),
             )
             for one in lines
         ),
@@ -230,9 +211,9 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
     made = [methods]
     made += [_differences(comparison), _wins(comparison)] if comparison.contrasts else []
     if found := comparison.directions:
-        rows = [(f"mean of {len(lines)}", *(_pointwise(item.mean) for item in found))]
+        rows = [(f"mean of {len(lines)}", *(change(item.mean) for item in found))]
         for place, line in enumerate(lines):
-            rows.append((line.title, *(_pointwise(item.methods[place]) for item in found)))
+            rows.append((line.title, *(change(item.methods[place]) for item in found)))
         conditional = "[95 %]: pointwise, conditional on these corpora and these methods"
         directions = TextTable(
             title="Directions: UAR(s→t) - UAR(t→s)",
@@ -241,12 +222,12 @@ def text_tables(comparison: Comparison) -> tuple[TextTable, ...]:
             cells=tuple(rows),
         )
         made.append(directions)
-    return tuple(made)
+    return made
 
 
 def _differences(comparison: Comparison) -> TextTable:
     titles = {line.method: line.title for line in comparison.lines}
-    places = {name: place for place, name in enumerate(titles)}
+    order = list(itertools.combinations(titles, 2))
     number = comparison.table.ranked
     about = (
         f"[95 %] and p: simultaneous (max-t) over every two of {number} ranked methods, those with "
@@ -256,48 +237,42 @@ def _differences(comparison: Comparison) -> TextTable:
         "d_z: difference over the sample sd of the differences on the "
         f"{len(comparison.table.pairs)} pairs of corpora; {MISSING} where they are all alike."
     )
+    cells = []
+    for item in (one for one in comparison.contrasts if (one.method, one.other) in order):
+        p = item.interval.p
+        shown = MISSING if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+        size = MISSING if item.effect is None else f"{item.effect:+.2f}"
+        named = titles[item.method], titles[item.other], difference_text(item.interval)
+        cells.append((*named, shown, size, str(item.n)))
     return TextTable(
         title="Differences of means over the pairs",
         header=(about, effect),
         names=("method", "over", "difference [95 %]", "p", "d_z", "n"),
-        cells=tuple(
-            (
-                titles[item.method],
-                titles[item.other],
-                difference_text(item.interval),
-                _p(item.interval.p),
-                MISSING if item.effect is None else f"{item.effect:+.2f}",
-                str(item.n),
-            )
-            for item in comparison.contrasts
-            if places[item.method] < places[item.other]
-        ),
+        cells=tuple(cells),
     )
 
 
 def _wins(comparison: Comparison) -> TextTable:
-    found = {
-        (item.method, item.other): f"{item.wins}/{item.ties}/{item.losses}"
-        for item in comparison.contrasts
-    }
+    found = {(c.method, c.other): f"{c.wins}/{c.ties}/{c.losses}" for c in comparison.contrasts}
     names = [line.method for line in comparison.lines]
+    about = (
+        "Of the row's method over that of the column's number: pairs of corpora on which the "
+        "pointwise 95 % interval of the one cell's difference lies above zero, holds it, lies "
+        "below."
+    )
+    uncorrected = (
+        "Not corrected for their number: of methods that are alike, one cell in twenty is a win or "
+        "a loss."
+    )
     return TextTable(
         title="Wins/ties/losses over the pairs of corpora",
-        header=(_WINS, _UNCORRECTED),
+        header=(about, uncorrected),
         names=("method", *(str(number) for number in range(1, len(names) + 1))),
         cells=tuple(
             (f"{number} {line.title}", *(found.get((line.method, other), "") for other in names))
             for number, line in enumerate(comparison.lines, start=1)
         ),
     )
-
-
-def _pointwise(interval: Interval) -> str:
-    return f"{signed(interval.estimate)}{bracketed(interval, signed)}"
-
-
-def _p(value: float | None) -> str:
-    return MISSING if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def flat_rows(comparison: Comparison) -> Iterator[Row]:
@@ -320,9 +295,9 @@ def flat_rows(comparison: Comparison) -> Iterator[Row]:
         yield {"row": "difference"} | table | named | _figures(item.interval) | measured | counted
     for direction in comparison.directions:
         of = {"row": "direction"} | table | {"pair": str(direction.pair), "n": direction.n}
-        yield of | {"method": None} | _figures(direction.mean)
-        for line, interval in zip(comparison.lines, direction.methods, strict=True):
-            yield of | {"method": line.method} | _figures(interval)
+        names = None, *(line.method for line in comparison.lines)
+        for name, interval in zip(names, (direction.mean, *direction.methods), strict=True):
+            yield of | {"method": name} | _figures(interval)
 
 
 def _figures(interval: Interval) -> Row:

@@ -23,9 +23,9 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.protocol import CLEAN, EMOTIONS
 from clser_bench.report.drawing import COLOURS, COLUMN, in_style, new_figure, plain
 from clser_bench.report.intervals import confusions
-from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line
 from clser_bench.report.robustness import Robustness, draws_of, kind_of
+from clser_bench.report.table import Leaderboard, Line
 from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ Matrix = npt.NDArray[np.int64]
 TOP = 8
 """Methods that curves show where none are named: the highest means."""
 
-_VERDICTS = {"better": "#126b35", "worse": "#a33a0a", "not separable": "#555555"}
+_VERDICTS = {
+    "better": ("#126b35", "#126b35"),
+    "worse": ("#a33a0a", "#a33a0a"),
+    "not separable": ("#555555", "white"),
+}
+"""Colour of a mark and of its inside."""
+
 _GREY = "#777777"
 _MARKERS = "osD^vPX*<>"
 _ROW, _LETTER, _LINE = 0.125, 0.047, 0.105  # inches: a method, a letter of a label, a legend's line
@@ -54,10 +60,8 @@ _EMPTY: dict[str, Any] = {"facecolor": "white", "edgecolor": _GREY, "linewidth":
 def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> Figure:
     """Draw the differences of ranked methods to the reference with simultaneous 95 % intervals.
 
-    A filled mark is separable: its interval excludes zero, as in the tables.
-
-    Raises:
-        SpecError: no method is compared with the reference.
+    A filled mark is separable: its interval excludes zero, as in the tables. Raises SpecError where
+    no method is compared with the reference.
     """
     lines = [line for line in table.lines if line.role == "ranked" and line.difference]
     lines.sort(key=lambda line: (-line.difference.estimate if line.difference else 0, line.method))
@@ -76,10 +80,9 @@ def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> 
     for place, line in enumerate(lines):
         found = line.difference
         assert found is not None  # noqa: S101 (chosen above)
-        colour = _VERDICTS[line.verdict or "not separable"]
+        colour, face = _VERDICTS[line.verdict or "not separable"]
         if found.low is not None and found.high is not None:
             axis.plot([found.low, found.high], [place, place], color=colour, linewidth=1.0)
-        face = colour if line.verdict in ("better", "worse") else "white"
         mark: Any = {"marker": "o", "markersize": 3.2, "markeredgewidth": 0.8}
         axis.plot(found.estimate, place, color=colour, markerfacecolor=face, **mark)
     axis.set_yticks(range(len(lines)), names)
@@ -88,12 +91,11 @@ def forest(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -> 
     axis.grid(axis="x", linewidth=0.3, alpha=0.6)
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)
-    keys = []
-    for verdict in (name for name in _VERDICTS if any(line.verdict == name for line in lines)):
-        colour = _VERDICTS[verdict]
-        face = colour if verdict != "not separable" else "white"
-        look = {"marker": "o", "linestyle": "none", "markerfacecolor": face}
-        keys.append(_key(verdict, color=colour, **look))
+    keys = [
+        _key(verdict, color=colour, marker="o", linestyle="none", markerfacecolor=face)
+        for verdict, (colour, face) in _VERDICTS.items()
+        if any(line.verdict == verdict for line in lines)
+    ]
     _finish(figure, head if title else "", keys, notes, columns=3)
     return figure
 
@@ -107,12 +109,7 @@ def heat_map(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -
 
     Args:
         width: in inches; where cells are too narrow for a decimal, whole percents are shown.
-
-    Raises:
-        SpecError: the table has no method.
     """
-    if not table.lines:
-        raise SpecError(f"{plain(table.title)}: there is no method to draw; run some first")
     lines = sorted(
         table.lines, key=lambda line: (line.role != "ranked", -(line.mean.mean or 0.0), line.method)
     )
@@ -137,7 +134,13 @@ def heat_map(table: Leaderboard, *, width: float = COLUMN, title: bool = True) -
         others = (*base.cells, base.mean) if base else (None,) * (len(pairs) + 1)
         for column, (cell, other) in enumerate(zip((*line.cells, line.mean), others, strict=True)):
             place = column + gap * (column == len(pairs)), row
-            _cell(axis, place, cell, other, digits=int(side >= 0.25))
+            if cell.mean is None:
+                corner = place[0] - 0.5, place[1] - 0.5
+                axis.add_patch(Rectangle(corner, 1, 1, hatch=_HATCHES[cell.status][0], **_EMPTY))
+                continue
+            more = cell.mean - other.mean if other and other.mean is not None else 0.0
+            colour = mpl.colormaps["PuOr"](Normalize(-_FULL, _FULL, clip=True)(more))
+            _square(axis, place, colour, f"{cell.mean:.{int(side >= 0.25)}f}")
     places = [*range(len(pairs)), len(pairs) + gap]
     axis.set_xticks(places, [*pairs, "mean"], rotation=90 if side < longest else 0)
     axis.set_yticks(range(len(lines)), names)
@@ -212,11 +215,8 @@ def corruption_curves(
     middle of kinds that go both ways.
 
     Args:
-        methods: those to draw; where none are named, the `TOP` highest on clean speech.
+        methods: those to draw, of the table; where none, the `TOP` highest on clean speech.
         width: in inches; wider for several kinds.
-
-    Raises:
-        SpecError: a method is not in the table.
     """
     curves = {line.method: (line, points) for line, points in found.curves}
     chosen = _chosen((line for line, _ in found.curves), methods, found.table.reference)
@@ -258,14 +258,8 @@ def count_confusions(
 ) -> tuple[tuple[Matrix, ...], tuple[str, ...]]:
     """Sum confusions of some methods over the pairs and draws of a table.
 
-    Pairs have different classes. A matrix over several pairs has all of them, and an utterance
-    counts once for every pair and draw that it is scored in.
-
-    Returns:
-        A matrix for each method, and the classes that any pair has.
-
-    Raises:
-        StoreError: stored predictions or answers are damaged.
+    Gives a matrix for each method, and the classes that any pair has; an utterance counts once for
+    every pair and draw that it is scored in.
     """
     emotions = dict(zip(rows.pair, rows.emotions, strict=True))
     classes = tuple(name for name in EMOTIONS if any(name in of for of in emotions.values()))
@@ -273,7 +267,7 @@ def count_confusions(
     for (method, pair), counts in confusions(store, rows[rows.method.isin(list(methods))]).items():
         places = [classes.index(name) for name in emotions[pair]]
         sums[method][np.ix_(places, places)] += counts
-    return tuple(sums[name] for name in methods), classes
+    return tuple(sums.values()), classes
 
 
 @in_style
@@ -291,12 +285,7 @@ def confusion(
         matrices: counts by true class (rows) and predicted class [c, c].
         classes: their names [c].
         width: in inches; wider where a single panel does not fit.
-
-    Raises:
-        SpecError: the matrices fit neither the classes nor the titles.
     """
-    if not matrices or len(titles) != len(matrices):
-        raise SpecError(f"{len(matrices)} matrices with {len(titles)} titles cannot be drawn")
     names = [plain(name, longest=16) for name in classes]
     labels = [
         [f"{name} ({count})" for name, count in zip(names, matrix.sum(axis=1), strict=True)]
@@ -331,18 +320,6 @@ def confusion(
     if heading:
         figure.suptitle(heading, fontsize=7)
     return figure
-
-
-def _cell(
-    axis: Axes, place: tuple[float, float], cell: Cell, other: Cell | None, *, digits: int
-) -> None:
-    if cell.mean is None:
-        corner = place[0] - 0.5, place[1] - 0.5
-        axis.add_patch(Rectangle(corner, 1, 1, hatch=_HATCHES[cell.status][0], **_EMPTY))
-        return
-    gap = cell.mean - other.mean if other and other.mean is not None else 0.0
-    colour = mpl.colormaps["PuOr"](Normalize(-_FULL, _FULL, clip=True)(gap))
-    _square(axis, place, colour, f"{cell.mean:.{digits}f}")
 
 
 def _square(axis: Axes, place: tuple[float, float], colour: Any, text: str) -> None:

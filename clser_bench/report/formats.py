@@ -8,7 +8,7 @@ import io
 import json
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +49,16 @@ class TextTable:
     footnotes: tuple[str, ...] = ()  # lines below these, numbered from 1
 
     @property
+    def numbered(self) -> list[str]:
+        """The footnotes with their numbers in brackets."""
+        return [f"[{number}] {text}" for number, text in enumerate(self.footnotes, start=1)]
+
+    @property
     def transposed(self) -> TextTable:
         """Columns down and rows across; no row is set aside or bold then."""
-        names = ("", *(row[0] for row in self.cells))
-        places = range(1, len(self.names))
-        rows = ((self.names[place], *(row[place] for row in self.cells)) for place in places)
-        return dataclasses.replace(
-            self, names=names, cells=tuple(rows), summary=0, aside=(), bold=()
-        )
+        first, *rest = zip(self.names, *self.cells, strict=True)
+        turned = dataclasses.replace(self, names=("", *first[1:]), cells=tuple(rest))
+        return dataclasses.replace(turned, summary=0, aside=(), bold=())
 
 
 class Footnotes:
@@ -97,6 +99,11 @@ def bracketed(found: Any, text: Callable[[float], str]) -> str:
     return f" [{text(found.low)}, {text(found.high)}]"
 
 
+def change(found: Any) -> str:
+    """The `estimate` of a difference, with its interval in brackets."""
+    return f"{signed(found.estimate)}{bracketed(found, signed)}"
+
+
 def ends(name: str, found: Any) -> Row:
     """`low` and `high` of an interval for CSV and JSON, null where there are none."""
     low, high = (found.low, found.high) if found else (None, None)
@@ -112,8 +119,11 @@ def write(
     """Write flat rows as `csv` or `json`, or tables in another format, as `write_tables` does."""
     if format not in FORMATS:
         raise SpecError(f"there is no format '{format}'{did_you_mean(format, FORMATS)}")
-    if format in ("csv", "json"):
-        return csv_of(rows) if format == "csv" else json_of(rows)
+    if format == "csv":
+        return csv_of(rows)
+    if format == "json":  # what steers a terminal is written as an escape
+        text = json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
     return write_tables(list(tables), format, **shown)
 
 
@@ -139,16 +149,12 @@ def write_tables(
     width: int | None = None,
     transposed: bool = False,
 ) -> str:
-    """Write tables that have no flat rows.
+    """Write tables that have no flat rows, as `table`, `md` or `latex`; SpecError for any other.
 
     Args:
-        format: `table` for a terminal or a pipe, `md` or `latex`.
         width: columns of the terminal, for `table`; a wider table is parted in blocks of columns,
             and nothing is cut off. `WIDTH` where None.
         transposed: columns down and rows across.
-
-    Raises:
-        SpecError: there is no such format.
     """
     if format not in FORMATS[:3]:
         raise SpecError(f"such a table cannot be '{format}'{did_you_mean(format, FORMATS[:3])}")
@@ -162,19 +168,12 @@ def write_tables(
     return "\n".join(terminal(table, width=width or WIDTH) for table in tables)
 
 
-def json_of(rows: Iterable[Row]) -> str:
-    """Rows without NaN as one JSON list; what steers a terminal is written as an escape."""
-    text = json.dumps(list(rows), indent=1, ensure_ascii=False, allow_nan=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
-
-
 def csv_of(rows: Iterable[Row]) -> str:
     """Rows as CSV with one header of all names; null and absent values stay empty.
 
     Texts are cut as `errors.printable` cuts them, and hold nothing that steers a terminal.
     """
-    every = list(rows)
-    text = io.StringIO()
+    every, text = list(rows), io.StringIO()
     names = list(dict.fromkeys(name for row in every for name in row))
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
@@ -214,12 +213,12 @@ def markdown(table: TextTable) -> str:
         cells[place][:2] = (f"**{text}**" for text in cells[place][:2])
     body = _tabulated(cells, table.names, "pipe")
     header, below = ("\n".join(f"- {t}" for t in lines) for lines in (table.header, table.below))
-    notes = "\n".join(f"{line}  " for line in _numbered(table)).rstrip()
+    notes = "\n".join(f"{line}  " for line in table.numbered).rstrip()
     return "\n\n".join(filter(None, [f"### {table.title}", header, body, below, notes])) + "\n"
 
 
 def _tabulated(cells: Sequence[Sequence[str]], names: Sequence[str], how: str) -> str:
-    align = ["left"] + ["right"] * (len(names) - 1)
+    align = ["left", *["right"] * (len(names) - 1)]
     return tabulate(cells, names, tablefmt=how, disable_numparse=True, colalign=align)
 
 
@@ -229,9 +228,10 @@ def terminal(table: TextTable, *, width: int = WIDTH) -> str:
     A block is wider than asked for only where a single column is: no text is cut off.
     """
     table = _mapped(table, one_line)
+    how = textwrap.TextWrapper(max(width, 20), subsequent_indent="  ", break_long_words=False)
     first, *others = (_block(table, columns) for columns in _blocks(table, width))
-    above = [table.title, *_wrapped(table.header, width), first]
-    below = _wrapped((*table.below, *_numbered(table)), width)
+    above = [table.title, *map(how.fill, table.header), first]
+    below = map(how.fill, (*table.below, *table.numbered))
     return "\n\n".join(filter(None, ["\n".join(above), *others, "\n".join(below)])) + "\n"
 
 
@@ -240,15 +240,6 @@ def _mapped(table: TextTable, change: Callable[[str], str]) -> TextTable:
     texts: dict[str, Any] = {name: tuple(map(change, getattr(table, name))) for name in names}
     cells = tuple(tuple(map(change, row)) for row in table.cells)
     return dataclasses.replace(table, title=change(table.title), cells=cells, **texts)
-
-
-def _numbered(table: TextTable) -> Iterator[str]:
-    return (f"[{number}] {text}" for number, text in enumerate(table.footnotes, start=1))
-
-
-def _wrapped(lines: Iterable[str], width: int) -> Iterator[str]:
-    how = textwrap.TextWrapper(max(width, 20), subsequent_indent="  ", break_long_words=False)
-    return map(how.fill, lines)
 
 
 def _blocks(table: TextTable, width: int) -> list[list[int]]:
@@ -346,12 +337,6 @@ def _printable(text: str) -> str:
     return _NEGATIVE.sub("−", shown)
 
 
-def _points(text: str) -> float:
-    """About how wide a text is at 9 pt."""
-    narrow, wide = " .,[]()-*", "+−±→"
-    return sum(2.8 if c in narrow else 7.2 if c in wide else 4.5 for c in _MARK.sub("*", text))
-
-
 def _float(table: TextTable, label: str) -> str:
     aside = table.aside or (False,) * len(table.cells)
     rows = []
@@ -369,8 +354,12 @@ def _float(table: TextTable, label: str) -> str:
     body = re.sub(r" {2,}", " ", body).translate(_SYMBOLS).replace("\u2060", "{}")
     number = "|".join(str(n) for n in range(1, len(table.footnotes) + 1)) or "(?!)"
     body = re.sub(rf" \[({number})\](?=\}}? *(?:&|\\\\))", r"\\textsuperscript{\1}", body)
-    columns = zip(table.names, *table.cells, strict=True)
-    points = sum(4 + max(map(_points, column)) for column in columns)
+    # about how wide a text is at 9 pt
+    sizes = dict.fromkeys(" .,[]()-*", 2.8) | dict.fromkeys("+−±→", 7.2)
+    points = sum(
+        4 + max(sum(sizes.get(c, 4.5) for c in _MARK.sub("*", text)) for text in column)
+        for column in zip(table.names, *table.cells, strict=True)
+    )
     kind = "table" if points <= _COLUMN else "table*"
     caption = table.caption or " ".join([f"{table.title}.", *table.header])
     notes = [escape(line) for line in table.below]

@@ -1,12 +1,15 @@
-"""Intervals, verdicts and ranks of a leaderboard, from stored predictions."""
+"""Intervals, verdicts and ranks of a leaderboard, from stored predictions.
+
+What reads a store raises StoreError where predictions or answers are damaged, or a UAR is not that
+of its predictions.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +17,6 @@ import pandas as pd
 
 from clser_bench.problem import AnswerKey
 from clser_bench.protocol import Pair
-from clser_bench.report.model import Leaderboard, Line
 from clser_bench.report.statistics import (
     CLASS_CLUSTERS,
     CLUSTERS,
@@ -28,6 +30,9 @@ from clser_bench.report.statistics import (
 )
 from clser_bench.store.records import Guesses
 from clser_bench.store.sqlite import Store
+
+if TYPE_CHECKING:
+    from clser_bench.report.table import Leaderboard, Line
 
 REFERENCE = "logistic"
 """No adaptation at all: the method that every other has to beat, fixed beforehand."""
@@ -47,7 +52,7 @@ class Evidence:
     """
 
     def __init__(self, counts: Mapping[str, Sequence[Counts]], *, drawn: Collection[str]) -> None:
-        self._counts = counts
+        self.counts = counts
         self._drawn = drawn
         self._draws = {
             method: frozenset.intersection(*(frozenset(item.seeds) for item in items))
@@ -55,69 +60,54 @@ class Evidence:
         }
         self._spreads: dict[frozenset[int], Spread] = {}
 
-    @property
-    def methods(self) -> tuple[str, ...]:
-        """Methods that have a result on every pair."""
-        return tuple(self._counts)
-
-    @functools.cached_property
-    def few_speakers(self) -> dict[str, str]:
-        """Why there is no interval, by target."""
-        return too_few_speakers(itertools.chain.from_iterable(self._counts.values()))
-
     def draws(self, *methods: str) -> int:
         """Draws that methods share; those of the method with fewest where they only start it."""
         if not self._drawn:
-            return min(len(item.seeds) for name in methods for item in self._counts[name])
+            return min(len(item.seeds) for name in methods for item in self.counts[name])
         return len(frozenset.intersection(*(self._draws[name] for name in methods)))
 
     def means(self) -> dict[str, Interval]:
         """Intervals of the means of all methods whose pairs share a draw."""
         found: dict[str, Interval] = {}
         for draws in set(self._draws.values()):
-            whole = self._spread(draws)
-            if whole:
+            if whole := self._spread(draws):
                 members = [name for name in whole.methods if self._draws[name] == draws]
-                found |= dict(zip(members, whole.means(members), strict=True))
+                found |= zip(members, whole.means(members), strict=True)
         return found
 
     def differences(self, pairs: Sequence[tuple[str, str]]) -> Differences:
         """Pointwise intervals of paired differences, of those methods that share a draw."""
         found: Differences = {}
         for whole, members in self._groups(pairs):
-            found |= dict(zip(members, whole.differences(members), strict=True))
+            found |= zip(members, whole.differences(members), strict=True)
         return found
 
     def family(self, pairs: Sequence[tuple[str, str]]) -> Differences:
         """Simultaneous intervals of the same."""
-        return simultaneous(list(self._groups(pairs)))
+        return simultaneous(self._groups(pairs))
 
     def _groups(
         self, pairs: Sequence[tuple[str, str]]
-    ) -> Iterator[tuple[Spread, list[tuple[str, str]]]]:
+    ) -> list[tuple[Spread, list[tuple[str, str]]]]:
         """Pairs of methods by the draws that they share."""
         groups: dict[frozenset[int], list[tuple[str, str]]] = {}
         for one, other in pairs:
             name = self._draws[one] & self._draws[other] if self._drawn else frozenset()
             groups.setdefault(name, []).append((one, other))
-        for draws, members in groups.items():
-            whole = self._spread(draws)
-            if whole:
-                yield whole, members
+        found = [(self._spread(draws), members) for draws, members in groups.items()]
+        return [(whole, members) for whole, members in found if whole]
 
     def _spread(self, draws: frozenset[int]) -> Spread | None:
-        if not draws and self._drawn:
+        if not self._drawn:
+            draws, chosen = frozenset(), self.counts
+        elif not draws:
             return None
-        name = draws if self._drawn else frozenset()
-        if name not in self._spreads:
-            seeds = sorted(draws)
-            chosen = {
-                method: [item.at(seeds) for item in items] if self._drawn else items
-                for method, items in self._counts.items()
-                if not self._drawn or self._draws[method] >= draws
-            }
-            self._spreads[name] = spread(chosen, drawn=self._drawn)
-        return self._spreads[name]
+        if draws not in self._spreads:
+            if self._drawn:
+                whole = {m: items for m, items in self.counts.items() if self._draws[m] >= draws}
+                chosen = {m: [item.at(sorted(draws)) for item in of] for m, of in whole.items()}
+            self._spreads[draws] = spread(chosen, drawn=self._drawn)
+        return self._spreads[draws]
 
 
 def add_intervals(
@@ -132,18 +122,16 @@ def add_intervals(
     Args:
         table: with all methods of its condition.
         against: the reference; `REFERENCE` where empty.
-
-    Raises:
-        StoreError: stored predictions or answers are damaged.
     """
     evidence = evidence_of(store, table, rows)
+    few_speakers = too_few_speakers(itertools.chain.from_iterable(evidence.counts.values()))
     ranked = ranked_of(table, evidence)
     alike = not mixed_pairs(rows)
     every, verdicts = families(evidence, ranked) if alike else ({}, {})
-    ranks = rank_intervals(ranked, every) if alike and not evidence.few_speakers else {}
+    ranks = rank_intervals(ranked, every) if alike and not few_speakers else {}
     means = evidence.means()
-    usual = REFERENCE if REFERENCE in evidence.methods else ""
-    reference = against if against in evidence.methods else "" if against else usual
+    reference = against or REFERENCE
+    reference = reference if reference in evidence.counts else ""
     family = differences_to(evidence, reference, verdicts) if reference and alike else {}
     lines = []
     for line in table.lines:
@@ -151,10 +139,11 @@ def add_intervals(
         lines.append(dataclasses.replace(line, interval=mean, difference=gap, ranks=own))
     least = [i.detectable for i in family.values() if i.detectable and i.p is not None]
     compared = sum(item.p is not None for item in family.values())
-    few = ", ".join(f"{code} has {reason}" for code, reason in evidence.few_speakers.items())
-    needed = f"every target needs {CLUSTERS} speakers, every class {CLASS_CLUSTERS}."
-    warnings = [f"No intervals: {few}; {needed}"] if few else []
-    remarks = list(table.remarks)
+    warnings, remarks = list(table.warnings), list(table.remarks)
+    if few_speakers:
+        few = ", ".join(f"{code} has {reason}" for code, reason in few_speakers.items())
+        needed = f"every target needs {CLUSTERS} speakers, every class {CLASS_CLUSTERS}."
+        warnings.append(f"No intervals: {few}; {needed}")
     if against and not reference:
         remarks.append(f"{against} has no result on every pair, so nothing is compared with it")
     drawn = [line for line in lines if line.mean.mean is not None and not _drawless(table, line)]
@@ -164,7 +153,7 @@ def add_intervals(
         table,
         lines=tuple(lines),
         remarks=tuple(remarks),
-        warnings=(*table.warnings, *warnings),
+        warnings=tuple(warnings),
         reference=reference if family else "",
         family=compared,
         ranked=len(ranked),
@@ -181,16 +170,14 @@ def mixed_pairs(rows: pd.DataFrame) -> set[str]:
 
 def ranked_of(table: Leaderboard, evidence: Evidence) -> list[str]:
     """Ranked methods with a result on every pair, in the order of the table."""
-    whole = set(evidence.methods)
-    return [line.method for line in table.lines if line.role == "ranked" and line.method in whole]
+    ranked = (line.method for line in table.lines if line.role == "ranked")
+    return [method for method in ranked if method in evidence.counts]
 
 
 def families(evidence: Evidence, ranked: Sequence[str]) -> tuple[Differences, Differences]:
-    """Simultaneous differences of every two ranked methods.
+    """Simultaneous differences of every two ranked methods: of one family, for ranks; and to print.
 
-    Returns:
-        Those of one family, for ranks; and the ones to print, in which the differences to
-        `REFERENCE`, of the method less the reference, come from their own family.
+    In the latter, those to `REFERENCE`, of the method less the reference, are of their own family.
     """
     every = evidence.family(list(itertools.combinations(ranked, 2)))
     if REFERENCE not in ranked:
@@ -204,12 +191,8 @@ def rank_intervals(
 ) -> dict[str, tuple[int, int]]:
     """Simultaneous intervals of ranks (Mogstad, Romano, Shaikh and Wilhelm 2024).
 
-    Args:
-        family: simultaneous differences of every two of them, either way round.
-
-    Returns:
-        Method to 1 + the number of methods that are better, and their number less those that are
-        worse.
+    From 1 + the number of methods that are better to the number of all less those that are worse,
+    by a family of simultaneous differences of every two of them, either way round.
     """
     low, high = dict.fromkeys(methods, 1), dict.fromkeys(methods, len(methods))
     for (one, other), interval in family.items():
@@ -226,7 +209,7 @@ def differences_to(
     """Differences of all methods to one, simultaneous for ranked methods, else pointwise."""
     found = {one: item for (one, other), item in verdicts.items() if other == reference}
     found |= {o: item.mirrored for (one, o), item in verdicts.items() if one == reference}
-    rest = [n for n in evidence.methods if n != reference and n not in found]
+    rest = [n for n in evidence.counts if n != reference and n not in found]
     for (name, _), alone in evidence.differences([(name, reference) for name in rest]).items():
         found[name] = dataclasses.replace(alone, p=None, detectable=None)
     return found
@@ -236,9 +219,19 @@ def evidence_of(store: Store, table: Leaderboard, rows: pd.DataFrame) -> Evidenc
     """Counts by speaker, class and draw of the methods that have a result on every pair."""
     whole = [line for line in table.lines if line.mean.mean is not None]
     counts = count(store, table, rows, [line.method for line in whole])
+    places = range(len(table.pairs))
+    every = [{seed for of in counts.values() for seed in of[at].seeds} for at in places]
     for line in whole:
-        if _drawless(table, line):
-            counts[line.method] = _repeated(counts, line.method)
+        if _drawless(table, line):  # its one draw stands for every draw that any method has
+            counts[line.method] = [
+                dataclasses.replace(
+                    own,
+                    seeds=tuple(sorted(seeds)),
+                    correct=np.repeat(own.correct, len(seeds), axis=-1),
+                    total=np.repeat(own.total, len(seeds), axis=-1),
+                )
+                for own, seeds in zip(counts[line.method], every, strict=True)
+            ]
     return Evidence(counts, drawn=table.condition.drawn)
 
 
@@ -248,25 +241,10 @@ def _drawless(table: Leaderboard, line: Line) -> bool:
     return aside and line.mean.n == 1 and table.condition.prior == "natural"
 
 
-def _repeated(counts: Mapping[str, Sequence[Counts]], method: str) -> list[Counts]:
-    """Counts of a method that has one draw, for every draw that any method has."""
-    made = []
-    for place, own in enumerate(counts[method]):
-        seeds = sorted({seed for items in counts.values() for seed in items[place].seeds})
-        correct, total = (np.repeat(a, len(seeds), axis=-1) for a in (own.correct, own.total))
-        made.append(dataclasses.replace(own, seeds=tuple(seeds), correct=correct, total=total))
-    return made
-
-
 def count(
     store: Store, table: Leaderboard, rows: pd.DataFrame, methods: Iterable[str]
 ) -> dict[str, list[Counts]]:
-    """Count correct utterances by speaker, class and draw.
-
-    Raises:
-        StoreError: stored predictions or answers are damaged, or a UAR is not that of its
-            predictions.
-    """
+    """Count correct utterances by speaker, class and draw."""
     wanted = rows[rows.method.isin(list(methods)) & (rows.status == "ok")]
     codes = [pd.factorize(wanted[name])[0] for name in ("method", "pair")]
     wanted = wanted.iloc[np.lexsort([wanted.seed.to_numpy(), *codes])].reset_index(drop=True)
@@ -311,13 +289,9 @@ def count(
 def _counted(
     key: AnswerKey, speakers: Sequence[str], classes: int, predicted: Guesses
 ) -> tuple[Reals, Reals]:
-    """Correct utterances of trials with one answer key, and scored ones, by speaker and class.
+    """Recognised utterances [k, speakers, classes] and scored ones [speakers, classes].
 
-    Args:
-        predicted: [k, n].
-
-    Returns:
-        Correct [k, speakers, classes] and total [speakers, classes].
+    They are those of k trials with one answer key, whose predictions are [k, n].
     """
     numbers = {name: row for row, name in enumerate(speakers)}
     cells = np.array([numbers[name] for name in key.speakers]) * classes + key.y
@@ -328,11 +302,7 @@ def _counted(
 
 
 def confusions(store: Store, rows: pd.DataFrame) -> dict[tuple[str, str], npt.NDArray[np.int64]]:
-    """Utterances by true class (rows) and predicted class, over all draws, by method and pair.
-
-    Raises:
-        StoreError: stored predictions or answers are damaged.
-    """
+    """Utterances by true class (rows) and predicted class, over all draws, by method and pair."""
     good = rows[rows.status == "ok"]
     of = zip(good.trial, good.method, good.pair, good.emotions, strict=True)
     places = {trial: rest for trial, *rest in of}

@@ -21,7 +21,7 @@ from clser_bench.errors import SpecError
 from clser_bench.hashing import digest
 from clser_bench.problem import Trial
 from clser_bench.protocol import Condition, Pair
-from clser_bench.report.model import Cell, Leaderboard, Line
+from clser_bench.report.table import Leaderboard, Line
 from clser_bench.store.records import Run
 from clser_bench.store.sqlite import Store
 
@@ -107,8 +107,9 @@ class CardPair(_Part):
     source: Code
     target: Code
     classes: Annotated[tuple[Name, ...], Field(max_length=100)]
-    source_key: Key  # hash of the source's audio, labels, features and normalisation
-    target_key: Key  # of the target's
+    # hashes of audio, labels, features and normalisation of the source and the target
+    source_key: Key
+    target_key: Key
 
     @property
     def pair(self) -> Pair:
@@ -125,7 +126,7 @@ class CardCell(_Part):
     n: Count  # draws that have a result
     # UAR of each of the method's seeds; None where there is no result
     uars: Annotated[tuple[Percent | None, ...], Field(max_length=_MANY)]
-    status: Literal["ok", "failed", "not_applicable"]  # `ok`, `failed` or `not_applicable`
+    status: Literal["ok", "failed", "not_applicable"]
     reason: Text = ""  # of a missing cell
 
 
@@ -133,7 +134,6 @@ class CardMethod(_Part):
     """A row."""
 
     method: Name
-    # `ranked`, `bound`, `reference` or `submitted`
     role: Literal["ranked", "bound", "reference", "submitted"]
     version: Count
     engine_version: Count  # of the training engine; 0 for what does not use it
@@ -320,9 +320,9 @@ def _pairs(table: Leaderboard, trials: Mapping[str, Sequence[Trial]]) -> Iterato
                 f"{table.title}: methods had different audio, labels or features of {pair}, so one "
                 "card cannot describe all; run them again, or name some with --methods"
             )
-        for (source, target), classes in (own or {("", ""): ()}).items():
-            keys = {"source_key": source, "target_key": target}
-            yield CardPair(source=pair.source, target=pair.target, classes=classes, **keys)
+        ((keys, classes),) = own.items() or [(("", ""), ())]
+        names = dict(zip(("source_key", "target_key"), keys, strict=True))
+        yield CardPair(source=pair.source, target=pair.target, classes=classes, **names)
 
 
 def _of_method(
@@ -337,6 +337,14 @@ def _of_method(
     typed = [{(name, type(value), value) for name, value in p.items()} for p in points.values()]
     shared = {name: value for name, _, value in set.intersection(*typed)}
     rest = {pair: {n: v for n, v in p.items() if n not in shared} for pair, p in points.items()}
+    cells = []
+    for pair, cell in zip(table.pairs, line.cells, strict=True):
+        reason = _in_print(cell.reason[:1000])
+        if "/" in reason or "\\" in reason:  # it may name a folder of this machine
+            reason = "see `clser-bench status` of the results file"
+        own = {name: getattr(cell, name) for name in ("mean", "n", "status")}
+        draws = tuple(uars.get((pair, seed)) for seed in seeds)
+        cells.append(CardCell(**own, sd=cell.std, uars=draws, reason=reason))
     return {
         "method": line.method,
         "role": line.role,
@@ -345,20 +353,9 @@ def _of_method(
         "parameters": dict(sorted(shared.items())),
         "of_pairs": {pair: values for pair, values in rest.items() if values},
         "seeds": tuple(seeds),
-        "cells": tuple(
-            _cell(cell, tuple(uars.get((pair, seed)) for seed in seeds))
-            for pair, cell in zip(table.pairs, line.cells, strict=True)
-        ),
+        "cells": tuple(cells),
     }
 
 
 def _in_print(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _cell(cell: Cell, uars: tuple[float | None, ...]) -> CardCell:
-    reason = _in_print(cell.reason[:1000])
-    if "/" in reason or "\\" in reason:  # it may name a folder of this machine
-        reason = "see `clser-bench status` of the results file"
-    status: Any = cell.status  # checked by the model
-    return CardCell(mean=cell.mean, sd=cell.std, n=cell.n, uars=uars, status=status, reason=reason)

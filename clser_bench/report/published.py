@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from clser_bench.errors import SpecError
 from clser_bench.files import read_toml, validated
 from clser_bench.protocol import Pair
 from clser_bench.report.formats import MISSING, Row, TextTable, rounded, signed
-from clser_bench.report.model import Leaderboard
+from clser_bench.report.table import Leaderboard
 
 MEAN = "mean"
 _CONDITIONS = ("measure", "shots", "features", "corpora", "draws")
@@ -26,11 +26,7 @@ _HERE = (
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PublishedNumber(_Part):
+class PublishedNumber(BaseModel, frozen=True, extra="forbid"):
     """One number of a paper."""
 
     method: str  # as it is called here
@@ -40,7 +36,7 @@ class PublishedNumber(_Part):
     value: float = Field(ge=0, le=100)  # percent
 
 
-class Published(_Part):
+class Published(BaseModel, frozen=True, extra="forbid"):
     """The results of a paper."""
 
     title: str
@@ -81,7 +77,7 @@ def published_tables(
     tables: Sequence[Leaderboard], papers: Sequence[Published]
 ) -> tuple[TextTable, ...]:
     """A table for each paper whose shots some leaderboard has; raises SpecError where none has."""
-    own = [(paper, _alike(tables, paper)) for paper in papers]
+    own = [(p, [t for t in tables if str(t.condition.shots) == p.shots]) for p in papers]
     made = tuple(_table(paper, found) for paper, found in own if found)
     if tables and not made:
         shots = ", ".join(sorted({paper.shots for paper in papers}))
@@ -94,7 +90,7 @@ def published_tables(
 def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -> Iterator[Row]:
     """Published numbers beside ours as flat rows."""
     for paper in papers:
-        for table in _alike(tables, paper):
+        for table in (one for one in tables if str(one.condition.shots) == paper.shots):
             own = zip(_CONDITIONS, _conditions(table, paper.measure), strict=True)
             here = {f"ours_{name}": text for name, text in own}
             for number in paper.numbers:
@@ -103,10 +99,6 @@ def published_rows(tables: Sequence[Leaderboard], papers: Sequence[Published]) -
                 row |= zip(_CONDITIONS, paper.conditions, strict=True)
                 ours = rounded(_ours(table, number, paper.measure))
                 yield row | {"differs": paper.remark, "ours": ours} | here
-
-
-def _alike(tables: Sequence[Leaderboard], paper: Published) -> list[Leaderboard]:
-    return [table for table in tables if str(table.condition.shots) == paper.shots]
 
 
 def _table(paper: Published, tables: Sequence[Leaderboard]) -> TextTable:

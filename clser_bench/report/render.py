@@ -12,8 +12,8 @@ from clser_bench.protocol import Condition, base_code
 from clser_bench.report import formats
 from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable, bracketed, rounded
 from clser_bench.report.intervals import REFERENCE
-from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import POWER, SIGNIFICANT, Interval
+from clser_bench.report.table import Cell, Leaderboard, Line
 
 USES = {
     "labelled": "L",
@@ -166,10 +166,14 @@ def _columns(table: Leaderboard) -> dict[str, Callable[[Line], str]]:
     made["uses"] = lambda line: "".join(USES.get(name, name) for name in line.uses)
     made["n"] = lambda line: str(line.mean.n)
     if "time" in table.extras:
-        made["s per trial"] = lambda line: _cost(line.mean.seconds)
+        made["s per trial"] = lambda line: _number(line.mean.seconds, 2)
     if "energy" in table.extras:
-        made["J/trial"] = lambda line: _cost(line.mean.energy)
+        made["J/trial"] = lambda line: _number(line.mean.energy, 2)
     return made
+
+
+def _number(value: float | None, digits: int = 1) -> str:
+    return MISSING if value is None else f"{value:.{digits}f}"
 
 
 def name_text(line: Line, notes: Footnotes, *, role: bool = True) -> str:
@@ -197,8 +201,7 @@ def difference_text(interval: Interval | None) -> str:
     """A difference with its interval, and a star where it is separable from zero."""
     if interval is None:
         return ""
-    star = "*" * (interval.verdict in ("better", "worse"))
-    return f"{formats.signed(interval.estimate)}{bracketed(interval, formats.signed)}{star}"
+    return formats.change(interval) + "*" * (interval.verdict in ("better", "worse"))
 
 
 def rank_text(line: Line) -> str:
@@ -207,10 +210,6 @@ def rank_text(line: Line) -> str:
         return ""
     low, high = line.ranks
     return str(low) if low == high else f"{low}–{high}"
-
-
-def _cost(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}"
 
 
 def _configurations(table: Leaderboard) -> Iterator[str]:
@@ -241,28 +240,27 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
     body = []
     for line in table.lines:
         star = "*" if pairs and line.verdict in ("better", "worse") else ""
-        cells = [name_text(line, notes, role=False), _mean(line.mean, line, notes) + star]
-        if pairs:
-            cells += [_mean(cell, line, notes) for cell in line.cells]
-        else:
-            cells += [interval_text(line.interval)]
-        cells += [difference_text(line.difference)] if differences else []
-        body.append(tuple(cells))
+        shown = [line.mean, *(line.cells if pairs else ())]
+        name = name_text(line, notes, role=False)
+        means = [_missing(line, c, notes) if c.mean is None else _number(c.mean) for c in shown]
+        cells = [name, means[0] + star, *means[1:]]
+        cells += [] if pairs else [interval_text(line.interval)]
+        body.append((*cells, *([difference_text(line.difference)] if differences else [])))
     rules = table.condition
     about = f"{table.title}, {rules.features}, normalisation {rules.normalisation}"
     about += f", prior {rules.prior}" * (rules.prior != "natural")
     about += f": mean UAR (%){'' if pairs else ' [95 % interval]'}, "
-    about += (
-        f"{counted(len(table.pairs), 'pair')}, {counted(table.seeds, 'draw')}, {table.standing}."
-    )
-    compared = f" vs {table.reference}: {_family(table)}, * separable."
-    if pairs:
-        compared = f" * separable from {table.reference}, {_family(table)}."
-    compared *= bool(table.reference)
-    grey = " Grey: not ranked." * any(line.role != "ranked" for line in table.lines)
+    number = f"{counted(len(table.pairs), 'pair')}, {counted(table.seeds, 'draw')}"
+    caption = [f"{about}{number}, {table.standing}."]
+    if table.reference and pairs:
+        caption.append(f"* separable from {table.reference}, {_family(table)}.")
+    elif table.reference:
+        caption.append(f"vs {table.reference}: {_family(table)}, * separable.")
+    caption += ["Bold: none separably better."] if bold else []
+    caption += ["Grey: not ranked."] * any(line.role != "ranked" for line in table.lines)
     return TextTable(
         title=table.title,
-        caption=f"{about}{compared}{' Bold: none separably better.' * bool(bold)}{grey}",
+        caption=" ".join(caption),
         names=tuple(names),
         cells=tuple(body),
         aside=tuple(line.role != "ranked" for line in table.lines),
@@ -270,10 +268,6 @@ def paper_table(table: Leaderboard, *, pairs: bool = False) -> TextTable:
         below=table.warnings,
         footnotes=tuple(notes.texts),
     )
-
-
-def _mean(cell: Cell, line: Line, notes: Footnotes) -> str:
-    return f"{cell.mean:.1f}" if cell.mean is not None else _missing(line, cell, notes)
 
 
 def rows(table: Leaderboard) -> Iterator[Row]:
@@ -298,10 +292,11 @@ def rows(table: Leaderboard) -> Iterator[Row]:
             found = line.difference
             left, right = (found and found.pointwise) or (None, None)
             row |= {"reference": table.reference, "verdict": line.verdict or None}
-            row |= {"difference": found and found.estimate, **formats.ends("difference_", found)}
-            row |= {"difference_p": found and found.p}
-            row |= {"pointwise_low": left, "pointwise_high": right}
-        yield _rounded(row)
+            row |= {"difference": rounded(found.estimate if found else None)}
+            row |= formats.ends("difference_", found)
+            row |= {"difference_p": rounded(found.p if found else None)}
+            row |= {"pointwise_low": rounded(left), "pointwise_high": rounded(right)}
+        yield row
 
 
 def condition_row(condition: Condition) -> Row:
@@ -314,10 +309,7 @@ def _cell_row(table: Leaderboard, cell: Cell) -> Row:
     row: Row = {"n": cell.n, "uar_mean": cell.mean, "uar_std": cell.std}
     row |= {"status": cell.status, "reason": cell.reason}
     costs = {"time": ("seconds", cell.seconds), "energy": ("energy", cell.energy)}
-    return _rounded(row | {name: v for key, (name, v) in costs.items() if key in table.extras})
-
-
-def _rounded(row: Row) -> Row:
+    row |= {name: value for key, (name, value) in costs.items() if key in table.extras}
     return {name: rounded(v) if isinstance(v, float) else v for name, v in row.items()}
 
 
@@ -336,14 +328,20 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
             "family": "→".join(families.get(base_code(code), code) for code in codes),
             "source": f"{pair.source}→",
             "target": f"→{pair.target}",
-            "part": "→".join(_part(code) for code in codes),
+            "part": "→".join(
+                # the halves of the speakers are alike
+                ".".join(w for w in code.split(".")[1:] if w not in ("first", "second")) or "all"
+                for code in codes
+            ),
         }
         groups.setdefault(name[by], []).append(place)
-    notes = Footnotes()
-    cells = [
-        (name_text(line, notes), _with_interval(line), *(_group(line, g) for g in groups.values()))
-        for line in table.lines
-    ]
+    notes, cells = Footnotes(), []
+    for line in table.lines:
+        texts = []
+        for places in groups.values():
+            means = [mean for at in places if (mean := line.cells[at].mean) is not None]
+            texts.append(MISSING if len(means) < len(places) else f"{np.mean(means):.1f}")
+        cells.append((name_text(line, notes), _with_interval(line), *texts))
     about = f"by {by}: mean UAR over the pairs of a group; in brackets how many pairs"
     return TextTable(
         title=f"{table.title}, by {by}",
@@ -355,28 +353,16 @@ def grouped(table: Leaderboard, by: str, families: Mapping[str, str]) -> TextTab
     )
 
 
-def _part(code: str) -> str:
-    """Which part of a corpus a code is of; the halves of the speakers are alike."""
-    words = [word for word in code.split(".")[1:] if word not in ("first", "second")]
-    return ".".join(words) or "all"
-
-
-def _group(line: Line, places: Sequence[int]) -> str:
-    values = [line.cells[place].mean for place in places]
-    known = [value for value in values if value is not None]
-    return f"{np.mean(known):.1f}" if len(known) == len(values) else MISSING
-
-
 def _with_interval(line: Line) -> str:
     mean = line.mean.mean
     return MISSING if mean is None else f"{mean:.1f}{bracketed(line.interval, '{:.1f}'.format)}"
 
 
 def across(tables: Sequence[Leaderboard], by: str) -> tuple[TextTable, ...]:
-    """One table for those that differ in one rule only, with a column for each of its values."""
+    """One table for those that differ in `shots` or `features` only, a column for each value."""
+    usual: dict[str, Any] = {"shots": 1} if by == "shots" else {"features": "", "alignment": ""}
     made: dict[Condition, list[Leaderboard]] = {}
     for table in tables:
-        usual: dict[str, Any] = {"shots": 1} if by == "shots" else {"features": "", "alignment": ""}
         made.setdefault(table.condition.replace(**usual), []).append(table)
     return tuple(_joined(group, by) for group in made.values())
 
@@ -397,10 +383,9 @@ def _joined(tables: Sequence[Leaderboard], by: str) -> TextTable:
     notes = Footnotes()
     cells = []
     for method, line in shown.items():
-        found = [table.line(method) for table in tables]
-        texts = [MISSING if one is None else _with_interval(one) for one in found]
-        marked = (f"{text}{mark}" for text, mark in zip(texts, marks, strict=True))
-        cells.append((name_text(line, notes), *marked))
+        found = zip((table.line(method) for table in tables), marks, strict=True)
+        texts = (f"{_with_interval(one) if one else MISSING}{mark}" for one, mark in found)
+        cells.append((name_text(line, notes), *texts))
     warnings = dict.fromkeys(warning for table in tables for warning in table.warnings)
     exposed = ["‡: the encoder was trained with emotion labels of these corpora"] * any(marks)
     suite = first.suite if first.classes == "shared" else f"{first.suite}:{first.classes}"

@@ -16,21 +16,11 @@ import pandas as pd
 
 from clser_bench.protocol import CLEAN, Condition
 from clser_bench.report import formats
-from clser_bench.report.formats import (
-    MISSING,
-    Footnotes,
-    Row,
-    TextTable,
-    bracketed,
-    ends,
-    rounded,
-    signed,
-)
+from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable, bracketed, ends, rounded
 from clser_bench.report.intervals import Evidence, count
-from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.render import condition_line, condition_row, name_text, value_text
 from clser_bench.report.statistics import Counts, Interval
-from clser_bench.report.table import leaderboard, rows_of
+from clser_bench.report.table import Cell, Leaderboard, Line, leaderboard, rows_of
 from clser_bench.store.sqlite import Store
 
 
@@ -64,11 +54,6 @@ class Point:
     # against clean speech, paired, in points of UAR; None for clean speech itself, and where the
     # two share no draw or have not the same pairs
     change: Interval | None = None
-
-    @property
-    def kind(self) -> str:
-        """Of corruption; empty for clean speech."""
-        return kind_of(self.corruption)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +89,7 @@ def robustness(
 ) -> tuple[Robustness, ...]:
     """Join the tables of a frame that differ in the corruption of the target only.
 
-    Raises:
-        SpecError: a method has no results.
-        StoreError: the database is damaged.
+    Errors are those of `table.leaderboard`.
     """
     groups: dict[Condition, dict[str, Leaderboard]] = {}
     for table in leaderboard(frame, store, methods=methods, intervals=False):
@@ -215,16 +198,20 @@ def text_tables(found: Robustness) -> tuple[TextTable]:
     cells = []
     for line, points in found.curves:
         name = name_text(line, notes)
-        for point in points:
-            if point.cell.mean is None:
-                reason = point.cell.reason or point.cell.status
-                notes.mark(f"{line.title}, {point.corruption}: {reason}")
+        for point in (one for one in points if one.cell.mean is None):
+            reason = point.cell.reason or point.cell.status
+            notes.mark(f"{line.title}, {point.corruption}: {reason}")
         changes = (
-            f"{signed(p.change.estimate)}{bracketed(p.change, signed)}" if p.change else MISSING
-            for p in points
-            if p.corruption != CLEAN
+            formats.change(point.change) if point.change else MISSING
+            for point in points
+            if point.corruption != CLEAN
         )
-        cells.append((name, draws_of(points), *map(_mean, points), *changes))
+        ends_of = [bracketed(point.interval, "{:.1f}".format) for point in points]
+        means = (
+            f"{point.cell.mean:.1f}{inside}" if inside else value_text(point.cell)
+            for point, inside in zip(points, ends_of, strict=True)
+        )
+        cells.append((name, draws_of(points), *means, *changes))
     units = "; ".join(f"{kind}: {found.scale(kind).unit}" for kind in found.kinds)
     table = TextTable(
         title=f"{found.table.title}: corrupted target",
@@ -251,8 +238,3 @@ def draws_of(points: Sequence[Point]) -> str:
     """Number of draws: `5`, or `1–5` where corruptions differ."""
     counts = sorted({point.cell.n for point in points})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-
-
-def _mean(point: Point) -> str:
-    inside = bracketed(point.interval, "{:.1f}".format)
-    return f"{point.cell.mean:.1f}{inside}" if inside else value_text(point.cell)

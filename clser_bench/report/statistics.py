@@ -31,7 +31,6 @@ of a target, x summed over its pairs, V_DT of the draws of each pair; of all thr
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,26 +71,13 @@ class Counts:
     correct: Reals  # recognised utterances [speakers, classes, draws]
     total: Reals  # scored utterances [speakers, classes, draws]
 
-    def __post_init__(self) -> None:
-        ends = (len(self.speakers), len(self.seeds))
-        for array in (self.correct, self.total):
-            if array.ndim != 3 or (array.shape[0], array.shape[2]) != ends or 0 in array.shape:
-                raise ValueError(
-                    f"{self.pair}: counts {array.shape} do not fit {ends[0]} speakers and "
-                    f"{ends[1]} draws"
-                )
-
     def at(self, seeds: Sequence[int]) -> Counts:
         """The same, restricted to some of its draws."""
         if tuple(seeds) == self.seeds:
             return self
         where = [self.seeds.index(seed) for seed in seeds]
-        return dataclasses.replace(
-            self,
-            seeds=tuple(seeds),
-            correct=self.correct[:, :, where],
-            total=self.total[:, :, where],
-        )
+        correct, total = self.correct[:, :, where], self.total[:, :, where]
+        return dataclasses.replace(self, seeds=tuple(seeds), correct=correct, total=total)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +115,9 @@ class Interval:
     @property
     def mirrored(self) -> Interval:
         """Of the opposite difference."""
-        low, high = self.low, self.high
-        return dataclasses.replace(
-            self,
-            estimate=0.0 - self.estimate,  # taken from zero, which then keeps its sign
-            low=None if high is None else 0.0 - high,
-            high=None if low is None else 0.0 - low,
-        )
+        # taken from zero, which then keeps its sign
+        low, high = (None if end is None else 0.0 - end for end in (self.high, self.low))
+        return dataclasses.replace(self, estimate=0.0 - self.estimate, low=low, high=high)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +140,7 @@ class Spread:
         return self.means([method])[0]
 
     def means(self, methods: Sequence[str]) -> list[Interval]:
-        """The same for several methods at once."""
+        """Those of several methods at once."""
         places = [self.methods.index(method) for method in methods]
         return self._intervals(self._errors(np.eye(len(self.methods))[places]), self.bounds)
 
@@ -193,18 +175,15 @@ class Spread:
         corrected: Reals | None = None,
     ) -> list[Interval]:
         """Intervals of estimates at a level; their p values unless others are given [q]."""
+        estimates = found.estimate.tolist()
         if self.reason:
-            return [
-                Interval(estimate=value, reason=self.reason) for value in found.estimate.tolist()
-            ]
+            return [Interval(estimate=value, reason=self.reason) for value in estimates]
         moves = found.error > 0
         freedom = np.where(moves, found.freedom, 1.0)
-        quantile = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0)
-        half = quantile * found.error
+        half = np.where(moves, stdtrit(freedom, 0.5 + level / 2), 0.0) * found.error
         exact = found.freedom.astype(object)
-        exact[found.error == 0] = None
+        exact[~moves] = None
         columns = {
-            "estimate": found.estimate,
             "low": np.maximum(found.estimate - half, bounds[0]),
             "high": np.minimum(found.estimate + half, bounds[1]),
             "p": found.p if corrected is None else np.where(moves, corrected, found.p),
@@ -212,8 +191,8 @@ class Spread:
             "freedom": exact,
             "detectable": half + np.where(moves, stdtrit(freedom, POWER), 0.0) * found.error,
         }
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [Interval(**dict(zip(columns, row, strict=True))) for row in rows]
+        rows = zip(estimates, *(column.tolist() for column in columns.values()), strict=True)
+        return [Interval(**dict(zip(("estimate", *columns), row, strict=True))) for row in rows]
 
     def _errors(self, weights: Reals) -> _Errors:
         """Estimates, standard errors and degrees of freedom of weighted sums of the methods."""
@@ -225,30 +204,24 @@ class Spread:
         variance = np.maximum.reduce([whole - residual, *kinds])
         # covariances of methods that agree everywhere cancel only to rounding
         size = weights**2 @ np.diag(self.parts.sum(axis=0))
-        still = whole <= 1e-12 * np.maximum(size, 1)
+        moves = whole > 1e-12 * np.maximum(size, 1)
         with np.errstate(divide="ignore", invalid="ignore"):
             freedom = variance * whole / (parts.T**2 / self.freedom).sum(axis=1)
-        freedom = np.maximum(freedom, self.freedom.min(initial=math.inf))
-        error = np.where(still, 0.0, np.sqrt(variance))
-        return _Errors(estimate, error, np.where(still, math.inf, freedom))
+        freedom = np.where(moves, np.maximum(freedom, self.freedom.min(initial=math.inf)), math.inf)
+        error = np.where(moves, np.sqrt(variance), 0.0)
+        some = np.where(moves, error, 1.0)
+        p = 2 * stdtr(np.where(moves, freedom, 1.0), -np.abs(estimate) / some)
+        exact = np.where(np.abs(estimate) < 1e-9, 1.0, 0.0)
+        return _Errors(estimate, error, freedom, np.where(moves, p, exact))
 
 
-@dataclass(eq=False)
-class _Errors:
-    """Estimates, standard errors and degrees of freedom, all [q]; an error of 0 is exact."""
+class _Errors(NamedTuple):
+    """Of q weighted sums, all [q]; an error of 0 is exact."""
 
     estimate: Reals
     error: Reals
     freedom: Reals
-
-    @functools.cached_property
-    def p(self) -> Reals:
-        """Two-sided pointwise p values."""
-        exact = np.where(np.abs(self.estimate) < 1e-9, 1.0, 0.0)
-        error = np.where(self.error > 0, self.error, 1.0)
-        freedom = np.where(self.error > 0, self.freedom, 1.0)
-        p = 2 * stdtr(freedom, -np.abs(self.estimate) / error)
-        return np.asarray(np.where(self.error > 0, p, exact), dtype=np.float64)
+    p: Reals  # two-sided, pointwise
 
 
 def spread(
@@ -267,11 +240,11 @@ def spread(
             where only speakers are resampled.
 
     Raises:
-        ValueError: there is no pair, the pairs or draws of two methods differ, or the speakers of
-            a target are not everywhere the same.
+        ValueError: pairs or draws differ, or the speakers of a target.
     """
     pairs = _checked(methods, drawn=bool(drawn))
     shares = [1 / len(pairs)] * len(pairs) if weights is None else list(weights)
+    first = next(iter(methods.values()))
     speakers: dict[str, Reals] = {}
     draws: dict[tuple[str, str], dict[int, Reals]] = {}
     crossed: dict[str, Reals] = {}
@@ -279,14 +252,14 @@ def spread(
     estimates = np.zeros(len(methods))
     residual = np.zeros((len(methods), len(methods)))
     for place, (pair, share) in enumerate(zip(pairs, shares, strict=True)):
-        found = _influence([items[place] for items in methods.values()])
-        estimates += share * found.uar
-        speakers[pair.target] = speakers.get(pair.target, 0.0) + share * found.levered
-        loads.setdefault(pair.target, []).append(found.load)
+        uar, levered, cells, load = _influence([items[place] for items in methods.values()])
+        estimates += share * uar
+        speakers[pair.target] = speakers.get(pair.target, 0.0) + share * levered
+        loads.setdefault(pair.target, []).append(load)
         if not drawn:
             continue
-        seeds = next(iter(methods.values()))[place].seeds
-        cells = share * found.cells / len(seeds)
+        seeds = first[place].seeds
+        cells = share * cells / len(seeds)
         for side in drawn:
             column = draws.setdefault((side, getattr(pair, side)), {})
             for number, seed in enumerate(seeds):
@@ -297,17 +270,15 @@ def spread(
             alone = _over_draws(cells.sum(axis=1))
             residual += alone @ alone.T
     residual += sum(map(_residual, crossed.values()))
-    blocks = [_centred(values) for values in speakers.values()]
-    freedom = [_effective(np.mean(loads[target], axis=0)) for target in speakers]
     several = {
         of: _over_draws(np.stack(list(found.values()), axis=1))
         for of, found in sorted(draws.items())
         if len(found) > 1
     }
-    blocks += several.values()
+    blocks = [v - v.mean(axis=1, keepdims=True) for v in speakers.values()] + [*several.values()]
+    freedom = [_effective(np.mean(loads[target], axis=0)) for target in speakers]
     freedom += [block.shape[1] - 1.0 for block in several.values()]
-    few = too_few_speakers(next(iter(methods.values())))
-    bounded = all(share >= 0 for share in shares)
+    few = too_few_speakers(first)
     return Spread(
         methods=tuple(methods),
         estimates=estimates,
@@ -315,7 +286,7 @@ def spread(
         ends=(len(speakers), len(speakers) + sum(side == "source" for side, _ in several)),
         freedom=np.array(freedom),
         residual=residual,
-        bounds=(0.0, 100.0) if bounded else (-100.0, 100.0),
+        bounds=(0.0, 100.0) if min(shares) >= 0 else (-100.0, 100.0),
         reason="; ".join(f"{target} has {reason}" for target, reason in few.items()),
     )
 
@@ -340,71 +311,53 @@ def _checked(methods: Mapping[str, Sequence[Counts]], *, drawn: bool) -> tuple[P
         raise ValueError("there is no method")
     first = next(iter(methods.values()))
     pairs = tuple(item.pair for item in first)
-    voices: dict[str, tuple[str, ...]] = {}
+    voices = {item.pair.target: item.speakers for item in first}
     for name, items in methods.items():
         own = tuple(item.pair for item in items)
         if not own or own != pairs or len(set(own)) < len(own):
             raise ValueError(f"'{name}': pairs {list(map(str, own))}, each once and alike for all")
         for item, other in zip(items, first, strict=True):
-            target = item.pair.target
-            if voices.setdefault(target, item.speakers) != item.speakers:
+            if item.speakers != voices[item.pair.target]:
                 raise ValueError(
-                    f"'{name}', {item.pair}: {target} must have the same speakers everywhere"
+                    f"'{name}', {item.pair}: a target needs the same speakers everywhere"
                 )
             if drawn and item.seeds != other.seeds:
                 raise ValueError(f"'{name}', {item.pair}: draws {item.seeds}, not {other.seeds}")
     return pairs
 
 
-class _Influence(NamedTuple):
-    """Of m methods on one pair with n speakers.
+def _influence(counts: Sequence[Counts]) -> tuple[Reals, Reals, Reals, Reals]:
+    """What moves the UAR of m methods on one pair with n speakers.
 
-    Attributes:
-        levered: of each speaker, times its lever, the mean over draws [m, n].
-        cells: of each speaker and draw [m, n, draws]; of no draw where methods have different ones.
-        load: mean share of each speaker in the classes, of the first method [n].
+    Returns:
+        UAR [m]; of each speaker, times its lever, the mean over draws [m, n]; of each speaker and
+        draw [m, n, draws], of no method where they have different draws; mean share of each speaker
+        in the classes, of the first method [n].
     """
-
-    uar: Reals
-    levered: Reals
-    cells: Reals
-    load: Reals
-
-
-def _influence(counts: Sequence[Counts]) -> _Influence:
     if len({item.correct.shape for item in counts}) > 1:  # all labels, and unlike numbers of draws
-        parts = [_influence([item]) for item in counts]
-        uar, levered = (np.concatenate([part[at] for part in parts]) for at in range(2))
-        return _Influence(uar, levered, parts[0].cells[:0], parts[0].load)
-    correct, total = (
-        np.stack([getattr(item, name) for item in counts]) for name in ("correct", "total")
-    )  # [m, n, c, draws]
+        uars, levered, cells, loads = zip(*(_influence([item]) for item in counts), strict=True)
+        return np.concatenate(uars), np.concatenate(levered), cells[0][:0], loads[0]
+    correct = np.stack([item.correct for item in counts])  # [m, n, c, draws]
+    total = np.stack([item.total for item in counts])
     whole = np.maximum(total.sum(axis=1, keepdims=True), 1)
     present = (total > 0).any(axis=1)
     recall = correct.sum(axis=1) / whole[:, 0]
     often = np.maximum(present.sum(axis=2), 1)
     typical = recall.sum(axis=2) / often  # [m, c], mean over the draws that have the class
     classes = np.maximum(present.sum(axis=1), 1)[:, None, None]
-    share = total / whole
     # a speaker with much of a class pulls its recall towards his own: half of that is undone
-    lever = 1 / np.sqrt(np.maximum(1 - share, 0.25))
+    lever = 1 / np.sqrt(np.maximum(1 - total / whole, 0.25))
     e = 100 * (correct - typical[:, None, :, None] * total) / whole / classes
-    return _Influence(
-        uar=100 * (recall.sum(axis=1) / classes[:, 0, 0]).mean(axis=1),
-        levered=(e * lever).mean(axis=3).sum(axis=2),
-        cells=e.sum(axis=2),
-        load=(1 - lever[0].mean(axis=2) ** -2).mean(axis=1),
-    )
-
-
-def _centred(values: Reals) -> Reals:
-    return np.asarray(values - values.mean(axis=1, keepdims=True), dtype=np.float64)
+    uar = 100 * (recall.sum(axis=1) / classes[:, 0, 0]).mean(axis=1)
+    load = (1 - lever[0].mean(axis=2) ** -2).mean(axis=1)
+    return uar, (e * lever).mean(axis=3).sum(axis=2), e.sum(axis=2), load
 
 
 def _over_draws(values: Reals) -> Reals:
     """Sums of draws [m, draws], whose squares add up to a variance."""
     draws = values.shape[1]
-    return _centred(values) * math.sqrt(draws / (draws - 1))
+    centred = values - values.mean(axis=1, keepdims=True)
+    return np.asarray(centred * math.sqrt(draws / (draws - 1)), dtype=np.float64)
 
 
 def _residual(cells: Reals) -> Reals:
@@ -440,18 +393,18 @@ def simultaneous(groups: Sequence[Group]) -> dict[tuple[str, str], Interval]:
     Returns:
         Intervals by difference, without ends where there is no interval.
     """
-    found = [(*group, group[0]._errors(group[0]._contrasts(group[1]))) for group in groups]  # noqa: SLF001 (same module)
-    known = [(whole, pairs, errors) for whole, pairs, errors in found if not whole.reason]
-    freedoms = np.concatenate([[], *(e.freedom[e.error > 0] for _, _, e in known)])
+    errors = [whole._errors(whole._contrasts(pairs)) for whole, pairs in groups]  # noqa: SLF001 (same module)
+    known = [found for (whole, _), found in zip(groups, errors, strict=True) if not whole.reason]
+    freedoms = np.concatenate([[], *(found.freedom[found.error > 0] for found in known)])
     common = float(np.median(freedoms)) if len(freedoms) else 1.0
-    largest = _largest([(whole, pairs) for whole, pairs, _ in known], common)
+    largest = _largest([(whole, pairs) for whole, pairs in groups if not whole.reason], common)
     least = np.sort(2 * stdtr(common, -largest))
     # p < pointwise exactly where the corrected p is below 0.05
     pointwise = float(least[math.floor((1 - LEVEL) * (1 + len(least))) - 1])
     made: dict[tuple[str, str], Interval] = {}
-    for whole, pairs, errors in found:
-        corrected = (1 + np.searchsorted(least, errors.p, side="right")) / (1 + len(least))
-        intervals = whole._intervals(errors, level=1 - pointwise, corrected=corrected)  # noqa: SLF001
+    for (whole, pairs), found in zip(groups, errors, strict=True):
+        corrected = (1 + np.searchsorted(least, found.p, side="right")) / (1 + len(least))
+        intervals = whole._intervals(found, level=1 - pointwise, corrected=corrected)  # noqa: SLF001
         made |= zip(pairs, intervals, strict=True)
     return made
 

@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clser_bench.errors import SpecError, counted
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.report import formats
 from clser_bench.report.formats import MISSING, Footnotes, Row, TextTable, one_line
 from clser_bench.sweeps import (
     Configuration,
+    Dimension,
     Measured,
-    SplitHalfEstimate,
     SweepResult,
     choose,
     distributions,
@@ -41,8 +40,6 @@ FEWEST = 8
 
 SHUFFLED = 19
 """Forests fitted to shuffled objectives: noise passes once in `SHUFFLED` + 1 times."""
-
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @functools.lru_cache(maxsize=4)
@@ -120,7 +117,8 @@ def figures(result: SweepResult) -> dict[str, bytes]:
 
 def summary(result: SweepResult) -> str:
     """The findings of a sweep, in a few lines."""
-    return "\n".join([*_findings(result), *_warned(result)]) + "\n"
+    warned = (f"warning: {line}" for line in warnings(result))
+    return "\n".join([*_findings(result), *warned]) + "\n"
 
 
 def markdown(result: SweepResult, *, pictures: Iterable[str] = ()) -> str:
@@ -135,7 +133,12 @@ def markdown(result: SweepResult, *, pictures: Iterable[str] = ()) -> str:
     uars = any(one.uars and one.uars != one.draws for one in result.configurations)
     whole, notes = finished(result), Footnotes()
     rows, aside = [], []
-    for one in sorted(result.configurations, key=functools.partial(_rank, result)):
+
+    def place(one: Configuration) -> tuple[bool, float, int]:
+        mean = measured(one.draws).mean if one.draws else -math.inf
+        return len(one.draws) < result.seeds, -mean, one.number
+
+    for one in sorted(result.configurations, key=place):
         mean = measured(one.draws) if one.draws else None
         labels = ["best"] * (one.number == result.best and mean is not None)
         labels += ["default"] * (one.number == 0)
@@ -208,8 +211,10 @@ def params_toml(result: SweepResult, *, fixed: Iterable[tuple[str, Value]] = ())
     names = [item.name for item in result.dimensions]
     values = {**dict(fixed), **dict(zip(names, chosen.best.values, strict=True))}
     lines = [f"# {one_line(line)}" for line in (first, *_header(result))]
-    lines += ["", f"[{_key(result.method)}]"]
-    lines += [f"{_key(key)} = {_toml(value)}" for key, value in values.items()]
+    bare = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+    keys = [key if bare(key) else _toml(key) for key in (result.method, *values)]
+    lines += ["", f"[{keys[0]}]"]
+    lines += [f"{k} = {_toml(value)}" for k, value in zip(keys[1:], values.values(), strict=True)]
     return "\n".join(lines) + "\n"
 
 
@@ -289,24 +294,21 @@ def _findings(result: SweepResult) -> list[str]:
             gain = _interval(result, chosen.gain, signed=True)
             lines.append(f"gain over the default: {gain}, paired")
         if chosen.apart is not None:
-            lines.append(_apart(result, chosen.apart))
+            found = chosen.apart
+            halves = "half of the draws" if sum(found.read) == result.seeds else "some draws"
+            line = f"chosen on {halves}, read on the others: {_amount(result, found.value)}"
+            line += f" {result.unit}"
+            if found.gain is not None:
+                line += f"; gain over the default {_amount(result, found.gain, signed=True)}"
+            read, numbers = " + ".join(map(str, found.read)), dict.fromkeys(found.chosen)
+            named = " and ".join(map(str, numbers))
+            lines.append(f"{line} (n = {read} draws read; chosen: {named})")
         if chosen.reason:
             lines.append(f"not given: {chosen.reason}")
     shares, reason = importances(result)
     listed = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items())
     importance = listed or f"not given ({reason})"
     return list(map(one_line, [*lines, f"importance of hyper-parameters (fANOVA): {importance}"]))
-
-
-def _apart(result: SweepResult, found: SplitHalfEstimate) -> str:
-    halves = "half of the draws" if sum(found.read) == result.seeds else "some draws"
-    more = "" if found.gain is None else _amount(result, found.gain, signed=True)
-    gain = more and f"; gain over the default {more}"
-    numbers = " and ".join(map(str, dict.fromkeys(found.chosen)))
-    return (
-        f"chosen on {halves}, read on the others: {_amount(result, found.value)} {result.unit}"
-        f"{gain} (n = {' + '.join(map(str, found.read))} draws read; chosen: {numbers})"
-    )
 
 
 def _interval(result: SweepResult, found: Measured, *, signed: bool = False) -> str:
@@ -325,11 +327,8 @@ def _header(result: SweepResult) -> tuple[str, ...]:
     )
     objective = f"objective {result.objective} ({result.unit}, larger is better)"
     how = objective, f"search {result.search}", _counts(result)
-    return " · ".join(rules), " · ".join(how), f"command: {result.command}", *_warned(result)
-
-
-def _warned(result: SweepResult) -> tuple[str, ...]:
-    return tuple(f"warning: {line}" for line in warnings(result))
+    warned = (f"warning: {line}" for line in warnings(result))
+    return " · ".join(rules), " · ".join(how), f"command: {result.command}", *warned
 
 
 def _counts(result: SweepResult) -> str:
@@ -340,12 +339,6 @@ def _counts(result: SweepResult) -> str:
     parts += [f"{early} stopped early"] if early else []
     parts += [f"{missing} with a missing result"] if missing else []
     return ", ".join(parts)
-
-
-def _rank(result: SweepResult, one: Configuration) -> tuple[bool, bool, float, int]:
-    """Run to the end, stopped early, without an objective; the highest first."""
-    mean = measured(one.draws).mean if one.draws else 0.0
-    return len(one.draws) < result.seeds, not one.draws, -mean, one.number
 
 
 def _shown(value: Value) -> str:
@@ -390,10 +383,6 @@ def _plain(value: Any) -> Any:
     if not isinstance(value, float):
         return value
     return float(f"{value:.9g}") + 0.0 if math.isfinite(value) else str(value)
-
-
-def _key(value: str) -> str:
-    return value if _BARE.fullmatch(value) else _toml(value)
 
 
 def _toml(value: Value) -> str:

@@ -1,4 +1,4 @@
-"""Leaderboards: from the frame of trials to cells, means, intervals, verdicts and remarks."""
+"""Leaderboards: cells, lines and tables, and how they are made of the frame of trials."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from clser_bench.errors import SpecError, did_you_mean, printable
 from clser_bench.problem import Finding
 from clser_bench.protocol import Condition, Pair, base_code
 from clser_bench.report.intervals import add_intervals, mixed_pairs
-from clser_bench.report.model import Cell, Leaderboard, Line, holes
+from clser_bench.report.statistics import Interval
 from clser_bench.store.records import one_line
 from clser_bench.store.sqlite import Store
 
@@ -33,6 +34,105 @@ _BUDGET = {
 ExposureOf = Callable[[str, str], str]
 """Feature set and corpus code to `labels`, `audio`, `no` or `unknown`: what an encoder was trained
 with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """Some draws of a method on a pair, or on all pairs."""
+
+    n: int  # draws that the mean is over; of a missing cell, the draws that are there
+    mean: float | None  # UAR in percent; None where missing
+    std: float | None  # sample standard deviation over draws; None where missing and for one draw
+    status: str = "ok"  # `ok`, `failed` or `not_applicable`
+    reason: str = ""  # of a missing cell, in one line
+    war: float | None = None  # mean weighted recall (accuracy) in percent; None where missing
+    seconds: float | None = None  # mean time per trial; None where no trial is ok
+    energy: float | None = None  # mean joules per trial that was measured; None where none was
+
+
+def holes(pairs: Sequence[Pair], cells: Sequence[Cell]) -> tuple[str, str] | None:
+    """Status and reason of a mean over pairs some of which are missing; None where none is."""
+    gone = [(pair, cell) for pair, cell in zip(pairs, cells, strict=True) if cell.mean is None]
+    if not gone:
+        return None
+    failed = any(cell.status == "failed" for _, cell in gone)
+    named = ", ".join(str(pair) for pair, _ in gone[:3])
+    return "failed" if failed else "not_applicable", (
+        f"no result for {len(gone)} of {len(pairs)} pairs: {named}{', …' if len(gone) > 3 else ''}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A method of a table."""
+
+    method: str  # its name, the key of commands
+    title: str  # its name in tables
+    role: str  # `ranked`, `bound`, `reference` or `submitted`
+    # of `labelled`, `source`, `target`, `unlabelled`, `speakers` and `prior` (or `estimated
+    # prior`), those that it uses: labelled and unlabelled source, unlabelled target, added corpora,
+    # speaker identities of the target, an assumption on its class prior
+    uses: tuple[str, ...]
+    assumes_prior: str  # `none`, `uniform` or `estimated`
+    note: str
+    cells: tuple[Cell, ...]  # one per pair of the table
+    mean: Cell
+    interval: Interval | None = None  # pointwise, of the mean
+    ranks: tuple[int, int] | None = None  # simultaneous interval of its rank; None unless ranked
+    # to the reference of the table: simultaneous for ranked methods, pointwise and without p value
+    # for others
+    difference: Interval | None = None
+    # pair to hyper-parameters as text; only where asked for
+    configurations: tuple[tuple[Pair, str], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `not separable` from the reference; empty if not compared."""
+        return self.difference.verdict if self.difference else ""
+
+    @property
+    def shown(self) -> str:
+        """Its title, with the role unless it is ranked."""
+        return self.title if self.role == "ranked" else f"{self.title} ({self.role})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """One table: methods down, pairs across."""
+
+    condition: Condition
+    pairs: tuple[Pair, ...]
+    classes: tuple[int, ...]  # number of classes of each pair; 0 where no method was planned
+    lines: tuple[Line, ...]
+    synthetic: bool  # a corpus is synthetic speech
+    every: tuple[Line, ...] = ()  # rows of all methods of the condition, shown or not
+    warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    budget: str = ""  # of trained methods, in a line; empty where there is none
+    reference: str = ""  # the method that differences are to; empty for none
+    family: int = 0  # number of ranked methods that are compared with the reference, shown or not
+    ranked: int = 0  # number of ranked methods with a result on every pair, shown or not
+    # least detectable differences to the reference in the family: their least, median and largest;
+    # None without intervals
+    detectable: tuple[float, float, float] | None = None
+    exposed: tuple[str, ...] = ()  # code of each corpus whose labels the encoder was trained with
+    extras: tuple[str, ...] = ()
+    # `exploratory`, or `confirmed` with the card that froze its methods beforehand
+    standing: str = "exploratory"
+
+    @property
+    def seeds(self) -> int:
+        """The largest number of draws in any row."""
+        return max((line.mean.n for line in self.lines), default=0)
+
+    @property
+    def title(self) -> str:
+        """Suite, shots and setting; says so where the speech is synthetic."""
+        return f"{self.condition.title}{' (synthetic speech)' if self.synthetic else ''}"
+
+    def line(self, method: str) -> Line | None:
+        """The row of a method; None where the table has none."""
+        return next((line for line in self.lines if line.method == method), None)
 
 
 def leaderboard(
@@ -98,22 +198,14 @@ def rows_of(frame: pd.DataFrame, table: Leaderboard) -> pd.DataFrame:
     """The rows of a frame that a table is made of, of all its methods."""
     own = table.condition
     for rows in _by_condition(frame):
-        found = condition_of(rows.iloc[0].to_dict())
-        if found.replace(protocol_version=own.protocol_version) == own:
+        if condition_of(rows).replace(protocol_version=own.protocol_version) == own:
             return rows[rows.protocol_version == own.protocol_version]
     return frame.iloc[:0]
 
 
-def condition_of(row: Mapping[Any, Any]) -> Condition:
-    """The condition of a row of a frame."""
-    values = {field.name: row[field.name] for field in dataclasses.fields(Condition)}
-    shots = values["shots"]
-    values |= {
-        "shots": shots if shots == "all" else int(shots),
-        "unlabelled": tuple(filter(None, values["unlabelled"].split("+"))),
-        "protocol_version": int(values["protocol_version"]),
-    }
-    return Condition(**values)
+def condition_of(rows: pd.DataFrame) -> Condition:
+    """The condition of rows of a frame that share it."""
+    return Condition.from_texts({name: str(rows[name].iloc[0]) for name in Condition().texts()})
 
 
 def _by_condition(frame: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -133,13 +225,19 @@ def _table(
     exposure: ExposureOf | None,
     old: Sequence[str],
 ) -> Leaderboard:
-    condition = condition_of(rows.iloc[0].to_dict())
+    condition = condition_of(rows)
     first = rows.drop_duplicates("pair")
     sizes = zip(first.pair.to_list(), first.emotions.to_list(), strict=True)
     used = {Pair.parse(name): len(emotions) for name, emotions in sizes}
     order = {pair: place for place, pair in enumerate(store.pairs(condition.suite))}
     pairs = sorted(used, key=lambda pair: (order.get(pair, len(order)), pair))
-    lines = sorted(_lines(rows, pairs, condition), key=_place)
+    lines = sorted(
+        _lines(rows, pairs, condition),
+        key=lambda line: (
+            *(_ROLES.index(line.role), line.mean.mean is None),
+            *(-(line.mean.mean or 0.0), line.method),
+        ),
+    )
     codes = sorted({code for pair in pairs for code in (pair.source, pair.target)})
     seen = [c for c in codes if exposure and exposure(condition.features, base_code(c)) == "labels"]
     concerned = {"", *codes, *map(str, pairs)}
@@ -175,11 +273,8 @@ def _cards(store: Store) -> dict[tuple[Condition, str], str]:
             "SELECT id, json_extract(request, '$.confirms') FROM requests WHERE json_valid(request)"
         )
     )
-    return {
-        (line.condition, line.method): str(confirms.get(line.request) or "")
-        for line in store.lines()
-        if line.configuration is None
-    }
+    lines = (line for line in store.lines() if line.configuration is None)
+    return {(line.condition, line.method): str(confirms.get(line.request) or "") for line in lines}
 
 
 def _standing(cards: Mapping[str, str]) -> str:
@@ -190,11 +285,6 @@ def _standing(cards: Mapping[str, str]) -> str:
     confirmed = f"confirmed (card {', '.join(name[:12] for name in names)})"
     others = [method for method, name in cards.items() if not name]
     return f"{confirmed}, but exploratory: {', '.join(others)}" if others else confirmed
-
-
-def _place(line: Line) -> tuple[int, bool, float, str]:
-    mean = line.mean.mean
-    return _ROLES.index(line.role), mean is None, -(mean or 0.0), line.method
 
 
 def _remarks(
@@ -278,15 +368,12 @@ def _uses(row: Mapping[Any, Any], condition: Condition, *, added: bool) -> tuple
 
 def _missing(planned: pd.DataFrame) -> tuple[str, str]:
     """Status and reason of a cell some of whose draws are not ok."""
-    for status in ("failed", "not_applicable"):
-        found = planned[planned.status == status]
-        if len(found):
-            return status, one_line(found.reason.iloc[0]) + _share(len(found), len(planned))
-    return "failed", "not run yet" + _share((planned.status != "ok").sum(), len(planned))
-
-
-def _share(number: int, of: int) -> str:
-    return f" ({number} of {of} draws)" if number < of else ""
+    status, reason, number = "failed", "not run yet", int((planned.status != "ok").sum())
+    for kind in ("not_applicable", "failed"):  # a failure says more
+        if len(found := planned[planned.status == kind]):
+            status, reason, number = kind, one_line(found.reason.iloc[0]), len(found)
+    share = f" ({number} of {len(planned)} draws)" if number < len(planned) else ""
+    return status, reason + share
 
 
 def _mean(pairs: Sequence[Pair], cells: Sequence[Cell], shared: Mapping[str, Any]) -> Cell:
@@ -327,11 +414,9 @@ def _configured(table: Leaderboard, rows: pd.DataFrame, frame: pd.DataFrame) -> 
     lines = []
     for line in table.lines:
         own = rows[rows.method == line.method].drop_duplicates(["pair", "parameters"])
-        every = set(frame[frame.method == line.method].parameters)
-        values: dict[str, set[Any]] = {}
-        for name, value in itertools.chain.from_iterable(every):
-            values.setdefault(name, set()).add(value)
-        chosen = {name for name, seen in values.items() if len(seen) > 1}
+        every = frame[frame.method == line.method].parameters
+        values = Counter(name for name, _ in set(itertools.chain.from_iterable(every)))
+        chosen = {name for name, number in values.items() if number > 1}
         found: dict[Pair, list[str]] = {}
         for pair, parameters in zip(own.pair, own.parameters, strict=True):
             text = ", ".join(f"{k}={v}" for k, v in parameters if not chosen or k in chosen)

@@ -14,7 +14,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,10 +28,9 @@ from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.languages import resolve_feature_sets
 from clser_bench.files import cache_folder, regular_size, write_whole
 from clser_bench.hashing import Hashable, digest
-from clser_bench.problem import Problem, Table
+from clser_bench.problem import Table
 from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Pair, Shots
 from clser_bench.run.choice import Say, choose
@@ -42,8 +41,6 @@ COLUMNS = ("trial", "part", "fold", "id", "emotion", "audio")
 PARTS = ("labelled", "unlabelled", "adapt", "scored")
 HEADING = "draws.json"
 _TABLES = {"csv": "draws.csv", "parquet": "draws.parquet"}
-
-_VERSION = 1
 _MOST_BYTES = 1 << 26
 
 
@@ -88,25 +85,27 @@ class Draws:
     languages: Mapping[str, str]  # of each corpus, by code
     trials: Mapping[str, Draw]  # by name
 
+    @property
+    def rules(self) -> dict[str, str]:
+        """The rules that all trials share."""
+        return {name: text for name, text in self.condition.texts().items() if name != "shots"}
+
     @functools.cached_property
     def digest(self) -> str:
         """Hash of the rules and of every row: 64 hexadecimal digits."""
-        rules = {k: text for k, text in self.condition.texts().items() if k != "shots"}
         rows: dict[str, Hashable] = {
             name: [list(row[:-1]) for row in one.rows] for name, one in self.trials.items()
         }
-        return digest([rules, rows])
+        return digest([dict(self.rules), rows])
 
 
 def draws(
     request: Request, salt: str, *, progress: Progress = SILENT, say: Say = lambda _: None
 ) -> Draws:
     """Read corpora and draw what a run of the same request would be given."""
-    cache = cache_folder()
-    rules = request.condition
+    cache, rules = cache_folder(), request.condition
     choice = choose(request, cache=cache, progress=progress, say=say)
-    specs = {code: choice.located.spec(code) for code in choice.known}
-    assigned = resolve_feature_sets(rules.features, specs)
+    condition, _ = choice.resolved(rules)
     corpora = load_corpora(
         codes=choice.codes,
         located=choice.located,
@@ -115,11 +114,6 @@ def draws(
         workers=request.workers,
         progress=progress,
         say=say,
-    )
-    condition = rules.replace(
-        suite=choice.suite,
-        features=assigned.name,
-        alignment="" if assigned.one else rules.alignment,
     )
     made = (
         _draw(corpora[pair.source], corpora[pair.target], condition.replace(shots=k), seed, salt)
@@ -135,6 +129,63 @@ def draws(
     )
 
 
+def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt: str) -> Draw:
+    classes = classes_of(source.spec, target.spec, classes=condition.classes)
+
+    def named(side: str, utterance: Utterance) -> str:
+        """A name that says nothing: 20 hexadecimal digits of a keyed hash."""
+        message = f"{side} {utterance.content}".encode("ascii")
+        return hmac.new(bytes.fromhex(salt), message, hashlib.sha256).hexdigest()[:20]
+
+    # the only feature is the number of the row, whatever order a problem has
+    first, second = (
+        Table(
+            f"{n} numbers", np.zeros((n, 1, 0), np.float32), np.arange(n, dtype=np.float32)[:, None]
+        )
+        for n in (len(source.utterances), len(target.utterances))
+    )
+    folds = build(
+        source,
+        target,
+        classes=classes,
+        shots=condition.shots,
+        seed=seed,
+        condition=condition,
+        tables=lambda *_: (first, second),
+    )
+    rows = []
+    for number, fold in enumerate(folds):
+        problem = fold.problem
+        labels = [classes[index] for index in problem.labelled.y]
+        for part, places in (
+            ("labelled", problem.labelled.rows),
+            ("unlabelled", problem.unlabelled),
+            ("adapt", problem.adapt),
+            ("scored", problem.scored),
+        ):
+            side = "target" if part in ("adapt", "scored") else "source"
+            table, corpus = getattr(problem, side), target if side == "target" else source
+            given = labels if part == "labelled" else [""] * len(places)
+            for at, label in zip(table.summary[places, 0], given, strict=True):
+                utterance = corpus.utterances[int(at)]
+                rows.append(Row(part, number, named(side, utterance), label, utterance))
+    by_name = {utterance.name: utterance for utterance in target.utterances}
+    facts = [[c.content, c.emotions.tolist(), c.speakers.tolist()] for c in (source, target)]
+    return Draw(
+        pair=Pair(source.spec.code, target.spec.code),
+        classes=classes,
+        shots=condition.shots,
+        seed=seed,
+        synthetic=source.spec.synthetic or target.spec.synthetic,
+        keys=(digest(facts[0]), digest(facts[1])),
+        folds=folds,
+        rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), *row[1:3]))),
+        ids=tuple(
+            tuple(named("target", by_name[name]) for name in fold.key.names) for fold in folds
+        ),
+    )
+
+
 def write_draws(
     request: Request,
     folder: Path,
@@ -146,10 +197,10 @@ def write_draws(
 ) -> Draws:
     """Write the draws of a request into a folder; the same request gives the same bytes.
 
-    The key of the ids and the request are kept in a file beside the results file.
+    The key of the ids and the request are kept in a file beside the results file, which is where
+    predictions will be scored.
 
     Args:
-        request: as for `draws`; its results file is where predictions will be scored.
         audio: `copy` writes each utterance as the benchmark reads it (mono, without metadata);
             `link` makes hard links to whole files.
 
@@ -192,9 +243,54 @@ def write_draws(
             write_whole(folder / name, content, error=SpecError)
         else:
             (folder / name).unlink(missing_ok=True)  # of an earlier request
-    heading = json.dumps(_heading(made), indent=1, ensure_ascii=False)
-    write_whole(folder / HEADING, heading + "\n", error=SpecError)
+    heading = {
+        "version": 1,
+        "digest": made.digest,
+        "condition": made.rules,
+        "languages": dict(made.languages),
+        "trials": {
+            name: {
+                "source": one.pair.source,
+                "target": one.pair.target,
+                "shots": one.shots,
+                "seed": one.seed,
+                "classes": one.classes,
+                "rows": {part: sum(row.part == part for row in one.rows) for part in PARTS},
+            }
+            for name, one in made.trials.items()
+        },
+    }
+    text = json.dumps(heading, indent=1, ensure_ascii=False) + "\n"
+    write_whole(folder / HEADING, text, error=SpecError)
     return made
+
+
+def _put_audio(folder: Path, name: str, utterance: Utterance, how: str) -> str:
+    """Put an utterance under its id; the path relative to the folder."""
+    suffix = ".wav" if how == "copy" else utterance.path.suffix.lower()
+    place = folder / "audio" / f"{name}{suffix}"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if how == "copy":
+            sound = decode(utterance.path, start=utterance.start, end=utterance.end)
+            scaled = sound.samples * np.float32(32768)
+            # in 16 bits where these hold the samples, else as floats
+            whole = bool((scaled == np.round(scaled)).all() and scaled.max() <= 32767)
+            subtype = "PCM_16" if whole and scaled.min() >= -32768 else "FLOAT"
+            soundfile.write(place, sound.samples, sound.rate, subtype=subtype, format="WAV")
+        elif utterance.start > 0 or utterance.end is not None:
+            raise SpecError(
+                f"{utterance.path}: an utterance is a segment of it, which cannot be linked; "
+                "use --audio copy"
+            )
+        else:
+            place.unlink(missing_ok=True)
+            os.link(utterance.path, place)
+    except OSError as error:
+        remedy = "; use --audio copy" if how == "link" else ""
+        why = error.strerror or error
+        raise SpecError(f"{place}: cannot be written ({why}){remedy}") from error
+    return place.relative_to(folder).as_posix()
 
 
 def stored_draws(
@@ -261,122 +357,3 @@ def _read_private(results: Path) -> dict[str, Any]:
             "draws again"
         ) from error
     return found
-
-
-def _draw(source: Corpus, target: Corpus, condition: Condition, seed: int, salt: str) -> Draw:
-    classes = classes_of(source.spec, target.spec, classes=condition.classes)
-    sides = source.utterances, target.utterances
-    folds = build(
-        source,
-        target,
-        classes=classes,
-        shots=condition.shots,
-        seed=seed,
-        condition=condition,
-        tables=lambda *_: (_numbered(len(sides[0])), _numbered(len(sides[1]))),
-    )
-    rows = [
-        Row(part, number, _id(salt, part, one), label, one)
-        for number, fold in enumerate(folds)
-        for part, one, label in _parts(fold.problem, *sides)
-    ]
-    by_name = {utterance.name: utterance for utterance in target.utterances}
-    facts = [[c.content, c.emotions.tolist(), c.speakers.tolist()] for c in (source, target)]
-    return Draw(
-        pair=Pair(source.spec.code, target.spec.code),
-        classes=classes,
-        shots=condition.shots,
-        seed=seed,
-        synthetic=source.spec.synthetic or target.spec.synthetic,
-        keys=(digest(facts[0]), digest(facts[1])),
-        folds=folds,
-        rows=tuple(sorted(rows, key=lambda row: (PARTS.index(row.part), *row[1:3]))),
-        ids=tuple(
-            tuple(_id(salt, "scored", by_name[name]) for name in fold.key.names) for fold in folds
-        ),
-    )
-
-
-def _numbered(rows: int) -> Table:
-    """A table whose only feature is the number of the row, whatever order a problem has."""
-    numbers = np.arange(rows, dtype=np.float32)[:, None]
-    return Table(f"{rows} numbers", np.zeros((rows, 1, 0), np.float32), numbers)
-
-
-def _parts(
-    problem: Problem, source: Sequence[Utterance], target: Sequence[Utterance]
-) -> Iterator[tuple[str, Utterance, str]]:
-    """Part, recording and given label of each row of a problem with tables of `_numbered`."""
-    labels = [problem.classes[index] for index in problem.labelled.y]
-    for part, table, rows, utterances in (
-        ("labelled", problem.source, problem.labelled.rows, source),
-        ("unlabelled", problem.source, problem.unlabelled, source),
-        ("adapt", problem.target, problem.adapt, target),
-        ("scored", problem.target, problem.scored, target),
-    ):
-        given = labels if part == "labelled" else [""] * len(rows)
-        for number, label in zip(table.summary[rows, 0], given, strict=True):
-            yield part, utterances[int(number)], label
-
-
-def _id(salt: str, part: str, utterance: Utterance) -> str:
-    """A name that says nothing: 20 hexadecimal digits of a keyed hash."""
-    side = "target" if part in ("adapt", "scored") else "source"
-    message = f"{side} {utterance.content}".encode("ascii")
-    return hmac.new(bytes.fromhex(salt), message, hashlib.sha256).hexdigest()[:20]
-
-
-def _heading(made: Draws) -> dict[str, Any]:
-    condition = made.condition.texts()
-    del condition["shots"]
-    return {
-        "version": _VERSION,
-        "digest": made.digest,
-        "condition": condition,
-        "languages": dict(made.languages),
-        "trials": {
-            name: {
-                "source": one.pair.source,
-                "target": one.pair.target,
-                "shots": one.shots,
-                "seed": one.seed,
-                "classes": one.classes,
-                "rows": {part: sum(row.part == part for row in one.rows) for part in PARTS},
-            }
-            for name, one in made.trials.items()
-        },
-    }
-
-
-def _put_audio(folder: Path, name: str, utterance: Utterance, how: str) -> str:
-    """Put an utterance under its id; the path relative to the folder."""
-    cut = utterance.start > 0 or utterance.end is not None
-    suffix = ".wav" if how == "copy" else utterance.path.suffix.lower()
-    place = folder / "audio" / f"{name}{suffix}"
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if how == "link":
-            if cut:
-                raise SpecError(
-                    f"{utterance.path}: an utterance is a segment of it, which cannot be linked; "
-                    "use --audio copy"
-                )
-            place.unlink(missing_ok=True)
-            os.link(utterance.path, place)
-        else:
-            _write_wav(place, utterance)
-    except OSError as error:
-        remedy = "; use --audio copy" if how == "link" else ""
-        raise SpecError(
-            f"{place}: cannot be written ({error.strerror or error}){remedy}"
-        ) from error
-    return place.relative_to(folder).as_posix()
-
-
-def _write_wav(place: Path, utterance: Utterance) -> None:
-    """Write the samples as they are read: in 16 bits where these hold them, else as floats."""
-    sound = decode(utterance.path, start=utterance.start, end=utterance.end)
-    scaled = sound.samples * np.float32(32768)
-    whole = bool((scaled == np.round(scaled)).all() and scaled.max() <= 32767)
-    subtype = "PCM_16" if whole and scaled.min() >= -32768 else "FLOAT"
-    soundfile.write(place, sound.samples, sound.rate, subtype=subtype, format="WAV")

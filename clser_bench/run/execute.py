@@ -13,21 +13,21 @@ import contextlib
 import functools
 import math
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from clser_bench.cleanup import terminable
-from clser_bench.corpora.corrupt import Corruption, parse
+from clser_bench.corpora.corrupt import parse
+from clser_bench.errors import counted
 from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition
 from clser_bench.run import schedule, selection
 from clser_bench.run.choice import Say
-from clser_bench.run.methods import expand
-from clser_bench.run.plan import Pack, Plan, longest_first, plan
+from clser_bench.run.plan import Pack, Plan, expand, longest_first, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import Means, failures, own_worker
@@ -35,7 +35,6 @@ from clser_bench.scoring.metrics import score
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
-from clser_bench.train import energy
 
 ATTEMPTS = 2
 """A failed trial is tried once more by the next run."""
@@ -45,6 +44,9 @@ _MANY = 4_000
 
 Results = Generator[tuple[Pack, Sequence[Outcome]], float | None, None]
 """What a runner yields; it may be sent the mean UAR of the pack."""
+
+Owners = Mapping[str, tuple[Plan, Trial]]
+"""Trials and their plans by the trial's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +63,6 @@ class Summary:
     interrupted: bool = False  # stopped by Ctrl-C, SIGTERM or SIGHUP; the same command goes on
 
 
-_Asked = tuple[Plan, Plan | None]
-"""The plan of one condition, and of held-out labels where the criterion needs them."""
-
-
 def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: None) -> Summary:
     """Do what a request asks for, as far as it is not stored already.
 
@@ -77,22 +75,35 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
     """
     expand(request.methods)  # an unknown method is refused before anything is read
     if request.energy:
-        energy.require()
+        from clser_bench.train.execute import require_meter  # noqa: PLC0415 (torch)
+
+        require_meter()
     criterion, *_ = [  # refused where one of the numbers of shots is too small for it
         selection.criterion(request.condition.replace(shots=shots)) for shots in request.shots
     ]
     with terminable():
-        asked = [_asked(request, criterion, None, progress=progress, say=say)]
-        asked += [
-            _asked(request, criterion, corruption, progress=progress)
-            for corruption in parse(*request.corruptions)
-        ]
+        # of each condition its plan, and that of held-out labels where the criterion needs them
+        asked: list[tuple[Plan, ...]] = []
+        for corruption in (None, *parse(*request.corruptions)):
+            own = functools.partial(prepare, request, corruption=corruption, progress=progress)
+            prepared = own(request.condition, say=(lambda _: None) if asked else say)
+            made = plan(prepared, progress=progress)
+            if selection.several(made.condition.selection) and not asked:
+                names = {info.name for info in made.methods}
+                say(
+                    f"selection {made.condition.selection}: {len(made.trials)} trials of "
+                    f"{len(made.methods)} configurations of {len(names)} methods"
+                )
+            if criterion is not None and criterion.requires == "source":
+                asked.append((made, plan(own(request.condition.replace(setting="held-out")))))
+            else:
+                asked.append((made,))
         with Store(request.results) as store:
-            plans = [plan for both in asked for plan in both if plan is not None]
+            plans = [each for both in asked for each in both]
             found, interrupted = _complete(plans, store, progress=progress, say=say)
             for both in () if interrupted else asked:
-                _choose(both, criterion, store)
-            ids = [trial.id for made, _ in asked for trial in made.trials]
+                _choose(criterion, store, *both)
+            ids = [trial.id for made, *_ in asked for trial in made.trials]
             states = list(store.stored(ids).values())
     return Summary(
         results=request.results,
@@ -126,6 +137,35 @@ def run_configurations(
     return plans
 
 
+def _complete(
+    plans: Sequence[Plan], store: Store, *, progress: Progress, say: Say
+) -> tuple[int, bool]:
+    """Run what is not stored; how many trials were, and whether it was interrupted."""
+    ids = {trial.id for each in plans for trial in each.trials}
+    missing = len(store.unfinished(list(ids), attempts=ATTEMPTS))
+    # refuses what cannot be run before it is remembered
+    finished = finish(plans, store, progress=progress, say=say)
+    with shown(progress, "storing the plan", len(ids), least=10 * _MANY):
+        for each in plans:
+            _remember(each, each.trials, store, candidates=True)
+            store.put_skipped(each.prepared.skipped)
+    if missing:
+        try:
+            with shown(progress, f"trials of suite {plans[0].condition.suite}", missing):
+                for records in finished:
+                    progress.advance(len(records))
+        except KeyboardInterrupt:
+            return len(ids) - missing, True
+    return len(ids) - missing, False
+
+
+def still_open(store: Store, ids: Sequence[str]) -> tuple[set[str], set[str]]:
+    """The trials that are still to run, and those of them that failed once."""
+    open_ids = set(store.unfinished(ids, attempts=ATTEMPTS))
+    states = store.stored(list(open_ids))
+    return open_ids, {trial for trial, status in states.items() if status == "failed"}
+
+
 def finish(
     plans: Sequence[Plan],
     store: Store,
@@ -139,9 +179,7 @@ def finish(
     asked for. CorpusError, at once, where a class has fewer utterances than shots.
     """
     by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
-    open_ids = set(store.unfinished(list(by_id), attempts=ATTEMPTS))
-    states = store.stored(list(open_ids))
-    failed = {trial for trial, status in states.items() if status == "failed"}
+    open_ids, failed = still_open(store, list(by_id))
     packs: list[Pack] = []
     with shown(progress, "planning trials", len(by_id) if open_ids else 0, least=_MANY) as bar:
         for each in plans:
@@ -153,7 +191,7 @@ def finish(
 
     def finished() -> Iterator[list[Record]]:
         if packs:
-            yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say=say)
+            yield from _run_packs(longest_first(packs), plans[0].request, by_id, store, say)
         for (owner, trial), problems in zip(routines, folds, strict=True):
             try:  # here, where the answers are
                 outcomes = ROUTINES[trial.method].solve(problems)
@@ -168,22 +206,15 @@ def finish(
 
 
 def _run_packs(
-    packs: Sequence[Pack],
-    request: Request,
-    by_id: dict[str, tuple[Plan, Trial]],
-    store: Store,
-    *,
-    say: Say,
+    packs: Sequence[Pack], request: Request, by_id: Owners, store: Store, say: Say
 ) -> Iterator[list[Record]]:
-    if request.scheduler == "local":
-        results = in_turn(packs, request.means, say=say)
-    else:
-        results = by_ray(packs, request, say=say)
+    here = request.scheduler == "local"
+    results = in_turn(packs, request.means, say=say) if here else by_ray(packs, request, say=say)
     with contextlib.closing(results), contextlib.suppress(StopIteration):
         uar: float | None = None
         while True:
             pack, outcomes = results.send(uar)
-            records = scored(pack, outcomes, by_id)
+            records = scored(outcomes, by_id, pack=pack.name)
             store.put(records)
             uars = [record.metrics.uar for record in records if record.metrics is not None]
             uar = float(np.mean(uars)) if uars else math.nan
@@ -215,89 +246,37 @@ def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None
 
 def _say_slow(say: Say, pack: Pack, seconds: float) -> None:
     """Name a pack which runs for long."""
-    trials = "1 trial" if len(pack.jobs) == 1 else f"{len(pack.jobs)} trials"
     say(
-        f"{pack.jobs[0].method}: {trials} in one pack have been running for {seconds / 60:.0f} "
-        "min (--patience bounds the time of a trial)"
+        f"{pack.jobs[0].method}: {counted(len(pack.jobs), 'trial')} in one pack have been running "
+        f"for {seconds / 60:.0f} min (--patience bounds the time of a trial)"
     )
 
 
-def scored(
-    pack: Pack, outcomes: Sequence[Outcome], by_id: dict[str, tuple[Plan, Trial]]
-) -> list[Record]:
-    """The records of a pack's trials."""
+def scored(outcomes: Iterable[Outcome], by_id: Owners, *, pack: str = "") -> list[Record]:
+    """The records of trials, whose jobs are all there."""
     folds: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         folds.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
-    records = []
-    for name, parts in folds.items():
-        owner, trial = by_id[name]
-        records.append(score(trial, parts, owner.keys(trial), pack=pack.name))
-    return records
+    owned = [(*by_id[name], parts) for name, parts in folds.items()]
+    return [score(trial, parts, owner.keys(trial), pack=pack) for owner, trial, parts in owned]
 
 
-def _asked(
-    request: Request,
-    criterion: selection.Objective | None,
-    corruption: Corruption | None,
-    *,
-    progress: Progress,
-    say: Say = lambda _: None,
-) -> _Asked:
-    prepared = prepare(
-        request, request.condition, corruption=corruption, progress=progress, say=say
-    )
-    made = plan(prepared, progress=progress)
-    if selection.several(made.condition.selection):
-        names = {info.name for info in made.methods}
-        say(
-            f"selection {made.condition.selection}: {len(made.trials)} trials of "
-            f"{len(made.methods)} configurations of {len(names)} methods"
-        )
-    if criterion is None or criterion.requires != "source":
-        return made, None
-    rules = request.condition.replace(setting="held-out")
-    held_out = prepare(request, rules, corruption=corruption, progress=progress)
-    return made, plan(held_out)
-
-
-def _complete(
-    plans: Sequence[Plan], store: Store, *, progress: Progress, say: Say
-) -> tuple[int, bool]:
-    """Run what is not stored; how many trials were, and whether it was interrupted."""
-    ids = {trial.id for each in plans for trial in each.trials}
-    missing = len(store.unfinished(list(ids), attempts=ATTEMPTS))
-    # refuses what cannot be run before it is remembered
-    finished = finish(plans, store, progress=progress, say=say)
-    with shown(progress, "storing the plan", len(ids), least=10 * _MANY):
-        for each in plans:
-            _remember(each, each.trials, store, candidates=True)
-            store.put_skipped(each.prepared.skipped)
-    if missing:
-        try:
-            with shown(progress, f"trials of suite {plans[0].condition.suite}", missing):
-                for records in finished:
-                    progress.advance(len(records))
-        except KeyboardInterrupt:
-            return len(ids) - missing, True
-    return len(ids) - missing, False
-
-
-def _choose(asked: _Asked, criterion: selection.Objective | None, store: Store) -> None:
+def _choose(
+    criterion: selection.Objective | None, store: Store, made: Plan, *held_out: Plan
+) -> None:
     """Store which configurations are taken, where the rules ask for a choice."""
-    made, held_out = asked
     if made.condition.selection == selection.OTHER_PAIRS:
         uars = store.uars([trial.id for trial in made.trials])
         _remember(made, selection.choose_by_other_pairs(made.trials, made.numbers, uars), store)
     elif criterion is not None:
-        read = held_out or made
+        read = held_out[0] if held_out else made
         taken = selection.choose_by_objective(
             criterion,
             made.trials,
             {**made.numbers, **read.numbers},
             store=store,
             folds=read.prepared.folds,
-            held_out=held_out.trials if held_out else (),
+            held_out=read.trials if held_out else (),
         )
         _remember(made, taken, store)
 

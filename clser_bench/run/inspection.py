@@ -1,34 +1,49 @@
-"""One method seen closely: an audit of what its scores follow from, and embeddings for a picture.
+"""One method or encoder seen closely: an audit, embeddings for a picture, layers compared.
 
-Whether scores follow from the features that a method is given, and from nothing else: it runs
-twice, as a run would run it, and on a copy. In the copy recordings and speakers have random names,
-the cache is another, rows are in other orders, and every trial runs in a process of its own.
-Features, labels and draws are the same, so a method that looks something up, or remembers one trial
-in another, loses by it.
+The audit asks whether scores follow from the features that a method is given, and from nothing
+else: it runs twice, as a run would run it, and on a copy. In the copy recordings and speakers have
+random names, the cache is another, rows are in other orders, and every trial runs in a process of
+its own. Features, labels and draws are the same, so a method that looks something up, or remembers
+one trial in another, loses by it.
+
+Layers and pools of an encoder are compared by logistic regression, before any method is run. One
+pass of the encoder keeps every layer; all else is minutes. The corpora must be those for choosing
+(the suite `wide`), never those of a reported table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clser_bench import registry
 from clser_bench.cleanup import temporary_folder
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.model import Corpus
-from clser_bench.errors import MethodError, SpecError
-from clser_bench.problem import Outcome, Trial
+from clser_bench.errors import FeatureError, MethodError, SpecError
+from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.extract import extract_tables
+from clser_bench.features.normalise import normalised
+from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set, split_joined
+from clser_bench.files import cache_folder
+from clser_bench.hashing import digest
+from clser_bench.problem import Outcome, Table, Trial
 from clser_bench.progress import SILENT, Progress, shown
-from clser_bench.protocol import Pair
+from clser_bench.protocol import Condition, Normalisation, Pair, Shots
 from clser_bench.run.choice import Say
-from clser_bench.run.methods import check_method
-from clser_bench.run.plan import Plan, plan
+from clser_bench.run.execute import scored
+from clser_bench.run.plan import Plan, check_method, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import own_worker
-from clser_bench.scoring.metrics import score
+from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.sides import sides_of
+from clser_bench.splits import build
 
 Doubles = npt.NDArray[np.float64]
 
@@ -61,57 +76,54 @@ def audit(
 
     A comparison a pair, then that of all pairs, which decides; MethodError where a trial fails.
     """
-    check_method(request.methods[0])  # before anything is extracted
+    name = request.methods[0]
+    check_method(name)  # before anything is extracted
     made = plan(prepare(request, request.condition, progress=progress, say=say))
     with temporary_folder() as folder:
         copied = plan(prepare(request, request.condition, copy=folder, progress=progress))
-        trials = [trial for trial in made.trials if trial.method == request.methods[0]]
-        with shown(progress, f"trials of {request.methods[0]}, run twice", 2 * len(trials)):
-            plain = _uars(made, trials, request, progress, alone=False)
-            other = _uars(copied, trials, request, progress, alone=True)
-    deterministic = {info.name: info.deterministic for info in made.methods}
-    exact = deterministic[request.methods[0]]
-    pairs = dict.fromkeys(trial.pair for trial in trials)
-    groups: list[tuple[Pair | None, list[int]]] = [
-        (pair, [n for n, trial in enumerate(trials) if trial.pair == pair]) for pair in pairs
-    ]
-    groups.append((None, list(range(len(trials)))))
-    return tuple(_compared(pair, plain[at], other[at], exact=exact) for pair, at in groups)
+        trials = [trial for trial in made.trials if trial.method == name]
+        with shown(progress, f"trials of {name}, run twice", 2 * len(trials)):
+            plain = _uars(made, trials, progress, alone=False)
+            other = _uars(copied, trials, progress, alone=True)
+    exact = {info.name: info.deterministic for info in made.methods}[name]
+    pairs: list[Pair | None] = [*dict.fromkeys(trial.pair for trial in trials), None]
+    found = []
+    for pair in pairs:
+        at = [n for n, trial in enumerate(trials) if pair in (None, trial.pair)]
+        moved = other[at] - plain[at]
+        spread = 0.0 if exact or len(at) < 2 else float(moved.std(ddof=1)) / len(at) ** 0.5
+        found.append(
+            Comparison(
+                pair=pair,
+                plain=float(plain[at].mean()),
+                copied=float(other[at].mean()),
+                allowed=max(TOLERANCE, DEVIATIONS * spread),
+            )
+        )
+    return tuple(found)
 
 
-def _compared(
-    pair: Pair | None, plain: np.ndarray, copied: np.ndarray, *, exact: bool
-) -> Comparison:
-    """Both means, and what the spread of the differences allows."""
-    moved = copied - plain
-    spread = 0.0 if exact or len(moved) < 2 else moved.std(ddof=1) / np.sqrt(len(moved))
-    return Comparison(
-        pair=pair,
-        plain=float(plain.mean()),
-        copied=float(copied.mean()),
-        allowed=max(TOLERANCE, DEVIATIONS * float(spread)),
-    )
-
-
-def _uars(
-    made: Plan, trials: Sequence[Trial], request: Request, progress: Progress, *, alone: bool
-) -> np.ndarray:
+def _uars(made: Plan, trials: Sequence[Trial], progress: Progress, *, alone: bool) -> Doubles:
     """UAR of each trial, percent."""
-    by_place = {_place(trial): trial for trial in made.trials}  # ids hold speakers' names
-    own = [by_place[_place(trial)] for trial in trials]
-    found: dict[str, list[Outcome]] = {}
+
+    def place(trial: Trial) -> tuple[object, ...]:  # ids hold speakers' names
+        return trial.method, trial.parameters, trial.pair, trial.shots, trial.seed
+
+    by_place = {place(trial): trial for trial in made.trials}
+    own = [by_place[place(trial)] for trial in trials]
+    by_id = {trial.id: (made, trial) for trial in own}
+    outcomes: list[Outcome] = []
     if alone:
         jobs = [[job] for trial in own for job in made.jobs(trial)]
     else:
-        ids = {trial.id for trial in own}
-        jobs = [list(pack.jobs) for pack in made.packs(open_ids=ids, failed_ids=())]
+        jobs = [list(pack.jobs) for pack in made.packs(open_ids=by_id, failed_ids=())]
     for pack in jobs:
-        for outcome in own_worker().run(pack, request.means):
-            found.setdefault(outcome.id.rpartition("-")[0], []).append(outcome)
+        outcomes += own_worker().run(pack, made.request.means)
         progress.advance(len({job.id.rpartition("-")[0] for job in pack}))
+    records = {record.trial.id: record for record in scored(outcomes, by_id)}
     uars = []
     for trial in own:
-        record = score(trial, found[trial.id], made.keys(trial))
+        record = records[trial.id]
         if record.metrics is None:
             raise MethodError(
                 f"{trial.method} on {trial.pair}, draw {trial.seed}, "
@@ -120,10 +132,6 @@ def _uars(
             )
         uars.append(record.metrics.uar)
     return np.array(uars)
-
-
-def _place(trial: Trial) -> tuple[object, ...]:
-    return trial.method, trial.parameters, trial.pair, trial.shots, trial.seed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,3 +184,94 @@ def embeddings(
         for side, code in enumerate((trial.pair.source, trial.pair.target))
     )
     return source, target
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """Recognised utterances of a layer with a pool on a pair."""
+
+    layer: int
+    pool: str  # statistics over frames in the summary
+    shots: Shots  # labelled utterances of each class
+    pair: Pair
+    speakers: tuple[str, ...]  # of the target
+    correct: Doubles  # recognised utterances [speakers of the target, classes, draws]
+    total: Doubles  # scored utterances [speakers of the target, classes, draws]
+
+
+def layer_sets(name: str) -> tuple[FeatureSet, ...]:
+    """Every layer of one encoder, with mean and deviation; FeatureError for any other name."""
+    if len(split_joined(name)) > 1 or name in FEATURE_SETS or ":layer=" in name:
+        raise FeatureError(f"'{name}' is not one encoder without a layer; layers are compared")
+    whole = feature_set(f"{name}:layer=all:pool=mean+sd")
+    return tuple(one for one in whole.sources if one.layer is not None)
+
+
+def probe(
+    corpora: Mapping[str, Corpus],
+    pairs: Sequence[Pair],
+    name: str,
+    *,
+    shots: Sequence[Shots] = (5, "all"),
+    seeds: int = 2,
+    normalisation: Normalisation = "corpus",
+    progress: Progress = SILENT,
+    **extraction: Any,
+) -> list[Probed]:
+    """Score every layer and pool on every pair, behind the front `axes` (`shallow.sides`).
+
+    What else is given (`skip_bad`, `workers`, `devices`) is for `extract_tables`.
+    """
+    layers, cache = layer_sets(name), cache_folder()
+    extraction |= {"cache": cache, "progress": progress}
+    found = {code: extract_tables(corpus, layers, **extraction) for code, corpus in corpora.items()}
+    probed = []
+    progress.start("layers and pairs", len(layers) * len(pairs))
+    for number, features in enumerate(layers):
+        statistics = [column.partition("_")[0] for column in features.summary]
+        tables = {}
+        for code, one in found.items():
+            of, speakers = one.tables[number], one.corpus.speakers
+            # Logistic regression uses summaries alone.
+            raw = Table(digest(["summary", of.key]), of.instants[:, :1], of.summary)
+            tables[code] = normalised(raw, how=normalisation, speakers=speakers, cache=cache)
+        for pair in pairs:
+            source, target = found[pair.source].corpus, found[pair.target].corpus
+            names = tuple(np.unique(target.speakers).tolist())
+            for pool, count in itertools.product(POOLS, shots):
+                columns = [n for n, one in enumerate(statistics) if one in pool.split("+")]
+                first, second = (
+                    Table(f"{table.key}{pool}", table.instants, table.summary[:, columns])
+                    for table in (tables[pair.source], tables[pair.target])
+                )
+                draws = range(1 if count == "all" else seeds)
+                cells = [_counts(source, target, (first, second), count, n) for n in draws]
+                correct, total = (np.stack(each, axis=2) for each in zip(*cells, strict=True))
+                probed.append(Probed(number, pool, count, pair, names, correct, total))
+            progress.advance()
+    progress.stop()
+    return probed
+
+
+def _counts(
+    source: Corpus, target: Corpus, tables: tuple[Table, Table], shots: Shots, seed: int
+) -> tuple[Doubles, Doubles]:
+    """Recognised and scored utterances of logistic regression [speakers, classes]."""
+    classes = classes_of(source.spec, target.spec)
+    (fold,) = build(
+        source,
+        target,
+        classes=classes,
+        shots=shots,
+        seed=seed,
+        condition=Condition(shots=shots),
+        tables=lambda *_: tables,
+    )
+    side = sides_of(fold.problem, front="axes")  # the draws of a pair share its axes
+    scores = logistic_scores(side.known, side.y, side.scored, classes=len(classes))
+    names = np.unique(target.speakers)
+    places = np.searchsorted(names, fold.key.speakers), fold.key.y
+    correct, total = np.zeros((2, len(names), len(classes)))
+    np.add.at(total, places, 1)
+    np.add.at(correct, places, scores.argmax(axis=1) == fold.key.y)
+    return correct, total

@@ -15,14 +15,14 @@ import numpy as np
 
 from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.corrupt import Corruption
-from clser_bench.corpora.definitions import CorpusSpec, classes_of
+from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus, rows_of_part
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
 from clser_bench.features.extract import Extracted, extract_tables
-from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
+from clser_bench.features.languages import FeatureAssignment
 from clser_bench.features.normalise import VOICES, normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.files import cache_folder
@@ -89,9 +89,8 @@ def prepare(
     choice = choose(request, cache=cache, progress=progress, say=say)
     if condition.selection == OTHER_PAIRS:
         check_other_pairs(choice.suite, choice.table, asked=request.pairs)
-    specs = {code: choice.located.spec(code) for code in choice.known}
-    assigned = resolve_feature_sets(condition.features, specs)
-    _check_added(choice, assigned, specs)
+    closed, assigned = choice.resolved(condition)
+    _check_added(choice, assigned)
     corpora, findings = _read(choice, request, cache=cache, progress=progress, say=say)
     if copy is not None:
         _link(cache / "shards", copy / "cache" / "shards")  # by content; an index of names is not
@@ -126,12 +125,7 @@ def prepare(
     )
     return Prepared(
         request=request,
-        condition=condition.replace(
-            suite=choice.suite,
-            features=assigned.name,
-            alignment="" if assigned.one else condition.alignment,
-            corruption="" if corruption is None else corruption.name,
-        ),
+        condition=closed.replace(corruption="" if corruption is None else corruption.name),
         table=choice.table,
         corpora=corpora,
         facts=tuple(_facts(pair, corpora, condition, tables) for pair in choice.pairs),
@@ -162,8 +156,8 @@ def _read(
     ]
     for finding in shared:
         say(finding.sentence)
-    paired = {code for pair in based for code in pair}
-    for added, code in itertools.product(choice.added, sorted(paired)):
+    paired = sorted({code for pair in based for code in pair})
+    for added, code in itertools.product(choice.added, paired):
         common = int(np.isin(corpora[added].contents, corpora[code].contents).sum())
         if added != code and common:
             say(f"{added}: {common} recording(s) are in {code} too and add nothing to its pairs")
@@ -172,13 +166,11 @@ def _read(
     return corpora, tuple(finding for finding in every if finding.kind != "index")
 
 
-def _check_added(
-    choice: Choice, assigned: FeatureAssignment, specs: Mapping[str, CorpusSpec]
-) -> None:
+def _check_added(choice: Choice, assigned: FeatureAssignment) -> None:
     """Refuse an added corpus whose features are not those of the side that it joins."""
     for pair in choice.pairs:
         for code in choice.added:
-            joins = joins_target(specs[code], specs[pair.source], specs[pair.target])
+            joins = joins_target(*map(choice.located.spec, (code, pair.source, pair.target)))
             own = pair.target if joins else pair.source
             if assigned.sets[code].key != assigned.sets[own].key:
                 raise SpecError(
@@ -200,12 +192,10 @@ def _part(whole: Extracted, code: str) -> Extracted:
         key = digest([table.key, rows.tolist()])
         return Table(key, np.asarray(table.instants[rows]), np.asarray(table.summary[rows]))
 
+    spec = corpus.spec.model_copy(update={"code": code})
+    utterances = tuple(corpus.utterances[row] for row in rows)
     return Extracted(
-        corpus=dataclasses.replace(
-            corpus,
-            spec=corpus.spec.model_copy(update={"code": code}),
-            utterances=tuple(corpus.utterances[row] for row in rows),
-        ),
+        corpus=dataclasses.replace(corpus, spec=spec, utterances=utterances),
         tables=tuple(map(part, whole.tables)),
         corrupted=tuple(map(part, whole.corrupted)),
     )
@@ -224,10 +214,9 @@ def _facts(
     added: dict[str, list[str]] = {"source": [], "target": []}
     for code in condition.unlabelled:
         if code not in (pair.source, pair.target):
-            own = joins_target(corpora[code].spec, source.spec, target.spec)
-            added["target" if own else "source"].append(
-                f"{code}:{tables.key_of(corpora[code], source, target)}"
-            )
+            joins = joins_target(corpora[code].spec, source.spec, target.spec)
+            key = tables.key_of(corpora[code], source, target)
+            added["target" if joins else "source"].append(f"{code}:{key}")
     return PairFacts(
         pair=pair,
         classes=classes_of(source.spec, target.spec, classes=condition.classes),
@@ -314,7 +303,11 @@ class NormalisedTables:
         self, source: Corpus, target: Corpus, rows: Rows | None = None, added: Sequence[Corpus] = ()
     ) -> tuple[Table, Table]:
         """The tables of both sides."""
-        first, second = self._sides(source, target, rows, added)
+        both, own = sides(source, target, added), (source, target)
+        one = self._one_set(source, target)
+        first, second = self._stacked("features", both, own, rows, shared=one)
+        if not one:
+            first, second = self._in_one_space((first, second), both, own, rows)
         if self.condition.setting == "held-out":
             return first, concatenated(second, first, cache=self.cache)
         return first, second
@@ -335,14 +328,15 @@ class NormalisedTables:
         first, second = (self.assigned.sets[corpus.spec.code] for corpus in (source, target))
         return first.key == second.key
 
-    def _sides(
-        self, source: Corpus, target: Corpus, rows: Rows | None, added: Sequence[Corpus]
+    def _in_one_space(
+        self,
+        tables: tuple[Table, Table],
+        both: tuple[Side, Side],
+        own: tuple[Corpus, Corpus],
+        rows: Rows | None,
     ) -> tuple[Table, Table]:
-        both, own = sides(source, target, added), (source, target)
-        if self._one_set(source, target):
-            return self._stacked("features", both, own, rows, shared=True)
-        tables = self._stacked("features", both, own, rows, shared=False)
-        sets = self.assigned.sets[source.spec.code], self.assigned.sets[target.spec.code]
+        """Tables of two sets, aligned as the rules say."""
+        sets = self.assigned.sets[own[0].spec.code], self.assigned.sets[own[1].spec.code]
         how = self.condition.alignment
         if how == "none" or (how == "names" and not shares_names(*sets)):
             refuse_alike(tables, sets, how)

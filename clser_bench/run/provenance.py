@@ -7,6 +7,7 @@ before anything runs on other targets, and the tables of that run say *confirmed
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.metadata
 import json
@@ -17,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from clser_bench import __version__
-from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.features.languages import portable
-from clser_bench.files import cache_folder, write_whole
+from clser_bench.files import cache_folder, cores, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
 from clser_bench.protocol import base_code
 from clser_bench.run.choice import Say, choose
-from clser_bench.run.confine import confinement
-from clser_bench.run.methods import MethodInfo, methods_of
+from clser_bench.run.plan import MethodInfo, methods_of
+from clser_bench.run.process import confinement
 from clser_bench.run.request import Request
 from clser_bench.store.records import RENAMED, Run
 from clser_bench.store.sqlite import Store
@@ -42,19 +42,11 @@ _PATIENCE = 10.0  # seconds that git may take
 
 
 def code() -> dict[str, Any]:
-    """What this process runs, as `report.provenance.Software` has it.
-
-    Returns:
-        `clser_bench` and `python`: versions; `commit` of the git checkout that it runs from, empty
-        where it runs from none; `modified`: whether that checkout has changes that are in no
-        commit, None where it is none; `packages`: version of each of `PACKAGES` that is installed.
-    """
+    """What this process runs: the fields of `report.provenance.Software`."""
     packages = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     commit, modified = _checkout(Path(__file__).parents[2])
     return {
         "clser_bench": __version__,
@@ -66,13 +58,7 @@ def code() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    """Where this process runs, as `report.provenance.Machine` has it; no name of machine or user.
-
-    Returns:
-        `processor`: model of the CPU; `cores` that this process may use; `memory_gib`: None where
-        unknown; `system`: the operating system; `methods`: `confined`, or `not confined, because …`
-        (`run.confine`).
-    """
+    """Where this process runs: the fields of `report.provenance.Machine`."""
     memory = None
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ()):
         memory = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)

@@ -15,11 +15,10 @@ from pydantic import BeforeValidator, ConfigDict, PlainSerializer, TypeAdapter, 
 from pydantic.dataclasses import dataclass
 
 from clser_bench.corpora import corrupt as corruptions
-from clser_bench.corpora.index import cores
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
 from clser_bench.features.languages import is_set, portable, rooted
-from clser_bench.files import read_toml
+from clser_bench.files import cores, read_toml
 from clser_bench.problem import Value
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots
 from clser_bench.run.choice import is_custom
@@ -238,13 +237,8 @@ class Request:
             corruption: of the table's target, `noise:10`; empty for clean speech. Of a run's
                 corruptions only this one is asked for, and clean speech comes with it.
         """
-        # a method that is set must be among the methods, and without it the selection had
-        # another name
-        named = dict.fromkeys((*methods, *self.settings))
-        if is_custom(suite) and not self.pairs and self.condition.selection != OTHER_PAIRS:
-            asked = pairs  # others may have more corpora than these
-        else:
-            asked = self.pairs
+        # others may have more corpora than those that made a custom suite
+        open_pairs = is_custom(suite) and self.condition.selection != OTHER_PAIRS
         # manifests stand alone where no suite is named, even if a folder of corpora is known
         alone = is_custom(suite) and not self.condition.suite and bool(self.manifests)
         stored = self.condition.features
@@ -254,8 +248,10 @@ class Request:
         return self.replace(
             **{name: getattr(usual, name) for name in _HERE},
             condition=self.condition.replace(suite="" if alone else suite, features=features),
-            pairs=asked,
-            methods=tuple(named),
+            pairs=self.pairs or (pairs if open_pairs else ()),
+            # a method that is set must be among the methods, and without it the selection had
+            # another name
+            methods=tuple(dict.fromkeys((*methods, *self.settings))),
             shots=(shots,),
             corruptions=(corruption,) if corruption else (),
         )
@@ -266,32 +262,22 @@ _ADAPTER = TypeAdapter(Request)
 
 def parse_settings(assignments: Iterable[str], file: Path | None = None) -> Settings:
     """Read `--params FILE` and `--set METHOD.NAME=VALUE`, which win; SpecError for another form."""
-    values = {} if file is None else _read_settings(file)
-    for text in assignments:
-        place, equals, value = text.partition("=")
-        method, dot, name = place.strip().partition(".")
-        if not (equals and dot and method and name):
-            raise SpecError(f"--set {text!r}: write METHOD.NAME=VALUE, such as dann.steps=400")
-        values.setdefault(method, {})[name] = _parse_value(value.strip())
-    return values
-
-
-def is_local(features: str) -> bool:
-    """Whether the name of features leads to a folder or a file of the machine it was written on."""
-    return bool(_LOCAL.search(features))
-
-
-def _read_settings(file: Path) -> Settings:
-    tables: Settings = read_toml(file)
-    for method, values in tables.items():
-        if not isinstance(values, dict):
+    values: Settings = {} if file is None else read_toml(file)
+    for method, table in values.items():
+        if not isinstance(table, dict):
             raise SpecError(f"{file}: '{method}' stands outside a table; write it below [METHOD]")
-        for name, value in values.items():
+        for name, value in table.items():
             if not isinstance(value, int | float | bool | str):
                 raise SpecError(
                     f"{file}: [{method}] {name} must be a number, a boolean or a string"
                 )
-    return tables
+    for text in assignments:
+        place, equals, written = text.partition("=")
+        method, dot, name = place.strip().partition(".")
+        if not (equals and dot and method and name):
+            raise SpecError(f"--set {text!r}: write METHOD.NAME=VALUE, such as dann.steps=400")
+        values.setdefault(method, {})[name] = _parse_value(written.strip())
+    return values
 
 
 def _parse_value(text: str) -> Value:
@@ -303,3 +289,8 @@ def _parse_value(text: str) -> Value:
         except ValueError:
             continue
     return text
+
+
+def is_local(features: str) -> bool:
+    """Whether the name of features leads to a folder or a file of the machine it was written on."""
+    return bool(_LOCAL.search(features))

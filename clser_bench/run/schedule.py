@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clser_bench import __version__, registry
 from clser_bench.cleanup import temporary_folder
@@ -23,9 +23,11 @@ from clser_bench.errors import ClserError, SpecError
 from clser_bench.problem import Job, Problem, Value
 from clser_bench.run.process import ChildProcess
 from clser_bench.run.request import Request
-from clser_bench.run.space import Search
 from clser_bench.run.worker import NOTICE, ONE_THREAD, Means
 from clser_bench.train import ENGINE_VERSION
+
+if TYPE_CHECKING:
+    from clser_bench.run.space import Search
 
 VERSIONS = (__version__, ENGINE_VERSION)
 
@@ -121,7 +123,9 @@ def ray_tune(task: Task) -> Iterator[RayTune]:
     variables = {**_ENVIRONMENT, **ONE_THREAD, **own, **({} if task.address else token)}
     with (
         temporary_folder(short=True) as folder,
-        ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0) as child,
+        contextlib.closing(
+            ChildProcess("clser_bench.run.tune", environment=variables, grace=15.0)
+        ) as child,
     ):
         yield RayTune(child, dataclasses.replace(task, folder=str(folder)))
 
@@ -150,11 +154,16 @@ def _check(address: str) -> None:
         raise SpecError(nobody(address, str(error))) from error
 
 
-def _died(error: EOFError) -> ClserError:
-    return ClserError(
-        f"Ray died ({error}): the same command goes on where it stopped; --scheduler local needs "
-        "no Ray"
-    )
+@contextlib.contextmanager
+def _as_ray_error() -> Iterator[None]:
+    """Say that Ray has ended."""
+    try:
+        yield
+    except EOFError as error:
+        raise ClserError(
+            f"Ray died ({error}): the same command goes on where it stopped; --scheduler local "
+            "needs no Ray"
+        ) from None
 
 
 class RayTune:
@@ -162,10 +171,8 @@ class RayTune:
 
     def __init__(self, child: ChildProcess, task: Task) -> None:
         self._child = child
-        try:
+        with _as_ray_error():
             child.send((registry.places(), task))
-        except EOFError as error:
-            raise _died(error) from None
 
     def messages(self, slow: Callable[[int, float], None]) -> Iterator[tuple[str, Any, Any]]:
         """What happens, until all is done; `slow` is called once with what runs for long.
@@ -181,10 +188,8 @@ class RayTune:
         """
         begun: dict[int, float] = {}
         while True:
-            try:
+            with _as_ray_error():
                 message = self._child.next(timeout=30.0)
-            except EOFError as error:
-                raise _died(error) from None
             if message is None:
                 now = time.monotonic()
                 for number in [n for n, since in begun.items() if now - since > NOTICE]:

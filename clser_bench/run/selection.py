@@ -41,7 +41,7 @@ better there than the defaults."""
 Requires = Literal["target", "candidates", "source", "labels"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Objective:
     """A way to say which of several configurations is better."""
 
@@ -50,7 +50,6 @@ class Objective:
     # utterances that are held out; or `labels` of the targets
     requires: Requires
     unit: str  # of its values
-    about: str
 
     def refuse_few(self, shots: Shots) -> None:
         """Refuse (SpecError) to hold labels out where there are fewer than ten shots."""
@@ -61,21 +60,19 @@ class Objective:
             )
 
 
-_OBJECTIVES: tuple[tuple[str, Requires, str, str], ...] = (
-    ("mutual-information", "target", "nats", "certain answers, classes evenly used"),
-    ("entropy", "target", "nats", "certain answers"),
-    ("neighbourhood-density", "target", "nats", "answers that lie close together"),
-    ("agreement", "candidates", "share", "answers as of all configurations together"),
-    ("source-risk", "source", "nats", "likelihood of held-out source labels"),
-    ("source-accuracy", "source", "share", "UAR on held-out source labels"),
-    ("embedded-validation", "source", "nats", "source risk, weighted toward the target"),
-    (DEV, "labels", "points of UAR", "UAR on the suite dev"),
-    (ORACLE, "labels", "points of UAR", "UAR on the suite itself: a reference, no result"),
-)
-
 OBJECTIVES: Mapping[str, Objective] = {
-    name: Objective(name=name, requires=requires, unit=unit, about=about)
-    for name, requires, unit, about in _OBJECTIVES
+    one.name: one
+    for one in (
+        Objective("mutual-information", "target", "nats"),
+        Objective("entropy", "target", "nats"),
+        Objective("neighbourhood-density", "target", "nats"),
+        Objective("agreement", "candidates", "share"),
+        Objective("source-risk", "source", "nats"),
+        Objective("source-accuracy", "source", "share"),
+        Objective("embedded-validation", "source", "nats"),
+        Objective(DEV, "labels", "points of UAR"),
+        Objective(ORACLE, "labels", "points of UAR"),
+    )
 }
 
 CRITERIA = tuple(name for name in OBJECTIVES if name not in (DEV, ORACLE))
@@ -118,7 +115,7 @@ def criterion(condition: Condition) -> Objective | None:
 
 def several(selection: str) -> bool:
     """Whether a selection runs all configurations of a method."""
-    return selection in (OTHER_PAIRS, *CRITERIA, ORACLE, ALL_CONFIGURATIONS)
+    return selection in (*SELECTIONS[1:], ALL_CONFIGURATIONS)
 
 
 def others(pair: Pair, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
@@ -162,22 +159,15 @@ def choose_by_other_pairs(
     """
     chosen: list[Trial] = []
     for configurations in by_configuration(trials, numbers).values():
-        by_pair: list[dict[Pair, list[Trial]]] = []
-        for members in configurations:
-            by_pair.append({})
-            for trial in members:
-                by_pair[-1].setdefault(trial.pair, []).append(trial)
+        pairs = tuple(dict.fromkeys(trial.pair for trial in configurations[0]))
         means = [
-            {
-                pair: float(np.mean([uars.get(trial.id, math.nan) for trial in cell]))
-                for pair, cell in pairs.items()
-            }
-            for pairs in by_pair
+            {p: np.mean([uars.get(t.id, math.nan) for t in own if t.pair == p]) for p in pairs}
+            for own in configurations
         ]
-        for pair in by_pair[0]:
-            looked_at = others(pair, by_pair[0])
-            values = [float(np.mean([own[pair] for pair in looked_at])) for own in means]
-            chosen += by_pair[_first_best(values)][pair]
+        for pair in pairs:
+            looked_at = others(pair, pairs)
+            best = _first_best([float(np.mean([own[p] for p in looked_at])) for own in means])
+            chosen += [trial for trial in configurations[best] if trial.pair == pair]
     return tuple(chosen)
 
 
@@ -206,7 +196,7 @@ def choose_by_objective(
     for group, configurations in by_configuration(trials, numbers).items():
         values = cells(chosen, read[group], store=store, folds=folds)
         if chosen.requires == "labels":
-            values = [_over_draws(each) for each in values]
+            values = [_over_draws(each) for each in values]  # less noise to choose by
         for row in zip(*configurations, strict=True):
             place = (row[0].pair, row[0].seed)
             taken.append(row[_first_best([each.get(place, math.nan) for each in values])])
@@ -246,12 +236,12 @@ def of_target(name: str, record: Record) -> float:
     """A criterion's value of one ok trial by its scores of the target."""
     from clser_bench.scoring import criteria  # noqa: PLC0415 (scikit-learn: a second)
 
-    p = criteria.probabilities(record.scores)
-    if name == "mutual-information":
-        return criteria.mutual_information(p)
-    if name == "entropy":
-        return criteria.negative_entropy(p)
-    return criteria.soft_neighbourhood_density(p)
+    formula = {
+        "mutual-information": criteria.mutual_information,
+        "entropy": criteria.negative_entropy,
+        "neighbourhood-density": criteria.soft_neighbourhood_density,
+    }[name]
+    return formula(criteria.probabilities(record.scores))
 
 
 def of_source(name: str, record: Record, weights: np.ndarray) -> float:
@@ -309,7 +299,7 @@ def _agreement(configurations: Sequence[Sequence[Trial]], store: Store) -> list[
 
 
 def _over_draws(values: Cells) -> Cells:
-    """The mean over draws of each pair, for all its draws: less noise to choose by."""
+    """The mean over draws of each pair, for all its draws."""
     pairs: dict[Pair, list[float]] = {}
     for (pair, _), value in values.items():
         pairs.setdefault(pair, []).append(value)
@@ -319,7 +309,7 @@ def _over_draws(values: Cells) -> Cells:
 def _first_best(values: Sequence[float]) -> int:
     """The place of the largest value, the first of equals; 0 where none is a number."""
     known = [-math.inf if math.isnan(value) else value for value in values]
-    return max(range(len(known)), key=lambda number: (known[number], -number), default=0)
+    return known.index(max(known)) if known else 0
 
 
 def _place(trial: Trial) -> Place:

@@ -25,11 +25,12 @@ import numpy as np
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import read_toml
 from clser_bench.hashing import seed_of
-from clser_bench.hyperparameters import Dimension, Range
 from clser_bench.problem import Value
+from clser_bench.registry import Range
+from clser_bench.sweeps import Dimension
 
 if TYPE_CHECKING:
-    from clser_bench.run.methods import MethodInfo
+    from clser_bench.run.plan import MethodInfo
 
 ALL, GRID = "all", "grid"
 """Spaces that every method has: all that it declares, and the values of its grid."""
@@ -66,7 +67,7 @@ def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> Sear
     `[METHOD]`, or empty; `assignments` (`name=text`) replace or add to it.
     """
     method, ranges, defaults = info.name, info.ranges, dict(info.parameters)
-    texts = _texts(info, space)
+    texts = _texts(info, space) if space else {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         name = name.strip().removeprefix(f"{method}.")
@@ -81,62 +82,60 @@ def read_space(info: MethodInfo, space: str, assignments: Iterable[str]) -> Sear
             raise SpecError(
                 f"'{method}' has no hyper-parameter '{name}'{did_you_mean(name, ranges)}"
             )
-    read = {
-        name: _dimension(f"{method}.{name}", texts[name], ranges[name], defaults[name])
-        for name in ranges
+    read = [
+        _dimension(f"{method}.", name, texts[name], span, defaults[name])
+        for name, span in ranges.items()
         if name in texts
-    }
-    varied = tuple(item for item in read.values() if len(item.choices) != 1)
+    ]
+    varied = tuple(item for item in read if len(item.choices) != 1)
     if not varied:
         raise SpecError(f"space '{space}' of '{method}' varies nothing; give a range with --set")
-    fixed = {name: item.choices[0] for name, item in read.items() if len(item.choices) == 1}
-    return SearchSpace(name=space, dimensions=varied, fixed=tuple(sorted(fixed.items())))
+    fixed = sorted((item.name, item.choices[0]) for item in read if len(item.choices) == 1)
+    return SearchSpace(name=space, dimensions=varied, fixed=tuple(fixed))
 
 
 def _texts(info: MethodInfo, space: str) -> dict[str, str]:
+    """The texts of a declared space, or of a file."""
     known = all_spaces(info)
-    if not space:
-        return {}  # only what is assigned
     if space in known:
-        return dict(known[space])
-    if space.endswith(".toml"):
-        table = read_toml(Path(space)).get(info.name)
-        if not isinstance(table, Mapping) or not table:
-            raise SpecError(f"{space}: has no table [{info.name}] with hyper-parameters")
-        return {name: _text(space, name, value) for name, value in table.items()}
-    raise SpecError(
-        f"'{info.name}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
-        "spaces ends in .toml"
-    )
+        return known[space]
+    if not space.endswith(".toml"):
+        raise SpecError(
+            f"'{info.name}' declares no space '{space}'{did_you_mean(space, known)}; a file of "
+            "spaces ends in .toml"
+        )
+    table = read_toml(Path(space)).get(info.name)
+    if not isinstance(table, Mapping) or not table:
+        raise SpecError(f"{space}: has no table [{info.name}] with hyper-parameters")
+    texts = {}
+    for name, value in table.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, int | float | str) for item in values):
+            raise SpecError(
+                f'{space}: {name} must be a text such as "0.1:0.9", a value or a list of values'
+            )
+        texts[name] = ",".join(map(_written, values))
+    return texts
 
 
-def _text(file: str, name: str, value: object) -> str:
-    if isinstance(value, list) and all(isinstance(item, int | float | str) for item in value):
-        return ",".join(map(_written, value))
-    if isinstance(value, int | float | str):
-        return _written(value)
-    raise SpecError(f'{file}: {name} must be a text such as "0.1:0.9", a value or a list of values')
-
-
-def _written(value: float | str) -> str:
+def _written(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _dimension(name: str, text: str, span: Range, default: Value) -> Dimension:
+def _dimension(method: str, short: str, text: str, span: Range, default: Value) -> Dimension:
     """A hyper-parameter's text as a dimension, checked against its range."""
-    short = name.partition(".")[2]
+    name = f"{method}{short}"
     scale, colon, rest = text.partition(":")
-    if scale in ("log", "linear") and colon:
-        low, high = _ends(name, text, rest)
-        log = scale == "log"
-    elif colon:
-        low, high = _ends(name, text, text)
-        log = span.log
-    else:
+    if not colon:
         values = tuple(_value(name, part.strip(), default) for part in text.split(","))
         for value in values:
             span.check(name, value)
         return Dimension(name=short, choices=tuple(dict.fromkeys(values)))
+    own_scale = scale in ("log", "linear")
+    try:
+        low, high = map(float, (rest if own_scale else text).split(":"))
+    except ValueError:
+        raise SpecError(f"{name}={text}: write LOW:HIGH with two numbers") from None
     if span.choices is not None or isinstance(default, bool | str):
         raise SpecError(f"{name}={text}: is no number; list values, such as {name}=A,B")
     whole = isinstance(default, int)
@@ -145,19 +144,10 @@ def _dimension(name: str, text: str, span: Range, default: Value) -> Dimension:
         if whole and not end.is_integer():
             raise SpecError(f"{name}={text}: integers are needed")
     try:
+        log = scale == "log" if own_scale else span.log
         return Dimension(name=short, low=low, high=high, log=log, whole=whole)
     except SpecError as error:
-        raise SpecError(f"{name.removesuffix(short)}{error}") from None
-
-
-def _ends(name: str, text: str, pair: str) -> tuple[float, float]:
-    low, colon, high = pair.partition(":")
-    try:
-        if colon:
-            return float(low), float(high)
-    except ValueError:
-        pass
-    raise SpecError(f"{name}={text}: write LOW:HIGH with two numbers")
+        raise SpecError(f"{method}{error}") from None
 
 
 def _value(name: str, text: str, default: Value) -> Value:
@@ -170,9 +160,7 @@ def _value(name: str, text: str, default: Value) -> Value:
         return float(text) if isinstance(default, float) else text
     except (KeyError, ValueError):
         kinds: Mapping[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
-        raise SpecError(
-            f"{name}={text!r}: {kinds.get(type(default), 'a text')} is needed"
-        ) from None
+        raise SpecError(f"{name}={text!r}: {kinds[type(default)]} is needed") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,30 +204,31 @@ def sampler(search: Search) -> Any:
     import optuna  # noqa: PLC0415 (half a second, which `show` need not wait for)
 
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    seed = seed_of("sweep", search.seed) % 2**32
+    seed, kinds = seed_of("sweep", search.seed) % 2**32, optuna.samplers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if search.sampler == "grid":
-            axes = grid(search.dimensions, samples=search.samples)
-            return optuna.samplers.GridSampler(axes, seed=seed)
+            return kinds.GridSampler(grid(search.dimensions, samples=search.samples), seed=seed)
         if search.sampler == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
+            return kinds.RandomSampler(seed=seed)
         if search.sampler == "tpe":
-            return optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-        return optuna.samplers.QMCSampler(
+            return kinds.TPESampler(seed=seed, constant_liar=True)
+        return kinds.QMCSampler(
             qmc_type="sobol", scramble=True, seed=seed, warn_independent_sampling=False
         )
 
 
 def rounded(dimensions: Sequence[Dimension], values: Mapping[str, Value]) -> tuple[Value, ...]:
     """A configuration in the order of its dimensions, real values to six digits."""
-    made: list[Value] = []
-    for item in dimensions:
-        value = values[item.name]
-        if not item.choices and not item.whole:
-            value = min(max(float(f"{value:.6g}"), item.low), item.high)
-        made.append(value)
-    return tuple(made)
+    return tuple(
+        values[item.name] if item.choices or item.whole else _real(item, float(values[item.name]))
+        for item in dimensions
+    )
+
+
+def _real(item: Dimension, value: float) -> float:
+    """A value of a range, to six digits."""
+    return min(max(float(f"{value:.6g}"), item.low), item.high)
 
 
 def grid(dimensions: Sequence[Dimension], *, samples: int) -> dict[str, list[Value]]:
@@ -280,13 +269,13 @@ def _values(item: Dimension, count: int) -> list[Value]:
     low, high = item.low, item.high
     if item.whole:  # each integer has an equal part, the ends too
         low, high = max(low - 0.5, 0.5) if item.log else low - 0.5, high + 0.5
-    made: list[Value] = []
+    made: dict[Value, None] = {}
     for share in np.linspace(0, 1, count).tolist():
         value = low + share * (high - low)
         if item.log:
             value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         if item.whole:
-            made.append(int(min(max(round(value), math.ceil(item.low)), math.floor(item.high))))
+            made[int(min(max(round(value), math.ceil(item.low)), math.floor(item.high)))] = None
         else:
-            made.append(float(min(max(float(f"{value:.6g}"), item.low), item.high)))
-    return list(dict.fromkeys(made))
+            made[float(_real(item, value))] = None
+    return list(made)

@@ -26,10 +26,10 @@ from clser_bench.errors import MethodError, SpecError, did_you_mean, printable
 from clser_bench.files import read_toml, validated
 from clser_bench.problem import Floats, Outcome, Trial
 from clser_bench.protocol import EMOTIONS
-from clser_bench.run.draws import Draw, Draws
+from clser_bench.run.draws import Draws
 from clser_bench.scoring.metrics import score
 from clser_bench.scoring.within_target import ROUTINES
-from clser_bench.store.records import IMPORTED, MethodNote, Record
+from clser_bench.store.records import IMPORTED, MethodNote
 from clser_bench.store.sqlite import Store
 
 _NAMED = 20  # faults that an error names
@@ -46,8 +46,8 @@ class Card(BaseModel):
     title: str = Field("", max_length=60)  # name in tables; empty for the name of the submission
     about: str = Field(min_length=1, max_length=300)  # what the system is, one line
     reference: str = Field("", max_length=300)  # paper, address or repository
-    # parts of the draws that it used: `labelled`, `source` (unlabelled), `target`
-    # (unlabelled); none for a zero-shot system
+    # unlabelled `source` and `target` or labelled parts of the draws that it used; none for a
+    # zero-shot system
     uses: tuple[Literal["labelled", "source", "target"], ...]
     # what it assumes of the class shares of the target
     assumes_prior: Literal["none", "uniform", "estimated"] = "none"
@@ -72,16 +72,16 @@ class Card(BaseModel):
         return printable("; ".join(part.rstrip(".") for part in parts)).replace("\n", " ")
 
 
+def read_card(path: Path) -> Card:
+    """Read the card of a system; SpecError names what is missing, unknown or not allowed."""
+    return validated(Card, read_toml(path), path)
+
+
 class Submitted(NamedTuple):
     """What was stored of a submission."""
 
     trials: int  # how many
     predictions: str  # hash of the file
-
-
-def read_card(path: Path) -> Card:
-    """Read the card of a system; SpecError names what is missing, unknown or not allowed."""
-    return validated(Card, read_toml(path), path)
 
 
 def read_predictions(path: Path, draws: Draws) -> Answers:
@@ -90,13 +90,11 @@ def read_predictions(path: Path, draws: Draws) -> Answers:
     SpecError names the first twenty faults: unknown trials, ids and classes, ids that are missing
     or there twice, scores that are not finite. CorpusError where the file is no such table.
     """
-    columns = header(path)
-    allowed = ("trial", "id", "emotion", *EMOTIONS)
+    columns, allowed = header(path), ("trial", "id", "emotion", *EMOTIONS)
     for name in columns:
         if name not in allowed:
             raise SpecError(f"{path}: column '{name}' is unknown{did_you_mean(name, allowed)}")
-    scored = [name for name in EMOTIONS if name in columns]
-    if "id" not in columns or ("emotion" in columns) == bool(scored):
+    if "id" not in columns or ("emotion" in columns) == any(c in EMOTIONS for c in columns):
         raise SpecError(
             f"{path}: it has the columns {', '.join(columns) or 'none'}; it needs id and either "
             "emotion or a column of scores for each class"
@@ -109,13 +107,13 @@ def read_predictions(path: Path, draws: Draws) -> Answers:
     found: Answers = {name: {} for name in wanted}
     faults: list[str] = []
     for row in read_rows(path, {name: name for name in columns}):
+        one = row.cells["id"]
         names, fault = _asked(row.cells, asking, wanted)
         for name in names:
-            classes = draws.trials[name].classes
-            values, fault = _values(row.cells, classes)
-            if row.cells["id"] in found[name]:
-                fault = f"id {row.cells['id']} of trial {name} is there twice"
-            found[name][row.cells["id"]] = values
+            values, fault = _values(row.cells, draws.trials[name].classes)
+            if one in found[name]:
+                fault = f"id {one} of trial {name} is there twice"
+            found[name][one] = values
             if fault:
                 break
         faults += [f"{row.where}: {fault}"] if fault else []
@@ -178,14 +176,36 @@ def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Ca
         if code not in corpora:
             raise SpecError(f"heard: corpus '{code}' is unknown{did_you_mean(code, corpora)}")
     answers = read_predictions(predictions, draws)
+    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
+
     content = hashlib.sha256(predictions.read_bytes()).hexdigest()
-    trials = [_trial(one, draws, name, content) for one in draws.trials.values()]
-    parts = zip(trials, draws.trials.values(), strict=True)
-    scores = "emotion" not in header(predictions)
-    try:
-        records = [_record(trial, one, answers[one.name], scores=scores) for trial, one in parts]
-    except MethodError as error:
-        raise SpecError(f"{predictions}: {error}") from error
+    only_classes = "emotion" in header(predictions)
+    records = []
+    for one in draws.trials.values():
+        trial = Trial(
+            pair=one.pair,
+            classes=one.classes,
+            seed=one.seed,
+            method=name,
+            version=1,
+            parameters=(("predictions", content[:16]),),
+            condition=draws.condition.replace(shots=one.shots),
+            source_key=one.keys[0],
+            target_key=one.keys[1],
+            synthetic=one.synthetic,
+        )
+        outcomes = []
+        for ids in one.ids:
+            values = np.stack([answers[one.name][each] for each in ids])
+            try:
+                kept = stored_scores(values, len(ids), len(one.classes))
+            except MethodError as error:
+                raise SpecError(f"{predictions}: {error}") from error
+            outcomes.append(Outcome(id="", status="ok", scores=kept))
+        record = score(trial, outcomes, [fold.key for fold in one.folds])
+        if only_classes:
+            record = dataclasses.replace(record, scores=np.zeros((0, 0), np.float32))
+        records.append(record)
     about = card.note(sorted(draws.languages))
     every = [values for found in answers.values() for values in found.values()]
     ties = sum(np.count_nonzero(values == values.max()) > 1 for values in every)
@@ -207,36 +227,7 @@ def submit(predictions: Path, draws: Draws, store: Store, *, name: str, card: Ca
         "draws": draws.digest,
     }
     with store.transaction():
+        trials = [record.trial for record in records]
         store.plan(request, trials, pairs=draws.table, methods={name: note})
         store.put(records)
-    return Submitted(trials=len(trials), predictions=content)
-
-
-def _trial(one: Draw, draws: Draws, name: str, content: str) -> Trial:
-    return Trial(
-        pair=one.pair,
-        classes=one.classes,
-        seed=one.seed,
-        method=name,
-        version=1,
-        parameters=(("predictions", content[:16]),),
-        condition=draws.condition.replace(shots=one.shots),
-        source_key=one.keys[0],
-        target_key=one.keys[1],
-        synthetic=one.synthetic,
-    )
-
-
-def _record(trial: Trial, one: Draw, answers: Mapping[str, Floats], *, scores: bool) -> Record:
-    """The record of a trial; without scores where only classes were given."""
-    from clser_bench.train.execute import stored_scores  # noqa: PLC0415 (torch takes seconds)
-
-    outcomes = []
-    for ids in one.ids:
-        values = np.stack([answers[name] for name in ids])
-        kept = stored_scores(values, len(ids), len(one.classes))
-        outcomes.append(Outcome(id="", status="ok", scores=kept))
-    record = score(trial, outcomes, [fold.key for fold in one.folds])
-    if scores:
-        return record
-    return dataclasses.replace(record, scores=np.zeros((0, 0), np.float32))
+    return Submitted(trials=len(records), predictions=content)

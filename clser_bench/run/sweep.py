@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,12 +23,11 @@ from clser_bench.cleanup import terminable
 from clser_bench.errors import SpecError
 from clser_bench.problem import Outcome, Trial, Value
 from clser_bench.progress import SILENT, Progress, shown
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Pair
 from clser_bench.run import schedule
 from clser_bench.run.choice import Say
-from clser_bench.run.execute import ATTEMPTS, in_turn, scored
-from clser_bench.run.methods import read_methods
-from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of
+from clser_bench.run.execute import in_turn, scored, still_open
+from clser_bench.run.plan import FIVE, Pack, Plan, longest_first, plan_of, read_methods
 from clser_bench.run.prepare import Prepared, prepare
 from clser_bench.run.request import Request
 from clser_bench.run.selection import (
@@ -81,21 +80,27 @@ def sweep(
         ClserError: anything that is wrong with the request, before any trial runs.
         KeyboardInterrupt: interrupted; the same call goes on.
     """
-    chosen = objective(request.objective)
-    asked, rules = _rules(request, chosen)
+    chosen, asked = objective(request.objective), request.request
+    if chosen.name == DEV:
+        if asked.condition.suite not in ("", DEV):
+            raise SpecError(
+                f"objective '{DEV}' is the UAR on the suite {DEV}, got --suite "
+                f"{asked.condition.suite}; leave it out, or take --objective {ORACLE} to look at "
+                "that suite's own labels"
+            )
+        asked = asked.replace(condition=asked.condition.replace(suite=DEV))
+    setting = "held-out" if chosen.requires == "source" else asked.condition.setting
+    rules = asked.condition.replace(setting=setting, selection=ALL_CONFIGURATIONS)
     with terminable():
         prepared = prepare(asked, rules, progress=progress, say=say)
         with Store(asked.results) as store:
-            begun = functools.partial(
-                _Sweep, request=request, chosen=chosen, prepared=prepared, store=store
-            )
             if asked.scheduler == "ray":  # which is not started where nothing is to run
-                run = begun()
+                run = _Sweep(request, chosen, prepared, store)
                 with contextlib.suppress(_UnfinishedError):
                     for _ in run.in_turn(_refuse):
                         pass
                     return run.result()
-            run = begun()
+            run = _Sweep(request, chosen, prepared, store)
             here = functools.partial(in_turn, means=asked.means, say=say)
             what = f"configurations of {request.method}"
             with shown(progress, what, request.search.samples + 1):
@@ -108,11 +113,11 @@ class _UnfinishedError(Exception):
     """Something of a sweep is not stored."""
 
 
-def _refuse(packs: Sequence[Pack]) -> Iterator[tuple[Pack, Sequence[Outcome]]]:
+def _refuse(packs: Sequence[Pack]) -> Iterable[tuple[Pack, Sequence[Outcome]]]:
     """A runner for a sweep of which all is stored."""
     if packs:
         raise _UnfinishedError
-    return iter(())
+    return ()
 
 
 class _Step(NamedTuple):
@@ -122,24 +127,27 @@ class _Step(NamedTuple):
     packs: tuple[Pack, ...]  # what is not stored of them
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False)
+class _Tried:
+    """A configuration so far."""
+
+    values: tuple[Value, ...]  # of the dimensions, in their order
+    plan: Plan
+    draws: Sequence[float] = ()  # the objective of each draw, up to the first missing result
+    reason: str = ""  # why a result is missing; empty where none is
+
+
 class _Sweep:
     """The configurations of a sweep so far."""
 
-    request: SweepRequest
-    chosen: Objective
-    prepared: Prepared
-    store: Store
-    values: list[tuple[Value, ...]] = field(default_factory=list)
-    plans: list[Plan] = field(default_factory=list)
-    objectives: list[list[float]] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        fixed = dict(self.request.space.fixed)
-        (self._default,) = read_methods([(self.request.method, fixed)])
-        self._pairs = [fact.pair for fact in self.prepared.facts]
-        self._all_draws = self.prepared.request.seeds
+    def __init__(
+        self, request: SweepRequest, chosen: Objective, prepared: Prepared, store: Store
+    ) -> None:
+        self.request, self.chosen = request, chosen
+        self.prepared, self.store = prepared, store
+        self.tried: list[_Tried] = []
+        (self._default,) = read_methods([(request.method, dict(request.space.fixed))])
+        self._pairs = [fact.pair for fact in prepared.facts]
         self._agreed: dict[tuple[Pair, int], np.ndarray] = {}
         self._counted: set[str] = set()
 
@@ -151,16 +159,13 @@ class _Sweep:
             values = tuple(parameters[item.name] for item in dimensions)
         else:
             values = rounded(dimensions, proposed)
-        if values in self.values:
+        if any(values == one.values for one in self.tried):
             return None
-        number = len(self.values)
+        number = len(self.tried)
         parameters |= dict(zip((item.name for item in dimensions), values, strict=True))
         info = dataclasses.replace(self._default, parameters=tuple(sorted(parameters.items())))
         made = plan_of(self.prepared, self.prepared.condition, [(number, info)])
-        self.values.append(values)
-        self.plans.append(made)
-        self.objectives.append([])
-        self.missing.append("")
+        self.tried.append(_Tried(values, made))
         return number, self._steps(made)
 
     def _steps(self, made: Plan) -> list[_Step]:
@@ -168,10 +173,7 @@ class _Sweep:
         draws = 1 + max(trial.seed for trial in made.trials)
         search = self.request.search
         marks = search.rungs(draws) if search.halving else (*range(FIVE, draws, FIVE), draws)
-        ids = [trial.id for trial in made.trials]
-        unfinished = set(self.store.unfinished(ids, attempts=ATTEMPTS))
-        states = self.store.stored(list(unfinished))
-        failed = {trial for trial, status in states.items() if status == "failed"}
+        unfinished, failed = still_open(self.store, [trial.id for trial in made.trials])
         steps, before = [], 0
         for mark in marks:
             block = {t.id for t in made.trials if before <= t.seed < mark} & unfinished
@@ -182,18 +184,17 @@ class _Sweep:
 
     def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
         """Store what came of a step; the mean objective of all draws so far, or NaN."""
-        made = self.plans[number]
-        by_id = {trial.id: (made, trial) for trial in made.trials}
+        one = self.tried[number]
+        by_id = {trial.id: (one.plan, trial) for trial in one.plan.trials}
         for pack, parts in zip(step.packs, outcomes, strict=True):
-            self.store.put(scored(pack, parts, by_id))
-        trials = [trial for trial in made.trials if trial.seed < step.draws]
+            self.store.put(scored(parts, by_id, pack=pack.name))
+        trials = [trial for trial in one.plan.trials if trial.seed < step.draws]
         if self.chosen.requires == "candidates":
             values = self._agreement_so_far(trials)
         else:
             (values,) = self._cells([trials])
-        self._take(number, values, step.draws)
-        found = self.objectives[number]
-        return float(np.mean(found)) if len(found) == step.draws else math.nan
+        self._take(one, values, step.draws)
+        return float(np.mean(one.draws)) if len(one.draws) == step.draws else math.nan
 
     def _cells(self, configurations: Sequence[Sequence[Trial]]) -> list[Cells]:
         return cells(self.chosen, configurations, store=self.store, folds=self.prepared.folds)
@@ -216,20 +217,20 @@ class _Sweep:
             values[place] = float(criteria.ensemble_agreement(np.stack([p, mean]))[0])
         return values
 
-    def _take(self, number: int, values: Cells, draws: int) -> None:
+    def _take(self, one: _Tried, values: Cells, draws: int) -> None:
         """Set the objective of a configuration draw by draw, up to the first missing result."""
-        self.objectives[number], self.missing[number] = [], ""
+        found: list[float] = []
+        one.draws, one.reason = found, ""
         for seed in range(draws):
             for pair in self._pairs:
                 if (pair, seed) not in values:
-                    self.missing[number] = self._reason(number, pair, seed)
+                    one.reason = self._reason(one.plan, pair, seed)
                     return
-            mean = float(np.mean([values[pair, seed] for pair in self._pairs]))
-            self.objectives[number].append(mean)
+            found.append(float(np.mean([values[pair, seed] for pair in self._pairs])))
 
-    def _reason(self, number: int, pair: Pair, seed: int) -> str:
+    def _reason(self, made: Plan, pair: Pair, seed: int) -> str:
         """Why there is no result at a place."""
-        ids = [t.id for t in self.plans[number].trials if (t.pair, t.seed) == (pair, seed)]
+        ids = [t.id for t in made.trials if (t.pair, t.seed) == (pair, seed)]
         for record in self.store.records(ids):
             reason = record.reason.strip().splitlines()
             return f"{pair}, draw {seed}: {reason[-1] if reason else record.status}"
@@ -241,7 +242,8 @@ class _Sweep:
         pruner: Any = optuna.pruners.NopPruner()
         if search.halving:
             pruner = optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=search.rungs(self._all_draws)[0], reduction_factor=search.halving
+                min_resource=search.rungs(self.prepared.request.seeds)[0],
+                reduction_factor=search.halving,
             )
         study = optuna.create_study(direction="maximize", sampler=sampler(search), pruner=pruner)
         space, tries, finished = distributions(search.dimensions), 0, 0
@@ -272,14 +274,14 @@ class _Sweep:
         """Run configurations by Ray Tune; the number of each that is finished or stopped."""
         first = self.configure(None)
         numbered = schedule.Numbered()
-        for trial in self.plans[0].trials:  # the problems of every configuration
-            numbered.sent(self.plans[0].jobs(trial))
+        for trial in self.tried[0].plan.trials:  # the problems of every configuration
+            numbered.sent(self.tried[0].plan.jobs(trial))
         task = schedule.task(
             self.prepared.request,
             self.request.search.samples + 1,
             problems=numbered.problems,
             search=self.request.search,
-            draws=self._all_draws,
+            draws=self.prepared.request.seeds,
         )
         steps: dict[int, list[_Step]] = {}
 
@@ -298,38 +300,34 @@ class _Sweep:
                         continue
                     steps[found[0]] = list(found[1])
                     blocks = [
-                        schedule.Block(
-                            step.draws, tuple(numbered.sent(pack.jobs) for pack in step.packs)
-                        )
-                        for step in found[1]
+                        schedule.Block(s.draws, tuple(numbered.sent(pack.jobs) for pack in s.packs))
+                        for s in found[1]
                     ]
                     ray.reply((found[0], blocks))
                 elif what == "outcomes":
-                    step = steps[number].pop(0)
-                    score = self.report(number, step, content)
+                    score = self.report(number, steps[number].pop(0), content)
                     ray.reply(score)
                     if not steps[number] or math.isnan(score):
                         yield number
                 else:
-                    self.missing[number] = content.strip().splitlines()[-1]
+                    self.tried[number].reason = content.strip().splitlines()[-1]
                     ray.reply(None)
                     yield number
 
     def result(self) -> SweepResult:
         """The sweep as it is reported."""
-        draws = max(map(len, self.objectives))
-        whole = [n for n, values in enumerate(self.objectives) if len(values) == draws > 0]
+        draws = max(len(one.draws) for one in self.tried)
+        whole = [one for one in self.tried if len(one.draws) == draws > 0]
         if self.chosen.requires == "candidates" and whole:
             # so far each was compared with those before it; at the end all are one ensemble
-            trials = [self.plans[number].trials for number in whole]
-            for number, values in zip(whole, self._cells(trials), strict=True):
-                self._take(number, values, draws)
+            every = self._cells([one.plan.trials for one in whole])
+            for one, values in zip(whole, every, strict=True):
+                self._take(one, values, draws)
         if not whole:
             raise SpecError(
                 f"no configuration of {self.request.method} has a result on every pair: "
-                f"{self.missing[0] or 'see `clser-bench status`'}"
+                f"{self.tried[0].reason or 'see `clser-bench status`'}"
             )
-        best = max(whole, key=lambda n: (float(np.mean(self.objectives[n])), -n))
         rules, labels = self.prepared.condition, self.chosen.requires == "labels"
         return SweepResult(
             method=self.request.method,
@@ -348,14 +346,15 @@ class _Sweep:
             configurations=tuple(
                 Configuration(
                     number=number,
-                    values=self.values[number],
-                    draws=tuple(values),
-                    uars=tuple(values) if labels else (),
-                    reason=self.missing[number],
+                    values=one.values,
+                    draws=tuple(one.draws),
+                    uars=tuple(one.draws) if labels else (),
+                    reason=one.reason,
                 )
-                for number, values in enumerate(self.objectives)
+                for number, one in enumerate(self.tried)
             ),
-            best=best,
+            # of equals the earliest
+            best=self.tried.index(max(whole, key=lambda one: float(np.mean(one.draws)))),
             command=self.request.command,
             synthetic=any(fact.synthetic for fact in self.prepared.facts),
         )
@@ -363,23 +362,8 @@ class _Sweep:
 
 def _tell(study: Any, trial: Any, value: float) -> None:
     """Let a sampler know an objective; NaN for none."""
-    failed = optuna.trial.TrialState.FAIL
+    failed = math.isnan(value)
     with contextlib.suppress(RuntimeError):  # of the grid that is exhausted
         study.tell(
-            trial, None if math.isnan(value) else value, state=failed if math.isnan(value) else None
+            trial, None if failed else value, state=optuna.trial.TrialState.FAIL if failed else None
         )
-
-
-def _rules(request: SweepRequest, chosen: Objective) -> tuple[Request, Condition]:
-    """The request and the rules that the objective asks for."""
-    asked = request.request
-    if chosen.name == DEV:
-        if asked.condition.suite not in ("", DEV):
-            raise SpecError(
-                f"objective '{DEV}' is the UAR on the suite {DEV}, got --suite "
-                f"{asked.condition.suite}; leave it out, or take --objective {ORACLE} to look at "
-                "that suite's own labels"
-            )
-        asked = asked.replace(condition=asked.condition.replace(suite=DEV))
-    setting = "held-out" if chosen.requires == "source" else asked.condition.setting
-    return asked, asked.condition.replace(setting=setting, selection=ALL_CONFIGURATIONS)

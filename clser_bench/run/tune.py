@@ -70,10 +70,10 @@ def main() -> None:
         driver = _Driver(source, sink)
         driver.watch()
         warnings.simplefilter("ignore")
+        last: tuple[Any, ...] = ("end",)
         try:
             with _room(), session(task) as slots:
                 _fit(task, driver, slots)
-            last: tuple[Any, ...] = ("end",)
         except RefusedError as error:
             last = ("refused", error.theirs, str(error))
         # The driver closes the pipe once it has read this; Ray's handler would print a traceback
@@ -94,15 +94,6 @@ def _room() -> Iterator[None]:
         raise RefusedError(why, theirs=False) from error
 
 
-@contextlib.contextmanager
-def _until_it_ends() -> Iterator[None]:
-    """Where the driver was killed, end as `_Driver.watch` would a moment later."""
-    try:
-        yield
-    except (EOFError, OSError):
-        sys.exit(1)
-
-
 class _Driver:
     """The process that asked, which holds the answers."""
 
@@ -114,16 +105,19 @@ class _Driver:
         return object, ()
 
     def say(self, what: str, number: int | None = None, content: object = None) -> None:
-        """Tell something that needs no answer."""
-        with _until_it_ends():
+        """Send something that needs no answer."""
+        try:
             send(self._sink, pickle.dumps((what, number, content)))
+        except OSError:  # it was killed: end as `watch` would a moment later
+            sys.exit(1)
 
     def ask(self, what: str, number: int | None, content: object) -> Any:
-        """Tell something and wait for the answer."""
+        """Send something and wait for the answer."""
         self.say(what, number, content)
-        with _until_it_ends():
-            answer = receive(self._source)
-        return pickle.loads(answer)  # noqa: S301 (of our own process)
+        try:
+            return pickle.loads(receive(self._source))  # noqa: S301 (of our own process)
+        except (EOFError, OSError):
+            sys.exit(1)
 
     def watch(self) -> None:
         """End this process in order when the driver ends, however that happens."""
@@ -155,11 +149,8 @@ class RefusedError(Exception):
 def session(task: Task) -> Iterator[int]:
     """Ray while packs run, on this machine alone or on the cluster of the task.
 
-    Yields:
-        How many packs can run at once.
-
-    Raises:
-        RefusedError: Ray did not start, the cluster is not there, or it has not what packs need.
+    Yields how many packs can run at once. RefusedError where Ray did not start, the cluster is not
+    there, or it has not what packs need.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     try:
@@ -321,24 +312,21 @@ class PackActor(tune.Trainable):  # type: ignore[misc]
     def _problem(self, number: int) -> Problem:
         if number not in self._problems:
             problem, shipped = ray.get(self._cargo.problems[number])
+            for key, _ in shipped:
+                if key not in self._tables:
+                    self._tables[key] = Table(key, *ray.get(self._cargo.tables[key]))
             if shipped:
-                source, target = (self._table(key).in_order(seed) for key, seed in shipped)
+                source, target = (self._tables[key].in_order(seed) for key, seed in shipped)
                 problem = dataclasses.replace(problem, source=source, target=target)
             self._problems[number] = problem
         return self._problems[number]
-
-    def _table(self, key: str) -> Table:
-        if key not in self._tables:
-            instants, summary = ray.get(self._cargo.tables[key])
-            self._tables[key] = Table(key, instants, summary)
-        return self._tables[key]
 
 
 class _Scored:
     """A scheduler that asks the driver for the score of a step, and decides by it."""
 
     driver: _Driver
-    scores: dict[str, float]
+    scores: dict[str, float]  # by Tune's name of the trial
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Add the score to a result, and say whether the trial goes on."""

@@ -6,7 +6,7 @@ The worker knows no answers: it was started anew, not forked from the driver. A 
 pack, so nothing that a method leaves in memory reaches another pack, and a method that exits, dies
 by a signal or does not end costs its own trials alone. It is given features without keys, folders
 and file names, an environment without ours, and a temporary folder that is removed with it; where
-the kernel has Landlock it can read and write nothing else (`run.confine`). Packs of a method that
+the kernel has Landlock it can read and write nothing else (`run.process`). Packs of a method that
 is not of this package hold one pair (`run.plan`), and it is imported in each fork again. What a
 fork sends back is JSON and raw arrays, since unpickling executes code.
 
@@ -33,7 +33,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, Self
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -41,10 +41,11 @@ from clser_bench import registry
 from clser_bench.cleanup import end_with_parent, remove_leftovers, temporary_folder
 from clser_bench.errors import ClserError, FeatureError, SpecError, WorkerError
 from clser_bench.problem import ARRAYS, Job, Outcome, Reordered, Value, open_table
-from clser_bench.run.confine import confine, confinement
 from clser_bench.run.process import (
     ChildProcess,
     channel,
+    confine,
+    confinement,
     exit_in_words,
     pack_outcomes,
     receive,
@@ -72,7 +73,7 @@ class Means:
 
 
 class Worker:
-    """A worker process, from the side of the process that starts it; a context manager.
+    """A worker process, from the side of the process that starts it.
 
     It starts when it is first asked, and anew where it ended or was interrupted.
     """
@@ -80,12 +81,6 @@ class Worker:
     def __init__(self) -> None:
         self._child: ChildProcess | None = None
         self._lock = threading.Lock()  # two threads may run at once; a pipe has one order
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process and whatever it is running."""
@@ -100,16 +95,11 @@ class Worker:
         *,
         slow: Callable[[float], None] | None = None,
     ) -> list[Outcome]:
-        """Run the jobs of a pack; whatever goes wrong is an outcome.
+        """One outcome a job, in order; whatever goes wrong with a method is an outcome.
 
-        Returns:
-            One outcome a job, in order.
-
-        Raises:
-            WorkerError: the worker itself ended, which is no fault of a method.
+        WorkerError where the worker itself ended, which is no fault of a method.
         """
-        message = ("run", tuple(jobs), means or Means())
-        outcomes: list[Outcome] = self._ask(message, slow=slow)
+        outcomes: list[Outcome] = self._ask(("run", tuple(jobs), means or Means()), slow=slow)
         return outcomes
 
     def describe(self, methods: Sequence[tuple[str, Mapping[str, Value]]]) -> list[dict[str, Any]]:
@@ -202,8 +192,10 @@ def main() -> None:
 def _described(
     asked: Sequence[tuple[str, Mapping[str, Value]]], source: BinaryIO
 ) -> list[dict[str, Any]] | str:
+    names = [name for name, _ in asked]
+
     def body(send: Callable[[bytes], None]) -> None:
-        _enclose(folder, [name for name, _ in asked], Means())
+        _enclose(folder, names, Means())
         try:
             found: list[dict[str, Any]] | str = [describe(*each) for each in asked]
         except ClserError as error:
@@ -219,13 +211,24 @@ def _described(
             answer: list[dict[str, Any]] | str = json.loads(message)
             fork.end()
             return answer
-    return f"reading the methods {', '.join(name for name, _ in asked)} {fork.reason}"
+    return f"reading the methods {', '.join(names)} {fork.reason}"
 
 
 def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
     """The outcomes of a pack. Where a fork dies, another goes on with what it had not begun."""
     outcomes: dict[str, Outcome] = {}
-    given = [_anonymous(job, number) for number, job in enumerate(jobs)]
+    given = [  # nothing in a job can be looked up
+        dataclasses.replace(
+            job,
+            id=str(number),
+            problem=dataclasses.replace(
+                job.problem,
+                source=job.problem.source.anonymous,
+                target=job.problem.target.anonymous,
+            ),
+        )
+        for number, job in enumerate(jobs)
+    ]
     remaining, alone = given, False
     stamps = _stamps(jobs)
     _import_before_fork(jobs[0].method)
@@ -252,9 +255,8 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
             alone = True  # one of them ended the others: each is run for itself
             continue
         lost = begun or remaining[:1]
-        outcomes.update(
-            {o.id: o for o in failures(lost, f"the process of this trial {fork.reason}")}
-        )
+        failed = failures(lost, f"the process of this trial {fork.reason}")
+        outcomes.update({outcome.id: outcome for outcome in failed})
         remaining = remaining[len(lost) :]
     if reason := _damage(stamps):
         return failures(jobs, reason)
@@ -262,13 +264,6 @@ def _run(jobs: Sequence[Job], means: Means, source: BinaryIO) -> list[Outcome]:
         dataclasses.replace(outcomes[bare.id], id=job.id)
         for bare, job in zip(given, jobs, strict=True)
     ]
-
-
-def _anonymous(job: Job, number: int) -> Job:
-    """The job as a method is given it: nothing in it can be looked up."""
-    source, target = job.problem.source.anonymous, job.problem.target.anonymous
-    problem = dataclasses.replace(job.problem, source=source, target=target)
-    return dataclasses.replace(job, id=str(number), problem=problem)
 
 
 _Stamp = list[tuple[int, ...]]
@@ -375,20 +370,15 @@ _BEGIN, _OUTCOMES = b"B", b"O"
 
 
 class _Fork:
-    """A fork of this process that runs a function and sends messages.
+    """A fork of this process that runs a function, which is given one that sends a message.
 
-    Args:
-        body: given a function that sends a message.
-        source: input of this process; where it ends, the driver is gone, and so is the fork.
-
-    Attributes:
-        patience: seconds until the next message.
-        reason: how it ended, in words.
-        late: whether it was ended for taking longer.
+    Where `source`, the input of this process, ends, the driver is gone, and so is the fork.
     """
 
     def __init__(self, body: Callable[[Callable[[bytes], None]], None], source: BinaryIO) -> None:
-        self.patience, self.reason, self.late = PATIENCE, "ended early", False
+        self.patience = PATIENCE  # seconds until the next message
+        self.reason = "ended early"  # how it ended, in words
+        self.late = False  # whether it was ended for taking longer
         self._source = source
         reading, writing = os.pipe()
         worker = os.getpid()
@@ -402,22 +392,18 @@ class _Fork:
 
     def messages(self) -> Iterator[bytes]:
         """The messages of the fork until it ends, or until one takes longer than `patience`."""
-        while True:
-            ready, _, _ = select.select([self._stream, self._source], [], [], self.patience)
-            if not ready:
-                self.late = True
-                self.reason = (
-                    f"was ended: it took longer than {self.patience:g} s (--patience, times the "
-                    "trials that train together)"
-                )
-                return
-            if self._stream not in ready:  # nothing is sent to a worker that is busy: the end
-                self.end()
-                sys.exit()
-            try:
-                yield receive(self._stream)
-            except (EOFError, ValueError):
-                return
+        with contextlib.suppress(EOFError, ValueError):
+            while ready := select.select([self._stream, self._source], [], [], self.patience)[0]:
+                if self._stream not in ready:  # nothing is sent to a worker that is busy: the end
+                    self.end()
+                    sys.exit()
+                message = receive(self._stream)
+                yield message
+            self.late = True
+            self.reason = (
+                f"was ended: it took longer than {self.patience:g} s (--patience, times the trials "
+                "that train together)"
+            )
 
     def end(self) -> None:
         """End the fork with all that it started, if it runs still, and note how it ended."""

@@ -3,6 +3,8 @@
 All are larger where a candidate is better. Those with labels need labelled source utterances that
 the candidate was not trained on. Axis letters: n target utterances, c classes, m held-out source
 utterances, p candidates, f features of an utterance (for deep embedded validation: its embedding).
+`p` are class probabilities, `y` true classes from 0 to c - 1. Every function raises ValueError for
+shapes that do not fit, a row of `p` that is no distribution, and a value that is not finite.
 """
 
 from __future__ import annotations
@@ -34,10 +36,8 @@ def probabilities(scores: Float[np.ndarray, "n c"]) -> Float[np.ndarray, "n c"]:
     """exp(s[i, k]) / sum_j exp(s[i, j]), in double precision.
 
     Args:
-        scores: logits or log-probabilities of any offset per row; minus infinity gives zero.
-
-    Raises:
-        ValueError: not [n, c], or a row holds NaN or infinity or is minus infinity throughout.
+        scores: logits or log-probabilities of any offset per row; minus infinity gives zero, unless
+            it fills a row, which is an error.
     """
     found = _array(scores, "scores", axes="n c")
     broken = int((~np.isfinite(found.max(axis=1))).sum())
@@ -53,12 +53,6 @@ def mutual_information(p: Float[np.ndarray, "n c"]) -> float:
     their true shares). Sources: Bridle, Heading and MacKay, Unsupervised Classifiers, Mutual
     Information and "Phantom Targets", NIPS 1991; as L_ent + L_div with the sign turned, Liang et
     al., Do We Really Need to Access the Source Data?, ICML 2020.
-
-    Args:
-        p: class probabilities of the target.
-
-    Raises:
-        ValueError: p is not [n, c], or a row is no distribution.
     """
     found = _distributions(p)
     return float(entr(found.mean(axis=0)).sum() - entr(found).sum(axis=1).mean())
@@ -70,7 +64,6 @@ def negative_entropy(p: Float[np.ndarray, "n c"]) -> float:
     From -log c (all rows uniform) to 0 (all certain, be it of one and the same class). Source:
     Morerio, Cavazza and Murino, Minimal-Entropy Correlation Alignment for Unsupervised Deep Domain
     Adaptation, ICLR 2018: the weight of the alignment is the one of least entropy on the target.
-    Arguments and errors are those of `mutual_information`.
     """
     return 0.0 - float(entr(_distributions(p)).sum(axis=1).mean())
 
@@ -85,11 +78,7 @@ def soft_neighbourhood_density(p: Float[np.ndarray, "n c"], temperature: float =
     Validation of Domain Adaptation via Soft Neighborhood Density, ICCV 2021, on softmax outputs.
 
     Args:
-        p: class probabilities of the target.
         temperature: above 0; 0.05 in the paper.
-
-    Raises:
-        ValueError: p is not [n, c], a row is no distribution, or the temperature is not above 0.
     """
     found = _distributions(p)
     if not 0 < temperature < np.inf:
@@ -114,15 +103,7 @@ def _neighbour_entropies(unit: Array, rows: Indices, temperature: float) -> floa
 
 
 def cross_entropies(p: Float[np.ndarray, "m c"], y: Int[np.ndarray, " m"]) -> Float[Any, " m"]:
-    """-log max(p[i, y[i]], 1e-12) of each utterance, in nats.
-
-    Args:
-        p: class probabilities.
-        y: the true classes, 0 to c - 1.
-
-    Raises:
-        ValueError: p is not [m, c], a row is no distribution, or y does not fit p.
-    """
+    """-log max(p[i, y[i]], 1e-12) of each utterance, in nats."""
     found, classes = _labelled(p, y)
     return -np.log(np.maximum(found[np.arange(len(found)), classes], FLOOR))
 
@@ -131,7 +112,7 @@ def source_risk(p: Float[np.ndarray, "m c"], y: Int[np.ndarray, " m"]) -> float:
     """mean_i log p[i, y[i]]: minus the mean cross-entropy of held-out source utterances, in nats.
 
     It ignores the target: the source risk that You et al. (see `deep_embedded_validation`) compare
-    with. Arguments and errors are those of `cross_entropies`.
+    with.
     """
     return 0.0 - float(cross_entropies(p, y).mean())
 
@@ -140,7 +121,7 @@ def source_accuracy(p: Float[np.ndarray, "m c"], y: Int[np.ndarray, " m"]) -> fl
     """Unweighted average recall of held-out source utterances, 0 to 1.
 
     mean over classes k in y of |{i: y[i] = k, argmax p[i] = k}| / |{i: y[i] = k}|; ties go to the
-    lowest class. It ignores the target. Arguments and errors are those of `cross_entropies`.
+    lowest class. It ignores the target.
     """
     found, classes = _labelled(p, y)
     return _average_recall(found.argmax(axis=1), classes)
@@ -168,9 +149,6 @@ def importance_weights(
         target: unlabelled target rows, two at least.
         rng: draws the fifth; nothing is drawn where there is one strength.
         strengths: C, the inverse of the penalty, to choose from, in ascending order.
-
-    Raises:
-        ValueError: the shapes do not fit, there are too few rows, or a value is not finite.
     """
     given = {"source": source, "held_out": held_out, "target": target}
     own, asked, other = (_array(given[name], name, axes="m f", finite=True) for name in given)
@@ -220,9 +198,6 @@ def deep_embedded_validation(
     Args:
         losses: of the held-out source utterances, such as `cross_entropies`.
         weights: density ratios of the same, not negative, such as `importance_weights`.
-
-    Raises:
-        ValueError: the shapes differ, a value is not finite, or a weight is negative.
     """
     loss = _array(losses, "losses", axes="m", finite=True)
     weight = _array(weights, "weights", axes="m", finite=True)
@@ -245,12 +220,6 @@ def ensemble_agreement(p: Float[np.ndarray, "p n c"]) -> Float[np.ndarray, " p"]
     Empirical Study and a Certified Baseline, NeurIPS 2024 (EnsV). Departure: the authors take the
     share of all utterances; here classes count alike, as in the score that tables show, so a class
     that the ensemble gives few utterances counts as much as a frequent one.
-
-    Args:
-        p: class probabilities of the target, for each candidate.
-
-    Raises:
-        ValueError: p is not [p, n, c], or a row is no distribution.
     """
     found = _distributions(p, axes="p n c")
     wanted = found.mean(axis=0).argmax(axis=1)

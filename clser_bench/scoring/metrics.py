@@ -15,53 +15,40 @@ __all__ = ["Metrics", "join", "measure", "score"]
 
 
 def measure(scores: Floats, key: AnswerKey) -> Metrics:
-    """Compare class scores with the answers.
+    """Compare class scores [n, c] with the answers; `Metrics.of` has the formulas.
 
-    The predicted class has the largest score; ties go to the lowest index. `Metrics.of` has the
-    formulas.
-
-    Args:
-        scores: float [n, c], larger is likelier.
-
-    Returns:
-        Percentages and the confusion matrix.
+    The predicted class has the largest score; ties go to the lowest index.
 
     Raises:
         MethodError: the scores have another shape than [n, c] or hold NaN.
     """
-    expected = (len(key.y), len(key.classes))
-    if scores.shape != expected or not len(key.y):
-        raise MethodError(
-            f"scores have shape {scores.shape}; wanted {expected}: a row for each scored "
-            "utterance (at least one), a column for each class"
-        )
+    _check_shape(scores, key, least=1)
     broken = int(np.isnan(scores).any(axis=1).sum())
     if broken:
         raise MethodError(f"scores of {broken} of {len(scores)} utterances are NaN")
     return Metrics.of(predictions(scores), key.y, classes=len(key.classes))
 
 
-def join(outcomes: Sequence[Outcome], keys: Sequence[AnswerKey]) -> tuple[Floats, AnswerKey]:
-    """Put the folds of a trial together, so that they are measured as one.
+def _check_shape(scores: Floats, key: AnswerKey, *, least: int = 0) -> None:
+    expected = (len(key.y), len(key.classes))
+    if scores.shape != expected or len(key.y) < least:
+        raise MethodError(
+            f"scores have shape {scores.shape}; wanted {expected}: a row for each scored "
+            "utterance (at least one), a column for each class"
+        )
 
-    Args:
-        outcomes: of the folds, all ok.
+
+def join(outcomes: Sequence[Outcome], keys: Sequence[AnswerKey]) -> tuple[Floats, AnswerKey]:
+    """Put the folds of a trial, all ok, together, so that they are measured as one.
 
     Returns:
         Scores [n, c] of all folds, one after the other, and their answers.
 
     Raises:
         MethodError: the scores of a fold do not fit its answers.
-        ValueError: a fold is not ok, or there are not as many answers as folds.
     """
     for outcome, key in zip(outcomes, keys, strict=True):
-        if outcome.status != "ok":
-            raise ValueError(f"fold {outcome.id}: is {outcome.status}, so there is nothing to join")
-        if outcome.scores.shape != (len(key.y), len(key.classes)):
-            raise MethodError(
-                f"scores have shape {outcome.scores.shape}; wanted "
-                f"{(len(key.y), len(key.classes))}: a row for each scored utterance"
-            )
+        _check_shape(outcome.scores, key)
     joined = AnswerKey(
         classes=keys[0].classes,
         y=np.concatenate([key.y for key in keys]),
@@ -80,11 +67,12 @@ def score(
     A failed fold makes a failed trial, a fold that does not apply one that does not apply, and
     scores that cannot be measured are a failure of the method.
     """
+    joules = [outcome.energy for outcome in outcomes if outcome.energy is not None]
     record = functools.partial(
         Record,
         trial=trial,
         seconds=sum(outcome.seconds for outcome in outcomes),
-        energy=_energy(outcomes),
+        energy=sum(joules) if joules and len(joules) == len(outcomes) else None,
         pack=pack,
     )
     for status in ("failed", "not_applicable"):
@@ -96,17 +84,5 @@ def score(
         metrics = measure(scores, key)
     except MethodError as error:
         return record(status="failed", reason=printable(str(error)))
-    return record(
-        status="ok",
-        metrics=metrics,
-        scores=scores,
-        y=key.y,
-        names=key.names,
-        speakers=key.speakers,
-    )
-
-
-def _energy(outcomes: Sequence[Outcome]) -> float | None:
-    """Joules of all folds; None unless each was measured."""
-    found = [outcome.energy for outcome in outcomes if outcome.energy is not None]
-    return sum(found) if found and len(found) == len(outcomes) else None
+    record = functools.partial(record, y=key.y, names=key.names, speakers=key.speakers)
+    return record(status="ok", metrics=metrics, scores=scores)

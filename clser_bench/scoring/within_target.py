@@ -21,10 +21,7 @@ from typing import TYPE_CHECKING
 from clser_bench.hashing import digest
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from clser_bench.problem import Outcome, Rows
+    from clser_bench.problem import Outcome
     from clser_bench.splits import Fold
 
 GROUPS = 10
@@ -44,27 +41,34 @@ def within_target(folds: Sequence[Fold]) -> list[Outcome]:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     from clser_bench.problem import Outcome  # noqa: PLC0415
+    from clser_bench.shallow.classifier import logistic_scores  # noqa: PLC0415 (scikit-learn)
 
     names = [name for fold in folds for name in fold.key.speakers]
     groups = speaker_groups(names)
-    if len(set(groups.values())) < 2:
+    if len(groups) < 2:
         reason = "the target has one speaker, so no other speaker's labels can be learned from"
-        return [
-            Outcome(id=str(number), status="not_applicable", reason=reason)
-            for number in range(len(folds))
-        ]
+        numbers = map(str, range(len(folds)))
+        return [Outcome(id=n, status="not_applicable", reason=reason) for n in numbers]
     rows = np.concatenate([fold.problem.scored for fold in folds])
     y = np.concatenate([fold.key.y for fold in folds])
     group = np.array([groups[name] for name in names])
     outcomes = []
     for number, fold in enumerate(folds):
         started = time.perf_counter()
+        features = fold.problem.target.summary
+        own = np.array([groups[name] for name in fold.key.speakers])
+        scores = np.empty((len(own), len(fold.problem.classes)), np.float32)
         with threadpool_limits(limits=1):  # the same bytes on any number of cores
-            scores = _scores(fold, groups, rows=rows, y=y, group=group)
+            for each in np.unique(own):
+                left_out, others = own == each, group != each
+                scores[left_out] = logistic_scores(
+                    features[rows[others]],
+                    y[others],
+                    features[fold.problem.scored[left_out]],
+                    classes=scores.shape[1],
+                )
         seconds = time.perf_counter() - started
-        outcomes.append(
-            Outcome(id=str(number), status="ok", scores=scores.astype(np.float32), seconds=seconds)
-        )
+        outcomes.append(Outcome(id=str(number), status="ok", scores=scores, seconds=seconds))
     return outcomes
 
 
@@ -79,28 +83,6 @@ def speaker_groups(speakers: Sequence[str]) -> dict[str, int]:
     """
     ordered = sorted(set(speakers), key=lambda name: (digest(["oracle", name]), name))
     return {name: place % GROUPS for place, name in enumerate(ordered)}
-
-
-def _scores(
-    fold: Fold, groups: dict[str, int], *, rows: Rows, y: Rows, group: Rows
-) -> npt.NDArray[np.float64]:
-    """Scores [n, c] of a fold's rows, from the labels of other groups in all folds."""
-    import numpy as np  # noqa: PLC0415
-
-    from clser_bench.shallow.classifier import logistic_scores  # noqa: PLC0415 (scikit-learn)
-
-    features = fold.problem.target.summary
-    own = np.array([groups[name] for name in fold.key.speakers])
-    scores = np.empty((len(own), len(fold.problem.classes)))
-    for number in np.unique(own):
-        left_out, others = own == number, group != number
-        scores[left_out] = logistic_scores(
-            features[rows[others]],
-            y[others],
-            features[fold.problem.scored[left_out]],
-            classes=scores.shape[1],
-        )
-    return scores
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ STRENGTH = 0.05
 ITERATIONS = 500
 SINKHORN_STEPS = 200
 FLOOR = 1e-12
-BALANCED = 1e-9
-"""Sinkhorn steps end where they change no factor by a larger share."""
+BALANCED = 1e-9  # Sinkhorn steps end where they change no factor by a larger share
 
 
 def logistic_scores(
@@ -27,17 +26,8 @@ def logistic_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Log-probabilities of logistic regression with L2 penalty and balanced class weights.
 
-    Args:
-        x: labelled observations.
-        y: their classes, 0 to `classes` - 1; a class may be absent.
-        target: observations to score.
-        classes: c.
-        strength: C, the inverse of the penalty.
-        iterations: most iterations of L-BFGS.
-        weights: of the labelled observations, not negative; all alike where None.
-
-    Returns:
-        Log-probabilities, not below log(1e-12); those of an absent class are at that floor.
+    Not below log(1e-12); those of an absent class are at that floor. `strength` is C, the inverse
+    of the penalty; `weights` are those of the labelled observations.
     """
     scores = np.full((len(target), classes), np.log(FLOOR))
     present, labels = np.unique(y, return_inverse=True)
@@ -63,12 +53,7 @@ def logistic_model(
 ) -> tuple[Float[np.ndarray, "c f"], Float[np.ndarray, " c"]]:
     """Coefficients and offsets of the logistic regression of `logistic_scores`, a row a class.
 
-    Args:
-        x: labelled observations.
-        y: their classes, without gaps, at least two.
-        strength: C, the inverse of the penalty.
-        iterations: most iterations of L-BFGS.
-        weights: of the labelled observations; all alike where None.
+    `y`: their classes, without gaps, at least two.
     """
     model = LogisticRegression(C=strength, class_weight="balanced", max_iter=iterations)
     model.fit(x, y, sample_weight=weights)
@@ -83,9 +68,6 @@ def class_offsets(scores: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " c"]:
     """What to add to log-probabilities so that the classes' shares are uniform; sums to zero.
 
     Reference: Cuturi, Sinkhorn Distances, NIPS 2013, algorithm 1; rows have mass 1 / n.
-
-    Args:
-        scores: log-probabilities, of any offset per row.
     """
     n, classes = scores.shape
     kernel = np.exp(scores - scores.max(axis=1, keepdims=True))
@@ -104,10 +86,8 @@ def balanced_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Log-probabilities rescaled so that the classes' shares are uniform, by Sinkhorn steps.
 
-    Args:
-        scores: log-probabilities, of any offset per row.
-        reference: those of the rows whose shares are made uniform, where these are others than
-            the scored ones (the rows to adapt to, in the inductive setting).
+    `reference`: those of the rows whose shares are made uniform, where these are others than the
+    scored ones (the rows to adapt to, in the inductive setting).
     """
     offsets = class_offsets(scores if reference is None else reference)
     found = log_softmax(scores + offsets, axis=1)

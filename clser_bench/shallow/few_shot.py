@@ -11,28 +11,18 @@ from clser_bench.problem import Problem
 from clser_bench.shallow.sides import Front, one_hot, present_scores, sides_of, unit_rows
 
 FLOOR = 1e-12
-CHANGE = 1e-6
-"""Iterations stop where no entry of a prototype changes by more."""
+CHANGE = 1e-6  # iterations stop where no entry of a prototype changes by more
 
 
 class Episode(NamedTuple):
-    """A problem as the few-shot literature has it, in rows at unit length.
+    """A problem as the few-shot literature has it, in rows at unit length."""
 
-    Attributes:
-        known: labelled rows, the support set [m, f].
-        y: their classes, without gaps [m].
-        target: rows to adapt to, the query set [n, f].
-        scored: rows to score [s, f].
-        present: the problem's classes that have labelled rows [p].
-        classes: c.
-    """
-
-    known: Float[np.ndarray, "m f"]
-    y: Int[np.ndarray, " m"]
-    target: Float[np.ndarray, "n f"]
-    scored: Float[np.ndarray, "s f"]
-    present: Int[np.ndarray, " p"]
-    classes: int
+    known: Float[np.ndarray, "m f"]  # labelled rows, the support set [m, f]
+    y: Int[np.ndarray, " m"]  # their classes, without gaps [m]
+    target: Float[np.ndarray, "n f"]  # rows to adapt to, the query set [n, f]
+    scored: Float[np.ndarray, "s f"]  # rows to score [s, f]
+    present: Int[np.ndarray, " p"]  # the problem's classes that have labelled rows [p]
+    classes: int  # c
 
     @property
     def label(self) -> Float[np.ndarray, "m p"]:
@@ -53,7 +43,6 @@ class Episode(NamedTuple):
         weight of one each, a prototype would forget its labelled rows at once.
 
         Args:
-            assigned: shares of the target rows in the classes.
             mass: of all target rows, in that of all labelled rows.
         """
         each = mass * len(self.known) / len(self.target)

@@ -12,41 +12,26 @@ from clser_bench.errors import MethodError
 from clser_bench.problem import Problem, Table, read_only
 from clser_bench.shallow.subspaces import power, principal_basis
 
-LARGEST = 1e6
-"""Beyond this, squares and exponentials lose their digits; z-scores do not exceed 5."""
+LARGEST = 1e6  # beyond this, squares and exponentials lose their digits; z-scores do not exceed 5
 AXES = 128
 """Most principal axes that the front keeps; they hold nearly all variance of either kind of set."""
-LENGTH = 10.0
-"""Root mean square length of the rows behind the front, about that of 100 z-scores."""
-PAIRS = 4
-"""Pairs of tables whose sides a process keeps: the draws of a pair follow one another."""
-
-TRUST = 0.2
-"""Most weight of the labelled rows' own covariance in the front `within`, as in `lda`."""
-
+LENGTH = 10.0  # root mean square length of the rows behind the front, about that of 100 z-scores
+PAIRS = 4  # pairs of tables whose sides a process keeps: the draws of a pair follow one another
+TRUST = 0.2  # most weight of the labelled rows' own covariance in the front `within`, as in `lda`
 Front = Literal["none", "axes", "within", "axes-within"]
 
 
 class Sides(NamedTuple):
-    """What a shallow adaptation works on.
+    """What a shallow adaptation works on."""
 
-    Attributes:
-        known: labelled source [m, f].
-        y: their classes [m].
-        source: the whole source, labelled or not [n, f], in the order of the table.
-        target: the rows to adapt to [a, f].
-        scored: the rows to score [s, f].
-        classes: c.
-        unlabelled: positions of the other rows in `source`.
-    """
-
-    known: Float[np.ndarray, "m f"]
-    y: Int[np.ndarray, " m"]
+    known: Float[np.ndarray, "m f"]  # labelled source [m, f]
+    y: Int[np.ndarray, " m"]  # their classes [m]
+    # the whole source, labelled or not [n, f], in the order of the table
     source: Float[np.ndarray, "n f"]
-    target: Float[np.ndarray, "a f"]
-    scored: Float[np.ndarray, "s f"]
-    classes: int
-    unlabelled: Int[np.ndarray, " u"]
+    target: Float[np.ndarray, "a f"]  # the rows to adapt to [a, f]
+    scored: Float[np.ndarray, "s f"]  # the rows to score [s, f]
+    classes: int  # c
+    unlabelled: Int[np.ndarray, " u"]  # positions of the other rows in `source`
 
 
 def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
@@ -66,12 +51,7 @@ def sides_of(problem: Problem, *, front: Front = "none") -> Sides:
     a class nothing is mapped. (Compare the class covariances of Bateni et al., Improved Few-Shot
     Visual Classification, CVPR 2020, equation 2, which trust their rows likewise.)
 
-    Args:
-        problem: of equal feature sizes on both sides.
-        front: `none` for the columns themselves.
-
-    Raises:
-        MethodError: values are too large for second moments.
+    MethodError where values are too large for second moments.
     """
     everything = np.sort(np.concatenate([problem.labelled.rows, problem.unlabelled]))
     axes = front.startswith("axes")
@@ -97,9 +77,7 @@ def within_covariance(
 ) -> Float[np.ndarray, "f f"]:
     """The mean of the classes' own covariances, uneven classes weighing alike.
 
-    Args:
-        x: labelled rows.
-        y: their classes, without gaps.
+    `y`: their classes, without gaps.
     """
     member = np.eye(int(y.max()) + 1)[y]
     weight = member / member.sum(axis=0)
@@ -188,10 +166,7 @@ def present_scores(
 ) -> Float[np.ndarray, "n c"]:
     """Scores of all classes from those of the classes that have labelled rows.
 
-    Args:
-        found: scores of the present classes, in ascending order of these.
-        present: which they are.
-        classes: c; an absent class scores one below the least of the found scores.
+    `classes`: c; an absent class scores one below the least of the found scores.
     """
     scores = np.full((len(found), classes), found.min(initial=0.0) - 1)
     scores[:, present] = found
@@ -199,11 +174,7 @@ def present_scores(
 
 
 def balanced_masses(y: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-    """Masses that sum to one, every class that is present having the same share.
-
-    Args:
-        y: classes of labelled rows.
-    """
+    """Masses that sum to one, every class that is present having the same share."""
     _, place, count = np.unique(y, return_inverse=True, return_counts=True)
     return np.asarray(1 / (len(count) * count[place]), dtype=np.float64)
 

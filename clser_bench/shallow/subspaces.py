@@ -18,9 +18,7 @@ def covariance(x: Float[np.ndarray, "n f"]) -> Float[np.ndarray, "f f"]:
 def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray, "f f"]:
     """A power of a symmetric positive definite matrix.
 
-    Args:
-        matrix: eigenvalues below 1e-12 times the largest are raised to that.
-        exponent: any.
+    `matrix`: eigenvalues below 1e-12 times the largest are raised to that.
     """
     values, vectors = np.linalg.eigh(matrix)
     values = np.maximum(values, FLOOR * max(float(values[-1]), FLOOR))
@@ -30,9 +28,7 @@ def power(matrix: Float[np.ndarray, "f f"], exponent: float) -> Float[np.ndarray
 def principal_basis(x: Float[np.ndarray, "n f"], dimension: int) -> Float[np.ndarray, "f k"]:
     """Orthonormal directions of largest variance, as columns.
 
-    Args:
-        x: observations.
-        dimension: at most this many; fewer where there are fewer rows or features.
+    `dimension`: at most this many; fewer where there are fewer rows or features.
     """
     _, vectors = np.linalg.eigh(covariance(x))
     count = max(1, min(dimension, x.shape[1], len(x) - 1))
@@ -51,12 +47,7 @@ def mean_gaps(
 ) -> Float[np.ndarray, "g f"]:
     """Differences of the sides' means, and of the means of each class that both have.
 
-    Args:
-        source_mean: mean of the whole source.
-        target: the target's observations.
-        known: labelled observations of the source.
-        y: their classes.
-        label: predicted classes of the target; None for the marginal difference alone.
+    `label`: predicted classes of the target; None for the marginal difference alone.
     """
     gaps = [source_mean - target.mean(axis=0)]
     if label is not None:
@@ -88,10 +79,7 @@ def transfer_components(
     good as the first.
 
     Args:
-        gaps: differences of means.
-        scatter: covariance of all observations.
         dimension: at most this many components.
-        regularisation: r, positive.
     """
     cost = gaps.T @ gaps + regularisation * np.eye(len(scatter))
     values, vectors = scipy.linalg.eigh(scatter, cost)

@@ -100,7 +100,7 @@ class Sheet(_Model):
 
 
 class Heading(_Model):
-    """What the rows of a file share."""
+    """Values that the rows of a file share."""
 
     format: Literal[2] = 2
     rows: _Count
@@ -183,11 +183,6 @@ def write(
     Args:
         wanted: values that a condition must have, as `Condition.matches` takes them.
         scores: with the scores of all classes, float32, which are most of a results file.
-
-    Raises:
-        SpecError: there is no such method.
-        StoreError: there are no results like that, one does not verify, a file cannot be read or
-            written, or `out` is there and is no export.
     """
     found: Any = {}
     with contextlib.suppress(pa.ArrowException, OSError):
@@ -195,15 +190,14 @@ def write(
     if is_file(out) and _NAME not in found:  # a manifest, a table of features
         raise StoreError(f"{out}: is there and is no export; name another file")
     with Store(results, create=False, read_only=True) as store:
-        every = store.frame()
-        known = set(every["method"])
+        known = {line.method for line in store.lines() if line.configuration is None}
         for name in (name for name in methods if name not in known):
             near = did_you_mean(name, known)
             raise SpecError(f"there are no results of method '{name}'{near}")
         frame = store.frame(wanted)
         frame = frame[frame["method"].isin(list(methods))] if methods else frame
-        new = frame[frame["protocol_version"] == PROTOCOL_VERSION]
-        old = frame[frame["protocol_version"] != PROTOCOL_VERSION]
+        current = frame["protocol_version"] == PROTOCOL_VERSION
+        new, old = frame[current], frame[~current]
         if new.empty:
             only = f" of protocol version {PROTOCOL_VERSION}" if len(old) else ""
             raise StoreError(f"{results}: has no results{only} to export, or none like that")
@@ -259,20 +253,26 @@ def _heading(store: Store, frame: pd.DataFrame) -> Heading:
         name: tuple((pair.source, pair.target) for pair in store.pairs(name))
         for name in sorted(frame["suite"].unique())
     }
-    answers = {}
-    for key in sorted(set(frame["answers"]) - {""}):
-        found = store.answers(key)
-        answers[key] = Sheet(y=tuple(found.y.tolist()), speakers=found.speakers, names=found.names)
     corpora = {code for pairs in suites.values() for pair in pairs for code in pair}
-    skipped = [item for item in store.skipped() if item.corpus in corpora]
+    found = {key: store.answers(key) for key in sorted(set(frame["answers"]) - {""})}
     findings = dict.fromkeys(itertools.chain.from_iterable(store.findings().values()))
-    own = [item for item in findings if set(item.corpus.split("→")) <= {"", *corpora}]
     return Heading(
         rows=len(frame),
         suites=suites,
-        answers=answers,
-        skipped=tuple((s.corpus, plain(s.name), plain(one_line(s.reason))) for s in skipped),
-        findings=tuple((item.kind, item.corpus, plain(item.sentence)) for item in own),
+        answers={
+            key: Sheet(y=tuple(one.y.tolist()), speakers=one.speakers, names=one.names)
+            for key, one in found.items()
+        },
+        skipped=tuple(
+            (one.corpus, plain(one.name), plain(one_line(one.reason)))
+            for one in store.skipped()
+            if one.corpus in corpora
+        ),
+        findings=tuple(
+            (one.kind, one.corpus, plain(one.sentence))
+            for one in findings
+            if set(one.corpus.split("→")) <= {"", *corpora}
+        ),
     )
 
 
@@ -281,10 +281,6 @@ def read(path: Path) -> Submission:
 
     The checks find damage, mistakes and careless changes. They cannot tell whether predictions
     were made as the protocol wants: whoever sends a file is trusted in that.
-
-    Raises:
-        StoreError: the file is absent, damaged, something else, too large, of another version, or
-            contradicts itself; names the row and the value.
     """
     require_file(path, error=StoreError, about="; name one that `clser-bench export` wrote")
     try:

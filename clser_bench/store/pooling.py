@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clser_bench.problem import Trial
 from clser_bench.protocol import PROTOCOL_VERSION, Condition
-from clser_bench.store import rows
+from clser_bench.store import rows, schema
 from clser_bench.store.parquet import Entry, FaultyError, Submission
 from clser_bench.store.records import IMPORTED, MethodNote, unpack_array
 from clser_bench.store.sqlite import Store
@@ -45,18 +45,15 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
 
     A stored result is never overwritten; one without scores takes those of a file that has the same
     result. The trials of a method under the same condition are pooled with those that tables show
-    already, where version, configuration and audio are the same.
-
-    Raises:
-        StoreError: the answers to a problem differ from others to the same problem, or the
-            results file cannot be written.
+    already, where version, configuration and audio are the same. Other answers to the same problem
+    raise StoreError.
     """
     known: dict[tuple[Any, ...], bytes] = {}  # to each problem, their classes as bytes
     for submission in submissions:  # before a results file is made
         _agree(submission, known)
     merged = Merged()
     with Store(results) as store, store.transaction():
-        names = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        names = ", ".join(f"t.{name}" for name in schema.OF_TRIAL)
         stored = store.query(
             f"SELECT r.answers, {names} FROM records r "  # noqa: S608
             "JOIN trials t ON t.id = r.trial WHERE r.answers IS NOT NULL"
@@ -70,7 +67,7 @@ def merge(results: Path, submissions: Sequence[Submission]) -> Merged:
 
 
 def _problem(trial: Trial) -> tuple[Any, ...]:
-    """What two trials share that must have the same answers."""
+    """The parts that two trials share which must have the same answers."""
     own = trial.condition
     place = (trial.pair, trial.target_key, own.setting, own.prior, own.protocol_version)
     # added rows change the order of the scored ones
@@ -126,26 +123,23 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
         for line in store.lines()
         if line.configuration is None and line.condition.protocol_version == PROTOCOL_VERSION
     }
-    members: dict[tuple[Condition, str], list[Trial]] = {}
-    notes: dict[tuple[Condition, str], MethodNote] = {}
-    for trial, note, _ in submission.entries:
-        members.setdefault((trial.condition, trial.method), []).append(trial)
-        notes[trial.condition, trial.method] = note
+    members: dict[tuple[Condition, str], list[Entry]] = {}
+    for entry in submission.entries:
+        members.setdefault((entry.trial.condition, entry.trial.method), []).append(entry)
     # suite, notes and trials: a method has one note in a plan
     plans: list[tuple[str, dict[str, MethodNote], list[Trial]]] = []
-    stored = store.findings()
-    findings = dict.fromkeys(submission.findings)
-    for place, trials in members.items():
-        own = mine.get(place)
+    stored, findings = store.findings(), dict.fromkeys(submission.findings)
+    for (condition, method), entries in members.items():
+        own = mine.get((condition, method))
         there = store.trials(own.id) if own else ()
-        if not _alike(there, trials):
-            merged.apart.append(place)
+        trials = [entry.trial for entry in entries]
+        if not _alike([*there, *trials]):
+            merged.apart.append((condition, method))
             continue
         known = {(trial.pair, trial.seed) for trial in there}
         fresh = [trial for trial in trials if (trial.pair, trial.seed) not in known]
         if fresh:
-            condition, method = place
-            note = own.note if own else notes[place]
+            note = own.note if own else entries[0].note
             for suite, said, planned in plans:
                 if suite == condition.suite and said.setdefault(method, note) == note:
                     planned.extend([*there, *fresh])
@@ -160,11 +154,10 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
         store.put_findings(number, findings)
 
 
-def _alike(there: Iterable[Trial], trials: Iterable[Trial]) -> bool:
+def _alike(trials: Sequence[Trial]) -> bool:
     """Whether trials are of one version, and for each pair of one configuration and audio."""
-    every = (*there, *trials)
-    versions = {(trial.version, trial.engine_version) for trial in every}
+    versions = {(trial.version, trial.engine_version) for trial in trials}
     pairs = {
-        (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in every
+        (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in trials
     }
-    return len(versions) < 2 and len(pairs) == len({trial.pair for trial in every})
+    return len(versions) < 2 and len(pairs) == len({trial.pair for trial in trials})

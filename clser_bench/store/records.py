@@ -42,7 +42,7 @@ def predictions(scores: Floats) -> Guesses:
 
 
 def recall_weights(y: Rows) -> npt.NDArray[np.float64]:
-    """What each utterance [n] adds to the UAR, in percent, where it is recognised."""
+    """Percent that each utterance [n] adds to the UAR where it is recognised."""
     total = np.bincount(y)
     return np.asarray(100.0 / (total[y] * np.count_nonzero(total)), dtype=np.float64)
 
@@ -122,7 +122,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodNote:
-    """What a table says of a method, so that it need not import the method."""
+    """Facts of a method for tables, which need not import it then."""
 
     assumes_prior: str = "none"  # `none`, `uniform` or `estimated`
     # `ranked`, `bound` (chance and the like), `reference` (uses target labels) or `submitted`

@@ -10,7 +10,7 @@ import json
 import math
 import operator
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,9 @@ from clser_bench.problem import AnswerKey, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.store import records
 from clser_bench.store.records import (
+    CLOSE,
     RENAMED,
+    Fault,
     Guesses,
     MethodNote,
     Metrics,
@@ -31,16 +33,20 @@ from clser_bench.store.records import (
     from_json,
     pack_array,
 )
-from clser_bench.store.schema import FIELDS, OF_TRIALS, Query, dump
+from clser_bench.store.schema import (
+    FIELDS,
+    OF_TRIAL,
+    OF_TRIALS,
+    Query,
+    changed_tables,
+    dump,
+    stored_content,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_TRIAL = (
-    "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
-    "target_key", "engine_version", "synthetic", *OF_TRIALS,
-)  # fmt: skip
-"""Columns of a trial."""
+    from clser_bench.store.sqlite import Store
 
 Line = tuple[Any, ...]
 """Method, note as JSON, configuration, and the fields of a condition as texts."""
@@ -113,13 +119,10 @@ def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
     if not all(isinstance(value, (int, float)) for value in (uar, war, macro_f1)):
         raise DamagedError(f"metrics {what}: are damaged (one is no number)")
     try:
-        return Metrics(
-            uar=uar,
-            war=war,
-            macro_f1=macro_f1,
-            recalls=tuple(math.nan if v is None else v for v in from_json(recalls, what)),
-            confusion=tuple(tuple(row) for row in from_json(confusion, what)),
-        )
+        of_classes = tuple(math.nan if v is None else v for v in from_json(recalls, what))
+        counts = tuple(tuple(row) for row in from_json(confusion, what))
+        own = {"uar": uar, "war": war, "macro_f1": macro_f1}
+        return Metrics(**own, recalls=of_classes, confusion=counts)
     except TypeError as error:
         raise DamagedError(f"metrics {what}: are damaged ({error})") from error
 
@@ -127,13 +130,9 @@ def metrics_of(cells: Sequence[Any], what: str) -> Metrics:
 def lines_of(
     trials: Sequence[Trial], notes: Mapping[str, MethodNote], candidates: Mapping[str, int]
 ) -> list[tuple[Line, dict[int, Trial]]]:
-    """Group the trials of a plan by their place in the tables.
+    """Group the trials of a plan by their place in the tables; none is of two.
 
-    Returns:
-        Lines in the order of the notes, then of the plan, with position and trial of each member.
-
-    Raises:
-        StoreError: two trials claim the same place.
+    Lines are in the order of the notes, then of the plan, with position and trial of each member.
     """
     found: dict[Line, dict[int, Trial]] = {}
     taken: dict[tuple[Any, ...], str] = {}
@@ -179,7 +178,11 @@ def put_trials(connection: sqlite3.Connection, trials: Iterable[Trial]) -> None:
 def put_record(connection: sqlite3.Connection, record: Record) -> None:
     """Store a record unless an ok one of the same trial is stored."""
     metrics, key = record.metrics, None
+    columns: tuple[Any, ...] = (None,) * 5
     if metrics is not None:
+        recalls = [None if math.isnan(value) else value for value in metrics.recalls]
+        columns = (metrics.uar, metrics.war, metrics.macro_f1)
+        columns += (json.dumps(recalls), json.dumps(metrics.confusion))
         key = answers_hash(record.y, record.speakers, record.names)
         if not connection.execute("SELECT 1 FROM answers WHERE hash = ?", (key,)).fetchone():
             texts = (json.dumps(p, ensure_ascii=False) for p in (record.speakers, record.names))
@@ -194,8 +197,7 @@ def put_record(connection: sqlite3.Connection, record: Record) -> None:
         WHERE status <> 'ok'""",
         (
             *(record.trial.id, record.status, record.reason, record.seconds, record.pack),
-            *((None,) * 5 if metrics is None else _columns(metrics)),
-            *(key, record.energy),
+            *(*columns, key, record.energy),
         ),
     )
     if metrics is not None and written.rowcount:
@@ -212,12 +214,6 @@ def put_scores(connection: sqlite3.Connection, record: Record) -> int:
     ).rowcount
 
 
-def _columns(metrics: Metrics) -> tuple[float, float, float, str, str]:
-    recalls = [None if math.isnan(value) else value for value in metrics.recalls]
-    confusion = json.dumps(metrics.confusion)
-    return metrics.uar, metrics.war, metrics.macro_f1, json.dumps(recalls), confusion
-
-
 LOST = (
     "trials of a plan are not in the file; run `clser-bench results verify`, and take the file "
     "from a backup or run again"
@@ -230,6 +226,7 @@ _OF_TRIALS = [
     "trial", "version", "source", "target", "emotions", "seed", "parameters", "tables", "added",
     "synthetic", "status", "reason", "uar", "war", "macro_f1", "seconds", "energy", "answers",
 ]  # fmt: skip
+_CHUNK = 500  # records that are checked, and in memory, at once
 _NOT_RUN = ("", "", "", *(None,) * 5, "")
 _KINDS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "seconds", "energy"), float),
@@ -333,3 +330,89 @@ def _tuple(text: str) -> tuple[str, ...]:
 @functools.lru_cache(4096)
 def _pairs(text: str) -> tuple[tuple[str, Any], ...]:
     return tuple((name, value) for name, value in from_json(text, "parameters of a trial"))
+
+
+def faults(store: Store, query: Query) -> tuple[Fault, ...]:
+    """Check all that `_faults` checks and, where that finds nothing, the sums over the rows."""
+    found = tuple(_faults(store, query))
+    problem = "its rows are not those that were written"
+    return found or tuple(Fault("file", name, problem) for name in changed_tables(query))
+
+
+def _faults(store: Store, query: Query) -> Iterator[Fault]:
+    """Check the file, ids by columns, answers and plans by hashes, metrics by predictions."""
+    for (text,) in query("PRAGMA main.integrity_check"):
+        if text != "ok":
+            yield Fault("file", store.path.name, text)
+    for table, row, *_ in query("PRAGMA main.foreign_key_check"):
+        yield Fault("file", table, f"row {row} refers to what is not there")
+    records = query(
+        """SELECT r.trial, r.status, count(c.trial) FROM records r
+        LEFT JOIN predictions c ON c.trial = r.trial GROUP BY r.trial ORDER BY r.trial"""
+    )
+    for name, status, count in records:
+        if (status == "ok") != (count == 1):
+            yield Fault("record", str(name), f"is {status}, with {count} arrays of predictions")
+    for row in query(f"SELECT {', '.join(OF_TRIAL)} FROM trials ORDER BY id"):  # noqa: S608
+        yield from _tried("trial", row[0], _check_trial, row)
+    for (name,) in query("SELECT hash FROM answers ORDER BY hash"):
+        yield from _tried("answers", name, store.answers, str(name))
+    ids = [name for name, status, count in records if status == "ok" and count]
+    for start in range(0, len(ids), _CHUNK):
+        yield from _check_records(store, ids[start : start + _CHUNK])
+    for (number,) in query("SELECT id FROM requests ORDER BY id"):
+        yield from _tried("request", number, _check_plan, query, number)
+
+
+def _tried(place: str, name: object, check: Callable[..., object], *of: Any) -> Iterator[Fault]:
+    try:
+        check(*of)
+    except StoreError as error:
+        yield Fault(place, str(name), str(error))
+    except TypeError as error:  # a cell of another type than was written
+        yield Fault(place, str(name), f"is damaged ({error})")
+
+
+def _check_trial(row: tuple[object, ...]) -> None:
+    if (found := trial_of(row).id) != row[0]:
+        raise StoreError(f"its columns give the id {found[:12]}")
+
+
+def _check_records(store: Store, names: Sequence[str]) -> Iterator[Fault]:
+    """Check records together; one by one where one of them cannot be read."""
+    try:
+        records = {record.trial.id: record for record in store.records(names)}
+    except StoreError as error:
+        if len(names) == 1:
+            yield Fault("record", names[0], str(error))
+            return
+        for name in names:
+            yield from _check_records(store, [name])
+        return
+    for name in names:
+        yield from _tried("record", name, _check_record, records.get(name))
+
+
+def _check_record(record: Record | None) -> None:
+    if record is None or record.metrics is None:
+        raise StoreError("its trial or its metrics are not in the file")
+    size = len(record.trial.classes)
+    if len(record.y) and max(record.predicted.max(), record.y.max()) >= size:
+        raise StoreError(f"it has classes beyond the {size} of its pair")
+    found = Metrics.of(record.predicted, record.y, classes=size)
+    for what in ("uar", "war", "macro_f1", "recalls", "confusion"):
+        given, value = getattr(record.metrics, what), getattr(found, what)
+        if given != value and not np.allclose(given, value, rtol=0, atol=CLOSE, equal_nan=True):
+            raise StoreError(f"{what} is {given}, and its predictions give {value}")
+    if len(record.scores) and not np.array_equal(record.scores.argmax(axis=1), record.predicted):
+        raise StoreError("its largest scores are not those of its predictions")
+
+
+def _check_plan(query: Query, number: int) -> None:
+    text, pairs, content = query(
+        "SELECT request, pairs, content FROM requests WHERE id = ?", (number,)
+    )[0]
+    from_json(text, "the request")
+    from_json(pairs, "the list of pairs")
+    if stored_content(query, number, text, pairs) != content:
+        raise StoreError("its trials, notes or request are not those that were planned")

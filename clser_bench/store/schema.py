@@ -32,6 +32,14 @@ FIELDS = tuple(Condition.__dataclass_fields__)
 OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
 """Fields of a condition that are part of a trial."""
 
+OF_TRIAL = (
+    "id", "source", "target", "emotions", "seed", "method", "version", "parameters", "source_key",
+    "target_key", "engine_version", "synthetic", *OF_TRIALS,
+)  # fmt: skip
+"""Columns of a trial."""
+
+_ADDED_TO = {"trials": OF_TRIALS, "lines": FIELDS}
+
 _DEFAULTS = Condition().texts()
 
 
@@ -76,10 +84,7 @@ _TABLES = {
 }
 
 _SUMMED: dict[str, tuple[str, ...]] = {
-    "trials": (
-        "id", "source", "target", "emotions", "seed", "method", "version", "parameters",
-        "source_key", "target_key", "engine_version", "synthetic", *OF_TRIALS,
-    ),
+    "trials": OF_TRIAL,
     "records": (
         "trial", "status", "reason", "attempts", "seconds", "uar", "war", "macro_f1", "answers",
         "energy",
@@ -101,9 +106,9 @@ _CELLS = {
 
 # What the new tables are in terms of those of schema 2, where one text held features, alignment and
 # corruption, and a selection the number of a candidate.
-_OLD_RULES = """part(s.features, 1) AS features, part(s.features, 2) AS alignment,
-  part(s.features, 3) AS corruption, s.normalisation, s.setting, s.prior,
-  iif(s.fixed4, 'fixed4', 'shared') AS classes, s.shots,
+_OLD_RULES = f"""part(s.features, 1) AS features, part(s.features, 2) AS alignment,
+  ifnull(nullif(part(s.features, 3), ''), '{CLEAN}') AS corruption, s.normalisation,
+  s.setting, s.prior, iif(s.fixed4, 'fixed4', 'shared') AS classes, s.shots,
   CAST(s.protocol_version AS TEXT) AS protocol_version"""
 _FROM_SCHEMA_2 = {
     "trials": f"""SELECT id, source, target, classes AS emotions, seed, method, version, parameters,
@@ -126,13 +131,7 @@ _LABEL = re.compile(
 def _part(label: str, number: int) -> str:
     """Features, alignment or corruption of what schema 2 called features."""
     found = _LABEL.fullmatch(label)
-    parts = found.groups(default="") if found else (label, "", "")
-    return (parts[number - 1] or CLEAN) if number == 3 else parts[number - 1]
-
-
-def _candidate(selection: str) -> int | None:
-    number = selection.partition("/")[2]
-    return int(number) if number.isdecimal() else None
+    return (found.groups(default="") if found else (label, "", ""))[number - 1]
 
 
 Query = Callable[..., list[Any]]
@@ -165,11 +164,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     Args:
         create: make it, and its folder, where absent.
         read_only: change nothing; the file may be on a medium that cannot be written, and a file of
-            schema 1 or 2 stays as it is.
-
-    Raises:
-        StoreError: it is absent and may not be made, it is no results file, it is of a newer
-            clser-bench, or it cannot be written.
+            an earlier schema stays as it is.
     """
     if path.is_dir():
         raise StoreError(f"{path}: is a folder; name a file with --results")
@@ -190,12 +185,19 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
             raise StoreError(f"{path}: {NONE_YET}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        _with_functions(connection)
         with transaction(connection):
             _update(connection, _version(connection, path))
             # written every time: shows that the place can be written, before hours of work
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        _keep_sums(connection)
+        # whatever this connection writes keeps the sums right; gone with the connection
+        for table in _SUMMED:
+            new, old = _crc(table, "NEW."), _crc(table, "OLD.")
+            changes = {"INSERT": f"+ {new}", "DELETE": f"- {old}", "UPDATE": f"- {old} + {new}"}
+            for event, change in changes.items():
+                connection.execute(
+                    f"CREATE TEMP TRIGGER {event}_{table} AFTER {event} ON main.{table} BEGIN "  # noqa: S608
+                    f"UPDATE sums SET crc = crc {change} WHERE name = '{table}'; END"
+                )
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -212,7 +214,7 @@ _REMEDIES = {
     "full": f"the disk is full; make room and {_AGAIN}",
     "disk I/O": f"cannot be read or written; if the disk is full make room, and {_AGAIN}",
 }
-"""What to do about errors of SQLite, by a part of their texts."""
+"""Remedies for errors of SQLite, by a part of their texts."""
 
 
 @contextlib.contextmanager
@@ -254,28 +256,34 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connec
 def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     if isinstance(name, Path):
         name = name.absolute()  # SQLite takes `:memory:` and `file:x` for other things than files
-    return sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
+    connection = sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
+    connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
+    functions: dict[str, Callable[..., Any]] = {
+        "part": _part,
+        "candidate": lambda text: int(n) if (n := text.partition("/")[2]).isdecimal() else None,
+        "selection": lambda text: text.partition("/")[0],
+        "crc": zlib.crc32,
+    }
+    for function, code in functions.items():
+        connection.create_function(function, 1 + (function == "part"), code, deterministic=True)
+    return connection
 
 
 def _opened_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that only reads; a temporary view stands for each table of another schema."""
+    """A connection that only reads; of an earlier schema, an updated temporary copy."""
     with _closing_on_error(_reader(path)) as connection:
         version = _version(connection, path)
         if not version:
             raise StoreError(f"{path}: {NONE_YET}")
-        views = dict(_FROM_SCHEMA_2) if version in (1, 2) else {}
-        for name in ("trials", "lines"):
-            select = views.get(name, f"SELECT * FROM main.{name}")  # noqa: S608 (own names)
-            missing = _missing(connection, name, select)
-            if missing:
-                more = ", ".join(f"'{_DEFAULTS[field]}' AS {field}" for field in missing)
-                views[name] = f"SELECT *, {more} FROM ({select})"  # noqa: S608
-        if version == 1:
-            views["records"] = "SELECT *, NULL AS energy FROM main.records"
-        for name, select in views.items():
-            connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
-        connection.execute("PRAGMA query_only = ON")
-        return connection
+        if version == SCHEMA_VERSION and not any(_missing(connection, name) for name in _ADDED_TO):
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+        with _closing_on_error(_connect("")) as copy:  # a file that SQLite removes
+            connection.backup(copy)
+            connection.close()
+            _update(copy, version)
+            copy.execute("PRAGMA query_only = ON")
+            return copy
 
 
 def _reader(path: Path) -> sqlite3.Connection:
@@ -283,26 +291,12 @@ def _reader(path: Path) -> sqlite3.Connection:
     try:
         with _closing_on_error(_connect(path)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return _with_functions(connection)
+            return connection
     except sqlite3.OperationalError:
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        name = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
-        return _with_functions(_connect(name, uri=True))
-
-
-def _with_functions(connection: sqlite3.Connection) -> sqlite3.Connection:
-    connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
-    functions: dict[str, Callable[..., Any]] = {
-        "part": _part,
-        "candidate": _candidate,
-        "selection": lambda text: text.partition("/")[0],
-        "crc": zlib.crc32,
-    }
-    for name, function in functions.items():
-        connection.create_function(name, 1 + (name == "part"), function, deterministic=True)
-    return connection
+        return _connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
 
 
 def _crc(table: str, row: str = "") -> str:
@@ -318,45 +312,24 @@ def _sum(table: str) -> str:
     return f"(SELECT ifnull(sum({_crc(table)}), 0) FROM main.{table})"  # noqa: S608 (own names)
 
 
-def _keep_sums(connection: sqlite3.Connection) -> None:
-    """Keep the sums right whatever this connection writes; gone with the connection."""
-    for table in _SUMMED:
-        new, old = _crc(table, "NEW."), _crc(table, "OLD.")
-        changes = {"INSERT": f"+ {new}", "DELETE": f"- {old}", "UPDATE": f"- {old} + {new}"}
-        for event, change in changes.items():
-            connection.execute(
-                f"CREATE TEMP TRIGGER {event}_{table} AFTER {event} ON main.{table} BEGIN "  # noqa: S608
-                f"UPDATE sums SET crc = crc {change} WHERE name = '{table}'; END"
-            )
-
-
 def changed_tables(query: Query) -> list[str]:
     """Tables with rows that something else than clser-bench changed, lost or added.
 
-    Of a file without sums or columns, which an earlier clser-bench wrote, nothing is known.
+    Of a file that an earlier clser-bench wrote, which has no sums, nothing is known.
     """
-    present = {name for (name,) in query("SELECT name FROM main.sqlite_master")}
-    if "sums" not in present or query("SELECT 1 FROM temp.sqlite_master WHERE type = 'view'"):
-        return []
     # in one statement, since another process may write meanwhile
     pairs = (
-        f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name) if name in present else 0}"  # noqa: S608
+        f"(SELECT crc FROM sums WHERE name = '{name}') IS {_sum(name)}"  # noqa: S608
         for name in _SUMMED
     )
     (found,) = query(f"SELECT {', '.join(pairs)}")
-    # bytes in place of a text may have its sum
-    return [
-        name
-        for name, same in zip(_SUMMED, found, strict=True)
-        if not same or (name in present and query(_BYTES.format(name, _kinds(name))))
-    ]
-
-
-_BYTES = "SELECT 1 FROM main.{} WHERE 'blob' IN ({}) LIMIT 1"
-
-
-def _kinds(table: str) -> str:
-    return ", ".join(f"typeof({name})" for name in _SUMMED[table] if name != "confirms")
+    changed = []
+    for table, same in zip(_SUMMED, found, strict=True):
+        # bytes in place of a text may have its sum
+        kinds = ", ".join(f"typeof({name})" for name in _SUMMED[table] if name != "confirms")
+        if not same or query(f"SELECT 1 FROM main.{table} WHERE 'blob' IN ({kinds}) LIMIT 1"):  # noqa: S608
+            changed.append(table)
+    return changed
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
@@ -377,10 +350,10 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _missing(connection: sqlite3.Connection, table: str, select: str) -> list[str]:
-    """Fields of conditions that a table, as it is selected, has no column for."""
-    there = {column[0] for column in connection.execute(f"{select} LIMIT 0").description}
-    return [name for name in (FIELDS if table == "lines" else OF_TRIALS) if name not in there]
+def _missing(connection: sqlite3.Connection, table: str) -> list[str]:
+    """Fields of conditions that a table has no column for."""
+    there = {column[1] for column in connection.execute(f"PRAGMA main.table_info({table})")}
+    return [field for field in _ADDED_TO[table] if field not in there]
 
 
 def _update(connection: sqlite3.Connection, version: int) -> None:
@@ -393,8 +366,8 @@ def _update(connection: sqlite3.Connection, version: int) -> None:
     for name, columns in _TABLES.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns})")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for name in ("trials", "lines"):
-        for field in _missing(connection, name, f"SELECT * FROM {name}"):  # noqa: S608
+    for name in _ADDED_TO:
+        for field in _missing(connection, name):
             connection.execute(f"ALTER TABLE {name} ADD COLUMN {_columns([field])}")
             summed.discard(name)
     for name in _SUMMED:

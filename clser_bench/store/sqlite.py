@@ -102,13 +102,10 @@ class Store:
 
         Args:
             trials: all trials, stored or not; at most one per condition, method, configuration,
-                pair and seed. Suite and selection are those of each trial's condition.
+                pair and seed, else StoreError.
             pairs: the suite's ordered pairs, in table order.
             candidates: trial id to the number of its configuration, where one of several is to be
                 chosen; tables leave these trials out.
-
-        Raises:
-            StoreError: two trials claim the same place in a table, or the request is no JSON.
         """
         texts = schema.dump(request), json.dumps([[p.source, p.target] for p in pairs])
         lines = rows.lines_of(trials, methods or {}, candidates or {})
@@ -168,26 +165,16 @@ class Store:
         return {trial: uar for trial, (_, _, uar) in self._states(ids).items() if uar is not None}
 
     def unfinished(self, ids: Sequence[str], *, attempts: int = 2) -> tuple[str, ...]:
-        """Trials still to run: nothing is stored, or failed and tried less often than allowed.
-
-        Args:
-            attempts: how often a trial may be tried in all.
-        """
-        states = self._states(ids)
-        tried = {
-            trial for trial, (status, n, _) in states.items() if status != "failed" or n >= attempts
-        }
+        """Trials still to run: nothing is stored, or failed in fewer attempts than these."""
+        states = self._states(ids).items()
+        tried = {trial for trial, (status, n, _) in states if status != "failed" or n >= attempts}
         return tuple(trial for trial in ids if trial not in tried)
 
     def records(
         self, ids: Sequence[str] | None = None, *, status: str | None = None
     ) -> Iterator[Record]:
-        """Stored records, in order of trial id; with their scores, unless they came without.
-
-        Raises:
-            StoreError: an array is damaged; names the trial.
-        """
-        columns = ", ".join(f"t.{name}" for name in rows.OF_TRIAL)
+        """Stored records, in order of trial id; with their scores, unless they came without."""
+        columns = ", ".join(f"t.{name}" for name in schema.OF_TRIAL)
         stored = self.query(
             f"""SELECT r.status, r.reason, r.attempts, r.seconds, r.energy, r.pack, r.answers,
               r.uar, r.war, r.macro_f1, r.recalls, r.confusion, s.scores, c.classes, {columns}
@@ -229,18 +216,17 @@ class Store:
         notes: dict[int, dict[str, MethodNote]] = {}
         for request, _, method, text in lines:
             notes.setdefault(request, {})[RENAMED.get(method, method)] = rows.note_of(text)
-        found = []
-        for number, text, listed, trials in stored:
-            pairs = tuple(Pair(*pair) for pair in from_json(listed, f"pairs of plan {number}"))
-            suite, methods = suites.get(number, ""), notes.get(number, {})
-            own: dict[str, Any] = {
-                "id": number,
-                "suite": suite,
-                "methods": methods,
-                "trials": trials,
-            }
-            found.append(Run(**own, pairs=pairs, text=text))
-        return tuple(found)
+        return tuple(
+            Run(
+                id=number,
+                suite=suites.get(number, ""),
+                pairs=tuple(Pair(*pair) for pair in from_json(listed, f"pairs of plan {number}")),
+                text=text,
+                methods=notes.get(number, {}),
+                trials=trials,
+            )
+            for number, text, listed, trials in stored
+        )
 
     def planned_ids(self, run: int) -> tuple[str, ...]:
         """Trials that a plan asked for, in its order."""
@@ -253,11 +239,10 @@ class Store:
 
     def trials(self, line: int) -> tuple[Trial, ...]:
         """Trials of a line, in the order of the plan."""
-        (found,) = [item for item in self.lines() if item.id == line]
-        names = ("suite", "unlabelled", "selection")
-        own = {name: getattr(found.condition, name) for name in names}
+        (condition,) = [item.condition for item in self.lines() if item.id == line]
+        own = {name: getattr(condition, name) for name in ("suite", "unlabelled", "selection")}
         stored = self.query(
-            f"""SELECT {", ".join(f"t.{name}" for name in rows.OF_TRIAL)}
+            f"""SELECT {", ".join(f"t.{name}" for name in schema.OF_TRIAL)}
             FROM planned p JOIN trials t ON t.id = p.trial
             WHERE p.line = ? ORDER BY p.position""",  # noqa: S608 (only column names are put in)
             (line,),
@@ -283,15 +268,13 @@ class Store:
         return tuple(SkippedFile(corpus=c, name=name, reason=why) for c, name, why in found)
 
     def findings(self) -> dict[int, tuple[Finding, ...]]:
-        """What is odd about the corpora of each plan, by its number; empty in older files."""
-        if not self.query("SELECT 1 FROM sqlite_master WHERE name = 'findings'"):
-            return {}
-        found: dict[int, list[Finding]] = {}
-        for number, kind, code, text in self.query(
-            "SELECT * FROM findings ORDER BY request, rowid"
-        ):
-            found.setdefault(number, []).append(Finding(kind=kind, corpus=code, sentence=text))
-        return {number: tuple(items) for number, items in found.items()}
+        """Findings about the corpora of each plan, by its number."""
+        stored = self.query("SELECT * FROM findings ORDER BY request, rowid")
+        found: dict[int, tuple[Finding, ...]] = {}
+        for number, kind, code, text in stored:
+            one = Finding(kind=kind, corpus=code, sentence=text)
+            found[number] = (*found.get(number, ()), one)
+        return found
 
     def pairs(self, suite: str) -> tuple[Pair, ...]:
         """Pairs of a suite in table order: those of its largest plan, then what others add."""
@@ -335,9 +318,6 @@ class Store:
         Args:
             wanted: values that a condition must have, as `Condition.matches` takes them.
             candidates: whether to include the trials of configurations from which one is chosen.
-
-        Raises:
-            StoreError: something else than clser-bench changed, lost or added a row of the file.
         """
         self.check_rows()
         lines = (line for line in self.lines() if line.condition.matches(wanted or {}))
@@ -345,11 +325,7 @@ class Store:
         return rows.frame(chosen, self.query)
 
     def shown(self, wanted: Mapping[str, str]) -> pd.DataFrame:
-        """The `frame` of a command that shows what a user asks for.
-
-        Raises:
-            StoreError: as `frame`; and where nothing is like that, with what there is.
-        """
+        """The `frame` of a command that shows what a user asks for; never empty, but StoreError."""
         known = [line.condition.texts() for line in self.lines()]
         if not known:
             raise StoreError(f"{self.path}: {schema.NONE_YET}")
@@ -374,9 +350,6 @@ class Store:
 
         Columns: `trial` (id), `utterance`, `speaker` (categories), `y` and `predicted` (uint8,
         index into the trial's emotions).
-
-        Raises:
-            StoreError: as `predicted`.
         """
         return rows.predictions(self.predicted(ids), self.answers)
 
@@ -387,8 +360,7 @@ class Store:
             Hash of the answer key, ids of k trials in order, and predicted classes, uint8 [k, n].
 
         Raises:
-            StoreError: an array is damaged, or the UAR is not that of the predictions; names the
-                trial.
+            StoreError: names a trial with a damaged array or a UAR of other predictions.
         """
         stored = self.query(
             f"""SELECT r.answers, r.trial, r.uar, c.classes
@@ -434,25 +406,19 @@ class Store:
         return f"{self.path}: trial {name[:12]}{''.join(found)}"
 
     def answers(self, key: str, classes: tuple[str, ...] = ()) -> AnswerKey:
-        """A stored answer key, by its hash.
-
-        Raises:
-            StoreError: it is absent or damaged.
-        """
+        """A stored answer key, by its hash; raises StoreError where it is absent or damaged."""
         if key not in self._answers:
-            self._answers[key] = self._read_answers(key)
+            what = f"answer key {str(key)[:12]}"  # whatever stands in its place
+            stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
+            if not stored:
+                raise StoreError(f"{self.path}: {what} is not in the file; {_REMEDY}")
+            y = unpack_array(stored[0][0], what)
+            speakers, names = (tuple(from_json(text, what)) for text in stored[0][1:])
+            if rows.answers_hash(y, speakers, names) != key:
+                raise StoreError(f"{self.path}: {what} is not what was stored; {_REMEDY}")
+            y = y.astype(np.int64)
+            self._answers[key] = AnswerKey(classes=(), y=y, speakers=speakers, names=names)
         return dataclasses.replace(self._answers[key], classes=classes)
-
-    def _read_answers(self, key: str) -> AnswerKey:
-        what = f"answer key {str(key)[:12]}"  # whatever stands in its place
-        stored = self.query("SELECT y, speakers, names FROM answers WHERE hash = ?", (key,))
-        if not stored:
-            raise StoreError(f"{self.path}: {what} is not in the file; {_REMEDY}")
-        y = unpack_array(stored[0][0], what)
-        speakers, names = (tuple(from_json(text, what)) for text in stored[0][1:])
-        if rows.answers_hash(y, speakers, names) != key:
-            raise StoreError(f"{self.path}: {what} is not what was stored; {_REMEDY}")
-        return AnswerKey(classes=(), y=y.astype(np.int64), speakers=speakers, names=names)
 
     def looks(self) -> pd.DataFrame:
         """How often each method was evaluated on the targets of a condition.
@@ -465,16 +431,10 @@ class Store:
 
     def verify(self) -> tuple[Fault, ...]:
         """Everything that is not as it was written: arrays, ids, metrics, plans, the file."""
-        from clser_bench.store.verify import faults  # noqa: PLC0415 (imports this module)
-
-        return faults(self, self.query)
+        return rows.faults(self, self.query)
 
     def check_rows(self) -> None:
-        """Refuse a file whose rows are not those that were written.
-
-        Raises:
-            StoreError: they are not.
-        """
+        """Raise StoreError for a file whose rows are not those that were written."""
         changed = schema.changed_tables(self.query) if self._unchecked else ()
         self._unchecked = bool(changed)
         if "records" in changed:  # names a trial whose UAR was changed

@@ -36,14 +36,7 @@ def per_class(problem: Problem, wanted: int) -> int:
 
 
 def draws(method: Trained, problem: Problem, seed: int, *, bank: int) -> Draws:
-    """Draw the rows of all steps.
-
-    Args:
-        method: its step count and batch sizes are used.
-        problem: the problem.
-        seed: of the trial; each part has a generator of its own.
-        bank: size of the noise bank.
-    """
+    """Draw the rows of all steps; each part has a generator of its own."""
     m = per_class(problem, method.labelled_batch)
     parts = []
     for label in range(len(problem.classes)):
@@ -63,19 +56,10 @@ def draws(method: Trained, problem: Problem, seed: int, *, bank: int) -> Draws:
 
 
 def batches(rng: np.random.Generator, n: int, *, size: int, steps: int) -> Rows:
-    """Batches from reshuffled passes over n rows.
+    """Batches int64 [steps, size] from reshuffled passes over n rows.
 
     A batch never holds a row twice while n is at least the batch size (the rest of a pass is
     left out); a smaller n fills batches from consecutive passes.
-
-    Args:
-        rng: generator.
-        n: number of rows, at least 1.
-        size: rows of a batch.
-        steps: number of batches.
-
-    Returns:
-        int64 [steps, size], values 0 to n - 1.
     """
     if n >= size:
         each = n // size
@@ -97,9 +81,7 @@ class Bank:
 def bank_of(table: Table, device: str = "cpu") -> Bank:
     """Wrap a table; it is pooled, and copied to a device, once per process.
 
-    Args:
-        table: the table.
-        device: where the tensors shall lie; on the CPU the instants share the table's memory.
+    `device`: where the tensors shall lie; on the CPU the instants share the table's memory.
     """
     if device != "cpu":
         host = bank_of(table)
@@ -119,17 +101,8 @@ def gather(
 ) -> View:
     """Stack the given rows of each trial's table.
 
-    Neighbouring trials that share a table are gathered in one call.
-
-    Args:
-        tables: k tables of equal feature sizes.
-        rows: k arrays of b rows.
-        instants: whether instants are wanted.
-        dtype: of the result.
-        device: of the result.
-
-    Returns:
-        A view with [k, b, t, d], [k, b, d + f].
+    Neighbouring trials that share a table are gathered in one call; a view with [k, b, t, d] and
+    [k, b, d + f].
     """
     stored = [table.stored_rows(own) for table, own in zip(tables, rows, strict=True)]
     first = bank_of(stored[0][0], device)
@@ -154,15 +127,7 @@ def gather(
 def rows_view(
     table: Table, rows: Rows, *, instants: bool, dtype: torch.dtype, device: str = "cpu"
 ) -> View:
-    """Some rows of one table, without the trial axis.
-
-    Args:
-        table: the table.
-        rows: int64 [b].
-        instants: whether instants are wanted.
-        dtype: of the result.
-        device: of the result.
-    """
+    """Some rows of one table, without the trial axis."""
     view = gather([table], [rows], instants=instants, dtype=dtype, device=device)
     return View(*(part[0] for part in view))
 
@@ -180,8 +145,7 @@ def _shared(array: np.ndarray) -> Tensor:
 
 
 NOISE_BANK = 1 << 20
-STREAMS = 4
-"""Of noise, of a step: weak views, strong views, the method's own, input dropout."""
+STREAMS = 4  # of noise, of a step: weak views, strong views, the method's own, input dropout
 WEAK_NOISE = 0.1
 STRONG_NOISE = 0.5
 ERASED_SHARE = 0.25
@@ -192,9 +156,6 @@ def noise_bank(device: str = "cpu") -> Tensor:
     """Float32 [2 * NOISE_BANK] standard normal numbers, the second half like the first.
 
     Every trial reads from an offset of its own, so its noise does not depend on its pack.
-
-    Args:
-        device: where they shall lie.
     """
     if device != "cpu":
         return noise_bank().to(device)
@@ -206,9 +167,7 @@ def noise_bank(device: str = "cpu") -> Tensor:
 def dropout_bank(rate: float, device: str = "cpu") -> Tensor:
     """Dropout masks made of the noise bank: 0 for a share of its numbers, 1 / (1 - rate) else.
 
-    Args:
-        rate: the share, 0 to below 1.
-        device: where they shall lie.
+    `rate`: the share, 0 to below 1.
     """
     kept = noise_bank(device) > (NormalDist().inv_cdf(rate) if rate else -math.inf)
     return kept.to(torch.float32) / (1 - rate)
@@ -227,8 +186,6 @@ class Feeder:
     states: list[State] = field(default_factory=list)
     method: Trained = field(init=False)
     _draws: list[Draws] = field(init=False)
-    _labels: list[Rows] = field(init=False)
-    _used: frozenset[Part] = field(init=False)
 
     def __post_init__(self) -> None:
         self.method = self.methods[0]
@@ -236,45 +193,36 @@ class Feeder:
             draws(self.method, problem, seed, bank=NOISE_BANK)
             for problem, seed in zip(self.problems, self.seeds, strict=True)
         ]
-        self._labels = [np.array(p.labelled.y) for p in self.problems]
-        self._used = frozenset(self.method.uses)
 
     def batch(self, step: int, carry: State) -> Batch:
-        """The stacked batch [k, ...] of a step.
-
-        Args:
-            step: 0 to `steps` - 1.
-            carry: of the k trials.
-        """
-        sources = [problem.source for problem in self.problems]
-        targets = [problem.target for problem in self.problems]
+        """The stacked batch [k, ...] of a step."""
         labelled = [draw.labelled[step] for draw in self._draws]
         source = [draw.source[step] for draw in self._draws]
         at = [draw.target[step] for draw in self._draws]
         # Unused parts are not gathered: a batch costs as much as a small network.
-        if "source" not in self._used:
+        if "source" not in self.method.uses:
             source = [rows[:0] for rows in source]
-        if "target" not in self._used:
+        if "target" not in self.method.uses:
             at = [rows[:0] for rows in at]
-        target = self._gather(targets, [p.adapt[i] for p, i in zip(self.problems, at, strict=True)])
-        weak, strong = self._views(target, step)
+        adapt = [p.adapt[i] for p, i in zip(self.problems, at, strict=True)]
+        target = self._gather([problem.target for problem in self.problems], adapt)
+        weak = strong = no_rows(target)
+        if self.method.views:
+            size = sum(part[0].numel() for part in target)
+            weak = _noisy(target, self._noise(step, 0, size), level=WEAK_NOISE, erase=False)
+            strong = _noisy(target, self._noise(step, 1, size), level=STRONG_NOISE, erase=True)
         # Both parts of the source in one call.
-        both = self._gather(
-            sources,
-            [
-                np.concatenate([p.labelled.rows[i], rows])
-                for p, i, rows in zip(self.problems, labelled, source, strict=True)
-            ],
-        )
+        pairs = zip(self.problems, labelled, source, strict=True)
+        rows = [np.concatenate([p.labelled.rows[i], others]) for p, i, others in pairs]
+        both = self._gather([problem.source for problem in self.problems], rows)
         m = len(labelled[0])
         known = View(*(part[:, :m] for part in both))
         rest = View(*(part[:, m:] for part in both))
         self._drop(step, (known, rest, target))
+        y = [p.labelled.y[i] for p, i in zip(self.problems, labelled, strict=True)]
         return Batch(
             labelled=known,
-            y=torch.from_numpy(
-                np.stack([y[i] for y, i in zip(self._labels, labelled, strict=True)])
-            ).to(self.device),
+            y=torch.from_numpy(np.stack(y)).to(self.device),
             source=rest,
             target=target,
             weak=weak,
@@ -325,22 +273,9 @@ class Feeder:
             part.mul_(masks[:, start : start + size].view(part.shape))
             start += size
 
-    def _views(self, target: View, step: int) -> tuple[View, View]:
-        if not self.method.views:
-            return no_rows(target), no_rows(target)
-        return (
-            _noisy(target, self._noise(step, 0, _size(target)), level=WEAK_NOISE, erase=False),
-            _noisy(target, self._noise(step, 1, _size(target)), level=STRONG_NOISE, erase=True),
-        )
-
 
 def part_of(batch: Batch, uses: Sequence[Part]) -> Batch:
-    """The batch without the parts that a phase does not use.
-
-    Args:
-        batch: stacked, [k, ...].
-        uses: the parts to keep.
-    """
+    """The batch without the parts that a phase does not use."""
     if "labelled" not in uses:
         batch = batch._replace(labelled=no_rows(batch.labelled), y=batch.y[:, :0])
     if "source" not in uses:
@@ -357,12 +292,7 @@ def part_of(batch: Batch, uses: Sequence[Part]) -> Batch:
 
 
 def trial_of(batch: Batch, index: int) -> Batch:
-    """One trial of a stacked batch.
-
-    Args:
-        batch: [k, ...].
-        index: which.
-    """
+    """One trial of a stacked batch."""
     one: Batch = filled(batch, (leaf[index] for leaf in leaves_of(batch)))
     return one
 
@@ -393,10 +323,6 @@ def _numbers(bank: Tensor, start: int, size: int) -> Tensor:
     if size <= NOISE_BANK:
         return bank[start : start + size]
     return bank[start : start + NOISE_BANK].repeat(-(-size // NOISE_BANK))[:size]
-
-
-def _size(view: View) -> int:
-    return sum(part[0].numel() for part in view)
 
 
 def _noisy(view: View, noise: Tensor, *, level: float, erase: bool) -> View:

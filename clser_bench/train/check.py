@@ -95,16 +95,7 @@ def run(name: str, problem: Problem) -> Outcome:
 
 
 def scores_of(name: str, *problems: Problem, seeds: Sequence[int] = (3,)) -> list[Floats]:
-    """Scores with a small budget, of problems of equal sizes in one pack.
-
-    Args:
-        name: registered name.
-        problems: each is given to the method.
-        seeds: one for all, or one a problem.
-
-    Raises:
-        MethodError: there are none; the reason of the outcome.
-    """
+    """Scores with a small budget, of problems of equal sizes in one pack, or MethodError."""
     each = list(seeds) * (len(problems) // len(seeds))
     jobs = [job(name, one, seed=seed) for one, seed in zip(problems, each, strict=True)]
     scores = []
@@ -182,8 +173,8 @@ def deterministic(name: str) -> None:
     problem = example_problem()
     one, other = scores_of(name, problem, problem, seeds=(1, 2))
     same = one.tobytes() == other.tobytes()
-    said = registry.load(name).deterministic
-    _demand(same == said, f"deterministic = {said}, but two seeds give {_sameness(same)} scores")
+    said, what = registry.load(name).deterministic, "the same" if same else "other"
+    _demand(same == said, f"deterministic = {said}, but two seeds give {what} scores")
 
 
 def pack_equals_loop(name: str) -> None:
@@ -246,15 +237,16 @@ def declared_data(name: str) -> None:
     """Data that `uses` does not name do not change the scores."""
     problem = replace(example_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
     used = make(name).uses
-    other = {
-        "source": replace(problem, source=changed(problem.source, _raised(problem.unlabelled))),
-        "target": replace(problem, adapt=np.arange(12)),
-    }
-    what = {"source": "the unlabelled source changes", "target": "the rows to adapt to change"}
-    for part in sorted(set(other) - set(used)):
-        scores, others = scores_of(name, problem, other[part])
-        same = np.array_equal(others, scores)
-        _demand(same, f"{what[part]} the scores, but uses does not name '{part}'")
+    source = replace(problem, source=changed(problem.source, _raised(problem.unlabelled)))
+    target = replace(problem, adapt=np.arange(12))
+    for part, other, what in (
+        ("source", source, "the unlabelled source changes"),
+        ("target", target, "the rows to adapt to change"),
+    ):
+        if part not in used:
+            scores, others = scores_of(name, problem, other)
+            same = np.array_equal(others, scores)
+            _demand(same, f"{what} the scores, but uses does not name '{part}'")
 
 
 def _one_class(problem: Problem) -> Problem:
@@ -310,15 +302,7 @@ def moved_share(name: str, problem: Problem, *, seed: int = 3) -> float:
     """Share of answers that the adaptation term of a trained method moves.
 
     The control is the method itself from the same start, with the hyper-parameters that its
-    `control` names.
-
-    Args:
-        name: a trained method that declares a control.
-        problem: the problem.
-        seed: of the trial.
-
-    Raises:
-        MethodError: training fails.
+    `control` names. MethodError where training fails.
     """
     cls = registry.load(name)
     methods = [registry.create(name), registry.create(name, cls.control)]
@@ -383,20 +367,13 @@ def checks_of(name: str) -> tuple[str, ...]:
 
 
 def check_method(path: Path | str) -> list[Finding]:
-    """Check the method of a file against the contract; no checkout is needed.
+    """What is wrong with the method of a file, which this process then knows, and its presets.
 
-    Args:
-        path: the file; it becomes known to this process, as by `--plugin`.
-
-    Returns:
-        What is wrong, for the method and each of its presets; empty where all is well.
-
-    Raises:
-        SpecError: the file cannot be read or imported as one method.
+    SpecError where the file cannot be read or imported as one method.
     """
     base = registry.add_plugin(path)
     findings = []
-    for name in (e.name for e in registry.entries().values() if e.base == base):
+    for name in [e.name for e in registry.entries().values() if e.base == base]:
         registry.load(name)
         for check in checks_of(name):
             try:
@@ -417,7 +394,3 @@ def _demand(condition: bool, text: str) -> None:
 def _demand_equal(found: Floats, expected: Floats, text: str) -> None:
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-4):
         raise MethodError(f"{text} (by up to {float(np.abs(found - expected).max()):.2g})")
-
-
-def _sameness(same: bool) -> str:
-    return "the same" if same else "other"

@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Range, hyper
 from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Value
+from clser_bench.registry import Range, hyper
 
 Part = Literal["labelled", "source", "target"]
 State = dict[str, Tensor]
@@ -51,15 +51,11 @@ class Shape:
 
 
 class View(NamedTuple):
-    """Features of some utterances of one side.
+    """Features of some utterances of one side."""
 
-    Attributes:
-        instants: [b, t, d]; t is 0 unless the method asks for instants.
-        values: [b, d + f], the mean over instants beside the summary: they lie in memory as a
-            network wants them, since a copy costs a wide pack as much as a layer.
-    """
-
-    instants: Tensor
+    instants: Tensor  # [b, t, d]; t is 0 unless the method asks for instants
+    # [b, d + f], the mean over instants beside the summary: they lie in memory as a network wants
+    # them, since a copy costs a wide pack as much as a layer
     values: Tensor
 
     @property
@@ -82,74 +78,44 @@ class Batch(NamedTuple):
     """The data of one step of one trial. Parts that a phase does not use have no rows.
 
     `update_carry` is given the parts that the method uses.
-
-    Attributes:
-        labelled: class-balanced labelled source utterances.
-        y: [m], their classes.
-        source: source utterances, labels withheld.
-        target: target utterances.
-        weak: the same with a little noise; no rows unless the method asks for views.
-        strong: the same with much noise and erased spans; likewise.
-        state: what `update_pseudo_labels` returned, at the rows of `target`.
-        noise: [s] standard normal numbers, s as `noise_size` asked.
-        progress: share of training done, 0 to below 1.
-        carry: what `initial_carry` and `update_carry` returned.
     """
 
-    labelled: View
-    y: Tensor
-    source: View
-    target: View
-    weak: View
-    strong: View
-    state: State
-    noise: Tensor
-    progress: float = 0.0
+    labelled: View  # class-balanced labelled source utterances
+    y: Tensor  # [m], their classes
+    source: View  # source utterances, labels withheld
+    target: View  # target utterances
+    weak: View  # the same with a little noise; no rows unless the method asks for views
+    strong: View  # the same with much noise and erased spans; likewise
+    state: State  # what `update_pseudo_labels` returned, at the rows of `target`
+    noise: Tensor  # [s] standard normal numbers, s as `noise_size` asked
+    progress: float = 0.0  # share of training done, 0 to below 1
+    # what `initial_carry` and `update_carry` returned
     carry: State = {}  # noqa: RUF012 (never written to)
 
 
 class Support(NamedTuple):
-    """The labelled utterances of a trial, which an embedding may depend on, and the carry.
+    """The labelled utterances of a trial, which an embedding may depend on, and the carry."""
 
-    Attributes:
-        view: every labelled utterance.
-        y: [m], their classes.
-        carry: as in a batch.
-    """
-
-    view: View
-    y: Tensor
-    carry: State
+    view: View  # every labelled utterance
+    y: Tensor  # [m], their classes
+    carry: State  # as in a batch
 
 
 class Embedded(NamedTuple):
-    """Embeddings and scores of some utterances.
+    """Embeddings and scores of some utterances."""
 
-    Attributes:
-        embedding: [n, e].
-        scores: [n, c], larger is likelier.
-    """
-
-    embedding: Tensor
-    scores: Tensor
+    embedding: Tensor  # [n, e]
+    scores: Tensor  # [n, c], larger is likelier
 
 
 class Snapshot(NamedTuple):
-    """All labelled and all target utterances as the network embeds them at one step.
+    """All labelled and all target utterances as the network embeds them at one step."""
 
-    Attributes:
-        labelled: every labelled row.
-        y: [m], their classes.
-        target: every row to adapt to.
-        progress: share of training done; 1 at the end.
-        rng: the trial's own generator.
-    """
-
-    labelled: Embedded
-    y: Tensor
-    target: Embedded
-    progress: float
-    rng: np.random.Generator
+    labelled: Embedded  # every labelled row
+    y: Tensor  # [m], their classes
+    target: Embedded  # every row to adapt to
+    progress: float  # share of training done; 1 at the end
+    rng: np.random.Generator  # the trial's own generator
 
 
 @dataclass(frozen=True)
@@ -179,9 +145,7 @@ class Phase:
         return round(self.start * steps)
 
 
-POINTS = 12
-"""The most points of a selection, for every method the same (docs/protocol.md)."""
-
+POINTS = 12  # the most points of a selection, for every method the same (docs/protocol.md)
 Prior = Literal["none", "uniform", "estimated"]
 
 
@@ -242,11 +206,7 @@ class Method:
 
     @classmethod
     def grid(cls) -> dict[str, tuple[Value, ...]]:
-        """The values that a selection tries; at most `POINTS` combinations.
-
-        Returns:
-            Values by hyper-parameter, the default among them.
-        """
+        """The values that a selection tries, the default among them; at most `POINTS` together."""
         return {name: span.grid for name, span in cls.ranges().items() if span.grid}
 
     def parameters(self) -> tuple[tuple[str, Value], ...]:
@@ -261,12 +221,8 @@ class Method:
     ) -> tuple[dict[str, Value], ...]:
         """What a selection chooses from: the shipped point (empty) first, then the grid's others.
 
-        Args:
-            preset: hyper-parameters that a preset sets: its shipped values.
-            fixed: names that the user set; they leave the grid.
-
-        Returns:
-            Hyper-parameters to set, a mapping a point.
+        Each is the hyper-parameters to set; `preset` are those that a preset sets, and `fixed` the
+        names that the user set, which leave the grid.
         """
         shipped = {
             name: (preset or {}).get(name, getattr(cls, name))
@@ -295,15 +251,7 @@ class Fitted(Method):
     front: ClassVar[Literal["none", "axes", "within", "axes-within"]] = "none"
 
     def fit_predict(self, problem: Problem, rng: np.random.Generator) -> Float[np.ndarray, "n c"]:
-        """Score the problem's `scored` rows.
-
-        Args:
-            problem: features, labelled rows, unlabelled rows.
-            rng: the trial's own generator.
-
-        Returns:
-            Scores [n, c], larger is likelier; any finite scale.
-        """
+        """Score the problem's `scored` rows: larger is likelier, on any finite scale."""
         raise NotImplementedError
 
 
@@ -344,11 +292,9 @@ class Trained(Method):
         return SharedClassifier(shape.d, shape.f, shape.c)
 
     def start(self, network: Any, problem: Problem) -> None:
-        """Set the network's parameters from the unlabelled features, in place; once, at first.
+        """Set the network's parameters (float32) from the features, in place; once, at first.
 
-        Args:
-            network: as `network` built it, in float32.
-            problem: its labels are not to be used: a start is for geometry.
+        The problem's labels are not to be used: a start is for geometry.
         """
 
     def phases(self) -> tuple[Phase, ...]:
@@ -356,12 +302,7 @@ class Trained(Method):
         return (Phase(),)
 
     def loss(self, network: Any, batch: Batch) -> Float[Tensor, ""]:
-        """The loss of one trial on one batch.
-
-        Args:
-            network: what `network` built, with the trial's parameters.
-            batch: the step's utterances, progress and carry.
-        """
+        """The loss of one trial on one batch."""
         raise NotImplementedError
 
     def initial_carry(self, network: Any) -> State:
@@ -384,11 +325,7 @@ class Trained(Method):
 
         Default: the network's `embed` and the network itself.
 
-        Args:
-            network: with the trial's parameters.
-            view: a chunk of one side.
-            support: every labelled utterance, and the carry.
-            target: which side, for networks that treat them differently.
+        `view` is a chunk of one side; `target` says which, where a network treats them differently.
         """
         return Embedded(network.embed(view), network(view))
 
@@ -399,18 +336,12 @@ class Trained(Method):
         adapt to together; of `scored` it must treat each row by itself, for in the inductive
         setting these are other rows.
 
-        Args:
-            scored: the rows to score; the same as `snapshot.target` in the transductive setting.
-            snapshot: every labelled row and every row to adapt to.
+        `scored` is the same as `snapshot.target` in the transductive setting.
         """
         return scored.scores
 
     def plot_embedding(self, embedding: Float[Tensor, "n e"]) -> Float[Tensor, "n e2"]:
-        """The columns of an embedding that a picture shows; all of them.
-
-        Args:
-            embedding: as `embed` gave it.
-        """
+        """The columns of an embedding that a picture shows; all of them."""
         return embedding
 
     def noise_size(self, shape: Shape) -> int:
@@ -419,12 +350,7 @@ class Trained(Method):
 
 
 def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
-    """A copy of a method whose real hyper-parameters are 0-d tensors, unchecked.
-
-    Args:
-        method: the template.
-        values: real hyper-parameters of one trial.
-    """
+    """A copy of a method whose real hyper-parameters are 0-d tensors, unchecked."""
     copy = object.__new__(type(method))
     for field in dataclasses.fields(method):
         object.__setattr__(copy, field.name, values.get(field.name, getattr(method, field.name)))
@@ -434,9 +360,8 @@ def bind(method: Trained, values: Mapping[str, Tensor]) -> Trained:
 def check_phases(method: Trained, network: nn.Module) -> tuple[Phase, ...]:
     """The method's phases, after a check of their names, each with the parts that it uses.
 
-    Raises:
-        SpecError: a phase names a loss or a part that does not exist, or uses what the method
-            does not.
+    SpecError where a phase names a loss or a part that does not exist, or uses what the method does
+    not.
     """
     parts = {name.partition(".")[0] for name, _ in network.named_parameters()}
     for phase in method.phases():

@@ -11,21 +11,36 @@ import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import vmap
 
-from clser_bench.hashing import seed_of
-from clser_bench.problem import Problem
-from clser_bench.train.batches import Feeder, filled, leaves_of, part_of
-from clser_bench.train.contract import Batch, Phase, Shape, State, Trained, bind, check_phases
-from clser_bench.train.inference import Reader
+from clser_bench.hashing import generator, seed_of
+from clser_bench.problem import Problem, Rows
+from clser_bench.train.batches import Feeder, filled, leaves_of, part_of, rows_view
+from clser_bench.train.contract import (
+    Batch,
+    Embedded,
+    Phase,
+    Shape,
+    Snapshot,
+    State,
+    Support,
+    Trained,
+    View,
+    bind,
+    check_phases,
+)
 
 BETAS = (0.9, 0.999)
 EPS = 1e-8
+CHUNK = 1024  # rows that a network reads at once where it reads a whole side
 
 
 class StackedAdam:
@@ -37,10 +52,7 @@ class StackedAdam:
 
     Reference: Kingma & Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, algorithm 1.
 
-    Args:
-        values: [k, ...] each, updated in place.
-        learning_rates: of each trial.
-        weight_decays: of each trial.
+    The values, [k, ...] each, are updated in place.
     """
 
     def __init__(
@@ -72,10 +84,7 @@ class StackedAdam:
     ) -> None:
         """One update.
 
-        Args:
-            gradients: [k, ...] by the place of a parameter; the others stay, and their counts.
-            scale: factor of the learning rate at this step.
-            penalised: whether the weight decay acts.
+        `gradients`: [k, ...] by the place of a parameter; the others stay, and their counts.
         """
         for group, span in zip(self._optimiser.param_groups, self._spans, strict=True):
             group["lr"] = group["rate"] * scale
@@ -88,24 +97,12 @@ class StackedAdam:
 
 
 def rate_scale(decay: str, progress: float) -> float:
-    """Factor of the learning rate: 1, or the cosine from 1 to 0.
-
-    Args:
-        decay: `none` or `cosine`.
-        progress: share of training done.
-    """
+    """Factor of the learning rate: 1, or the cosine from 1 to 0."""
     return 1.0 if decay == "none" else 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dtype) -> nn.Module:
-    """Build a trial's network from its own seed; the global random state is left as it was.
-
-    Args:
-        method: builds it.
-        problem: gives the sizes, and the features that a method may start from.
-        seed: of the trial.
-        dtype: of the parameters; drawn in float32 whatever it is.
-    """
+    """Build a trial's network from its own seed; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         # `torch.manual_seed` also queues a seed for GPUs, with a traceback, for a millisecond.
         torch.default_generator.manual_seed(seed_of(seed, "parameters"))
@@ -115,18 +112,92 @@ def new_network(method: Trained, problem: Problem, *, seed: int, dtype: torch.dt
         return network.to(dtype)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Reader:
+    """One trial's network as it is now, which reads rows in chunks and returns them on the CPU."""
+
+    method: Trained  # with the trial's own hyper-parameters
+    call: Callable[..., Any]  # `call(function, *arguments)` runs `function(network, *arguments)`
+    problem: Problem  # the problem
+    carry: State  # the trial's
+    seed: int  # of the trial
+    dtype: torch.dtype  # of the features
+    device: str = "cpu"  # where the network lies; methods are given tensors on the CPU
+
+    @torch.no_grad()
+    def scores(self) -> Float[Tensor, "n c"]:
+        """Scores of the problem's scored rows."""
+        problem = self.problem
+        if type(self.method).predict is Trained.predict:
+            return self._embedded(problem.scored, target=True, embeddings=False).scores
+        scored = self._embedded(problem.scored, target=True)
+        same = np.array_equal(problem.scored, problem.adapt)
+        snapshot = self._snapshot(1.0, ("read out",), scored if same else None)
+        return self.method.predict(scored, snapshot)
+
+    @torch.no_grad()
+    def pseudo_labels(self, step: int) -> State:
+        """The values of `update_pseudo_labels` before a step; row i belongs to row `adapt[i]`."""
+        return self.method.update_pseudo_labels(
+            self._snapshot(step / self.method.steps, ("refresh", step), None)
+        )
+
+    @torch.no_grad()
+    def embeddings(self) -> tuple[Float[Tensor, "m e"], Float[Tensor, "n e"]]:
+        """Of the whole source by row, labelled or not, and of the target, for pictures."""
+        rows = np.sort(np.concatenate([self.problem.labelled.rows, self.problem.unlabelled]))
+        sides = (rows, False), (self.problem.adapt, True)
+        source, target = (self._embedded(part, target=side).embedding for part, side in sides)
+        return self.method.plot_embedding(source), self.method.plot_embedding(target)
+
+    def _snapshot(
+        self, progress: float, purpose: tuple[str | int, ...], target: Embedded | None
+    ) -> Snapshot:
+        labelled = self._embedded(self.problem.labelled.rows, target=False)
+        target = target or self._embedded(self.problem.adapt, target=True)
+        rng = generator(self.seed, *purpose)
+        return Snapshot(labelled, self._support.y.cpu(), target, progress, rng)
+
+    @cached_property
+    def _support(self) -> Support:
+        labelled = self.problem.labelled
+        y = torch.from_numpy(np.array(labelled.y)).to(self.device)
+        return Support(self._view(labelled.rows, target=False), y, self.carry)
+
+    def _view(self, rows: Rows, *, target: bool) -> View:
+        return rows_view(
+            self.problem.target if target else self.problem.source,
+            rows,
+            instants=self.method.inputs_instants,
+            dtype=self.dtype,
+            device=self.device,
+        )
+
+    def _embedded(self, rows: Rows, *, target: bool, embeddings: bool = True) -> Embedded:
+        """Embeddings, of no size where nobody asks for them, and scores."""
+        embed: Callable[..., Embedded] = partial(self.method.embed, target=target)
+        if not embeddings and type(self.method).embed is Trained.embed:
+            # The default runs the backbone for the embeddings and again for the scores.
+            embed = _scores_alone
+        chunks = []
+        for i in range(0, len(rows), CHUNK):
+            view = self._view(rows[i : i + CHUNK], target=target)
+            found = self.call(embed, view, self._support)
+            if not embeddings:
+                found = found._replace(embedding=found.scores.new_zeros(len(found.scores), 0))
+            chunks.append(found)
+        return Embedded(*(torch.cat(parts).cpu() for parts in zip(*chunks, strict=True)))
+
+
+def _scores_alone(network: Callable[[View], Tensor], view: View, _: Support) -> Embedded:
+    scores = network(view)
+    return Embedded(scores, scores)
+
+
 class Stack:
     """The networks of k trials: each parameter and buffer stacked, [k, ...].
 
-    Attributes:
-        k: trials.
-        values: parameters by name.
-        buffers: likewise.
-        parts: places of the parameters of each part (top-level child module or parameter).
-
-    Args:
-        networks: k networks of the same structure.
-        device: where the stacked parameters shall lie.
+    `parts` has the places of the parameters of each part (top-level child module or parameter).
     """
 
     def __init__(self, networks: Sequence[nn.Module], *, device: str = "cpu") -> None:
@@ -167,11 +238,7 @@ class Stack:
                 owner[name] = value  # type: ignore[assignment]
 
     def one(self, index: int) -> list[Tensor]:
-        """One trial's parameters and buffers, detached.
-
-        Args:
-            index: which.
-        """
+        """One trial's parameters and buffers, detached."""
         return [value[index].detach() for value in self.tensors()]
 
 
@@ -206,15 +273,7 @@ def train_pack(
 ) -> list[Result]:
     """Train k trials together and score each one's rows.
 
-    Args:
-        methods: k methods that differ in real hyper-parameters only.
-        problems: k problems of one shape.
-        seeds: k seeds.
-        dtype: float32, or float64 for comparisons.
-        device: where the networks are trained; features are copied there once per process.
-
-    Returns:
-        One result a trial, in order.
+    The methods differ in real hyper-parameters only; features are copied to the device once.
     """
     pack = _Pack(methods, problems, seeds, dtype, device)
     for step in range(methods[0].steps):
@@ -234,10 +293,8 @@ class _Pack:
         self.methods, self.problems, self.seeds, self.dtype = methods, problems, seeds, dtype
         self.device = device
         self.method = methods[0]
-        networks = [
-            new_network(m, p, seed=s, dtype=dtype)
-            for m, p, s in zip(methods, problems, seeds, strict=True)
-        ]
+        trials = zip(methods, problems, seeds, strict=True)
+        networks = [new_network(m, p, seed=s, dtype=dtype) for m, p, s in trials]
         self.phases = check_phases(self.method, networks[0])
         self.stack = Stack(networks, device=device)
         self.real = {

@@ -1,13 +1,16 @@
-"""The jobs of a pack as outcomes."""
+"""The jobs of a pack as outcomes, and the joules that they used."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import functools
+import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -15,19 +18,18 @@ import numpy.typing as npt
 import torch
 from threadpoolctl import threadpool_limits
 
-from clser_bench.errors import MethodError, NotApplicableError
+from clser_bench.errors import MethodError, MissingExtraError, NotApplicableError
 from clser_bench.hashing import generator
 from clser_bench.problem import Floats, Job, Outcome
 from clser_bench.registry import create
 from clser_bench.train.contract import Fitted, Method, Trained
-from clser_bench.train.energy import metered
 from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.loop import train_one
 
+_JOULES = 3.6e6  # of a kilowatt-hour
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
-_LARGEST = 32 << 20
-"""The most that glibc takes for its threshold."""
+_LARGEST = 32 << 20  # the most that glibc takes for its threshold
 
 
 @functools.cache
@@ -45,21 +47,71 @@ def keep_freed_memory() -> bool:
     return bool(tell(_MMAP_THRESHOLD, _LARGEST)) and bool(tell(_TRIM_THRESHOLD, 2**31 - 1))
 
 
+@dataclass
+class Used:
+    """Joules of a block, once it is over; None where nothing was measured."""
+
+    joules: float | None = None
+
+
+@contextlib.contextmanager
+def metered(wanted: bool, *, gpu: bool = False) -> Iterator[Used]:
+    """Measure what a block of this process uses, where it is wanted; none lies inside another.
+
+    The processors count: the CPU, and the GPU where the block trains on one. Memory does not:
+    codecarbon gives each process at least 10 W for it, however little it holds.
+    """
+    used, running = Used(), False
+    # A node without codecarbon, or a counter that may not be read, must not cost a trial.
+    with contextlib.suppress(Exception):
+        if wanted:
+            _tracker().start_task()
+            running = True
+    try:
+        yield used
+    finally:
+        with contextlib.suppress(Exception):
+            if running:
+                found = _tracker().stop_task()
+                used.joules = float(
+                    _JOULES * (found.cpu_energy + (found.gpu_energy if gpu else 0.0))
+                )
+
+
+def require_meter() -> None:
+    """Raise (MissingExtraError) where codecarbon, which measures energy, is not installed."""
+    try:
+        import codecarbon  # noqa: F401, PLC0415 (an extra)
+    except ImportError as error:
+        raise MissingExtraError("--with energy", extra="energy") from error
+
+
+@functools.cache
+def _tracker() -> Any:
+    """The tracker of this process; looks for the hardware's counters once, which takes seconds."""
+    from codecarbon import OfflineEmissionsTracker  # noqa: PLC0415 (an extra)
+
+    # Before its own `log_level` holds, it talks.
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
+    return OfflineEmissionsTracker(
+        tracking_mode="process",
+        log_level="error",
+        allow_multiple_runs=True,  # one for each worker
+        # Nothing is written or sent, whatever a configuration file of codecarbon says; with the
+        # carbon given, none is looked up.
+        output_methods=[],
+        emissions_endpoint=None,
+        force_carbon_intensity_g_co2e_kwh=0.0,
+    )
+
+
 def execute(
     jobs: Sequence[Job], *, threads: int = 1, device: str = "cpu", energy: bool = False
 ) -> list[Outcome]:
-    """Run the jobs of one pack.
+    """Run the jobs of one pack, of one method and with tensors of the same shapes; in order.
 
     A job that fails or does not apply is an outcome with its reason; it never stops the others.
-
-    Args:
-        jobs: of one method, with tensors of the same shapes (`run.plan`).
-        threads: cores that this process may use.
-        device: where packs are trained; what cannot be packed stays on the CPU.
-        energy: measure joules; jobs that run one by one share theirs by their time.
-
-    Returns:
-        One outcome a job, in order.
+    What cannot be packed stays on the CPU. Jobs that run one by one share joules by their time.
     """
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -131,18 +183,16 @@ def _charged(
     """Outcomes with their shares of what they used together, by their times in seconds."""
     if joules is None:
         return list(outcomes)
-    whole = sum(times)
-    return [
-        dataclasses.replace(outcome, energy=joules * seconds / whole)
-        for outcome, seconds in zip(outcomes, times, strict=True)
-    ]
+    whole, pairs = sum(times), zip(outcomes, times, strict=True)
+    return [dataclasses.replace(one, energy=joules * seconds / whole) for one, seconds in pairs]
 
 
 def _alone(job: Job, method: Method) -> Outcome:
     started = time.perf_counter()
     try:
         if isinstance(method, Fitted):
-            result = _fit(method, job)
+            scores = method.fit_predict(job.problem, generator(job.seed, "fit"))
+            result = Result(np.asarray(scores))
         else:
             result = train_one(cast(Trained, method), job.problem, job.seed)
     except NotApplicableError as error:
@@ -151,10 +201,6 @@ def _alone(job: Job, method: Method) -> Outcome:
         # Whatever a plugin raises is that trial's failure, kept with its traceback.
         return Outcome(id=job.id, status="failed", reason=traceback.format_exc())
     return _outcome(job, result, time.perf_counter() - started)
-
-
-def _fit(method: Fitted, job: Job) -> Result:
-    return Result(np.asarray(method.fit_predict(job.problem, generator(job.seed, "fit"))))
 
 
 def _outcome(job: Job, result: Result, seconds: float) -> Outcome:
@@ -175,13 +221,7 @@ def stored_scores(scores: npt.NDArray[Any], rows: int, classes: int) -> Floats:
     next float32 number. Where more than one row in a hundred loses its order, the scale of the
     scores is at fault.
 
-    Args:
-        scores: as a method returned them.
-        rows: n wanted.
-        classes: c wanted.
-
-    Raises:
-        MethodError: the scores have another shape or type, are not finite, or lose their order.
+    MethodError where the scores have another shape or type, are not finite, or lose their order.
     """
     if scores.shape != (rows, classes):
         raise MethodError(

@@ -12,53 +12,40 @@ from clser_bench.errors import MethodError
 from clser_bench.problem import Problem
 from clser_bench.train.batches import Feeder, part_of, trial_of
 from clser_bench.train.contract import Batch, Phase, State, Trained, check_phases
-from clser_bench.train.engine import BETAS, EPS, Result, failed, finished, new_network, rate_scale
-from clser_bench.train.inference import Reader
+from clser_bench.train.engine import (
+    BETAS,
+    EPS,
+    Reader,
+    Result,
+    failed,
+    finished,
+    new_network,
+    rate_scale,
+)
 
 
 def train_one(
     method: Trained, problem: Problem, seed: int, *, dtype: torch.dtype = torch.float32
 ) -> Result:
-    """Train one trial and score its rows.
-
-    Args:
-        method: with its hyper-parameters.
-        problem: the problem.
-        seed: of the trial.
-        dtype: float32, or float64 for comparisons.
-    """
+    """Train one trial and score its rows; `dtype`: float32, or float64 for comparisons."""
     loop = _Loop(method, problem, seed, dtype)
-    for step in range(method.steps):
-        reason = loop.step(step)
-        if reason:
-            return failed(reason)
-    return finished(loop.reader.scores())
+    reason = loop.run()
+    return failed(reason) if reason else finished(loop.reader.scores())
 
 
-Embeddings = tuple[torch.Tensor, torch.Tensor]
-"""Embeddings of source and target."""
+Embeddings = tuple[torch.Tensor, torch.Tensor]  # embeddings of source and target
 
 
 def embed(method: Trained, problem: Problem, seed: int) -> tuple[Embeddings, Embeddings]:
     """Embeddings of a trial before and after its training.
 
-    Args:
-        method: with its hyper-parameters.
-        problem: the problem.
-        seed: of the trial.
-
-    Returns:
-        Before, and after; of each the whole source, by row, and the rows to adapt to.
-
-    Raises:
-        MethodError: the loss was not finite.
+    Of each the whole source, by row, and the rows to adapt to; MethodError where the loss was not
+    finite.
     """
     loop = _Loop(method, problem, seed, torch.float32)
     before = loop.reader.embeddings()
-    for step in range(method.steps):
-        reason = loop.step(step)
-        if reason:
-            raise MethodError(reason)
+    if reason := loop.run():
+        raise MethodError(reason)
     return before, loop.reader.embeddings()
 
 
@@ -85,8 +72,11 @@ class _Loop:
             eps=EPS,
         )
 
-    def step(self, step: int) -> str:
-        """Run one training step; the reason of a failure, or an empty string."""
+    def run(self) -> str:
+        """Train; the reason of a failure, or an empty string."""
+        return next(filter(None, map(self._step, range(self.method.steps))), "")
+
+    def _step(self, step: int) -> str:
         every = self.method.refresh_every
         if every and step % every == 0:
             self.feeder.states = [self.reader.pseudo_labels(step)]
@@ -103,6 +93,7 @@ class _Loop:
         return ""
 
     def _run(self, phase: Phase, batch: Batch, step: int) -> bool:
+        """Descend on one batch; whether the loss was finite."""
         parts = phase.trains or tuple(self.parts)
         if phase.reset_optimiser and step == phase.first(self.method.steps):
             self.optimisers.update({part: self._optimiser(part) for part in parts})
@@ -113,23 +104,18 @@ class _Loop:
             loss = getattr(self.method, phase.loss)(self.network, batch)
             if not bool(torch.isfinite(loss)):
                 return False
-            self._descend(loss, parts, batch.progress, penalised=phase.penalised)
+            rate = self.method.learning_rate * rate_scale(self.method.decay, batch.progress)
+            for part in parts:
+                # A part that the loss does not reach takes its step too, with gradient zero.
+                for value in self.parts[part]:
+                    value.grad = torch.zeros_like(value)
+                for group in self.optimisers[part].param_groups:
+                    group["lr"] = rate
+                    group["weight_decay"] = self.method.weight_decay if phase.penalised else 0.0
+            loss.backward()
+            for part in parts:
+                self.optimisers[part].step()
         return True
-
-    def _descend(
-        self, loss: torch.Tensor, parts: tuple[str, ...], progress: float, *, penalised: bool
-    ) -> None:
-        for part in parts:
-            optimiser = self.optimisers[part]
-            # A part that the loss does not reach takes its step all the same, with gradient zero.
-            for value in self.parts[part]:
-                value.grad = torch.zeros_like(value)
-            for group in optimiser.param_groups:
-                group["lr"] = self.method.learning_rate * rate_scale(self.method.decay, progress)
-                group["weight_decay"] = self.method.weight_decay if penalised else 0.0
-        loss.backward()  # type: ignore[no-untyped-call]
-        for part in parts:
-            self.optimisers[part].step()
 
     @property
     def reader(self) -> Reader:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from clser_bench.hyperparameters import hyper
+from clser_bench.registry import hyper
 from clser_bench.train.contract import Batch, Part, Phase, Trained
 
 

@@ -33,15 +33,8 @@ def folds_of(
     classes: tuple[str, ...] = CLASSES,
     folder: Path | None = None,
 ) -> tuple[Fold, ...]:
-    return build(
-        source,
-        target,
-        classes=classes,
-        shots=5,
-        seed=0,
-        condition=condition,
-        tables=content_tables(folder),
-    )
+    more = {"shots": 5, "seed": 0, "tables": content_tables(folder)}
+    return build(source, target, classes=classes, condition=condition, **more)
 
 
 def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
@@ -196,16 +189,9 @@ def test_rows_hold_the_utterance_that_the_answers_name(tmp_path: Path) -> None:
 def test_all_draws_of_a_pair_share_their_tables() -> None:
     tables = content_tables()
     sides = tables(SOURCE, TARGET, None)
+    usual = {"classes": CLASSES, "condition": Condition(), "tables": lambda *_: sides}
     problems = [
-        build(
-            SOURCE,
-            TARGET,
-            classes=CLASSES,
-            shots=shots,
-            seed=seed,
-            condition=Condition(),
-            tables=lambda *_: sides,
-        )[0].problem
+        build(SOURCE, TARGET, shots=shots, seed=seed, **usual)[0].problem
         for seed, shots in ((0, 5), (1, 5), (0, 10))
     ]
     assert len({id(problem.source) for problem in problems}) == 1

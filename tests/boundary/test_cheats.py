@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 from clser_bench.cli.main import app
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import worker
-from clser_bench.run.confine import confinement
 from clser_bench.run.execute import run
+from clser_bench.run.process import confinement
 from clser_bench.run.request import Request
 from clser_bench.splits import build
 from tests.tiny import planned, stored, write_corpora, write_method

@@ -34,7 +34,7 @@ SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
 
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    """The source's table, and the target's above the source's, as `run.sides` makes them."""
+    """The source's table, and the target's above the source's, as `run.prepare` makes them."""
     folder = tmp_path_factory.mktemp("tables")
     plain = content_tables(folder)
 
@@ -116,24 +116,10 @@ def test_kept_back_rows_are_not_labelled_and_all_else_of_the_draw_is(
     assert set(kept) <= set(rest), "the same to a method as any without a label"
     inside = np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))
     assert sorted(rest) == sorted(set(inside) - set(known))
-    assert (np.diff(problem.unlabelled) > 0).all()
+    for rows in (problem.unlabelled, problem.scored):
+        assert (np.diff(rows) > 0).all(), "by row, not by class"
     truth = [CLASSES.index(SOURCE.utterances[row].emotion) for row in known]
     assert problem.labelled.y.tolist() == truth
-
-
-def test_nothing_tells_a_kept_back_row_from_another_without_label(tables: Tables) -> None:
-    """The numbers of scored rows are the only place where kept-back rows are named."""
-    fold = fold_of(tables)
-    hidden = replace(fold.problem, scored=np.zeros(0, np.int64))
-    kept = kept_rows(fold)
-    mentions = [
-        name
-        for name in ("unlabelled", "adapt", "scored")
-        if np.array_equal(getattr(hidden, name), kept)
-    ]
-    assert mentions == []
-    order = fold.problem.scored
-    assert order.tolist() == sorted(order.tolist()), "by row, not by class"
 
 
 def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> None:
@@ -145,17 +131,6 @@ def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> No
         assert seen < rows
         assert np.bincount(fold.key.y).tolist() == [shots // 5] * 3
         seen = rows
-
-
-def test_the_joined_table_has_the_target_s_rows_and_the_source_s(tables: Tables) -> None:
-    fold = fold_of(tables)
-    own, other = content_tables()(SOURCE, TARGET, None)
-    for name in ("instants", "summary"):
-        both = np.concatenate([getattr(other, name), getattr(own, name)])
-        found = getattr(fold.problem.target, name)
-        assert found.tobytes() == both[fold.order[1]].tobytes()
-        found = getattr(fold.problem.source, name)
-        assert found.tobytes() == getattr(own, name)[fold.order[0]].tobytes()
 
 
 def test_scored_rows_are_the_right_source_utterances_with_their_answers(tables: Tables) -> None:

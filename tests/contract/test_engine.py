@@ -13,8 +13,8 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import hyper
 from clser_bench.nn.backbone import HIDDEN, SharedClassifier
+from clser_bench.registry import hyper
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
 from clser_bench.train.engine import train_pack

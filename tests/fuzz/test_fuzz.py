@@ -22,8 +22,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +30,16 @@ import pytest
 import soundfile
 
 from clser_bench.corpora.audio import LONGEST, RATES, content_hash, decode
-from clser_bench.corpora.manifest import list_manifest
+from clser_bench.corpora.listings import list_manifest
 from clser_bench.errors import ClserError, has_controls
 from clser_bench.protocol import EMOTIONS
 from tests.fake_corpora import define, read_corpus, toy_spec, write_tone, write_toy
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
-LIMIT = 10.0
-"""Seconds of the processor that one case may take; the slowest takes about one."""
-STUCK = 120
-"""Seconds after which a case is taken for stuck, however busy the machine is."""
-GROWTH = 2 << 30
-"""Bytes by which memory may grow over all cases of an area."""
+LIMIT = 10.0  # seconds of the processor that one case may take; the slowest takes about one
+STUCK = 120  # seconds after which a case is taken for stuck, however busy the machine is
+GROWTH = 2 << 30  # bytes by which memory may grow over all cases of an area
 
 NAMED, RIGHT = "named error", "right result"
 Random = random.Random
@@ -186,10 +182,9 @@ def _check_listings(path: Path) -> int:
 def manifests(place: Path) -> Case:
     text = io.StringIO()
     csv.writer(text).writerows(_rows(place))
-    recordings = place / "a"
 
     def case(rng: Random, folder: Path) -> str:
-        (folder / "a").symlink_to(recordings)
+        (folder / "a").symlink_to(place / "a")
         path = folder / "m.csv"
         path.write_bytes(reworded(text.getvalue(), rng))
         count = _check_listings(path)
@@ -212,10 +207,9 @@ def parquet_manifests(place: Path) -> Case:
     columns = dict(zip(names, zip(*rows, strict=True), strict=True))
     parquet.write_table(pa.table({n: list(c) for n, c in columns.items()}), place / "m.parquet")
     content = (place / "m.parquet").read_bytes()
-    recordings = place / "a"
 
     def case(rng: Random, folder: Path) -> str:
-        (folder / "a").symlink_to(recordings)
+        (folder / "a").symlink_to(place / "a")
         path = folder / "m.parquet"
         path.write_bytes(mutated(content, rng))
         _check_listings(path)
@@ -378,21 +372,12 @@ AREAS: dict[str, Callable[[Path], Case]] = {
 # Running them.
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a case: a word, and the trace of what must not happen."""
-
-    word: str
-    trace: str = ""
-    seconds: float = 0.0
-
-
 def _late(*_: object) -> None:
     raise TimeoutError(f"more than {STUCK} s")
 
 
-def attempt(case: Case, area: str, number: int, place: Path) -> Outcome:
-    """Run one case in a folder of its own."""
+def attempt(case: Case, area: str, number: int, place: Path) -> tuple[str, str, float]:
+    """Run one case in a folder of its own: a word, the trace of what must not happen, seconds."""
     rng = Random(f"{area} {number}")
     started = time.process_time()
     signal.signal(signal.SIGALRM, _late)
@@ -413,11 +398,7 @@ def attempt(case: Case, area: str, number: int, place: Path) -> Outcome:
     seconds = time.process_time() - started
     if seconds > LIMIT:
         word, trace = "too slow", f"{seconds:.1f} s of the processor"
-    return Outcome(word, trace, seconds)
-
-
-def numbers() -> Iterator[int]:
-    return itertools.count(SEED * 1_000_000)
+    return word, trace, seconds
 
 
 @pytest.mark.parametrize("area", AREAS)
@@ -427,23 +408,20 @@ def test_fuzz(area: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     counts: Counter[str] = Counter()
     failures, slowest = [], (0.0, 0)
     end = time.monotonic() + SECONDS / len(AREAS)
-    for number in numbers():
+    for number in itertools.count(SEED * 1_000_000):
         if time.monotonic() > end and number > SEED * 1_000_000 + 2:
             break
         (tmp_path / "case").write_text(f"{area} {number}")  # where the process dies, this is why
-        outcome = attempt(case, area, number, tmp_path)
-        counts[outcome.word] += 1
-        slowest = max(slowest, (outcome.seconds, number))
-        if outcome.trace:
-            failures.append(f"case {number} of {area}: {outcome.word}\n{outcome.trace}")
+        word, trace, seconds = attempt(case, area, number, tmp_path)
+        counts[word] += 1
+        slowest = max(slowest, (seconds, number))
+        if trace:
+            failures.append(f"case {number} of {area}: {word}\n{trace}")
     grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     with capsys.disabled():
         words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-        print(
-            f"\nfuzz {area}: {counts.total()} cases: {words}; slowest {slowest[0]:.1f} s "
-            f"(case {slowest[1]}), ",
-            end="",
-        )
-        print(f"memory + {grown / 2**20:.0f} MiB")
+        head = f"\nfuzz {area}: {counts.total()} cases: {words}; "
+        slow = f"slowest {slowest[0]:.1f} s (case {slowest[1]}), "
+        print(f"{head}{slow}memory + {grown / 2**20:.0f} MiB")
     assert not failures, f"{len(failures)} failures\n" + "\n".join(failures[:10])
     assert grown < GROWTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import os
@@ -10,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Counting, read_tones, voice, write_tones
+from signals import RATE, Events, read_tones, voice, write_tones
 
-from clser_bench.corpora.audio import content_hash
+from clser_bench.corpora.audio import Audio, content_hash
 from clser_bench.features import cache as stored
 from clser_bench.features.extract import ExtractionError, extract_tables, feature_table
 from clser_bench.features.normalise import normalised
@@ -28,7 +29,7 @@ def corpus(tmp_path: Path):
 
 @pytest.fixture(autouse=True)
 def _fresh_process():
-    """What a process has checked once it does not check again: each test is a new one."""
+    """A process checks a table once: each test is a new one."""
     open_table.cache_clear()
     stored.writable.cache_clear()
     yield
@@ -81,7 +82,7 @@ def test_a_cache_that_cannot_be_written_is_said_once_and_done_without(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(stored.tempfile, "TemporaryFile", refuse)
-    progress = Counting()
+    progress = Events()
     warm = feature_table(corpus, "minimal", cache=cache, progress=progress)
     assert (warm.folder, progress.totals) == (kept.folder, [])
     mel = feature_table(corpus, "mel", cache=cache, workers=1)
@@ -105,8 +106,6 @@ def test_files_have_the_permissions_of_the_umask(corpus, tmp_path):
 
 def loud(corpus, *numbers: int):
     """Make some recordings unusable after their corpus was read."""
-    import dataclasses
-
     utterances = list(corpus.utterances)
     for number in numbers:
         path = utterances[number].path
@@ -124,7 +123,7 @@ def test_bad_files_are_all_named_and_can_be_left_out(corpus, tmp_path):
     names = {bad.utterances[number].name for number in (1, 3)}
     assert {item.name for item in caught.value.bad} == names
     assert all("full scale is 1" in item.reason for item in caught.value.bad)
-    progress = Counting()
+    progress = Events()
     extracted = extract_tables(
         bad,
         (feature_set("minimal"), feature_set("mel")),
@@ -142,8 +141,6 @@ def test_bad_files_are_all_named_and_can_be_left_out(corpus, tmp_path):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_recording_that_kills_opensmile_is_named(tmp_path, monkeypatch, workers):
     pytest.importorskip("opensmile")
-    import dataclasses
-
     corpus = read_tones(write_tones(tmp_path / "x", (100, 150, 200), seconds=0.5), tmp_path / "i")
     # 10 Hz corrupts openSMILE's heap.
     utterances = list(corpus.utterances)
@@ -152,10 +149,8 @@ def test_a_recording_that_kills_opensmile_is_named(tmp_path, monkeypatch, worker
     content[24:28] = (10).to_bytes(4, "little")
     path.write_bytes(content)
     samples, rate = soundfile.read(path, dtype="float32")
-    from clser_bench.corpora.audio import Audio
-
-    audio = Audio(samples, rate)
-    utterances[1] = dataclasses.replace(utterances[1], content=content_hash(audio))
+    content = content_hash(Audio(samples, rate))
+    utterances[1] = dataclasses.replace(utterances[1], content=content)
     corpus = dataclasses.replace(corpus, utterances=tuple(utterances))
     extracted = extract_tables(
         corpus, (feature_set("egemaps"),), cache=tmp_path, skip_bad=True, workers=workers

@@ -27,17 +27,10 @@ from tests.tiny import write_corpora
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     folder = tmp_path_factory.mktemp("tiny")
-    write_corpora(folder / "corpora")
-    return folder
-
-
-@pytest.fixture
-def corpus(shared: Path) -> Corpus:
-    """The first of the corpora."""
-    manifest = shared / "corpora" / "manifest.csv"
-    corpora = load_corpora(manifests=[manifest], cache=shared / "cache", workers=1)
+    manifest = write_corpora(folder / "corpora")
+    corpora = load_corpora(manifests=[manifest], cache=folder / "cache", workers=1)
     return next(iter(corpora.values()))
 
 

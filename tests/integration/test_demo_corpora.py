@@ -20,7 +20,7 @@ from clser_bench.corpora.definitions import classes_of, definitions
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.corpora.model import Corpus
 from clser_bench.demo import demo_corpora, synthesis
-from clser_bench.demo.takes import takes
+from clser_bench.demo.synthesis import takes
 from clser_bench.features.sets import feature_set
 
 CODES = definitions().suites["demo"].corpora
@@ -29,9 +29,7 @@ THIRD = {code: takes()[code][::3] for code in CODES}
 
 AGAIN = """
 import hashlib, io, sys, soundfile
-from clser_bench.demo.synthesis import synthesise
-from clser_bench.demo.synthesis import RATE, record
-from clser_bench.demo.takes import LANGUAGES, takes
+from clser_bench.demo.synthesis import LANGUAGES, RATE, record, synthesise, takes
 for language in reversed(LANGUAGES):
     wanted = takes()[language.code][::3][::-13]
     for take, spoken in zip(wanted, synthesise([take.request for take in wanted])):

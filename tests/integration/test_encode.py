@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Counting, read_tones
+from signals import RATE, Events, read_tones
 from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import decode
@@ -19,9 +19,8 @@ from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder
 from clser_bench.features.encoders.names import parse
-from clser_bench.features.extract import extract_tables, feature_table
+from clser_bench.features.extract import extract_tables, feature_table, own_device, run_tasks
 from clser_bench.features.sets import feature_set
-from clser_bench.features.workers import run_tasks
 
 COUNT = 66
 
@@ -94,7 +93,7 @@ def test_every_row_is_its_own_utterance(kind: str, corpus, tmp_path: Path):
 def test_all_layers_in_one_pass_then_any_without_the_encoder(
     corpus, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    progress = Counting()
+    progress = Events()
     mean = feature_table(corpus, f"hf:{hubert}:layer=all", cache=tmp_path, progress=progress)
     assert progress.totals == [COUNT]
     assert progress.steps == COUNT
@@ -109,7 +108,7 @@ def test_all_layers_in_one_pass_then_any_without_the_encoder(
 def test_sets_that_are_asked_for_together_are_made_in_one_pass(
     corpus, hubert: Path, tmp_path: Path
 ):
-    progress = Counting()
+    progress = Events()
     sets = [feature_set(f"hf:{hubert}:layer={number}") for number in (1, 2, 1)]
     tables = extract_tables(corpus, sets, cache=tmp_path, progress=progress).tables
     assert progress.totals == [COUNT]
@@ -123,27 +122,24 @@ def test_several_devices_give_the_same(
     monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
     monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
     monkeypatch.setattr(run, "CPU_SECONDS", 4)
-    progress = Counting()
+    progress = Events()
     name = f"hf:{hubert}:layer=3"
     two = feature_table(some, name, cache=tmp_path, devices=("cpu", "cpu"), progress=progress)
     assert progress.steps == len(two)
     assert np.abs(whole.instants[: len(two)] - two.instants).max() < 1e-4
 
 
-def test_each_process_has_a_device_of_its_own(tmp_path: Path):
-    tasks = [(("cuda:0", "cuda:1"), tmp_path)] * 6
-    places = list(run_tasks(claim, tasks, workers=2))
-    owners: dict[int, set[str]] = {}
-    for process, place in places:
-        owners.setdefault(process, set()).add(place)
-    assert all(len(mine) == 1 for mine in owners.values())
-    assert len(owners) == len(set.union(*owners.values()))
+def test_each_process_has_a_device_of_its_own():
+    found = list(run_tasks(claim, range(6), workers=2, devices=("cuda:0", "cuda:1")))
+    owners = dict(found)
+    assert set(found) == set(owners.items())
+    assert len(set(owners.values())) == len(owners)
 
 
-def claim(task: tuple[tuple[str, ...], Path]) -> tuple[int, str]:
-    """What a worker claims; slow enough for the other worker to come in."""
+def claim(_: int) -> tuple[int, str]:
+    """What a worker has; slow enough for the other worker to come in."""
     time.sleep(0.2)
-    return os.getpid(), run._own_device(*task)
+    return os.getpid(), own_device()
 
 
 def test_an_unbroken_run_and_one_that_was_stopped(
@@ -168,7 +164,7 @@ def test_an_unbroken_run_and_one_that_was_stopped(
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
     monkeypatch.setattr(extract.disk, "write_shard", write)
-    progress = Counting()
+    progress = Events()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT
     assert [path.stat().st_mtime_ns for path in written] == stamps

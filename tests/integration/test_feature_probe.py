@@ -28,7 +28,7 @@ def test_every_layer_and_pool_has_a_row_with_a_plausible_score(tmp_path: Path) -
     assert means[0] > 100
 
 
-def test_a_set_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
+def test_a_set_that_is_no_encoder_is_refused() -> None:
     done = CliRunner().invoke(app, ["features", "probe", "minimal", "--manifest", "x.csv"])
     assert done.exit_code == 2
     assert "is not one encoder" in done.stderr

@@ -97,14 +97,6 @@ def test_list_takes_an_about_for_a_name_and_tells_of_bad_headers(call: Call, cac
     assert "1 shard cannot be used: `clser-bench features verify`" in done.stderr
 
 
-def test_verify_of_a_sound_cache(call: Call, cache: Path) -> None:
-    (cache / "shards" / digest("older")).rename(cache / "shards" / OLD.key)
-    done = call("verify")
-    assert done.exit_code == 0, done.output
-    assert done.stdout == ""
-    assert "4 shards and 1 table checked: none is damaged." in done.stderr
-
-
 def damage(cache: Path) -> dict[Path, str]:
     (cache / "shards" / digest("older")).rename(cache / "shards" / OLD.key)
     first, second = sorted((cache / "shards" / ACOUSTIC.key).iterdir())
@@ -117,7 +109,9 @@ def damage(cache: Path) -> dict[Path, str]:
     return {first: "", second: "the checksum does not fit", table: "the checksum does not fit"}
 
 
-def test_verify_names_each_damaged_file_with_the_reason(call: Call, cache: Path) -> None:
+def test_verify_names_each_damaged_file_and_removes_it_only_when_asked(
+    call: Call, cache: Path
+) -> None:
     expected = damage(cache)
     before = snapshot(cache)
     done = call("verify")
@@ -128,19 +122,15 @@ def test_verify_names_each_damaged_file_with_the_reason(call: Call, cache: Path)
     assert all(named.values())
     assert "4 shards and 1 table checked: 3 damaged; --remove deletes them" in done.stderr
     assert snapshot(cache) == before
-
-
-def test_verify_removes_only_what_is_damaged_and_then_finds_nothing(
-    call: Call, cache: Path
-) -> None:
-    expected = damage(cache)
-    before = snapshot(cache)
     done = call("verify", "--remove")
     assert done.exit_code == 1
     assert "3 damaged; 3 removed, and the next run makes them again." in done.stderr
     gone = {cache / name for name in set(before) - set(snapshot(cache))}
     assert {path if path in expected else path.parent for path in gone} == set(expected)
-    assert call("verify").exit_code == 0
+    again = call("verify")
+    assert again.exit_code == 0
+    assert again.stdout == ""
+    assert "2 shards and 0 tables checked: none is damaged." in again.stderr
 
 
 def test_verify_of_one_set_leaves_the_others_and_tables_alone(call: Call, cache: Path) -> None:
@@ -218,20 +208,15 @@ def test_prune_by_age_takes_only_the_old(call: Call, cache: Path) -> None:
     assert second.exists()
 
 
-def test_prune_leaves_links_and_what_they_point_to(call: Call, cache: Path, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    target = put_shard(outside, EGEMAPS, 7)
+def test_prune_leaves_links(call: Call, cache: Path, tmp_path: Path) -> None:
+    target = put_shard(tmp_path / "outside", EGEMAPS, 7)
     link = cache / "shards" / digest("linked")
     link.symlink_to(target.parent)
-    inside = cache / "shards" / ACOUSTIC.key / f"{digest('x')}.safetensors"
-    inside.symlink_to(target)
     done = call("prune", "--older-than", "0", "--tables", "--features", "*", "--yes")
     assert done.exit_code == 0, done.output
     assert f"{link}: a symbolic link; it is not followed, counted or removed." in done.stderr
     assert target.exists()
     assert link.is_symlink()
-    assert inside.is_symlink()
-    assert not (cache / "shards" / EGEMAPS.key).exists()
 
 
 @pytest.mark.parametrize(
@@ -262,9 +247,8 @@ def test_misuse_is_told_in_a_line(
         (0, "0 B"),
         (1023, "1023 B"),
         (1024, "1.0 KiB"),
-        (1536 * 2**10, "1.5 MiB"),
-        (3 * 2**30, "3.0 GiB"),
-        (5 * 2**50, "5120.0 TiB"),
+        (3 << 29, "1.5 GiB"),
+        (5 << 50, "5120.0 TiB"),
     ],
 )
 def test_sizes_for_people(count: int, text: str) -> None:

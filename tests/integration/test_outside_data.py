@@ -61,6 +61,11 @@ def read(place: Path) -> Corpus:
     return corpus
 
 
+def refuses(place: Path, *, match: str) -> None:
+    with pytest.raises(CorpusError, match=match):
+        read(place)
+
+
 def same(corpus: Corpus, native: Corpus) -> None:
     assert corpus.spec == native.spec
     assert facts(corpus) == facts(native)
@@ -140,8 +145,7 @@ def test_what_audformat_lacks(
     if "name: [" in change:
         head = head.replace("name: mine", "name: [")
     (emodb / "db.yaml").write_text(head)
-    with pytest.raises(CorpusError, match=message):
-        read(emodb)
+    refuses(emodb, match=message)
 
 
 def test_tables_that_contradict_each_other(emodb: Path, rows: list[Row], native: Corpus) -> None:
@@ -151,10 +155,7 @@ def test_tables_that_contradict_each_other(emodb: Path, rows: list[Row], native:
         head + "  desired:\n    type: filewise\n    columns:\n      emotion: {}\n"
     )
     (emodb / "db.desired.csv").write_text(f"file,emotion\n{rows[0]['file']},sadness\n")
-    with pytest.raises(
-        CorpusError, match="in table 'emotion' and 'sadness' in 'desired'; name the"
-    ):
-        read(emodb)
+    refuses(emodb, match="in table 'emotion' and 'sadness' in 'desired'; name the")
     (emodb.parent / "emodb.toml").write_text('tables = ["emotion"]')
     same(read(emodb), native)
 
@@ -189,10 +190,7 @@ def test_parquet_with_sound(tmp_path: Path, emodb: Path, rows: list[Row], native
     )
     place = tmp_path / "train.parquet"
     parquet.write_table(table, place)
-    with pytest.raises(
-        CorpusError, match=r"no column gives the language; write train.parquet.toml"
-    ):
-        read(place)
+    refuses(place, match=r"no column gives the language; write train.parquet.toml")
     (tmp_path / "train.parquet.toml").write_text('name = "emodb"')
     for _ in range(2):
         same(read(place), native)
@@ -226,11 +224,9 @@ def test_damaged_datasets_on_disk(on_disk: Path) -> None:
     whole = stream.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"no arrow" * 99):
         stream.write_bytes(content)
-        with pytest.raises(CorpusError, match=r"Arrow stream|as a table"):
-            read(on_disk)
+        refuses(on_disk, match=r"Arrow stream|as a table")
     (on_disk / "test" / "state.json").write_text("{}")
-    with pytest.raises(CorpusError, match="names no data files"):
-        read(on_disk)
+    refuses(on_disk, match="names no data files")
 
 
 def test_a_folder_that_datasets_wrote(
@@ -279,13 +275,11 @@ def test_emobox(tmp_path: Path, emodb: Path, rows: list[Row], native: Corpus) ->
 
 def test_emobox_of_a_data_set_without_speakers(tmp_path: Path, rows: list[Row]) -> None:
     (tmp_path / "x.jsonl").write_text("\n".join(emobox_lines(rows, "unknown")))
-    with pytest.raises(
-        CorpusError, match="EmoBox names no speakers, and 'unknown' is no corpus whose"
-    ):
-        read(tmp_path / "x.jsonl")
+    refuses(
+        tmp_path / "x.jsonl", match="EmoBox names no speakers, and 'unknown' is no corpus whose"
+    )
     (tmp_path / "x.jsonl").write_text('{"dataset": "emodb"}\nno json')
-    with pytest.raises(CorpusError, match="is not in JSON lines"):
-        read(tmp_path / "x.jsonl")
+    refuses(tmp_path / "x.jsonl", match="is not in JSON lines")
 
 
 def test_nkululeko(emodb: Path, rows: list[Row], native: Corpus) -> None:
@@ -302,8 +296,7 @@ def test_labels_and_columns_of_ones_own(emodb: Path, rows: list[Row]) -> None:
     lines = ["file,mood,who"]
     lines += [f"{r['file']},{str(r['emotion'])[:3].upper()},{r['speaker']}" for r in rows]
     place.write_text("\n".join(lines))
-    with pytest.raises(CorpusError, match=r"no column gives|has no rows that can be used"):
-        read(place)
+    refuses(place, match=r"no column gives|has no rows that can be used")
     (emodb / "list.csv.toml").write_text(
         'language = "de"\nname = "mine"\n[columns]\nemotion = "mood"\nspeaker = "who"\n'
         '[labels]\nANG = "anger"\nFEA = "fear"'
@@ -313,8 +306,7 @@ def test_labels_and_columns_of_ones_own(emodb: Path, rows: list[Row]) -> None:
     assert set(corpus.emotions) == {"anger", "fear", "happiness", "neutral"}  # HAP, NEU are known
     assert corpus.left_out == ()
     (emodb / "list.csv.toml").write_text('[columns]\nmood = "emotion"')
-    with pytest.raises(CorpusError, match="'mood' is no column of a manifest"):
-        read(place)
+    refuses(place, match="'mood' is no column of a manifest")
 
 
 def test_labels_without_a_counterpart_are_counted(emodb: Path, rows: list[Row]) -> None:
@@ -326,5 +318,4 @@ def test_labels_without_a_counterpart_are_counted(emodb: Path, rows: list[Row]) 
 
 
 def test_a_folder_of_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="neither an audformat database"):
-        read(tmp_path)
+    refuses(tmp_path, match="neither an audformat database")

@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from clser_bench.cli.main import app
-from clser_bench.cli.rules import FORMER as SPELLINGS
+from clser_bench.cli.options import FORMER as SPELLINGS
 from clser_bench.errors import FeatureError
 from clser_bench.features import sets
 from clser_bench.features.extract import feature_table

@@ -9,6 +9,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -297,20 +298,6 @@ def test_a_corrupted_table_is_made_again_and_not_the_clean_one(again: Call) -> N
     assert conditions("again.sqlite") == {"minimal", NOISY}
 
 
-def test_aligned_sets_are_corrupted_again(call: Call, places: list[str], again: Call) -> None:
-    of = ("--results", "sets.sqlite")
-    rules = ("--methods", "near", "--shots", "1", "--seeds", "2")
-    sets = ("--features", "set:X=mel,Y=prosody", "--corruption", "clip:10")
-    done = call("run", *places, *of, *rules, *sets)
-    assert done.exit_code == 0, done.output
-    (name,) = [name for name in conditions("sets.sqlite") if "clip" in name]
-    assert name.endswith(", aligned by anchors, target clip:10")
-    assert call("card", *of, "--corruption", "clip:10", "--out", "card.json").exit_code == 0
-    done = again("card.json")
-    assert done.exit_code == 0, done.output
-    assert list(verdicts(done).values()) == ["identical"] * 3
-
-
 @pytest.mark.parametrize(
     ("corruptions", "message"),
     [
@@ -337,7 +324,6 @@ def test_a_request_that_is_not_of_its_table_is_refused(
     ("stored", "named"),
     [
         ("hf:/home/ann/model:layer=3", "hf:./model:layer=3"),
-        ("hf:/home/ann/model", "hf:./model"),
         ("set:/home/ann/mine.toml", "set:./mine.toml"),
         ("set:de=hf:/home/ann/model:layer=1,zh=mel", "set:de=hf:./model:layer=1,zh=mel"),
         ("set:heterogeneous", "set:heterogeneous"),
@@ -348,71 +334,47 @@ def test_a_request_that_is_not_of_its_table_is_refused(
     ],
 )
 def test_features_are_named_without_folders(stored: str, named: str) -> None:
-    config = Request(condition=Condition(features=stored)).narrowed(
-        suite="bcro",
-        pairs=(),
-        features="hf:facebook/hubert@abc:layer=12",
-        methods=("sere",),
-        shots=5,
-    )
-    assert config.condition.features == named
+    request = Request(condition=Condition(features=stored))
+    found = narrowed(request, features="hf:facebook/hubert@abc:layer=12").condition.features
+    assert found == named
     assert is_local(named) == ("./" in named)
+
+
+def narrowed(request: Request, **table: Any) -> Request:
+    usual = {"suite": "bcro", "pairs": (), "features": "minimal", "methods": ("sere",), "shots": 5}
+    return request.narrowed(**{**usual, **table})
 
 
 def test_what_was_left_to_the_corpora_at_hand_is_named() -> None:
     places = {"corpora": Path("/home/ann"), "results": Path("/home/ann/r.sqlite")}
     table = (Pair("B", "C"), Pair("C", "B"))
-
-    def narrowed(suite: str, **options: object) -> Request:
-        return Request(**{**places, **options}).narrowed(  # type: ignore[arg-type]
-            suite=suite,
-            pairs=table,
-            features="minimal",
-            methods=("sere",),
-            shots=5,
-        )
-
-    chosen = narrowed("bcro")
+    chosen = narrowed(Request(**places), pairs=table)
     assert (chosen.condition.suite, chosen.pairs, chosen.corpora) == ("bcro", (), None)
     # whoever has more corpora than the author still gets these pairs
-    custom = narrowed("custom")
-    assert (custom.condition.suite, custom.pairs) == ("custom", table)
-    assert narrowed("custom", pairs=table[:1]).pairs == table[:1]
-    alone = narrowed("custom", manifests=(Path("/home/ann/m.csv"),))
+    custom = {"suite": "custom", "pairs": table}
+    found = narrowed(Request(**places), **custom)
+    assert (found.condition.suite, found.pairs) == ("custom", table)
+    assert narrowed(Request(**places, pairs=table[:1]), **custom).pairs == table[:1]
+    alone = narrowed(Request(**places, manifests=(Path("/home/ann/m.csv"),)), **custom)
     assert (alone.condition.suite, alone.pairs, alone.manifests) == ("", table, ())
 
 
 def test_a_method_that_is_set_stays_in_the_request() -> None:
     """Without it the others would have another selection."""
     settings = {"dann": {"steps": 4, "dual": True}}
-    config = Request(methods=("sere", "dann"), settings=settings).narrowed(
-        suite="bcro",
-        pairs=(),
-        features="minimal",
-        methods=("sere",),
-        shots="all",
-    )
-    assert config.methods == ("sere", "dann")
-    line = config.command(folder=True, manifests=0)
+    request = narrowed(Request(methods=("sere", "dann"), settings=settings), shots="all")
+    assert request.methods == ("sere", "dann")
+    line = request.command(folder=True, manifests=0)
     assert line.startswith("clser-bench run --suite bcro --corpora DIR --methods sere,dann ")
     assert line.endswith("--set dann.dual=true --set dann.steps=4")
 
 
 def test_only_the_corruption_of_the_table_is_asked_for() -> None:
-    def narrowed(corruption: str) -> Request:
-        return Request(corruptions=("noise", "clip:3")).narrowed(
-            suite="bcro",
-            pairs=(),
-            features="minimal",
-            methods=("sere",),
-            shots=5,
-            corruption=corruption,
-        )
-
-    assert narrowed("").corruptions == ()
-    assert narrowed("noise:-7.5").corruptions == ("noise:-7.5",)
-    line = narrowed("noise:-7.5").command(folder=False, manifests=0)
-    assert line.endswith(" --corruption noise:-7.5")
+    request = Request(corruptions=("noise", "clip:3"))
+    assert narrowed(request).corruptions == ()
+    noisy = narrowed(request, corruption="noise:-7.5")
+    assert noisy.corruptions == ("noise:-7.5",)
+    assert noisy.command().endswith(" --corruption noise:-7.5")
 
 
 def test_code_outside_a_checkout_has_no_commit(tmp_path: Path) -> None:

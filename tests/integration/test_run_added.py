@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Pair
 from clser_bench.report.render import render
 from clser_bench.run.execute import run
 from clser_bench.run.request import DEFAULT
@@ -92,15 +92,6 @@ def test_added_speech_reaches_the_side_of_its_language(config: Config, setting: 
             assert len(fold.key.y) == own
             assert np.isin(problem.scored, problem.adapt).all() == (setting == "transductive")
     assert run(asked).ok == 6
-
-
-def test_held_out_labels_are_found_beside_added_speech(config: Config) -> None:
-    rules = Condition(setting="held-out", unlabelled=("W", "Z"))
-    plan = planned(config(condition=rules, shots=("all",), methods=("far", "close")))
-    for trial in plan.trials:
-        (fold,) = plan.prepared.folds(trial)
-        assert all(name.startswith(trial.pair.source) for name in fold.key.names)
-        assert len(fold.key.y) == 2
 
 
 @pytest.mark.parametrize(

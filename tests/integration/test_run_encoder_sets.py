@@ -57,23 +57,15 @@ def config(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return make
 
 
-def uars(config: Request) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for record in stored(config.results):
-        if record.metrics is not None:
-            found.setdefault(record.trial.method, []).append(record.metrics.uar)
-    return found
-
-
 @pytest.mark.parametrize("align", ["anchors", "names"])
 def test_every_kind_of_method_learns_across_sets_of_unequal_size(align: str, config: Config):
     asked = config("set:de=acoustic,it=prosody", align)
     summary = run(asked)
     assert (summary.failed, summary.not_applicable) == (0, 0)
     assert summary.condition.features_label == f"set:[de=acoustic,it=prosody], aligned by {align}"
-    found = uars(asked)
-    for method in ("logistic", "source-only", "sere"):
-        assert min(found[method]) > 90, method
+    for record in stored(asked.results):
+        assert record.metrics is not None
+        assert record.trial.method == "chance" or record.metrics.uar > 90, record.trial.method
 
 
 @pytest.mark.parametrize("align", ["moments", "gromov"])

@@ -11,7 +11,7 @@ import pytest
 from clser_bench import registry
 from clser_bench.errors import CorpusError, SpecError
 from clser_bench.protocol import Condition, Pair
-from clser_bench.report.model import Leaderboard
+from clser_bench.report.table import Leaderboard
 from clser_bench.run import selection
 from clser_bench.run.execute import run, run_configurations
 from clser_bench.run.plan import Pack, Plan

@@ -70,60 +70,62 @@ def test_tables_are_the_same_after_a_journey(ours: Path, call: Call) -> None:
     assert (again.exit_code, "0 results added" in again.stderr) == (0, True)
 
 
-def test_scores_that_come_later_are_told(ours: Path, call: Call) -> None:
+def test_what_an_import_adds_leaves_out_and_cannot_show_is_said(
+    ours: Path, call: Call, tmp_path: Path
+) -> None:
     call("export", "plain.parquet")
     call("export", "full.parquet", "--scores")
     call("import", "plain.parquet", "--results", "pool.sqlite")
     done = call("import", "full.parquet", "--results", "pool.sqlite")
-    assert done.exit_code == 0
-    told = "0 results added to pool.sqlite; 12 were there before; 12 of these had no scores and"
-    assert told in done.stderr
-
-
-def test_conflicts_are_listed_and_end_with_one(ours: Path, call: Call, tmp_path: Path) -> None:
-    call("export", "ours.parquet")
+    added = "0 results added to pool.sqlite; 12 were there before; 12 of these had no scores and"
+    assert (done.exit_code, added in done.stderr) == (0, True)
     other = ok(trial("sere"), [0] * 24, boards.KEY)
     with Store(tmp_path / "theirs.sqlite") as store:
         store.plan({}, [other.trial], pairs=boards.PAIRS)
         store.put([other])
-    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    done = call("import", "plain.parquet", "--results", "theirs.sqlite")
     assert done.exit_code == 1
-    row = ["ours.parquet", "sere", "B→C", "5", "0", "acoustic", "33.33", "75.00"]
+    row = ["plain.parquet", "sere", "B→C", "5", "0", "acoustic", "33.33", "75.00"]
     assert done.stdout == "\t".join(row) + "\n"
     assert "11 results added" in done.stderr
     assert "1 differ from what is there and were left out." in done.stderr
-
-
-def test_rows_that_are_not_pooled_are_named(ours: Path, call: Call, tmp_path: Path) -> None:
-    call("export", "ours.parquet")
-    with Store(tmp_path / "theirs.sqlite") as store:
+    with Store(tmp_path / "newer.sqlite") as store:
         boards.run(store, {"sere": 18}, version=2)
-    done = call("import", "ours.parquet", "--results", "theirs.sqlite")
+    done = call("import", "plain.parquet", "--results", "newer.sqlite")
     assert done.exit_code == 0
     assert "not shown in tables: sere, bc, 5 shots: the file has another version" in done.stderr
 
 
-def test_what_is_refused_is_said_without_a_traceback(ours: Path, call: Call) -> None:
+def test_imported_results_are_no_run_to_resume_and_their_card_names_the_file(
+    ours: Path, call: Call
+) -> None:
     call("export", "ours.parquet")
-    path = changed(Path("ours.parquet"), lambda _, rows: rows[3].update(uar=99.0))
-    done = call("import", "ours.parquet", path, "--results", "theirs.sqlite")
-    assert done.exit_code == 2
-    assert "Error: changed.parquet: row 4: uar 99.0: predictions and answers give" in done.stderr
-    assert not Path("theirs.sqlite").exists()
+    call("import", "ours.parquet", "--results", "theirs.sqlite")
+    assert call("resume", "--results", "theirs.sqlite").exit_code == 2
+    done = call("card", "--results", "theirs.sqlite", "--out", "card.json")
+    assert done.exit_code == 0, done.output
+    card = json.loads(Path("card.json").read_text(encoding="utf-8"))
+    assert (len(card["methods"]), card["requests"]) == (3, [])
+    assert "ours.parquet" in json.dumps(card)
 
 
-def test_an_oracle_cannot_pass_for_a_method(ours: Path, call: Call) -> None:
+def test_what_is_refused_is_said_without_a_traceback(ours: Path, call: Call) -> None:
     call("export", "ours.parquet")
 
     def rank(_: dict, rows: list[dict]) -> None:
         for row in rows:
             row["role"] = "ranked"
 
-    done = call("import", changed(Path("ours.parquet"), rank), "--results", "theirs.sqlite")
-    assert done.exit_code == 2
-    assert (
-        "within-target: role 'ranked': it uses target labels; nothing was imported" in done.stderr
-    )
+    for change, problem in (
+        (lambda _, rows: rows[3].update(uar=99.0), "row 4: uar 99.0: predictions and answers give"),
+        (rank, "within-target: role 'ranked': it uses target labels; nothing was imported"),
+    ):
+        path = changed(Path("ours.parquet"), change)
+        done = call("import", "ours.parquet", path, "--results", "theirs.sqlite")
+        assert done.exit_code == 2
+        assert done.stderr.startswith("Error: changed.parquet: ")
+        assert problem in done.stderr
+        assert not Path("theirs.sqlite").exists()
 
 
 @pytest.mark.parametrize(("pair", "synthetic"), [("B→C", True), ("DE→HU", False)])
@@ -140,29 +142,17 @@ def test_synthetic_speech_cannot_pass_for_recorded(
     assert f"row 1: synthetic {synthetic}: {pair} is" in done.stderr
 
 
-def test_results_are_not_overwritten_by_their_export(ours: Path, call: Call) -> None:
+def test_an_export_needs_results_and_a_file_of_its_own(ours: Path, call: Call) -> None:
     before = ours.read_bytes()
     done = call("export", str(ours))
     assert done.exit_code == 2
     assert "name a file that ends in .parquet, such as ours.parquet" in done.stderr
     assert ours.read_bytes() == before
-
-
-def test_there_must_be_something_to_export(call: Call) -> None:
-    done = call("export", "ours.parquet")
-    assert done.exit_code == 2
-    assert "there are no results yet" in done.stderr
-    with Store(Path("results/clser.sqlite")):
-        pass
-    assert "has no results to export" in call("export", "ours.parquet").stderr
+    Store(Path("empty.sqlite")).close()
+    for file, problem in (("absent", "there are no results yet"), ("empty", "has no results to")):
+        done = call("export", "ours.parquet", "--results", f"{file}.sqlite")
+        assert (done.exit_code, problem in done.stderr) == (2, True)
     assert not Path("ours.parquet").exists()
-
-
-def test_a_pooled_file_is_no_run_to_resume(ours: Path, call: Call) -> None:
-    call("export", "ours.parquet")
-    call("import", "ours.parquet", "--results", "theirs.sqlite")
-    done = call("resume", "--results", "theirs.sqlite")
-    assert done.exit_code == 2
 
 
 def test_verify_finds_a_changed_metric_and_the_leaderboard_refuses_it(
@@ -194,14 +184,3 @@ def test_a_damaged_request_stops_resume_and_nothing_else(ours: Path, call: Call)
     assert done.exit_code == 2
     assert "the request of plan 1 is damaged" in done.stderr
     assert "the request is damaged" in call("results", "verify").stdout
-
-
-def test_a_card_of_imported_results_names_their_file(ours: Path, call: Call) -> None:
-    call("export", "ours.parquet")
-    call("import", "ours.parquet", "--results", "theirs.sqlite")
-    done = call("card", "--results", "theirs.sqlite", "--out", "card.json")
-    assert done.exit_code == 0, done.output
-    card = json.loads(Path("card.json").read_text(encoding="utf-8"))
-    assert len(card["methods"]) == 3
-    assert card["requests"] == []
-    assert "ours.parquet" in json.dumps(card)

@@ -118,6 +118,8 @@ def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
     ids = [row["id"] for row in rows_of()]
     write("--table", "parquet")
     assert pd.read_parquet("draws/draws.parquet").id.tolist() == ids
+    assert {path.name for path in Path("draws").iterdir()} >= {"draws.json", "draws.parquet"}
+    assert not Path("draws/draws.csv").exists(), "a folder has one table"
 
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
@@ -320,12 +322,6 @@ def test_the_results_file_lies_elsewhere(call: Call, shared: Path) -> None:
         usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--out", out)
         done = call("draws", *usual, "--results", "made/x.sqlite", fails=True)
         assert "the key of the ids" in done.stderr
-
-
-def test_a_folder_has_one_table(call: Call, write: Call) -> None:
-    write()
-    write("--table", "parquet", "--setting", "inductive")
-    assert {path.name for path in Path("draws").iterdir()} == {"draws.json", "draws.parquet"}
 
 
 class Stub(BaseHTTPRequestHandler):

@@ -17,9 +17,8 @@ from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
-from clser_bench.train.engine import train_pack
 from tests import tools
-from tests.tools import rand
+from tests.tools import packed_accuracy, rand
 
 ECAN = tools.method("ecan")
 
@@ -146,18 +145,12 @@ def noisy_problem(name: str) -> Problem:
     return replace(problem, source=blurred(problem.source), target=blurred(problem.target))
 
 
-def accuracy(name: str, problems: list[Problem], **values: float) -> float:
-    method = registry.create(name, values)
-    assert isinstance(method, Trained)
-    results = train_pack([method] * len(problems), problems, list(range(len(problems))))
-    return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
-
-
 @pytest.mark.slow
 def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
     problems = [noisy_problem(name) for name in "abcd"]
     paper = {"neighbour_weight": 1.0, "class_weight": 1.0, "learning_rate": 1e-3}
-    assert accuracy("ecan", problems, **paper) > accuracy("source-only", problems) + 0.01
+    without = packed_accuracy("source-only", problems, {})
+    assert packed_accuracy("ecan", problems, paper) > without + 0.01
 
 
 def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:

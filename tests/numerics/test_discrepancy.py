@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn.backbone import sigmoid_ramp
-from clser_bench.problem import Problem, Table
-from clser_bench.train.check import example_problem
+from clser_bench.problem import Problem
+from clser_bench.train.check import example_problem, with_target
 from clser_bench.train.loop import train_one
 from tests import tools
 from tests.tools import rand
@@ -265,9 +264,7 @@ def test_rows_that_are_all_the_same_give_no_gradient(rows: int) -> None:
 def shifted(name: str) -> Problem:
     """A target whose every value is two deviations too large."""
     problem = example_problem(name, n_source=150, n_target=150, shots=5)
-    table = problem.target
-    moved = Table("moved", table.instants + np.float32(2), table.summary + np.float32(2))
-    return replace(problem, target=moved)
+    return with_target(problem, lambda values: values + np.float32(2))
 
 
 def accuracy(name: str, **values: float) -> float:

@@ -24,11 +24,16 @@ def some_table(key: str = "raw", *, seed: int = 0, rows: int = 5) -> Table:
     return table_of(rng.normal(3, 2, size=(rows, 4)), rng.normal(-1, 5, size=(rows, 3, 2)), key)
 
 
+def scored_of(summary, cache: Path, *, instants=None, **how) -> Table:
+    """A table of these values, z-scored by the corpus unless said otherwise."""
+    settings = {"how": "corpus", "speakers": np.array(["a"] * len(summary)), "cache": cache, **how}
+    return normalised(table_of(summary, instants), **settings)
+
+
 def test_corpus_by_hand(own_cache: Path):
     # summary: mean 2, variance 2/3; instants: mean 2.5, variance 35/12
     instants = [[[0], [1]], [[2], [3]], [[4], [5]]]
-    table = table_of([[1, 7], [2, 7], [3, 7]], instants)
-    scored = normalised(table, how="corpus", speakers=SPEAKERS[:3], cache=own_cache)
+    scored = scored_of([[1, 7], [2, 7], [3, 7]], own_cache, instants=instants)
     expected = np.array([-1, 0, 1]) / (np.sqrt(2 / 3) + 1e-6)
     np.testing.assert_allclose(scored.summary[:, 0], expected, rtol=1e-6)
     np.testing.assert_array_equal(scored.summary[:, 1], 0)
@@ -36,33 +41,23 @@ def test_corpus_by_hand(own_cache: Path):
     np.testing.assert_allclose(scored.instants.ravel(), expected, rtol=1e-6)
 
 
-def test_the_small_constant_keeps_a_nearly_constant_column_small(own_cache: Path):
-    table = table_of([[0.0], [2e-6]])
-    scored = normalised(table, how="corpus", speakers=SPEAKERS[:2], cache=own_cache)
-    np.testing.assert_allclose(scored.summary.ravel(), [-0.5, 0.5], rtol=1e-6)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 2e-6], [-0.5, 0.5]),  # the small constant keeps a nearly constant column small
+        ([1000, -1000, *[0] * 98], [5, -5, *[0] * 98]),  # outliers are clipped
+        (1e6 + np.arange(4.0), (np.arange(4) - 1.5) / np.sqrt(1.25)),  # exact far from zero
+    ],
+)
+def test_columns_by_hand(own_cache: Path, values, expected):
+    scored = scored_of(np.array(values)[:, None], own_cache)
+    np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("value", [0.1, -1e6, 3e7, 1e-20])
 def test_a_constant_column_becomes_zero(own_cache: Path, value: float):
-    table = table_of(np.full((7, 1), value))
-    scored = normalised(table, how="corpus", speakers=np.array(["a"] * 7), cache=own_cache)
+    scored = scored_of(np.full((7, 1), value), own_cache)
     np.testing.assert_allclose(scored.summary, 0, atol=1e-2)
-
-
-def test_outliers_are_clipped(own_cache: Path):
-    values = np.zeros((100, 1))
-    values[0], values[1] = 1000, -1000
-    scored = normalised(
-        table_of(values), how="corpus", speakers=np.array(["a"] * 100), cache=own_cache
-    )
-    assert scored.summary[0] == 5
-    assert scored.summary[1] == -5
-
-
-def test_speaker_by_hand_and_a_speaker_of_one_utterance(own_cache: Path):
-    table = table_of([[0], [10], [2], [30], [7]])
-    scored = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache)
-    np.testing.assert_allclose(scored.summary.ravel(), [-1, -1, 1, 1, 0], rtol=1e-5)
 
 
 def test_each_speaker_has_mean_zero_and_deviation_one(own_cache: Path):
@@ -78,10 +73,7 @@ def test_each_speaker_has_mean_zero_and_deviation_one(own_cache: Path):
 
 def test_source_uses_the_statistics_of_the_reference(own_cache: Path):
     reference = table_of([[0], [2]], key="source")
-    table = table_of([[1], [2], [4]], key="target")
-    scored = normalised(
-        table, how="source", speakers=SPEAKERS[:3], cache=own_cache, reference=reference
-    )
+    scored = scored_of([[1], [2], [4]], own_cache, how="source", reference=reference)
     np.testing.assert_allclose(scored.summary.ravel(), [0, 1, 3], rtol=1e-5)
 
 
@@ -90,24 +82,22 @@ def test_none_is_the_table_itself(own_cache: Path):
     assert normalised(table, how="none", speakers=SPEAKERS, cache=own_cache) is table
 
 
-def test_rows_restrict_the_statistics_and_not_the_table(own_cache: Path):
-    table = table_of([[0], [2], [100], [100], [4]])
-    scored = normalised(
-        table, how="corpus", speakers=SPEAKERS, cache=own_cache, rows=np.array([1, 0, 1])
-    )
-    np.testing.assert_allclose(scored.summary.ravel(), [-1, 1, 5, 5, 3], rtol=1e-5)
-
-
-def test_a_speaker_outside_the_rows_keeps_its_own_statistics(own_cache: Path):
-    table = table_of([[0], [10], [2], [30], [7]])
-    rows = np.array([0, 2])  # all of ada, nothing of bob and cy
-    half = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache, rows=rows)
-    whole = normalised(table, how="speaker", speakers=SPEAKERS, cache=own_cache)
-    np.testing.assert_array_equal(half.summary, whole.summary)
-    part = normalised(
-        table, how="speaker", speakers=SPEAKERS, cache=own_cache, rows=np.array([1, 4])
-    )
-    np.testing.assert_allclose(part.summary.ravel(), [-1, 0, 1, 5, 0], rtol=1e-5)
+@pytest.mark.parametrize(
+    ("how", "rows", "values", "expected"),
+    [
+        # Rows restrict the statistics and not the table.
+        ("corpus", [1, 0, 1], [0, 2, 100, 100, 4], [-1, 1, 5, 5, 3]),
+        # A speaker outside the rows keeps its own statistics: all of ada, nothing of bob and cy.
+        ("speaker", None, [0, 10, 2, 30, 7], [-1, -1, 1, 1, 0]),
+        ("speaker", [0, 2], [0, 10, 2, 30, 7], [-1, -1, 1, 1, 0]),
+        ("speaker", [1, 4], [0, 10, 2, 30, 7], [-1, 0, 1, 5, 0]),
+    ],
+)
+def test_speakers_and_rows_by_hand(own_cache: Path, how: str, rows, values, expected):
+    used = None if rows is None else np.array(rows)
+    table = np.array(values)[:, None]
+    scored = scored_of(table, own_cache, how=how, speakers=SPEAKERS, rows=used)
+    np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)
 
 
 def test_the_result_is_cached_and_its_key_names_what_matters(own_cache: Path):
@@ -216,10 +206,3 @@ def test_estimated_speakers_use_no_name(own_cache: Path):
     np.testing.assert_array_equal(scored.summary, by_name.summary)
     for more in ({"rows": np.arange(15)}, {"voices": voices_of(12, 8, key="others")}):
         assert normalised(table, speakers=SPEAKERS, **{**given, **more}).key != scored.key
-
-
-def test_statistics_are_exact_far_from_zero(own_cache: Path):
-    table = table_of(1e6 + np.arange(4.0)[:, None])
-    scored = normalised(table, how="corpus", speakers=np.array(["a"] * 4), cache=own_cache)
-    expected = (np.arange(4) - 1.5) / np.sqrt(1.25)
-    np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)

@@ -3,7 +3,7 @@ import pytest
 import torch
 from signals import RATE, sine, voice
 
-from clser_bench.features.spectrum import FRAME, HOP, pitch
+from clser_bench.features.acoustic import FRAME, HOP, pitch
 
 
 def follow(samples: np.ndarray):
@@ -16,13 +16,13 @@ def follow(samples: np.ndarray):
 @pytest.mark.parametrize("make", [sine, voice])
 def test_tones(hertz: float, make):
     contour = follow(make(hertz, 0.5))
-    inner = contour.hertz[3:-3]
-    np.testing.assert_allclose(inner, hertz, rtol=0.005)
+    np.testing.assert_allclose(contour.hertz[3:-3], hertz, rtol=0.005)
     assert contour.voicing[3:-3].min() > 0.95
 
 
-def test_a_missing_fundamental_is_heard():
-    np.testing.assert_allclose(follow(voice(150, 0.5, first=3)).hertz[3:-3], 150, rtol=0.005)
+def test_neither_a_missing_fundamental_nor_loudness_matters():
+    for samples in (voice(150, 0.5, first=3), voice(150, 0.5) / 256):
+        np.testing.assert_allclose(follow(samples).hertz[3:-3], 150, rtol=0.005)
 
 
 def test_a_glide_is_followed():
@@ -41,11 +41,6 @@ def test_noise_and_silence_are_unvoiced():
     silent = follow(np.zeros(RATE, np.float32))
     assert not silent.hertz.any()
     assert not silent.voicing.any()
-
-
-def test_loudness_does_not_matter():
-    loud, quiet = follow(voice(180, 0.5)), follow(voice(180, 0.5) / 256)
-    np.testing.assert_allclose(loud.hertz, quiet.hertz, rtol=1e-4)
 
 
 def test_pauses_between_tones_are_unvoiced():

@@ -70,47 +70,18 @@ def test_gain_does_not_matter():
         np.testing.assert_allclose(loud[name], quiet[name], atol=0.05)
 
 
-@pytest.mark.parametrize("kind", ["silence", "click", "noise", "short"])
-def test_odd_signals_are_finite(kind: str):
-    samples = {
-        "silence": np.zeros(8000),
-        "click": np.eye(1, 8000, 4000)[0],
-        "noise": generator("quality", "noise").standard_normal(8000),
-        "short": np.ones(3),
-    }[kind].astype(np.float32)
-    instants, summary = acoustic.extract("minimal", samples, RATE)
-    assert np.isfinite(instants).all()
-    assert np.isfinite(summary).all()
-    if kind == "silence":
-        assert not instants[:, [MINIMAL_INSTANTS.index(name) for name in QUALITY[1:]]].any()
-
-
 def test_the_other_columns_are_acoustics_own():
     samples = voice(180, 0.8)
     instants, summary = acoustic.extract("minimal", samples, RATE)
     whole_instants, whole = acoustic.extract("acoustic", samples, RATE)
-    for place, name in enumerate(MINIMAL_INSTANTS):
-        if name not in QUALITY:
-            assert np.array_equal(
-                instants[:, place], whole_instants[:, ACOUSTIC_INSTANTS.index(name)]
-            )
-    names = dict(zip(MINIMAL_SUMMARY, summary, strict=True))
+    for place, name in enumerate(MINIMAL_INSTANTS[: -len(QUALITY)]):
+        other = whole_instants[:, ACOUSTIC_INSTANTS.index(name)]
+        assert np.array_equal(instants[:, place], other), name
     shared = [name for name in MINIMAL_SUMMARY if name in ACOUSTIC_SUMMARY]
     assert len(shared) == 105
     for name in shared:
-        assert names[name] == whole[ACOUSTIC_SUMMARY.index(name)], name
-
-
-def test_threads_do_not_matter():
-    before = torch.get_num_threads()
-    made = []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            made.append(acoustic.extract("minimal", voice(130), RATE)[1])
-    finally:
-        torch.set_num_threads(before)
-    assert np.array_equal(*made)
+        ours, theirs = MINIMAL_SUMMARY.index(name), ACOUSTIC_SUMMARY.index(name)
+        assert summary[ours] == whole[theirs], name
 
 
 @pytest.mark.real_speech

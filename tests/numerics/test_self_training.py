@@ -12,20 +12,15 @@ import torch
 from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
-from clser_bench import registry
 from clser_bench.nn.irf import balancing_offsets
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.classifier import balanced_scores, class_offsets, logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests.tools import fit
 
 MODULE = importlib.import_module("clser_bench.methods.self_training")
 RNG = np.random.default_rng(0)
-
-
-def fit(name: str, problem: Problem, **values: float) -> np.ndarray:
-    found: np.ndarray = registry.create(name, values).fit_predict(problem, RNG)
-    return found
 
 
 def test_offsets_by_hand() -> None:

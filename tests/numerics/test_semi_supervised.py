@@ -13,13 +13,13 @@ from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn import losses
-from clser_bench.problem import Labelled, Problem, Table
+from clser_bench.problem import Labelled, Table
 from clser_bench.shallow.sides import sides_of, unit_rows
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Shape, Support, Trained, View
 from clser_bench.train.loop import train_one
 from tests import tools
-from tests.tools import rand
+from tests.tools import fit, rand
 
 MEAN_TEACHER, PSEUDO_LABEL = map(tools.method, ("mean_teacher", "pseudo_label"))
 
@@ -150,11 +150,6 @@ def test_the_teacher_gives_the_scores() -> None:
     torch.testing.assert_close(found.scores, teacher(view))
     torch.testing.assert_close(found.embedding, teacher.embed(view))
     assert not torch.allclose(found.scores, student(view))
-
-
-def fit(name: str, problem: Problem, **values: float) -> np.ndarray:
-    found: np.ndarray = registry.create(name, values).fit_predict(problem, RNG)
-    return found
 
 
 def nearest(x: np.ndarray, count: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow import subspaces
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests.tools import fit
 
 CORAL, GFK = (importlib.import_module(f"clser_bench.methods.{name}") for name in ("coral", "gfk"))
 
@@ -169,19 +171,11 @@ def tilted(problem: Problem) -> Problem:
     table = problem.target
     stretch = np.diag([1.0, 1.0, 1.0, 1.0, 6.0])
     summary = (np.array(table.summary) @ stretch + 2.0).astype(np.float32)
-    return Problem(
-        classes=problem.classes,
-        source=problem.source,
-        target=Table("tilted", np.array(table.instants), summary),
-        labelled=problem.labelled,
-        unlabelled=problem.unlabelled,
-        adapt=problem.adapt,
-        scored=problem.scored,
-    )
+    return replace(problem, target=Table("tilted", np.array(table.instants), summary))
 
 
 def accuracy(name: str, problem: Problem, **values: float) -> float:
-    scores = registry.create(name, values).fit_predict(problem, generator("t"))
+    scores = fit(name, problem, **values)
     return float((scores.argmax(axis=1) == np.arange(len(scores)) % 3).mean())
 
 

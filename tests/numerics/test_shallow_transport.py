@@ -11,13 +11,12 @@ import ot
 import pytest
 from scipy.optimize import LinearConstraint, minimize
 
-from clser_bench import registry
-from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Table
 from clser_bench.shallow import sides
 from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests.tools import fit
 
 OT, JDOT, KMM = (
     importlib.import_module(f"clser_bench.methods.{name}") for name in ("ot_mapping", "jdot", "kmm")
@@ -196,10 +195,6 @@ def test_transported_labels_by_loops_and_by_hand() -> None:
     np.testing.assert_allclose(labels(distance, scores, y), expected, atol=1e-9)
 
 
-def scores_of(name: str, problem: Problem, **values: float) -> np.ndarray:
-    return registry.create(name, values).fit_predict(problem, generator("test"))
-
-
 def test_jdot_equals_skada() -> None:
     """The weights of skada's two costs are turned into alpha; masses are equal for both."""
     from skada._ot import solve_jdot_classification
@@ -216,7 +211,7 @@ def test_jdot_equals_skada() -> None:
         estimator, *_ = solve_jdot_classification(
             base, x, problem.labelled.y, target, alpha=0.5, n_iter_max=3, tol=0.0
         )
-    found = scores_of("jdot", problem, alpha=alpha, strength=0.05, rounds=3)
+    found = fit("jdot", problem, alpha=alpha, strength=0.05, rounds=3)
     np.testing.assert_allclose(found, estimator.predict_log_proba(target), atol=1e-3)
 
 
@@ -233,8 +228,8 @@ def shifted(*, n_target: int = 60) -> Problem:
 def test_transport_follows_a_shift(name: str) -> None:
     problem = shifted()
     truth = np.arange(60) % 3
-    plain = np.mean(scores_of("logistic", problem).argmax(axis=1) == truth)
-    moved = np.mean(scores_of(name, problem).argmax(axis=1) == truth)
+    plain = np.mean(fit("logistic", problem).argmax(axis=1) == truth)
+    moved = np.mean(fit(name, problem).argmax(axis=1) == truth)
     assert moved >= plain + 0.1
 
 

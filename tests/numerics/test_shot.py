@@ -16,8 +16,7 @@ from clser_bench.nn.backbone import SharedClassifier
 from clser_bench.problem import Problem, Table, Value
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
-from clser_bench.train.engine import train_pack
-from tests.tools import rand
+from tests.tools import packed_accuracy, rand
 
 
 def network_and_target() -> tuple[SharedClassifier, View]:
@@ -91,17 +90,11 @@ def shifted_problem(name: str) -> Problem:
     return replace(problem, source=blurred(problem.source, 0), target=blurred(problem.target, 0.6))
 
 
-def accuracy(name: str, problems: list[Problem], values: dict[str, Value] | None = None) -> float:
-    method = registry.create(name, values or {})
-    assert isinstance(method, Trained)
-    results = train_pack([method] * len(problems), problems, list(range(len(problems))))
-    return float(np.mean([r.scores.argmax(axis=1) == np.arange(300) % 5 for r in results]))
-
-
 @pytest.mark.usefixtures("shapes_unchecked")
 def test_shot_recovers_a_shift_that_the_source_model_does_not() -> None:
     problems = [shifted_problem(name) for name in "abcd"]
-    assert accuracy("shot", problems) > accuracy("source-only", problems) + 0.01
+    without = packed_accuracy("source-only", problems, {})
+    assert packed_accuracy("shot", problems, {}) > without + 0.01
 
 
 @pytest.mark.usefixtures("shapes_unchecked")
@@ -109,5 +102,5 @@ def test_mme_gains_from_its_entropy_under_a_shift() -> None:
     """Against the same cosine classifier without the entropy, not against the linear head."""
     problems = [shifted_problem(name) for name in "abcd"]
     paper: dict[str, Value] = {"temperature": 0.05}
-    without = accuracy("mme", problems, {**paper, "entropy_weight": 0.0})
-    assert accuracy("mme", problems, {**paper, "entropy_weight": 0.3}) > without + 0.01
+    without = packed_accuracy("mme", problems, {**paper, "entropy_weight": 0.0})
+    assert packed_accuracy("mme", problems, {**paper, "entropy_weight": 0.3}) > without + 0.01

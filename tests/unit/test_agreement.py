@@ -86,51 +86,47 @@ def verdicts(found: Agreement) -> list[str]:
     return [item.verdict for item in found.cells]
 
 
-def test_the_same_draws_are_identical() -> None:
-    found = agreed([30, 31, 35], [30, 31, 35])
+TOLD = [30.0, 34.0, 38.0, 31.0, 36.0]
+
+
+@pytest.mark.parametrize(
+    ("told", "here", "verdict", "reason"),
+    [
+        pytest.param([30, 31, 35], [30, 31, 35], IDENTICAL, "", id="the same draws"),
+        pytest.param([30, 31.1], [30, 31.1 + 1e-13], IDENTICAL, "", id="the last bits of a mean"),
+        pytest.param([30], [30], IDENTICAL, "", id="one draw"),
+        pytest.param(
+            *([30], [30.1], DIFFERENT, "one draw has no spread to compare with"), id="one draw off"
+        ),
+        pytest.param(TOLD, [31, 35.1, 38.9, 32, 37.1], DIFFERENT, "", id="a shift of every draw"),
+        pytest.param(TOLD, [u + 0.5 for u in TOLD], DIFFERENT, "", id="a shift without spread"),
+    ],
+)
+def test_a_cell_by_its_draws(told: Draws, here: Draws, verdict: str, reason: str) -> None:
+    found = agreed(told, here)
     (only,) = found.cells
-    assert (only.verdict, only.n, only.shift, only.largest) == (IDENTICAL, 3, 0.0, 0.0)
+    assert (only.verdict, only.n, only.reason) == (verdict, len(told), reason)
     assert (found.corpora, found.changes) == ((), ())
 
 
-def test_the_last_bits_of_a_mean_are_no_difference() -> None:
-    assert verdicts(agreed([30, 31.1, 35], [30, 31.1 + 1e-13, 35])) == [IDENTICAL]
-
-
 def test_small_differences_both_ways_are_noise() -> None:
-    told = [30.0, 34.0, 38.0, 31.0, 36.0]
     here = [30.5, 33.5, 38.4, 30.8, 36.0]
-    (only,) = agreed(told, here).cells
+    (only,) = agreed(TOLD, here).cells
     assert only.verdict == NOISE
     assert only.shift == pytest.approx((0.5 - 0.5 + 0.4 - 0.2) / 5)
     assert only.largest == pytest.approx(0.5)
-    assert only.p == pytest.approx(stats.ttest_rel(here, told).pvalue, rel=1e-9)
-
-
-def test_a_shift_of_every_draw_is_different() -> None:
-    told = [30.0, 34.0, 38.0, 31.0, 36.0]
-    here = [value + gap for value, gap in zip(told, [1.0, 1.1, 0.9, 1.0, 1.1], strict=True)]
-    assert verdicts(agreed(told, here)) == [DIFFERENT]
-    # the very same shift has no spread at all
-    assert verdicts(agreed(told, [value + 0.5 for value in told])) == [DIFFERENT]
+    assert only.p == pytest.approx(stats.ttest_rel(here, TOLD).pvalue, rel=1e-9)
 
 
 def test_one_draw_that_is_far_off_is_different_whatever_the_mean_says() -> None:
     """One changed draw of n gives t = 1 however large the change is."""
-    told = [30.0, 34.0, 38.0, 31.0, 36.0]
-    spread = np.std(told, ddof=1)
-    within, beyond = [*told[:4], told[4] - 1.9 * spread], [*told[:4], told[4] - 2.1 * spread]
+    spread = np.std(TOLD, ddof=1)
+    within, beyond = ([*TOLD[:4], TOLD[4] - factor * spread] for factor in (1.9, 2.1))
     # the card is what was changed: its own spread must not widen what is let through
-    assert verdicts(agreed(within, told)) == [NOISE]
-    (only,) = agreed(beyond, told).cells
+    assert verdicts(agreed(within, TOLD)) == [NOISE]
+    (only,) = agreed(beyond, TOLD).cells
     assert (only.verdict, only.p) == (DIFFERENT, None)
     assert only.reason == "a draw is off by more than 2 sd"
-
-
-def test_one_draw_alone_has_no_noise_to_hide_in() -> None:
-    (only,) = agreed([30], [30.1]).cells
-    assert (only.verdict, only.reason) == (DIFFERENT, "one draw has no spread to compare with")
-    assert verdicts(agreed([30], [30])) == [IDENTICAL]
 
 
 def test_many_cells_of_noise_are_not_called_different() -> None:
@@ -150,7 +146,7 @@ def test_many_cells_of_noise_are_not_called_different() -> None:
 
 
 def test_a_small_shift_that_all_pairs_share_is_found_in_the_mean() -> None:
-    told = [[30.0, 34.0, 38.0, 31.0, 36.0]] * 3
+    told = [TOLD] * 3
     # in each pair the gaps look like chance; their mean over the pairs hardly varies
     gaps = [[2.0, -1.0, 0.5, 0.5, 0.5], [-1.0, 2.0, 0.5, 0.6, 0.5], [0.4, 0.6, 0.6, 0.5, 0.6]]
     here = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(told, gaps, strict=True)]

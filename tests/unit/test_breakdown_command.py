@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -89,9 +90,7 @@ def test_the_command_on_real_recordings(
     chosen = [item for item in corpus.utterances if item.emotion in classes]
     y = np.array([classes.index(item.emotion) for item in chosen])
     key = answer_key(y.tolist(), speakers=[item.speaker for item in chosen])
-    key = type(key)(
-        classes=classes, y=y, speakers=key.speakers, names=tuple(item.name for item in chosen)
-    )
+    key = dataclasses.replace(key, names=tuple(item.name for item in chosen))
     with Store(tmp_path / "r.sqlite") as opened:
         put(opened, [y], key, pairs=(Pair("C", "B"),))
     app = typer.Typer()

@@ -1,8 +1,8 @@
 """The table with a row a feature set, from tables made by hand."""
 
 from clser_bench.protocol import Condition, Pair, parse_shots
-from clser_bench.report.model import Cell, Leaderboard, Line
 from clser_bench.report.statistics import Interval
+from clser_bench.report.table import Cell, Leaderboard, Line
 from tests import tools
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition
-from clser_bench.report.model import Leaderboard
 from clser_bench.report.provenance import (
     Card,
     Machine,
@@ -24,7 +23,7 @@ from clser_bench.report.provenance import (
     runs_of,
     seal,
 )
-from clser_bench.store.records import IMPORTED
+from clser_bench.report.table import Leaderboard
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run, tables_of
 from tests.records import hole, ok, trial
@@ -110,15 +109,6 @@ def test_evaluations_are_counted_over_all_ways_of_selection(store: Store) -> Non
     assert found == {"sere": 3, "dann": 1}
 
 
-def test_imported_rows_name_their_file(store: Store) -> None:
-    run(store, {"sere": 20})
-    trials = [trial("dann", str(pair), suite="bc") for pair in PAIRS]
-    store.plan({IMPORTED: "theirs.parquet"}, trials, pairs=PAIRS)
-    store.put([ok(item, KEY.y.tolist(), KEY) for item in trials])
-    found = {method.method: method.imported for method in card_of(store).methods}
-    assert found == {"sere": "", "dann": "theirs.parquet"}
-
-
 def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
     # 1 and 1.0 and true are three values
     values = {"B→C": (("a", 1), ("b", 0.5)), "C→B": (("a", 1.0), ("b", 0.5))}
@@ -151,7 +141,7 @@ def test_holes_have_reasons_without_places(store: Store) -> None:
     assert second.reason == "see `clser-bench status` of the results file"
 
 
-def test_methods_of_two_runs_are_told_with_theirs(store: Store) -> None:
+def test_methods_of_two_runs_stand_with_theirs(store: Store) -> None:
     run(store, {"sere": 20})
     run(store, {"dann": 20, "coral": 12}, seeds=3)
     run(store, {"coral": 13}, seeds=4)
@@ -180,12 +170,6 @@ def test_hostile_names_are_kept_or_refused(store: Store) -> None:
     run(store, {"sere\x1b[2J": 20}, shots=1)
     with pytest.raises(SpecError, match="a card cannot hold it"):
         card_of(store, shots=1)
-
-
-def test_the_hash_is_that_of_canonical_json(values: dict[str, Any]) -> None:
-    claimed = values.pop("sha256")
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
-    assert claimed == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_a_card_is_read_as_it_was_written(store: Store, tmp_path: Path) -> None:
@@ -226,34 +210,27 @@ CELL = ("methods", 0, "cells", 0)
     ("place", "value", "message"),
     [
         (("extra",), 1, "extra.*not permitted"),
-        ((*CELL, "extra"), 1, "not permitted"),
         (("methods", 0, "version"), "1", "valid integer"),
-        (("methods", 0, "version"), 1.0, "valid integer"),
         (("methods", 0, "version"), True, "valid integer"),
-        (("methods", 0, "version"), 10**12, "less than or equal"),
         ((*CELL, "uars", 0), 100.5, "less than or equal to 100"),
-        ((*CELL, "uars", 0), "70", "valid number"),
         ((*CELL, "uars"), [50.0], "a UAR a seed"),
         ((*CELL, "status"), "great", "'ok', 'failed' or 'not_applicable'"),
         (("methods", 0, "seeds"), [1, 1], "each seed once"),
         (("methods", 0, "seeds"), [0, 10_000], "less than 10000"),
         (("methods", 0, "cells"), [], "a cell a pair"),
         (("methods", 0, "method"), "sere\x1b[2J", "match pattern"),
-        (("methods", 0, "method"), "sere\u202e", "match pattern"),
         (("methods", 0, "method"), "", "at least 1"),
         (("methods", 0, "parameters", "c"), None, "parameters"),
-        (("methods", 0, "parameters", "c"), [1], "parameters"),
         (("pairs", 0, "source"), "../B", "match pattern"),
         (("pairs", 1), {"source": "B", "target": "C", "classes": [], "source_key": "",
                         "target_key": ""}, "named twice"),
-        (("requests", 0, "seeds"), 10**6, "less than or equal to 10000"),
+        (("requests", 0, "corpora"), "/etc", "not permitted"),
         (("requests", 0, "shots", 0), 0, "greater than or equal to 1"),
         (("requests", 0, "methods"), [], "at least 1"),
         (("requests", 0, "condition", "normalisation"), "best", "'best' is unknown"),
         (("requests", 0, "condition", "features"), "x" * 5000, "at most 4096"),
         (("condition", "prior"), "dirichlet:-1", "target prior"),
         (("condition", "extra"), "x", "needs the fields"),
-        (("requests", 0, "corpora"), "/etc", "not permitted"),
         (("software", "commit"), "HEAD; rm", "match pattern"),
         (("machine",), None, "machine"),
         (("format",), 1, "is of format 1, this clser-bench reads 2"),
@@ -293,10 +270,9 @@ def test_a_damaged_card_is_refused(tmp_path: Path, written: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"{", b"[]", b"3", b"\xff\xfe\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": 1e999}',
-     b'{"a": ' + b"9" * 5000 + b"}", b"null"],
-    ids=["empty", "open", "list", "number", "bytes", "deep", "nan", "infinite", "digits", "null"],
-)  # fmt: skip
+    [b"", b"[]", b"\xff\xfe\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": ' + b"9" * 5000 + b"}"],
+    ids=["empty", "list", "bytes", "deep", "nan", "digits"],
+)
 def test_what_is_no_card_is_refused(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "card.json"
     path.write_bytes(text)

@@ -67,13 +67,11 @@ def test_a_point_with_a_hole_is_not_chosen_but_shown(tool: ModuleType) -> None:
     )  # fmt: skip
 
 
-def test_a_condition_that_does_not_apply_is_left_out(tool: ModuleType) -> None:
+def test_what_cannot_be_compared_chooses_nothing(tool: ModuleType) -> None:
+    """A condition that does not apply to the default, a default without draws, a single draw."""
     default = {"a": 40.0 + TEN}
     assert chosen(tool, default, {"a": default["a"] + 1, "b": default["a"]}) == 1
     assert chosen(tool, {}, {"a": default["a"]}) == 0
-
-
-def test_a_single_draw_chooses_nothing(tool: ModuleType) -> None:
     assert chosen(tool, {"a": np.array([40.0])}, {"a": np.array([90.0])}) == 0
 
 

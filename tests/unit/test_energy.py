@@ -14,7 +14,6 @@ import pytest
 from clser_bench.errors import MissingExtraError
 from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
-from clser_bench.train import energy
 from clser_bench.train import execute as engine
 from clser_bench.train.check import example_problem
 from clser_bench.train.engine import Result
@@ -59,9 +58,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     module = types.ModuleType("codecarbon")
     module.OfflineEmissionsTracker = tracker  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "codecarbon", module)
-    energy._tracker.cache_clear()
+    engine._tracker.cache_clear()
     yield made
-    energy._tracker.cache_clear()
+    engine._tracker.cache_clear()
     assert len(options) <= 1, "one tracker a process"
     for given in options:
         assert (given["tracking_mode"], given["output_methods"]) == ("process", [])
@@ -71,9 +70,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if codecarbon were not installed."""
     monkeypatch.setitem(sys.modules, "codecarbon", None)
-    energy._tracker.cache_clear()
+    engine._tracker.cache_clear()
     yield
-    energy._tracker.cache_clear()
+    engine._tracker.cache_clear()
 
 
 def jobs(method: str, count: int) -> list[Job]:
@@ -90,7 +89,7 @@ def jobs(method: str, count: int) -> list[Job]:
 def test_a_block_is_a_task_and_memory_does_not_count(
     fake: Fake, wanted: bool, gpu: bool, joules: float | None
 ) -> None:
-    with energy.metered(wanted, gpu=gpu) as used:
+    with engine.metered(wanted, gpu=gpu) as used:
         assert fake.said == ["start"] * wanted
         assert used.joules is None
     assert fake.said == ["start", "stop"] * wanted
@@ -98,7 +97,7 @@ def test_a_block_is_a_task_and_memory_does_not_count(
 
 
 def test_a_block_that_fails_ends_its_task(fake: Fake) -> None:
-    with pytest.raises(ValueError, match="mine"), energy.metered(True):
+    with pytest.raises(ValueError, match="mine"), engine.metered(True):
         raise ValueError("mine")
     assert fake.said == ["start", "stop"]
 
@@ -115,26 +114,19 @@ def test_a_node_without_codecarbon_runs_without_joules_and_the_extra_is_named() 
     (outcome,) = execute(jobs("logistic", 1), energy=True)
     assert (outcome.status, outcome.energy) == ("ok", None)
     with pytest.raises(MissingExtraError, match=r"--with energy needs .*clser-bench\[energy\]"):
-        energy.require()
+        engine.require_meter()
 
 
-def test_jobs_of_a_pack_have_equal_shares(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    def trained(methods: list[object], *_: object, **__: object) -> list[Result]:
-        scores = [np.ones((36, 3)), np.ones((36, 3)), np.zeros((0, 0))]
-        why = ["", "", "diverged"]
-        return [Result(s, w) for s, w in zip(scores, why, strict=True)]
-
-    monkeypatch.setattr(engine, "train_pack", trained)
-    outcomes = execute(jobs("dann", 3), energy=True)
+@pytest.mark.parametrize(("device", "joules"), [("cpu", 6), ("cuda", 36)])
+def test_jobs_of_a_pack_have_equal_shares(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, device: str, joules: float
+) -> None:
+    results = [Result(np.ones((36, 3)))] * 2 + [Result(np.zeros((0, 0)), "diverged")]
+    monkeypatch.setattr(engine, "train_pack", lambda *_, **__: results)
+    outcomes = execute(jobs("dann", 3), device=device, energy=True)
     assert [outcome.status for outcome in outcomes] == ["ok", "ok", "failed"]
-    assert [outcome.energy for outcome in outcomes] == [pytest.approx(2)] * 3
+    assert [outcome.energy for outcome in outcomes] == [pytest.approx(joules / 3)] * 3
     assert fake.said == ["start", "stop"]
-
-
-def test_the_gpu_of_a_pack_counts(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "train_pack", lambda *_, **__: [Result(np.ones((2, 3)))] * 2)
-    outcomes = execute(jobs("dann", 2), device="cuda", energy=True)
-    assert [outcome.energy for outcome in outcomes] == [pytest.approx(18)] * 2
 
 
 def test_jobs_one_by_one_share_by_their_time(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,12 +178,12 @@ def test_a_trial_has_the_joules_of_all_its_folds(
 
 def test_a_busy_second_uses_joules() -> None:
     pytest.importorskip("codecarbon")
-    energy._tracker.cache_clear()
-    with energy.metered(True) as used:
+    engine._tracker.cache_clear()
+    with engine.metered(True) as used:
         end = time.perf_counter() + 1
         while time.perf_counter() < end:
             sum(range(1000))
-    with energy.metered(True) as idle:
+    with engine.metered(True) as idle:
         time.sleep(0.5)
     assert used.joules is not None
     assert idle.joules is not None

@@ -1,21 +1,23 @@
-"""Errors travel between processes and name what is near."""
+"""Errors travel between processes and name what is near; files and the cache folder."""
 
 from __future__ import annotations
 
 import pickle
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from clser_bench.errors import (
     AudioError,
+    ClserError,
     MissingExtraError,
     SpecError,
     StoreError,
     did_you_mean,
     printable,
 )
-from clser_bench.files import require_file, require_folder, write_whole
+from clser_bench.files import cache_folder, require_file, require_folder, write_whole
 from clser_bench.store.sqlite import Store
 
 
@@ -61,13 +63,10 @@ def test_results_are_not_written_over(tmp_path: Path) -> None:
 
 
 def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
-    assert printable("a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800") == (
-        r"a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
-    )
-    assert (
-        printable("line\n\tnext, \u0645\u06cc\u200c\u062e")
-        == "line\n\tnext, \u0645\u06cc\u200c\u062e"
-    )
+    hostile = "a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
+    assert printable(hostile) == r"a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
+    harmless = "line\n\tnext, \u0645\u06cc\u200c\u062e"
+    assert printable(harmless) == harmless
 
 
 def test_a_long_text_keeps_its_ends() -> None:
@@ -76,3 +75,19 @@ def test_a_long_text_keeps_its_ends() -> None:
     assert text.endswith("ValueError: the reason")
     assert "characters left out" in text
     assert len(text) < 20_100
+
+
+def test_the_cache_is_named_or_the_platform_s(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cache_folder() == own_cache
+    assert own_cache.is_dir()
+    monkeypatch.delenv("CLSER_CACHE")
+    monkeypatch.setattr(
+        platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / name / str(appauthor)
+    )
+    assert cache_folder() == tmp_path / "clser-bench" / "False"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ClserError, match="set CLSER_CACHE"):
+        cache_folder()

@@ -3,10 +3,11 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from signals import RATE, sine, voice
 
 from clser_bench.errors import FeatureError, MissingExtraError
-from clser_bench.features.columns import INSTANTS
+from clser_bench.features.columns import INSTANTS, QUALITY
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 
 
@@ -48,28 +49,30 @@ def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
         feature_set(name).check()
 
 
+@pytest.mark.parametrize("name", ["acoustic", "minimal"])
 @pytest.mark.parametrize("count", [1, 2, 15, 100, 399, 400, 401, 700, 5600])
 @pytest.mark.parametrize("kind", ["silence", "click", "noise", "tone"])
-def test_acoustic_is_finite_for_any_clip(count: int, kind: str):
+def test_own_sets_are_finite_for_any_clip(name: str, count: int, kind: str):
     signals = {
         "silence": np.zeros(count),
         "click": np.eye(1, count)[0],
         "noise": np.random.default_rng(0).normal(size=count),
         "tone": sine(200)[:count],
     }
-    features = feature_set("acoustic")
+    features = feature_set(name)
     instants, summary = features.extract(signals[kind].astype(np.float32), RATE)
     assert instants.shape == (INSTANTS, len(features.instants))
     assert summary.shape == (len(features.summary),)
     assert instants.dtype == summary.dtype == np.float32
     assert np.isfinite(instants).all()
     assert np.isfinite(summary).all()
+    if (name, kind) == ("minimal", "silence"):
+        assert not instants[:, [features.instants.index(column) for column in QUALITY[1:]]].any()
 
 
-def test_acoustic_does_not_depend_on_what_ran_before_nor_on_threads():
-    import torch
-
-    features = feature_set("acoustic")
+@pytest.mark.parametrize("name", ["acoustic", "minimal"])
+def test_own_sets_do_not_depend_on_what_ran_before_nor_on_threads(name: str):
+    features = feature_set(name)
     first = features.extract(voice(140), RATE)
     features.extract(voice(300, 0.3), RATE)
     before = torch.get_num_threads()

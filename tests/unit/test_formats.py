@@ -187,16 +187,6 @@ def test_a_wide_table_spans_two_columns():
     )
 
 
-def test_transposed_by_hand():
-    table = TextTable(
-        title="t", names=("method", "mean", "B→C"), cells=(("a", "1", "2"), ("b", "3", "4"))
-    )
-    turned = table.transposed
-    assert turned.names == ("", "a", "b")
-    assert turned.cells == (("mean", "1", "3"), ("B→C", "2", "4"))
-    assert dataclasses.replace(table, cells=()).transposed.cells == (("mean",), ("B→C",))
-
-
 def test_footnotes_are_numbered_once():
     notes = Footnotes()
     assert [notes.mark(text) for text in ("a", "", "b", "a")] == [" [1]", "", " [2]", " [1]"]

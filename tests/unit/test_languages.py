@@ -15,18 +15,23 @@ SPECS = {
 }
 
 
-def test_one_set_for_all():
-    heard = resolve_feature_sets("egemaps", SPECS)
-    assert heard.name == "egemaps"
-    assert heard.one
-    assert set(heard.sets) == {"G", "M", "I"}
-
-
-def test_written_out():
-    heard = resolve_feature_sets("set:de=egemaps,zh=mel,*=mfcc+prosody", SPECS)
-    assert heard.name == "set:[de=egemaps,it=mfcc+prosody,zh-TW=mel]"
-    assert not heard.one
-    assert heard.sets["M"] == feature_set("mel")
+@pytest.mark.parametrize(
+    ("asked", "name", "one"),
+    [
+        ("egemaps", "egemaps", True),
+        ("set:de=egemaps,zh=mel,*=mfcc+prosody", "[de=egemaps,it=mfcc+prosody,zh-TW=mel]", False),
+        # Two corpora of a language that differ are named by code.
+        ("set:H=mel,*=mfcc", "[G=mfcc,H=mel,I=mfcc,M=mfcc]", False),
+    ],
+)
+def test_names_are_written_out(asked: str, name: str, one: bool):
+    specs = {**SPECS, "H": toy_spec("H", language="de")} if "H=" in asked else SPECS
+    assigned = resolve_feature_sets(asked, specs)
+    assert assigned.name == (name if one else f"set:{name}")
+    assert assigned.one == one
+    assert set(assigned.sets) == set(specs)
+    if "zh=mel" in asked:
+        assert assigned.sets["M"] == feature_set("mel")
 
 
 def test_code_before_language_and_long_tags_before_short():
@@ -34,12 +39,6 @@ def test_code_before_language_and_long_tags_before_short():
     assert [chosen.name_for(SPECS[code]) for code in "GM"] == ["egemaps", "mfcc"]
     with pytest.raises(FeatureError, match=r"nothing for Toy I \(I, language 'it'\)"):
         chosen.name_for(SPECS["I"])
-
-
-def test_two_corpora_of_a_language_that_differ_are_named_by_code():
-    specs = {**SPECS, "H": toy_spec("H", language="de")}
-    heard = resolve_feature_sets("set:H=mel,*=mfcc", specs)
-    assert heard.name == "set:[G=mfcc,H=mel,I=mfcc,M=mfcc]"
 
 
 def test_a_file(tmp_path: Path):
@@ -75,11 +74,8 @@ def test_a_file(tmp_path: Path):
 def test_wrong_names_are_errors(name: str, message: str):
     with pytest.raises(FeatureError, match=message):
         resolve_feature_sets(name, SPECS)
-
-
-def test_a_set_for_languages_is_none_for_one_corpus():
-    with pytest.raises(FeatureError, match="set for several languages"):
-        feature_set("set:heterogeneous")
+    with pytest.raises(FeatureError, match="set for several" if ":" in name else message):
+        feature_set(name)
 
 
 def test_everything_that_ships_can_be_read():
@@ -101,11 +97,20 @@ def test_joined_choices_have_each_column_once():
     assert len(set(both.summary)) == len(both.summary) == 52 + 31
 
 
-def test_names_can_be_used_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("name", "rooted_name"),
+    [
+        ("acoustic", "acoustic"),
+        ("hf:a/b@main:layer=3", "hf:a/b@main:layer=3"),
+        ("hf:./x:layer=3", "hf:{}/x:layer=3"),
+        ("minimal+table:x.npz", "minimal+table:{}/x.npz"),
+        ("set:./x.toml", "set:{}/x.toml"),
+        ("set:heterogeneous", "set:heterogeneous"),
+        ("set:de=hf:./x,*=mel", "set:de=hf:{}/x,*=mel"),
+    ],
+)
+def test_names_can_be_used_from_any_folder(
+    name: str, rooted_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
-    assert rooted("acoustic") == "acoustic"
-    assert rooted("hf:a/b@main:layer=3") == "hf:a/b@main:layer=3"
-    assert rooted("hf:./x:layer=3") == f"hf:{tmp_path}/x:layer=3"
-    assert rooted("set:./x.toml") == f"set:{tmp_path}/x.toml"
-    assert rooted("set:heterogeneous") == "set:heterogeneous"
-    assert rooted("set:de=hf:./x,*=mel") == f"set:de=hf:{tmp_path}/x,*=mel"
+    assert rooted(name) == rooted_name.format(tmp_path)

@@ -47,21 +47,22 @@ def test_a_damaged_copy_is_found(tmp_path: Path) -> None:
     assert [item.name for item in located.listings["X"].bad] == ["stray.wav"]
 
 
-def test_two_copies_are_refused_where_they_are_wanted(tmp_path: Path) -> None:
-    write_toy(tmp_path / "first")
-    write_toy(tmp_path / "second")
-    located = locate(tmp_path)
-    assert places(located) == {}
-    with pytest.raises(CorpusError, match=r"Toy X \(X\) is there 2 times: .*first and .*second"):
-        located.require(["X"])
-
-
-def test_parts_of_a_corpus_are_not_called_copies(tmp_path: Path) -> None:
-    """Following "move all but one away" would lose the corpus."""
+def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(
+    tmp_path: Path,
+) -> None:
+    """Following "move all but one away" would lose a corpus that lies in parts."""
+    for folder in ("first", "second"):
+        write_toy(tmp_path / folder)
     for emotion, letter in (("anger", "W"), ("fear", "A")):
         write_tone(tmp_path / "EmoDB" / emotion / f"03a01{letter}a.wav")
-    with pytest.raises(CorpusError, match=r"EMO-DB \(B\) lies in 2 folders with different files"):
-        load_corpora(tmp_path, codes=["B"])
+    located = locate(tmp_path)
+    assert places(located) == {}
+    for code, message in (
+        ("X", r"Toy X \(X\) is there 2 times: .*first and .*second"),
+        ("B", r"EMO-DB \(B\) lies in 2 folders with different files"),
+    ):
+        with pytest.raises(CorpusError, match=message):
+            located.require([code])
 
 
 def test_an_optional_folder_counts_once(tmp_path: Path) -> None:

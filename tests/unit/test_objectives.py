@@ -87,7 +87,6 @@ def agreed(records: Sequence[Record]) -> np.ndarray:
 def test_only_what_holds_labels_out_needs_ten_shots(name: str) -> None:
     chosen = objective(name)
     assert chosen.name == name
-    assert chosen.about
     assert chosen.unit
     chosen.refuse_few(10)
     chosen.refuse_few("all")

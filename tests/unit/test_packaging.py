@@ -21,22 +21,6 @@ PLUGIN_FOLDERS = {"clser_bench.methods": "methods", "clser_bench.tasks": "tasks"
 DATA_FOLDERS = {"clser_bench.docs": "docs", "clser_bench.results": "results"}
 
 
-def shipped_files() -> set[str]:
-    """Documents and results that the wheel holds, as paths of the tree."""
-    data = PROJECT["tool"]["setuptools"]["package-data"]
-    return {
-        path.relative_to(ROOT).as_posix()
-        for package, folder in DATA_FOLDERS.items()
-        for pattern in data[package]
-        for path in (ROOT / folder).glob(pattern)
-    }
-
-
-def sources() -> list[Path]:
-    folders = ("clser_bench", "methods", "tasks", "tests", "benchmarks")
-    return [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
-
-
 def imported(file: Path) -> set[str]:
     """Every module that a file imports, wherever in it."""
     names = set()
@@ -48,31 +32,20 @@ def imported(file: Path) -> set[str]:
     return names
 
 
-def test_every_package_of_the_tree_is_listed() -> None:
-    tree = {
-        ".".join(file.parent.relative_to(ROOT).parts)
-        for file in (ROOT / "clser_bench").rglob("__init__.py")
-    }
+def test_every_package_of_the_tree_is_listed_and_has_every_module() -> None:
+    folders = {file.parent for file in (ROOT / "clser_bench").rglob("*.py")}
+    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+    tree = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
     listed = PROJECT["tool"]["setuptools"]["packages"]
     assert sorted(listed) == sorted(tree | set(PLUGIN_FOLDERS) | set(DATA_FOLDERS))
 
 
-def test_no_module_lies_outside_a_package() -> None:
-    folders = {file.parent for file in (ROOT / "clser_bench").rglob("*.py")}
-    assert [folder for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
-
-
-def test_plugin_folders_are_mapped_into_the_package() -> None:
+def test_plugin_folders_are_mapped_into_the_package_without_subfolders() -> None:
     assert PROJECT["tool"]["setuptools"]["package-dir"] == PLUGIN_FOLDERS | DATA_FOLDERS
     for package, folder in PLUGIN_FOLDERS.items():
         places = map(Path, importlib.import_module(package).__path__)
         assert (ROOT / folder).resolve() in [place.resolve() for place in places]
-
-
-def test_plugin_folders_have_no_subfolders_that_would_be_left_out() -> None:
-    for folder in PLUGIN_FOLDERS.values():
-        inner = [file for file in (ROOT / folder).rglob("*.py") if file.parent != ROOT / folder]
-        assert inner == []
+        assert {file.parent for file in (ROOT / folder).rglob("*.py")} == {ROOT / folder}
 
 
 def test_plugins_import_under_their_package_name() -> None:
@@ -105,14 +78,22 @@ def test_what_is_light_imports_nothing_heavy(code: str, heavy: str) -> None:
 
 def test_no_file_imports_a_plugin_by_name() -> None:
     plugin = re.compile(r"(clser_bench\.)?(methods|tasks)\..+|clser_bench\.(methods|tasks)")
-    found = {(file, name) for file in sources() for name in imported(file)}
+    folders = ("clser_bench", "methods", "tasks", "tests", "benchmarks")
+    files = [file for folder in folders for file in sorted((ROOT / folder).rglob("*.py"))]
+    found = {(file, name) for file in files for name in imported(file)}
     named = {(file, name) for file, name in found if plugin.fullmatch(name)}
     assert named == {(Path(__file__), "clser_bench.methods")}
 
 
 def test_files_that_the_package_names_are_in_the_wheel() -> None:
     """Help, errors and docstrings name no document or result that an installed user lacks."""
-    shipped = shipped_files()
+    data = PROJECT["tool"]["setuptools"]["package-data"]
+    shipped = {
+        path.relative_to(ROOT).as_posix()
+        for package, folder in DATA_FOLDERS.items()
+        for pattern in data[package]
+        for path in (ROOT / folder).glob(pattern)
+    }
     assert {"docs/corpora.md", "docs/protocol.md", "results/published/sere.toml"} <= shipped
     named = {
         (file.name, name)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from clser_bench.problem import Job, Trial
 from clser_bench.protocol import Condition, Pair
 from clser_bench.run import plan
-from clser_bench.run.methods import MethodInfo
-from clser_bench.run.plan import FIVE, Pack, Plan, blocks, longest_first
+from clser_bench.run.plan import FIVE, MethodInfo, Pack, Plan, blocks, longest_first
 from clser_bench.run.request import Request
 from clser_bench.train.check import example_problem
+from tests import records
 
 PROBLEM = example_problem()
 quick = settings(max_examples=40, deadline=None)
@@ -29,33 +29,12 @@ class Cut(Plan):
 
 
 def trial(seed: int, pair: Pair = FIRST, *, method: str = "dann") -> Trial:
-    return Trial(
-        pair=pair,
-        classes=("anger", "fear"),
-        seed=seed,
-        method=method,
-        version=1,
-        parameters=(),
-        condition=Condition(),
-        source_key="s",
-        target_key="t",
-    )
+    return records.trial(method, str(pair), seed=seed, parameters=())
 
 
-def jobs_of(trials: list[Trial], folds: int = 1) -> dict[str, tuple[Job, ...]]:
-    return {
-        one.id: tuple(
-            Job(
-                id=f"{one.id}-{n}",
-                method=one.method,
-                parameters=one.parameters,
-                problem=PROBLEM,
-                seed=n,
-            )
-            for n in range(folds)
-        )
-        for one in trials
-    }
+def jobs_of(one: Trial, folds: int) -> tuple[Job, ...]:
+    how: dict[str, Any] = {"method": one.method, "parameters": one.parameters, "problem": PROBLEM}
+    return tuple(Job(id=f"{one.id}-{n}", seed=n, **how) for n in range(folds))
 
 
 some_pairs = st.sets(
@@ -77,7 +56,7 @@ def ids(made: list[list[Trial]]) -> list[list[str]]:
 
 @quick
 @given(some_pairs, seed_counts, limits, st.integers(1, 2))
-def test_every_trial_is_in_one_block_and_blocks_keep_the_limit(
+def test_blocks_hold_every_trial_once_in_whole_seeds_in_any_order(
     pairs: list[Pair], seeds: int, limit: int, folds: int
 ) -> None:
     trials = grid(pairs, seeds)
@@ -85,17 +64,9 @@ def test_every_trial_is_in_one_block_and_blocks_keep_the_limit(
     assert sorted(one.id for block in made for one in block) == sorted(t.id for t in trials)
     assert all(len(block) * folds <= max(limit, folds) for block in made)
     assert all(len({one.seed for one in block}) <= FIVE for block in made)
-
-
-@quick
-@given(some_pairs, seed_counts, limits)
-def test_blocks_hold_whole_seeds_where_a_seed_fits(
-    pairs: list[Pair], seeds: int, limit: int
-) -> None:
-    made = blocks(grid(pairs, seeds), folds=1, limit=limit)
-    if len(pairs) <= limit:
-        for block in made:
-            assert len(block) == len(pairs) * len({one.seed for one in block})
+    if len(pairs) * folds <= limit:
+        assert all(len(block) == len(pairs) * len({t.seed for t in block}) for block in made)
+    assert ids(blocks(trials[::-1], folds=folds, limit=limit)) == ids(made)
 
 
 @quick
@@ -108,14 +79,6 @@ def test_more_seeds_leave_finished_fives_as_they_are(
     assert many[: len(few)] == few
 
 
-@quick
-@given(some_pairs, seed_counts, limits)
-def test_order_of_the_request_does_not_matter(pairs: list[Pair], seeds: int, limit: int) -> None:
-    trials = grid(pairs, seeds)
-    made = blocks(trials, folds=1, limit=limit)
-    assert ids(blocks(trials[::-1], folds=1, limit=limit)) == ids(made)
-
-
 def cut_all(
     trials: list[Trial],
     limit: int,
@@ -125,7 +88,6 @@ def cut_all(
     folds: int = 1,
     **info: Any,
 ) -> list[Pack]:
-    jobs = jobs_of(trials, folds)
     infos = {
         (one.method, one.parameters): MethodInfo(
             name=one.method, version=1, parameters=one.parameters, **{"kind": "fitted", **info}
@@ -143,7 +105,7 @@ def cut_all(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "FITTED_LIMIT", limit)
         patch.setattr(plan, "TRAINED_LIMIT", limit)
-        patch.setattr(Cut, "jobs", lambda _, one: jobs[one.id])
+        patch.setattr(Cut, "jobs", lambda _, one: jobs_of(one, folds))
         return made.packs(open_ids=ids, failed_ids={failed})
 
 
@@ -162,21 +124,14 @@ def test_an_interrupted_run_repeats_whole_packs(
 
 
 @quick
-@given(some_pairs, seed_counts, limits)
-def test_more_methods_leave_packs_as_they_are(pairs: list[Pair], seeds: int, limit: int) -> None:
-    one = cut_all(grid(pairs, seeds), limit)
-    both = cut_all(grid(pairs, seeds) + grid(pairs, seeds, method="sere"), limit)
-    assert {pack.name for pack in one} < {pack.name for pack in both}
-
-
-@quick
-@given(some_pairs, seed_counts, limits)
-def test_more_configurations_leave_packs_as_they_are(
-    pairs: list[Pair], seeds: int, limit: int
+@given(some_pairs, seed_counts, limits, st.sampled_from(["method", "parameters"]))
+def test_more_methods_or_configurations_leave_packs_as_they_are(
+    pairs: list[Pair], seeds: int, limit: int, what: str
 ) -> None:
-    """Two trials of one seed and pair, at two configurations that could share tensors."""
+    """Two trials of one seed and pair, which could share tensors."""
+    change: dict[str, Any] = {"method": "sere", "parameters": (("rate", 0.5),)}
     one = grid(pairs, seeds)
-    other = [dataclasses.replace(t, parameters=(("rate", 0.5),)) for t in one]
+    other = [dataclasses.replace(t, **{what: change[what]}) for t in one]
     before = {pack.name for pack in cut_all(one, limit)}
     both = cut_all([*one, *other], limit)
     assert before < {pack.name for pack in both}

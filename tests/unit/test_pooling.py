@@ -1,25 +1,22 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clser_bench.features.columns import pool
 
 
-def test_a_multiple_of_the_spans_is_cut_without_overlap():
-    frames = np.arange(8, dtype=np.float32)[:, None]
-    assert pool(frames, 4)[:, 0].tolist() == [0.5, 2.5, 4.5, 6.5]
-
-
-def test_other_counts_overlap_and_keep_spans_equal_in_length():
-    # 6 frames, 4 spans of 2, starting at 0, 1, 2, 4
-    frames = np.array([[0], [1], [2], [10], [20], [40]], np.float32)
-    assert pool(frames, 4)[:, 0].tolist() == [0.5, 1.5, 6.0, 30.0]
-
-
-def test_fewer_frames_than_spans_are_repeated_in_order():
-    frames = np.array([[1], [2]], np.float32)
-    assert pool(frames, 4)[:, 0].tolist() == [1, 1, 1, 2]
-    assert pool(frames[:1], 4)[:, 0].tolist() == [1, 1, 1, 1]
+@pytest.mark.parametrize(
+    ("frames", "wanted"),
+    [
+        (range(8), [0.5, 2.5, 4.5, 6.5]),  # a multiple of the spans: no overlap
+        ([0, 1, 2, 10, 20, 40], [0.5, 1.5, 6.0, 30.0]),  # spans of 2 from 0, 1, 2 and 4
+        ([1, 2], [1, 1, 1, 2]),  # fewer frames are repeated in order
+        ([1], [1, 1, 1, 1]),
+    ],
+)
+def test_spans_are_equal_in_length_and_in_order(frames, wanted):
+    assert pool(np.array(frames, np.float32)[:, None], 4)[:, 0].tolist() == wanted
 
 
 @given(count=st.integers(1, 300), spans=st.integers(1, 40))

@@ -40,12 +40,6 @@ def test_options_survive_json(tmp_path: Path) -> None:
     assert Request.from_json(stored, results=results) == config
 
 
-def test_options_from_before_joules_were_measured_ask_for_none() -> None:
-    stored = Request().json
-    del stored["energy"]
-    assert Request.from_json(stored, results=Request().results) == Request()
-
-
 def test_options_of_another_version_are_refused() -> None:
     with pytest.raises(SpecError, match="last run's options cannot be read"):
         Request.from_json({"suite": None}, results=Path("r.sqlite"))

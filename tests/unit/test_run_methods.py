@@ -11,7 +11,7 @@ from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.problem import Value
 from clser_bench.protocol import Condition
-from clser_bench.run.methods import MethodInfo, expand, methods_of, read_methods
+from clser_bench.run.plan import MethodInfo, expand, methods_of, read_methods
 from clser_bench.run.request import Request
 from clser_bench.run.worker import Worker
 from clser_bench.train import ENGINE_VERSION
@@ -71,12 +71,6 @@ def test_configurations_are_methods_of_their_own(asked: list[Any]) -> None:
     asked.clear()
     assert methods_of(request, request.condition) == made
     assert asked == []
-
-
-def test_what_is_set_leaves_the_grid() -> None:
-    info = read("dann", learning_rate=0.5)
-    assert info.configurations
-    assert all("learning_rate" not in dict(values) for values in info.configurations)
 
 
 def test_settings_and_their_types_are_told_apart() -> None:

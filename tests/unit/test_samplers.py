@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
 from clser_bench.run.space import Search, grid, rounded, sampler
-from clser_bench.sweeps import distributions
+from clser_bench.sweeps import Dimension, distributions
 
 RATE = Dimension(name="rate", low=0.001, high=1.0, log=True)
 SHARE = Dimension(name="share", low=0.1, high=0.9)

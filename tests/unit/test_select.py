@@ -19,32 +19,29 @@ Score = Callable[[Trial, int], float | None]
 
 
 def planned(method: str = "m", *, seeds: int = 2, shots: int = 5) -> list[Trial]:
+    more = {"shots": shots, "selection": "other-pairs"}
     return [
-        trial(
-            method,
-            str(pair),
-            seed=seed,
-            shots=shots,
-            parameters=(("weight", VALUES[number]),),
-            selection="other-pairs",
-        )
-        for number in range(len(VALUES))
+        trial(method, str(pair), seed=seed, parameters=(("weight", value),), **more)
+        for value in VALUES
         for pair in PAIRS
         for seed in range(seeds)
     ]
 
 
+def weight(one: Trial) -> float:
+    return float(dict(one.parameters)["weight"])
+
+
 def choose(trials: list[Trial], uars: dict[str, float]) -> tuple[Trial, ...]:
-    numbers = {t.id: VALUES.index(dict(t.parameters)["weight"]) for t in trials}  # type: ignore[arg-type]
-    return choose_by_other_pairs(trials, numbers, uars)
+    return choose_by_other_pairs(trials, {t.id: VALUES.index(weight(t)) for t in trials}, uars)
 
 
 def chosen(trials: list[Trial], score: Score) -> dict[Pair, float]:
     """The weight chosen for each pair."""
-    scores = {t.id: score(t, VALUES.index(dict(t.parameters)["weight"])) for t in trials}  # type: ignore[arg-type]
+    scores = {t.id: score(t, VALUES.index(weight(t))) for t in trials}
     made = choose(trials, {name: value for name, value in scores.items() if value is not None})
     assert {t.id for t in made} <= {t.id for t in trials}
-    return {t.pair: dict(t.parameters)["weight"] for t in made}  # type: ignore[misc]
+    return {t.pair: weight(t) for t in made}
 
 
 def test_others_touch_neither_end() -> None:
@@ -89,7 +86,7 @@ def test_a_configuration_with_a_hole_elsewhere_cannot_be_chosen() -> None:
 
     found = chosen(planned(), score)
     assert found[Pair("B", "C")] == found[Pair("C", "B")] == 2.0
-    assert {weight for pair, weight in found.items() if "R" in str(pair)} == {3.0}
+    assert {value for pair, value in found.items() if "R" in str(pair)} == {3.0}
 
 
 def test_the_default_is_taken_where_none_counts() -> None:
@@ -99,16 +96,9 @@ def test_the_default_is_taken_where_none_counts() -> None:
 def test_methods_and_shots_choose_for_themselves() -> None:
     trials = planned("a") + planned("b") + planned("a", shots=1)
     best = {("a", 5): 0, ("b", 5): 1, ("a", 1): 2}
-    uars = {
-        t.id: 50.0 if VALUES[best[t.method, int(t.shots)]] == dict(t.parameters)["weight"] else 1.0
-        for t in trials
-    }
-    made = choose(trials, uars)
-    assert {(t.method, t.shots, t.parameters[0][1]) for t in made} == {
-        ("a", 5, 1.0),
-        ("b", 5, 2.0),
-        ("a", 1, 3.0),
-    }
+    uars = {t.id: 50.0 * (VALUES[best[t.method, int(t.shots)]] == weight(t)) for t in trials}
+    made = {(t.method, t.shots, weight(t)) for t in choose(trials, uars)}
+    assert made == {("a", 5, 1.0), ("b", 5, 2.0), ("a", 1, 3.0)}
 
 
 @settings(max_examples=30, deadline=None)

@@ -20,13 +20,7 @@ from hypothesis.extra import numpy as hnp
 from clser_bench.errors import StoreError
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.protocol import Pair
-from clser_bench.store.records import (
-    MethodNote,
-    Record,
-    pack_array,
-    unpack_alike,
-    unpack_array,
-)
+from clser_bench.store.records import MethodNote, Record, pack_array, unpack_alike, unpack_array
 from clser_bench.store.sqlite import Store
 from tests.records import answer_key, hole, ok, trial
 
@@ -40,12 +34,15 @@ def path(tmp_path):
 
 
 def test_a_record_comes_back_as_it_went_in(path):
-    wanted = ok(trial(features="acoustic", prior="dirichlet:1"), [0, 1, 1, 1, 0], KEY)
+    values = (("a", 1), ("b", 1.0), ("c", True), ("d", "x"))
+    of = trial(features="acoustic", prior="dirichlet:1", parameters=values)
+    wanted = ok(of, [0, 1, 1, 1, 0], KEY)
     with Store(path) as store:
         store.put([wanted])
     with Store(path, create=False) as store:
         (found,) = store.records()
     assert found.trial.id == wanted.trial.id
+    assert [type(value) for _, value in found.trial.parameters] == [int, float, bool, str]
     assert found.metrics == wanted.metrics
     assert np.array_equal(found.scores, wanted.scores)
     assert found.scores.dtype == np.float32
@@ -54,35 +51,17 @@ def test_a_record_comes_back_as_it_went_in(path):
     assert (found.status, found.seconds, found.attempts, found.pack) == ("ok", 0.5, 1, "p0")
 
 
-def test_types_of_hyper_parameters_survive(path):
-    values = (("a", 1), ("b", 1.0), ("c", True), ("d", "x"))
-    with Store(path) as store:
-        store.put([hole(trial(parameters=values))])
-        (found,) = store.records()
-    assert [type(value) for _, value in found.trial.parameters] == [int, float, bool, str]
-
-
-def test_the_recall_of_an_absent_class_stays_nan(path):
-    with Store(path) as store:
-        store.put([ok(trial(), [0, 0], answer_key([0, 1]))])
-        (found,) = store.records()
+def test_the_recall_of_an_absent_class_stays_nan(store):
+    store.put([ok(trial(), [0, 0], answer_key([0, 1]))])
+    (found,) = store.records()
     assert math.isnan(found.metrics.recalls[2])
 
 
-def test_answer_keys_are_stored_once(path):
-    with Store(path) as store:
-        store.put([ok(trial(seed=seed), [0, 1, 1, 1, 0], KEY) for seed in range(4)])
-    with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (1,)
-    connection.close()
-
-
-def test_a_stored_result_is_never_overwritten(path):
-    with Store(path) as store:
-        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
-        store.put([ok(trial(), [2, 2, 2, 2, 2], KEY)])
-        store.put([hole(trial())])
-        (found,) = store.records()
+def test_a_stored_result_is_never_overwritten(store):
+    store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    store.put([ok(trial(), [2, 2, 2, 2, 2], KEY)])
+    store.put([hole(trial())])
+    (found,) = store.records()
     assert (found.status, found.metrics.uar, found.attempts) == ("ok", 100, 1)
 
 
@@ -137,14 +116,13 @@ def test_planning_the_same_again_makes_it_the_latest(path):
         assert found.request == numbers[0]
 
 
-def test_one_trial_may_belong_to_plans_of_different_selection_and_suite(path):
-    with Store(path) as store:
-        trials = [trial(), trial(selection="other-pairs")]
-        store.plan({}, trials, pairs=PAIRS)
-        store.plan({}, [trial(suite="other")], pairs=PAIRS)
-        places = [(line.condition.suite, line.condition.selection) for line in store.lines()]
-        assert places == [("bc", "default"), ("bc", "other-pairs"), ("other", "default")]
-        assert store.progress().planned == 1
+def test_one_trial_may_belong_to_plans_of_different_selection_and_suite(store):
+    trials = [trial(), trial(selection="other-pairs")]
+    store.plan({}, trials, pairs=PAIRS)
+    store.plan({}, [trial(suite="other")], pairs=PAIRS)
+    places = [(line.condition.suite, line.condition.selection) for line in store.lines()]
+    assert places == [("bc", "default"), ("bc", "other-pairs"), ("other", "default")]
+    assert store.progress().planned == 1
 
 
 def test_candidates_belong_to_no_table(path):
@@ -163,14 +141,13 @@ def test_candidates_belong_to_no_table(path):
         assert [line.configuration for line in store.lines()] == [0, 1, None]
 
 
-def test_what_a_user_asks_for_in_vain_is_said_with_what_there_is(path):
-    with Store(path) as store:
-        with pytest.raises(StoreError, match="there are no results yet"):
-            store.shown({})
-        store.plan({}, [trial(), trial(shots=1)], pairs=PAIRS)
-        assert len(store.shown({"shots": "1"})) == 1
-        with pytest.raises(StoreError, match="no results of shots '7'; there are of: 1, 5"):
-            store.shown({"shots": "7"})
+def test_what_a_user_asks_for_in_vain_is_said_with_what_there_is(store):
+    with pytest.raises(StoreError, match="there are no results yet"):
+        store.shown({})
+    store.plan({}, [trial(), trial(shots=1)], pairs=PAIRS)
+    assert len(store.shown({"shots": "1"})) == 1
+    with pytest.raises(StoreError, match="no results of shots '7'; there are of: 1, 5"):
+        store.shown({"shots": "7"})
 
 
 def test_uar_is_read_of_ok_trials_only(path):
@@ -181,24 +158,10 @@ def test_uar_is_read_of_ok_trials_only(path):
         assert store.uars([good.id, bad.id, absent.id]) == {good.id: record.metrics.uar}
 
 
-def test_two_points_cannot_claim_one_cell(path):
-    with Store(path) as store:
-        with pytest.raises(StoreError, match="two sets of hyper-parameters"):
-            store.plan({}, [trial(), trial(version=2)], pairs=PAIRS)
-        assert store.runs() == ()
-
-
-def test_options_must_be_json(path):
-    with Store(path) as store, pytest.raises(StoreError, match="cannot be stored as JSON"):
-        store.plan({"where": Path("x")}, [trial()], pairs=PAIRS)
-
-
-def test_skipped_files_are_kept(path):
-    items = (SkippedFile(corpus="B", name="a.wav", reason="no header"),)
-    with Store(path) as store:
-        store.put_skipped(items)
-        store.put_skipped(items)
-        assert store.skipped() == items
+def test_two_points_cannot_claim_one_cell(store):
+    with pytest.raises(StoreError, match="two sets of hyper-parameters"):
+        store.plan({}, [trial(), trial(version=2)], pairs=PAIRS)
+    assert store.runs() == ()
 
 
 def test_a_pack_is_stored_whole_or_not_at_all(path):
@@ -228,12 +191,9 @@ def test_a_damaged_array_names_its_trial(path, table, harm):
     with Store(path) as store:
         store.plan({}, [record.trial], pairs=PAIRS)
         store.put([record])
-    connection = sqlite3.connect(path)
-    column = "scores" if table == "scores" else "classes"
-    blob = connection.execute(f"SELECT {column} FROM {table}").fetchone()[0]
-    connection.execute(f"UPDATE {table} SET {column} = ?", (harm(blob),))
-    connection.commit()
-    connection.close()
+        column = "scores" if table == "scores" else "classes"
+        blob = store.query(f"SELECT {column} FROM {table}")[0][0]
+    change(path, f"UPDATE {table} SET {column} = ?", harm(blob))
     with Store(path) as store, pytest.raises(StoreError, match=r"dann, B→C.*damaged"):
         list(store.records() if table == "scores" else store.predicted([record.trial.id]))
 
@@ -261,11 +221,6 @@ def test_predictions_are_read_together_where_all_are_whole() -> None:
         changed[place] ^= 1
         assert unpack_alike([blobs[0], bytes(changed)], 4) is None
     assert unpack_alike([*blobs, pack_array(rows[0][:3])], 4) is None
-
-
-def test_no_array_of_objects_is_stored():
-    with pytest.raises(ValueError, match="object"):
-        pack_array(np.array([{}], dtype=object))
 
 
 def test_others_read_while_one_writes(path):
@@ -307,9 +262,7 @@ def test_a_killed_run_leaves_whole_packs(path):
         assert len(found) >= 10 * len(said)
         assert all(record.metrics.uar == 100 for record in found)
         store.put([ok(trial(seed=10**7), [0, 0, 1, 1, 2], KEY)])
-    connection = sqlite3.connect(path)
-    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    connection.close()
+        assert store.query("PRAGMA integrity_check") == [("ok",)]
 
 
 def change(path, statement, *values):
@@ -324,31 +277,24 @@ def change(path, statement, *values):
     ("statement", "place", "problem"),
     [
         ("UPDATE records SET uar = uar + 1", "record", "uar is 101"),
-        ("UPDATE records SET war = 3", "record", "war is 3"),
         ("DELETE FROM trials; DELETE FROM predictions", "record", "with 0 arrays"),
         ("UPDATE records SET answers = NULL", "record", "metrics if and only if ok"),
         ("UPDATE trials SET id = NULL WHERE seed = 1", "trial", "give the id"),
         ("UPDATE records SET war = NULL", "record", "are damaged (one is no number)"),
-        ("UPDATE records SET uar = x'00ff'", "record", "are damaged (one is no number)"),
         ("UPDATE records SET answers = x'00ff'", "file", "refers to what is not there"),
         ("UPDATE records SET trial = NULL", "record", "is ok, with 0 arrays of predictions"),
         ("UPDATE answers SET hash = NULL", "answers", ""),
         ("UPDATE answers SET names = 9e99", "answers", "it holds a single value"),
-        ("UPDATE lines SET suite = x'00ff'", "request", "is damaged"),
         ("UPDATE lines SET prior = x'00ff'", "request", "is damaged"),
-        ("UPDATE trials SET unlabelled = x'00ff'", "trial", "is damaged (unlabelled holds bytes)"),
         ("UPDATE records SET confusion = '[[2,0,0],[0,2,0],[0,1,0]]'", "record", "confusion is"),
         ("UPDATE records SET recalls = '[1'", "record", "is damaged"),
         ("UPDATE trials SET seed = 7", "trial", "its columns give the id"),
         ("UPDATE trials SET seed = x'00ff'", "trial", "is damaged (seed holds bytes)"),
         ("UPDATE trials SET shots = 'x'", "trial", "its condition is damaged"),
-        ("UPDATE trials SET parameters = '[['", "trial", "is damaged"),
         ("UPDATE answers SET speakers = '[\"x\"]'", "answers", "is not what was stored"),
         ("UPDATE requests SET request = '{'", "request", "is damaged"),
         ("UPDATE requests SET request = '{}'", "request", "are not those that were planned"),
         ("DELETE FROM planned WHERE position = 1", "request", "are not those that were planned"),
-        ('UPDATE lines SET note = \'{"role": "bound"}\'', "request", "are not those"),
-        ("DELETE FROM predictions", "record", "0 arrays of predictions"),
         ("UPDATE scores SET scores = zeroblob(9)", "record", "damaged"),
         ("DELETE FROM trials", "file", "refers to what is not there"),
     ],
@@ -374,13 +320,10 @@ def test_whatever_is_changed_is_found(path, statement, place, problem):
         'UPDATE requests SET request = \'{"confirms": "x"}\'',
         "UPDATE requests SET turn = 9",
         "UPDATE trials SET seed = 7",
-        "UPDATE trials SET synthetic = 1",
         "UPDATE trials SET unlabelled = x'00ff'",
         "UPDATE records SET reason = 'x', status = 'failed'",
-        "UPDATE records SET seconds = 1e9",
         "DELETE FROM planned WHERE position = 1",
         "UPDATE lines SET note = '{}'",
-        "UPDATE skipped SET reason = 'x'",
         "INSERT INTO skipped VALUES ('C', 'b.wav', 'silent')",
         "UPDATE findings SET sentence = 'x'",
         "DELETE FROM sums WHERE name = 'records'",
@@ -419,40 +362,17 @@ def test_a_file_without_sums_gets_them_from_the_first_that_writes(path):
         store.frame()
 
 
-def test_a_damaged_request_is_named(path):
-    with Store(path) as store:
-        number = store.plan({"seeds": 2}, [trial()], pairs=PAIRS)
-    change(path, "UPDATE requests SET request = 'x'")
-    with Store(path, read_only=True) as store:
-        (run,) = store.runs()
-        with pytest.raises(StoreError, match=f"the request of plan {number} is damaged"):
-            run.request  # noqa: B018
-
-
 @pytest.mark.parametrize(
     ("names", "match"), [("X'5BFF'", "damaged.*decode"), ("'['", "key .* is damaged")]
 )
 def test_a_damaged_text_names_the_file_and_is_not_shown(path, names, match):
     with Store(path) as store:
         store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"UPDATE answers SET names = CAST({names} AS TEXT)")
-    connection.close()
+    change(path, f"UPDATE answers SET names = CAST({names} AS TEXT)")
     with pytest.raises(StoreError, match=match) as caught, Store(path, create=False) as store:
         list(store.records())
     assert str(caught.value).startswith(f"{path}: ")
     assert "with text" not in str(caught.value)
-
-
-def test_predictions_are_not_handed_out_under_another_uar(path):
-    with Store(path) as store:
-        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
-    change(path, "UPDATE records SET uar = 99.9")
-    with (
-        Store(path, read_only=True) as store,
-        pytest.raises(StoreError, match=r"stored as 99\.9000, .*give 100\.0000.*results verify"),
-    ):
-        store.predictions([trial().id])
 
 
 def test_looks_count_settings_of_hyper_parameters(path):
@@ -468,24 +388,16 @@ def test_looks_count_settings_of_hyper_parameters(path):
     ]
 
 
-def test_several_calls_are_stored_together_or_not_at_all(path):
-    with Store(path) as store:
-        with pytest.raises(StoreError, match="JSON"), store.transaction():  # noqa: PT012
-            store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
-            store.plan({"where": Path("x")}, [trial()], pairs=PAIRS)
-        assert list(store.records()) == []
+def test_several_calls_are_stored_together_or_not_at_all(store):
+    with pytest.raises(StoreError, match="JSON"), store.transaction():  # noqa: PT012
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+        store.plan({"where": Path("x")}, [trial()], pairs=PAIRS)
+    assert list(store.records()) == []
 
 
-def test_a_pipe_is_no_results_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(StoreError, match="no regular file"):
-        Store(tmp_path / "pipe", read_only=True)
-
-
-def test_a_full_disk_has_a_remedy_that_needs_no_plan(path):
-    with Store(path) as store:
-        pages = store.query("PRAGMA page_count")[0][0]
-        store.query(f"PRAGMA max_page_count = {pages + 2}")
-        with pytest.raises(StoreError, match=r"disk is full; make room and repeat the command"):
-            store.put([ok(trial(seed=seed), [0, 0, 1, 1, 2], KEY) for seed in range(200)])
-        assert list(store.records()) == []
+def test_a_full_disk_has_a_remedy_that_needs_no_plan(store):
+    pages = store.query("PRAGMA page_count")[0][0]
+    store.query(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreError, match=r"disk is full; make room and repeat the command"):
+        store.put([ok(trial(seed=seed), [0, 0, 1, 1, 2], KEY) for seed in range(200)])
+    assert list(store.records()) == []

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.errors import SpecError
-from clser_bench.hyperparameters import Dimension
 from clser_bench.problem import Value
-from clser_bench.run.methods import MethodInfo, read_methods
+from clser_bench.run.plan import MethodInfo, read_methods
 from clser_bench.run.space import ALL, GRID, SearchSpace, all_spaces, read_space
+from clser_bench.sweeps import Dimension
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -22,7 +22,7 @@ quick = settings(
 TOY = '''"""A method with every kind of hyper-parameter."""
 from dataclasses import dataclass
 from clser_bench.registry import register
-from clser_bench.hyperparameters import hyper
+from clser_bench.registry import hyper
 from clser_bench.train.contract import Fitted
 
 @register("toy-space", version=1)
@@ -122,12 +122,9 @@ def test_the_scale_is_the_method_s_unless_it_is_said() -> None:
     assert only("share=log:0.1:0.5").log
 
 
-def test_a_value_that_stands_twice_counts_once() -> None:
+def test_values_count_once_and_dimensions_stand_in_the_order_of_declaration() -> None:
     assert only("rounds=1,2,1").choices == (1, 2)
     assert read("rounds=4,4", "rate=0.1:1").fixed == (("rounds", 4),)
-
-
-def test_dimensions_stand_in_the_order_of_declaration() -> None:
     found = read("rounds=1:3", "share=0:1", "rate=0.1:1")
     assert [item.name for item in found.dimensions] == ["rate", "share", "rounds"]
 
@@ -187,29 +184,24 @@ def test_every_space_of_every_method_can_be_read() -> None:
     ("assignment", "words"),
     [
         ("rate", ["--set 'rate'", "NAME=LOW:HIGH", "NAME=A,B,C", "such as"]),
-        ("rate=", ["--set 'rate='", "NAME=VALUE"]),
         ("=1:2", ["--set '=1:2'", "NAME=LOW:HIGH"]),
         ("raet=0.1:1", ["toy-space", "raet", "did you mean 'rate'"]),
         ("rate=a:b", ["toy-space.rate=a:b", "LOW:HIGH", "numbers"]),
-        ("rate=log:1", ["toy-space.rate=log:1", "LOW:HIGH"]),
         ("rate=1:2:3", ["toy-space.rate=1:2:3", "LOW:HIGH"]),
         ("rate=0.1:11", ["toy-space.rate=11", "0.001 to 10.0"]),
         ("rate=nan:1", ["toy-space.rate=nan", "0.001 to 10.0"]),
         ("rate=0.1,11", ["toy-space.rate=11", "0.001 to 10.0"]),
         ("rate=x,0.1", ["toy-space.rate='x'", "a number is needed"]),
-        ("rate=0.1,", ["toy-space.rate=''", "a number is needed"]),
         ("rounds=1.5,2", ["toy-space.rounds='1.5'", "an integer is needed"]),
         ("rounds=1:2.5", ["toy-space.rounds=1:2.5", "integers are needed"]),
         ("flag=1,0", ["toy-space.flag='1'", "true or false is needed"]),
         ("flag=0:1", ["toy-space.flag=0:1", "list values", "toy-space.flag=A,B"]),
         ("kind=a,z", ["toy-space.kind='z'", "'a', 'b', 'c'"]),
-        ("kind=a:b", ["toy-space.kind=a:b"]),
         ("size=4:16", ["toy-space.size=4:16", "list values"]),
         ("size=4,5", ["toy-space.size=5", "4, 8, 16"]),
         ("rate=1:0.5", ["toy-space.rate=1", ":0.5", "the first must be the smaller"]),
         ("share=log:0:1", ["toy-space.share=", "begins above 0"]),
         ("free=0:inf", ["inf"]),
-        ("count=0:inf", ["inf"]),
         ("rounds=5", ["toy-space", "varies nothing", "--set"]),
     ],
 )
@@ -238,10 +230,8 @@ def test_unknown_methods_and_spaces_are_named() -> None:
         ("[toy-space", ["not valid TOML"]),
         ("\xff\xfe\0", ["spaces.toml: not valid TOML"]),
         ("[other]\nx = 1\n", ["no table [toy-space]"]),
-        ("[toy-space]\n", ["no table [toy-space]"]),
         ("toy-space = 3\n", ["no table [toy-space]"]),
         ("[toy-space]\nrate = {low = 1}\n", ["rate", '"0.1:0.9"', "list"]),
-        ("[toy-space]\nrate = [[1], 2]\n", ["rate", "list"]),
         ("[toy-space]\nraet = 1\n", ["toy-space", "raet", "did you mean 'rate'"]),
         ("[toy-space]\nrounds = []\n", ["toy-space.rounds", "an integer is needed"]),
     ],

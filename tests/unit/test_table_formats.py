@@ -88,11 +88,6 @@ def test_a_narrow_terminal_cuts_nothing(store):
     assert all(f" {pair}" in text for pair in TWELVE)
 
 
-def test_tables_have_no_escape_codes(store):
-    run(store, {"m": 20}, selection="oracle")
-    assert "\x1b" not in render(tables_of(store))  # noise must not look like a winner
-
-
 def test_csv_and_json_hold_the_same(store):
     run(store, {"m": 20, "n, too": 12}, left_out={("m", "B→C", 0)})
     tables = tables_of(store, against="n, too", with_=("time",))

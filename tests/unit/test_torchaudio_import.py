@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.spectrum import load_torchaudio
+from clser_bench.features.acoustic import load_torchaudio
 
 WHOLE = "from . import _extension\nfrom ._extension import fail_if_no_align\nmark = 7\n"
 Load = Callable[..., ModuleType]

@@ -14,7 +14,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from clser_bench.corpora.model import Corpus
 from clser_bench.problem import Table
 from clser_bench.protocol import Condition
-from clser_bench.run import methods as names
+from clser_bench.run import plan as names
 from clser_bench.scoring import within_target as module
 from clser_bench.scoring.within_target import ROUTINES, speaker_groups, within_target
 from clser_bench.splits import Fold, build

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from clser_bench.errors import FeatureError
+from clser_bench.features.acoustic import load_torchaudio
 from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
 from clser_bench.features.encoders.names import Context, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
-from clser_bench.features.spectrum import load_torchaudio
 from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
@@ -40,16 +40,13 @@ _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Loaded:
-    """An encoder on a device.
+    """An encoder on a device; FeatureError where its files do not make a model.
 
     Args:
         layers: wanted layers, ascending: 0 is what enters the first layer, the last number of the
             encoder is its output.
         precision: of the arithmetic; weights stay float32.
         context: of Whisper, `30s` unless said otherwise (see `whisper`); no other encoder has one.
-
-    Raises:
-        FeatureError: its files do not make a model.
     """
 
     def __init__(
@@ -66,37 +63,31 @@ class Loaded:
         self.inputs, model = _load(encoder)
         self.whisper = encoder.family == "whisper"
         self.context = (context or "30s") if self.whisper else None
+        # Whether utterances of different lengths may share a batch.
+        self.padding = encoder.family not in ALONE
         self.network: Any = model.get_encoder() if self.whisper else model
-        self._stack = self.network.layers if self.whisper else self.network.encoder.layers
+        stack = self.network.layers if self.whisper else self.network.encoder.layers
         self.network.adapter = None  # a downsampler of translation models, no layer of the encoder
         self._norms = [] if self.whisper else mask_group_norms(self.network)
-        del self._stack[max(1, self.layers[-1]) :]  # above the highest wanted one
+        del stack[max(1, self.layers[-1]) :]  # above the highest wanted one
         self.network.eval().requires_grad_(False).to(self.device)
         self._own: OwnFrames | None = None
         if self.context in ("padded", "own"):
             how: Any = {"count": encoder.layers, "padded": self.context == "padded"}
             self._own = OwnFrames(self.network, self.inputs.mel_filters, layers, **how)
+        # Whether the frames of a batch are packed, without padding.
+        self.packed = self._own is not None
         self._kept: dict[int, Tensor] = {}
         for layer in self.layers:
             if layer == 0:
-                self._stack[0].register_forward_pre_hook(partial(self._keep, 0))
+                stack[0].register_forward_pre_hook(partial(self._keep, 0))
             elif layer < encoder.layers:
-                self._stack[layer - 1].register_forward_hook(partial(self._keep, layer))
+                stack[layer - 1].register_forward_hook(partial(self._keep, layer))
 
     def _keep(self, layer: int, _: nn.Module, *states: Any) -> None:
         """Of a layer what leaves it, of the first also what enters it."""
         found = states[-1][0] if isinstance(states[-1], tuple) else states[-1]
         self._kept[layer] = found.clone()  # later layers may write into it
-
-    @property
-    def padding(self) -> bool:
-        """Whether utterances of different lengths may share a batch."""
-        return self.encoder.family not in ALONE
-
-    @property
-    def packed(self) -> bool:
-        """Whether the frames of a batch are packed, without padding."""
-        return self._own is not None
 
     def prepare(self, samples: Floats) -> list[Floats]:
         """Turn an utterance [samples] into what the network takes, whatever others there are.
@@ -114,17 +105,14 @@ class Loaded:
         return list(np.array_split(values.astype(np.float32), count))
 
     def _spectrum(self, piece: Floats) -> Floats:
+        extract = partial(self.inputs, piece, sampling_rate=self.encoder.rate, return_tensors="np")
         if self.whisper:
-            made = self.inputs(
-                piece, sampling_rate=self.encoder.rate, return_tensors="np", padding="max_length"
-            )
-            values = made["input_features"][0].T.astype(np.float32)
+            values = extract(padding="max_length")["input_features"][0].T.astype(np.float32)
             # The true length travels as a last row: frames of the padding are not pooled.
             return np.concatenate([values, np.full((1, values.shape[1]), len(piece), np.float32)])
-        made = self.inputs(piece, sampling_rate=self.encoder.rate, return_tensors="np")
-        kept = int(made["attention_mask"][0].sum())
-        spectrum: Floats = made["input_features"][0][:kept].astype(np.float32)
-        return spectrum
+        made = extract()
+        spectrum: Floats = made["input_features"][0].astype(np.float32)
+        return spectrum[: int(made["attention_mask"][0].sum())]
 
     @torch.inference_mode()
     def run(self, pieces: Sequence[Floats]) -> list[list[Floats]]:
@@ -155,23 +143,17 @@ class Loaded:
         batch = np.zeros((len(pieces), width, *pieces[0].shape[1:]), np.float32)
         for row, piece in zip(batch, pieces, strict=True):
             row[: len(piece)] = piece
-        mask = (torch.arange(width) < lengths[:, None]).long()
-        for norm in self._norms:
-            norm.frames = self._frames(lengths, convolutions=1).to(self.device)
-        states = self.network(
-            torch.from_numpy(batch).to(self.device), attention_mask=mask.to(self.device)
-        ).last_hidden_state
-        if batch.ndim == 3:
-            return states, lengths.tolist()
-        return states, self._frames(lengths).tolist()
-
-    def _frames(self, lengths: Tensor, *, convolutions: int | None = None) -> Tensor:
-        """Frames that the first convolutions make of so many samples; None for all of them."""
-        config = self.network.config
-        shapes = zip(config.conv_kernel, config.conv_stride, strict=True)
-        for kernel, stride in list(shapes)[:convolutions]:
-            lengths = (lengths - kernel) // stride + 1
-        return lengths
+        mask = (torch.arange(width) < lengths[:, None]).long().to(self.device)
+        frames = [lengths]  # of each utterance, after each convolution
+        if batch.ndim == 2:
+            config = self.network.config
+            for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+                frames.append((frames[-1] - kernel) // stride + 1)
+        for norm in self._norms:  # behind the first convolution
+            norm.frames = frames[1].to(self.device)
+        values = torch.from_numpy(batch).to(self.device)
+        states = self.network(values, attention_mask=mask).last_hidden_state
+        return states, frames[-1].tolist()
 
 
 @functools.cache
@@ -230,14 +212,10 @@ class MaskedGroupNorm(nn.Module):
 
     The first layer of wav2vec 2.0 base, HuBERT base and their kin normalises each channel over
     time. Padded, an utterance would be normalised over its padding too, and its features would
-    depend on the batch. With the statistics of its own frames they are those of the utterance
-    alone.
+    depend on the batch. ValueError for a norm with groups of several channels.
 
     Attributes:
         frames: int64 [b], valid frames of each utterance of the coming batch; None for all.
-
-    Raises:
-        ValueError: it has groups of several channels.
     """
 
     def __init__(self, norm: nn.GroupNorm) -> None:

@@ -7,26 +7,23 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.encoders.names import Request
-from clser_bench.files import require_folder
+from clser_bench.files import regular_size, require_folder
 from clser_bench.hashing import digest
 
-_LONGEST_JSON = 1 << 24
+_LONGEST_JSON, _LONGEST_WEIGHTS = 1 << 24, 1 << 50  # bytes
 _LARGEST = 10**8  # of a number in a configuration: models are smaller in every respect
 _MOST_LAYERS = 1000  # above that, missing ones are not listed
 _RATE = 16_000  # of every architecture in FAMILIES
 _MAY_BE_NEGATIVE = ("pad_token_id", "bos_token_id", "eos_token_id", "mask_feature_length")
 _LAYER = re.compile(r"(?:^|\.)encoder\.layers\.(\d+)\.")
 _FILES = ("config.json", "preprocessor_config.json")
-_PATTERNS = ("*.json", "*.safetensors")
 
 WAVEFORM = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 """Encoders of samples whose padded batches give what single utterances give."""
@@ -129,7 +126,7 @@ def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the weights in a safetensors file, by name; only its header is read."""
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 (with the heavy rest)
 
-    _size(path)
+    regular_size(path, error=FeatureError, most=_LONGEST_WEIGHTS)
     try:
         with safe_open(path, "np") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
@@ -146,8 +143,8 @@ def _check_shapes(
     found = {int(match[1]): name for name in shapes if (match := _LAYER.search(name)) is not None}
     if sorted(found) != list(range(len(found))) or len(found) != layers:
         missing = sorted(set(range(layers)) - set(found))[:3] if layers < _MOST_LAYERS else []
-        more = sorted(set(found) - set(range(layers)))[:3]
         which = [f"layer {number} is missing" for number in missing]
+        more = sorted(set(found) - set(range(layers)))[:3]
         which += [f"{found[number]} is not expected" for number in more]
         raise FeatureError(
             f"{folder}: its configuration has {layers} layers and its weights {len(found)}"
@@ -177,44 +174,24 @@ def _check_inputs(
                 f"architecture '{family}' needs {value!r}"
             )
     for key in ("do_normalize", "return_attention_mask"):
-        if key in inputs and not isinstance(inputs[key], bool):
+        if not isinstance(inputs.get(key, True), bool):
             raise FeatureError(f"{folder / _FILES[1]}: {key} must be true or false")
 
 
-def _size(path: Path) -> int:
-    """The size of a regular file: a pipe would be waited for."""
-    try:
-        status = path.stat()
-        with path.open("rb") if stat.S_ISREG(status.st_mode) else nullcontext():
-            pass
-    except OSError as error:
-        raise FeatureError(
-            f"{path}: cannot be read ({error.strerror}); the encoder needs it"
-        ) from error
-    if not stat.S_ISREG(status.st_mode):
-        raise FeatureError(f"{path}: cannot be read (is no regular file); the encoder needs it")
-    return status.st_size
-
-
 def _json(path: Path) -> dict[str, Any]:
-    if _size(path) > _LONGEST_JSON:
-        raise FeatureError(f"{path}: has more than {_LONGEST_JSON} bytes")
+    regular_size(path, error=FeatureError, most=_LONGEST_JSON)
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FeatureError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise FeatureError(f"{path}: not JSON ({error})") from error
     if not isinstance(read, dict):
         raise FeatureError(f"{path}: holds no settings")
-    absurd = [
-        f"{key} = {value}"[:60]
-        for key, value in read.items()
-        if isinstance(value, int)
-        and not 0 <= value <= _LARGEST
-        and not isinstance(value, bool)
-        and key not in _MAY_BE_NEGATIVE
-    ]
-    if absurd:
-        raise FeatureError(f"{path}: {absurd[0]} is no sensible setting")
+    for key, value in read.items():
+        number = isinstance(value, int) and not isinstance(value, bool)
+        if number and not 0 <= value <= _LARGEST and key not in _MAY_BE_NEGATIVE:
+            raise FeatureError(f"{path}: {f'{key} = {value}'[:60]} is no sensible setting")
     return read
 
 
@@ -231,9 +208,11 @@ def _snapshot(request: Request) -> Path:
     from huggingface_hub import snapshot_download  # noqa: PLC0415 (a second to import)
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
-    patterns = [*_PATTERNS, *(["*.py"] if request.remote_code else [])]
     get = functools.partial(
-        snapshot_download, request.model, revision=request.revision or None, allow_patterns=patterns
+        snapshot_download,
+        request.model,
+        revision=request.revision or None,
+        allow_patterns=["*.json", "*.safetensors", *(["*.py"] if request.remote_code else [])],
     )
     try:
         found = Path(get(local_files_only=True))
@@ -244,20 +223,16 @@ def _snapshot(request: Request) -> Path:
     try:
         return Path(get())
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise FeatureError(_how_to_fetch(request, error)) from error
-
-
-def _how_to_fetch(request: Request, error: Exception) -> str:
-    at = f" --revision {request.revision}" if request.revision else ""
-    folder = request.model.rpartition("/")[2]
-    why = str(error).strip().partition("\n")[0][:200]
-    layers = f":layer={request.layers}" if request.layers else ""
-    home = os.environ.get("HF_HOME", "~/.cache/huggingface")
-    return (
-        f"encoder '{request.model}' is neither on this machine (in {home}) nor to be fetched "
-        f"({why}). On a machine with a connection run\n"
-        f"  pip install huggingface_hub && hf download {request.model}{at} "
-        f"--include '*.json' '*.safetensors' --local-dir {folder}\n"
-        f"copy the folder {folder} to this machine, and use\n"
-        f"  --features hf:./{folder}{layers}"
-    )
+        at = f" --revision {request.revision}" if request.revision else ""
+        layers = f":layer={request.layers}" if request.layers else ""
+        folder = request.model.rpartition("/")[2]
+        why = str(error).strip().partition("\n")[0][:200]
+        home = os.environ.get("HF_HOME", "~/.cache/huggingface")
+        raise FeatureError(
+            f"encoder '{request.model}' is neither on this machine (in {home}) nor to be fetched "
+            f"({why}). On a machine with a connection run\n"
+            f"  pip install huggingface_hub && hf download {request.model}{at} "
+            f"--include '*.json' '*.safetensors' --local-dir {folder}\n"
+            f"copy the folder {folder} to this machine, and use\n"
+            f"  --features hf:./{folder}{layers}"
+        ) from error

@@ -32,6 +32,7 @@ _CHOICES = {"pool": POOLS, "context": get_args(Context), "precision": get_args(P
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 _REVISION = re.compile(r"[A-Za-z0-9][\w./-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LAYERS = re.compile(r"last|all|\d{1,4}(?:-\d{1,4}|(?:\+\d{1,4})*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +54,13 @@ class Request:
 def parse(name: str) -> Request:
     """Read the name of an encoder.
 
-    Args:
-        name: `hf:MODEL[@REVISION]` and options, each `:KEY=VALUE`. MODEL is a repository of the
-            hub (`facebook/hubert-large-ll60k`) or a folder (with a slash at its start, or `./`,
-            `../`, `~/`). `layer` is a number (0 is what enters the first layer), a range `6-12` or
-            a sum `6+9` (the mean of these layers), `last`, or `all` (every layer is extracted; the
-            mean is the result); without it the recommended one is taken. `pool` is one of `POOLS`
-            (default `mean`), `context` one of `Context` (Whisper only), `precision` `float32` (the
-            default), `bf16` or `fp16`; `remote-code` has no value.
-
-    Raises:
-        FeatureError: it is not of this form.
+    `hf:MODEL[@REVISION]` and options, each `:KEY=VALUE`. MODEL is a repository of the hub
+    (`facebook/hubert-large-ll60k`) or a folder (with a slash at its start, or `./`, `../`, `~/`).
+    `layer` is a number (0 is what enters the first layer), a range `6-12` or a sum `6+9` (the mean
+    of these layers), `last`, or `all` (every layer is extracted; the mean is the result); without
+    it the recommended one is taken. `pool` is one of `POOLS` (default `mean`), `context` one of
+    `Context` (Whisper only), `precision` `float32` (the default), `bf16` or `fp16`; `remote-code`
+    has no value. FeatureError where it is not of this form.
     """
     body = name.removeprefix(PREFIX)
     model, *options = body.split(":")
@@ -78,9 +75,23 @@ def parse(name: str) -> Request:
             )
         if "@" in body and (not _REVISION.fullmatch(revision) or ".." in revision):
             raise FeatureError(f"encoder '{name}': '{revision}' is no revision of a repository")
-    values = dict(_option(name, option) for option in options)
-    if len(values) < len(options):
-        raise FeatureError(f"encoder '{name}': an option is given twice")
+    values: dict[str, str] = {}
+    for key, _, value in (option.partition("=") for option in options):
+        allowed = _CHOICES.get(key, ())
+        if key not in _OPTIONS:
+            fault = f"there is no option '{key}'{did_you_mean(key, _OPTIONS)}"
+        elif key in values:
+            fault = "an option is given twice"
+        elif allowed and value not in allowed:
+            fault = f"{key} '{value}' is unknown{did_you_mean(value, allowed)}"
+        elif key == "layer" and not _LAYERS.fullmatch(value):
+            fault = f"layer '{value}'; write a number, a range 6-12, a sum 6+9, last or all"
+        elif key == "remote-code" and value:
+            fault = "remote-code takes no value"
+        else:
+            values[key] = value
+            continue
+        raise FeatureError(f"encoder '{name}': {fault}")
     remote_code = "remote-code" in values
     if remote_code and not folder and not _COMMIT.fullmatch(revision):
         raise FeatureError(
@@ -96,26 +107,6 @@ def parse(name: str) -> Request:
         remote_code=remote_code,
         **given,
     )
-
-
-def _option(name: str, option: str) -> tuple[str, str]:
-    key, _, value = option.partition("=")
-    if key not in _OPTIONS:
-        raise FeatureError(
-            f"encoder '{name}': there is no option '{key}'{did_you_mean(key, _OPTIONS)}"
-        )
-    if key in _CHOICES and value not in _CHOICES[key]:
-        raise FeatureError(
-            f"encoder '{name}': {key} '{value}' is unknown{did_you_mean(value, _CHOICES[key])}"
-        )
-    if key == "layer" and not re.fullmatch(r"last|all|\d{1,4}(?:-\d{1,4}|(?:\+\d{1,4})*)", value):
-        raise FeatureError(
-            f"encoder '{name}': layer '{value}'; write a number, a range 6-12, a sum 6+9, last or "
-            "all"
-        )
-    if key == "remote-code" and value:
-        raise FeatureError(f"encoder '{name}': remote-code takes no value")
-    return key, value
 
 
 def layer_numbers(layers: str, *, count: int, name: str) -> tuple[int, ...]:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
-from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.corrupt import unchanged
-from clser_bench.corpora.index import cores
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import AudioError, FeatureError
 from clser_bench.features.columns import INSTANTS, pool, pooled
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.extract import Done, Task, write_rows
+from clser_bench.features.extract import Done, Task, own_device, run_tasks, write_rows
 from clser_bench.features.sets import LONGEST_SECONDS, Layer
-from clser_bench.features.workers import run_tasks
+from clser_bench.files import cores
 from clser_bench.problem import Floats
 
 CPU_SECONDS = 12
@@ -42,7 +38,8 @@ PADDING = 0.05
 
 _AHEAD_THREADS = 2
 
-Pieces = list[Floats]
+load = functools.lru_cache(maxsize=1)(Loaded)
+"""Load an encoder; the last one is kept."""
 
 
 def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Done]:
@@ -51,7 +48,6 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
     Devices are `cuda:0` and the like, each with a process of its own where there are several; none
     for the first GPU, else the CPU. FeatureError where one is not there, or a file changed.
     """
-    layers = {one.layer for task in tasks for one in task.features if one.layer is not None}
     places = tuple(devices) or ("cuda:0" if torch.cuda.is_available() else "cpu",)
     for place in places:
         try:
@@ -62,14 +58,16 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
                 f"device '{place}' cannot be used ({reason}); write cpu or cuda:0"
             ) from error
     budget = min(batch_seconds(place) for place in places)
-    speech = max(WINDOW_SECONDS, budget * WINDOW_BATCHES)
     windows: list[list[Task]] = []
-    full = True
+    speech = np.inf  # of the last window, seconds
     for task in tasks:
-        windows += [[]] if full else []
+        if speech >= max(WINDOW_SECONDS, budget * WINDOW_BATCHES):
+            windows.append([])
+            speech = 0.0
         windows[-1].append(task)
-        full = sum(one.seconds for member in windows[-1] for one in member.utterances) >= speech
-    encode_window = functools.partial(
+        speech += sum(one.seconds for one in task.utterances)
+    layers = {one.layer for task in tasks for one in task.features if one.layer is not None}
+    how = functools.partial(
         _encode_window,
         layers=tuple(sorted(layers, key=lambda layer: layer.number)),
         seconds=budget,
@@ -77,45 +75,19 @@ def encode(tasks: Sequence[Task], *, devices: Sequence[str] = ()) -> Iterator[Do
     )
     if len(places) == 1:
         for window in windows:
-            yield from encode_window(window, places[0])
-        return
-    with temporary_folder() as claims:
-        on_own_device = functools.partial(_on_own_device, encode_window, places, claims)
-        for done in run_tasks(on_own_device, windows, workers=len(places)):
+            yield from how(window, device=places[0])
+    else:
+        on_own_device = functools.partial(_on_own_device, how)
+        for done in run_tasks(on_own_device, windows, workers=len(places), devices=places):
             yield from done
 
 
-def _on_own_device(
-    encode_window: Callable[[list[Task], str], Iterator[Done]],
-    places: tuple[str, ...],
-    claims: Path,
-    window: list[Task],
-) -> list[Done]:
-    return list(encode_window(window, _own_device(places, claims)))
-
-
-@functools.cache
-def _own_device(places: tuple[str, ...], claims: Path) -> str:
-    """A device that no other process of this run has: it and its model stay together.
-
-    The lock is held as long as the process lives.
-    """
-    for number, place in enumerate(places):
-        lock = FileLock(claims / str(number))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        _held.append(lock)
-        return place
-    raise FeatureError(f"more processes than devices ({', '.join(places)})")
-
-
-_held: list[FileLock] = []
+def _on_own_device(how: functools.partial[Iterator[Done]], window: list[Task]) -> list[Done]:
+    return list(how(window, device=own_device()))
 
 
 def _encode_window(
-    tasks: Sequence[Task], device: str, *, layers: Sequence[Layer], seconds: float, threads: int
+    tasks: Sequence[Task], *, device: str, layers: Sequence[Layer], seconds: float, threads: int
 ) -> Iterator[Done]:
     """Encode and write some tasks, and yield each when it is written."""
     torch.set_num_threads(threads)
@@ -130,12 +102,11 @@ def _encode_window(
         waiting = {place: ahead.submit(_prepared, loaded, everyone[place]) for place in order}
         try:
             for batch in planned:
-                ready = {place: waiting.pop(place).result() for place in batch}
-                good = {place: one for place, one in ready.items() if not isinstance(one, str)}
-                rows |= {everyone[n].content: w for n, w in ready.items() if isinstance(w, str)}
-                frames = _encoded(loaded, list(good.values())) if good else []
-                for place, states in zip(good, frames, strict=True):
-                    rows[everyone[place].content] = _pooled(states, layers)
+                ready = {everyone[n].content: waiting.pop(n).result() for n in batch}
+                rows |= {key: one for key, one in ready.items() if isinstance(one, str)}
+                good = {key: one for key, one in ready.items() if not isinstance(one, str)}
+                for key, states in zip(good, _encoded(loaded, list(good.values())), strict=True):
+                    rows[key] = _pooled(states, layers)
         finally:
             ahead.shutdown(wait=True, cancel_futures=True)
     for task in tasks:
@@ -164,7 +135,7 @@ def batches(
     return plan(lengths, longest=round(seconds * rate), padding=padding)
 
 
-def _prepared(loaded: Loaded, utterance: Utterance) -> Pieces | str:
+def _prepared(loaded: Loaded, utterance: Utterance) -> list[Floats] | str:
     """The pieces of an utterance, or why there are none."""
     try:
         return loaded.prepare(unchanged(utterance, rate=loaded.encoder.rate).samples)
@@ -174,17 +145,16 @@ def _prepared(loaded: Loaded, utterance: Utterance) -> Pieces | str:
         return "its features need more memory than there is"
 
 
-def _encoded(loaded: Loaded, utterances: Sequence[Pieces]) -> list[list[Floats]]:
+def _encoded(loaded: Loaded, utterances: Sequence[list[Floats]]) -> list[list[Floats]]:
     """The frames of each utterance of a batch at each layer, pieces joined."""
-    together: dict[object, list[int]] = {}
+    together: dict[int, list[int]] = {}
     found: dict[int, list[Floats]] = {}
     for place, pieces in enumerate(utterances):
         if len(pieces) > 1:
             parts = [_run(loaded, [piece])[0] for piece in pieces]
             found[place] = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
         else:
-            key = None if loaded.padding else len(pieces[0])
-            together.setdefault(key, []).append(place)
+            together.setdefault(0 if loaded.padding else len(pieces[0]), []).append(place)
     for places in together.values():
         frames = _run(loaded, [utterances[place][0] for place in places])
         found.update(zip(places, frames, strict=True))
@@ -208,19 +178,13 @@ def _run(loaded: Loaded, pieces: Sequence[Floats]) -> list[list[Floats]]:
 
 def _pooled(frames: Sequence[Floats], layers: Sequence[Layer]) -> list[tuple[Floats, Floats]] | str:
     """Instants and summary (mean and deviation over frames) of each layer, or why not."""
-    rows = []
     for layer, states in zip(layers, frames, strict=True):
         if not np.isfinite(states).all():
             return (
                 f"layer {layer.number} of '{layer.encoder.name}' gives values that are not finite "
                 f"({layer.precision}); try precision=float32, or leave the file out"
             )
-        rows.append((pool(states, INSTANTS), pooled(states, "mean+sd")))
-    return rows
-
-
-load = functools.lru_cache(maxsize=1)(Loaded)
-"""Load an encoder; the last one is kept."""
+    return [(pool(states, INSTANTS), pooled(states, "mean+sd")) for states in frames]
 
 
 def batch_seconds(device: str) -> float:
@@ -240,18 +204,15 @@ def plan(
     the share `padding` of padding; 0 puts equal lengths together only. The longest batches come
     first, so that memory that does not suffice shows at once.
     """
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    batches: list[tuple[int, ...]] = []
-    current: list[int] = []
+    planned: list[list[int]] = []
     total = 0
-    for place in order:
-        # The first is the longest: all others are padded to it.
-        width = lengths[current[0]] if current else lengths[place]
-        full = width * (len(current) + 1)
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        # The first of a batch is its longest: all others are padded to it.
+        full = lengths[planned[-1][0]] * (len(planned[-1]) + 1) if planned else 0
         spare = full - total - lengths[place]
-        if current and (full > longest or spare > padding * full):
-            batches.append(tuple(current))
-            current, total = [], 0
-        current.append(place)
+        if not planned or full > longest or spare > padding * full:
+            planned.append([])
+            total = 0
+        planned[-1].append(place)
         total += lengths[place]
-    return (*batches, tuple(current)) if current else ()
+    return tuple(map(tuple, planned))

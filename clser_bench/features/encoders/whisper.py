@@ -159,12 +159,10 @@ class OwnFrames:
         rows: Sequence[tuple[int, int]],
         paddings: Sequence[Padding | None],
     ) -> Tensor:
-        """One layer over packed frames [s, d].
+        """One layer over packed frames [s, d]: of each utterance its own, then the sampled ones.
 
-        Args:
-            hidden: of each utterance its own frames, then the sampled ones of its padding.
-            rows: how many of each utterance are its own, and how many there are.
-            paddings: of each utterance; None where frames attend to own frames alone.
+        `rows` has how many of each utterance are its own, and how many there are; `paddings` is
+        None where frames attend to own frames alone.
         """
         layer = self._network.layers[number]
         attention = layer.self_attn
@@ -177,20 +175,18 @@ class OwnFrames:
         for (own, total), padding in zip(rows, paddings, strict=True):
             part = slice(start, start + total)
             start += total
-            pair = key[part], value[part]
+            pair = [key[part], value[part]]
             if padding is not None:
                 kept = padding.layers[number]
-                pair = _corrected(pair[0], kept[0], own), _corrected(pair[1], kept[1], own)
-            attended[part] = self._attend(query[part], *pair)
+                pair = [_corrected(one, other, own) for one, other in zip(pair, kept, strict=True)]
+            # [f, d] to heads [1, h, f, d / h] and back
+            split = (x.view(len(x), self._heads, -1).transpose(0, 1)[None] for x in pair)
+            asked = query[part].view(total, self._heads, -1).transpose(0, 1)[None]
+            answer = torch.nn.functional.scaled_dot_product_attention(asked, *split)
+            attended[part] = answer[0].transpose(0, 1).flatten(1)
         hidden = hidden + attention.out_proj(attended)
         wide = layer.activation_fn(layer.fc1(layer.final_layer_norm(hidden)))
         return hidden + layer.fc2(wide)  # type: ignore[no-any-return]
-
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attention of [f, d] to [m, d]."""
-        split = [x.view(len(x), self._heads, -1).transpose(0, 1)[None] for x in (query, key, value)]
-        attended = torch.nn.functional.scaled_dot_product_attention(split[0], split[1], split[2])
-        return attended[0].transpose(0, 1).flatten(1)
 
     def _of_level(self, level: int, like: Tensor) -> Padding:
         """Keys and values of every layer for 30 s of padding at a level."""
@@ -218,10 +214,14 @@ class OwnFrames:
         if self._folder is None:
             self._folder = make_folder()
             weakref.finalize(self, remove_folder, self._folder)
-        key, value = (
-            _mapped(one, self._folder / f"{name}-{part}") for part, one in enumerate(pair)
-        )
-        return key, value
+        mapped = []
+        for part, values in enumerate(pair):
+            # A mapped file: the system takes its pages from memory as needed.
+            path = str(self._folder / f"{name}-{part}")
+            how: dict[str, Any] = {"size": values.numel(), "dtype": values.dtype}
+            mapped.append(torch.from_file(path, shared=True, **how).view(values.shape))
+            mapped[-1].copy_(values)
+        return mapped[0], mapped[1]
 
 
 def own_frames(samples: int) -> int:
@@ -254,10 +254,3 @@ def _corrected(computed: Tensor, kept: Tensor, own: int) -> Tensor:
     whole[:own] = computed[:own]
     whole[own:] = torch.addmm(kept[own:], weights, difference)
     return whole
-
-
-def _mapped(values: Tensor, path: Path) -> Tensor:
-    """The same values in a mapped file, whose pages the system takes from memory as needed."""
-    options: dict[str, Any] = {"size": values.numel(), "dtype": values.dtype}
-    torch.from_file(str(path), shared=True, **options).view(values.shape).copy_(values)
-    return torch.from_file(str(path), shared=True, **options).view(values.shape)

@@ -22,8 +22,7 @@ from clser_bench.protocol import Condition
 from clser_bench.report import render
 from clser_bench.report.formats import ends, rounded
 from clser_bench.report.intervals import confusions
-from clser_bench.report.model import Cell, Leaderboard, Line
-from clser_bench.report.table import rows_of
+from clser_bench.report.table import Cell, Leaderboard, Line, rows_of
 from clser_bench.store.sqlite import Store
 
 Json = dict[str, Any]
@@ -116,7 +115,7 @@ def _compared(line: Line | None = None) -> Json:
     found = line.difference if line else None
     return {
         **ends("", line.interval if line else None),
-        "difference": rounded(found.estimate) if found else None,
+        "difference": rounded(found.estimate if found else None),
         **ends("difference_", found),
         "verdict": line.verdict if line else "",
         "rank": line.ranks if line else None,

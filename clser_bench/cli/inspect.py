@@ -1,7 +1,8 @@
-"""`doctor`, `corpus check`, `check-method`, `audit` and `new`: what users bring and what is odd."""
+"""`list` and `show`; `doctor`, `corpus check`, `check-method`, `audit` and `new`."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import itertools
 import platform
@@ -11,27 +12,185 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clser_bench import __version__
-from clser_bench.cli import options, rules
-from clser_bench.cli.output import Bars, complain, print_rows
+from clser_bench import __version__, registry
+from clser_bench.cli import options
+from clser_bench.cli.output import FAULTY, Bars, complain, print_rows
+from clser_bench.corpora.definitions import definitions, template
 from clser_bench.errors import ClserError, CorpusError, SpecError, counted, printable
+from clser_bench.features.encoders.names import known_encoders
 from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import DEFAULT_FEATURES
+from clser_bench.scoring import within_target
+from clser_bench.scoring.within_target import ROUTINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from clser_bench.corpora.metadata import Check
+    from clser_bench.corpora.figures import Check
     from clser_bench.corpora.model import Corpus
+    from clser_bench.registry import Range
     from clser_bench.run.request import Request
 
-FAULTY = 1
-_SHOWN = 5
+_SHOWN = 5  # names of recordings in a line
+_EXTRAS = (
+    ("demo corpora", "espeakng_loader", "demo"),
+    ("eGeMAPS features", "opensmile", "opensmile"),
+    ("joules of trials", "codecarbon", "energy"),
+)
 
 corpus_app = options.group(help="Check corpora.")
 new_app = options.group(help="Write a first version of something.")
 
 Out = Annotated[Path, options.option("out_folder", "--out")]
+
+
+@options.examples(
+    "clser-bench list methods",
+    "clser-bench list methods --by kind",
+    "clser-bench list methods | cut -f1",
+)
+def list_(
+    what: Annotated[
+        Literal["methods", "corpora", "suites", "features"], options.argument("listed")
+    ],
+    *,
+    by: str = "",
+    tasks: options.Tasks = None,  # noqa: ARG001 (its callback sets it)
+    plugin: options.Plugin = None,  # noqa: ARG001 (likewise)
+) -> None:
+    """List methods, corpora, suites or features.
+
+    In a pipe, plain lines with tabs.
+
+    Options:
+        by kind: Methods in groups, with what each uses: L labelled source, S unlabelled source, T
+            unlabelled target, P a uniform class prior of the target, p an estimated one (speaker
+            identities are used by normalisation, not by methods).
+    """
+    if by and (by != "kind" or what != "methods"):
+        raise SpecError(f"--by '{by}': only methods are listed by kind")
+    names: tuple[str, ...]
+    rows: list[tuple[object, ...]]
+    if by:
+        names, rows = ("kind", "method", "uses", "about"), _methods_by_kind()
+    elif what == "methods":
+        names = ("method", "version", "about")
+        rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
+        rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
+    elif what == "corpora":
+        names = ("code", "name", "title", "language", "emotions", "licence", "checked")
+        rows = []
+        for spec in definitions().corpora.values():
+            emotions = " ".join(emotion[:3] for emotion in spec.emotions)
+            about = (emotions, spec.licence, "yes" if spec.verified else "no")
+            rows.append((spec.code, spec.name, spec.title, spec.language, *about))
+    elif what == "suites":
+        names = ("suite", "corpora", "pairs", "use")
+        rows = [
+            (s.name, " ".join(s.corpora) or "all at hand", len(s.pairs()) or "-", s.use)
+            for s in definitions().suites.values()
+        ]
+    else:
+        names, rows = ("features", "version", "d", "f", "about"), _features()
+    print_rows(names, rows)
+
+
+def _methods_by_kind() -> list[tuple[object, ...]]:
+    """Competitors, variants that take one apart, bounds and routines, each with its data."""
+    from clser_bench.report.render import USES
+    from clser_bench.run.plan import read_methods
+
+    about = {e.name: e.summary for e in registry.entries().values()}
+    about |= {r.name: r.about for r in ROUTINES.values()}
+    kinds = ("fitted", "trained", "ablation", "bound", "routine")
+    rows: list[tuple[object, ...]] = []
+    for info in read_methods([(name, {}) for name in about]):
+        kind = info.role if info.role == "bound" else info.kind
+        if info.name not in ROUTINES and registry.entry(info.name).ablation:
+            kind = "ablation"
+        prior = {"uniform": "P", "estimated": "p"}.get(info.assumes_prior, "")
+        marks = "".join(USES[part] for part in info.uses) + prior
+        rows.append((kind, info.name, marks, about[info.name]))
+    return sorted(rows, key=lambda row: kinds.index(str(row[0])))
+
+
+def _features() -> list[tuple[object, ...]]:
+    from clser_bench.features.languages import language_sets
+    from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets
+
+    acoustic = [
+        (s.name, s.version, len(s.instants), len(s.summary), s.about)
+        for s in map(feature_set, (*FEATURE_SETS, *installed_sets()))
+    ]
+    # Sizes of encoders stand in their files, which need not be here.
+    encoders = [
+        (name, "", "", "", f"hf:{one.model}, layer {one.layer} ({one.layer_source})")
+        for name, one in known_encoders().items()
+    ]
+    sets = [(f"set:{name}", "", "", "", one.about) for name, one in language_sets().items()]
+    return [*acoustic, *encoders, *sets]
+
+
+@options.examples(
+    "clser-bench show sere",
+)
+def show(
+    method: Annotated[str, options.argument("method", autocompletion=options.METHOD_NAMES)],
+    *,
+    plugin: options.Plugin = None,  # noqa: ARG001 (its callback sets it)
+) -> None:
+    """Show a method and its hyper-parameters."""
+    from clser_bench.run.plan import check_method, read_methods
+    from clser_bench.run.space import all_spaces
+
+    check_method(method)
+    if method in ROUTINES:
+        routine = ROUTINES[method]
+        typer.echo(f"{routine.name}: version {routine.version}, routine, reference")
+        typer.echo(f"\n{(within_target.__doc__ or '').strip()}\n")
+        typer.echo(f"Note: {routine.note}")
+        typer.echo("\nHyper-parameters:\nnone")
+        return
+    found = registry.entry(method)
+    (info,) = read_methods([(method, {})])
+    typer.echo(f"{method}: version {found.version}, {info.kind}, {info.role}")
+    if found.base != method:
+        typer.echo(f"Preset of {found.base}: {found.summary}")
+    tree = ast.parse(found.file.read_bytes())
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.decorator_list]
+    text = ast.get_docstring(tree) or next(filter(None, map(ast.get_docstring, classes)), "")
+    typer.echo(f"\n{text.strip()}\n")
+    typer.echo(f"Assumes of the target's class prior: {info.assumes_prior}")
+    if info.note:
+        typer.echo(f"Note: {info.note}")
+    presets = [entry.name for entry in registry.entries().values() if entry.base == found.base]
+    if others := [name for name in presets if name != method]:
+        typer.echo(f"Of the same file: {', '.join(others)}")
+    typer.echo("\nHyper-parameters:")
+    if not info.ranges:
+        typer.echo("none")
+        return
+    print_rows(
+        ("name", "value", "allowed", "about"),
+        [
+            (name, dict(info.parameters)[name], allowed(span), span.about)
+            for name, span in info.ranges.items()
+        ],
+    )
+    spaces = {name: texts for name, texts in all_spaces(info).items() if name != "all"}
+    rows = [(space, *entry) for space, texts in spaces.items() for entry in texts.items()]
+    if rows:
+        typer.echo("\nSpaces of `clser-bench sweep --space NAME`:")
+        print_rows(("space", "name", "values"), rows)
+
+
+def allowed(span: Range) -> str:
+    """The values that a hyper-parameter may have, in words."""
+    if span.choices is not None:
+        return ", ".join(map(str, span.choices))
+    low = "any" if span.low is None else f"{span.low:g}"
+    high = "any" if span.high is None else f"{span.high:g}"
+    return f"{low} to {high}" + (" (log)" if span.log else "")
 
 
 @corpus_app.command("check")
@@ -51,8 +210,8 @@ def check(
     """
     from clser_bench.corpora import outside
     from clser_bench.corpora.assemble import shared_recordings
+    from clser_bench.corpora.figures import check as figures_of
     from clser_bench.corpora.locate import load_corpora, locate
-    from clser_bench.corpora.metadata import check as figures_of
 
     if not place.exists():
         raise CorpusError(f"{place}: there is no such file or folder")
@@ -106,13 +265,6 @@ def _lines(corpus: Corpus, figures: Check) -> Iterator[str]:
     yield "  see above" if corpus.skipped or corpus.findings else "  complete"
 
 
-_EXTRAS = (
-    ("demo corpora", "espeakng_loader", "demo"),
-    ("eGeMAPS features", "opensmile", "opensmile"),
-    ("joules of trials", "codecarbon", "energy"),
-)
-
-
 @options.examples(
     "clser-bench doctor",
     "clser-bench doctor --corpora ~/corpora",
@@ -124,6 +276,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
     """
     import torch
 
+    from clser_bench.features.cache import cache_size
     from clser_bench.run import provenance
 
     here, packages = provenance.hardware(), provenance.code()["packages"]
@@ -141,7 +294,7 @@ def doctor(corpora: options.Corpora = None, results: options.Results = options.R
         lines[what] = "installed" if there else f"missing: pip install 'clser-bench[{extra}]'"
     states: dict[str, Callable[[], str]] = {
         "corpora": lambda: _corpora(corpora),
-        "cache": _cache,
+        "cache": lambda: f"{cache_folder()} ({cache_size(cache_folder()) / 2**20:.0f} MiB)",
         "results": lambda: _results(results),
     }
     for what, state in states.items():
@@ -177,13 +330,6 @@ def _corpora(folder: Path | None) -> str:
     return ", ".join([*lines, *located.conflicts.values()]) or f"none recognised below {folder}"
 
 
-def _cache() -> str:
-    from clser_bench.features.cache import cache_size
-
-    folder = cache_folder()
-    return f"{folder} ({cache_size(folder) / 2**20:.0f} MiB)"
-
-
 def _results(file: Path) -> str:
     from clser_bench.store.sqlite import Store
 
@@ -210,10 +356,8 @@ def method(
     Options:
         kind: fitted: scores in one call; trained: a loss in PyTorch.
     """
-    from clser_bench.registry import template
-
     file = out / f"{name.replace('-', '_')}.py"
-    _write(file, template(name, kind))
+    _write(file, registry.template(name, kind))
     complain(f"Check it: clser-bench check-method {file}")
     complain(f"Run it:   clser-bench run --plugin {file} --methods {name},logistic")
 
@@ -230,8 +374,6 @@ def corpus(
     Recordings without a definition need none: a CSV with the columns path, speaker, emotion and
     language is read by --manifest.
     """
-    from clser_bench.corpora.definitions import definitions, template
-
     file = out / f"{name}.toml"
     _write(file, template(name))
     found = definitions([out]).corpora
@@ -263,9 +405,9 @@ def check_method(
     "clser-bench audit my_method.py",
     "clser-bench audit sere --corpora ~/corpora --suite bcro --seeds 2",
 )
-@rules.request_options(
-    without=("methods", "plugins", "corruptions", "skip_bad", "results", *rules.MEANS),
-    rules=rules.RULES_OF_DATA,
+@options.request_options(
+    without=("methods", "plugins", "corruptions", "skip_bad", "results", *options.MEANS),
+    rules=options.RULES_OF_DATA,
     seeds=3,
 )
 def audit(
@@ -280,8 +422,8 @@ def audit(
     errors where the method draws random numbers. Exits with 1 where they do not.
     """
     from clser_bench import registry
-    from clser_bench.run.confine import confinement
     from clser_bench.run.inspection import audit as run_audit
+    from clser_bench.run.process import confinement
 
     name = registry.add_plugin(method) if method.endswith(".py") else method
     asked = request.replace(methods=(name,), shots=request.shots[:1], scheduler="local")

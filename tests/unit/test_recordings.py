@@ -1,0 +1,365 @@
+"""Recordings in figures: the index is right and no obstacle; checks and facts of corpora."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
+from signals import Events
+
+from clser_bench.corpora import figures as module
+from clser_bench.corpora.figures import (
+    Check,
+    Sound,
+    check,
+    figures,
+    level,
+    measure,
+    recognition_rates,
+    utterance_metadata,
+)
+from clser_bench.corpora.model import Corpus, Utterance
+from clser_bench.errors import AudioError, CorpusError
+
+SPEC = toy_spec("X", counts={"anger": 4, "boredom": 5, "fear": 1}, speakers=3)
+HEADER = "Nr.\tSatz\terkannt\tnatuerlich\n"
+SPACE = "\xa0"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return [write_tone(tmp_path / "x" / name) for name in ("b.wav", "a.wav")]
+
+
+def run(files: list[Path], tmp_path: Path, *, recall: bool = True) -> tuple[Any, list[object]]:
+    progress = Events()
+    items = [Utterance(name=path.name, path=path, emotion="", speaker="") for path in files]
+    root, cache = tmp_path / "x", tmp_path / "cache"
+    made = measure(
+        items, root, cache=cache, what="reading", recall=recall, progress=progress, workers=2
+    )
+    return made, progress.events
+
+
+def test_figures_by_hand() -> None:
+    first, second = np.array([0, 1], np.float32), np.array([-1, 0], np.float32)
+    sound = figures([(2, first), (2, second)])
+    assert (sound.seconds, sound.rate, sound.peak, sound.clipped) == (2.0, 2, 1.0, 0.5)
+    assert sound.rms == pytest.approx(0.5**0.5)
+    assert sound == figures([(2, np.concatenate([first, second]))])
+
+
+def test_second_time_decodes_nothing(files: list[Path], tmp_path: Path) -> None:
+    first, events = run(files, tmp_path)
+    assert list(first[0]) == ["b.wav", "a.wav"]
+    assert events == [("reading", 2), 1, 1, "stop"]
+    assert run(files, tmp_path) == (first, [])
+    assert run(files, tmp_path, recall=False) == (first, events)
+
+
+def test_a_segment_is_not_its_file(files: list[Path], tmp_path: Path) -> None:
+    parts = [
+        Utterance(
+            name=f"{start}-{end}", path=files[0], emotion="", speaker="", start=start, end=end
+        )
+        for start, end in ((0.0, None), (0.05, None), (0.05, 0.1), (0.0, 0.15))
+    ]
+    for _ in range(2):
+        sounds = measure(parts, tmp_path, cache=tmp_path / "cache", what="")[0]
+        lengths = [sound.seconds for sound in sounds.values() if isinstance(sound, Sound)]
+        assert lengths == [0.15, pytest.approx(0.1), 0.05, 0.15]
+        contents = [sound.content for sound in sounds.values() if isinstance(sound, Sound)]
+        assert contents[0] == contents[3]
+        assert len(set(contents)) == 3
+
+
+def test_a_changed_file_is_decoded_again(files: list[Path], tmp_path: Path) -> None:
+    first, _ = run(files, tmp_path)
+    status = files[1].stat()
+    samples, rate = soundfile.read(files[1])
+    soundfile.write(files[1], -samples, rate)
+    os.utime(files[1], ns=(status.st_atime_ns, status.st_mtime_ns))  # same size, same time
+    second, events = run(files, tmp_path)
+    assert events[0] == ("reading", 1)
+    assert second[0]["a.wav"] != first[0]["a.wav"]
+    assert second[0]["b.wav"] == first[0]["b.wav"]
+
+
+def test_files_that_change_names_are_noticed(files: list[Path], tmp_path: Path) -> None:
+    for path in files:
+        os.utime(path, (1e9, 1e9))
+    first, _ = run(files, tmp_path)
+    files[0].rename(tmp_path / "aside")
+    files[1].rename(files[0])
+    (tmp_path / "aside").rename(files[1])
+    second, _ = run(files, tmp_path)
+    assert second[0]["a.wav"] == first[0]["b.wav"] != first[0]["a.wav"]
+
+
+@pytest.mark.parametrize("place", [0.0, 0.02, 0.2, 0.5, 0.9, 0.999])
+def test_a_flipped_bit_makes_the_index_anew(
+    files: list[Path], tmp_path: Path, place: float
+) -> None:
+    first, _ = run(files, tmp_path)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    whole = bytearray(index.read_bytes())
+    whole[int(place * len(whole))] ^= 4
+    index.write_bytes(whole)
+    second, events = run(files, tmp_path)
+    assert second[0] == first[0]
+    assert events[0] == ("reading", 2)
+    if place > 0:
+        assert "is damaged; its recordings are decoded again" in second[1][0]
+    assert run(files, tmp_path) == (first, [])
+    assert [path.name for path in index.parent.iterdir()] == [index.name]
+
+
+def test_an_index_of_another_format_is_none(files: list[Path], tmp_path: Path) -> None:
+    first, _ = run(files, tmp_path)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    for text in ('{"format": 1, "files": {}}', "clser-bench audio index 2 0f1e\n{}"):
+        index.write_text(text)
+        assert run(files, tmp_path)[0] == first
+
+
+def test_an_index_that_cannot_be_written_is_said(files: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "audio").write_text("a file where a folder is wanted")
+    for _ in range(2):
+        made, _ = run(files, tmp_path)
+        assert isinstance(made[0]["a.wav"], Sound)
+        assert "recordings are decoded again by every command" in made[1][-1]
+
+
+def test_others_may_read_the_index_as_the_umask_says(files: list[Path], tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        run(files, tmp_path)
+    finally:
+        os.umask(before)
+    [index] = (tmp_path / "cache" / "audio").iterdir()
+    assert stat.S_IMODE(index.stat().st_mode) == 0o640
+
+
+def test_broken_files_are_tried_again(files: list[Path], tmp_path: Path) -> None:
+    gone = tmp_path / "x" / "gone.wav"
+    for _ in range(2):
+        made, _ = run([*files, gone], tmp_path)
+        assert isinstance(made[0]["gone.wav"], AudioError)
+        assert isinstance(made[0]["a.wav"], Sound)
+    write_tone(gone)
+    assert isinstance(run([*files, gone], tmp_path)[0][0]["gone.wav"], Sound)
+
+
+def test_everything_at_once(tmp_path: Path) -> None:
+    root = write_toy(tmp_path / "toy")
+    write_tone(root / "bob" / "fear_0.wav", rate=16000, seconds=0.5)
+    shutil.copy(root / "ada" / "anger_0.wav", root / "bob" / "anger_7.wav")
+    quiet = np.full(800, 9e-4)
+    soundfile.write(root / "ada" / "boredom_8.wav", quiet, 8000, subtype="FLOAT")
+    loud = np.where(np.arange(800) < 2, 1.0, 0.1)
+    soundfile.write(root / "ada" / "boredom_9.wav", loud, 8000)
+    corpus = read_corpus(SPEC, root)
+    found = check(corpus)
+    assert found.emotions == (("anger", 4), ("boredom", 6), ("disgust", 4), ("fear", 1))
+    assert found.speakers == (("ada", 8), ("bob", 7))
+    assert ("ada", "fear", 0) in found.cells
+    assert ("bob", "fear", 1) in found.cells
+    assert found.rates == ((8000, 14), (16000, 1))
+    assert found.silent == ("ada/boredom_8.wav",)
+    assert found.clipped == ("ada/boredom_9.wav",)
+    assert (found.shortest, found.longest) == (0.1, 0.5)
+    assert found.seconds == pytest.approx(12 * 0.15 + 0.5 + 2 * 0.1)
+    copies, silent, differs = corpus.findings
+    assert silent.files == ("ada/boredom_8.wav",), "one value all along"
+    assert copies.files == ("bob/anger_7.wav", "ada/anger_0.wav")
+    assert "1 of them are listed under two speakers" in copies.sentence
+    assert differs.sentence == (
+        "Toy X (X) differs from its definition: anger has 5 of 4 utterances, "
+        "boredom has 6 of 5 utterances, 2 of 3 speakers are there"
+    )
+
+
+@pytest.fixture
+def check_real(read_real: Callable[[str], Corpus], real_cache: Path) -> Callable[[str], Check]:
+    return lambda code: check(read_real(code), cache=real_cache)
+
+
+def empty_cells(found: Check) -> list[tuple[str, str]]:
+    return [(speaker, emotion) for speaker, emotion, count in found.cells if not count]
+
+
+@pytest.mark.real_speech
+def test_ravdess_faults(
+    check_real: Callable[[str], Check], read_real: Callable[[str], Corpus]
+) -> None:
+    found, corpus = check_real("R"), read_real("R")
+    [copy] = corpus.findings
+    stems = [Path(name).stem for name in copy.files]
+    assert stems == ["03-01-03-01-02-02-07", "03-01-03-01-02-01-07"]
+    assert len(found.silent) == 13 - 6  # of the 13 very quiet ones, 6 are calm and left out
+    assert {name.split("/")[0] for name in found.silent} == {"Actor_09", "Actor_20"}
+    assert dict(corpus.left_out).popitem()[1] == 192
+
+
+@pytest.mark.real_speech
+def test_gaps(check_real: Callable[[str], Check]) -> None:
+    urdu, turev = check_real("U"), check_real("T")  # speakers of the first have an emotion or two
+    assert (len(urdu.cells), len(empty_cells(urdu))) == (116, 116 - 33)
+    assert empty_cells(check_real("N")) == [("MK0", "surprise")]
+    assert ("08", "disgust") in empty_cells(check_real("B"))
+    assert len(empty_cells(turev)) == 2
+    assert turev.shortest == pytest.approx(0.35, abs=0.01)
+
+
+@pytest.mark.real_speech
+def test_the_subset_of_nemo_differs_from_the_whole(read_real: Callable[[str], Corpus]) -> None:
+    [finding] = read_real("N").findings
+    assert "surprise has 64 of 669 utterances" in finding.sentence
+
+
+@pytest.mark.real_speech
+@pytest.mark.parametrize("code", ["B", "C", "O", "T", "U"])
+def test_nothing_is_odd_in_the_others(
+    check_real: Callable[[str], Check], read_real: Callable[[str], Corpus], code: str
+) -> None:
+    corpus = read_real(code)
+    assert corpus.findings == corpus.skipped == ()
+    assert check_real(code).rates == ((16000, len(corpus.utterances)),)
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode("latin-1"))
+    return path
+
+
+def toy(tmp_path: Path, name: str = "emodb") -> Corpus:
+    root = write_toy(tmp_path / "toy")
+    spec = toy_spec("B", name=name, genders={"ada": "female"})
+    return read_corpus(spec, root, cache=tmp_path / "cache", workers=1)
+
+
+def test_rates_with_commas_and_no_break_spaces(tmp_path: Path) -> None:
+    lines = f"1{SPACE}\t03a01Ab.wav\t65,00{SPACE * 4}\t35,00\n2\t08a01Na.wav\t85,71\t\n\n"
+    path = table(tmp_path / "erkennung.txt", HEADER + lines + "3\t16b10Wb.wav\t100\t75")
+    assert recognition_rates(path) == {"03a01Ab": 65.0, "08a01Na": 85.71, "16b10Wb": 100.0}
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    text = "erkannt\tnatürlich\tSatz\r\n80,00\t90,00\ta.wav\r\n"
+    assert recognition_rates(table(tmp_path / "t.txt", text)) == {"a": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("", "line 1", "'Satz' and 'erkannt' are expected"),
+        ("Nr.;Satz;erkannt\n", "line 1", "got 'Nr.;Satz;erkannt'"),
+        (HEADER + "1\ta.wav\tviel\t1\n", "line 2", "'viel': a percentage from 0 to 100"),
+        (HEADER + "\n1\ta.wav\t100,01\t1\n", "line 3", "'100,01'"),
+        (HEADER + "1\ta.wav\t-5,00\t1\n", "line 2", "'-5,00'"),
+        (HEADER + "1\ta.wav\tnan\t1\n", "line 2", "'nan'"),
+        (HEADER + "1\ta.wav\t1e2\t1\n", "line 2", "'1e2'"),
+        (HEADER + "1\ta.wav\t\t1\n", "line 2", "''"),
+        (HEADER + "1\ta.wav\n", "line 2", "a file and its rate are expected"),
+        (HEADER + "1\t\t50,00\n", "line 2", "a file and its rate are expected"),
+        (
+            HEADER + "1\ta.wav\t50,00\n2\ta.wav\t60,00\n",
+            "line 3",
+            "60 %, and 50 % in a line before",
+        ),
+        (HEADER + "1\ta.wav\t\x1b[2J" + "9" * 500 + "\n", "line 2", r"'\x1b[2J9999"),
+    ],
+)
+def test_a_damaged_table_names_its_line(tmp_path: Path, text: str, line: str, told: str) -> None:
+    path = table(tmp_path / "erkennung.txt", text)
+    with pytest.raises(CorpusError) as caught:
+        recognition_rates(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: {line}: ")
+    assert told in message
+    assert len(message) < len(str(path)) + 250
+    assert message.isprintable()
+
+
+def test_a_table_that_cannot_be_one(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="cannot be read"):
+        recognition_rates(tmp_path / "absent.txt")
+    with pytest.raises(CorpusError, match="at most 1048576 are read"):
+        recognition_rates(table(tmp_path / "huge.txt", HEADER + " " * (1 << 20)))
+
+
+def test_level_by_hand() -> None:
+    assert level(1.0) == 0.0
+    assert level(0.1) == pytest.approx(-20.0)
+    assert level(0.5 / 2**0.5) == pytest.approx(-9.0309, abs=1e-4)  # a sine of half the scale
+    assert level(0.0) is None
+
+
+def test_facts_in_the_corpus_s_order(tmp_path: Path) -> None:
+    corpus = toy(tmp_path)
+    rates = HEADER + "1\tanger_0.wav\t95,00\t1\n2\tboredom_1.wav\t80,00\t1\n"
+    table(corpus.root / "erkennung.txt", rates)
+    facts = utterance_metadata(corpus, cache=tmp_path / "cache")
+    assert [fact.name for fact in facts] == [item.name for item in corpus.utterances]
+    for fact in facts:
+        samples, rate = soundfile.read(corpus.root / fact.name)
+        assert fact.seconds == len(samples) / rate
+        assert fact.level == pytest.approx(10 * np.log10(np.mean(samples**2)), abs=1e-3)
+        assert fact.gender == ("female" if fact.name.startswith("ada/") else "")
+    human = {fact.name: fact.human for fact in facts if fact.human is not None}
+    assert human == {
+        f"{speaker}/{name}.wav": rate
+        for speaker in ("ada", "bob")
+        for name, rate in (("anger_0", 95.0), ("boredom_1", 80.0))
+    }
+
+
+def test_the_table_may_lie_beside_the_folder_of_recordings(tmp_path: Path) -> None:
+    write_toy(tmp_path / "download" / "wav")
+    table(tmp_path / "download" / "erkennung.txt", HEADER + "1\tanger_0.wav\t95,00\t1\n")
+    root = tmp_path / "download" / "wav"
+    corpus = read_corpus(toy_spec("B", name="emodb"), root, cache=tmp_path / "cache", workers=1)
+    assert any(fact.human == 95 for fact in utterance_metadata(corpus, cache=tmp_path / "cache"))
+
+
+def test_only_corpora_that_come_with_a_table_have_rates(tmp_path: Path) -> None:
+    corpus = toy(tmp_path, name="other")
+    table(corpus.root / "erkennung.txt", "no table at all")
+    assert {fact.human for fact in utterance_metadata(corpus, cache=tmp_path / "cache")} == {None}
+
+
+def test_nothing_is_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = toy(tmp_path)
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr(module, "_sound", refuse)
+    assert len(utterance_metadata(corpus, cache=tmp_path / "cache")) == len(corpus.utterances)
+
+
+def test_a_file_that_broke_meanwhile(tmp_path: Path) -> None:
+    corpus = toy(tmp_path)
+    corpus.utterances[0].path.write_bytes(b"")
+    with pytest.raises(AudioError, match="is empty"):
+        utterance_metadata(corpus, cache=tmp_path / "cache", workers=1)
+
+
+@pytest.mark.real_speech
+def test_every_file_of_emodb_has_a_rate(read_real, real_cache: Path) -> None:
+    facts = utterance_metadata(read_real("B"), cache=real_cache)
+    rates = {Path(fact.name).stem: fact.human for fact in facts}
+    assert len(rates) == 535
+    # the released part was chosen so; the table also has what was left out, such as 03a01Ab (65 %)
+    assert min(rates.values()) == 80
+    assert (rates["03a01Wa"], rates["03a01Fa"], rates["03a01Nc"]) == (95, 90, 100)
+    assert {fact.gender for fact in facts} == {"female", "male"}
