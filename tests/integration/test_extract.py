@@ -193,7 +193,8 @@ def run_workers(folder: Path, seconds: str) -> subprocess.Popen[bytes]:
     (folder / "script.py").write_text(WORKERS)
     command = [sys.executable, str(folder / "script.py"), str(folder), seconds]
     process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    until(lambda: sum(path.stat().st_size > 0 for path in folder.glob("*.began")) >= 2)
+    # Both at work: one that is still starting dies of Ctrl-C, and takes the other along.
+    until(lambda: len({path.read_text() for path in folder.glob("*.began")} - {""}) == 2)
     return process
 
 
