@@ -79,7 +79,7 @@ def read_toml(file: Path, *, error: type[ClserError] = SpecError) -> dict[str, A
     """Read a TOML file of at most 1 MiB; raises `error` where it cannot be read or is no TOML."""
     regular_size(file, error=error, most=1 << 20)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as cause:
         raise error(f"{file}: cannot be read ({cause.strerror})") from cause
     except (ValueError, RecursionError) as cause:  # TOML, UTF-8, digits of an integer, depth

@@ -64,6 +64,7 @@ class Finding:
 
 FINDINGS = (
     "copies",  # recordings of the same audio in one corpus; one is kept
+    "alike",  # recordings that differ in gain or encoding only, as far as can be seen
     "shared",  # recordings that both corpora of a pair have
     "namesakes",  # recordings of the same speaker, emotion and file name in two folders
     "overlap",  # segments of one file that overlap

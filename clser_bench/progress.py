@@ -23,10 +23,17 @@ SILENT = Progress()
 
 
 @contextlib.contextmanager
-def shown(progress: Progress, what: str, total: int) -> Iterator[None]:
-    """Show a stretch of work until it ends, finished or not."""
+def shown(progress: Progress, what: str, total: int, *, least: int = 0) -> Iterator[Progress]:
+    """Show a stretch of work until it ends, finished or not; nothing below `least` steps.
+
+    Yields:
+        Whom to tell that steps are finished.
+    """
+    if total < least:
+        yield SILENT
+        return
     progress.start(what, total)
     try:
-        yield
+        yield progress
     finally:
         progress.stop()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import Bars, complain
+from clser_bench.cli.output import Bars, complain, opened
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
@@ -73,11 +73,10 @@ def figures(
         against METHOD: The reference; logistic where not given.
     """
     from clser_bench.report.table import leaderboard
-    from clser_bench.store.sqlite import Store
 
     kinds, names = figure_kinds(formats), options.words(methods)
     asked = {str(number) for number in options.shots(shots)}
-    with Store(results, create=False, read_only=True) as store, Bars() as bars:
+    with opened(results) as store, Bars() as bars:
         frame = store.shown(wanted)
         frame = frame[frame.shots.isin(asked)] if asked else frame
         if not frame.empty:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import platform
 import sys
 from pathlib import Path
@@ -208,6 +209,7 @@ def check(
     recording or a corpus cannot be used.
     """
     from clser_bench.corpora import outside
+    from clser_bench.corpora.assemble import shared_recordings
     from clser_bench.corpora.figures import check as figures_of
     from clser_bench.corpora.locate import load_corpora, locate
 
@@ -226,7 +228,10 @@ def check(
             for line in _lines(corpus, figures_of(corpus)):
                 typer.echo(printable(line))
             bad = bad or bool(corpus.skipped)
-    for line in (*located.conflicts.values(), *(found.sentence for found in located.findings)):
+    pairs = itertools.combinations(corpora.values(), 2)
+    both = [found for one, other in pairs for found in shared_recordings(one, other)]
+    found = (finding.sentence for finding in (*both, *located.findings))
+    for line in (*located.conflicts.values(), *found):
         typer.echo(printable(line))
     if bad:
         raise typer.Exit(FAULTY)

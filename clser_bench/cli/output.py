@@ -10,19 +10,42 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from clser_bench.errors import printable
+from clser_bench.errors import StoreError, printable
 from clser_bench.progress import Progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress as RichProgress
+
+    from clser_bench.store.sqlite import Store
 
 FAULTY, INTERRUPTED = 1, 130
 """Exit statuses of a command that found a fault, or was interrupted."""
+
+_MANY = 50_000
+"""Trials that take seconds to read."""
 
 
 def complain(line: str) -> None:
     """Write a line, or several, to stderr; whatever files of users bring into it is harmless."""
     typer.echo(printable(line), err=True)
+
+
+def opened(results: Path) -> Store:
+    """A results file, only to be read; says so where it holds so many trials that this takes long.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    from clser_bench.store.sqlite import Store
+
+    store = Store(results, create=False, read_only=True)
+    with contextlib.suppress(StoreError):  # whatever reads the rows names what is damaged
+        ((count,),) = store.query("SELECT count(*) FROM planned")
+        if count >= _MANY:
+            complain(f"reading {results}: {count} trials")
+    return store
 
 
 def columns() -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import FAULTY, INTERRUPTED, Bars, columns, complain, print_rows
+from clser_bench.cli.output import FAULTY, INTERRUPTED, Bars, columns, complain, opened, print_rows
 from clser_bench.errors import SpecError, StoreError
 from clser_bench.hashing import digest
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair
@@ -133,7 +133,7 @@ def _tables(request: Request, condition: Condition, format_: str, extras: tuple[
     for name in ("shots", "protocol_version", *(["corruption"] if request.corruptions else [])):
         del rules[name]
     shots = dict.fromkeys(map(str, request.shots))
-    with Store(request.results, create=False, read_only=True) as store:
+    with opened(request.results) as store:
         if request.corruptions:
             frames = [store.frame({**rules, "shots": count}) for count in shots]
             curves = [one for frame in frames for one in robustness(frame, store, scales())]

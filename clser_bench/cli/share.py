@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clser_bench.cli import options
-from clser_bench.cli.output import FAULTY, Bars, columns, complain, print_rows
+from clser_bench.cli.output import FAULTY, Bars, columns, complain, opened, print_rows
 from clser_bench.cli.run import ALIKE, here
 from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import SpecError, StoreError
@@ -57,7 +57,7 @@ def card(
 
     if out is not None and out.suffix.lower() != ".json":
         raise SpecError(f"{out}: name a file that ends in .json, such as card.json")
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         named = options.words(methods)
         made = leaderboard(store.shown(wanted), store, methods=named, intervals=False)
         if out is None and len(made) > 1:
@@ -281,7 +281,7 @@ def verify(results: options.Results = options.RESULTS) -> None:
     true classes, every answer key and plan must have its hash, and the file must be whole. Ends
     with 1 and a line for each finding where something is not.
     """
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         found, tally = store.verify(), store.progress()
     print_rows(("place", "name", "problem"), [(i.place, i.name[:12], i.problem) for i in found])
     if found:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import typer
 
 from clser_bench.cli import figures, options
-from clser_bench.cli.output import Bars, columns, complain, print_rows
+from clser_bench.cli.output import Bars, columns, complain, opened, print_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import family
 from clser_bench.store.records import one_line
-from clser_bench.store.sqlite import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from clser_bench.report.published import Published
     from clser_bench.report.robustness import Scale
     from clser_bench.report.table import Leaderboard
+    from clser_bench.store.sqlite import Store
 
 _Recorded = Literal["gender", "length", "loudness", "human"]
 By = Literal["emotion", "confusion", "speaker", _Recorded]
@@ -97,7 +97,7 @@ def leaderboard(
         papers = read_published(published)
     kinds: dict[str, Any] = {"methods": options.words(methods), "against": against}
     kinds |= {"extras": options.words(with_), "exposure": _exposure}
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         frame = store.shown(wanted)
         if html is not None:
             made = tables_of(frame, store, **kinds | {"extras": ()})
@@ -187,7 +187,7 @@ def compare(
     from clser_bench.report.table import leaderboard as tables_of
 
     options.check("format", (format_,), ("table", "md", "latex", "json"))
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         frame = store.shown(wanted)
         named = options.words(methods)
         tables = tables_of(frame, store, methods=named, exposure=_exposure)
@@ -206,7 +206,7 @@ def status(results: options.Results = options.RESULTS) -> None:
     """
     suites: dict[str, dict[str, None]] = {}
     rows: list[tuple[object, ...]] = []
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         store.check_rows()
         for run in store.runs():  # a trial that several runs of a suite ask for counts once
             suites.setdefault(run.suite, {}).update(dict.fromkeys(store.planned_ids(run.id)))
@@ -265,7 +265,7 @@ def breakdown(
     from clser_bench.report.table import leaderboard
 
     options.check("format", (format_,), options.FORMATS)
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         frame = store.shown(wanted)
         tables = leaderboard(frame, store, methods=options.words(methods), intervals=False)
         read = by in get_args(_Recorded)
@@ -311,7 +311,7 @@ def robustness(
     if figure is not None:
         figures.check_ending(figure, "--figure")
     names = options.words(methods)
-    with Store(results, create=False, read_only=True) as store:
+    with opened(results) as store:
         found = report.robustness(store.shown(wanted), store, scales(), methods=names)
     if not found:
         raise SpecError(

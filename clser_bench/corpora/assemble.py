@@ -8,10 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.figures import Sound, measure
-from clser_bench.corpora.model import Corpus, Listing, Utterance, finding, overlaps
+from clser_bench.corpora.model import Corpus, Listing, Utterance, alike, finding, overlaps
 from clser_bench.errors import CorpusError, counted
 from clser_bench.problem import Finding, SkippedFile
 from clser_bench.progress import SILENT, Progress
@@ -19,7 +20,11 @@ from clser_bench.protocol import EMOTIONS
 
 SHORTEST = 0.1  # seconds below which a recording is too short to be an utterance
 FULL_SCALE = 1.5  # peak above which samples were not meant for full scale ±1
+LOUD = 0.5  # root mean square above which nothing is speech: noise over full scale has 0.58
 _STEP = 2.0**-15  # of 16 bits
+_DISTORTED = "; is the byte order or the format of their samples another, or are they clipped?"
+_COPIES = "pair(s) of recordings look like copies at another gain or encoding"
+_LOOK = "if one is a copy of the other, move it away"
 _SHOWN = 20  # lines of a refusal
 _EACH = 3  # files of one reason that are listed one by one
 
@@ -53,8 +58,10 @@ def assemble(
         sound = measured[item.name]
         if isinstance(sound, Sound):
             sounds[item.name] = sound
-            facts = {"content": sound.content, "seconds": sound.seconds, "rate": sound.rate}
-            good.append(replace(item, **facts))  # type: ignore[arg-type]
+            facts: dict[str, Any] = {
+                name: getattr(sound, name) for name in ("content", "seconds", "rate", "shape")
+            }
+            good.append(replace(item, **facts))
         else:
             bad.append(_skipped(listing, item, sound.reason))
     kept, contradictions, copies = _without_copies(listing, good)
@@ -68,6 +75,7 @@ def assemble(
         findings=(
             *listing.findings,
             *copies,
+            *_alike(spec, kept),
             *(() if spec.table or not spec.pattern else _namesakes(spec, kept)),
             *genders,
             *_like_speakers(spec, kept),
@@ -127,8 +135,15 @@ def shared_recordings(source: Corpus, target: Corpus) -> tuple[Finding, ...]:
         for one, other in overlaps(source.utterances, target.utterances)
         if one.content != other.content
     ]
+    sides = {id(item): side for side, c in enumerate((source, target)) for item in c.utterances}
+    same = [
+        tuple(item.name for item in sorted(pair, key=lambda item: sides[id(item)]))
+        for pair in alike((*source.utterances, *target.utterances))
+        if sides[id(pair[0])] != sides[id(pair[1])]
+    ]
     pair, found = f"{source.spec.code}→{target.spec.code}", []
     for kind, pairs, what, sign, end in (
+        ("alike", same, _COPIES, "and", _LOOK),
         ("shared", shared, "recording(s) are", "=", "they are left out of the source"),
         ("overlap", partly, "segment(s) of one file overlap", "and", "cut them apart"),
     ):
@@ -176,6 +191,15 @@ def _without_copies(
         what += f"; {speakers} of them are listed under two speakers"
     names = (name for pair in copies for name in pair)
     return kept, bad, [finding("copies", listing.spec, what, names)]
+
+
+def _alike(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
+    """Recordings that are there twice, but for their gain or encoding."""
+    pairs = [sorted(item.name for item in pair) for pair in alike(utterances)]
+    if pairs:
+        names = dict.fromkeys(name for pair in pairs for name in pair)
+        what = f": {len(pairs)} {_COPIES}, such as {' and '.join(pairs[0])}; {_LOOK}"
+        yield finding("alike", spec, what, names)
 
 
 def _namesakes(spec: CorpusSpec, utterances: Iterable[Utterance]) -> Iterator[Finding]:
@@ -236,6 +260,11 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
     ]
     short = {name: sound.seconds for name, sound in sounds.items() if sound.seconds < SHORTEST}
     loud = {name: sound.peak for name, sound in sounds.items() if sound.peak > FULL_SCALE}
+    noise = [
+        name
+        for name, sound in sounds.items()
+        if sound.rms > LOUD and sound.peak <= FULL_SCALE and name not in silent
+    ]
     least, most = min(short.values(), default=0.0), max(loud.values(), default=0.0)
     too_loud = (
         f" (the largest is {most:.4g}, full scale is 1); divide them, by 32768 if they are 16-bit "
@@ -245,6 +274,7 @@ def _odd_sounds(spec: CorpusSpec, sounds: Mapping[str, Sound]) -> Iterator[Findi
         ("silent", silent, "have no sound in them", ""),
         ("short", short, f"are shorter than {SHORTEST} s", f" (the shortest has {least:.4f} s)"),
         ("scale", loud, "have float samples beyond full scale", too_loud),
+        ("scale", noise, "are at full scale all along, as no speech is", _DISTORTED),
     ):
         if names:
             first = next(iter(names))

@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from clser_bench.errors import AudioError
+from clser_bench.errors import AudioError, counted
 from clser_bench.problem import Floats, read_only
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ _UNKNOWN = 1 << 62  # libsndfile's number of frames where a stream does not say
 _MOST_CHUNKS = 1000
 _CANCELLED = 1e-3  # peak of the mean, as a share of the channels' peak
 _BEHIND = 4096  # bytes behind the samples that may be anything
+_MOST_CHANNELS = 64
+_PCM = 1, 3, 0xFFFE  # formats of WAV whose frames have a fixed number of bytes
 _CONTAINERS = "WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF", "NIST", "OGG", "MP3"
 """Formats of libsndfile in which a file cut short can be recognised."""
 
@@ -221,8 +223,13 @@ def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
     low, high = RATES
     if not low <= file.samplerate <= high:
         raise AudioError(path, f"declares {file.samplerate} Hz; {low} to {high} Hz are read")
+    if file.channels > _MOST_CHANNELS:
+        raise AudioError(
+            path, f"declares {file.channels} channels; at most {_MOST_CHANNELS} are read"
+        )
     if file.format in ("WAV", "WAVEX"):
-        return  # `_refuse_short_wav` has looked
+        _refuse_contradictory_wav(path)
+        return  # `_refuse_short_wav` has looked at its sizes
     log = file.extra_info
     for name, promised, got in re.findall(r"^\s*([\w ]+?) *: (\d+) \(should be (\d+)\)", log, re.M):
         outer = name.lower() in ("form", "riff", "riff size")
@@ -286,6 +293,27 @@ def _refuse_short_wav(path: Path) -> None:
         if stream.tell() < end:
             raise AudioError(path, f"is not audio: {_MOST_CHUNKS} chunks, and none has samples")
     raise AudioError(path, "is truncated: its header ends before the samples")
+
+
+def _refuse_contradictory_wav(path: Path) -> None:
+    """Compare the numbers of a header with each other: one that is wrong changes the sound."""
+    with path.open("rb") as stream:
+        order = {b"RIFF": "<", b"RIFX": ">"}.get(stream.read(4), "")
+        stream.seek(12)
+        for name, size in _chunks(stream, order) if order else ():
+            if name == b"fmt " and size >= 16:
+                break
+            stream.seek(size + size % 2, os.SEEK_CUR)
+        else:
+            return
+        kind, channels, rate, speed, frame, bits = struct.unpack(f"{order}HHIIHH", stream.read(16))
+    if kind in _PCM and (speed != rate * frame or frame % channels or 8 * frame < bits * channels):
+        raise AudioError(
+            path,
+            f"contradicts itself: {rate} Hz, {counted(channels, 'channel')} of {bits} bits, frames "
+            f"of {frame} bytes and {speed} bytes a second; convert it anew, or write the header "
+            "anew",
+        )
 
 
 def _chunks(stream: BinaryIO, order: str) -> Iterator[tuple[bytes, int]]:

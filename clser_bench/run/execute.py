@@ -39,6 +39,9 @@ from clser_bench.store.sqlite import Store
 ATTEMPTS = 2
 """A failed trial is tried once more by the next run."""
 
+_MANY = 4_000
+"""Trials that take two seconds to plan; what is stored of ten times as many does."""
+
 Results = Generator[tuple[Pack, Sequence[Outcome]], float | None, None]
 """What a runner yields; it may be sent the mean UAR of the pack."""
 
@@ -83,7 +86,8 @@ def run(request: Request, *, progress: Progress = SILENT, say: Say = lambda _: N
         asked: list[tuple[Plan, ...]] = []
         for corruption in (None, *parse(*request.corruptions)):
             own = functools.partial(prepare, request, corruption=corruption, progress=progress)
-            made = plan(own(request.condition, say=(lambda _: None) if asked else say))
+            prepared = own(request.condition, say=(lambda _: None) if asked else say)
+            made = plan(prepared, progress=progress)
             if selection.several(made.condition.selection) and not asked:
                 names = {info.name for info in made.methods}
                 say(
@@ -139,10 +143,12 @@ def _complete(
     """Run what is not stored; how many trials were, and whether it was interrupted."""
     ids = {trial.id for each in plans for trial in each.trials}
     missing = len(store.unfinished(list(ids), attempts=ATTEMPTS))
-    finished = finish(plans, store, say=say)  # refuses what cannot be run before it is remembered
-    for each in plans:
-        _remember(each, each.trials, store, candidates=True)
-        store.put_skipped(each.prepared.skipped)
+    # refuses what cannot be run before it is remembered
+    finished = finish(plans, store, progress=progress, say=say)
+    with shown(progress, "storing the plan", len(ids), least=10 * _MANY):
+        for each in plans:
+            _remember(each, each.trials, store, candidates=True)
+            store.put_skipped(each.prepared.skipped)
     if missing:
         try:
             with shown(progress, f"trials of suite {plans[0].condition.suite}", missing):
@@ -161,7 +167,11 @@ def still_open(store: Store, ids: Sequence[str]) -> tuple[set[str], set[str]]:
 
 
 def finish(
-    plans: Sequence[Plan], store: Store, *, say: Say = lambda _: None
+    plans: Sequence[Plan],
+    store: Store,
+    *,
+    progress: Progress = SILENT,
+    say: Say = lambda _: None,
 ) -> Iterator[list[Record]]:
     """Run what is not stored of plans that have the same scheduler and workers.
 
@@ -170,7 +180,10 @@ def finish(
     """
     by_id = {trial.id: (each, trial) for each in plans for trial in each.trials}
     open_ids, failed = still_open(store, list(by_id))
-    packs = [pack for each in plans for pack in each.packs(open_ids=open_ids, failed_ids=failed)]
+    packs: list[Pack] = []
+    with shown(progress, "planning trials", len(by_id) if open_ids else 0, least=_MANY) as bar:
+        for each in plans:
+            packs += each.packs(open_ids=open_ids, failed_ids=failed, planned=bar.advance)
     routines = [by_id[name] for name in by_id if name in open_ids]
     routines = [(owner, trial) for owner, trial in routines if trial.method in ROUTINES]
     # what is wrong with them is said before anything runs

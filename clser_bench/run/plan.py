@@ -20,7 +20,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.files import cache_folder, is_file, write_whole
 from clser_bench.hashing import digest, seed_of
 from clser_bench.problem import AnswerKey, Job, Problem, Trial, Value
+from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Shots
 from clser_bench.registry import Range
 from clser_bench.run.prepare import Prepared
@@ -57,6 +58,9 @@ INSTANTS_LIMIT = 16
 GPU_LIMIT = 1024
 """On a GPU a step costs the same for few trials as for many; what memory does not hold is halved
 (`train.execute`)."""
+
+_MANY = 40_000
+"""Trials that take two seconds to list."""
 
 Values = tuple[tuple[str, Value], ...]
 """Hyper-parameters, sorted by name."""
@@ -282,17 +286,26 @@ class Plan:
             for number, fold in enumerate(self.prepared.folds(trial))
         )
 
-    def packs(self, *, open_ids: Collection[str], failed_ids: Collection[str]) -> list[Pack]:
+    def packs(
+        self,
+        *,
+        open_ids: Collection[str],
+        failed_ids: Collection[str],
+        planned: Callable[[], object] = lambda: None,
+    ) -> list[Pack]:
         """The packs still to run, in no order; CorpusError where a class has too few utterances.
 
         Trials that are not open keep their place but are left out; those that failed once get a
-        pack of their own.
+        pack of their own. `planned` is called after each trial.
         """
         trials = [trial for trial in self.trials if trial.method not in ROUTINES]
         if not any(trial.id in open_ids for trial in trials):
             return []
         infos = {(info.name, info.parameters): info for info in self.methods}
-        jobs = {trial.id: self.jobs(trial) for trial in trials}
+        jobs = {}
+        for trial in trials:
+            jobs[trial.id] = self.jobs(trial)
+            planned()
         groups: dict[str, list[Trial]] = {}
         for trial in trials:
             info = infos[trial.method, trial.parameters]
@@ -355,7 +368,7 @@ def blocks(trials: Iterable[Trial], *, folds: int, limit: int) -> list[list[Tria
     return list(cut.values())
 
 
-def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
+def plan(prepared: Prepared, *, configurations: bool = False, progress: Progress = SILENT) -> Plan:
     """The plan of a request on prepared corpora; SpecError where a method cannot be as asked.
 
     With `configurations` every configuration of the methods that have several, and no other method;
@@ -367,7 +380,10 @@ def plan(prepared: Prepared, *, configurations: bool = False) -> Plan:
     elif prepared.request.settings and condition.selection == "default":
         # a table must not call hyper-parameters that the user set the defaults
         condition = condition.replace(selection="given")
-    return plan_of(prepared, condition, methods_of(prepared.request, condition))
+    numbered = methods_of(prepared.request, condition)
+    draws = len(prepared.facts) * len(prepared.request.shots) * prepared.request.seeds
+    with shown(progress, "listing trials", len(numbered) * draws, least=_MANY):
+        return plan_of(prepared, condition, numbered)
 
 
 def plan_of(

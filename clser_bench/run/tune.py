@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import logging
 import math
 import os
@@ -21,6 +22,7 @@ import pickle
 import select
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -70,7 +72,7 @@ def main() -> None:
         warnings.simplefilter("ignore")
         last: tuple[Any, ...] = ("end",)
         try:
-            with session(task) as slots:
+            with _room(), session(task) as slots:
                 _fit(task, driver, slots)
         except RefusedError as error:
             last = ("refused", error.theirs, str(error))
@@ -78,6 +80,18 @@ def main() -> None:
         # while Ray clears away.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         driver.say(*last)
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """A full disk is refused: Ray writes into the temporary folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        why = f"{tempfile.gettempdir()}: the disk is full; make room, or set TMPDIR to another disk"
+        raise RefusedError(why, theirs=False) from error
 
 
 class _Driver:

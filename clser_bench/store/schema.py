@@ -254,6 +254,8 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connec
 
 
 def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
+    if isinstance(name, Path):
+        name = name.absolute()  # SQLite takes `:memory:` and `file:x` for other things than files
     connection = sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
     connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
     functions: dict[str, Callable[..., Any]] = {

@@ -176,8 +176,13 @@ class Method:
     spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
-        for name, span in self.ranges().items():
-            span.check(f"{type(self).__name__}.{name}", getattr(self, name))
+        for field in dataclasses.fields(self):
+            name, value = f"{type(self).__name__}.{field.name}", getattr(self, field.name)
+            field.metadata["range"].check(name, value)
+            if isinstance(field.default, bool) and not isinstance(value, bool):
+                raise SpecError(f"{name}={value!r}: write true or false")
+            if isinstance(field.default, int) and isinstance(value, float):
+                raise SpecError(f"{name}={value!r}: a whole number is needed")
 
     @property
     def uses(self) -> tuple[Part, ...]:

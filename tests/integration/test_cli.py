@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from clser_bench import __version__
+from clser_bench.cli import output
 from clser_bench.registry import entries
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.sqlite import Store
@@ -93,6 +94,17 @@ def test_what_reads_results_changes_nothing(run: Call, call: Call) -> None:
     for name in (*commands, "results verify", "export x.parquet"):
         call(*name.split())
         assert file.read_bytes() == before, name
+
+
+def test_reading_many_trials_is_said(
+    run: Call, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("--methods", "near,chance")
+    monkeypatch.setattr(output, "_MANY", 8)
+    for name in ("leaderboard", "status", "compare", "breakdown", "robustness", "card"):
+        assert "reading results/clser.sqlite: 8 trials\n" in call(name).stderr, name
+    monkeypatch.setattr(output, "_MANY", 9)
+    assert "reading" not in call("status").stderr
 
 
 def test_resume_repeats_the_options(run: Call, call: Call, tmp_path: Path) -> None:
@@ -193,6 +205,15 @@ def test_check_and_extract(call: Call, places: Path, tmp_path: Path) -> None:
     done = call("corpus", "check", str(manifest), "--workers", "1")
     assert done.exit_code == 1
     assert "X-ann-anger-0.wav: line 2: is not audio" in done.stdout
+
+
+def test_check_names_what_two_corpora_share(call: Call, tmp_path: Path) -> None:
+    manifest = write_corpora(tmp_path / "corpora", codes="XY")
+    one, other = (manifest.parent / f"{code}-ann-anger-0.wav" for code in "XY")
+    other.write_bytes(one.read_bytes())
+    done = call("corpus", "check", str(manifest), "--workers", "1")
+    assert done.exit_code == 0
+    assert "X→Y: 1 recording(s) are in source and target, such as X-ann-anger-0.wav" in done.stdout
 
 
 def test_doctor_and_version(call: Call) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from clser_bench.errors import ClserError, CorpusError, SpecError
 from clser_bench.protocol import Condition, Pair
+from clser_bench.run import execute, plan
 from clser_bench.run.execute import Summary, run
 from clser_bench.run.request import parse_settings
 from clser_bench.store.sqlite import Store
@@ -65,6 +66,18 @@ def test_what_is_stored_is_not_run_again(config: Config) -> None:
     again = run(config(), progress=watch)
     assert (again.found, again.ok) == (first.planned, first.planned)
     assert not watch.ran
+
+
+@pytest.mark.usefixtures("packed")
+def test_planning_many_trials_is_shown(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_MANY", 2)
+    monkeypatch.setattr(execute, "_MANY", 2)
+    first, again = Watch(), Watch()
+    summary = run(config(), progress=first)
+    lines = [f"{what}: {summary.planned}" for what in ("listing trials", "planning trials")]
+    assert first.lines[-3:] == [*lines, f"trials of suite {summary.condition.suite}: 12"]
+    run(config(), progress=again)
+    assert again.lines == lines[:1]
 
 
 @pytest.mark.usefixtures("packed")
@@ -177,6 +190,16 @@ def test_corrected_labels_are_other_trials(shared: Path, tmp_path: Path, config:
         ({"pairs": (Pair("X", "Q"),)}, SpecError, "X→Q is not in suite custom"),
         ({"condition": Condition(suite="bcro")}, CorpusError, "missing: EMO-DB"),
         ({"settings": {"near": {"weight": 11.0}}}, SpecError, "weight=11.0: allowed is"),
+        (
+            {"methods": ("logistic",), "settings": {"logistic": {"iterations": 10.0}}},
+            SpecError,
+            "iterations=10.0: a whole number is needed",
+        ),
+        (
+            {"methods": ("logistic",), "settings": {"logistic": {"balanced": 1}}},
+            SpecError,
+            "balanced=1: write true or false",
+        ),
         ({"settings": {"near": {"wieght": 1.0}}}, SpecError, "did you mean 'weight'"),
         ({"settings": {"dann": {"steps": 1}}}, SpecError, "not among the methods"),
         ({"condition": Condition(features="acustic")}, ClserError, "acustic"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,15 @@ from clser_bench.protocol import Pair
 from clser_bench.run.execute import run
 from clser_bench.run.request import Request
 from tests.tiny import scores, stored, write_corpora, write_method
+
+
+def test_a_full_disk_of_ray_is_said_in_words() -> None:
+    from clser_bench.run import tune  # imports ray
+
+    with pytest.raises(tune.RefusedError, match="the disk is full; make room"), tune._room():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(PermissionError), tune._room():
+        raise OSError(errno.EACCES, "another fault")
 
 
 def test_ray_gives_the_same_scores_and_keeps_the_failures(

@@ -172,6 +172,30 @@ def test_absurd_rates(tmp_path: Path, noise: np.ndarray, rate: int) -> None:
     refuses(tmp_path / "a.wav", match=f"declares {rate} Hz; 4000 to 192000 Hz are read")
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [(24, 8000 ^ 1 << 14), (22, 3), (28, 0), (32, 6), (34, 24)],
+    ids=["rate", "channels", "bytes a second", "bytes a frame", "bits"],
+)
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX"])
+def test_a_header_that_contradicts_itself(
+    tmp_path: Path, noise: np.ndarray, kind: str, *, place: int, value: int
+) -> None:
+    soundfile.write(tmp_path / "a.wav", noise, 8000, format=kind)
+    decode(tmp_path / "a.wav")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[place : place + 2] = value.to_bytes(2, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match=r"contradicts itself|is not audio"):
+        decode(tmp_path / "a.wav")
+
+
+def test_more_channels_than_microphones(tmp_path: Path, noise: np.ndarray) -> None:
+    soundfile.write(tmp_path / "a.wav", np.tile(noise[:80, :1], 65), 8000)
+    with pytest.raises(AudioError, match="declares 65 channels; at most 64 are read"):
+        decode(tmp_path / "a.wav")
+
+
 def test_segments(tmp_path: Path, noise: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     whole = decode(tmp_path / "a.wav").samples

@@ -93,6 +93,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "fewer layers": (setting(CONFIG, num_hidden_layers=2), "has 2 layers and its weights 3"),
     "misshapen": (fill("k_proj.weight", 0.0, 7, 5), "cannot be loaded as an encoder"),
     "NaN": (fill("encoder.layers.1.", np.nan), r"the weight .*layers\.1\..* is not finite"),
+    "huge": (fill("encoder.layers.1.", 3e38), r"layers\.1\..* is as large as 3e\+38"),
     "whisper, infinite": (fill("encoder.layers.1.", np.inf), r"layers\.1\..* is not finite"),
     "another width": (setting(CONFIG, hidden_size=64), "64 values in a hidden"),
     "absurd layers": (setting(CONFIG, num_hidden_layers=10**7), "10000000 layers"),

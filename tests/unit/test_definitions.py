@@ -31,6 +31,11 @@ def own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     module._read.cache_clear()
 
 
+def test_a_byte_order_mark_is_no_part_of_toml(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("name = 'ü'", encoding="utf-8-sig")
+    assert read_toml(tmp_path / "a.toml") == {"name": "ü"}
+
+
 def test_every_corpus_is_complete() -> None:
     specs = definitions().corpora
     assert set(REAL) <= set(specs)

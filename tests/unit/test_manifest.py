@@ -21,6 +21,7 @@ from clser_bench.corpora.assemble import shared_recordings
 from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
+from clser_bench.hashing import generator
 
 Row = dict[str, str]
 
@@ -301,6 +302,48 @@ def test_recordings_without_sound(tmp_path: Path, rows: list[Row], level: float)
     [corpus] = read_manifest(write(tmp_path, rows))
     [finding] = corpus.findings
     assert (finding.kind, finding.files) == ("silent", ("ada/anger.wav",))
+
+
+def words(path: Path, seed: int, gain: float = 1.0, *, how: str = "WAV PCM_16") -> Path:
+    """Write noise as loud as words are, over time."""
+    rng = generator("words", seed)
+    loud = np.interp(np.arange(16_000), np.arange(0, 16_001, 500), rng.uniform(0.02, 0.5, 33))
+    kind, subtype = how.split()
+    samples = gain * loud * rng.uniform(-1, 1, 16_000)
+    soundfile.write(path, samples, 16_000, format=kind, subtype=subtype)
+    return path
+
+
+@pytest.mark.parametrize("how", ["WAV PCM_16", "WAV ULAW", "OGG VORBIS", "OGG OPUS"])
+def test_copies_of_another_gain_or_encoding(tmp_path: Path, rows: list[Row], how: str) -> None:
+    for seed, row in enumerate(rows):
+        words(tmp_path / row["path"], seed)
+    words(tmp_path / "copy", 0, 0.3, how=how)
+    copy = {**rows[0], "path": "copy"}
+    [corpus] = read_manifest(write(tmp_path, [*rows, copy]))
+    [finding] = corpus.findings
+    assert (finding.kind, finding.files) == ("alike", ("ada/anger.wav", "copy"))
+    assert "1 pair(s) of recordings look like copies at another gain" in finding.sentence
+    assert len(corpus.utterances) == 5
+    copy["language"] = "de"
+    other, corpus = read_manifest(write(tmp_path, [*rows, copy]))
+    assert corpus.findings == other.findings == ()
+    for source, target, names in ((other, corpus, ("copy",)), (corpus, other, ("ada/anger.wav",))):
+        [finding] = shared_recordings(source, target)
+        assert (finding.kind, finding.files) == ("alike", names)
+
+
+@pytest.mark.parametrize("kind", [">i2", "<f4"])
+def test_samples_read_as_another_kind(tmp_path: Path, rows: list[Row], kind: str) -> None:
+    file = tmp_path / "ada" / "anger.wav"
+    samples, rate = soundfile.read(file)
+    scale = 32767 if kind == ">i2" else 1
+    other = np.frombuffer((samples * scale).astype(kind).tobytes(), "<i2")
+    soundfile.write(file, other, rate)
+    [corpus] = read_manifest(write(tmp_path, rows))
+    [finding] = corpus.findings
+    assert (finding.kind, finding.files) == ("scale", ("ada/anger.wav",))
+    assert "at full scale all along, as no speech is" in finding.sentence
 
 
 def test_samples_beyond_full_scale_and_short_ones(tmp_path: Path, rows: list[Row]) -> None:

@@ -27,6 +27,18 @@ def path(tmp_path):
     return tmp_path / "results" / "clser.sqlite"
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:r.sqlite", "r?mode=memory.sqlite", "r%20.x"])
+def test_any_name_is_that_of_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Store(Path(name)) as store:
+        store.put([ok(trial(), [0, 0, 1, 1, 2], KEY)])
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    with Store(Path(name), create=False, read_only=True) as store:
+        assert store.stored([trial().id])
+
+
 def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path):
     note, other = tmp_path / "notes.txt", tmp_path / "other.sqlite"
     note.write_text("these are my notes, and they are longer than a header of SQLite. " * 20)

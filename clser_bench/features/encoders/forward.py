@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -25,6 +26,9 @@ from clser_bench.problem import Floats
 
 _UNUSED = ("masked_spec_embed", "decoder.", "adapter.")
 """Weights that features do not need."""
+
+_LARGEST_WEIGHT = 1e6
+"""No trained encoder has one as large: float16 holds 65,504 at most."""
 
 _CONFIGURATION_FAULTS = (
     *(OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError),
@@ -193,12 +197,13 @@ def _load(encoder: Encoder) -> tuple[Any, Any]:
             f"as {missing[0]}; it is the checkpoint of another model, or incomplete"
         )
     for name, values in model.named_parameters():
-        # NaN in the weights would be blamed on the recordings
-        if not name.startswith(_UNUSED) and not bool(torch.isfinite(values).all()):
-            raise FeatureError(
-                f"{encoder.folder}: the weight {name} is not finite (NaN or infinite); fetch the "
-                "model again"
-            )
+        # values that are not finite would be blamed on the recordings
+        most = 0.0 if name.startswith(_UNUSED) else float(values.detach().abs().max())
+        if not most < _LARGEST_WEIGHT:
+            what = "is not finite (NaN or infinite)"
+            if math.isfinite(most):
+                what = f"is as large as {most:.3g}, which no training leaves"
+            raise FeatureError(f"{encoder.folder}: the weight {name} {what}; fetch the model again")
     return inputs, model
 
 
