@@ -72,7 +72,7 @@ def base_code(code: str) -> str:
 class Condition:
     """The rules that all rows of one table share (docs/protocol.md).
 
-    A new rule is one field here and one entry of `clser_bench.cli.rules.RULES`.
+    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
     """
 
     suite: str = ""  # its name; empty where it is not chosen yet

@@ -172,7 +172,7 @@ class Method:
     # whether it needs instants; otherwise it is given pooled ones only
     inputs_instants: ClassVar[bool] = False
     # what `clser-bench sweep --space NAME` varies: for each hyper-parameter a text such as
-    # `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/sweep/space.py`)
+    # `0.1:0.9`, `log:0.01:1` or `5,10,20` (the grammar of `run/space.py`)
     spaces: ClassVar[Mapping[str, Mapping[str, str]]] = {}
 
     def __post_init__(self) -> None:
