@@ -67,18 +67,6 @@ def _features() -> list[str]:
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]
 
 
-def _suites() -> Iterable[str]:
-    from clser_bench.corpora.definitions import definitions
-
-    return definitions().suites
-
-
-def _corpora() -> Iterable[str]:
-    from clser_bench.corpora.definitions import definitions
-
-    return definitions().corpora
-
-
 METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
 SUITE_NAMES = completed(lambda: definitions().suites)
 CORPUS_CODES = completed(lambda: definitions().corpora)

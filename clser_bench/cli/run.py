@@ -123,10 +123,7 @@ def go(request: Request, *, format_: str, with_: str) -> None:
 
 def _tables(request: Request, condition: Condition, format_: str, extras: tuple[str, ...]) -> str:
     """Leaderboards; with corruptions means by condition, which is what such a run is about."""
-    from clser_bench.cli.tables import scales
     from clser_bench.report.render import render
-    from clser_bench.report.robustness import render as render_curves
-    from clser_bench.report.robustness import robustness
     from clser_bench.report.table import leaderboard
 
     rules = condition.texts()
@@ -135,9 +132,12 @@ def _tables(request: Request, condition: Condition, format_: str, extras: tuple[
     shots = dict.fromkeys(map(str, request.shots))
     with opened(request.results) as store:
         if request.corruptions:
+            from clser_bench.cli.tables import scales
+            from clser_bench.report import robustness as report
+
             frames = [store.frame({**rules, "shots": count}) for count in shots]
-            curves = [one for frame in frames for one in robustness(frame, store, scales())]
-            return render_curves(curves, format_, width=columns())
+            curves = [one for frame in frames for one in report.robustness(frame, store, scales())]
+            return report.render(curves, format_, width=columns())
         # the intervals are those of all numbers of shots
         made = leaderboard(store.frame(rules), store, extras=extras)
         tables = [table for table in made if str(table.condition.shots) in shots]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from clser_bench.cli import figures, options
+from clser_bench.cli import options
 from clser_bench.cli.output import Bars, columns, complain, opened, print_rows
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
 from clser_bench.files import cache_folder, shipped, write_whole
@@ -304,12 +304,14 @@ def robustness(
         figure FILE: Also draw the curves: .png, .svg or .pdf.
     """
     from clser_bench.report import robustness as report
-    from clser_bench.report.figures import corruption_curves
     from clser_bench.report.render import condition_line
 
     options.check("format", (format_,), options.FORMATS)
     if figure is not None:
-        figures.check_ending(figure, "--figure")
+        from clser_bench.cli.figures import check_ending, save
+        from clser_bench.report.figures import corruption_curves
+
+        check_ending(figure, "--figure")
     names = options.words(methods)
     with opened(results) as store:
         found = report.robustness(store.shown(wanted), store, scales(), methods=names)
@@ -326,7 +328,7 @@ def robustness(
                 f"--suite, --shots, --features and the like ({tables})"
             )
         drawn = corruption_curves(found[0], methods=names, width=width, title=not no_title)
-        complain(str(figures.save(figure, drawn, "--figure")))
+        complain(str(save(figure, drawn, "--figure")))
     typer.echo(report.render(found, format_, width=columns()), nl=False)
 
 

@@ -294,7 +294,12 @@ def _values(
             gap = _gap(scores, (ends[0], ends[1]), of=len(found))
             yield gap | {"low": interval.low, "high": interval.high}
     if by == "human":
-        yield from _correlations(rows, whole=whole)
+        keys = ["name", "speaker", "true", "human"]
+        shares = rows.groupby(["pair", *keys]).right.mean().groupby(keys).mean().reset_index()
+        for kind, measure in (("rho", _rho), ("rho_within", _rho_within)):
+            low, high = _jackknife(measure, shares) if whole else (None, None)
+            rho = {"mean": measure(shares), "count": len(shares)}
+            yield {"kind": kind, **rho, "low": low, "high": high}
 
 
 def _gap(scores: pd.DataFrame, ends: tuple[str, str], *, of: int) -> dict[str, Any]:
@@ -350,16 +355,6 @@ def _shuffled(rows: pd.DataFrame, target: str) -> float:
         uars = np.ma.masked_invalid(recalls).reshape(*shape, -1).mean(axis=1).mean(axis=1)
         gaps.append(float(uars.max() - uars.min()))
     return 100 * float(np.mean(gaps))
-
-
-def _correlations(rows: pd.DataFrame, *, whole: bool) -> Iterator[dict[str, Any]]:
-    """Correlations with people over all emotions and within them; intervals over all pairs only."""
-    keys = ["name", "speaker", "true", "human"]
-    shares = rows.groupby(["pair", *keys]).right.mean().groupby(keys).mean().reset_index()
-    for kind, measure in (("rho", _rho), ("rho_within", _rho_within)):
-        low, high = _jackknife(measure, shares) if whole else (None, None)
-        values = {"mean": measure(shares), "count": len(shares)}
-        yield {"kind": kind, **values, "low": low, "high": high}
 
 
 def _rho(shares: pd.DataFrame) -> float | None:

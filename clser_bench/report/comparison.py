@@ -61,19 +61,6 @@ class Contrast:
     ties: int  # pairs with neither, and pairs without an interval
     losses: int
 
-    @property
-    def mirrored(self) -> Contrast:
-        """The same seen from the other method."""
-        return dataclasses.replace(
-            self,
-            method=self.other,
-            other=self.method,
-            interval=self.interval.mirrored,
-            effect=None if self.effect is None else 0.0 - self.effect,
-            wins=self.losses,
-            losses=self.wins,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
@@ -151,23 +138,27 @@ def _contrasts(
         for pair, gain in cells.differences(list(gains)).items():
             gains[pair].append(gain)
     made: dict[tuple[str, str], Contrast] = {}
-    for (method, other), found in gains.items():
+    for (one, two), found in gains.items():
         verdict = Counter(gain.verdict for gain in found)
-        wins, losses = verdict["better"], verdict["worse"]
+        higher, lower = verdict["better"], verdict["worse"]
         deviation = np.std([i.estimate for i in found], ddof=1) if len(found) > 1 else 0.0
-        mean = verdicts[method, other]
-        contrast = Contrast(
-            method=method,
-            other=other,
-            n=evidence.draws(method, other),
-            interval=mean,
+        mean = verdicts[one, two]
+        for method, other, interval, wins, losses in (
+            (one, two, mean, higher, lower),
+            (two, one, mean.mirrored, lower, higher),
+        ):
             # differences that are alike everywhere differ by rounding
-            effect=mean.estimate / float(deviation) if deviation > 1e-9 else None,
-            wins=wins,
-            ties=len(found) - wins - losses,
-            losses=losses,
-        )
-        made |= {(method, other): contrast, (other, method): contrast.mirrored}
+            effect = interval.estimate / float(deviation) if deviation > 1e-9 else None
+            made[method, other] = Contrast(
+                method=method,
+                other=other,
+                n=evidence.draws(method, other),
+                interval=interval,
+                effect=effect,
+                wins=wins,
+                ties=len(found) - wins - losses,
+                losses=losses,
+            )
     return [made[pair] for pair in itertools.permutations(names, 2) if pair in made]
 
 
