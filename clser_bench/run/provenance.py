@@ -19,7 +19,7 @@ from typing import Any
 
 from clser_bench import __version__
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.languages import portable
+from clser_bench.features.sets import portable
 from clser_bench.files import cache_folder, cores, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
