@@ -21,13 +21,13 @@ from clser_bench.train.contract import (
     Prior,
     Shape,
     Snapshot,
+    SourceFree,
     State,
     Support,
     Trained,
     View,
     join,
 )
-from clser_bench.train.source_free import SourceFree
 
 __all__ = [
     "HIDDEN",

@@ -57,8 +57,7 @@ def extract(
     """
     from clser_bench.corpora.locate import load_corpora
     from clser_bench.features.extract import extract_tables
-    from clser_bench.features.languages import is_set, resolve_feature_sets
-    from clser_bench.features.sets import feature_set
+    from clser_bench.features.sets import feature_set, is_set, resolve_feature_sets
 
     if not is_set(features):
         feature_set(features).check()  # before corpora are read

@@ -115,8 +115,7 @@ def _methods_by_kind() -> list[tuple[object, ...]]:
 
 
 def _features() -> list[tuple[object, ...]]:
-    from clser_bench.features.languages import language_sets
-    from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets
+    from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets, language_sets
 
     acoustic = [
         (s.name, s.version, len(s.instants), len(s.summary), s.about)

@@ -39,7 +39,7 @@ from clser_bench.protocol import (
 )
 
 _SUITES = "suites.toml"
-_ENCODERS = "encoders.toml"  # read by `features.languages`
+_ENCODERS = "encoders.toml"  # read by `features.sets`
 _GROUP = "clser_bench.tasks"
 _REQUIRED_COLUMNS = frozenset({"path", "speaker", "emotion"})
 

@@ -1,6 +1,7 @@
 """Feature sets: ways to turn speech into instants and a summary, found by name.
 
-Importing this loads no audio library.
+A set by language (`set:NAME` of `tasks/encoders.toml`, `set:./FILE.toml`, or written out
+`set:de=egemaps,zh=mel`) names one for each corpus. Importing this loads no audio library.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ import functools
 import importlib
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import columns, user_table
 from clser_bench.features.columns import INSTANTS, opensmile_columns
@@ -26,13 +31,18 @@ from clser_bench.features.encoders.names import (
     layer_numbers,
     parse,
     recommended_layer,
+    tasks_table,
 )
 from clser_bench.features.user_table import UserTable
+from clser_bench.files import expanded, read_toml, validated
 from clser_bench.hashing import digest
 from clser_bench.problem import Floats, Value
+from clser_bench.protocol import base_code
 
 ENTRY_POINTS = "clser_bench.features"
 """The group under which a distribution names feature sets."""
+
+BY_LANGUAGE = "set:"  # what the names of sets by language begin with
 
 LONGEST_SECONDS = 30.0
 """Longer utterances reach an encoder in equal pieces no longer than this; frames are joined."""
@@ -145,13 +155,11 @@ _MINIMAL = dataclasses.replace(
 )
 
 # Choices of acoustic's columns: about it, and which.
+_PROSODY = "pitch, voicing, level, loudness and timing: acoustic without any spectrum"
 _PARTS = {
     "mel": ("log-mel bands: 26 of acoustic's columns", columns.MEL),
     "mfcc": ("MFCC: 13 of acoustic's columns", columns.MFCC),
-    "prosody": (
-        "pitch, voicing, level, loudness and timing: acoustic without any spectrum",
-        columns.PROSODY,
-    ),
+    "prosody": (_PROSODY, columns.PROSODY),
 }
 
 # About a set of openSMILE, its configuration and the levels.
@@ -209,13 +217,13 @@ def known_names() -> dict[str, str]:
 
 
 def feature_set(name: str) -> FeatureSet:
-    """Find a feature set by any name but that of a set by language (`languages`).
+    """Find a feature set by any name but that of a set by language (`resolve_feature_sets`).
 
     A name of `known_names`, an encoder's (see `encoders.names.parse`), a table's (`table:FILE`, see
     `user_table.find_table`), or several of these joined by `+`. FeatureError where there is none of
     this name, or an encoder or a table cannot be used.
     """
-    if name.startswith("set:"):
+    if is_set(name):
         raise FeatureError(
             f"'{name}' is a set for several languages; name one feature set here, such as acoustic"
         )
@@ -338,14 +346,9 @@ def layer_set(
 ) -> FeatureSet:
     """One layer of an encoder (0 is what enters the first): mean and deviation over frames."""
     names = tuple(f"hidden{column:04d}" for column in range(encoder.size))
-    parameters: dict[str, Value] = {
-        "content": encoder.content,
-        "family": encoder.family,
-        "layer": layer,
-        "precision": precision,
-        "longest_seconds": LONGEST_SECONDS,
-        "shortest_seconds": SHORTEST_SECONDS,
-    }
+    parameters: dict[str, Value] = {"content": encoder.content, "family": encoder.family}
+    parameters |= {"layer": layer, "precision": precision}
+    parameters |= {"longest_seconds": LONGEST_SECONDS, "shortest_seconds": SHORTEST_SECONDS}
     if context not in (None, "30s"):  # the values of 30s are those from before there was a choice
         parameters["context"] = context
     name = _encoder_name(encoder, str(layer), precision)
@@ -370,3 +373,126 @@ def _encoder_name(encoder: Encoder, layers: str, precision: Precision) -> str:
     how = "" if precision == "float32" else f":precision={precision}"
     code = ":remote-code" if encoder.remote_code else ""
     return f"{PREFIX}{encoder.name}@{encoder.revision}:layer={layers}{how}{code}"
+
+
+class LanguageSet(BaseModel):
+    """Which feature set is for which language."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    about: str = ""
+    default: str = ""  # for all languages that are not named; empty for none
+    # language tag or corpus code to the name of a feature set
+    languages: dict[str, str] = Field(default_factory=dict)
+
+    def name_for(self, spec: CorpusSpec) -> str:
+        """The feature set of a corpus: by its code, its language, that language's first part."""
+        base = base_code(spec.code)
+        for key in (base, spec.language, spec.language.partition("-")[0]):
+            if key in self.languages:
+                return self.languages[key]
+        if not self.default:
+            raise FeatureError(
+                f"the encoder set has nothing for {spec.title} ({spec.code}, language "
+                f"'{spec.language}'), only for {', '.join(sorted(self.languages))}; add it, or a "
+                "default"
+            )
+        return self.default
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureAssignment:
+    """The feature set of each corpus."""
+
+    name: str  # what is written into records and tables: nothing in it is left open
+    sets: Mapping[str, FeatureSet]
+
+    @property
+    def one(self) -> bool:
+        """Whether all corpora have the same."""
+        return len({features.key for features in self.sets.values()}) < 2
+
+
+def is_set(name: str) -> bool:
+    """Whether a name is that of an encoder set, which has a feature set for each language."""
+    return name.startswith(BY_LANGUAGE)
+
+
+@functools.cache
+def language_sets() -> dict[str, LanguageSet]:
+    """The sets by language of `tasks/encoders.toml`, by name."""
+    return {
+        name: validated(LanguageSet, values, f"encoders.toml: set.{name}", error=FeatureError)
+        for name, values in tasks_table("set").items()
+    }
+
+
+def resolve_feature_sets(name: str, specs: Mapping[str, CorpusSpec]) -> FeatureAssignment:
+    """Find the feature set of each corpus; FeatureError for a name or encoder that is not there."""
+    if not is_set(name):
+        features = feature_set(name)
+        return FeatureAssignment(name=features.name, sets=dict.fromkeys(specs, features))
+    title, chosen = _chosen(name.removeprefix(BY_LANGUAGE))
+    sets = {code: feature_set(chosen.name_for(spec)) for code, spec in specs.items()}
+    pairs = {(specs[code].language, features.name) for code, features in sets.items()}
+    if len({language for language, _ in pairs}) < len(pairs):  # two corpora of one language differ
+        pairs = {(code, features.name) for code, features in sets.items()}
+    listed = ",".join(f"{key}={value}" for key, value in sorted(pairs))
+    return FeatureAssignment(name=f"{BY_LANGUAGE}{title}[{listed}]", sets=sets)
+
+
+def rooted(name: str) -> str:
+    """The same name with absolute paths, so that it can be used again from any folder."""
+    return _placed(name, lambda path: str(path.absolute()))
+
+
+def portable(name: str) -> str:
+    """The same name with the last part of each path, as if it lay at hand."""
+    return _placed(name, lambda path: f"./{path.name}")
+
+
+def _placed(name: str, place: Callable[[Path], str]) -> str:
+    """The same name with other paths."""
+    if is_set(name):
+        text = name.removeprefix(BY_LANGUAGE)
+        if text.endswith(".toml"):
+            return f"{BY_LANGUAGE}{place(expanded(text))}"
+        parts = (part.partition("=") for part in text.split(","))
+        placed = (f"{key}{sign}{_placed(item, place)}" for key, sign, item in parts)
+        return BY_LANGUAGE + ",".join(placed)
+    names = split_joined(name)
+    if len(names) > 1:
+        return "+".join(_placed(one, place) for one in names)
+    if name.startswith(user_table.PREFIX):
+        file, pool = user_table.split_name(name)
+        return f"{user_table.PREFIX}{place(file)}" + ("" if pool == "mean" else f":pool={pool}")
+    if name.startswith(PREFIX) and parse(name).folder:
+        folder, colon, options = name.removeprefix(PREFIX).partition(":")
+        return f"{PREFIX}{place(expanded(folder))}{colon}{options}"
+    return name
+
+
+def _chosen(text: str) -> tuple[str, LanguageSet]:
+    """The set, and its title."""
+    if text.endswith(".toml"):
+        path = expanded(text)
+        values = read_toml(path, error=FeatureError)
+        return path.stem, validated(LanguageSet, values, path, error=FeatureError)
+    if "=" not in text:
+        known = language_sets()
+        if text not in known:
+            raise FeatureError(
+                f"encoder set '{text}' is unknown{did_you_mean(text, known)}; or write "
+                "set:./FILE.toml, or set:de=egemaps,zh=mel"
+            )
+        return text, known[text]
+    languages: dict[str, str] = {}
+    for part in text.split(","):
+        language, equals, name = part.strip().partition("=")
+        if not (equals and language and name) or language in languages:
+            raise FeatureError(
+                f"encoder set '{text}': '{part}' is not LANGUAGE=FEATURES, each language once; "
+                "such as set:de=egemaps,zh=mel,*=acoustic"
+            )
+        languages[language] = name
+    return "", LanguageSet(default=languages.pop("*", ""), languages=languages)

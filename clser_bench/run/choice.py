@@ -15,7 +15,7 @@ from clser_bench.corpora.locate import Located, locate
 from clser_bench.corpora.model import rows_of_part
 from clser_bench.demo import demo_corpora
 from clser_bench.errors import CorpusError, SpecError, did_you_mean
-from clser_bench.features.languages import FeatureAssignment, resolve_feature_sets
+from clser_bench.features.sets import FeatureAssignment, resolve_feature_sets
 from clser_bench.hashing import digest
 from clser_bench.problem import SkippedFile
 from clser_bench.progress import Progress

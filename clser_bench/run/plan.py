@@ -23,6 +23,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -35,12 +36,14 @@ from clser_bench.problem import AnswerKey, Job, Problem, Trial, Value
 from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition, Shots
 from clser_bench.registry import Range
-from clser_bench.run.prepare import Prepared
-from clser_bench.run.request import Request
 from clser_bench.run.selection import ALL_CONFIGURATIONS, ORACLE, several
 from clser_bench.run.worker import own_worker
 from clser_bench.scoring.within_target import ROUTINES
 from clser_bench.store.records import RENAMED, MethodNote
+
+if TYPE_CHECKING:
+    from clser_bench.run.prepare import Prepared
+    from clser_bench.run.request import Request
 
 FIVE = 5
 """Seeds of the default run: the largest block."""

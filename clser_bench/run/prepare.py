@@ -22,9 +22,8 @@ from clser_bench.errors import CorpusError, SpecError
 from clser_bench.features.align import ANCHORS, aligned, refuse_alike, shares_names
 from clser_bench.features.cache import concatenated
 from clser_bench.features.extract import Extracted, extract_tables
-from clser_bench.features.languages import FeatureAssignment
 from clser_bench.features.normalise import VOICES, normalised
-from clser_bench.features.sets import feature_set
+from clser_bench.features.sets import FeatureAssignment, feature_set
 from clser_bench.files import cache_folder
 from clser_bench.hashing import digest
 from clser_bench.problem import Finding, Rows, SkippedFile, Table, Trial

@@ -19,13 +19,13 @@ from typing import Any
 
 from clser_bench import __version__
 from clser_bench.errors import SpecError, StoreError
-from clser_bench.features.languages import portable
+from clser_bench.features.sets import portable
 from clser_bench.files import cache_folder, cores, write_whole
 from clser_bench.hashing import digest
 from clser_bench.progress import SILENT
 from clser_bench.protocol import base_code
 from clser_bench.run.choice import Say, choose
-from clser_bench.run.plan import MethodInfo, methods_of
+from clser_bench.run.plan import methods_of
 from clser_bench.run.process import confinement
 from clser_bench.run.request import Request
 from clser_bench.store.records import RENAMED, Run
@@ -144,7 +144,13 @@ def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> 
     """
     choice = choose(request, cache=cache_folder(), progress=SILENT)
     infos = [info for _, info in methods_of(request, request.condition)]
-    _refuse_changed(infos, request.results, runs)
+    before = {name: note.version for run in runs for name, note in run.methods.items()}
+    for info in infos:
+        if before.get(info.name, 0) not in (0, info.version):  # 0: unknown
+            raise SpecError(
+                f"{info.name} has version {info.version}, and {request.results} explored version "
+                f"{before[info.name]}; run it there again first"
+            )
     card_of: dict[str, Any] = {
         "format": FORMAT,
         "suite": choice.suite,
@@ -175,17 +181,6 @@ def freeze(request: Request, runs: tuple[Run, ...], *, card: Path, say: Say) -> 
         write_whole(card, json.dumps(card_of | {"digest": name}, indent=1, ensure_ascii=False))
         say(f"{card}: written before anything ran: {name[:12]}")
     return request.replace(confirms=name)
-
-
-def _refuse_changed(infos: list[MethodInfo], results: Path, runs: tuple[Run, ...]) -> None:
-    """Refuse methods whose version is not the one that was explored."""
-    before = {name: note.version for run in runs for name, note in run.methods.items()}
-    for info in infos:
-        if before.get(info.name, 0) not in (0, info.version):  # 0: unknown
-            raise SpecError(
-                f"{info.name} has version {info.version}, and {results} explored version "
-                f"{before[info.name]}; run it there again first"
-            )
 
 
 def _refuse_seen(store: Store, targets: set[str], suite: str) -> None:

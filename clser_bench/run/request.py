@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from clser_bench.corpora import corrupt as corruptions
 from clser_bench.errors import SpecError, did_you_mean
 from clser_bench.features.align import DEFAULT_ALIGNMENT, check_alignment
-from clser_bench.features.languages import is_set, portable, rooted
+from clser_bench.features.sets import is_set, portable, rooted
 from clser_bench.files import cores, read_toml
 from clser_bench.problem import Value
 from clser_bench.protocol import PROTOCOL_VERSION, Condition, Pair, Shots

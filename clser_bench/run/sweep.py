@@ -133,6 +133,7 @@ class _Tried:
 
     values: tuple[Value, ...]  # of the dimensions, in their order
     plan: Plan
+    steps: list[_Step]  # that have not reported
     draws: Sequence[float] = ()  # the objective of each draw, up to the first missing result
     reason: str = ""  # why a result is missing; empty where none is
 
@@ -151,8 +152,8 @@ class _Sweep:
         self._agreed: dict[tuple[Pair, int], np.ndarray] = {}
         self._counted: set[str] = set()
 
-    def configure(self, proposed: Mapping[str, Value] | None) -> tuple[int, list[_Step]] | None:
-        """Take up a configuration: its number and what is to run; None for a known one."""
+    def configure(self, proposed: Mapping[str, Value] | None) -> int | None:
+        """Take up a configuration, the default without values: its number; None for a known one."""
         dimensions = self.request.space.dimensions
         parameters = dict(self._default.parameters)
         if proposed is None:
@@ -165,8 +166,8 @@ class _Sweep:
         parameters |= dict(zip((item.name for item in dimensions), values, strict=True))
         info = dataclasses.replace(self._default, parameters=tuple(sorted(parameters.items())))
         made = plan_of(self.prepared, self.prepared.condition, [(number, info)])
-        self.tried.append(_Tried(values, made))
-        return number, self._steps(made)
+        self.tried.append(_Tried(values, made, self._steps(made)))
+        return number
 
     def _steps(self, made: Plan) -> list[_Step]:
         """The blocks of draws of a configuration, with what is not stored of each."""
@@ -182,9 +183,10 @@ class _Sweep:
             before = mark
         return steps
 
-    def report(self, number: int, step: _Step, outcomes: Sequence[Sequence[Outcome]]) -> float:
-        """Store what came of a step; the mean objective of all draws so far, or NaN."""
+    def report(self, number: int, outcomes: Sequence[Sequence[Outcome]]) -> float:
+        """Store what came of the next step; the mean objective of all draws so far, or NaN."""
         one = self.tried[number]
+        step = one.steps.pop(0)
         by_id = {trial.id: (one.plan, trial) for trial in one.plan.trials}
         for pack, parts in zip(step.packs, outcomes, strict=True):
             self.store.put(scored(parts, by_id, pack=pack.name))
@@ -249,15 +251,14 @@ class _Sweep:
         space, tries, finished = distributions(search.dimensions), 0, 0
         trial: Any = None  # the default configuration is not the sampler's
         while finished <= search.samples and tries < TRIES:
-            configured = self.configure(None if not finished else trial.params)
-            if configured is None:
+            number = self.configure(None if not finished else trial.params)
+            if number is None:
                 tries += 1
                 _tell(study, trial, math.nan)
             else:
-                number, steps = configured
                 value, tries = math.nan, 0
-                for step in steps:
-                    value = self.report(number, step, [found for _, found in runner(step.packs)])
+                for step in list(self.tried[number].steps):
+                    value = self.report(number, [found for _, found in runner(step.packs)])
                     if math.isnan(value):
                         break
                     if trial:
@@ -272,7 +273,7 @@ class _Sweep:
 
     def by_ray(self, say: Say) -> Iterator[int]:
         """Run configurations by Ray Tune; the number of each that is finished or stopped."""
-        first = self.configure(None)
+        default = self.configure(None)
         numbered = schedule.Numbered()
         for trial in self.tried[0].plan.trials:  # the problems of every configuration
             numbered.sent(self.tried[0].plan.jobs(trial))
@@ -283,7 +284,6 @@ class _Sweep:
             search=self.request.search,
             draws=self.prepared.request.seeds,
         )
-        steps: dict[int, list[_Step]] = {}
 
         def slow(number: int, seconds: float) -> None:
             say(
@@ -294,20 +294,16 @@ class _Sweep:
         with schedule.ray_tune(task) as ray:
             for what, number, content in ray.messages(slow):
                 if what == "configure":
-                    found = first if content is None else self.configure(content)
-                    if found is None:
-                        ray.reply(None)
-                        continue
-                    steps[found[0]] = list(found[1])
+                    found = default if content is None else self.configure(content)
                     blocks = [
                         schedule.Block(s.draws, tuple(numbered.sent(pack.jobs) for pack in s.packs))
-                        for s in found[1]
+                        for s in (() if found is None else self.tried[found].steps)
                     ]
-                    ray.reply((found[0], blocks))
+                    ray.reply(None if found is None else (found, blocks))
                 elif what == "outcomes":
-                    score = self.report(number, steps[number].pop(0), content)
+                    score = self.report(number, content)
                     ray.reply(score)
-                    if not steps[number] or math.isnan(score):
+                    if not self.tried[number].steps or math.isnan(score):
                         yield number
                 else:
                     self.tried[number].reason = content.strip().splitlines()[-1]

@@ -133,7 +133,13 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
         own = mine.get((condition, method))
         there = store.trials(own.id) if own else ()
         trials = [entry.trial for entry in entries]
-        if not _alike([*there, *trials]):
+        every = [*there, *trials]
+        versions = {(trial.version, trial.engine_version) for trial in every}
+        alike = {
+            (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in every
+        }
+        # of one version, and for each pair of one configuration and audio
+        if len(versions) > 1 or len(alike) > len({trial.pair for trial in every}):
             merged.apart.append((condition, method))
             continue
         known = {(trial.pair, trial.seed) for trial in there}
@@ -152,12 +158,3 @@ def _pool(store: Store, submission: Submission, merged: Merged) -> None:
             {IMPORTED: submission.path.name}, trials, pairs=submission.suites[suite], methods=said
         )
         store.put_findings(number, findings)
-
-
-def _alike(trials: Sequence[Trial]) -> bool:
-    """Whether trials are of one version, and for each pair of one configuration and audio."""
-    versions = {(trial.version, trial.engine_version) for trial in trials}
-    pairs = {
-        (t.pair, t.classes, json.dumps(t.parameters), t.source_key, t.target_key) for t in trials
-    }
-    return len(versions) < 2 and len(pairs) == len({trial.pair for trial in trials})

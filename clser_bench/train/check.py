@@ -218,19 +218,13 @@ def scored_rows_apart(name: str) -> None:
     problem = replace(example_problem(), adapt=np.arange(24), scored=np.arange(24, 36))
     other = with_target(problem, _raised(np.arange(30, 36)))
     scores, others = scores_of(name, problem, other)
-    _demand_equal(
-        others[:6],
-        scores[:6],
-        "a scored row moves the scores of another; adapt to problem.adapt alone",
-    )
+    text = "a scored row moves the scores of another; adapt to problem.adapt alone"
+    _demand_equal(others[:6], scores[:6], text)
     if registry.load(name).kind == "fitted":
         whole = example_problem()
         scores, others = scores_of(name, whole, replace(whole, scored=whole.scored[5:24]))
-        _demand_equal(
-            others,
-            scores[5:24],
-            "rows that are adapted to and not scored change the scores of the others",
-        )
+        text = "rows that are adapted to and not scored change the scores of the others"
+        _demand_equal(others, scores[5:24], text)
 
 
 def declared_data(name: str) -> None:
@@ -261,9 +255,7 @@ HARD: Mapping[str, Callable[[], Problem]] = {
     "constant target": lambda: with_target(example_problem(), np.zeros_like),
     "huge values": lambda: with_target(example_problem(), lambda v: v * np.float32(1e18)),
     "one shot": lambda: example_problem(shots=1),
-    "no unlabelled source": lambda: replace(
-        example_problem(), unlabelled=np.arange(0, dtype=np.int64)
-    ),
+    "no unlabelled source": lambda: replace(example_problem(), unlabelled=np.zeros(0, np.int64)),
 }
 
 
@@ -332,17 +324,8 @@ def adaptation_moves(name: str) -> None:
 CHECKS: Mapping[str, Callable[[str], None]] = {
     check.__name__: check
     for check in (
-        card,
-        points,
-        reproducible,
-        deterministic,
-        pack_equals_loop,
-        order_of_rows,
-        scored_rows_apart,
-        declared_data,
-        hard_problems,
-        unequal_sizes,
-        learns,
+        *(card, points, reproducible, deterministic, pack_equals_loop, order_of_rows),
+        *(scored_rows_apart, declared_data, hard_problems, unequal_sizes, learns),
         adaptation_moves,
     )
 }

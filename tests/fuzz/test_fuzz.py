@@ -220,7 +220,7 @@ def parquet_manifests(place: Path) -> Case:
 
 def toml(place: Path) -> Case:
     from clser_bench.corpora.definitions import definitions
-    from clser_bench.features.languages import PREFIX, resolve_feature_sets
+    from clser_bench.features.sets import BY_LANGUAGE, resolve_feature_sets
     from clser_bench.run.request import parse_settings
 
     specs = {code: toy_spec(code) for code in ("XX", "YY")}
@@ -237,7 +237,7 @@ def toml(place: Path) -> Case:
         if name == "params.toml":
             parse_settings([], path)
         elif name == "sets.toml":
-            resolve_feature_sets(f"{PREFIX}{path}", specs)
+            resolve_feature_sets(f"{BY_LANGUAGE}{path}", specs)
         else:
             definitions([folder])
         return RIGHT

@@ -5,8 +5,14 @@ from fake_corpora import toy_spec
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.names import known_encoders, parse
-from clser_bench.features.languages import LanguageSet, language_sets, resolve_feature_sets, rooted
-from clser_bench.features.sets import feature_set, known_names
+from clser_bench.features.sets import (
+    LanguageSet,
+    feature_set,
+    known_names,
+    language_sets,
+    resolve_feature_sets,
+    rooted,
+)
 
 SPECS = {
     "G": toy_spec("G", language="de"),
