@@ -105,21 +105,6 @@ def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:
     assert float(lone) == 0.0
 
 
-def test_contrasts_ignore_length() -> None:
-    u, near = rand(5, 4), rand(5, 2, 4, seed=1)
-    apart = 1 - torch.eye(5, dtype=torch.float64)
-    factor = torch.tensor([[1.0], [9.0], [0.2], [3.0], [50.0]], dtype=torch.float64)
-    torch.testing.assert_close(
-        ECAN.neighbour_contrast(factor * u, near, factor * u, apart, 0.2),
-        ECAN.neighbour_contrast(u, near, u, apart, 0.2),
-    )
-    label = torch.tensor([0, 1, 0, 1, 1])
-    torch.testing.assert_close(
-        ECAN.supervised_contrast(factor * u, label, 0.2),
-        ECAN.supervised_contrast(u, label, 0.2),
-    )
-
-
 def test_concentration_by_hand_and_its_gradient() -> None:
     p = torch.tensor([[0.9, 0.1], [0.5, 0.5]], dtype=torch.float64)
     expected = 0.7 * math.log(0.7) + 0.3 * math.log(0.3)
