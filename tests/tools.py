@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +15,6 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.problem import Problem, Value
-from clser_bench.train.engine import train_pack
 
 
 def load(name: str, *, folder: str = "tools") -> ModuleType:
@@ -46,11 +44,3 @@ def fit(name: str, problem: Problem, **values: Value) -> np.ndarray:
     """Scores of a fitted method with these hyper-parameters."""
     scores: np.ndarray = registry.create(name, values).fit_predict(problem, generator("test"))
     return scores
-
-
-def packed_accuracy(name: str, problems: list[Problem], values: Mapping[str, Value]) -> float:
-    """Share of right answers of a trained method; the class of target row i is i % c."""
-    methods = [registry.create(name, values)] * len(problems)
-    results = train_pack(methods, problems, list(range(len(problems))))
-    truth = np.arange(len(problems[0].target)) % len(problems[0].classes)
-    return float(np.mean([result.scores.argmax(axis=1) == truth for result in results]))

@@ -46,6 +46,11 @@ def stored(cache: Path, kind: str) -> dict[str, bytes]:
     }
 
 
+def same(cache: Path, whole: Path) -> None:
+    for kind in ("shards", "tables"):
+        assert stored(cache, kind) == stored(whole, kind)
+
+
 def start(folder: Path, cache: Path, *, workers: int = 1, hold: int = 0) -> subprocess.Popen[str]:
     command = [sys.executable, str(SCRIPT), str(folder), str(cache), str(workers), str(hold)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -67,8 +72,7 @@ def test_workers_do_not_change_a_byte(folder: Path, whole: Path, own_cache: Path
         read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=2, progress=progress
     )
     assert (progress.totals, progress.steps) == ([100], 100)
-    for kind in ("shards", "tables"):
-        assert stored(own_cache, kind) == stored(whole, kind)
+    same(own_cache, whole)
 
 
 def test_who_waits_for_another_that_is_killed_goes_on_where_it_was(
@@ -98,8 +102,7 @@ def test_who_waits_for_another_that_is_killed_goes_on_where_it_was(
     assert "waiting for another process" in said[0]
     assert 0 < progress.steps < 100
     assert {name: (own_cache / name).stat().st_mtime_ns for name in left} == stamps
-    for kind in ("shards", "tables"):
-        assert stored(own_cache, kind) == stored(whole, kind)
+    same(own_cache, whole)
 
 
 def test_two_processes_at_once(folder: Path, whole: Path, own_cache: Path):
@@ -107,8 +110,7 @@ def test_two_processes_at_once(folder: Path, whole: Path, own_cache: Path):
     assert [process.wait(timeout=3000) for process in processes] == [0, 0]
     told = [process.communicate()[0] for process in processes]
     assert sum(int(line.removeprefix("extracted ")) for line in told) == 100  # none is done twice
-    for kind in ("shards", "tables"):
-        assert stored(own_cache, kind) == stored(whole, kind)
+    same(own_cache, whole)
 
 
 def test_a_damaged_shard_is_made_again(folder: Path, whole: Path, own_cache: Path, caplog):
@@ -123,8 +125,7 @@ def test_a_damaged_shard_is_made_again(folder: Path, whole: Path, own_cache: Pat
     )
     assert "is damaged" in caplog.text
     assert 0 < progress.steps < 100
-    for kind in ("shards", "tables"):
-        assert stored(own_cache, kind) == stored(whole, kind)
+    same(own_cache, whole)
 
 
 def test_identical_audio_is_one_row(own_cache: Path):

@@ -28,12 +28,6 @@ def test_every_layer_and_pool_has_a_row_with_a_plausible_score(tmp_path: Path) -
     assert means[0] > 100
 
 
-def test_a_set_that_is_no_encoder_is_refused() -> None:
-    done = CliRunner().invoke(app, ["features", "probe", "minimal", "--manifest", "x.csv"])
-    assert done.exit_code == 2
-    assert "is not one encoder" in done.stderr
-
-
 def test_the_recommended_layer_is_taken_and_named(tmp_path: Path) -> None:
     unknown = save_tiny("hubert-base", tmp_path)
     assert ":layer=1:pool=mean" in feature_set(f"hf:{unknown}").name

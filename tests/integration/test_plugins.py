@@ -114,31 +114,6 @@ def test_a_method_that_breaks_the_contract_is_named(call: Call, change: str) -> 
     assert re.search(problem, text)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("new", "method", "No"), "write lower-case words joined by hyphens"),
-        (("new", "method", "sere"), "'sere' is registered by"),
-        (("new", "corpus", "No"), "write at most 16 lower-case letters"),
-        (("new", "corpus", "emodb"), "'emodb' is the corpus EMO-DB (B)"),
-        (("check-method", "absent.py"), "absent.py: there is no such file"),
-        (("run", "--plugin", "absent.py"), "absent.py: there is no such file"),
-        (("check-method", "/"), "/: is a folder; name a file"),
-        (("run", "--plugin", "/"), "/: is a folder; name a file"),
-        (("import", "/"), "/: is a folder; name a file"),
-        (("run", "--corpora", __file__), "is a file; name a folder; for a table"),
-        (("corpus", "check", "absent.csv"), "absent.csv: there is no such file or folder"),
-        (("show", "mine.py"), "is a file: use --plugin mine.py"),
-        (("show", "nothing"), "more; `clser-bench list methods` has all"),
-        (("list", "suites", "--by", "kind"), "only methods are listed by kind"),
-    ],
-)
-def test_slips_are_one_line(call: Call, arguments: tuple[str, ...], message: str) -> None:
-    done = call(*arguments, code=2)
-    assert done.stderr.startswith("Error: ")
-    assert message in done.stderr
-
-
 def test_nothing_is_overwritten(call: Call) -> None:
     call("new", "method", "mine")
     assert "is there already" in call("new", "method", "mine", code=2).stderr

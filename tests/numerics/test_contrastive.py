@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,9 @@ from torch import Tensor
 from clser_bench import registry
 from clser_bench.nn import losses
 from clser_bench.nn.backbone import SharedClassifier
-from clser_bench.problem import Problem, Table
-from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from tests import tools
-from tests.tools import packed_accuracy, rand
+from tests.tools import rand
 
 ECAN = tools.method("ecan")
 
@@ -105,21 +102,6 @@ def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:
     assert float(lone) == 0.0
 
 
-def test_contrasts_ignore_length() -> None:
-    u, near = rand(5, 4), rand(5, 2, 4, seed=1)
-    apart = 1 - torch.eye(5, dtype=torch.float64)
-    factor = torch.tensor([[1.0], [9.0], [0.2], [3.0], [50.0]], dtype=torch.float64)
-    torch.testing.assert_close(
-        ECAN.neighbour_contrast(factor * u, near, factor * u, apart, 0.2),
-        ECAN.neighbour_contrast(u, near, u, apart, 0.2),
-    )
-    label = torch.tensor([0, 1, 0, 1, 1])
-    torch.testing.assert_close(
-        ECAN.supervised_contrast(factor * u, label, 0.2),
-        ECAN.supervised_contrast(u, label, 0.2),
-    )
-
-
 def test_concentration_by_hand_and_its_gradient() -> None:
     p = torch.tensor([[0.9, 0.1], [0.5, 0.5]], dtype=torch.float64)
     expected = 0.7 * math.log(0.7) + 0.3 * math.log(0.3)
@@ -130,27 +112,6 @@ def test_concentration_by_hand_and_its_gradient() -> None:
     sure = torch.tensor([[1e4, 0.0]], requires_grad=True)
     (gradient,) = torch.autograd.grad(losses.concentration(sure), sure)
     assert torch.isfinite(gradient).all()
-
-
-def noisy_problem(name: str) -> Problem:
-    """Five shots of five classes that overlap, in 30 values, normalised side by side."""
-    problem = example_problem(name, n_source=200, n_target=300, f=30, d=5, c=5, shots=5)
-    rng = np.random.default_rng(0)
-
-    def blurred(table: Table) -> Table:
-        summary = np.array(table.summary) + 1.5 * rng.standard_normal(table.summary.shape)
-        summary = (summary - summary.mean(axis=0)) / summary.std(axis=0)
-        return Table(table.key, table.instants, summary.astype(np.float32))
-
-    return replace(problem, source=blurred(problem.source), target=blurred(problem.target))
-
-
-@pytest.mark.slow
-def test_ecan_improves_the_source_model_where_classes_cluster() -> None:
-    problems = [noisy_problem(name) for name in "abcd"]
-    paper = {"neighbour_weight": 1.0, "class_weight": 1.0, "learning_rate": 1e-3}
-    without = packed_accuracy("source-only", problems, {})
-    assert packed_accuracy("ecan", problems, paper) > without + 0.01
 
 
 def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:

@@ -1,4 +1,4 @@
-"""MMD, joint and local MMD, CORAL, the ramp: loops, hand-worked cases, invariances, limits."""
+"""MMD, joint and local MMD, CORAL, the ramp: plain formulas, hand-worked cases, limits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist, pdist
 from torch import Tensor
 
 from clser_bench import registry
@@ -27,41 +28,25 @@ def shares(n: int, c: int, seed: int) -> Tensor:
     return torch.softmax(2 * rand(n, c, seed=seed), dim=-1)
 
 
-def squared(a: np.ndarray, b: np.ndarray) -> float:
-    return float(sum((p - q) ** 2 for p, q in zip(a, b, strict=True)))
+def bandwidth(*sides: Tensor) -> float:
+    return float(pdist(torch.cat(sides), "sqeuclidean").mean())
 
 
-def bandwidth_by_loops(x: np.ndarray) -> float:
-    n = len(x)
-    return sum(squared(x[i], x[j]) for i in range(n) for j in range(n)) / (n * n - n)
-
-
-def kernels_by_loops(x: np.ndarray, middle: float) -> np.ndarray:
+def kernels(x: np.ndarray, middle: float) -> np.ndarray:
     """Five Gaussian kernels: the smallest bandwidth is a quarter of the middle one, then twice."""
-    k = np.zeros((len(x), len(x)))
-    for power in range(5):
-        for i in range(len(x)):
-            for j in range(len(x)):
-                k[i, j] += math.exp(-squared(x[i], x[j]) / (middle / 4 * 2**power))
-    return k
+    distance = cdist(x, x, "sqeuclidean")
+    return sum(np.exp(-distance / (middle / 4 * 2**power)) for power in range(5))
 
 
-def unbiased_by_loops(k: np.ndarray, n: int) -> float:
-    m = len(k) - n
-    total = 0.0
-    for i in range(n + m):
-        for j in range(n + m):
-            if i < n and j < n:
-                total += k[i, j] / (n * (n - 1)) if i != j else 0.0
-            elif i >= n and j >= n:
-                total += k[i, j] / (m * (m - 1)) if i != j else 0.0
-            else:
-                total -= k[i, j] / (n * m)
-    return total
+def unbiased(k: np.ndarray, n: int) -> float:
+    """The mean within either side but of a row with itself, minus twice that between the sides."""
+    within = (k[:n, :n], k[n:, n:])
+    sides = [(part.sum() - np.trace(part)) / (len(part) * (len(part) - 1)) for part in within]
+    return float(sum(sides) - 2 * k[:n, n:].mean())
 
 
 def check(loss: Loss, expected: Callable[..., float], *inputs: Tensor) -> None:
-    """Value, and gradient in every input by central differences of the loops."""
+    """Value, and gradient in every input by central differences of the reference."""
     leaves = [x.clone().requires_grad_() for x in inputs]
     found = loss(*leaves)
     plain = [x.numpy() for x in inputs]
@@ -95,54 +80,26 @@ def test_mmd_by_hand() -> None:
     assert float(found) == pytest.approx(2 * k - (5 + k), abs=1e-12)
 
 
-def test_mmd_by_loops() -> None:
+def test_mmd_by_its_formula() -> None:
     source, target = rand(5, 3), rand(4, 3, seed=1, shift=0.7)
-    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
+    middle = bandwidth(source, target)
 
     def expected(source: np.ndarray, target: np.ndarray) -> float:
         # The bandwidth is a constant: it stays where the rows are moved for the differences.
-        return unbiased_by_loops(kernels_by_loops(np.concatenate([source, target]), middle), 5)
+        return unbiased(kernels(np.concatenate([source, target]), middle), 5)
 
     check(DAN.multi_kernel_mmd, expected, source, target)
 
 
-def test_mmd_is_unbiased() -> None:
-    """The mean over draws from one distribution is zero; with self-pairs it would be above."""
-    found = torch.stack(
-        [
-            DAN.multi_kernel_mmd(rand(8, 2, seed=2 * s), rand(8, 2, seed=2 * s + 1))
-            for s in range(400)
-        ]
-    )
-    error = float(found.std()) / math.sqrt(len(found))
-    assert abs(float(found.mean())) < 3 * error < 0.1
-
-
-def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
-    source, target = rand(7, 4), rand(6, 4, seed=1, shift=0.5)
-    found = DAN.multi_kernel_mmd(source, target)
-    turn = torch.linalg.qr(rand(4, 4, seed=2)).Q
-    for a, b in [
-        (source.flip(0), target.roll(2, 0)),
-        (target, source),
-        (3 * source @ turn + 5, 3 * target @ turn + 5),
-    ]:
-        torch.testing.assert_close(DAN.multi_kernel_mmd(a, b), found)
-    assert DAN.multi_kernel_mmd(source, target + 2) > found + 0.1
-
-
-def test_joint_mmd_by_loops() -> None:
+def test_joint_mmd_by_its_formula() -> None:
     source, target = rand(4, 3), rand(5, 3, seed=1, shift=0.4)
     p, q = shares(4, 3, seed=2), shares(5, 3, seed=3)
-    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
+    middle = bandwidth(source, target)
 
     def expected(*parts: np.ndarray) -> float:
-        k = kernels_by_loops(np.concatenate(parts[:2]), middle)
         classes = np.concatenate(parts[2:])
-        for i in range(9):
-            for j in range(9):
-                k[i, j] *= math.exp(-squared(classes[i], classes[j]) / 1.68)
-        return unbiased_by_loops(k, 4)
+        of_classes = np.exp(-cdist(classes, classes, "sqeuclidean") / 1.68)
+        return unbiased(kernels(np.concatenate(parts[:2]), middle) * of_classes, 4)
 
     def loss(source: Tensor, target: Tensor, p: Tensor, q: Tensor) -> Tensor:
         return JAN.joint_mmd(source, target, p, q, torch.tensor(1.68, dtype=torch.float64))
@@ -150,45 +107,21 @@ def test_joint_mmd_by_loops() -> None:
     check(loss, expected, source, target, p, q)
 
 
-def test_joint_mmd_sees_swapped_classes_that_the_margins_hide() -> None:
-    """Source: class by place. Target: the same places and classes, but paired the other way."""
-    place = torch.cat([rand(20, 2, shift=-2), rand(20, 2, seed=1, shift=2)])
-    classes = torch.eye(2, dtype=torch.float64).repeat_interleave(20, dim=0)
-    same = JAN.joint_mmd(place, place, classes, classes, 1.68)
-    swapped = JAN.joint_mmd(place, place, classes, classes.flip(0), 1.68)
-    assert swapped > same + 1
-
-
-def local_by_loops(
-    source: np.ndarray, target: np.ndarray, p: np.ndarray, q: np.ndarray, middle: float
-) -> float:
-    k = kernels_by_loops(np.concatenate([source, target]), middle)
-    n, m = len(source), len(target)
-    both = sorted(set(p.argmax(axis=1)) & set(q.argmax(axis=1)))
-    total = 0.0
-    for label in both:
-        w = [p[i, label] / sum(p[:, label]) for i in range(n)]
-        v = [q[j, label] / sum(q[:, label]) for j in range(m)]
-        total += sum(w[i] * w[j] * k[i, j] for i in range(n) for j in range(n))
-        total += sum(v[i] * v[j] * k[n + i, n + j] for i in range(m) for j in range(m))
-        total -= 2 * sum(w[i] * v[j] * k[i, n + j] for i in range(n) for j in range(m))
-    return total / max(len(both), 1)
-
-
-def test_local_mmd_by_loops() -> None:
+def test_local_mmd_by_its_formula() -> None:
     """One-hot and soft rows in the source; the third class is nobody's likeliest in the target."""
     source, target = rand(5, 3), rand(4, 3, seed=1, shift=0.6)
     p = torch.cat([torch.eye(3, dtype=torch.float64), shares(2, 3, seed=2)])
     q = torch.tensor(
         [[0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.7, 0.1, 0.2]], dtype=torch.float64
     )
-    middle = bandwidth_by_loops(torch.cat([source, target]).numpy())
-    check(
-        lambda s, t: DSAN.local_mmd(s, t, p, q),
-        lambda s, t: local_by_loops(s, t, p.numpy(), q.numpy(), middle),
-        source,
-        target,
-    )
+    middle = bandwidth(source, target)
+
+    def expected(source: np.ndarray, target: np.ndarray) -> float:
+        k = kernels(np.concatenate([source, target]), middle)
+        weight = np.concatenate([p / p.sum(dim=0), -q / q.sum(dim=0)])[:, :2]
+        return float(np.trace(weight.T @ k @ weight)) / 2
+
+    check(lambda s, t: DSAN.local_mmd(s, t, p, q), expected, source, target)
 
 
 def test_local_mmd_gives_class_weights_no_gradient() -> None:
@@ -197,16 +130,6 @@ def test_local_mmd_gives_class_weights_no_gradient() -> None:
     loss = DSAN.local_mmd(source, rand(4, 3, seed=1), p, q)
     slopes = torch.autograd.grad(loss, [source, p, q], materialize_grads=True)
     assert [bool(slope.any()) for slope in slopes] == [True, False, False]
-
-
-def test_local_mmd_is_blind_to_class_shares() -> None:
-    """Each class lies on one point; the target has other shares of the same classes."""
-    centres = rand(2, 3)
-    y, z = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 1, 1])
-    eye = torch.eye(2, dtype=torch.float64)
-    local = DSAN.local_mmd(centres[y], centres[z], eye[y], eye[z])
-    assert float(local) == pytest.approx(0, abs=1e-12)
-    assert DAN.multi_kernel_mmd(centres[y], centres[z]) > 0.1
 
 
 def test_local_mmd_without_a_shared_class_is_zero() -> None:
@@ -238,12 +161,6 @@ def test_coral_equals_numpy_and_the_papers_gradient() -> None:
         ones = np.ones((1, n))
         inner = (side.T - (ones @ side).T @ ones / n).T @ gap
         np.testing.assert_allclose(slope.numpy(), sign * inner / (9 * (n - 1)), atol=1e-12)
-
-
-def test_coral_does_not_see_the_mean() -> None:
-    source, target = rand(6, 3), rand(5, 3, seed=1)
-    moved = DEEP_CORAL.coral(source + 4, target - 2)
-    torch.testing.assert_close(moved, DEEP_CORAL.coral(source, target))
 
 
 @pytest.mark.parametrize("rows", [1, 4, 64])

@@ -97,16 +97,21 @@ def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: object) -> 
     return resonance.chain(source, labels, target, len(target), **options)  # type: ignore[arg-type]
 
 
+def begun(source: Tensor) -> tuple[Tensor, Tensor]:
+    """Class means of the six labelled rows, and the metric that these give."""
+    known = source[:6]
+    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
+    gaps = known - anchors.repeat(2, 1)
+    return anchors, round_(gaps.T @ gaps / 3, 0.8)
+
+
 def test_links_equal_a_loop() -> None:
     """Equations 5 and 6, one round each."""
     source, labels, target = clusters()
     found = chain(source, labels, target, source_rounds=1, target_rounds=1, threshold=None)
     eye = torch.eye(3).double()
-    known, rest = source[:6], source[6:]
-    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
-    gaps = known - anchors.repeat(2, 1)
-    spread = gaps.T @ gaps / 3
-    q = resonance.balanced(resonance.resonance(source, anchors, round_(spread, 0.8)), 60).exp()
+    rest, (anchors, start) = source[6:], begun(source)
+    q = resonance.balanced(resonance.resonance(source, anchors, start), 60).exp()
     pulled = []
     for k in range(3):
         weight = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
@@ -139,7 +144,8 @@ def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatc
     found = chain(source, labels, target, source_rounds=1, target_mass=0.0, added=added)
     plain = chain(source, labels, target, source_rounds=1, target_mass=0.0)
     assert found.source.equal(plain.source)
-    q = torch.cat([labels[:6], q1(source, labels)[6:]])
+    q = resonance.balanced(resonance.resonance(source, *begun(source)), 60).exp()
+    q = torch.cat([labels[:6], q[6:]])
     spread = resonance.within_classes(q, source, resonance.covariance(source))
     scores = resonance.resonance(torch.cat([source, added]), plain.prototypes, round_(spread, 0.5))
     q = resonance.balanced(scores, 60).exp()[60:]
@@ -152,24 +158,11 @@ def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatc
     assert none.answer.equal(chain(source, labels, target).answer)
 
 
-def q1(source: Tensor, labels: Tensor) -> Tensor:
-    """Assignments of the source by its six labelled rows alone."""
-    known = source[:6]
-    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
-    gaps = known - anchors.repeat(2, 1)
-    return resonance.balanced(
-        resonance.resonance(source, anchors, round_(gaps.T @ gaps / 3, 0.8)), 60
-    ).exp()
-
-
 def test_without_the_chain_both_sides_pull_at_once() -> None:
     """Equations 5 and 6 in one round, from the same assignments."""
     source, labels, target = clusters()
     found = chain(source, labels, target, source_rounds=1, chained=False)
-    known, rest = source[:6], source[6:]
-    anchors = torch.stack([known[k::3].mean(dim=0) for k in range(3)])
-    gaps = known - anchors.repeat(2, 1)
-    start = round_(gaps.T @ gaps / 3, 0.8)
+    rest, (anchors, start) = source[6:], begun(source)
     pulls = []
     for side, rows, size in ((source, slice(6, None), 60), (target, slice(None), 45)):
         q = resonance.balanced(resonance.resonance(side, anchors, start), size).exp()[rows]

@@ -13,8 +13,8 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from clser_bench.nn.resonance import balancing_offsets
-from clser_bench.problem import Labelled, Problem, Table
-from clser_bench.shallow.classifier import balanced_scores, class_offsets, logistic_scores
+from clser_bench.problem import Problem
+from clser_bench.shallow.classifier import class_offsets
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 from tests.tools import fit
@@ -93,14 +93,6 @@ def test_equals_the_method_written_plainly(weight: float, rounds: int) -> None:
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
 
 
-def test_no_round_is_balanced_logistic_regression() -> None:
-    problem = example_problem()
-    found = fit("self-training", problem, rounds=0, strength=0.05)
-    sides = sides_of(problem, front="axes")
-    scores = logistic_scores(sides.known, sides.y, sides.scored, classes=3, strength=0.05)
-    np.testing.assert_allclose(found, balanced_scores(scores), atol=1e-6)
-
-
 def test_other_scored_rows_do_not_matter() -> None:
     """In the inductive setting each row is scored as if it stood alone."""
     rows = np.arange(36)
@@ -112,41 +104,3 @@ def test_other_scored_rows_do_not_matter() -> None:
     before = fit("self-training", replace(problem, scored=rows[:20]))
     every = fit("self-training", replace(problem, scored=rows))
     np.testing.assert_allclose(every, np.concatenate([before, together]), atol=1e-6)
-
-
-def turned(seed: int) -> tuple[Problem, np.ndarray]:
-    """Three classes on a circle; the target's are turned by 35 degrees. And the true classes."""
-    rng = np.random.default_rng(seed)
-    label = np.arange(300) % 3
-
-    def table(name: str, degrees: float) -> Table:
-        angle = np.deg2rad(120 * label + degrees)
-        x = 2.0 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        noise = rng.standard_normal((300, 6))
-        summary = np.concatenate([x, np.zeros((300, 4))], axis=1) + 0.6 * noise
-        return Table(name, np.zeros((300, 1, 1), np.float32), summary.astype(np.float32))
-
-    rows = np.arange(12)
-    problem = Problem(
-        classes=("anger", "fear", "happiness"),
-        source=table("source", 0.0),
-        target=table("target", 35.0),
-        labelled=Labelled(rows, label[rows]),
-        unlabelled=np.arange(12, 300),
-        adapt=np.arange(300),
-        scored=np.arange(300),
-    )
-    return problem, label
-
-
-def test_recovers_a_turned_target() -> None:
-    gains = []
-    for seed in range(5):
-        problem, truth = turned(seed)
-        accuracy = [
-            (fit(name, problem, strength=0.05, **more).argmax(axis=1) == truth).mean()
-            for name, more in (("self-training", {"pseudo_weight": 1.0}), ("logistic-balanced", {}))
-        ]
-        gains.append(accuracy[0] - accuracy[1])
-    assert min(gains) > 0.03
-    assert np.mean(gains) > 0.06

@@ -223,20 +223,6 @@ def test_ot_from_problem_to_scores() -> None:
     )
 
 
-def test_ot_of_even_classes_equals_pot_s_transport() -> None:
-    problem = example_problem(shots=5, f=6)
-    sides = sides_of(problem, front="axes")
-    x, target = sides.known, sides.target
-    model = ot.da.SinkhornLpl1Transport(
-        reg_e=0.3, reg_cl=0.2, norm="max", max_inner_iter=10_000, tol=1e-10
-    )
-    moved = model.fit(Xs=x, ys=problem.labelled.y, Xt=target).transform(Xs=x)
-    plain = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500)
-    expected = plain.fit(moved, problem.labelled.y).predict_log_proba(target)
-    found = scores_of("ot", problem, entropy=0.3, group=0.2, rounds=10, iterations=10_000)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
-
-
 def test_kmm_from_problem_to_scores() -> None:
     """The kernel of half the median distance by loops, the weights by SLSQP."""
     m = len(KNOWN)

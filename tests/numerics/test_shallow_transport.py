@@ -1,19 +1,16 @@
-"""OT, JDOT and KMM: POT, skada and general solvers as references, hand-worked and hard cases."""
+"""OT, JDOT and KMM: POT, skada and general solvers as references; `test_shallow_methods` has the
+methods as a whole."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import ot
 import pytest
 from scipy.optimize import LinearConstraint, minimize
 
-from clser_bench.problem import Problem, Table
 from clser_bench.shallow import sides
-from clser_bench.shallow.classifier import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 from tests.tools import fit
@@ -87,38 +84,6 @@ def test_class_regularised_plan_equals_pot(group: float) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
 
 
-def objective(plan: np.ndarray, cost: np.ndarray, y: np.ndarray, group: float) -> float:
-    """The regularised problem written out with loops, entropy weight 0.1."""
-    total = float(np.sum(plan * cost) + 0.1 * np.sum(plan * np.log(plan)))
-    for j in range(plan.shape[1]):
-        for k in range(3):
-            total += group * float(np.sqrt(plan[y == k, j].sum() + 1e-3))
-    return total
-
-
-def test_rounds_do_not_raise_the_objective() -> None:
-    y = np.arange(9) % 3
-    cost = sides.scaled_distances(sample(9, 4), sample(12, 4, seed=1))
-    values = [
-        objective(
-            OT.class_regularised_plan(
-                cost, y, entropy=0.1, group=0.5, rounds=n, iterations=10_000, tolerance=1e-12
-            ),
-            cost, y, 0.5,
-        )
-        for n in (1, 2, 3, 5, 10)
-    ]  # fmt: skip
-    assert values[-1] < values[0] - 1e-4
-    assert all(after <= before + 1e-9 for before, after in pairwise(values))
-
-
-def test_barycentres_by_loops() -> None:
-    plan, target = np.abs(sample(3, 4)), sample(4, 2, seed=1)
-    for row, found in zip(plan, OT.barycentres(plan, target), strict=True):
-        expected = sum(mass * x for mass, x in zip(row, target, strict=True)) / sum(row)
-        np.testing.assert_allclose(found, expected)
-
-
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (4.0, 5.0), (9.0, 20.0), (2.5, 2.5)])
 def test_projection_is_nearest(bounds: tuple[float, float]) -> None:
     z = 2 * sample(8, seed=4)
@@ -163,22 +128,6 @@ def test_matching_weights_reach_what_a_general_solver_reaches(bound: float, slac
     assert value(found) < value(np.ones(m)) - 1e-2
 
 
-def test_matching_weights_are_not_behind_skada() -> None:
-    from skada._reweight import KMMReweightAdapter
-
-    x, target = sample(20, 3), 0.8 + 0.5 * sample(40, 3, seed=1)
-    kernel, mean = matching(20)
-    slack = (np.sqrt(20) - 1) / np.sqrt(20)
-    found = KMM.matching_weights(kernel, mean, bound=1000.0, slack=float(slack))
-    adapter = KMMReweightAdapter(gamma=0.5, solver="frank-wolfe")
-    domain = np.repeat([1, -2], [20, 40])
-    adapter.fit(np.concatenate([x, target]), sample_domain=domain)
-    theirs = adapter.source_weights_
-    values = [0.5 * w @ kernel @ w - 20 * w @ mean for w in (found, theirs)]
-    assert values[0] <= values[1] + 1e-6
-    assert values[0] == pytest.approx(values[1], abs=0.05)
-
-
 def test_transported_labels_by_loops_and_by_hand() -> None:
     labels = JDOT.transported_labels
     by_hand = labels(np.array([[0.0, 1, 1], [1, 0, 1]]), np.zeros((3, 2)), np.array([0, 1]))
@@ -213,36 +162,3 @@ def test_jdot_equals_skada() -> None:
         )
     found = fit("jdot", problem, alpha=alpha, strength=0.05, rounds=3)
     np.testing.assert_allclose(found, estimator.predict_log_proba(target), atol=1e-3)
-
-
-def shifted(*, n_target: int = 60) -> Problem:
-    """The target of `example_problem`, turned off by a constant."""
-    problem = example_problem(f=6, n_target=n_target)
-    summary = np.array(problem.target.summary) + np.float32(4) * np.array(
-        [1, -1, 1, 0, 1, -1], dtype=np.float32
-    )
-    return replace(problem, target=Table("shifted", problem.target.instants, summary))
-
-
-@pytest.mark.parametrize("name", ["ot", "jdot"])
-def test_transport_follows_a_shift(name: str) -> None:
-    problem = shifted()
-    truth = np.arange(60) % 3
-    plain = np.mean(fit("logistic", problem).argmax(axis=1) == truth)
-    moved = np.mean(fit(name, problem).argmax(axis=1) == truth)
-    assert moved >= plain + 0.1
-
-
-def test_kmm_prefers_labelled_rows_near_the_target() -> None:
-    """Half of the labelled rows carry wrong labels, far from the target."""
-    rng = np.random.default_rng(0)
-    near = np.concatenate([rng.normal([-1, 0], 0.3, (20, 2)), rng.normal([1, 0], 0.3, (20, 2))])
-    far = near + np.array([0.0, 6.0])
-    y = np.repeat([0, 1], 20)
-    x, labels = np.concatenate([near, far]), np.concatenate([y, 1 - y])
-    kernel = np.exp(-np.sum((x[:, None] - x) ** 2, axis=-1) / 2)
-    across = np.exp(-np.sum((x[:, None] - near) ** 2, axis=-1) / 2)
-    weights = KMM.matching_weights(kernel, across.mean(axis=1), bound=1000.0, slack=0.8)
-    assert weights[40:].sum() < 0.01 * weights[:40].sum()
-    found = logistic_scores(x, labels, near, classes=2, weights=np.maximum(weights, 1e-3))
-    assert np.mean(found.argmax(axis=1) == y) > 0.95

@@ -68,21 +68,6 @@ def means(subject: Loaded, utterances: list[np.ndarray]) -> np.ndarray:
     )
 
 
-def test_the_batch_does_not_matter(padded: Loaded) -> None:
-    utterances = [signal(), 0.01 * voice(100, 0.7)]
-    together = states(padded, *utterances[::-1])[::-1]
-    for samples, found in zip(utterances, together, strict=True):
-        for one, other in zip(states(padded, samples)[0], found, strict=True):
-            assert one.shape == other.shape
-            # Whisper's states have outlier columns of several hundred.
-            assert np.abs(one - other).max() < 1e-4 * max(1.0, np.abs(one).max())
-
-
-def test_a_layer_is_the_same_whichever_others_are_wanted(encoder: Encoder, padded: Loaded) -> None:
-    alone = states(Loaded(encoder, (2,), context="padded"), signal())[0][0]
-    assert np.abs(alone - states(padded, signal())[0][2]).max() < 1e-4 * np.abs(alone).max()
-
-
 @pytest.mark.parametrize("context", ["padded", "own", "30s"])
 def test_values_of_a_known_signal(load: Callable[[str], Loaded], context: str) -> None:
     found = states(load(context), signal())[0]
