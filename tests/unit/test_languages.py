@@ -8,11 +8,8 @@ from clser_bench.features.encoders.names import known_encoders, parse
 from clser_bench.features.languages import LanguageSet, language_sets, resolve_feature_sets, rooted
 from clser_bench.features.sets import feature_set, known_names
 
-SPECS = {
-    "G": toy_spec("G", language="de"),
-    "M": toy_spec("M", language="zh-TW"),
-    "I": toy_spec("I", language="it"),
-}
+TAGS = {"G": "de", "M": "zh-TW", "I": "it"}
+SPECS = {code: toy_spec(code, language=tag) for code, tag in TAGS.items()}
 
 
 @pytest.mark.parametrize(
