@@ -75,6 +75,12 @@ def agreed(records: Sequence[Record]) -> np.ndarray:
     return np.asarray(criteria.ensemble_agreement(p))
 
 
+@pytest.mark.parametrize("name", sorted(OBJECTIVES))
+def test_ten_shots_or_all_are_enough_for_every_objective(name: str) -> None:
+    objective(name).refuse_few(10)
+    objective(name).refuse_few("all")
+
+
 def held_out(shift: float = 0.0) -> Problem:
     """Held-out rows 0 to 5 of 40; the target lies further along the first axis."""
     problem = example_problem(f=2)

@@ -50,6 +50,12 @@ def test_division_is_complete_sorted_and_of_about_the_wanted_size(count: int):
     assert len(shards) <= max(1, 2 * count / ROWS + 1)
 
 
+def test_one_more_file_changes_one_shard():
+    contents = [digest(["utterance", number]) for number in range(100)]
+    before, after = set(divide(contents)), set(divide([*contents, digest("new")]))
+    assert (len(before - after), len(after - before)) == (1, 1)
+
+
 def test_what_is_written_is_read_and_writing_again_gives_the_same_bytes(tmp_path: Path):
     path = shard_path(tmp_path, FEATURES, CONTENTS)
     shard = some_shard()
