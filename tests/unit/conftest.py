@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from clser_bench.cli.main import app
 from clser_bench.store.sqlite import Store
 from tests.exports import export
 
@@ -16,6 +18,20 @@ def store(tmp_path):
     """An empty results file that is open."""
     with Store(tmp_path / "clser.sqlite") as opened:
         yield opened
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A results file that is not there yet, nor its folder."""
+    return tmp_path / "results" / "clser.sqlite"
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Runs the command line in the folder of the test."""
+    monkeypatch.delenv("CLSER_CORPORA", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(app, words)
 
 
 @pytest.fixture(scope="session")

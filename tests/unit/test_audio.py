@@ -27,6 +27,14 @@ def refuses(path: Path, *, match: str, **how: float) -> None:
         decode(path, **how)  # type: ignore[arg-type]
 
 
+def patch(path: Path, places: dict[int, bytes]) -> None:
+    """Write other bytes at some places of a file."""
+    content = bytearray(path.read_bytes())
+    for place, new in places.items():
+        content[place : place + len(new)] = new
+    path.write_bytes(content)
+
+
 def test_channels_are_averaged(tmp_path: Path, noise: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", noise, 8000, subtype="FLOAT")
     audio = decode(tmp_path / "a.wav")
@@ -98,27 +106,22 @@ def test_wav_of_open_length_is_read(
 ) -> None:
     """As SoX and ffmpeg write into a pipe."""
     soundfile.write(tmp_path / "a.wav", noise, 8000)
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    start = content.index(b"data") + 4
-    content[4:8], content[start : start + 4] = (
-        riff.to_bytes(4, "little"),
-        data.to_bytes(4, "little"),
-    )
-    (tmp_path / "a.wav").write_bytes(content)
+    start = (tmp_path / "a.wav").read_bytes().index(b"data") + 4
+    patch(tmp_path / "a.wav", {4: riff.to_bytes(4, "little"), start: data.to_bytes(4, "little")})
     assert len(decode(tmp_path / "a.wav").samples) == 8000
 
 
 def test_flac_of_open_length_is_read(tmp_path: Path, noise: np.ndarray) -> None:
     """As encoders write into a pipe: no number of samples."""
     soundfile.write(tmp_path / "a.flac", noise, 8000)
-    content = bytearray((tmp_path / "a.flac").read_bytes())
-    content[21] &= 0xF0
-    content[22:26] = bytes(4)
+    content = (tmp_path / "a.flac").read_bytes()
     (tmp_path / "b.flac").write_bytes(content)
+    patch(tmp_path / "b.flac", {21: bytes([content[21] & 0xF0, 0, 0, 0, 0])})
     whole, part = decode(tmp_path / "a.flac"), decode(tmp_path / "b.flac", start=0.25, end=0.5)
     np.testing.assert_array_equal(decode(tmp_path / "b.flac").samples, whole.samples)
     np.testing.assert_array_equal(part.samples, whole.samples[2000:4000])
-    (tmp_path / "b.flac").write_bytes(content[: len(content) // 2])
+    half = (tmp_path / "b.flac").read_bytes()[: len(content) // 2]
+    (tmp_path / "b.flac").write_bytes(half)
     refuses(tmp_path / "b.flac", match="truncated")
 
 
@@ -128,14 +131,11 @@ def test_samples_that_the_header_does_not_count(
 ) -> None:
     """Of a recorder that was killed; chunks behind the samples are no such thing."""
     soundfile.write(tmp_path / "a.wav", noise[:, 0], 8000)
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    (tmp_path / "b.wav").write_bytes(
-        content + b"cart" + (40_000).to_bytes(4, "little") + bytes(40_000)
-    )
+    content = (tmp_path / "a.wav").read_bytes()
+    behind = b"cart" + (40_000).to_bytes(4, "little") + bytes(40_000)
+    (tmp_path / "b.wav").write_bytes(content + behind)
     assert decode(tmp_path / "b.wav").seconds == 1
-    start = content.index(b"data") + 4
-    content[start : start + 4] = size.to_bytes(4, "little")
-    (tmp_path / "a.wav").write_bytes(content)
+    patch(tmp_path / "a.wav", {content.index(b"data") + 4: size.to_bytes(4, "little")})
     refuses(tmp_path / "a.wav", match=f"bytes behind the {size} bytes of samples")
 
 
@@ -166,9 +166,7 @@ def test_a_header_without_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [1, 10, 3999, 192_001, 67_124_864])
 def test_absurd_rates(tmp_path: Path, noise: np.ndarray, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", noise, 8000)
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    content[24:28] = rate.to_bytes(4, "little")
-    (tmp_path / "a.wav").write_bytes(content)
+    patch(tmp_path / "a.wav", {24: rate.to_bytes(4, "little")})
     refuses(tmp_path / "a.wav", match=f"declares {rate} Hz; 4000 to 192000 Hz are read")
 
 
@@ -183,25 +181,20 @@ def test_a_header_that_contradicts_itself(
 ) -> None:
     soundfile.write(tmp_path / "a.wav", noise, 8000, format=kind)
     decode(tmp_path / "a.wav")
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    content[place : place + 2] = value.to_bytes(2, "little")
-    (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(AudioError, match=r"contradicts itself|is not audio"):
-        decode(tmp_path / "a.wav")
+    patch(tmp_path / "a.wav", {place: value.to_bytes(2, "little")})
+    refuses(tmp_path / "a.wav", match=r"contradicts itself|is not audio")
 
 
 def test_more_channels_than_microphones(tmp_path: Path, noise: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", np.tile(noise[:80, :1], 65), 8000)
-    with pytest.raises(AudioError, match="declares 65 channels; at most 64 are read"):
-        decode(tmp_path / "a.wav")
+    refuses(tmp_path / "a.wav", match="declares 65 channels; at most 64 are read")
 
 
 def test_segments(tmp_path: Path, noise: np.ndarray) -> None:
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     whole = decode(tmp_path / "a.wav").samples
-    np.testing.assert_array_equal(
-        decode(tmp_path / "a.wav", start=0.25, end=0.5).samples, whole[2000:4000]
-    )
+    part = decode(tmp_path / "a.wav", start=0.25, end=0.5)
+    np.testing.assert_array_equal(part.samples, whole[2000:4000])
     np.testing.assert_array_equal(decode(tmp_path / "a.wav", start=0.75).samples, whole[6000:])
     for start, end in ((0.5, 1.2), (1.5, None)):
         refuses(tmp_path / "a.wav", start=start, end=end, match="it lasts 1 s")

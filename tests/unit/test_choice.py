@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_corpora import toy_spec
 
 from clser_bench.corpora.definitions import CorpusSpec, Suite, definitions
 from clser_bench.corpora.locate import Located
@@ -29,16 +30,8 @@ def listing(spec: CorpusSpec, speaker: str = "ada") -> Listing:
 
 
 def own_corpus(code: str, *emotions: str, language: str = "", speaker: str = "ada") -> Listing:
-    spec = CorpusSpec(
-        code=code,
-        name=code,
-        title=code,
-        language=language or f"x{code.lower()}",
-        licence="",
-        citation="",
-        labels={emotion: emotion for emotion in emotions},
-    )
-    return listing(spec, speaker)
+    language = language or f"x{code.lower()}"
+    return listing(toy_spec(code, emotions, title=code, language=language), speaker)
 
 
 @pytest.fixture

@@ -47,12 +47,7 @@ def test_every_corpus_is_complete() -> None:
         assert spec.citation
         assert spec.verified
         assert not spec.synthetic
-
-
-def test_genders_name_every_speaker() -> None:
-    for code in ("B", "C", "N", "R", "T"):
-        spec = definitions().corpora[code]
-        assert len(spec.genders) == spec.speakers, code
+        assert code not in "BCNRT" or len(spec.genders) == spec.speakers, code
 
 
 def test_suites() -> None:

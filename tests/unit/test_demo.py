@@ -85,15 +85,6 @@ def test_every_voice_sounds_different() -> None:
     assert all(0.4 < len(samples) / synthesis.SPOKEN_RATE < 5 for samples in spoken)
 
 
-def test_order_and_neighbours_do_not_change_an_utterance() -> None:
-    requests = [take.request for planned in takes().values() for take in planned[::29]]
-    forward = synthesis.synthesise(requests)
-    backward = synthesis.synthesise(requests[::-1])[::-1]
-    alone = synthesis.synthesise(requests[5:6])
-    assert all(np.array_equal(a, b) for a, b in zip(forward, backward, strict=True))
-    assert np.array_equal(alone[0], forward[5])
-
-
 def test_unknown_voice_is_named() -> None:
     request = Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
     with pytest.raises(CorpusError, match="xx-none"):

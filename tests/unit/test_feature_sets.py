@@ -11,11 +11,6 @@ from clser_bench.features.columns import INSTANTS, QUALITY
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 
 
-def test_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(FeatureError, match="'acustic' is unknown; did you mean 'acoustic'"):
-        feature_set("acustic")
-
-
 @pytest.mark.parametrize("name", FEATURE_SETS)
 def test_names_are_distinct_and_the_set_pickles(name: str):
     features = feature_set(name)

@@ -6,12 +6,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from clser_bench.cli.figures import figures as command
 from clser_bench.cli.figures import file_name
-from clser_bench.errors import ClserError, SpecError
+from clser_bench.errors import SpecError
 from clser_bench.protocol import Condition
 from clser_bench.report import figures
 from clser_bench.report.drawing import render
@@ -127,18 +124,13 @@ def test_names_of_files_differ_where_conditions_do():
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-") for name in names)
 
 
-@pytest.fixture
-def call(store, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    app = typer.Typer(add_completion=False)
-    app.command()(command)
-    return lambda *words: CliRunner().invoke(app, [*words, "--results", str(store.path)])
+RESULTS = ("--results", "clser.sqlite")
 
 
 def test_the_command_writes_every_figure(store, call, tmp_path):
     for shots in (1, 5):
         run(store, {"logistic": 12, "m": 18}, shots=shots, pairs=PAIRS)
-    done = call("out", "--methods", "m,logistic", "--formats", "png,svg")
+    done = call("figures", "out", "--methods", "m,logistic", "--formats", "png,svg", *RESULTS)
     assert done.exit_code == 0, done.output
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert sorted(done.stdout.split()) == [f"out/{name}" for name in written]
@@ -159,6 +151,5 @@ def test_the_command_writes_every_figure(store, call, tmp_path):
 def test_the_command_says_what_is_wrong(store, call, tmp_path, words, message):
     run(store, {"logistic": 12, "m": 18})
     (tmp_path / "file").write_text("")
-    done = call(*words)
-    assert isinstance(done.exception, ClserError), done.output
-    assert message in str(done.exception)
+    done = call("figures", *words, *RESULTS)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output

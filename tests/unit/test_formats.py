@@ -29,15 +29,6 @@ PIECES = [
     *("<b>", "</b>", "<!--", "&lt;", "&#35;", "](", "]: ", "[^1]", "**", "1. ", "- ", "http://a"),
 ]
 TEXTS = st.text() | st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
-PLAIN = TextTable(
-    title="t",
-    header=("h",),
-    names=("method", "B→C"),
-    cells=(("m", "1.0"),),
-    aside=(False,),
-    below=("b",),
-    footnotes=("f",),
-)
 
 
 def parsed(text):
@@ -51,12 +42,12 @@ def parsed(text):
 
 
 def filled(value):
-    return dataclasses.replace(
-        PLAIN,
+    return TextTable(
         title=f"t {value}",
         header=(value,),
         names=("method", value),
         cells=((value, "1.0"),),
+        aside=(False,),
         below=(value,),
         footnotes=(value,),
     )

@@ -32,25 +32,14 @@ def test_a_row_for_each_planned_trial_of_the_latest_plan(store: Store) -> None:
 
 
 def test_fields_that_one_text_held_are_columns(store: Store) -> None:
-    label = "set:[de=mel,it=mfcc], aligned by anchors, target noise:-2.5"
-    condition = Condition(
-        features="set:[de=mel,it=mfcc]", alignment="anchors", corruption="noise:-2.5"
-    )
-    boards.run(
-        store,
-        {"m": 20},
-        features=condition.features,
-        alignment="anchors",
-        corruption="noise:-2.5",
-        shots="all",
-        fixed4=True,
-    )
+    features = "set:[de=mel,it=mfcc]"
+    rules = {"features": features, "alignment": "anchors", "corruption": "noise:-2.5"}
+    boards.run(store, {"m": 20}, **rules, shots="all", fixed4=True)
     row = store.frame().iloc[0]
-    assert row["features"] == "set:[de=mel,it=mfcc]"
-    assert (row["alignment"], row["corruption"]) == ("anchors", "noise:-2.5")
+    assert {name: row[name] for name in rules} == rules
     assert (row["shots"], row["classes"], row["suite"]) == ("all", "fixed4", "bc")
     (line,) = store.lines()
-    assert line.condition.features_label == label
+    assert line.condition.features_label == f"{features}, aligned by anchors, target noise:-2.5"
 
 
 def test_only_what_is_wanted(store: Store) -> None:

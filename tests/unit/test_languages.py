@@ -14,11 +14,8 @@ from clser_bench.features.sets import (
     rooted,
 )
 
-SPECS = {
-    "G": toy_spec("G", language="de"),
-    "M": toy_spec("M", language="zh-TW"),
-    "I": toy_spec("I", language="it"),
-}
+TAGS = {"G": "de", "M": "zh-TW", "I": "it"}
+SPECS = {code: toy_spec(code, language=tag) for code, tag in TAGS.items()}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 from fake_corpora import define, toy_spec, write_tone, write_toy
 
-from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.corpora.locate import Located, load_corpora, locate
 from clser_bench.errors import CorpusError, SpecError
 
@@ -208,7 +207,3 @@ def test_real_corpora_are_found(real_corpora: Path) -> None:
         "U": "urdu",
     }
     assert located.findings == ()
-
-
-def test_a_spec_of_a_corpus_that_is_not_there() -> None:
-    assert isinstance(Located(listings={}).spec("B"), CorpusSpec)

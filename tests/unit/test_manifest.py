@@ -24,6 +24,7 @@ from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator
 
 Row = dict[str, str]
+COLUMNS = ("path", "speaker", "emotion", "language", "gender")
 
 
 def read_manifest(path: Path, *, skip_bad: bool = False) -> list[Corpus]:
@@ -40,16 +41,9 @@ def rows(tmp_path: Path) -> list[Row]:
     made = []
     for speaker, gender in (("ada", "female"), ("bob", "male")):
         for emotion in ("anger", "neutral"):
-            write_tone(tmp_path / speaker / f"{emotion}.wav")
-            made.append(
-                {
-                    "path": f"{speaker}/{emotion}.wav",
-                    "speaker": speaker,
-                    "emotion": emotion,
-                    "language": "nl",
-                    "gender": gender,
-                }
-            )
+            values = (f"{speaker}/{emotion}.wav", speaker, emotion, "nl", gender)
+            made.append(dict(zip(COLUMNS, values, strict=True)))
+            write_tone(tmp_path / values[0])
     return made
 
 
@@ -156,12 +150,8 @@ def test_paths_may_be_absolute_or_lead_outside(tmp_path: Path, rows: list[Row]) 
         row["path"] = f"../{row['path']}"
     [corpus] = read_manifest(write(own, rows))
     assert corpus.root == tmp_path
-    assert {item.name for item in corpus.utterances} == {
-        "outside.wav",
-        "ada/neutral.wav",
-        "bob/anger.wav",
-        "bob/neutral.wav",
-    }
+    names = {item.name for item in corpus.utterances}
+    assert names == {"outside.wav", "ada/neutral.wav", "bob/anger.wav", "bob/neutral.wav"}
 
 
 def test_segments_are_cut(tmp_path: Path, rows: list[Row]) -> None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +22,6 @@ from tests.records import answer_key, hole, ok, trial
 
 KEY = answer_key([0, 0, 1, 1, 2])
 PAIRS = (Pair("B", "C"), Pair("C", "B"))
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "results" / "clser.sqlite"
 
 
 def test_a_record_comes_back_as_it_went_in(path):
@@ -227,42 +218,6 @@ def test_others_read_while_one_writes(path):
     with Store(path) as writer, Store(path, read_only=True) as reader:
         writer.plan({}, [trial()], pairs=PAIRS)
         assert reader.progress().planned == 1
-
-
-_WRITER = """
-import sys
-from pathlib import Path
-from clser_bench.store.sqlite import Store
-from tests.records import answer_key, ok, trial
-key = answer_key([0, 0, 1, 1, 2] * 40)
-with Store(Path(sys.argv[1])) as store:
-    for pack in range(100000):
-        store.put([ok(trial(seed=10 * pack + i), [0, 0, 1, 1, 2] * 40, key) for i in range(10)])
-        print(pack, flush=True)
-"""
-
-
-def test_a_killed_run_leaves_whole_packs(path):
-    root = Path(__file__).parents[2]
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, str(path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    said = [int(writer.stdout.readline()) for _ in range(5)]
-    writer.send_signal(signal.SIGKILL)
-    writer.wait()
-    said += [int(line) for line in writer.stdout.read().split()]
-    writer.stdout.close()
-    with Store(path) as store:
-        found = list(store.records())
-        assert len(found) % 10 == 0
-        assert len(found) >= 10 * len(said)
-        assert all(record.metrics.uar == 100 for record in found)
-        store.put([ok(trial(seed=10**7), [0, 0, 1, 1, 2], KEY)])
-        assert store.query("PRAGMA integrity_check") == [("ok",)]
 
 
 def change(path, statement, *values):

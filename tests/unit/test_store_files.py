@@ -22,11 +22,6 @@ KEY = answer_key([0, 0, 1, 1, 2])
 PAIRS = (Pair("B", "C"), Pair("C", "B"))
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "results" / "clser.sqlite"
-
-
 @pytest.mark.parametrize("name", [":memory:", "file:r.sqlite", "r?mode=memory.sqlite", "r%20.x"])
 def test_any_name_is_that_of_a_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -115,13 +115,6 @@ def test_one_value_is_fixed(share: float, rounds: int) -> None:
     assert found.fixed == (("flag", True), ("rounds", rounds), ("share", share))
 
 
-def test_the_scale_is_the_method_s_unless_it_is_said() -> None:
-    assert only("rate=0.1:1").log
-    assert not only("rate=linear:0.1:1").log
-    assert not only("share=0.1:0.5").log
-    assert only("share=log:0.1:0.5").log
-
-
 def test_values_count_once_and_dimensions_stand_in_the_order_of_declaration() -> None:
     assert only("rounds=1,2,1").choices == (1, 2)
     assert read("rounds=4,4", "rate=0.1:1").fixed == (("rounds", 4),)

@@ -379,6 +379,8 @@ def test_the_budget_of_trained_methods_is_told(store):
 def test_a_baseline_with_holes_is_explained(store):
     run(store, {"base": 12, "m": 20}, left_out={("base", "B→C", 0)})
     assert "base has no result on every pair" in render(tables_of(store, against="base"))
+    with pytest.raises(SpecError, match=r"'n'.* Known: base, m"):
+        tables_of(store, against="n")
 
 
 def test_with_all_labels_methods_are_compared_on_the_resampled_targets_that_both_met(store):
@@ -389,13 +391,3 @@ def test_with_all_labels_methods_are_compared_on_the_resampled_targets_that_both
     (line,) = [line for line in table.lines if line.method == "trained"]
     uars = store.frame({}).query("seed == 0").groupby("method").uar.mean()
     assert line.difference.estimate == pytest.approx(uars["trained"] - uars["fitted"])
-
-
-def test_unknown_wishes_are_named(store):
-    with pytest.raises(SpecError, match="there is no extra 'tme'; did you mean 'time'"):
-        tables_of(store, with_=("tme",))
-    run(store, {"m": 20})
-    with pytest.raises(SpecError, match=r"'n'.* Known: m"):
-        tables_of(store, against="n")
-    with pytest.raises(SpecError, match="format 'jsn'; did you mean 'json'"):
-        render(tables_of(store), "jsn")

@@ -14,9 +14,8 @@ from sklearn.model_selection import LeaveOneGroupOut
 from clser_bench.corpora.model import Corpus
 from clser_bench.problem import Table
 from clser_bench.protocol import Condition
-from clser_bench.run import plan as names
 from clser_bench.scoring import within_target as module
-from clser_bench.scoring.within_target import ROUTINES, speaker_groups, within_target
+from clser_bench.scoring.within_target import speaker_groups, within_target
 from clser_bench.splits import Fold, build
 
 CLASSES = ("anger", "fear", "sadness")
@@ -128,14 +127,3 @@ def test_groups_follow_from_names_alone_and_are_even() -> None:
     assert len(sizes) == module.GROUPS
     assert sizes.max() - sizes.min() == 1
     assert sorted(speaker_groups(speakers[:7]).values()) == list(range(7))
-
-
-def test_the_line_of_a_list_is_the_first_of_the_docstring() -> None:
-    first = (module.__doc__ or "").partition("\n")[0]
-    assert ROUTINES["within-target"].about == first
-
-
-def test_all_ends_with_the_routines() -> None:
-    everything = names.expand(["all"])
-    assert everything[-1] == "within-target"
-    assert names.expand(["within-target", "chance"]) == ("within-target", "chance")
