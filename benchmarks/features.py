@@ -40,6 +40,7 @@ from clser_bench.features.encoders.names import parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 from clser_bench.hashing import generator
+from clser_bench.problem import Floats
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 96, "num_hidden_layers": 2, "intermediate_size": 192},
@@ -233,11 +234,11 @@ class _Bare:
                 self.model(batch, attention_mask=mask)
 
 
-def _alone(loaded: Loaded, utterance: Utterance) -> None:
+def _alone(loaded: Loaded, utterance: Utterance) -> Floats:
     """Decode, encode, bring back, pool: one utterance after the other."""
     (piece,) = loaded.prepare(decode(utterance.path, rate=loaded.encoder.rate).samples)
     ((frames,),) = loaded.run([piece])
-    pool(frames, INSTANTS)
+    return pool(frames, INSTANTS)
 
 
 def _random_encoder(shape: str, folder: Path) -> Path:

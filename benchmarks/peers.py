@@ -19,6 +19,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -94,21 +95,23 @@ def scikit_learn(name: str) -> Solve:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    last: Any = {
+    lasts: dict[str, Any] = {
         "logistic": lambda c: LogisticRegression(C=c, class_weight="balanced", max_iter=1000),
         "lda": lambda _: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto"),
         "svm": lambda c: SVC(C=c, kernel="linear", class_weight="balanced"),
-    }[name](getattr(registry.create(name), "strength", None))
+    }
+    last = lasts[name](getattr(registry.create(name), "strength", None))
 
     def solve(problem: Problem) -> Floats:
-        pipeline = make_pipeline(StandardScaler(), last)
+        pipeline: Any = make_pipeline(StandardScaler(), last)
         pipeline.fit(problem.source.summary[problem.labelled.rows], problem.labelled.y)
-        return np.eye(CLASSES)[pipeline.predict(problem.target.summary[problem.scored])]
+        found = pipeline.predict(problem.target.summary[problem.scored])
+        return np.asarray(np.eye(CLASSES, dtype=np.float32)[found])
 
     return solve
 
 
-class Lengths(BaseEstimator):
+class Lengths(BaseEstimator):  # type: ignore[misc]  # has no types
     """Kernel components K v, |v| = 1, at the lengths that they have with |X'v| = 1."""
 
     def fit(self, x: Floats, *_: object) -> Lengths:
@@ -118,7 +121,7 @@ class Lengths(BaseEstimator):
 
     def transform(self, x: Floats) -> Floats:
         """Divide."""
-        return x / self.scale_
+        return np.asarray(x / self.scale_)
 
 
 def skada(name: str) -> Solve:
@@ -165,7 +168,7 @@ def skada(name: str) -> Solve:
         pipeline = peers.make_da_pipeline(adapter(source, target), *between, last)
         pipeline.fit(both, y, sample_domain=domain)
         found = pipeline.predict(target, sample_domain=domain[len(source) :])
-        return np.eye(CLASSES)[found]
+        return np.asarray(np.eye(CLASSES, dtype=np.float32)[found])
 
     return solve
 
@@ -212,7 +215,23 @@ def plain_loop(method: Trained, problem: Problem, seed: int) -> Floats:
                     group["weight_decay"] = method.weight_decay if phase.penalised else 0.0
                     adam[name].step()
     with torch.no_grad():
-        return network(View(empty, target)).numpy()
+        return np.asarray(network(View(empty, target)))
+
+
+def answers(solve: Solve, problems: Sequence[Problem]) -> list[Floats]:
+    """Scores of each problem."""
+    return [solve(problem) for problem in problems]
+
+
+def packed(method: Trained, problems: Sequence[Problem]) -> list[Floats]:
+    """Scores of each problem, trained together."""
+    made = train_pack([method] * len(problems), list(problems), list(range(len(problems))))
+    return [one.scores for one in made]
+
+
+def looped(method: Trained, problems: Sequence[Problem], seed: int) -> list[Floats]:
+    """Scores of each problem, trained one by one."""
+    return [plain_loop(method, problem, seed + i) for i, problem in enumerate(problems)]
 
 
 def timed(work: Callable[[], Sequence[Floats]]) -> tuple[float, Sequence[Floats]]:
@@ -279,8 +298,8 @@ def main() -> None:
         solve = ours(name)
         solve(problems[0]), peer(problems[0])  # imports, and pages
         found[f"{name} / {library}"] = row(
-            lambda solve=solve: [solve(p) for p in problems],
-            lambda peer=peer: [peer(p) for p in problems],
+            partial(answers, solve, problems),
+            partial(answers, peer, problems),
             truths,
             rounds,
         )
@@ -289,31 +308,18 @@ def main() -> None:
     for name in TRAINED:
         method = registry.create(name)
         train_pack([registry.create(name, {"steps": 2})] * 2, problems[:2], [0, 1])
-        mine, peer = [], []
+        mine, loop = [], []
         for turn in range(rounds):
-            pack = [problems[i] for i in order]
-            mine.append(
-                timed(
-                    lambda m=method, pack=pack: [
-                        r.scores for r in train_pack([m] * len(pack), pack, list(range(len(pack))))
-                    ]
-                )
-            )
-            peer.append(
-                timed(
-                    lambda m=method, t=turn: [
-                        plain_loop(m, problems[i], t * 10 + i) for i in range(count)
-                    ]
-                )
-            )
+            mine.append(timed(partial(packed, method, [problems[i] for i in order])))
+            loop.append(timed(partial(looped, method, problems[:count], 10 * turn)))
         accuracy = (
             np.mean([uar(s, truths[i]) for s, i in zip(mine[0][1], order, strict=True)]),
-            np.mean([uar(s, truths[i]) for _, each in peer for i, s in enumerate(each)]),
+            np.mean([uar(s, truths[i]) for _, each in loop for i, s in enumerate(each)]),
         )
         found[f"{name} / PyTorch loop"] = {
             "ours_s": float(np.median([s for s, _ in mine])),
-            "peer_s": float(np.median([s for s, _ in peer])),
-            "ratio": float(np.median([b[0] / a[0] for a, b in zip(mine, peer, strict=True)])),
+            "peer_s": float(np.median([s for s, _ in loop])),
+            "ratio": float(np.median([b[0] / a[0] for a, b in zip(mine, loop, strict=True)])),
             "ours_uar": float(accuracy[0]),
             "peer_uar": float(accuracy[1]),
         }

@@ -56,8 +56,10 @@ def make(path: Path) -> None:
     keys: dict[Pair, tuple[Trial, AnswerKey]] = {}
     for trial, _, record in export.entries:
         if record is not None and trial.pair not in keys:
-            own = {"y": record.y, "names": record.names, "speakers": record.speakers}
-            keys[trial.pair] = trial, AnswerKey(classes=trial.classes, **own)
+            key = AnswerKey(
+                classes=trial.classes, y=record.y, speakers=record.speakers, names=record.names
+            )
+            keys[trial.pair] = trial, key
     names = [name for name in expand(["all"]) if name not in LEFT_OUT]
     infos = read_methods([(name, {}) for name in names])
     pairs = export.suites["bcro"]
@@ -89,7 +91,7 @@ def _trials(
 
 
 def _note(info: MethodInfo) -> MethodNote:
-    own = {"role": info.role, "title": info.title, "uses": info.uses, "kind": info.kind}
+    own: Any = {"role": info.role, "title": info.title, "uses": info.uses, "kind": info.kind}
     return MethodNote(assumes_prior=info.assumes_prior, note=info.note, version=info.version, **own)
 
 

@@ -116,7 +116,7 @@ def together(draws: Draws, conditions: Sequence[str]) -> np.ndarray | None:
         return None
     chosen = [draws[name] for name in conditions]
     size = max(map(len, chosen))
-    return np.mean([np.broadcast_to(values, size) for values in chosen], axis=0)
+    return np.asarray(np.mean([np.broadcast_to(values, size) for values in chosen], axis=0))
 
 
 def compare(mine: np.ndarray | None, default: np.ndarray | None) -> Cell | None:
@@ -216,12 +216,13 @@ def configs(arguments: argparse.Namespace) -> list[Request]:
     """A request for each feature set and normalisation."""
     return [
         Request(
-            suite=arguments.suite,
             corpora=arguments.corpora,
             methods=tuple(arguments.methods.split(",")),
             shots=tuple(parse_shots(text) for text in arguments.shots.split(",")),
             seeds=arguments.seeds,
-            condition=Condition(suite="dev", features=features, normalisation=normalisation),
+            condition=Condition(
+                suite=arguments.suite, features=features, normalisation=normalisation
+            ),
             results=arguments.records,
             workers=arguments.workers,
         )

@@ -18,8 +18,10 @@ def main() -> None:
     project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     for wanted in (*project["dependencies"], *(name for extra in EXTRAS for name in extras[extra])):
-        name, version = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", wanted).groups()
-        print(f"{name}=={version}")
+        found = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", wanted)
+        if found is None:
+            raise SystemExit(f"{wanted}: no lowest version, such as name>=1.2")
+        print(f"{found[1]}=={found[2]}")
 
 
 if __name__ == "__main__":
