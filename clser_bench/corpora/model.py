@@ -86,7 +86,7 @@ def alike(utterances: Iterable[Utterance]) -> Iterator[tuple[Utterance, Utteranc
 
     They are as long as each other, and their loudness over time is the same within `_NEAR` all
     along. Of 160 recordings all were found again at another gain, in 16 bits and in mu-law, 156 as
-    Vorbis and Opus, 151 as MP3; of 6,322 real ones and 600 of the demo no two were as near (the
+    Vorbis and Opus, 151 as MP3, 53 at 8 kHz; of 6,322 real and 600 demo ones no two were as near (the
     nearest were 4.1 and 2.4 dB apart). What is as loud from beginning to end is left out, and what
     is like more than three others, as tones with one beat are: copies come in pairs.
     """

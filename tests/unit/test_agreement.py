@@ -78,19 +78,19 @@ def card(*methods: CardMethod, keys: str = "BCRO") -> Card:
     )
 
 
-def agreed(told: Draws, here: Draws) -> Agreement:
-    return compare(card(method(cell(told))), card(method(cell(here))))
+def agreed(claimed: Draws, here: Draws) -> Agreement:
+    return compare(card(method(cell(claimed))), card(method(cell(here))))
 
 
 def verdicts(found: Agreement) -> list[str]:
     return [item.verdict for item in found.cells]
 
 
-TOLD = [30.0, 34.0, 38.0, 31.0, 36.0]
+CLAIMED = [30.0, 34.0, 38.0, 31.0, 36.0]
 
 
 @pytest.mark.parametrize(
-    ("told", "here", "verdict", "reason"),
+    ("claimed", "here", "verdict", "reason"),
     [
         pytest.param([30, 31, 35], [30, 31, 35], IDENTICAL, "", id="the same draws"),
         pytest.param([30, 31.1], [30, 31.1 + 1e-13], IDENTICAL, "", id="the last bits of a mean"),
@@ -98,33 +98,37 @@ TOLD = [30.0, 34.0, 38.0, 31.0, 36.0]
         pytest.param(
             *([30], [30.1], DIFFERENT, "one draw has no spread to compare with"), id="one draw off"
         ),
-        pytest.param(TOLD, [31, 35.1, 38.9, 32, 37.1], DIFFERENT, "", id="a shift of every draw"),
-        pytest.param(TOLD, [u + 0.5 for u in TOLD], DIFFERENT, "", id="a shift without spread"),
+        pytest.param(
+            CLAIMED, [31, 35.1, 38.9, 32, 37.1], DIFFERENT, "", id="a shift of every draw"
+        ),
+        pytest.param(
+            CLAIMED, [u + 0.5 for u in CLAIMED], DIFFERENT, "", id="a shift without spread"
+        ),
     ],
 )
-def test_a_cell_by_its_draws(told: Draws, here: Draws, verdict: str, reason: str) -> None:
-    found = agreed(told, here)
+def test_a_cell_by_its_draws(claimed: Draws, here: Draws, verdict: str, reason: str) -> None:
+    found = agreed(claimed, here)
     (only,) = found.cells
-    assert (only.verdict, only.n, only.reason) == (verdict, len(told), reason)
+    assert (only.verdict, only.n, only.reason) == (verdict, len(claimed), reason)
     assert (found.corpora, found.changes) == ((), ())
 
 
 def test_small_differences_both_ways_are_noise() -> None:
     here = [30.5, 33.5, 38.4, 30.8, 36.0]
-    (only,) = agreed(TOLD, here).cells
+    (only,) = agreed(CLAIMED, here).cells
     assert only.verdict == NOISE
     assert only.shift == pytest.approx((0.5 - 0.5 + 0.4 - 0.2) / 5)
     assert only.largest == pytest.approx(0.5)
-    assert only.p == pytest.approx(stats.ttest_rel(here, TOLD).pvalue, rel=1e-9)
+    assert only.p == pytest.approx(stats.ttest_rel(here, CLAIMED).pvalue, rel=1e-9)
 
 
 def test_one_draw_that_is_far_off_is_different_whatever_the_mean_says() -> None:
     """One changed draw of n gives t = 1 however large the change is."""
-    spread = np.std(TOLD, ddof=1)
-    within, beyond = ([*TOLD[:4], TOLD[4] - factor * spread] for factor in (1.9, 2.1))
+    spread = np.std(CLAIMED, ddof=1)
+    within, beyond = ([*CLAIMED[:4], CLAIMED[4] - factor * spread] for factor in (1.9, 2.1))
     # the card is what was changed: its own spread must not widen what is let through
-    assert verdicts(agreed(within, TOLD)) == [NOISE]
-    (only,) = agreed(beyond, TOLD).cells
+    assert verdicts(agreed(within, CLAIMED)) == [NOISE]
+    (only,) = agreed(beyond, CLAIMED).cells
     assert (only.verdict, only.p) == (DIFFERENT, None)
     assert only.reason == "a draw is off by more than 2 sd"
 
@@ -132,25 +136,25 @@ def test_one_draw_that_is_far_off_is_different_whatever_the_mean_says() -> None:
 def test_many_cells_of_noise_are_not_called_different() -> None:
     """Five draws of pure noise lie beyond two standard errors in one cell of nine."""
     rng = np.random.default_rng(3)
-    told, here, beyond = [], [], 0
+    claimed, here, beyond = [], [], 0
     for number in range(200):
         draws = rng.normal(50, 2, 5)
         moved = draws + rng.normal(0, 0.3, 5)
         gaps = moved - draws
         beyond += abs(gaps.mean()) > 2 * gaps.std(ddof=1) / np.sqrt(5)
-        told.append(method(cell(draws.tolist()), name=f"m{number}"))
+        claimed.append(method(cell(draws.tolist()), name=f"m{number}"))
         here.append(method(cell(moved.tolist()), name=f"m{number}"))
-    found = compare(card(*told), card(*here))
+    found = compare(card(*claimed), card(*here))
     assert 10 < beyond < 40
     assert found.count(NOISE) == 200
 
 
 def test_a_small_shift_that_all_pairs_share_is_found_in_the_mean() -> None:
-    told = [TOLD] * 3
+    claimed = [CLAIMED] * 3
     # in each pair the gaps look like chance; their mean over the pairs hardly varies
     gaps = [[2.0, -1.0, 0.5, 0.5, 0.5], [-1.0, 2.0, 0.5, 0.6, 0.5], [0.4, 0.6, 0.6, 0.5, 0.6]]
-    here = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(told, gaps, strict=True)]
-    found = compare(card(method(*map(cell, told))), card(method(*map(cell, here))))
+    here = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(claimed, gaps, strict=True)]
+    found = compare(card(method(*map(cell, claimed))), card(method(*map(cell, here))))
     assert [item.pair for item in found.cells] == ["B→C", "B→R", "B→O", "mean"]
     assert verdicts(found)[:2] == [NOISE, NOISE]
     assert found.cells[-1].verdict == DIFFERENT
@@ -162,15 +166,15 @@ def test_holes_agree_by_their_status() -> None:
     failed, unfit = (cell(none, status=s, reason="why") for s in ("failed", "not_applicable"))
     good = cell([30, 31])
     pairs = [(failed, failed), (failed, unfit), (good, failed)]
-    for (told, here), verdict in zip(pairs, [IDENTICAL, DIFFERENT, DIFFERENT], strict=True):
-        (only,) = compare(card(method(told)), card(method(here))).cells
+    for (claimed, here), verdict in zip(pairs, [IDENTICAL, DIFFERENT, DIFFERENT], strict=True):
+        (only,) = compare(card(method(claimed)), card(method(here))).cells
         assert only.verdict == verdict
     assert only.reason == "ok in the card, failed here: why"
 
 
 def test_what_was_not_made_here_is_different() -> None:
-    told = card(method(cell([30, 31])), method(cell([30, 31]), name="dann"))
-    found = compare(told, card(method(cell([30, 31]))))
+    claimed = card(method(cell([30, 31])), method(cell([30, 31]), name="dann"))
+    found = compare(claimed, card(method(cell([30, 31]))))
     assert verdicts(found) == [IDENTICAL, DIFFERENT]
     assert found.cells[1].reason == "not made here"
 
@@ -184,8 +188,8 @@ def test_other_draws_are_not_compared() -> None:
 def test_a_mean_that_does_not_follow_from_its_draws_is_different() -> None:
     good = cell([30, 32])
     for change in ({"mean": 33.0}, {"n": 3}):
-        told = card(method(good.model_copy(update=change)))
-        (only,) = compare(told, card(method(good))).cells
+        claimed = card(method(good.model_copy(update=change)))
+        (only,) = compare(claimed, card(method(good))).cells
         assert only.reason == "the card's mean does not follow from its draws"
         assert only.verdict == DIFFERENT
 
@@ -198,11 +202,11 @@ def test_other_audio_is_named_by_corpus() -> None:
 
 def test_other_versions_and_hyper_parameters_are_named() -> None:
     cells = (cell([30]), cell([30]))
-    told = method(*cells, parameters={"a": 1}, of_pairs={"B→C": {"b": 1.0}, "B→R": {"b": 2.0}})
+    claimed = method(*cells, parameters={"a": 1}, of_pairs={"B→C": {"b": 1.0}, "B→R": {"b": 2.0}})
     alike = method(*cells, of_pairs={"B→C": {"a": 1, "b": 1.0}, "B→R": {"a": 1, "b": 2.0}})
     other = method(*cells, version=2, parameters={"a": 1, "b": 1.0})
-    assert compare(card(told), card(alike)).changes == ()
-    assert compare(card(told), card(other)).changes == (
+    assert compare(card(claimed), card(alike)).changes == ()
+    assert compare(card(claimed), card(other)).changes == (
         "sere: version 1 in the card, 2 here",
         "sere: other hyper-parameters here for B→R",
     )
