@@ -133,6 +133,17 @@ def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> No
         seen = rows
 
 
+def test_the_joined_table_has_the_target_s_rows_and_the_source_s(tables: Tables) -> None:
+    fold = fold_of(tables)
+    own, other = content_tables()(SOURCE, TARGET, None)
+    for name in ("instants", "summary"):
+        both = np.concatenate([getattr(other, name), getattr(own, name)])
+        found = getattr(fold.problem.target, name)
+        assert found.tobytes() == both[fold.order[1]].tobytes()
+        found = getattr(fold.problem.source, name)
+        assert found.tobytes() == getattr(own, name)[fold.order[0]].tobytes()
+
+
 def test_scored_rows_are_the_right_source_utterances_with_their_answers(tables: Tables) -> None:
     fold = fold_of(tables)
     problem, place = fold.problem, np.argsort(fold.order[0])

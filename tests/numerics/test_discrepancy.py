@@ -1,4 +1,4 @@
-"""MMD, joint and local MMD, CORAL, the ramp: plain formulas, hand-worked cases, limits."""
+"""MMD, joint and local MMD, CORAL, the ramp: formulas, cases by hand, invariances, limits."""
 
 from __future__ import annotations
 
@@ -89,6 +89,19 @@ def test_mmd_by_its_formula() -> None:
         return unbiased(kernels(np.concatenate([source, target]), middle), 5)
 
     check(DAN.multi_kernel_mmd, expected, source, target)
+
+
+def test_mmd_does_not_see_order_place_turn_or_scale() -> None:
+    source, target = rand(7, 4), rand(6, 4, seed=1, shift=0.5)
+    found = DAN.multi_kernel_mmd(source, target)
+    turn = torch.linalg.qr(rand(4, 4, seed=2)).Q
+    for a, b in [
+        (source.flip(0), target.roll(2, 0)),
+        (target, source),
+        (3 * source @ turn + 5, 3 * target @ turn + 5),
+    ]:
+        torch.testing.assert_close(DAN.multi_kernel_mmd(a, b), found)
+    assert DAN.multi_kernel_mmd(source, target + 2) > found + 0.1
 
 
 def test_joint_mmd_by_its_formula() -> None:
