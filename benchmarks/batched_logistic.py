@@ -24,7 +24,7 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 from clser_bench.hashing import generator
-from clser_bench.shallow.classifier import ITERATIONS, STRENGTH, logistic_scores
+from clser_bench.shallow.classifiers import ITERATIONS, STRENGTH, logistic_scores
 
 Reals = npt.NDArray[np.float64]
 

@@ -35,8 +35,7 @@ from clser_bench.errors import MissingExtraError
 from clser_bench.features.columns import INSTANTS, pool
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import find_encoder
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.models import find_encoder, parse
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import FEATURE_SETS, feature_set
 from clser_bench.hashing import generator

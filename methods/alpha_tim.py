@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import Episode, episode, tim_logits
+from clser_bench.shallow.classifiers import Episode, episode, tim_logits
 
 
 @register("alpha-tim", version=1)

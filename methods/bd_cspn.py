@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import FLOOR, Episode, episode
+from clser_bench.shallow.classifiers import FLOOR, Episode, episode
 from clser_bench.shallow.sides import one_hot, unit_rows
 
 

@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.subspaces import FLOOR, power, principal_basis
+from clser_bench.shallow.classifiers import logistic_scores
+from clser_bench.shallow.sides import FLOOR, power, principal_basis, sides_of
 
 
 @register("gfk", version=2)

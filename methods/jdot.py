@@ -17,7 +17,7 @@ import ot
 from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.classifiers import logistic_scores
 from clser_bench.shallow.sides import Sides, balanced_masses, scaled_distances, sides_of
 
 PIVOTS = 10_000_000

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.classifiers import logistic_scores
 from clser_bench.shallow.sides import sides_of
 
 LEAST = 1e-3

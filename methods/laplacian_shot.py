@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import CHANGE, episode, squared_distances
+from clser_bench.shallow.classifiers import CHANGE, episode, squared_distances
 from clser_bench.shallow.sides import Front, places, sides_of, unit_rows
 
 BLOCK = 512

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from clser_bench.plugin import Fitted, NotApplicableError, Part, Prior, Problem, hyper, register
-from clser_bench.shallow.classifier import FLOOR, balanced_scores
+from clser_bench.shallow.classifiers import FLOOR, balanced_scores
 from clser_bench.shallow.sides import one_hot, present_scores, sides_of, within_covariance
 
 

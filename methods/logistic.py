@@ -11,7 +11,7 @@ does not use, and the row that a method which balances its assignments has to be
 import numpy as np
 
 from clser_bench.plugin import Fitted, Part, Prior, Problem, hyper, register
-from clser_bench.shallow.classifier import (
+from clser_bench.shallow.classifiers import (
     ITERATIONS,
     STRENGTH,
     balanced_scores,

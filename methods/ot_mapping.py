@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import STRENGTH, logistic_scores
+from clser_bench.shallow.classifiers import STRENGTH, logistic_scores
 from clser_bench.shallow.sides import balanced_masses, scaled_distances, sides_of
 
 BLOCK = 20

@@ -20,7 +20,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.model_selection import StratifiedKFold
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import FLOOR, STRENGTH, logistic_scores
+from clser_bench.shallow.classifiers import FLOOR, STRENGTH, logistic_scores
 from clser_bench.shallow.sides import sides_of
 
 PARTS = 5

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import squared_distances
+from clser_bench.shallow.classifiers import squared_distances
 from clser_bench.shallow.sides import one_hot, present_scores, sides_of, unit_rows
 
 

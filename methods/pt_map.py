@@ -17,8 +17,7 @@ import numpy as np
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import class_offsets
-from clser_bench.shallow.few_shot import Episode, episode, squared_distances
+from clser_bench.shallow.classifiers import Episode, class_offsets, episode, squared_distances
 
 
 @register("pt-map", version=2)

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import balanced_scores, logistic_scores
+from clser_bench.shallow.classifiers import balanced_scores, logistic_scores
 from clser_bench.shallow.sides import sides_of
 
 

@@ -12,9 +12,8 @@ chosen on the suite `wide` (results/selection/defaults.md).
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import logistic_scores
-from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.subspaces import principal_basis
+from clser_bench.shallow.classifiers import logistic_scores
+from clser_bench.shallow.sides import principal_basis, sides_of
 
 
 @register("subspace-alignment", version=2)

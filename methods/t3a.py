@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import logistic_model
+from clser_bench.shallow.classifiers import logistic_model
 from clser_bench.shallow.sides import present_scores, sides_of, unit_rows
 
 

@@ -12,9 +12,8 @@ regression. mu was chosen on the suite `wide` (results/selection/defaults.md).
 import numpy as np
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.classifier import STRENGTH, logistic_scores
-from clser_bench.shallow.sides import sides_of
-from clser_bench.shallow.subspaces import covariance, mean_gaps, transfer_components
+from clser_bench.shallow.classifiers import STRENGTH, logistic_scores
+from clser_bench.shallow.sides import covariance, mean_gaps, sides_of, transfer_components
 
 
 @register("tca", version=2)

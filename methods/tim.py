@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from clser_bench.plugin import Fitted, Problem, hyper, register
-from clser_bench.shallow.few_shot import CHANGE, FLOOR, Episode, episode, tim_logits
+from clser_bench.shallow.classifiers import CHANGE, FLOOR, Episode, episode, tim_logits
 
 
 @register("tim", version=1)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from fake_corpora import read_corpus, toy_spec
 
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.cache import Shard, shard_path, write_shard
@@ -23,6 +22,7 @@ from clser_bench.features.sets import FeatureSet
 from clser_bench.hashing import digest
 from clser_bench.problem import Table
 from clser_bench.progress import Progress
+from tests.fake_corpora import read_corpus, toy_spec
 
 RATE = 16_000
 

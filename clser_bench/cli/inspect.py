@@ -17,7 +17,7 @@ from clser_bench.cli import options
 from clser_bench.cli.output import FAULTY, Bars, complain, print_rows
 from clser_bench.corpora.definitions import definitions, template
 from clser_bench.errors import ClserError, CorpusError, SpecError, counted, printable
-from clser_bench.features.encoders.names import known_encoders
+from clser_bench.features.encoders.models import known_encoders
 from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import DEFAULT_FEATURES
 from clser_bench.scoring import within_target

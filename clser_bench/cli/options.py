@@ -60,7 +60,7 @@ def _methods() -> list[str]:
 
 
 def _features() -> list[str]:
-    from clser_bench.features.encoders.names import known_encoders
+    from clser_bench.features.encoders.models import known_encoders
     from clser_bench.features.sets import FEATURE_SETS, language_sets
 
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]

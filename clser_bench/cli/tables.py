@@ -128,7 +128,7 @@ def _exposure(features: str, corpus: str) -> str:
     """Whether encoders of a feature set were trained on a corpus; built-in sets have none."""
     if ":" not in features:
         return "no"
-    from clser_bench.features.encoders.names import exposure
+    from clser_bench.features.encoders.models import exposure
 
     return exposure(features, corpus)
 

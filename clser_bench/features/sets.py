@@ -22,11 +22,12 @@ from clser_bench.corpora.definitions import CorpusSpec
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features import columns, user_table
 from clser_bench.features.columns import INSTANTS, opensmile_columns
-from clser_bench.features.encoders.models import Encoder, find_encoder
-from clser_bench.features.encoders.names import (
+from clser_bench.features.encoders.models import (
     PREFIX,
     Context,
+    Encoder,
     Precision,
+    find_encoder,
     known_encoders,
     layer_numbers,
     parse,
@@ -219,7 +220,7 @@ def known_names() -> dict[str, str]:
 def feature_set(name: str) -> FeatureSet:
     """Find a feature set by any name but that of a set by language (`resolve_feature_sets`).
 
-    A name of `known_names`, an encoder's (see `encoders.names.parse`), a table's (`table:FILE`, see
+    A name of `known_names`, an encoder's (`encoders.models.parse`), a table's (`table:FILE`, see
     `user_table.find_table`), or several of these joined by `+`. FeatureError where there is none of
     this name, or an encoder or a table cannot be used.
     """

@@ -19,7 +19,7 @@ from clser_bench.corpora.corrupt import Corrupted
 from clser_bench.corpora.model import Utterance
 from clser_bench.errors import FeatureError, did_you_mean
 from clser_bench.features.columns import INSTANTS, pool, pooled
-from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.encoders.models import POOLS
 from clser_bench.files import expanded
 from clser_bench.problem import Floats
 

@@ -25,7 +25,7 @@ from clser_bench.errors import counted
 from clser_bench.problem import Outcome, Trial
 from clser_bench.progress import SILENT, Progress, shown
 from clser_bench.protocol import Condition
-from clser_bench.run import schedule, selection
+from clser_bench.run import selection
 from clser_bench.run.choice import Say
 from clser_bench.run.plan import Pack, Plan, expand, longest_first, plan
 from clser_bench.run.prepare import prepare
@@ -230,6 +230,8 @@ def in_turn(packs: Sequence[Pack], means: Means, *, say: Say = lambda _: None) -
 
 def by_ray(packs: Sequence[Pack], request: Request, *, say: Say = lambda _: None) -> Results:
     """Run packs by Ray Tune, a trial of which is a pack; ClserError where Ray dies."""
+    from clser_bench.run import schedule  # noqa: PLC0415 (of no use without Ray)
+
     numbered = schedule.Numbered()
     sent = [numbered.sent(pack.jobs) for pack in packs]
     task = schedule.task(request, len(packs), problems=numbered.problems, packs=sent)

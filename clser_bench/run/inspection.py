@@ -26,7 +26,7 @@ from clser_bench.cleanup import temporary_folder
 from clser_bench.corpora.definitions import classes_of
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError, MethodError, SpecError
-from clser_bench.features.encoders.names import POOLS
+from clser_bench.features.encoders.models import POOLS
 from clser_bench.features.extract import extract_tables
 from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set, split_joined
@@ -41,7 +41,7 @@ from clser_bench.run.plan import Plan, check_method, plan
 from clser_bench.run.prepare import prepare
 from clser_bench.run.request import Request
 from clser_bench.run.worker import own_worker
-from clser_bench.shallow.classifier import logistic_scores
+from clser_bench.shallow.classifiers import logistic_scores
 from clser_bench.shallow.sides import sides_of
 from clser_bench.splits import build
 

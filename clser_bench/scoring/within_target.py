@@ -41,7 +41,7 @@ def within_target(folds: Sequence[Fold]) -> list[Outcome]:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415
 
     from clser_bench.problem import Outcome  # noqa: PLC0415
-    from clser_bench.shallow.classifier import logistic_scores  # noqa: PLC0415 (scikit-learn)
+    from clser_bench.shallow.classifiers import logistic_scores  # noqa: PLC0415 (scikit-learn)
 
     names = [name for fold in folds for name in fold.key.speakers]
     groups = speaker_groups(names)

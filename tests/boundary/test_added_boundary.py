@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.hashing import generator
 from clser_bench.protocol import Condition, Pair
 from clser_bench.splits import Fold, build, sides
+from tests.fake_corpora import content_tables, memory_corpus
 from tests.records import trial
 
 CLASSES = ("anger", "fear", "sadness")

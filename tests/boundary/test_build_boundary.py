@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus, permuted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.problem import AnswerKey, Problem
 from clser_bench.protocol import Condition
 from clser_bench.splits import Fold, build
+from tests.fake_corpora import content_tables, memory_corpus, permuted
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
@@ -25,6 +24,7 @@ from clser_bench.run.execute import run
 from clser_bench.run.process import confinement
 from clser_bench.run.request import Request
 from clser_bench.splits import build
+from tests.fake_corpora import content_tables, memory_corpus
 from tests.tiny import planned, stored, write_corpora, write_method
 
 AWAY, BACK = Pair("X", "Y"), Pair("Y", "X")

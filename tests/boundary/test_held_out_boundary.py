@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus, permuted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from clser_bench.splits import Fold, Tables, build, draw, holdout
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Trained
 from clser_bench.train.execute import execute
+from tests.fake_corpora import content_tables, memory_corpus, permuted
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}

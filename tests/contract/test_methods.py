@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from fake_corpora import content_tables, memory_corpus, permuted
 from typer.testing import CliRunner
 
 from clser_bench import registry
@@ -24,6 +23,7 @@ from clser_bench.train.check import (
     run,
     shifted_problem,
 )
+from tests.fake_corpora import content_tables, memory_corpus, permuted
 
 COUNTS = {"anger": 14, "disgust": 5, "fear": 12, "sadness": 10}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})

@@ -314,8 +314,7 @@ def caches(place: Path) -> Case:
 
 def encoders(place: Path) -> Case:
     from clser_bench.features.encoders.forward import Loaded
-    from clser_bench.features.encoders.models import find_encoder
-    from clser_bench.features.encoders.names import parse
+    from clser_bench.features.encoders.models import find_encoder, parse
     from tests.tiny_encoders import save_tiny
 
     good = {kind: save_tiny(kind, place) for kind in ("hubert-base", "whisper", "wavlm-base")}

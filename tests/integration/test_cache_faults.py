@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Events, read_tones, voice, write_tones
 
 from clser_bench.corpora.audio import Audio, content_hash
 from clser_bench.features import cache as stored
@@ -20,6 +19,7 @@ from clser_bench.features.normalise import normalised
 from clser_bench.features.sets import feature_set
 from clser_bench.hashing import digest
 from clser_bench.problem import open_table
+from tests.signals import RATE, Events, read_tones, voice, write_tones
 
 
 @pytest.fixture

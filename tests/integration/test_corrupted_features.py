@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import Audio, content_hash, decode
 from clser_bench.corpora.corrupt import (
@@ -24,6 +23,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features.extract import feature_table
 from tests.tiny import write_corpora
+from tests.tiny_encoders import save_tiny
 
 
 @pytest.fixture(scope="module")

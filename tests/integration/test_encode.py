@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from signals import RATE, Events, read_tones
-from tiny_encoders import save_tiny
 
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import FeatureError
@@ -17,10 +15,11 @@ from clser_bench.features import extract
 from clser_bench.features.columns import INSTANTS, pool
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import find_encoder
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.models import find_encoder, parse
 from clser_bench.features.extract import extract_tables, feature_table, own_device, run_tasks
 from clser_bench.features.sets import feature_set
+from tests.signals import RATE, Events, read_tones
+from tests.tiny_encoders import save_tiny
 
 COUNT = 66
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import signals
 import soundfile
-from signals import RATE, Events, read_tones, voice, write_tones
 
 from clser_bench.errors import FeatureError
 from clser_bench.features import acoustic
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.extract import ExtractionError, feature_table, run_tasks
 from clser_bench.features.sets import feature_set
+from tests import signals
+from tests.signals import RATE, Events, read_tones, voice, write_tones
 from tests.tiny import alive, until
 
 PITCH = feature_set("acoustic").summary.index("mean_pitch")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny_encoders import save_tiny
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
-from clser_bench.features.encoders.names import POOLS, exposure, known_encoders, recommended_layer
+from clser_bench.features.encoders.models import POOLS, exposure, known_encoders, recommended_layer
 from clser_bench.features.sets import feature_set
 from tests.tiny import write_corpora
+from tests.tiny_encoders import save_tiny
 
 
 def test_every_layer_and_pool_has_a_row_with_a_plausible_score(tmp_path: Path) -> None:

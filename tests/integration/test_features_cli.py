@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from signals import put_shard
 from typer.testing import CliRunner, Result
 
 from clser_bench.cli.features import human_size
@@ -17,6 +16,7 @@ from clser_bench.cli.main import app
 from clser_bench.features.cache import new_table, write_file
 from clser_bench.features.sets import feature_set
 from clser_bench.hashing import digest
+from tests.signals import put_shard
 
 ACOUSTIC, EGEMAPS, OLD = feature_set("acoustic"), feature_set("egemaps"), feature_set("mfcc")
 

@@ -220,6 +220,6 @@ def test_a_routine_that_breaks_is_a_failure(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError("no more")
 
-    monkeypatch.setattr("clser_bench.shallow.classifier.logistic_scores", broken)
+    monkeypatch.setattr("clser_bench.shallow.classifiers.logistic_scores", broken)
     assert run(config(methods=("within-target",), condition=Condition())).failed == 12
     assert "MemoryError: no more" in stored(config().results, "within-target")[0].reason

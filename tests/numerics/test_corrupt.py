@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from scipy import signal
-from signals import sine, voice
 
 from clser_bench.corpora import corrupt
 from clser_bench.corpora.corrupt import KINDS, Corruption, corrupted, parse
 from clser_bench.hashing import generator
+from tests.signals import sine, voice
 
 RATE = 16_000
 ALL = parse(*KINDS)

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import tiny_encoders
 import torch
-from signals import RATE
-from tiny_encoders import MAKERS, save_tiny
 
 from clser_bench.features.encoders.forward import Loaded, MaskedGroupNorm
-from clser_bench.features.encoders.models import ALONE, Encoder, find_encoder
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.models import ALONE, Encoder, find_encoder, parse
+from tests import tiny_encoders
+from tests.signals import RATE
+from tests.tiny_encoders import MAKERS, save_tiny
 
 hub = tiny_encoders.hub
 SAME = 1e-4

@@ -17,8 +17,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from clser_bench import registry
 from clser_bench.hashing import generator
 from clser_bench.nn.resonance import balancing_offsets
-from clser_bench.shallow import few_shot
-from clser_bench.shallow.classifier import class_offsets, logistic_model, logistic_scores
+from clser_bench.shallow import classifiers
+from clser_bench.shallow.classifiers import class_offsets, logistic_model, logistic_scores
 from clser_bench.shallow.sides import places, sides_of, unit_rows
 from clser_bench.train.check import example_problem
 from tests import tools
@@ -32,7 +32,7 @@ KNOWN = unit_rows(CENTRES[Y] + RNG.standard_normal((9, 5)))
 TARGET = unit_rows(CENTRES[np.arange(20) % 3] + 0.5 + RNG.standard_normal((20, 5)))
 LABEL = np.eye(3)[Y]
 MEANS = np.stack([KNOWN[k == Y].mean(axis=0) for k in range(3)])
-ROWS = few_shot.Episode(KNOWN, Y, TARGET, TARGET, np.arange(3), 3)
+ROWS = classifiers.Episode(KNOWN, Y, TARGET, TARGET, np.arange(3), 3)
 
 
 def logits(x: torch.Tensor, w: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -40,7 +40,7 @@ def logits(x: torch.Tensor, w: torch.Tensor, temperature: float) -> torch.Tensor
 
 
 def test_squared_distances_equal_scipy() -> None:
-    found = few_shot.squared_distances(TARGET, MEANS)
+    found = classifiers.squared_distances(TARGET, MEANS)
     np.testing.assert_allclose(found, cdist(TARGET, MEANS, "sqeuclidean"), atol=1e-12)
 
 
@@ -74,8 +74,8 @@ def test_tim_ends_where_the_papers_objective_is_flat() -> None:
     assert float(at.grad.abs().max()) < 1e-4
 
     def objective(prototypes: np.ndarray) -> float:
-        p = softmax(few_shot.tim_logits(TARGET, prototypes, 5.0), axis=1)
-        own = log_softmax(few_shot.tim_logits(KNOWN, prototypes, 5.0), axis=1)
+        p = softmax(classifiers.tim_logits(TARGET, prototypes, 5.0), axis=1)
+        own = log_softmax(classifiers.tim_logits(KNOWN, prototypes, 5.0), axis=1)
         shares = p.mean(axis=0)
         entropy = -(p * np.log(p)).sum(axis=1).mean()
         return float(

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from signals import RATE, sine, voice
 
 from clser_bench.corpora.audio import decode
 from clser_bench.features import opensmile as subject
 from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.hashing import generator
+from tests.signals import RATE, sine, voice
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from signals import RATE, sine, voice
 
 from clser_bench.features.acoustic import FRAME, HOP, pitch
+from tests.signals import RATE, sine, voice
 
 
 def follow(samples: np.ndarray):

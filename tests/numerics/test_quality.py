@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from signals import RATE, voice
 
 from clser_bench.corpora.audio import decode
 from clser_bench.features import acoustic, opensmile
@@ -19,6 +18,7 @@ from clser_bench.features.columns import (
     opensmile_columns,
 )
 from clser_bench.hashing import generator
+from tests.signals import RATE, voice
 
 
 def columns(samples: np.ndarray) -> dict[str, np.ndarray]:

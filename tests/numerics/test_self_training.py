@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from clser_bench.nn.resonance import balancing_offsets
 from clser_bench.problem import Problem
-from clser_bench.shallow.classifier import class_offsets
+from clser_bench.shallow.classifiers import class_offsets
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 from tests.tools import fit

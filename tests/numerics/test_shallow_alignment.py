@@ -12,7 +12,7 @@ from clser_bench import registry
 from clser_bench.errors import MethodError
 from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
-from clser_bench.shallow import subspaces
+from clser_bench.shallow import sides
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
 from tests import tools
@@ -29,18 +29,16 @@ SOURCE, TARGET = draw("source", 40, 6), draw("target", 50, 6)
 
 
 def test_principal_basis_equals_scikit_learn_up_to_sign() -> None:
-    ours = subspaces.principal_basis(SOURCE, 4)
+    ours = sides.principal_basis(SOURCE, 4)
     np.testing.assert_allclose(np.abs(ours.T), np.abs(PCA(4).fit(SOURCE).components_), atol=1e-9)
-    assert subspaces.principal_basis(SOURCE[:3], 5).shape == (6, 2)
+    assert sides.principal_basis(SOURCE[:3], 5).shape == (6, 2)
 
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) -> None:
     """(X M X' + r I) W = X H X' W Phi^-1 at unit length, M the sum of e e'."""
     y, label = np.arange(40) % 3, np.arange(50) % 2  # class 2 is never predicted
-    gaps = subspaces.mean_gaps(
-        SOURCE.mean(axis=0), TARGET, SOURCE, y, label if conditional else None
-    )
+    gaps = sides.mean_gaps(SOURCE.mean(axis=0), TARGET, SOURCE, y, label if conditional else None)
     both = np.concatenate([SOURCE, TARGET])
     sides = np.repeat([1.0, -1.0], [40, 50])
     members = [np.concatenate([y, label]) == k for k in (0, 1)] if conditional else []
@@ -49,8 +47,8 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
         e = sum(member * (sides == s) * s / np.sum(member & (sides == s)) for s in (1, -1))
         m += np.outer(e, e)
     np.testing.assert_allclose(gaps.T @ gaps, both.T @ m @ both, atol=1e-10)
-    scatter = subspaces.covariance(both)
-    w = subspaces.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
+    scatter = sides.covariance(both)
+    w = sides.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
     cost = both.T @ m @ both + 0.3 * np.eye(6)
     np.testing.assert_allclose(np.linalg.norm(w, axis=0), 1)
     kept = w.T @ scatter @ w
@@ -62,7 +60,7 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
 
 
 def test_geodesic_between_equal_subspaces_is_their_projection() -> None:
-    source = subspaces.principal_basis(SOURCE, 3)
+    source = sides.principal_basis(SOURCE, 3)
     turned = source @ np.linalg.qr(draw("turn", 3, 3))[0]
     np.testing.assert_allclose(
         GFK.geodesic_flow_kernel(source, turned), source @ source.T, atol=1e-7

@@ -3,7 +3,6 @@ import pytest
 import scipy.fft
 import scipy.signal
 import torch
-from signals import RATE, sine
 
 from clser_bench.features.acoustic import (
     FLOOR,
@@ -18,6 +17,7 @@ from clser_bench.features.acoustic import (
 )
 from clser_bench.features.columns import BANDS, SHAPE
 from clser_bench.features.encoders.forward import import_transformers
+from tests.signals import RATE, sine
 
 BINS = SIZE // 2 + 1
 KILOHERTZ = np.linspace(0, 8, BINS)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from signals import RATE, voice
 
 from clser_bench.corpora.audio import decode
 from clser_bench.features.encoders import whisper
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import Encoder, find_encoder
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.models import Encoder, find_encoder, parse
+from tests.signals import RATE, voice
 
 LAYERS = tuple(range(7))
 

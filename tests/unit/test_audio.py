@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fake_corpora import write_tone
 
 from clser_bench.corpora.audio import Audio, content_hash, decode, mono_blocks
 from clser_bench.errors import AudioError
+from tests.fake_corpora import write_tone
 
 
 @pytest.fixture

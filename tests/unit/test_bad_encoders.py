@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from tiny_encoders import save_tiny
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.encoders.forward import Loaded
-from clser_bench.features.encoders.models import find_encoder
-from clser_bench.features.encoders.names import parse
+from clser_bench.features.encoders.models import find_encoder, parse
+from tests.tiny_encoders import save_tiny
 
 
 @pytest.fixture(scope="module")

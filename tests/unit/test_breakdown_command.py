@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 import pytest
-from fake_corpora import write_tone
 
 from clser_bench.protocol import Pair
 from clser_bench.report.breakdown import BY
 from clser_bench.store.sqlite import Store
 from tests.breakdowns import put
+from tests.fake_corpora import write_tone
 from tests.records import answer_key
 
 

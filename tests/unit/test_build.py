@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from clser_bench.errors import CorpusError
 from clser_bench.problem import Table
 from clser_bench.protocol import Condition
 from clser_bench.splits import Fold, build, labelled_rows, speaker_folds, target_rows
+from tests.fake_corpora import content_tables, memory_corpus
 
 CLASSES = ("anger", "fear", "sadness")
 SOURCE = memory_corpus("S", {"anger": 9, "boredom": 8, "fear": 7, "sadness": 11})

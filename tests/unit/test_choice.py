@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_corpora import toy_spec
 
 from clser_bench.corpora.definitions import CorpusSpec, Suite, definitions
 from clser_bench.corpora.locate import Located
@@ -17,6 +16,7 @@ from clser_bench.protocol import Condition, Pair
 from clser_bench.run import choice
 from clser_bench.run.choice import Choice, resolve_suite
 from clser_bench.run.request import Request
+from tests.fake_corpora import toy_spec
 
 Choose = Callable[..., Choice]
 

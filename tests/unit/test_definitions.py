@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_corpora import define, toy_spec
 
 from clser_bench.corpora import definitions as module
 from clser_bench.corpora.definitions import definitions
@@ -18,6 +17,7 @@ from clser_bench.corpora.outside import Supplement
 from clser_bench.errors import SpecError
 from clser_bench.files import read_toml, validated
 from tests.documents import ROOT, Block, blocks, write_block
+from tests.fake_corpora import define, toy_spec
 
 REAL = ("B", "C", "E", "N", "O", "R", "T", "U")
 

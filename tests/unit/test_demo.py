@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from signals import Events
 
 from clser_bench.corpora.definitions import classes_of, definitions
 from clser_bench.demo import demo_corpora, synthesis
@@ -25,6 +24,7 @@ from clser_bench.demo.synthesis import (
 )
 from clser_bench.errors import CorpusError, MissingExtraError
 from clser_bench.protocol import EMOTIONS
+from tests.signals import Events
 
 FEW = MappingProxyType({"DE": takes()["DE"][:2]})
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fake_corpora import memory_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import CorpusError
 from clser_bench.protocol import EMOTIONS
 from clser_bench.splits import draw, labelled_rows
+from tests.fake_corpora import memory_corpus
 
 COUNTS = {"anger": 20, "disgust": 12, "fear": 20, "neutral": 30, "sadness": 13}
 CORPUS = memory_corpus("X", COUNTS)

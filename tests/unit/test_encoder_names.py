@@ -5,13 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_encoders import save_tiny
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.models import find_encoder
-from clser_bench.features.encoders.names import Request, layer_numbers, parse
+from clser_bench.features.encoders.models import Request, find_encoder, layer_numbers, parse
 from clser_bench.features.encoders.run import PADDING, plan
 from clser_bench.features.sets import feature_set
+from tests.tiny_encoders import save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

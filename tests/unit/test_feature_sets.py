@@ -4,11 +4,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from signals import RATE, sine, voice
 
 from clser_bench.errors import FeatureError, MissingExtraError
 from clser_bench.features.columns import INSTANTS, QUALITY
 from clser_bench.features.sets import FEATURE_SETS, feature_set
+from tests.signals import RATE, sine, voice
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)

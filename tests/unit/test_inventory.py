@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from signals import put_shard
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.cache import check_shard, describe_shards, new_table, write_file
 from clser_bench.features.inventory import UNKNOWN, find_damage, remove, take_inventory
 from clser_bench.features.sets import feature_set
 from clser_bench.hashing import digest
+from tests.signals import put_shard
 
 PROSODY = feature_set("prosody")
 MFCC = feature_set("mfcc")

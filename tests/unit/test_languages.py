@@ -1,10 +1,9 @@
 from pathlib import Path
 
 import pytest
-from fake_corpora import toy_spec
 
 from clser_bench.errors import FeatureError
-from clser_bench.features.encoders.names import known_encoders, parse
+from clser_bench.features.encoders.models import known_encoders, parse
 from clser_bench.features.sets import (
     LanguageSet,
     feature_set,
@@ -13,6 +12,7 @@ from clser_bench.features.sets import (
     resolve_feature_sets,
     rooted,
 )
+from tests.fake_corpora import toy_spec
 
 TAGS = {"G": "de", "M": "zh-TW", "I": "it"}
 SPECS = {code: toy_spec(code, language=tag) for code, tag in TAGS.items()}

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 
 from clser_bench.corpora.assemble import reasons as reasons_of
 from clser_bench.corpora.audio import decode
@@ -24,6 +23,7 @@ from clser_bench.corpora.listings import list_corpus
 from clser_bench.corpora.locate import load_corpora, locate
 from clser_bench.errors import AudioError, CorpusError
 from clser_bench.problem import SkippedFile
+from tests.fake_corpora import read_corpus, toy_spec, write_tone, write_toy
 
 SPEC = toy_spec("X", genders={"ada": "female", "bob": "male"})
 LAYOUTS: dict[str, dict[str, Any]] = tomllib.loads(

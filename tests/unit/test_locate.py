@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from fake_corpora import define, toy_spec, write_tone, write_toy
 
 from clser_bench.corpora.locate import Located, load_corpora, locate
 from clser_bench.errors import CorpusError, SpecError
+from tests.fake_corpora import define, toy_spec, write_tone, write_toy
 
 
 @pytest.fixture(autouse=True)

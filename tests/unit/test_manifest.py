@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import soundfile
-from fake_corpora import write_tone
 from pyarrow import parquet
 
 from clser_bench.corpora import rows as limits
@@ -22,6 +21,7 @@ from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator
+from tests.fake_corpora import write_tone
 
 Row = dict[str, str]
 COLUMNS = ("path", "speaker", "emotion", "language", "gender")

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from fake_corpora import read_corpus, toy_spec, write_tone, write_toy
-from signals import Events
 
 from clser_bench.corpora import figures as module
 from clser_bench.corpora.figures import (
@@ -28,6 +26,8 @@ from clser_bench.corpora.figures import (
 )
 from clser_bench.corpora.model import Corpus, Utterance
 from clser_bench.errors import AudioError, CorpusError
+from tests.fake_corpora import read_corpus, toy_spec, write_tone, write_toy
+from tests.signals import Events
 
 SPEC = toy_spec("X", counts={"anger": 4, "boredom": 5, "fear": 1}, speakers=3)
 HEADER = "Nr.\tSatz\terkannt\tnatuerlich\n"

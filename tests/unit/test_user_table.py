@@ -9,12 +9,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
-from signals import read_tones, write_tones
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.columns import INSTANTS
 from clser_bench.features.extract import feature_table
 from clser_bench.features.sets import feature_set, split_joined
+from tests.signals import read_tones, write_tones
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 import pytest
-from fake_corpora import content_tables, memory_corpus
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut
 
@@ -17,6 +16,7 @@ from clser_bench.protocol import Condition
 from clser_bench.scoring import within_target as module
 from clser_bench.scoring.within_target import speaker_groups, within_target
 from clser_bench.splits import Fold, build
+from tests.fake_corpora import content_tables, memory_corpus
 
 CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 20, "fear": 16, "sadness": 12}
@@ -82,7 +82,7 @@ def test_no_speaker_is_in_training_and_test(
         scored.extend(test)
         return np.zeros((len(test), classes))
 
-    monkeypatch.setattr("clser_bench.shallow.classifier.logistic_scores", watched)
+    monkeypatch.setattr("clser_bench.shallow.classifiers.logistic_scores", watched)
     outcomes = within_target(folds)
     assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
     assert sorted(scored) == list(range(len(target.utterances)))

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from clser_bench.errors import FeatureError
 from clser_bench.features.acoustic import load_torchaudio
-from clser_bench.features.encoders.models import ALONE, SPECTRAL, Encoder
-from clser_bench.features.encoders.names import Context, Precision
+from clser_bench.features.encoders.models import ALONE, SPECTRAL, Context, Encoder, Precision
 from clser_bench.features.encoders.whisper import OwnFrames
 from clser_bench.features.sets import LONGEST_SECONDS, SHORTEST_SECONDS
 from clser_bench.problem import Floats
