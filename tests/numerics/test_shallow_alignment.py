@@ -40,15 +40,15 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
     y, label = np.arange(40) % 3, np.arange(50) % 2  # class 2 is never predicted
     gaps = sides.mean_gaps(SOURCE.mean(axis=0), TARGET, SOURCE, y, label if conditional else None)
     both = np.concatenate([SOURCE, TARGET])
-    sides = np.repeat([1.0, -1.0], [40, 50])
+    signs = np.repeat([1.0, -1.0], [40, 50])
     members = [np.concatenate([y, label]) == k for k in (0, 1)] if conditional else []
     m = np.zeros((90, 90))
     for member in (np.full(90, True), *members):
-        e = sum(member * (sides == s) * s / np.sum(member & (sides == s)) for s in (1, -1))
+        e = sum(member * (signs == s) * s / np.sum(member & (signs == s)) for s in (1, -1))
         m += np.outer(e, e)
     np.testing.assert_allclose(gaps.T @ gaps, both.T @ m @ both, atol=1e-10)
-    scatter = sides.covariance(both)
-    w = sides.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
+    scatter = signs.covariance(both)
+    w = signs.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
     cost = both.T @ m @ both + 0.3 * np.eye(6)
     np.testing.assert_allclose(np.linalg.norm(w, axis=0), 1)
     kept = w.T @ scatter @ w
