@@ -47,8 +47,8 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
         e = sum(member * (signs == s) * s / np.sum(member & (signs == s)) for s in (1, -1))
         m += np.outer(e, e)
     np.testing.assert_allclose(gaps.T @ gaps, both.T @ m @ both, atol=1e-10)
-    scatter = signs.covariance(both)
-    w = signs.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
+    scatter = sides.covariance(both)
+    w = sides.transfer_components(gaps, scatter, dimension=4, regularisation=0.3)
     cost = both.T @ m @ both + 0.3 * np.eye(6)
     np.testing.assert_allclose(np.linalg.norm(w, axis=0), 1)
     kept = w.T @ scatter @ w
