@@ -290,13 +290,6 @@ class AnswerKey:
 Value = int | float | bool | str
 
 
-_IN_ID = (
-    "suite", "classes", "features", "alignment", "corruption", "normalisation", "setting", "prior",
-    "unlabelled", "selection", "shots", "protocol_version",
-)  # fmt: skip
-"""Fields of a condition that `Trial.id` treats one by one."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """Everything that determines a result; its hash is its name."""
@@ -349,10 +342,7 @@ class Trial:
         if self.added:
             values["unlabelled"] = "+".join(self.added)
         # a rule that came later is part of the id where it is in force
-        usual = Condition().texts()
-        later = {n: text for n, text in condition.texts().items() if n not in _IN_ID}
-        values |= {name: text for name, text in later.items() if text != usual[name]}
-        return digest(values)
+        return digest(values | condition.unusual())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

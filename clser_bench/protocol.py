@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -68,11 +68,19 @@ def base_code(code: str) -> str:
     return code.partition(".")[0]
 
 
+WRITTEN = (
+    *("suite", "classes", "features", "alignment", "corruption", "normalisation", "setting"),
+    *("prior", "unlabelled", "selection", "shots", "protocol_version"),
+)
+"""Fields of a condition that ids of trials and headings of tables write each in its own way."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """The rules that all rows of one table share (docs/protocol.md).
 
-    A new rule is one field here and one entry of `clser_bench.cli.options.RULES`.
+    A new rule is a field with a default here, and its help in `cli.options`; ids, the results file,
+    tables and cards take it from here.
     """
 
     suite: str = ""  # its name; empty where it is not chosen yet
@@ -137,6 +145,12 @@ class Condition:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values |= {"unlabelled": "+".join(self.unlabelled), "corruption": self.corruption or CLEAN}
         return {name: str(value) for name, value in values.items()}
+
+    def unusual(self, *, besides: Collection[str] = WRITTEN) -> dict[str, str]:
+        """The fields that have not their defaults, as text, besides those that are named."""
+        usual = Condition().texts()
+        texts = self.texts().items()
+        return {name: text for name, text in texts if text != usual[name] and name not in besides}
 
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Condition:

@@ -15,9 +15,7 @@ import typer
 from clser_bench import __version__, registry
 from clser_bench.cli import options
 from clser_bench.cli.output import FAULTY, Bars, complain, print_rows
-from clser_bench.corpora.definitions import definitions, template
 from clser_bench.errors import ClserError, CorpusError, SpecError, counted, printable
-from clser_bench.features.encoders.models import known_encoders
 from clser_bench.files import cache_folder, shipped, write_whole
 from clser_bench.protocol import DEFAULT_FEATURES
 from clser_bench.scoring import within_target
@@ -78,6 +76,8 @@ def list_(
         rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
         rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
     elif what == "corpora":
+        from clser_bench.corpora.definitions import definitions
+
         names = ("code", "name", "title", "language", "emotions", "licence", "checked")
         rows = []
         for spec in definitions().corpora.values():
@@ -85,6 +85,8 @@ def list_(
             about = (emotions, spec.licence, "yes" if spec.verified else "no")
             rows.append((spec.code, spec.name, spec.title, spec.language, *about))
     elif what == "suites":
+        from clser_bench.corpora.definitions import definitions
+
         names = ("suite", "corpora", "pairs", "use")
         rows = [
             (s.name, " ".join(s.corpora) or "all at hand", len(s.pairs()) or "-", s.use)
@@ -115,6 +117,7 @@ def _methods_by_kind() -> list[tuple[object, ...]]:
 
 
 def _features() -> list[tuple[object, ...]]:
+    from clser_bench.features.encoders.models import known_encoders
     from clser_bench.features.sets import FEATURE_SETS, feature_set, installed_sets, language_sets
 
     acoustic = [
@@ -373,6 +376,8 @@ def corpus(
     Recordings without a definition need none: a CSV with the columns path, speaker, emotion and
     language is read by --manifest.
     """
+    from clser_bench.corpora.definitions import definitions, template
+
     file = out / f"{name}.toml"
     _write(file, template(name))
     found = definitions([out]).corpora

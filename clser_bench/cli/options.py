@@ -17,10 +17,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from clser_bench.corpora.definitions import definitions
 from clser_bench.errors import ClserError, SpecError, did_you_mean
 from clser_bench.protocol import (
-    DEFAULT_FEATURES,
     SETTINGS,
     Classes,
     Condition,
@@ -66,9 +64,17 @@ def _features() -> list[str]:
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]
 
 
+def _defined(what: str) -> Callable[[], Iterable[str]]:
+    def names() -> Iterable[str]:
+        from clser_bench.corpora.definitions import definitions
+
+        return typing.cast("Iterable[str]", getattr(definitions(), what))
+
+    return names
+
+
 METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
-SUITE_NAMES = completed(lambda: definitions().suites)
-CORPUS_CODES = completed(lambda: definitions().corpora)
+SUITE_NAMES, CORPUS_CODES = completed(_defined("suites")), completed(_defined("corpora"))
 
 
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:
@@ -295,16 +301,8 @@ _FLAGS = {
     "prior": ("--target-prior",),
     "selection": ("--selection", "--select"),
 }
-_DEFAULTS = {
-    "features": DEFAULT_FEATURES,
-    "alignment": "anchors",
-    "normalisation": "corpus",
-    "setting": SETTINGS[0],
-    "prior": "natural",
-    "classes": "shared",
-    "unlabelled": "",
-    "selection": "default",
-}
+_DEFAULTS = {**Condition().texts(), "alignment": "anchors"}
+del _DEFAULTS["suite"]  # chosen from the corpora that are there
 _SWITCHES = {"setting": ("--inductive", "inductive"), "classes": ("--fixed4", "fixed4")}
 _COMPLETED = {
     "suite": SUITE_NAMES,

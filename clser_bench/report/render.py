@@ -98,6 +98,7 @@ def condition_line(table: Leaderboard) -> str:
     parts += [f"normalisation {rules.normalisation}", f"prior {rules.prior}"]
     parts += [f"added unlabelled speech {'+'.join(rules.unlabelled)}"] if rules.unlabelled else []
     parts += [f"selection {rules.selection}"] if rules.selection != "default" else []
+    parts += [f"{name} {text}" for name, text in rules.unusual().items()]
     parts += [counted(len(table.pairs), "pair"), f"draws {table.seeds}", table.standing]
     return " · ".join(parts)
 

@@ -42,6 +42,7 @@ RULES = {
     "unlabelled": "Added unlabelled corpora",
     "selection": "Selection of hyper-parameters",
 }
+RULES |= {n: n.capitalize() for n in Condition().texts() if n not in (*RULES, "protocol_version")}
 """Fields of a condition in the order of the page, and their labels."""
 
 _USES = {
@@ -104,10 +105,10 @@ def _condition(table: Leaderboard, rows: pd.DataFrame, store: Store) -> Json:
 
 def _key(condition: Condition) -> str:
     """Suite, features and shots, and whatever else is not usual: short, and lasting in links."""
-    own, usual = condition.texts(), Condition().texts()
-    rest = [n for n in RULES if n not in ("suite", "features", "shots") and own[n] != usual[n]]
-    first = own["suite"], own["features"], own["shots"]
-    return ",".join([*first, *(f"{name}={own[name]}" for name in rest)])
+    first, texts = ("suite", "features", "shots"), condition.texts()
+    rest = condition.unusual(besides=(*first, "protocol_version"))
+    named = (f"{name}={rest[name]}" for name in RULES if name in rest)
+    return ",".join([*(texts[name] for name in first), *named])
 
 
 def _compared(line: Line | None = None) -> Json:
