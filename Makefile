@@ -34,8 +34,9 @@ demo: $(ready)
 	$(VENV)/bin/clser-bench run --suite demo
 
 # Compiled code is kept, also where the environment forbids it: each worker collects every test.
+# One thread each: those of BLAS would wait for a core that the other worker has.
 test: $(ready)
-	PYTHONDONTWRITEBYTECODE= $(python) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist loadfile -m "not slow" \
 		$(PYTEST_ARGS)
 
 test-slow: $(ready)
