@@ -7,9 +7,9 @@ Makes a results file (minutes; it is used again where it is there) of 56 methods
 draws x 3 numbers of shots: 20,160 finished trials with scores and predictions, stored pack by pack
 as a run stores them. Answers are those of `results/bcro/records-minimal.parquet`; the share of
 right predictions depends on method, pair and draw. Each command then runs in turns, as a process
-of its own; seconds are CPU time (user and system), so that other processes on the machine count
-little.
-Prints median and least seconds and, beside another checkout, whether both print the same bytes.
+of its own. Prints median and least seconds by the clock, median CPU seconds (user and system, of
+which other processes on the machine take little) and, beside another checkout, whether both print
+the same bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,17 @@ def _record(trial: Trial, key: AnswerKey, pack: str) -> Record:
     return score(trial, [outcome], [key], pack=pack)
 
 
-def run(checkout: Path, command: tuple[str, ...], results: Path) -> tuple[float, str]:
-    """CPU seconds of a command, and the hash of what it prints."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+def run(checkout: Path, command: tuple[str, ...], results: Path) -> tuple[float, float, str]:
+    """Seconds of a command by the clock and of CPU, and the hash of what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
     line = [sys.executable, "-c", "from clser_bench.cli.main import main; main()", *command]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     found = subprocess.run(  # noqa: S603 (own commands)
         [*line, "--results", str(results)], env=environment, check=True, capture_output=True
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    clock, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return seconds, hashlib.sha256(found.stdout + found.stderr).hexdigest()
+    return clock, seconds, hashlib.sha256(found.stdout + found.stderr).hexdigest()
 
 
 def main() -> None:
@@ -132,15 +133,19 @@ def main() -> None:
     print("| command | " + " | ".join(f"{c.name}, s" for c in checkouts) + " | ratio | bytes |")
     print("|---|" + "---|" * (len(checkouts) + 2))
     for command in COMMANDS:
+        clocks: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
         seconds: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
         outputs = set()
         for _, checkout in itertools.product(range(given.rounds), checkouts):
-            spent, output = run(checkout, command, given.results)
+            clock, spent, output = run(checkout, command, given.results)
+            clocks[checkout].append(clock)
             seconds[checkout].append(spent)
             outputs.add(output)
-        middle = [statistics.median(seconds[checkout]) for checkout in checkouts]
-        least = [min(seconds[checkout]) for checkout in checkouts]
-        cells = [f"{m:.2f} ({n:.2f})" for m, n in zip(middle, least, strict=True)]
+        middle = [statistics.median(clocks[checkout]) for checkout in checkouts]
+        cells = [
+            f"{m:.2f} ({min(clocks[c]):.2f}), CPU {statistics.median(seconds[c]):.2f}"
+            for c, m in zip(checkouts, middle, strict=True)
+        ]
         same = "the same" if len(outputs) == 1 else "DIFFERENT"
         ratio = f"{middle[-1] / middle[0]:.2f}" if len(checkouts) > 1 else ""
         print("|", " | ".join([f"`{' '.join(command)}`", *cells, ratio, same]), "|", flush=True)
