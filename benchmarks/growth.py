@@ -149,16 +149,14 @@ def measure(
 
 def watched() -> Stages:
     """Clocks around the stages of a run."""
-    from clser_bench.train import batches, loop
-    from clser_bench.train import batches as gather
-    from clser_bench.train import engine as pack
+    from clser_bench.train import batches, engine, loop
 
     stages = Stages()
-    for module in (loop, pack):
+    for module in (loop, engine):
         stages.watch(module, "new_network", "start")
-        stages.watch(module, "refreshed", "refresh")
-        stages.watch(module, "score_rows", "scoring")
-    stages.watch(gather, "bank_of", "pooling")
+    stages.watch(engine.Reader, "pseudo_labels", "refresh")
+    stages.watch(engine.Reader, "scores", "scoring")
+    stages.watch(batches, "bank_of", "pooling")
     logistic = importlib.import_module(registry.entry("logistic").module)
     stages.watch(logistic, "logistic_scores", "fit and scores")
     stages.watch(Plan, "packs", "planning")

@@ -120,6 +120,7 @@ def corpus(code: str, case: Case) -> Corpus:
             path=Path(f"{row}.wav"),
             emotion=CLASSES[row % 6],
             speaker=str(row % 10),
+            content=f"{code}{row}",
         )
         for row in range(case.rows)
     )
