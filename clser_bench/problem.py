@@ -322,7 +322,7 @@ class Trial:
     def id(self) -> str:
         """64 hexadecimal digits."""
         condition = self.condition
-        values = {
+        values: dict[str, Any] = {
             "pair": [self.pair.source, self.pair.target],
             "classes": list(self.classes),
             "shots": condition.shots,
