@@ -6,7 +6,9 @@ an utterance are wanted.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import mmap
 import os
 import re
 import stat
@@ -244,29 +246,26 @@ def _refuse_damaged(path: Path, file: soundfile.SoundFile) -> None:
             counted = re.search(rb"sample_count -i (\d+)", stream.read(1024))
         if counted and file.frames < int(counted[1]):
             raise _truncated(path, int(counted[1]), file.frames, "frames")
-    if file.format == "OGG" and not _ogg_ends(path):
+    if file.format == "OGG" and not _ogg_ends(path, path.stat().st_mtime_ns):
         raise AudioError(
             path, "is truncated: its stream does not end, or another follows, which is not read"
         )
 
 
-def _ogg_ends(path: Path) -> bool:
-    """Whether the last page of an Ogg file is whole, the last, and of the first page's stream."""
-    with path.open("rb") as stream:
-        serial = stream.read(18)[14:]
-        stream.seek(max(0, path.stat().st_size - (1 << 17)))  # a page has 65,307 bytes at most
-        tail = stream.read()
-    place = tail.rfind(b"OggS")
-    if place < 0 or len(tail) < place + 27:
-        return False
-    segments = tail[place + 27 : place + 27 + tail[place + 26]]
-    whole = len(segments) == tail[place + 26]
-    return (
-        whole
-        and bool(tail[place + 5] & 4)
-        and tail[place + 14 : place + 18] == serial
-        and len(tail) >= place + 27 + len(segments) + sum(segments)
-    )
+@functools.lru_cache(maxsize=64)
+def _ogg_ends(path: Path, _changed: int) -> bool:
+    """Whether an Ogg file is one whole stream: its last page ends it, and no other page does."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        *before, place = (found.start() for found in re.finditer(b"OggS", pages))
+        if len(pages) < place + 27 or any(pages[page + 5] & 4 for page in before):
+            return False
+        segments = pages[place + 27 : place + 27 + pages[place + 26]]
+        return (
+            len(segments) == pages[place + 26]
+            and bool(pages[place + 5] & 4)
+            and pages[place + 14 : place + 18] == pages[14:18]
+            and len(pages) >= place + 27 + len(segments) + sum(segments)
+        )
 
 
 def _refuse_short_wav(path: Path) -> None:
