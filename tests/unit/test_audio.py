@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +34,7 @@ def patch(path: Path, places: dict[int, bytes]) -> None:
     path.write_bytes(content)
 
 
-def test_channels_are_averaged(tmp_path: Path, noise: np.ndarray) -> None:
+def test_channels_are_averaged(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", noise, 8000, subtype="FLOAT")
     audio = decode(tmp_path / "a.wav")
     assert audio.samples.dtype == np.float32
@@ -44,7 +43,7 @@ def test_channels_are_averaged(tmp_path: Path, noise: np.ndarray) -> None:
     assert not audio.samples.flags.writeable
 
 
-def test_resampling_keeps_a_tone(tmp_path: Path) -> None:
+def test_resampling_keeps_a_tone(tmp_path):
     time = np.arange(48000) / 48000
     soundfile.write(tmp_path / "a.wav", 0.5 * np.sin(2 * np.pi * 440 * time), 48000)
     audio = decode(tmp_path / "a.wav", rate=16000)
@@ -53,7 +52,7 @@ def test_resampling_keeps_a_tone(tmp_path: Path) -> None:
     np.testing.assert_allclose(audio.samples[500:-500], wanted[500:-500], atol=1e-3)
 
 
-def test_wav_and_flac_have_the_same_hash(tmp_path: Path, noise: np.ndarray) -> None:
+def test_wav_and_flac_have_the_same_hash(tmp_path, noise):
     samples = (noise[:, 0] * 2**15).astype(np.int16)
     for name, rate in (("a.wav", 8000), ("a.flac", 8000), ("b.wav", 16000)):
         soundfile.write(tmp_path / name, samples, rate, subtype="PCM_16")
@@ -62,7 +61,7 @@ def test_wav_and_flac_have_the_same_hash(tmp_path: Path, noise: np.ndarray) -> N
     assert len(wav) == 64
 
 
-def test_the_hash_by_hand() -> None:
+def test_the_hash_by_hand():
     """Feature caches and row order hang on it, so it must never change."""
     audio = Audio(np.array([0, 0.5, -1], np.float32), 8000)
     wanted = hashlib.sha256(b"8000\n" + bytes.fromhex("00000000 0000003f 000080bf"))
@@ -71,7 +70,7 @@ def test_the_hash_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.3, 0.99, 0.9999])
-def test_truncated(tmp_path: Path, noise: np.ndarray, name: str, share: float) -> None:
+def test_truncated(tmp_path, noise, name, share):
     soundfile.write(tmp_path / name, noise, 8000)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
@@ -85,7 +84,7 @@ CONTAINERS |= {"OGG": "VORBIS", "MP3": "MPEG_LAYER_III"}
 
 
 @pytest.mark.parametrize("form", CONTAINERS)
-def test_cut_files_of_every_container(tmp_path: Path, noise: np.ndarray, form: str) -> None:
+def test_cut_files_of_every_container(tmp_path, noise, form):
     path = tmp_path / "a"
     name, endian = ("WAV", "BIG") if form == "RIFX" else (form, None)
     soundfile.write(path, noise, 8000, format=name, subtype=CONTAINERS[form], endian=endian)
@@ -95,15 +94,13 @@ def test_cut_files_of_every_container(tmp_path: Path, noise: np.ndarray, form: s
     refuses(path, match="truncated")
 
 
-def test_containers_without_a_length_are_not_read(tmp_path: Path, noise: np.ndarray) -> None:
+def test_containers_without_a_length_are_not_read(tmp_path, noise):
     soundfile.write(tmp_path / "a", noise, 8000, format="IRCAM", subtype="PCM_16")
     refuses(tmp_path / "a", match="which is not read; convert it to WAV or FLAC")
 
 
 @pytest.mark.parametrize(("riff", "data"), [(0x7FFFF024, 0x7FFFF000), (2**32 - 1, 2**32 - 1)])
-def test_wav_of_open_length_is_read(
-    tmp_path: Path, noise: np.ndarray, riff: int, data: int
-) -> None:
+def test_wav_of_open_length_is_read(tmp_path, noise, riff, data):
     """As SoX and ffmpeg write into a pipe."""
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     start = (tmp_path / "a.wav").read_bytes().index(b"data") + 4
@@ -111,7 +108,7 @@ def test_wav_of_open_length_is_read(
     assert len(decode(tmp_path / "a.wav").samples) == 8000
 
 
-def test_flac_of_open_length_is_read(tmp_path: Path, noise: np.ndarray) -> None:
+def test_flac_of_open_length_is_read(tmp_path, noise):
     """As encoders write into a pipe: no number of samples."""
     soundfile.write(tmp_path / "a.flac", noise, 8000)
     content = (tmp_path / "a.flac").read_bytes()
@@ -126,9 +123,7 @@ def test_flac_of_open_length_is_read(tmp_path: Path, noise: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 2000])
-def test_samples_that_the_header_does_not_count(
-    tmp_path: Path, noise: np.ndarray, size: int
-) -> None:
+def test_samples_that_the_header_does_not_count(tmp_path, noise, size):
     """Of a recorder that was killed; chunks behind the samples are no such thing."""
     soundfile.write(tmp_path / "a.wav", noise[:, 0], 8000)
     content = (tmp_path / "a.wav").read_bytes()
@@ -139,7 +134,7 @@ def test_samples_that_the_header_does_not_count(
     refuses(tmp_path / "a.wav", match=f"bytes behind the {size} bytes of samples")
 
 
-def test_a_second_ogg_stream_is_not_left_out_unsaid(tmp_path: Path, noise: np.ndarray) -> None:
+def test_a_second_ogg_stream_is_not_left_out_unsaid(tmp_path, noise):
     for name in ("a.ogg", "b.ogg"):
         soundfile.write(tmp_path / name, noise, 8000, format="OGG", subtype="VORBIS")
     second = (tmp_path / "b.ogg").read_bytes()
@@ -148,7 +143,7 @@ def test_a_second_ogg_stream_is_not_left_out_unsaid(tmp_path: Path, noise: np.nd
     refuses(tmp_path / "a.ogg", match="or another follows, which is not read")
 
 
-def test_channels_that_cancel_each_other(tmp_path: Path, noise: np.ndarray) -> None:
+def test_channels_that_cancel_each_other(tmp_path, noise):
     left = noise[:, 0]
     soundfile.write(tmp_path / "a.wav", np.stack([left, -left], 1), 8000)
     refuses(tmp_path / "a.wav", match="channels that cancel each other; keep one of them")
@@ -156,7 +151,7 @@ def test_channels_that_cancel_each_other(tmp_path: Path, noise: np.ndarray) -> N
     assert decode(tmp_path / "a.wav").seconds == 1
 
 
-def test_a_header_without_end(tmp_path: Path) -> None:
+def test_a_header_without_end(tmp_path):
     with (tmp_path / "a.wav").open("wb") as stream:
         stream.write(b"RIFF\xff\xff\xff\xffWAVE")
         stream.truncate(1 << 40)
@@ -164,7 +159,7 @@ def test_a_header_without_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rate", [1, 10, 3999, 192_001, 67_124_864])
-def test_absurd_rates(tmp_path: Path, noise: np.ndarray, rate: int) -> None:
+def test_absurd_rates(tmp_path, noise, rate):
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     patch(tmp_path / "a.wav", {24: rate.to_bytes(4, "little")})
     refuses(tmp_path / "a.wav", match=f"declares {rate} Hz; 4000 to 192000 Hz are read")
@@ -176,21 +171,19 @@ def test_absurd_rates(tmp_path: Path, noise: np.ndarray, rate: int) -> None:
     ids=["rate", "channels", "bytes a second", "bytes a frame", "bits"],
 )
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX"])
-def test_a_header_that_contradicts_itself(
-    tmp_path: Path, noise: np.ndarray, kind: str, *, place: int, value: int
-) -> None:
+def test_a_header_that_contradicts_itself(tmp_path, noise, kind, *, place, value):
     soundfile.write(tmp_path / "a.wav", noise, 8000, format=kind)
     decode(tmp_path / "a.wav")
     patch(tmp_path / "a.wav", {place: value.to_bytes(2, "little")})
     refuses(tmp_path / "a.wav", match=r"contradicts itself|is not audio")
 
 
-def test_more_channels_than_microphones(tmp_path: Path, noise: np.ndarray) -> None:
+def test_more_channels_than_microphones(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", np.tile(noise[:80, :1], 65), 8000)
     refuses(tmp_path / "a.wav", match="declares 65 channels; at most 64 are read")
 
 
-def test_segments(tmp_path: Path, noise: np.ndarray) -> None:
+def test_segments(tmp_path, noise):
     soundfile.write(tmp_path / "a.wav", noise, 8000)
     whole = decode(tmp_path / "a.wav").samples
     part = decode(tmp_path / "a.wav", start=0.25, end=0.5)
@@ -200,7 +193,7 @@ def test_segments(tmp_path: Path, noise: np.ndarray) -> None:
         refuses(tmp_path / "a.wav", start=start, end=end, match="it lasts 1 s")
 
 
-def test_long_files_are_refused_unless_a_segment_is_asked_for(tmp_path: Path) -> None:
+def test_long_files_are_refused_unless_a_segment_is_asked_for(tmp_path):
     with soundfile.SoundFile(tmp_path / "a.flac", "w", 16_000, 1) as file:
         for _ in range(11):
             file.write(np.zeros(60 * 16_000))
@@ -208,14 +201,14 @@ def test_long_files_are_refused_unless_a_segment_is_asked_for(tmp_path: Path) ->
     assert decode(tmp_path / "a.flac", start=620, end=621).seconds == 1
 
 
-def test_blocks_are_bounded_whatever_the_file(tmp_path: Path) -> None:
+def test_blocks_are_bounded_whatever_the_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros((500_000, 8)), 16_000)
     sizes = [len(block) for _, block in mono_blocks(tmp_path / "a.wav")]
     assert sum(sizes) == 500_000
     assert max(sizes) * 8 <= 1 << 20
 
 
-def test_too_little_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_names_the_file(tmp_path, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise MemoryError
 
@@ -234,7 +227,7 @@ def test_too_little_memory_names_the_file(tmp_path: Path, monkeypatch: pytest.Mo
         (Path.mkdir, "is not a file"),
     ],
 )
-def test_no_audio(tmp_path: Path, make: Callable[[Path], object], reason: str) -> None:
+def test_no_audio(tmp_path, make, reason):
     path = tmp_path / "a.wav"
     make(path)
     with pytest.raises(AudioError, match=reason) as caught:
@@ -252,11 +245,11 @@ def test_no_audio(tmp_path: Path, make: Callable[[Path], object], reason: str) -
         ([0.0, 1e20], "samples of 1e.20, where full scale is 1"),
     ],
 )
-def test_unusable_samples(tmp_path: Path, samples: list[float], reason: str) -> None:
+def test_unusable_samples(tmp_path, samples, reason):
     soundfile.write(tmp_path / "a.wav", np.array(samples, np.float32), 8000, subtype="FLOAT")
     refuses(tmp_path / "a.wav", match=reason)
 
 
-def test_one_sample_cannot_always_be_resampled(tmp_path: Path) -> None:
+def test_one_sample_cannot_always_be_resampled(tmp_path):
     write_tone(tmp_path / "a.wav", rate=48000, seconds=1 / 48000)
     refuses(tmp_path / "a.wav", rate=100, match="too few samples")

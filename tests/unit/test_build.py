@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +29,7 @@ def folds(condition: Condition = Condition(), **more: object) -> tuple[Fold, ...
     return build(SOURCE, TARGET, condition=condition, **given)
 
 
-def test_transductive() -> None:
+def test_transductive():
     [fold] = folds()
     problem, key = fold.problem, fold.key
     assert problem.classes == key.classes == CLASSES
@@ -52,7 +51,7 @@ def test_transductive() -> None:
     assert len(folds(shots="all")[0].problem.unlabelled) == 0
 
 
-def test_inductive_halves_change_places() -> None:
+def test_inductive_halves_change_places():
     asked: list[tuple[str, object]] = []
     plain = content_tables()
 
@@ -76,7 +75,7 @@ def test_inductive_halves_change_places() -> None:
         np.testing.assert_array_equal(rows, np.flatnonzero(np.isin(TARGET.speakers, [*speakers])))
 
 
-def test_halves_are_balanced_and_depend_on_the_corpus_only() -> None:
+def test_halves_are_balanced_and_depend_on_the_corpus_only():
     genders = {f"f{i}": "female" for i in range(5)} | {f"m{i}": "male" for i in range(3)}
     corpus = memory_corpus("T", {"anger": 16, "fear": 16}, genders)
     one, two = speaker_folds(corpus)
@@ -89,12 +88,12 @@ def test_halves_are_balanced_and_depend_on_the_corpus_only() -> None:
     assert speaker_folds(memory_corpus("T", {"anger": 16, "sadness": 30}, genders)) == (one, two)
 
 
-def test_one_speaker_has_no_halves() -> None:
+def test_one_speaker_has_no_halves():
     with pytest.raises(CorpusError, match="has one speaker"):
         speaker_folds(memory_corpus("T", {"anger": 2, "fear": 2}, {"ulla": "female"}))
 
 
-def test_a_half_without_the_classes() -> None:
+def test_a_half_without_the_classes():
     corpus = memory_corpus("T", {"anger": 4, "fear": 4, "neutral": 4}, {"a": "male", "b": "male"})
     kept = [
         item for item in corpus.utterances if (item.speaker == "b") == (item.emotion == "neutral")
@@ -110,14 +109,14 @@ def shares(rows: np.ndarray) -> np.ndarray:
     return np.array([np.sum(TARGET.emotions[rows] == emotion) for emotion in CLASSES])
 
 
-def test_natural_prior_takes_every_row() -> None:
+def test_natural_prior_takes_every_row():
     rows = target_rows(TARGET, classes=CLASSES, seed=7, condition=Condition())
     np.testing.assert_array_equal(rows, labelled_rows(TARGET, CLASSES)[0])
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.floats(1e-3, 1e3))
-def test_dirichlet_prior(seed: int, concentration: float) -> None:
+def test_dirichlet_prior(seed, concentration):
     condition = Condition(prior=f"dirichlet:{concentration}")
     rows = target_rows(TARGET, classes=CLASSES, seed=seed, condition=condition)
     counts = shares(rows)
@@ -131,7 +130,7 @@ def test_dirichlet_prior(seed: int, concentration: float) -> None:
     )
 
 
-def test_dirichlet_shares_have_the_right_spread() -> None:
+def test_dirichlet_shares_have_the_right_spread():
     """With concentration 1 and three classes a share has mean 1/3 and variance 1/18."""
     big = memory_corpus("T", dict.fromkeys(CLASSES, 2000))
     made = []
@@ -145,7 +144,7 @@ def test_dirichlet_shares_have_the_right_spread() -> None:
     np.testing.assert_allclose(np.var(made, axis=0), 1 / 18, atol=0.012)
 
 
-def test_extreme_concentrations() -> None:
+def test_extreme_concentrations():
     """Small ones give shares of 0 and of 1e-310, where a quotient overflows; large ones balance."""
     small, large = Condition(prior="dirichlet:0.003"), Condition(prior="dirichlet:1e9")
     for seed in range(300):
@@ -156,7 +155,7 @@ def test_extreme_concentrations() -> None:
 
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive", "held-out"])
-def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
+def test_statistics_are_those_of_the_resampled_target(setting):
     """The corpus that an imbalanced target was drawn from would give away what it lacks."""
     asked: list[np.ndarray] = []
     plain = content_tables()
@@ -179,7 +178,7 @@ def test_statistics_are_those_of_the_resampled_target(setting: str) -> None:
     np.testing.assert_array_equal(np.sort(np.concatenate(asked)), chosen)
 
 
-def test_parts_of_a_corpus() -> None:
+def test_parts_of_a_corpus():
     """Halves of speakers and of sentences cover the corpus once, with both genders in each half."""
     items = [
         replace(item, speaker=f"s{row % 8}", gender="female" if row % 8 < 4 else "male", text=text)
@@ -197,7 +196,7 @@ def test_parts_of_a_corpus() -> None:
     assert len(rows_of_part(items, "T")) == len(items)
 
 
-def test_an_absent_class() -> None:
+def test_an_absent_class():
     with pytest.raises(CorpusError, match=r"Toy T \(T\) in .* has no utterance of boredom"):
         target_rows(TARGET, classes=("anger", "boredom"), seed=0, condition=Condition())
 
@@ -215,9 +214,7 @@ TABLE = [
 # One of the sad recordings of RAVDESS is a copy of another (192 by the definition).
 @pytest.mark.real_speech
 @pytest.mark.parametrize(("one", "other", "counts"), TABLE)
-def test_counts_per_pair(
-    read_real: Callable[[str], Corpus], one: str, other: str, counts: tuple[int, int, int]
-) -> None:
+def test_counts_per_pair(read_real, one, other, counts):
     corpora = read_real(one), read_real(other)
     shared = classes_of(corpora[0].spec, corpora[1].spec)
     assert (len(shared), *(len(labelled_rows(corpus, shared)[0]) for corpus in corpora)) == counts

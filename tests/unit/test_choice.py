@@ -72,9 +72,7 @@ def choose(tmp_path: Path, said: list[str]) -> Choose:
         ("N T U", "custom", 6),
     ],
 )
-def test_the_suite_is_chosen_from_the_corpora(
-    choose: Choose, said: list[str], folders: str, suite: str, pairs: int
-) -> None:
+def test_the_suite_is_chosen_from_the_corpora(choose, said, folders, suite, pairs):
     made = choose(folders)
     assert made.suite.split("-")[0] == suite
     assert (len(made.pairs), len(made.table)) == (pairs, pairs)
@@ -84,9 +82,7 @@ def test_the_suite_is_chosen_from_the_corpora(
         assert choose(folders, pairs=(pair,)).table == (pair,)
 
 
-def test_without_corpora_the_demo_is_chosen_and_said(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]
-) -> None:
+def test_without_corpora_the_demo_is_chosen_and_said(monkeypatch, tmp_path, said):
     demo = {code: listing(definitions().corpora[code]) for code in ("DE", "IT", "ZH", "EN")}
     monkeypatch.setattr(choice, "demo_corpora", lambda folder, **_: folder)
     monkeypatch.setattr(choice, "locate", lambda *_, **__: Located(listings=demo))
@@ -98,7 +94,7 @@ def test_without_corpora_the_demo_is_chosen_and_said(
     assert "synthetic" in line
 
 
-def test_a_suite_that_nearly_is_there_is_named(choose: Choose, said: list[str]) -> None:
+def test_a_suite_that_nearly_is_there_is_named(choose, said):
     choose("B C O")
     assert said[:2] == [
         "not suite bceo: eNTERFACE'05 (E) is missing (it is not there)",
@@ -109,7 +105,7 @@ def test_a_suite_that_nearly_is_there_is_named(choose: Choose, said: list[str]) 
     assert said[1].endswith("RAVDESS (R) is missing (RAVDESS (R) is there 2 times: a and b)")
 
 
-def test_two_sets_of_corpora_have_two_names(choose: Choose) -> None:
+def test_two_sets_of_corpora_have_two_names(choose):
     def name(*speakers: str, **options: Any) -> str:
         emotions = ("anger", "fear")
         some = [own_corpus(c, *emotions, speaker=s) for c, s in zip("XY", speakers, strict=True)]
@@ -122,7 +118,7 @@ def test_two_sets_of_corpora_have_two_names(choose: Choose) -> None:
         name("ada", "eve", suite=one)
 
 
-def test_pairs_of_one_language_are_left_out_and_said(choose: Choose, said: list[str]) -> None:
+def test_pairs_of_one_language_are_left_out_and_said(choose, said):
     own = (
         own_corpus("X", "anger", "fear", language="de-AT"),
         own_corpus("Y", "anger", "fear", language="ger"),
@@ -137,14 +133,14 @@ def test_pairs_of_one_language_are_left_out_and_said(choose: Choose, said: list[
         choose("", own[:2])
 
 
-def test_the_control_has_pairs_of_one_language_only(choose: Choose) -> None:
+def test_the_control_has_pairs_of_one_language_only(choose):
     own = (own_corpus("X", "anger", "fear", language="de-AT"),)
     made = choose("B C O", own, suite="same-language")
     assert made.suite.startswith("same-language-")
     assert [str(pair) for pair in made.pairs] == ["X→B", "B→X"]
 
 
-def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose: Choose) -> None:
+def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose):
     made = choose("B C O R", suite="gender")
     assert len(made.table) == 48
     assert Pair("B.female", "B.male") not in made.table
@@ -153,14 +149,14 @@ def test_parts_of_a_corpus_are_a_pair_without_a_common_speaker(choose: Choose) -
         Suite(name="x", corpora=("B.old",), use="")
 
 
-def test_a_suite_may_name_its_sources_and_targets() -> None:
+def test_a_suite_may_name_its_sources_and_targets():
     suite = Suite(name="x", corpora=("B", "C", "O"), sources=("B", "C"), targets=("C", "O"), use="")
     assert [str(pair) for pair in suite.pairs()] == ["B→C", "B→O", "C→O"]
     with pytest.raises(ValueError, match="source 'R' is not among"):
         Suite(name="x", corpora=("B", "C"), sources=("R",), use="")
 
 
-def test_pairs_of_a_suite_keep_its_table_and_need_only_their_corpora(choose: Choose) -> None:
+def test_pairs_of_a_suite_keep_its_table_and_need_only_their_corpora(choose):
     made = choose("B C O R", pairs=(Pair("C", "B"),))
     assert (made.suite, made.pairs, len(made.table)) == ("bcro", (Pair("C", "B"),), 12)
     assert made.codes == ("C", "B")
@@ -169,14 +165,14 @@ def test_pairs_of_a_suite_keep_its_table_and_need_only_their_corpora(choose: Cho
         choose("B C", suite="bcro")
 
 
-def test_speaker_normalisation_drops_corpora(choose: Choose) -> None:
+def test_speaker_normalisation_drops_corpora(choose):
     made = choose("N T U", suite="dev", normalisation="speaker")
     assert made.table == (Pair("N", "T"), Pair("T", "N"))
     with pytest.raises(SpecError, match="U drops out of suite dev under speaker normalisation"):
         choose("N T U", suite="dev", normalisation="speaker", pairs=(Pair("N", "U"),))
 
 
-def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
+def test_manifests_stand_alone_unless_others_are_named(choose):
     own = (own_corpus("X", "anger", "fear"), own_corpus("Y", "anger", "fear"))
     assert choose("B C", own).codes == ("X", "Y")
     assert choose("B C", own, pairs=(Pair("X", "B"),)).codes == ("X", "B")
@@ -184,7 +180,7 @@ def test_manifests_stand_alone_unless_others_are_named(choose: Choose) -> None:
     assert set(choose("B", own[:1]).codes) == {"X", "B"}
 
 
-def test_recordings_that_cannot_be_used_are_named_where_no_pair_is_left(choose: Choose) -> None:
+def test_recordings_that_cannot_be_used_are_named_where_no_pair_is_left(choose):
     spec = own_corpus("X", language="de").spec
     bad = SkippedFile(corpus="X", name="a.wav", reason="line 2: unknown emotion 'Anger'")
     empty = Listing(spec=spec, root=Path(), origin=Path(), utterances=(), bad=(bad,))
@@ -192,7 +188,7 @@ def test_recordings_that_cannot_be_used_are_named_where_no_pair_is_left(choose: 
         choose("", (empty, own_corpus("Y", "anger", "fear")))
 
 
-def test_pairs_that_share_too_little_are_left_out_and_said(choose: Choose, said: list[str]) -> None:
+def test_pairs_that_share_too_little_are_left_out_and_said(choose, said):
     corpora = (*(own_corpus(c, "anger", "fear") for c in "XY"), own_corpus("Z", "sadness"))
     made = choose("", corpora)
     assert made.pairs == (Pair("X", "Y"), Pair("Y", "X"))
@@ -201,6 +197,6 @@ def test_pairs_that_share_too_little_are_left_out_and_said(choose: Choose, said:
         choose("", corpora, pairs=(Pair("X", "Z"),))
 
 
-def test_one_corpus_is_too_few(choose: Choose) -> None:
+def test_one_corpus_is_too_few(choose):
     with pytest.raises(CorpusError, match="a pair needs two corpora, found only B"):
         choose("B")

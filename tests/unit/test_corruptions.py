@@ -21,13 +21,13 @@ def some_corruptions(draw: st.DrawFn) -> Corruption:
 
 
 @given(st.lists(some_corruptions(), min_size=1, unique=True))
-def test_names_go_round(some: list[Corruption]):
+def test_names_go_round(some):
     assert parse(",".join(one.name for one in some)) == tuple(some)
     assert parse(*(one.name for one in some)) == tuple(some)
 
 
 @given(some_corruptions(), some_corruptions())
-def test_one_name_for_one_corruption(one: Corruption, other: Corruption):
+def test_one_name_for_one_corruption(one, other):
     assert (one == other) == (one.name == other.name)
 
 
@@ -46,7 +46,7 @@ def test_one_name_for_one_corruption(one: Corruption, other: Corruption):
         ("noise:1e1", ["noise:10"]),
     ],
 )
-def test_lists(text: str, names: list[str]):
+def test_lists(text, names):
     assert [one.name for one in parse(text)] == names
 
 
@@ -83,7 +83,7 @@ def test_lists_are_apart():
         ("<script>", "'<script>' is unknown"),
     ],
 )
-def test_what_is_no_corruption_is_told(text: str, message: str):
+def test_what_is_no_corruption_is_told(text, message):
     with pytest.raises(SpecError, match=message):
         parse(text)
 

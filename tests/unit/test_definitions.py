@@ -31,12 +31,12 @@ def own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     module._read.cache_clear()
 
 
-def test_a_byte_order_mark_is_no_part_of_toml(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_no_part_of_toml(tmp_path):
     (tmp_path / "a.toml").write_text("name = 'ü'", encoding="utf-8-sig")
     assert read_toml(tmp_path / "a.toml") == {"name": "ü"}
 
 
-def test_every_corpus_is_complete() -> None:
+def test_every_corpus_is_complete():
     specs = definitions().corpora
     assert set(REAL) <= set(specs)
     for code in REAL:
@@ -50,7 +50,7 @@ def test_every_corpus_is_complete() -> None:
         assert code not in "BCNRT" or len(spec.genders) == spec.speakers, code
 
 
-def test_suites() -> None:
+def test_suites():
     suites = definitions().suites
     assert list(suites) == [
         "bceo",
@@ -71,7 +71,7 @@ def test_suites() -> None:
     assert suites["same-language"].pairs() == ()
 
 
-def test_the_files_of_the_documentation_are_read(tmp_path: Path) -> None:
+def test_the_files_of_the_documentation_are_read(tmp_path):
     names = ("mine.csv", "train.parquet.toml", "tasks/mine.toml", "tasks/suites.toml")
     for name, block in zip(names, blocks(ROOT / "docs/corpora.md"), strict=True):
         write_block(Block(block.language, name, block.text), tmp_path)
@@ -85,7 +85,7 @@ def test_the_files_of_the_documentation_are_read(tmp_path: Path) -> None:
     assert (more.columns, more.labels) == ({"emotion": "mood"}, {"ANG": "anger"})
 
 
-def test_the_tables_cannot_be_changed() -> None:
+def test_the_tables_cannot_be_changed():
     with pytest.raises(TypeError):
         definitions().corpora["X"] = definitions().corpora["B"]  # type: ignore[index]
 
@@ -119,13 +119,13 @@ pattern = '(?P<speaker>a)(?P<emotion>b)'
         ),
     ],
 )
-def test_wrong_definitions(own_tasks: Path, text: str, message: str) -> None:
+def test_wrong_definitions(own_tasks, text, message):
     (own_tasks / "x.toml").write_text(text)
     with pytest.raises(SpecError, match=message):
         definitions()
 
 
-def test_a_code_taken_twice(own_tasks: Path) -> None:
+def test_a_code_taken_twice(own_tasks):
     (own_tasks / "x.toml").write_text(GOOD)
     (own_tasks / "y.toml").write_text(GOOD)
     with pytest.raises(SpecError, match=r"'X' is taken by x.toml and y.toml"):
@@ -139,13 +139,13 @@ def test_a_code_taken_twice(own_tasks: Path) -> None:
         ('name = "a"\nuse = ""\ncorpora = ["Q"]', "suite 'a': no corpus has the code Q"),
     ],
 )
-def test_a_wrong_suite(own_tasks: Path, text: str, message: str) -> None:
+def test_a_wrong_suite(own_tasks, text, message):
     (own_tasks / "suites.toml").write_text(f"[[suite]]\n{text}")
     with pytest.raises(SpecError, match=message):
         definitions()
 
 
-def test_own_folders_and_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_folders_and_packages(tmp_path, monkeypatch):
     first = define(tmp_path / "first", toy_spec("X1"))
     second = define(tmp_path / "second", toy_spec("X2"))
     (second / "suites.toml").write_text(

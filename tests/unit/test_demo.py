@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -36,7 +35,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synthesis, "takes", lambda: FEW)
 
 
-def test_suite_and_definitions_agree_with_what_is_made() -> None:
+def test_suite_and_definitions_agree_with_what_is_made():
     specs = definitions().corpora
     assert definitions().suites["demo"].corpora == tuple(language.code for language in LANGUAGES)
     for language in LANGUAGES:
@@ -49,7 +48,7 @@ def test_suite_and_definitions_agree_with_what_is_made() -> None:
         assert len({take.name for take in planned}) == len(planned) >= 120
 
 
-def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same() -> None:
+def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same():
     specs = definitions().corpora
     shared = {
         classes_of(specs[p.source], specs[p.target]) for p in definitions().suites["demo"].pairs()
@@ -58,7 +57,7 @@ def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same() -> None:
     assert len(shared) > 1
 
 
-def test_rules_speak_of_known_things_once() -> None:
+def test_rules_speak_of_known_things_once():
     assert {rule["emotion"] for rule in RULES} <= set(EMOTIONS) - {"neutral"}
     assert {rule["parameter"] for rule in RULES} == set(PARAMETERS)
     assert len({(rule["emotion"], rule["parameter"]) for rule in RULES}) == len(RULES)
@@ -67,7 +66,7 @@ def test_rules_speak_of_known_things_once() -> None:
     assert changes("sadness")["loudness"] < 0 < changes("anger")["loudness"]
 
 
-def test_every_voice_sounds_different() -> None:
+def test_every_voice_sounds_different():
     requests = [
         Request(
             voice=f"{language.language}+{voice['variant']}",
@@ -85,7 +84,7 @@ def test_every_voice_sounds_different() -> None:
     assert all(0.4 < len(samples) / synthesis.SPOKEN_RATE < 5 for samples in spoken)
 
 
-def test_unknown_voice_is_named() -> None:
+def test_unknown_voice_is_named():
     request = Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
     with pytest.raises(CorpusError, match="xx-none"):
         synthesis.synthesise([request])
@@ -93,7 +92,7 @@ def test_unknown_voice_is_named() -> None:
 
 @pytest.mark.parametrize("channel", ["telephone", "room", "clean", "noise"])
 @pytest.mark.parametrize("amplitude", [8000, 0])
-def test_recording_is_finite_within_bounds_and_at_its_rate(channel, amplitude: int) -> None:
+def test_recording_is_finite_within_bounds_and_at_its_rate(channel, amplitude):
     take = takes()["DE"][0]
     spoken = (amplitude * np.sin(np.arange(synthesis.SPOKEN_RATE) / 20)).astype(np.int16)
     recorded = record(spoken, take=take, channel=channel)
@@ -104,9 +103,7 @@ def test_recording_is_finite_within_bounds_and_at_its_rate(channel, amplitude: i
 
 
 @pytest.mark.usefixtures("few")
-def test_writes_in_one_step_quietly_to_the_cache_and_tells_progress(
-    own_cache: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_writes_in_one_step_quietly_to_the_cache_and_tells_progress(own_cache, capfd):
     events = Events()
     place = demo_corpora(progress=events)
     assert place == own_cache / "demo-v1"
@@ -117,9 +114,7 @@ def test_writes_in_one_step_quietly_to_the_cache_and_tells_progress(
 
 
 @pytest.mark.usefixtures("few")
-def test_finished_corpora_are_used_again_even_without_espeak(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_corpora_are_used_again_even_without_espeak(tmp_path, monkeypatch):
     place = demo_corpora(tmp_path)
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     assert demo_corpora(tmp_path) == place
@@ -130,7 +125,7 @@ def test_finished_corpora_are_used_again_even_without_espeak(
 
 @pytest.mark.usefixtures("few")
 @pytest.mark.parametrize("damage", [None, "{", '{"recipe": "old"}'])
-def test_half_written_corpora_are_made_again(tmp_path: Path, damage: str | None) -> None:
+def test_half_written_corpora_are_made_again(tmp_path, damage):
     place = demo_corpora(tmp_path)
     sound = next(place.rglob("*.wav"))
     stray = place / "demo_de" / "stray.txt"
@@ -145,7 +140,7 @@ def test_half_written_corpora_are_made_again(tmp_path: Path, damage: str | None)
 
 
 @pytest.mark.usefixtures("few")
-def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -157,7 +152,7 @@ def test_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("few")
-def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
+def test_the_faster_of_two_processes_wins(tmp_path):
     place = demo_corpora(tmp_path / "a")
     slower = demo_corpora(tmp_path / "b")
     before = (place / "complete.json").stat().st_ino
@@ -166,7 +161,7 @@ def test_the_faster_of_two_processes_wins(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few")
-def test_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CorpusError, match="file"):
         demo_corpora(tmp_path / "file")

@@ -26,7 +26,7 @@ def by_class(shots: int, seed: int, classes: tuple[str, ...] = CLASSES) -> dict[
 
 @settings(max_examples=50)
 @given(seeds, st.integers(1, 13))
-def test_k_of_each_class_without_repetition(seed: int, shots: int) -> None:
+def test_k_of_each_class_without_repetition(seed, shots):
     for emotion, rows in by_class(shots, seed).items():
         assert len(set(rows)) == len(rows) == shots
         assert {CORPUS.utterances[row].emotion for row in rows} == {emotion}
@@ -34,7 +34,7 @@ def test_k_of_each_class_without_repetition(seed: int, shots: int) -> None:
 
 @settings(max_examples=50)
 @given(seeds, st.integers(1, 12), st.integers(1, 12))
-def test_fewer_shots_lie_within_more(seed: int, one: int, other: int) -> None:
+def test_fewer_shots_lie_within_more(seed, one, other):
     few, many = by_class(min(one, other), seed), by_class(max(one, other), seed)
     for emotion in CLASSES:
         assert many[emotion][: len(few[emotion])] == few[emotion]
@@ -42,28 +42,28 @@ def test_fewer_shots_lie_within_more(seed: int, one: int, other: int) -> None:
 
 @settings(max_examples=50)
 @given(seeds, st.sets(st.sampled_from(sorted(COUNTS)), min_size=1))
-def test_a_class_s_draw_does_not_depend_on_the_others(seed: int, chosen: set[str]) -> None:
+def test_a_class_s_draw_does_not_depend_on_the_others(seed, chosen):
     classes = tuple(emotion for emotion in EMOTIONS if emotion in chosen)
     whole = by_class(5, seed, tuple(sorted(COUNTS)))
     for emotion, rows in by_class(5, seed, classes).items():
         assert rows == whole[emotion]
 
 
-def test_seeds_and_corpora_differ() -> None:
+def test_seeds_and_corpora_differ():
     draws = {str(by_class(5, seed)) for seed in range(20)}
     assert len(draws) == 20
     other = draw(memory_corpus("Y", COUNTS), classes=CLASSES, shots=5, seed=0)
     assert other.rows.tolist() != draw(CORPUS, classes=CLASSES, shots=5, seed=0).rows.tolist()
 
 
-def test_every_utterance_is_drawn_as_often() -> None:
+def test_every_utterance_is_drawn_as_often():
     drawn = np.concatenate([by_class(5, seed)["anger"] for seed in range(400)])
     _, times = np.unique(drawn, return_counts=True)
     assert len(times) == 20
     assert np.abs(times - 100).max() < 45  # 5 standard deviations of 8.7
 
 
-def test_all_takes_all_by_row_whatever_the_seed() -> None:
+def test_all_takes_all_by_row_whatever_the_seed():
     first, second = (draw(CORPUS, classes=CLASSES, shots="all", seed=seed) for seed in (0, 1))
     rows, y = labelled_rows(CORPUS, CLASSES)
     assert len(rows) == 83
@@ -73,7 +73,7 @@ def test_all_takes_all_by_row_whatever_the_seed() -> None:
         np.testing.assert_array_equal(drawn.y, y)
 
 
-def test_a_draw_is_what_it_always_was() -> None:
+def test_a_draw_is_what_it_always_was():
     """Pins the permutation: a change would move every few-shot number there is."""
     assert by_class(3, 0)["anger"] == [79, 84, 0]
 
@@ -85,6 +85,6 @@ def test_a_draw_is_what_it_always_was() -> None:
         (("anger", "boredom"), "all", r"boredom has 0; complete the corpus"),
     ],
 )
-def test_too_few(classes: tuple[str, ...], shots: int, message: str) -> None:
+def test_too_few(classes, shots, message):
     with pytest.raises(CorpusError, match=message):
         draw(CORPUS, classes=classes, shots=shots, seed=0)

@@ -34,7 +34,7 @@ def store(tmp_path: Path):
         yield opened
 
 
-def test_a_table_has_those_of_its_corpora_and_pairs_once(store: Store) -> None:
+def test_a_table_has_those_of_its_corpora_and_pairs_once(store):
     (table,) = tables_of(store, intervals=False)
     assert table.remarks == (
         COPIES.sentence,
@@ -43,13 +43,13 @@ def test_a_table_has_those_of_its_corpora_and_pairs_once(store: Store) -> None:
     )
 
 
-def test_the_latest_run_of_a_plan_has_the_last_word(store: Store) -> None:
+def test_the_latest_run_of_a_plan_has_the_last_word(store):
     store.put_findings(store.runs()[-1].id, [SHARED])
     (table,) = tables_of(store, intervals=False)
     assert table.remarks == (SHARED.sentence,)
 
 
-def test_those_of_another_plan_are_not_of_this_table(store: Store) -> None:
+def test_those_of_another_plan_are_not_of_this_table(store):
     run(store, {"logistic": 12}, suite="other")
     store.put_findings(store.runs()[-1].id, [dataclasses.replace(COPIES, sentence="of another")])
     first, second = tables_of(store, intervals=False)
@@ -57,7 +57,7 @@ def test_those_of_another_plan_are_not_of_this_table(store: Store) -> None:
     assert second.remarks == ("of another",)
 
 
-def test_they_travel_with_an_export(store: Store, tmp_path: Path) -> None:
+def test_they_travel_with_an_export(store, tmp_path):
     parquet.write(store.path, tmp_path / "r.parquet")
     pooling.merge(tmp_path / "pool.sqlite", [parquet.read(tmp_path / "r.parquet")])
     with Store(tmp_path / "pool.sqlite") as pool:
@@ -67,7 +67,7 @@ def test_they_travel_with_an_export(store: Store, tmp_path: Path) -> None:
     assert not any("\x1b" in remark for remark in table.remarks)
 
 
-def test_a_file_without_the_table_of_findings_is_read(store: Store) -> None:
+def test_a_file_without_the_table_of_findings_is_read(store):
     for name in ("findings", "sums"):  # which came later
         store.query(f"DROP TABLE {name}")
     store.query("PRAGMA user_version = 3")
@@ -76,7 +76,7 @@ def test_a_file_without_the_table_of_findings_is_read(store: Store) -> None:
     assert table.remarks == ()
 
 
-def test_a_run_stores_what_it_has_seen(tmp_path: Path) -> None:
+def test_a_run_stores_what_it_has_seen(tmp_path):
     manifest = write_corpora(tmp_path / "corpora", codes="XY")
     for name in ("copy.wav", "shared.wav"):
         shutil.copy(manifest.parent / "X-ann-anger-0.wav", manifest.parent / name)
@@ -105,7 +105,7 @@ def test_a_run_stores_what_it_has_seen(tmp_path: Path) -> None:
         assert part in later
 
 
-def test_a_card_has_them(store: Store) -> None:
+def test_a_card_has_them(store):
     (table,) = tables_of(store, intervals=False)
     card = make_card(
         store, table, software=SOFTWARE, machine=MACHINE, requests=[REQUEST], commands=[]

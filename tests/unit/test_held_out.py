@@ -24,7 +24,7 @@ counts = st.lists(st.integers(1, 40), min_size=2, max_size=6)
 
 @quick
 @given(counts, st.integers(0, 50))
-def test_parts_are_disjoint_whole_and_keep_their_labels(sizes: list[int], seed: int) -> None:
+def test_parts_are_disjoint_whole_and_keep_their_labels(sizes, seed):
     drawn = labelled(sizes, order=seed)
     truth = dict(zip(drawn.rows.tolist(), drawn.y.tolist(), strict=True))
     train, kept = holdout(drawn, source="B", seed=seed)
@@ -41,7 +41,7 @@ def test_parts_are_disjoint_whole_and_keep_their_labels(sizes: list[int], seed: 
 
 @quick
 @given(counts)
-def test_a_fifth_of_each_class_but_one_of_two_and_none_of_one(sizes: list[int]) -> None:
+def test_a_fifth_of_each_class_but_one_of_two_and_none_of_one(sizes):
     _, kept = holdout(labelled(sizes), source="B", seed=0)
     expected = [0 if size == 1 else max(1, size // 5) for size in sizes]
     assert np.bincount(kept.y, minlength=len(sizes)).tolist() == expected
@@ -50,11 +50,11 @@ def test_a_fifth_of_each_class_but_one_of_two_and_none_of_one(sizes: list[int]) 
 @pytest.mark.parametrize(
     ("shots", "kept"), [(1, 0), (2, 1), (5, 1), (9, 1), (10, 2), (14, 2), (15, 3), (20, 4)]
 )
-def test_counts_by_hand(shots: int, kept: int) -> None:
+def test_counts_by_hand(shots, kept):
     assert len(holdout(labelled([shots]), source="B", seed=0)[1].y) == kept
 
 
-def test_what_is_kept_back_depends_on_source_and_draw_alone() -> None:
+def test_what_is_kept_back_depends_on_source_and_draw_alone():
     drawn = labelled([20, 20])
     first = holdout(drawn, source="B", seed=0)[1].rows.tolist()
     assert holdout(drawn, source="B", seed=0)[1].rows.tolist() == first
@@ -62,14 +62,14 @@ def test_what_is_kept_back_depends_on_source_and_draw_alone() -> None:
     assert holdout(drawn, source="C", seed=0)[1].rows.tolist() != first
 
 
-def test_a_class_s_part_does_not_depend_on_the_other_classes() -> None:
+def test_a_class_s_part_does_not_depend_on_the_other_classes():
     drawn = labelled([20, 20])
     second = Labelled(drawn.rows[20:], drawn.y[20:])
     both, alone = (holdout(item, source="B", seed=4)[1] for item in (drawn, second))
     assert both.rows[both.y == 1].tolist() == alone.rows.tolist()
 
 
-def test_every_utterance_has_the_same_chance() -> None:
+def test_every_utterance_has_the_same_chance():
     """2 of 10, 400 draws: 80 each, binomial deviation 8; five deviations."""
     drawn = labelled([10])
     kept = [holdout(drawn, source="B", seed=seed)[1].rows for seed in range(400)]

@@ -39,7 +39,7 @@ def toy(tmp_path: Path) -> Path:
     return write_toy(tmp_path / "toy")
 
 
-def test_utterances_in_order_of_content(toy: Path) -> None:
+def test_utterances_in_order_of_content(toy):
     corpus = read_corpus(SPEC, toy)
     keys = [(utterance.content, utterance.name) for utterance in corpus.utterances]
     assert keys == sorted(keys)
@@ -51,7 +51,7 @@ def test_utterances_in_order_of_content(toy: Path) -> None:
     assert (one.seconds, one.rate) == (0.15, 8000)
 
 
-def test_the_same_in_one_thread_or_four_anew_or_recalled(toy: Path, tmp_path: Path) -> None:
+def test_the_same_in_one_thread_or_four_anew_or_recalled(toy, tmp_path):
     read = [
         read_corpus(SPEC, toy, cache=tmp_path / name, workers=workers)
         for name, workers in (("a", 1), ("b", 4), ("b", 4))
@@ -59,7 +59,7 @@ def test_the_same_in_one_thread_or_four_anew_or_recalled(toy: Path, tmp_path: Pa
     assert read[0] == read[1] == read[2]
 
 
-def test_hidden_files_are_no_recordings(toy: Path) -> None:
+def test_hidden_files_are_no_recordings(toy):
     (toy / "ada" / "._anger_0.wav").write_bytes(b"resource fork")
     write_tone(toy / "__MACOSX" / "a.wav")
     (toy / "notes.txt").write_text("")
@@ -94,7 +94,7 @@ def spoil(toy: Path) -> dict[str, str]:
     }
 
 
-def test_every_bad_file_is_named_at_once_and_can_be_left_out(toy: Path) -> None:
+def test_every_bad_file_is_named_at_once_and_can_be_left_out(toy):
     reasons = spoil(toy)
     with pytest.raises(CorpusError) as caught:
         read_corpus(SPEC, toy)
@@ -111,7 +111,7 @@ def test_every_bad_file_is_named_at_once_and_can_be_left_out(toy: Path) -> None:
     assert {item.corpus for item in corpus.skipped} == {"X"}
 
 
-def test_files_of_one_reason_share_a_line(toy: Path) -> None:
+def test_files_of_one_reason_share_a_line(toy):
     for number in range(30):
         write_tone(toy / f"stray_{number:02d}.wav")
     with pytest.raises(CorpusError) as caught:
@@ -125,20 +125,20 @@ def test_files_of_one_reason_share_a_line(toy: Path) -> None:
     assert "--skip-bad" in remedy
 
 
-def test_long_lists_of_reasons_are_cut() -> None:
+def test_long_lists_of_reasons_are_cut():
     bad = [SkippedFile(corpus="X", name=f"{i}.wav", reason="z" * i) for i in range(30)]
     lines = reasons_of(bad)
     assert len(lines) == 21
     assert lines[-1].strip() == "and 10 more reasons"
 
 
-def test_unknown_label_has_the_nearest_known(toy: Path) -> None:
+def test_unknown_label_has_the_nearest_known(toy):
     write_tone(toy / "ada" / "angr_0.wav")
     with pytest.raises(CorpusError, match="unknown label 'angr'; did you mean 'anger'"):
         read_corpus(SPEC, toy)
 
 
-def test_nothing_left(tmp_path: Path) -> None:
+def test_nothing_left(tmp_path):
     (tmp_path / "ada").mkdir()
     (tmp_path / "ada" / "anger_0.wav").write_bytes(b"")
     with pytest.raises(
@@ -147,7 +147,7 @@ def test_nothing_left(tmp_path: Path) -> None:
         read_corpus(SPEC, tmp_path, skip_bad=True)
 
 
-def test_gender_from_the_file_name(tmp_path: Path) -> None:
+def test_gender_from_the_file_name(tmp_path):
     write_tone(tmp_path / "Angry" / "SM1_F1_A01.wav")
     write_tone(tmp_path / "Sad" / "SF2_F1_S01.wav")
     corpus = read_corpus(definitions().corpora["U"], tmp_path)
@@ -155,7 +155,7 @@ def test_gender_from_the_file_name(tmp_path: Path) -> None:
     assert genders == {"SM1": ("male", "anger"), "SF2": ("female", "sadness")}
 
 
-def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path: Path) -> None:
+def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path):
     for name in ("03-01-05-01-01-01-01", "03-01-02-01-01-01-01", "03-02-05-01-01-01-01"):
         write_tone(tmp_path / "Actor_01" / f"{name}.wav")
     spec = definitions().corpora["R"]
@@ -172,13 +172,13 @@ def unverified() -> list[str]:
     return [code for code, spec in definitions().corpora.items() if not spec.verified]
 
 
-def test_every_definition_that_was_not_checked_is_tried_here() -> None:
+def test_every_definition_that_was_not_checked_is_tried_here():
     assert set(TREES) | set(TABLES) == set(unverified())
     assert len(unverified()) >= 20
 
 
 @pytest.mark.parametrize("code", TREES)
-def test_made_trees(code: str, tmp_path: Path) -> None:
+def test_made_trees(code, tmp_path):
     folder, files = TREES[code]["folder"], TREES[code]["files"]
     for name in files:
         write_tone(tmp_path / folder / f"{name}.wav")
@@ -196,7 +196,7 @@ def test_made_trees(code: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", TABLES)
-def test_made_tables(code: str, tmp_path: Path) -> None:
+def test_made_tables(code, tmp_path):
     table, text, files = (TABLES[code][key] for key in ("table", "text", "files"))
     place = tmp_path / "some" / "folder"
     (place / table).parent.mkdir(parents=True)
@@ -210,7 +210,7 @@ def test_made_tables(code: str, tmp_path: Path) -> None:
     assert left_out == text.count("\n") - 1 - len(files)
 
 
-def test_both_halves_of_esd(tmp_path: Path) -> None:
+def test_both_halves_of_esd(tmp_path):
     for speaker in ("0001", "0011"):
         for number in range(3):
             write_tone(tmp_path / "x" / speaker / "Angry" / f"{speaker}_00000{number}.wav")
@@ -222,7 +222,7 @@ def test_both_halves_of_esd(tmp_path: Path) -> None:
     assert corpora["ESDzh"].left_out == (("the other language of ESD", 3),)
 
 
-def test_a_ravdess_without_folders_is_no_other_corpus(tmp_path: Path) -> None:
+def test_a_ravdess_without_folders_is_no_other_corpus(tmp_path):
     write_tone(tmp_path / "RAVDESS" / "03-01-05-01-01-01-01.wav")
     assert not locate(tmp_path).listings
 
@@ -249,7 +249,7 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def test_the_path_is_the_key(tree: Path) -> None:
+def test_the_path_is_the_key(tree):
     assert locate(tree.parent).listings["E"].root == tree
     corpus = read_corpus(ENTERFACE, tree)
     counts = Counter(utterance.speaker for utterance in corpus.utterances)
@@ -258,7 +258,7 @@ def test_the_path_is_the_key(tree: Path) -> None:
     assert {utterance.text for utterance in corpus.utterances} == set("12345")
 
 
-def test_subject_6_is_left_out_with_a_reason(tree: Path) -> None:
+def test_subject_6_is_left_out_with_a_reason(tree):
     corpus = read_corpus(ENTERFACE, tree)
     [(reason, count)] = corpus.left_out
     assert count == 6
@@ -282,7 +282,7 @@ def write_video(path: Path, samples: np.ndarray, rate: int = 48_000) -> Path:
     return path
 
 
-def test_videos_are_read_like_their_sound(tmp_path: Path) -> None:
+def test_videos_are_read_like_their_sound(tmp_path):
     folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
     samples = np.random.default_rng(0).integers(-9000, 9000, 48_000)
     write_video(folder / "s1_an_1.avi", samples)
@@ -293,7 +293,7 @@ def test_videos_are_read_like_their_sound(tmp_path: Path) -> None:
     assert (video.content, video.seconds, video.rate) == (sound.content, 1.0, 48_000)
 
 
-def test_videos_cut_short_and_others(tmp_path: Path) -> None:
+def test_videos_cut_short_and_others(tmp_path):
     path = write_video(tmp_path / "a.avi", np.full(96_000, 99))
     path.write_bytes(path.read_bytes()[:90_000])
     with pytest.raises(AudioError, match=r"truncated: .* bytes promised"):
@@ -303,9 +303,7 @@ def test_videos_cut_short_and_others(tmp_path: Path) -> None:
         decode(path)
 
 
-def test_without_the_extra_the_remedy_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_extra_the_remedy_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
     folder.mkdir(parents=True)
     (folder / "s1_an_1.avi").write_bytes(b"RIFF")
@@ -315,11 +313,11 @@ def test_without_the_extra_the_remedy_is_named(
         read_corpus(ENTERFACE, tmp_path / "x")
 
 
-def test_zeros_and_case_of_folder_names(tmp_path: Path) -> None:
+def test_zeros_and_case_of_folder_names(tmp_path):
     write_tone(tmp_path / "Subject 01" / "anger" / "Sentence 1" / "a.wav")
     corpus = read_corpus(ENTERFACE, tmp_path)
     assert corpus.utterances[0].speaker == "1"
 
 
-def test_the_whole_corpus_has_1287_utterances() -> None:
+def test_the_whole_corpus_has_1287_utterances():
     assert sum(ENTERFACE.counts.values()) == 1287 == 43 * 30 - 3

@@ -28,17 +28,17 @@ def sentences(located: Located) -> list[str]:
 
 
 @pytest.mark.parametrize("place", ["some/thing/else", "."])
-def test_whatever_its_name_at_any_depth(tmp_path: Path, place: str) -> None:
+def test_whatever_its_name_at_any_depth(tmp_path, place):
     write_toy(tmp_path / place)
     assert places(locate(tmp_path)) == {"X": tmp_path / place}
 
 
-def test_no_such_root(tmp_path: Path) -> None:
+def test_no_such_root(tmp_path):
     with pytest.raises(CorpusError, match="no such folder"):
         locate(tmp_path / "gone")
 
 
-def test_a_damaged_copy_is_found(tmp_path: Path) -> None:
+def test_a_damaged_copy_is_found(tmp_path):
     write_toy(tmp_path / "x")
     write_tone(tmp_path / "x" / "stray.wav")
     located = locate(tmp_path)
@@ -46,9 +46,7 @@ def test_a_damaged_copy_is_found(tmp_path: Path) -> None:
     assert [item.name for item in located.listings["X"].bad] == ["stray.wav"]
 
 
-def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(
-    tmp_path: Path,
-) -> None:
+def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(tmp_path):
     """Following "move all but one away" would lose a corpus that lies in parts."""
     for folder in ("first", "second"):
         write_toy(tmp_path / folder)
@@ -64,7 +62,7 @@ def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(
             located.require([code])
 
 
-def test_an_optional_folder_counts_once(tmp_path: Path) -> None:
+def test_an_optional_folder_counts_once(tmp_path):
     for number in range(3):
         write_tone(tmp_path / "berlin" / "wav" / f"03a0{number}Wa.WAV")
     assert places(locate(tmp_path)) == {"B": tmp_path / "berlin"}
@@ -72,7 +70,7 @@ def test_an_optional_folder_counts_once(tmp_path: Path) -> None:
     assert places(locate(wav)) == {"B": wav}
 
 
-def test_a_doubled_ravdess_archive(tmp_path: Path) -> None:
+def test_a_doubled_ravdess_archive(tmp_path):
     """The copy that goes round holds the actors twice, once in a folder of their own."""
     for folder in (tmp_path / "r", tmp_path / "r" / "audio_speech_actors_01-24"):
         write_tone(folder / "Actor_01" / "03-01-05-01-01-01-01.wav")
@@ -83,7 +81,7 @@ def test_a_doubled_ravdess_archive(tmp_path: Path) -> None:
     assert "2 recording(s), such as r/Actor_0" in sentence
 
 
-def test_linked_folders_are_followed_without_going_in_circles(tmp_path: Path) -> None:
+def test_linked_folders_are_followed_without_going_in_circles(tmp_path):
     write_toy(tmp_path / "disk" / "x")
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "link").symlink_to(tmp_path / "disk" / "x", target_is_directory=True)
@@ -91,15 +89,13 @@ def test_linked_folders_are_followed_without_going_in_circles(tmp_path: Path) ->
     assert places(locate(tmp_path / "root")) == {"X": tmp_path / "root" / "link"}
 
 
-def test_the_folder_s_name_decides_between_equal_layouts(tmp_path: Path) -> None:
+def test_the_folder_s_name_decides_between_equal_layouts(tmp_path):
     define(tmp_path / "tasks", toy_spec("Y", folders=("why",)))
     write_toy(tmp_path / "Why")
     assert places(locate(tmp_path)) == {"Y": tmp_path / "Why"}
 
 
-def test_a_common_pattern_counts_below_its_own_folder_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_common_pattern_counts_below_its_own_folder_only(tmp_path, monkeypatch):
     spec = toy_spec("Z", pattern=r"(?P<speaker>\d+)-(?P<emotion>[a-z]+)", folders=("zed",))
     spec = spec.model_copy(update={"in_folder": True})
     monkeypatch.setenv("CLSER_TASKS", str(define(tmp_path / "other", spec)))
@@ -110,7 +106,7 @@ def test_a_common_pattern_counts_below_its_own_folder_only(
     assert "unknown: 1 recording(s)" in sentences(located)[0]
 
 
-def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_path: Path) -> None:
+def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_path):
     write_toy(tmp_path / "x")
     write_tone(tmp_path / "RAVDESS" / "03-01-05-01-01-01-01.wav")
     [sentence] = sentences(locate(tmp_path))
@@ -118,7 +114,7 @@ def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_pat
     assert "belong to no known corpus; those of RAVDESS (R) lie as Actor_" in sentence
 
 
-def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
+def test_formats_that_are_not_read_are_named(tmp_path):
     write_toy(tmp_path / "x")
     samples, rate = soundfile.read(tmp_path / "x" / "ada" / "anger_0.wav")
     soundfile.write(tmp_path / "x" / "ada" / "anger_7.mp3", samples, rate)
@@ -132,7 +128,7 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert "1 .ogg file(s), such as y/b.ogg, are of a format that is not read" in outside
 
 
-def test_recordings_of_a_manifest_are_no_strays(tmp_path: Path) -> None:
+def test_recordings_of_a_manifest_are_no_strays(tmp_path):
     write_toy(tmp_path / "x")
     write_tone(tmp_path / "own" / "a.wav")
     manifest = tmp_path / "own" / "m.csv"
@@ -143,7 +139,7 @@ def test_recordings_of_a_manifest_are_no_strays(tmp_path: Path) -> None:
     assert located.findings == ()
 
 
-def test_one_corpus_in_two_places(tmp_path: Path) -> None:
+def test_one_corpus_in_two_places(tmp_path):
     write_tone(tmp_path / "a.wav")
     for name in ("m.csv", "n.csv"):
         (tmp_path / name).write_text("path,speaker,emotion,language\na.wav,s,anger,nl\n")
@@ -151,7 +147,7 @@ def test_one_corpus_in_two_places(tmp_path: Path) -> None:
         locate(manifests=[tmp_path / "m.csv", tmp_path / "n.csv"])
 
 
-def test_corpora_are_called_by_code_or_name(tmp_path: Path) -> None:
+def test_corpora_are_called_by_code_or_name(tmp_path):
     write_toy(tmp_path / "x")
     said: list[str] = []
     corpora = load_corpora(tmp_path, codes=["toy_x", "X"], say=said.append)
@@ -165,7 +161,7 @@ def test_corpora_are_called_by_code_or_name(tmp_path: Path) -> None:
         load_corpora(codes=["B"])
 
 
-def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path: Path) -> None:
+def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path):
     def refuse() -> Path:
         raise AssertionError
 
@@ -178,7 +174,7 @@ def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path: Path) -> None:
     assert list(both) == ["DE", "X"]
 
 
-def test_findings_are_said_once(tmp_path: Path) -> None:
+def test_findings_are_said_once(tmp_path):
     root = write_toy(tmp_path / "x")
     shutil.copy(root / "ada" / "anger_0.wav", root / "ada" / "anger_9.wav")
     said: list[str] = []
@@ -187,14 +183,14 @@ def test_findings_are_said_once(tmp_path: Path) -> None:
     assert "1 recording(s) are copies of others" in line
 
 
-def test_nothing_recognised(tmp_path: Path) -> None:
+def test_nothing_recognised(tmp_path):
     write_tone(tmp_path / "a" / "song.wav")
     with pytest.raises(CorpusError, match="no corpus is recognised"):
         load_corpora(tmp_path)
 
 
 @pytest.mark.real_speech
-def test_real_corpora_are_found(real_corpora: Path) -> None:
+def test_real_corpora_are_found(real_corpora):
     located = locate(real_corpora)
     names = {c: place.relative_to(real_corpora).as_posix() for c, place in places(located).items()}
     assert names == {
