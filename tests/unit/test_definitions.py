@@ -106,24 +106,13 @@ pattern = '(?P<speaker>a)(?P<emotion>b)'
             "x.toml: columns has no emotion and no speaker",
         ),
         (GOOD, r"'X' is taken by x.toml and y.toml"),
+        ('[[suite]]\nname = "a"\ncorpora = ["B"]', r"suites.toml: missing key 'use'"),
+        ('[[suite]]\nname = "a"\nuse = ""\ncorpora = ["Q"]', "'a': no corpus has the code Q"),
     ],
 )
-def test_wrong_definitions(own_tasks, text, message):
-    (own_tasks / "x.toml").write_text(text)
+def test_wrong_definitions_and_suites(own_tasks, text, message):
+    (own_tasks / ("suites.toml" if "suite" in text else "x.toml")).write_text(text)
     (own_tasks / "y.toml").write_text(GOOD)
-    with pytest.raises(SpecError, match=message):
-        definitions()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('name = "a"\ncorpora = ["B"]', r"suites.toml: missing key 'use'"),
-        ('name = "a"\nuse = ""\ncorpora = ["Q"]', "suite 'a': no corpus has the code Q"),
-    ],
-)
-def test_a_wrong_suite(own_tasks, text, message):
-    (own_tasks / "suites.toml").write_text(f"[[suite]]\n{text}")
     with pytest.raises(SpecError, match=message):
         definitions()
 
@@ -131,9 +120,8 @@ def test_a_wrong_suite(own_tasks, text, message):
 def test_own_folders_and_packages(tmp_path, monkeypatch):
     first = define(tmp_path / "first", toy_spec("X1"))
     second = define(tmp_path / "second", toy_spec("X2"))
-    (second / "suites.toml").write_text(
-        '[[suite]]\nname = "mine"\ncorpora = ["X2", "B"]\nuse = "a test"'
-    )
+    suite = '[[suite]]\nname = "mine"\ncorpora = ["X2", "B"]\nuse = "a test"'
+    (second / "suites.toml").write_text(suite)
     define(tmp_path / "ours_tasks", toy_spec("X3"))
     (tmp_path / "ours_tasks" / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

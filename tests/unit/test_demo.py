@@ -36,8 +36,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_suite_and_definitions_agree_with_what_is_made():
-    specs = definitions().corpora
-    assert definitions().suites["demo"].corpora == tuple(language.code for language in LANGUAGES)
+    specs, suite = definitions().corpora, definitions().suites["demo"]
+    assert suite.corpora == tuple(language.code for language in LANGUAGES)
     for language in LANGUAGES:
         spec = specs[language.code]
         assert spec.synthetic
@@ -46,13 +46,7 @@ def test_suite_and_definitions_agree_with_what_is_made():
         planned = takes()[language.code]
         assert Counter(take.emotion for take in planned) == spec.counts
         assert len({take.name for take in planned}) == len(planned) >= 120
-
-
-def test_every_pair_shares_five_emotions_and_not_all_pairs_the_same():
-    specs = definitions().corpora
-    shared = {
-        classes_of(specs[p.source], specs[p.target]) for p in definitions().suites["demo"].pairs()
-    }
+    shared = {classes_of(specs[pair.source], specs[pair.target]) for pair in suite.pairs()}
     assert min(map(len, shared)) == 5
     assert len(shared) > 1
 
@@ -66,28 +60,21 @@ def test_rules_speak_of_known_things_once():
     assert changes("sadness")["loudness"] < 0 < changes("anger")["loudness"]
 
 
+def request(voice: str, text: str) -> Request:
+    return Request(voice=voice, text=text, rate=175, pitch=50, range=50, seed=1)
+
+
 def test_every_voice_sounds_different():
     requests = [
-        Request(
-            voice=f"{language.language}+{voice['variant']}",
-            text=language.sentences[0],
-            rate=175,
-            pitch=50,
-            range=50,
-            seed=1,
-        )
+        request(f"{language.language}+{voice['variant']}", language.sentences[0])
         for language in LANGUAGES
         for voice in language.voices.values()
     ]
     spoken = synthesis.synthesise(requests)
     assert len({samples.tobytes() for samples in spoken}) == len(requests)
     assert all(0.4 < len(samples) / synthesis.SPOKEN_RATE < 5 for samples in spoken)
-
-
-def test_unknown_voice_is_named():
-    request = Request(voice="xx-none", text="a", rate=175, pitch=50, range=50, seed=1)
     with pytest.raises(CorpusError, match="xx-none"):
-        synthesis.synthesise([request])
+        synthesis.synthesise([request("xx-none", "a")])
 
 
 @pytest.mark.parametrize("channel", ["telephone", "room", "clean", "noise"])
@@ -124,23 +111,23 @@ def test_finished_corpora_are_used_again_even_without_espeak(tmp_path, monkeypat
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("damage", [None, "{", '{"recipe": "old"}'])
-def test_half_written_corpora_are_made_again(tmp_path, damage):
+def test_half_written_corpora_are_made_again(tmp_path):
     place = demo_corpora(tmp_path)
     sound = next(place.rglob("*.wav"))
     stray = place / "demo_de" / "stray.txt"
-    stray.touch()
-    if damage is None:
-        sound.unlink()
-    else:
-        (place / "complete.json").write_text(damage, encoding="utf-8")
-    assert demo_corpora(tmp_path) == place
-    assert sound.is_file()
-    assert not stray.exists()
+    for damage in (None, "{", '{"recipe": "old"}'):
+        stray.touch()
+        if damage is None:
+            sound.unlink()
+        else:
+            (place / "complete.json").write_text(damage, encoding="utf-8")
+        assert demo_corpora(tmp_path) == place
+        assert sound.is_file()
+        assert not stray.exists()
 
 
 @pytest.mark.usefixtures("few")
-def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_run_leaves_nothing_and_the_faster_of_two_wins(tmp_path, monkeypatch):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
@@ -149,14 +136,9 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             demo_corpora(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.usefixtures("few")
-def test_the_faster_of_two_processes_wins(tmp_path):
     place = demo_corpora(tmp_path / "a")
-    slower = demo_corpora(tmp_path / "b")
     before = (place / "complete.json").stat().st_ino
-    synthesis._put_in_place(slower, place)
+    synthesis._put_in_place(demo_corpora(tmp_path / "b"), place)
     assert (place / "complete.json").stat().st_ino == before
 
 
