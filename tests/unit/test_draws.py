@@ -1,4 +1,4 @@
-"""The k-shot draws: nested, shared, independent of everything else."""
+"""The k-shot draws, nested and independent of all else, and the fifth of them that is held out."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clser_bench.errors import CorpusError
+from clser_bench.problem import Labelled
 from clser_bench.protocol import EMOTIONS
-from clser_bench.splits import draw, labelled_rows
+from clser_bench.splits import draw, holdout, labelled_rows
 from tests.fake_corpora import memory_corpus
 
 COUNTS = {"anger": 20, "disgust": 12, "fear": 20, "neutral": 30, "sadness": 13}
@@ -88,3 +89,47 @@ def test_a_draw_is_what_it_always_was():
 def test_too_few(classes, shots, message):
     with pytest.raises(CorpusError, match=message):
         draw(CORPUS, classes=classes, shots=shots, seed=0)
+
+
+def labelled(counts: list[int], *, order: int = 0) -> Labelled:
+    y = np.repeat(np.arange(len(counts)), counts)
+    rows = np.random.default_rng(order).choice(10_000, len(y), replace=False)
+    return Labelled(rows.astype(np.int64), y.astype(np.int64))
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.integers(0, 50))
+def test_held_out_parts_are_disjoint_and_whole_with_the_same_labels(sizes, seed):
+    drawn = labelled(sizes, order=seed)
+    train, held = holdout(drawn, source="B", seed=seed)
+    assert not set(train.rows) & set(held.rows)
+    both = [*zip(train.rows, train.y, strict=True), *zip(held.rows, held.y, strict=True)]
+    assert sorted(both) == sorted(zip(drawn.rows, drawn.y, strict=True))
+    places = [drawn.rows.tolist().index(row) for row in train.rows]
+    assert places == sorted(places), "the rest stays in its order"
+    fifth = [0 if size == 1 else max(1, size // 5) for size in sizes]
+    assert np.bincount(held.y, minlength=len(sizes)).tolist() == fifth
+
+
+def test_counts_of_held_out_labels_by_hand():
+    held = holdout(labelled([1, 2, 5, 9, 10, 14, 15, 20]), source="B", seed=0)[1]
+    assert np.bincount(held.y).tolist() == [0, 1, 1, 1, 2, 2, 3, 4]
+
+
+def test_held_out_rows_depend_on_source_draw_and_their_own_class_alone():
+    drawn = labelled([20, 20])
+    first = holdout(drawn, source="B", seed=0)[1]
+    assert holdout(drawn, source="B", seed=0)[1].rows.tolist() == first.rows.tolist()
+    assert holdout(drawn, source="B", seed=1)[1].rows.tolist() != first.rows.tolist()
+    assert holdout(drawn, source="C", seed=0)[1].rows.tolist() != first.rows.tolist()
+    alone = holdout(Labelled(drawn.rows[20:], drawn.y[20:]), source="B", seed=0)[1]
+    assert first.rows[first.y == 1].tolist() == alone.rows.tolist()
+
+
+def test_every_utterance_is_held_out_as_often():
+    """2 of 10, 400 draws: 80 each, binomial deviation 8; five deviations."""
+    drawn = labelled([10])
+    held = np.concatenate([holdout(drawn, source="B", seed=seed)[1].rows for seed in range(400)])
+    times = [int(np.sum(held == row)) for row in drawn.rows]
+    assert sum(times) == 800
+    assert all(abs(count - 80) < 40 for count in times)
