@@ -47,6 +47,6 @@ def test_a_torchaudio_whose_compiled_part_fails_is_imported_without(load):
     assert not sys.modules["torchaudio._extension"]._IS_ALIGN_AVAILABLE
 
 
-def test_a_torchaudio_that_fails_otherwise_is_told(load):
+def test_a_torchaudio_that_fails_otherwise_is_named(load):
     with pytest.raises(FeatureError, match=r"other CUDA.*belongs to the installed torch"):
         load("", whole="raise RuntimeError('other CUDA')\n")
