@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_buried_tones_are_not_recognised_and_clean_ones_are(config):
     """The tones differ in pitch only; one that loudness gives away would survive the noise."""
     run(config(methods=("near", "chance"), corruptions=("noise:40,-20",)))
     found = robustness_of(config().results)
-    near = next(points for line, points in found.curves if line.method == "near")
+    near: Any = next(points for line, points in found.curves if line.method == "near")
     clean, mild, severe = (point.cell.mean for point in near)
     assert list(found.corruptions) == ["clean", "noise:40", "noise:-20"]
     assert clean > 90
