@@ -176,11 +176,6 @@ def test_both_halves_of_esd(tmp_path):
     assert corpora["ESDzh"].left_out == (("the other language of ESD", 3),)
 
 
-def test_a_ravdess_without_folders_is_no_other_corpus(tmp_path):
-    write_tone(tmp_path / "RAVDESS" / "03-01-05-01-01-01-01.wav")
-    assert not locate(tmp_path).listings
-
-
 def test_the_path_is_the_key_and_subject_6_is_left_out_with_a_reason(tmp_path):
     """Subjects 3, 6, 11, 16 and 23 have the faults of the originals."""
     root = tmp_path / "enterface database"

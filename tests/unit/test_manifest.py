@@ -20,7 +20,6 @@ from clser_bench.corpora.locate import load_corpora
 from clser_bench.corpora.model import Corpus
 from clser_bench.errors import CorpusError
 from clser_bench.hashing import generator
-from clser_bench.problem import Finding
 from tests.fake_corpora import write_tone
 
 Row = dict[str, str]
@@ -54,11 +53,6 @@ def write(folder: Path, rows: list[Row]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def only_finding(corpus: Corpus) -> Finding:
-    [finding] = corpus.findings
-    return finding
 
 
 def test_a_corpus_for_each_language_and_name(tmp_path, rows):
@@ -127,22 +121,15 @@ def test_wrong_rows(tmp_path, rows, change, reason):
         assert part in str(caught.value)
 
 
-def test_wrong_rows_of_all_corpora_are_named(tmp_path, rows):
-    rows[0]["language"] = "german"
-    rows[1]["emotion"] = "joy"
-    path = write(tmp_path, rows)
+def test_wrong_rows_of_all_corpora_are_named_and_where_none_is_left(tmp_path, rows):
+    several = [rows[0] | {"language": "german"}, rows[1] | {"emotion": "joy"}, *rows[2:]]
+    path = write(tmp_path, several)
     for code, reason in (("german", "line 2.*BCP 47"), ("nl", "line 3.*joy")):
         with pytest.raises(CorpusError, match=f"(?s){reason}"):
             load_corpora(manifests=[path], codes=[code])
-
-
-def test_rows_that_are_all_bad_give_their_reason(tmp_path, rows):
-    path = write(tmp_path, [{**row, "emotion": row["emotion"].capitalize()} for row in rows])
+    path = write(tmp_path, [row | {"emotion": row["emotion"].capitalize()} for row in rows])
     for skip_bad in (False, True):
         refuses(path, skip_bad=skip_bad, match=r"unknown emotion 'Anger'; did you mean 'anger'")
-
-
-def test_a_row_cut_short_says_so(tmp_path, rows):
     path = write(tmp_path, rows)
     path.write_text(path.read_text() + "ada/more.wav,ada\n")
     refuses(path, match=r"line 6: has 2 cells, the header \d")
@@ -179,7 +166,7 @@ def test_segments_are_cut_and_those_that_overlap_are_a_finding(tmp_path, rows):
     }
     assert corpus.findings == ()
     [corpus] = read_manifest(write(tmp_path, cut(("0", "1"), ("0.9", "1.5"), ("1.5", "2"))))
-    found = only_finding(corpus)
+    [found] = corpus.findings
     assert (found.kind, found.files) == ("overlap", ("long.wav#t=0,1", "long.wav#t=0.9,1.5"))
     [other] = read_manifest(write(tmp_path, cut(("1.9", "2"))))
     [found] = shared_recordings(other, corpus)
@@ -203,24 +190,21 @@ def test_unicode_forms_do_not_matter(tmp_path, rows, on_disk, listed):
     assert "zo\xeb.wav" in {item.name for item in corpus.utterances}
 
 
-def test_one_recording_of_two_emotions(tmp_path, rows):
+def test_of_copies_and_links_one_is_used_and_none_where_their_emotions_differ(tmp_path, rows):
+    (tmp_path / "ada" / "link.wav").symlink_to(tmp_path / "ada" / "anger.wav")
+    shutil.copy(tmp_path / "ada" / "anger.wav", tmp_path / "bob" / "copy.wav")
+    copies = [rows[0] | {"path": path} for path in ("ada/link.wav", "bob/copy.wav")]
+    [corpus] = read_manifest(write(tmp_path, [*rows, *copies]))
+    assert len(corpus.utterances) == 4
+    [found] = corpus.findings
+    assert found.kind == "copies"
+    assert found.files == ("ada/link.wav", "ada/anger.wav", "bob/copy.wav", "ada/anger.wav")
     (tmp_path / "ada" / "neutral.wav").unlink()
     os.link(tmp_path / "ada" / "anger.wav", tmp_path / "ada" / "neutral.wav")
     path = write(tmp_path, rows)
     refuses(path, match=r"is neutral, and the same audio as ada/anger\.wav, wh")
     [corpus] = read_manifest(path, skip_bad=True)
     assert [item.name for item in corpus.skipped] == ["ada/anger.wav", "ada/neutral.wav"]
-
-
-def test_of_copies_and_links_one_is_used(tmp_path, rows):
-    (tmp_path / "ada" / "link.wav").symlink_to(tmp_path / "ada" / "anger.wav")
-    shutil.copy(tmp_path / "ada" / "anger.wav", tmp_path / "bob" / "copy.wav")
-    rows += [{**rows[0], "path": "ada/link.wav"}, {**rows[0], "path": "bob/copy.wav"}]
-    [corpus] = read_manifest(write(tmp_path, rows))
-    assert len(corpus.utterances) == 4
-    found = only_finding(corpus)
-    assert found.kind == "copies"
-    assert found.files == ("ada/link.wav", "ada/anger.wav", "bob/copy.wav", "ada/anger.wav")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +220,7 @@ def test_odd_values_of_a_column_are_a_finding(tmp_path, rows, *, column, values,
         row[column] = value
     [corpus] = read_manifest(write(tmp_path, rows))
     assert (corpus.spec.code, len(corpus.utterances)) == ("nl", 4)
-    found = only_finding(corpus)
+    [found] = corpus.findings
     assert (found.kind, found.files) == (column, tuple(f"ada/{name}.wav" for name in files))
     assert words in found.sentence
     if column == "gender":
@@ -255,11 +239,7 @@ TONE = 0.5 * np.sin(np.arange(1200) / 9)
         (np.full(4000, 0.5), "silent", ""),
         (TONE[:400], "short", ""),
         (TONE * 32768, "scale", "float samples beyond full scale"),
-        (
-            (TONE * 32767).astype(">i2").view("<i2"),
-            "scale",
-            "at full scale all along",
-        ),
+        ((TONE * 32767).astype(">i2").view("<i2"), "scale", "at full scale all along"),
         (TONE.astype("<f4").view("<i2"), "scale", "at full scale all along, as no speech is"),
     ],
 )
@@ -267,7 +247,7 @@ def test_odd_sound_is_a_finding(tmp_path, rows, samples, kind, words):
     subtype = "PCM_16" if samples.dtype == np.int16 else "FLOAT"
     soundfile.write(tmp_path / "ada" / "anger.wav", samples, 8000, subtype=subtype)
     [corpus] = read_manifest(write(tmp_path, rows))
-    found = only_finding(corpus)
+    [found] = corpus.findings
     assert (found.kind, found.files) == (kind, ("ada/anger.wav",))
     assert words in found.sentence
 
@@ -288,7 +268,7 @@ def test_copies_of_another_gain_or_encoding(tmp_path, rows, how):
     write_noise(tmp_path / "copy", 0, 0.3, how=how)
     copy = {**rows[0], "path": "copy"}
     [corpus] = read_manifest(write(tmp_path, [*rows, copy]))
-    found = only_finding(corpus)
+    [found] = corpus.findings
     assert (found.kind, found.files) == ("alike", ("ada/anger.wav", "copy"))
     assert "1 pair(s) of recordings look like copies at another gain" in found.sentence
     assert len(corpus.utterances) == 5
