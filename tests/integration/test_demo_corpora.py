@@ -130,17 +130,7 @@ def test_writes_in_one_step_quietly_to_the_cache_and_tells_progress(own_cache, c
 
 
 @pytest.mark.usefixtures("few")
-def test_finished_corpora_are_used_again_even_without_espeak(tmp_path, monkeypatch):
-    place = demo_corpora(tmp_path)
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    assert demo_corpora(tmp_path) == place
-    next(place.rglob("*.wav")).unlink()
-    with pytest.raises(MissingExtraError, match=r"extra 'demo'"):
-        demo_corpora(tmp_path)
-
-
-@pytest.mark.usefixtures("few")
-def test_half_written_corpora_are_made_again(tmp_path):
+def test_half_written_corpora_are_made_again_and_finished_ones_are_used(tmp_path, monkeypatch):
     place = demo_corpora(tmp_path)
     sound = next(place.rglob("*.wav"))
     stray = place / "demo_de" / "stray.txt"
@@ -153,6 +143,14 @@ def test_half_written_corpora_are_made_again(tmp_path):
         assert demo_corpora(tmp_path) == place
         assert sound.is_file()
         assert not stray.exists()
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    assert demo_corpora(tmp_path) == place
+    sound.unlink()
+    with pytest.raises(MissingExtraError, match=r"extra 'demo'"):
+        demo_corpora(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(CorpusError, match="file"):
+        demo_corpora(tmp_path / "file")
 
 
 @pytest.mark.usefixtures("few")
@@ -169,13 +167,6 @@ def test_an_interrupted_run_leaves_nothing_and_the_faster_of_two_wins(tmp_path, 
     before = (place / "complete.json").stat().st_ino
     synthesis._put_in_place(demo_corpora(tmp_path / "b"), place)
     assert (place / "complete.json").stat().st_ino == before
-
-
-@pytest.mark.usefixtures("few")
-def test_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(CorpusError, match="file"):
-        demo_corpora(tmp_path / "file")
 
 
 @pytest.fixture(scope="module")

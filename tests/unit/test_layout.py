@@ -123,13 +123,6 @@ def test_nothing_left(tmp_path):
         read_corpus(SPEC, tmp_path, skip_bad=True)
 
 
-def test_gender_from_the_file_name(tmp_path):
-    man = write_tone(tmp_path / "Angry" / "SM1_F1_A01.wav")
-    woman = write_tone(tmp_path / "Sad" / "SF2_F1_S01.wav")
-    corpus = read_corpus(definitions().corpora["U"], tmp_path)
-    assert facts(corpus) == {man: ["anger", "SM1", "male"], woman: ["sadness", "SF2", "female"]}
-
-
 def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path):
     for name in ("03-01-05-01-01-01-01", "03-01-02-01-01-01-01", "03-02-05-01-01-01-01"):
         write_tone(tmp_path / "Actor_01" / f"{name}.wav")
@@ -143,8 +136,9 @@ def test_ravdess_calm_and_song_are_left_out_with_a_reason(tmp_path):
 
 def test_every_definition_that_was_not_checked_is_tried_here():
     specs = definitions().corpora
-    assert set(LAYOUTS) == {code for code, spec in specs.items() if not spec.verified}
-    assert len(LAYOUTS) >= 20
+    unchecked = {code for code, spec in specs.items() if not spec.verified}
+    assert len(unchecked) >= 20
+    assert set(LAYOUTS) == unchecked | {"U"}
 
 
 @pytest.mark.parametrize("code", LAYOUTS)

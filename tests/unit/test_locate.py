@@ -139,7 +139,7 @@ def test_recordings_of_a_manifest_are_no_strays_and_stand_in_one_only(tmp_path):
         locate(manifests=own)
 
 
-def test_corpora_are_called_by_code_or_name(tmp_path):
+def test_corpora_are_called_by_code_or_name_and_findings_are_said_once(tmp_path, toy):
     said: list[str] = []
     corpora = load_corpora(tmp_path, codes=["toy_x", "X"], say=said.append)
     assert list(corpora) == ["X"]
@@ -150,6 +150,10 @@ def test_corpora_are_called_by_code_or_name(tmp_path):
         load_corpora(tmp_path, codes=["B"])
     with pytest.raises(CorpusError, match="no folder of corpora was given"):
         load_corpora(codes=["B"])
+    shutil.copy(toy / "ada" / "anger_0.wav", toy / "ada" / "anger_9.wav")
+    load_corpora(tmp_path, say=said.append)
+    [line] = said
+    assert "1 recording(s) are copies of others" in line
 
 
 def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path, toy):
@@ -158,14 +162,6 @@ def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path, toy):
 
     assert list(load_corpora(tmp_path, codes=["X"], demo=pytest.fail)) == ["X"]
     assert list(load_corpora(toy, codes=["DE", "X"], demo=made)) == ["DE", "X"]
-
-
-def test_findings_are_said_once(tmp_path, toy):
-    shutil.copy(toy / "ada" / "anger_0.wav", toy / "ada" / "anger_9.wav")
-    said: list[str] = []
-    load_corpora(tmp_path, say=said.append)
-    [line] = said
-    assert "1 recording(s) are copies of others" in line
 
 
 @pytest.mark.real_speech
