@@ -253,7 +253,7 @@ def test_an_audformat_database_that_lacks_something(emodb, rows, old, new, messa
     refuses(emodb, match=message)
 
 
-def test_tables_that_contradict_each_other(emodb, rows, native):
+def test_tables_that_contradict_each_other_and_labels_without_a_counterpart(emodb, rows, native):
     audformat_by_hand(emodb, rows)
     with (emodb / "db.yaml").open("a") as head:
         head.write("  desired:\n    type: filewise\n    columns:\n      emotion: {}\n")
@@ -261,6 +261,11 @@ def test_tables_that_contradict_each_other(emodb, rows, native):
     refuses(emodb, match="in table 'emotion' and 'sadness' in 'desired'; name the")
     (emodb.parent / "emodb.toml").write_text('tables = ["emotion"]')
     same(read(emodb), native)
+    rows[0]["emotion"] = "sarcasm"
+    write_csv(emodb / "db.emotion.csv", rows, "file,emotion")
+    [listing] = locate(manifests=[emodb]).listings.values()
+    assert listing.left_out == (("'sarcasm' is no emotion of the benchmark", 1),)
+    assert len(listing.utterances) == len(rows) - 1
 
 
 def test_damaged_datasets_on_disk(emodb, rows):
@@ -296,11 +301,3 @@ def test_labels_and_columns_of_ones_own(emodb, rows):
     assert corpus.left_out == ()
     (emodb / "list.csv.toml").write_text('[columns]\nmood = "emotion"')
     refuses(place, match="'mood' is no column of a manifest")
-
-
-def test_labels_without_a_counterpart_are_counted(emodb, rows):
-    rows[0]["emotion"] = "sarcasm"
-    audformat_by_hand(emodb, rows)
-    [listing] = locate(manifests=[emodb]).listings.values()
-    assert listing.left_out == (("'sarcasm' is no emotion of the benchmark", 1),)
-    assert len(listing.utterances) == len(rows) - 1

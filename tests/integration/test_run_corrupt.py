@@ -221,9 +221,8 @@ def command(config: Config, call: Call, places: Path) -> Call:
 
 
 def test_the_command_prints_the_conditions(command):
-    done = command(
-        "run", "--corruption", "noise:20,0", "--corruption", "clip:10", "--format", "csv"
-    )
+    corruptions = ("--corruption", "noise:20,0", "--corruption", "clip:10")
+    done = command("run", *corruptions, "--format", "csv")
     assert done.exit_code == 0, done.output
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [row["corruption"] for row in rows] == ["clean", "noise:20", "noise:0", "clip:10"]
@@ -234,15 +233,12 @@ def test_the_command_prints_the_conditions(command):
     assert "48 were there before" in again.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (("--corruption", "nois:20"), "corruption 'nois' is unknown; did you mean 'noise'"),
-        (("--corruption", "noise", "--with", "point"), "--with point belongs to leaderboards"),
-    ],
-)
-def test_the_command_says_what_is_wrong_before_the_work(command, config, words, message):
-    done = command("run", *words)
-    assert (done.exit_code, done.stderr.startswith("Error: ")) == (2, True)
-    assert message in done.stderr
-    assert not config().results.exists()
+def test_the_command_says_what_is_wrong_before_the_work(command, config):
+    for words, message in (
+        (("nois:20",), "corruption 'nois' is unknown; did you mean 'noise'"),
+        (("noise", "--with", "point"), "--with point belongs to leaderboards"),
+    ):
+        done = command("run", "--corruption", *words)
+        assert (done.exit_code, done.stderr.startswith("Error: ")) == (2, True)
+        assert message in done.stderr
+        assert not config().results.exists()

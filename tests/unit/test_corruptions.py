@@ -42,17 +42,11 @@ def test_lists(text, names):
     assert [one.name for one in parse(text)] == names.split()
 
 
-def test_lists_are_apart():
-    assert [one.name for one in parse("noise:10", "clip:3")] == ["noise:10", "clip:3"]
-    with pytest.raises(SpecError, match="'20': 20 is a level of nothing"):
-        parse("noise:10", "20")
-    assert parse() == ()
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nois:10", r"corruption 'nois' is unknown; did you mean 'noise'\? Known: babble, clip"),
+        ("reverbb", r"'reverbb' is unknown; did you mean 'reverb'\?"),
         ("Noise:10", "'Noise' is unknown"),
         (":10", "'' is unknown"),
         ("10,20", "10 is a level of nothing; write noise:20,10"),
@@ -77,10 +71,14 @@ def test_words_that_are_no_corruption_are_refused(text, message):
         parse(text)
 
 
-def test_a_corruption_cannot_be_wrong():
+def test_a_corruption_cannot_be_wrong_and_lists_are_apart():
     with pytest.raises(SpecError, match="unknown"):
         Corruption("hum", 50)
     with pytest.raises(SpecError, match="within"):
         dataclasses.replace(Corruption("gain", 10), level=100)
     assert Corruption("noise", 10) == Corruption("noise", 10.0)
     assert Corruption("noise", -0.0).name == "noise:0"
+    assert parse("noise:10", "clip:3") == (Corruption("noise", 10), Corruption("clip", 3))
+    assert parse() == ()
+    with pytest.raises(SpecError, match="'20': 20 is a level of nothing"):
+        parse("noise:10", "20")

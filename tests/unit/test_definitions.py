@@ -31,7 +31,9 @@ def own_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     module._read.cache_clear()
 
 
-def test_a_byte_order_mark_is_no_part_of_toml(tmp_path):
+def test_the_tables_cannot_be_changed_and_a_byte_order_mark_is_no_part_of_toml(tmp_path):
+    with pytest.raises(TypeError):
+        definitions().corpora["X"] = definitions().corpora["B"]  # type: ignore[index]
     (tmp_path / "a.toml").write_text("name = 'ü'", encoding="utf-8-sig")
     assert read_toml(tmp_path / "a.toml") == {"name": "ü"}
 
@@ -71,11 +73,6 @@ def test_the_files_of_the_documentation_are_read(tmp_path):
     assert {str(pair) for pair in found.suites["mine"].pairs()} == {"B→MINE", "O→MINE"}
     more = validated(Supplement, read_toml(tmp_path / names[1]), names[1])
     assert (more.columns, more.labels) == ({"emotion": "mood"}, {"ANG": "anger"})
-
-
-def test_the_tables_cannot_be_changed():
-    with pytest.raises(TypeError):
-        definitions().corpora["X"] = definitions().corpora["B"]  # type: ignore[index]
 
 
 GOOD = """

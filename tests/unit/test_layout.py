@@ -204,33 +204,31 @@ def test_the_path_is_the_key_and_subject_6_is_left_out_with_a_reason(tmp_path):
     assert "happiness has 17 of 212 utterances" in finding.sentence
 
 
-def write_video(path: Path, samples: np.ndarray, rate: int = 48_000) -> Path:
-    """An AVI as the corpus has them, with PCM sound, but without pictures."""
+@pytest.fixture
+def sentence(tmp_path: Path) -> Path:
+    folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_videos_are_read_like_their_sound_and_damaged_ones_refused(sentence):
+    """AVI with PCM sound, as the corpus has them, but without pictures."""
     av = pytest.importorskip("av")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(0).integers(-9000, 9000, 48_000).astype(np.int16)
+    path = sentence / "s1_an_1.avi"
     with av.open(str(path), "w", format="avi") as container:
-        stream = container.add_stream("pcm_s16le", rate=rate, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None], "s16", "mono")
-        frame.rate = rate
+        stream = container.add_stream("pcm_s16le", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], "s16", "mono")
+        frame.rate = 48_000
         for packet in (*stream.encode(frame), *stream.encode(None)):
             container.mux(packet)
-    return path
-
-
-def test_videos_are_read_like_their_sound(tmp_path):
-    folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
-    samples = np.random.default_rng(0).integers(-9000, 9000, 48_000)
-    write_video(folder / "s1_an_1.avi", samples)
-    [video] = read_corpus(ENTERFACE, tmp_path / "x").utterances
-    soundfile.write(folder / "s1_an_1.wav", samples.astype(np.int16), 48_000)
-    [sound] = read_corpus(ENTERFACE, tmp_path / "x").utterances
+    root = sentence.parents[2]
+    [video] = read_corpus(ENTERFACE, root).utterances
+    soundfile.write(sentence / "s1_an_1.wav", samples, 48_000)
+    [sound] = read_corpus(ENTERFACE, root).utterances
     assert (video.name[-4:], sound.name[-4:]) == (".avi", ".wav")
     assert (video.content, video.seconds, video.rate) == (sound.content, 1.0, 48_000)
-
-
-def test_videos_cut_short_and_others(tmp_path):
-    path = write_video(tmp_path / "a.avi", np.full(96_000, 99))
-    path.write_bytes(path.read_bytes()[:90_000])
+    path.write_bytes(path.read_bytes()[:45_000])
     with pytest.raises(AudioError, match=r"truncated: .* bytes promised"):
         decode(path)
     path.write_bytes(b"no video" * 20)
@@ -238,10 +236,8 @@ def test_videos_cut_short_and_others(tmp_path):
         decode(path)
 
 
-def test_without_the_extra_the_remedy_is_named(tmp_path, monkeypatch):
-    folder = tmp_path / "x" / "subject 1" / "anger" / "sentence 1"
-    folder.mkdir(parents=True)
-    (folder / "s1_an_1.avi").write_bytes(b"RIFF")
+def test_without_the_extra_the_remedy_is_named(tmp_path, sentence, monkeypatch):
+    (sentence / "s1_an_1.avi").write_bytes(b"RIFF")
     monkeypatch.setitem(sys.modules, "av", None)
     assert locate(tmp_path).listings["E"].root == tmp_path / "x"
     with pytest.raises(CorpusError, match=r'extra .video.*ffmpeg -i "s1_an_1.avi" -vn "s1_an_1.w'):
