@@ -37,6 +37,7 @@ from tests.tiny_encoders import save_tiny
 
 pytestmark = pytest.mark.usefixtures("packed")
 BURIED = Corruption("noise", -20)
+BOTH = (Pair("X", "Y"), Pair("Y", "X"))
 
 
 @pytest.fixture
@@ -118,26 +119,27 @@ def robustness_of(results: Path, **condition: str) -> Robustness:
 
 
 def test_the_source_stays_and_each_corruption_makes_another_target(config):
-    clean = planned(config())
+    asked = config(pairs=BOTH)
+    clean = planned(asked)
     twice = [Corruption("noise", 20), Corruption("noise", 0)]
-    plans = [clean, *(planned(config(), corruption=item) for item in twice)]
+    plans = [clean, *(planned(asked, corruption=item) for item in twice)]
     for pair in facts(clean):
         assert len({facts(plan)[pair][0] for plan in plans}) == 1
         assert len({facts(plan)[pair][1] for plan in plans}) == len(plans)
     labels = [plan.condition.features_label for plan in plans]
     assert labels == ["minimal", "minimal, target noise:20", "minimal, target noise:0"]
-    again = planned(config(), corruption=twice[1])
+    again = planned(asked, corruption=twice[1])
     assert [trial.id for trial in again.trials] == [trial.id for trial in plans[2].trials]
 
 
 def test_the_clean_condition_is_the_run_without_corruptions_and_shards_are_used_again(config):
-    alone = run(config())
-    asked, first, second = config(corruptions=("clip:15,25",)), Watch(), Watch()
+    alone = run(config(pairs=BOTH))
+    asked, first, second = config(pairs=BOTH, corruptions=("clip:15,25",)), Watch(), Watch()
     both = run(asked, progress=first)
     assert (both.planned, both.found, both.ok) == (3 * alone.planned, alone.planned, both.planned)
     assert both.condition.features_label == "minimal"
     records = stored(asked.results)
-    clean = {trial.id for trial in planned(config()).trials}
+    clean = {trial.id for trial in planned(config(pairs=BOTH)).trials}
     assert len(clean & {record.trial.id for record in records}) == alone.planned
     conditions = [record.trial.condition for record in records if record.trial.id not in clean]
     labels = {condition.features_label for condition in conditions}
