@@ -204,6 +204,8 @@ def test_real_corpora_are_as_defined_but_for_known_faults(read_real, real_cache,
         assert found.rates == ((16000, len(corpus.utterances)),)
         expected = {"U": 116 - 33, "N": 1, "B": 1, "T": 2}  # most speakers of U have one emotion
         assert len(empty) == expected.get(code, 0)
+        named = {"B": [("08", "disgust")], "N": [("MK0", "surprise")]}
+        assert empty == named.get(code, empty)
 
 
 def table(path: Path, text: str) -> Path:
