@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -32,30 +33,26 @@ def write_tone(path: Path, *, rate: int = 8000, seconds: float = 0.15) -> Path:
 
 def toy_spec(code: str, emotions: Sequence[str] = EMOTIONS, **more: object) -> CorpusSpec:
     """A definition: `<speaker>/<emotion>_<number>`."""
-    values: dict[str, object] = {
-        "code": code,
+    values = {
         "name": f"toy_{code.lower()}",
         "title": f"Toy {code}",
         "language": "de",
-        "licence": "none",
-        "citation": "none",
         "pattern": r"(?P<speaker>[a-z]+)/(?P<emotion>[a-z]+)_(?P<text>\d+)",
         "labels": {emotion: emotion for emotion in emotions},
-        **more,
     }
-    return CorpusSpec.model_validate(values)
+    rest = {"code": code, "licence": "none", "citation": "none"}
+    return CorpusSpec.model_validate({**values, **rest, **more})
 
 
 def define(folder: Path, spec: CorpusSpec) -> Path:
     """Write a definition as TOML; its folder is for `CLSER_TASKS`."""
     folder.mkdir(parents=True, exist_ok=True)
-    values = spec.model_dump(exclude_defaults=True)
-    tables = {name: value for name, value in values.items() if isinstance(value, dict)}
-    lines = [
-        f"{name} = {json.dumps(value)}" for name, value in values.items() if name not in tables
-    ]
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in table.items())]
+    lines = []
+    for name, value in spec.model_dump(exclude_defaults=True).items():
+        if isinstance(value, dict):
+            lines += [f"{name}.{json.dumps(key)} = {json.dumps(one)}" for key, one in value.items()]
+        else:
+            lines.append(f"{name} = {json.dumps(value)}")
     (folder / f"{spec.name}.toml").write_text("\n".join(lines), encoding="utf-8")
     return folder
 
@@ -106,18 +103,10 @@ def memory_corpus(
         for number in range(count):
             speaker = list(genders)[number % len(genders)]
             name = f"{emotion}/{speaker}_{number:04d}.wav"
-            utterances.append(
-                Utterance(
-                    name=name,
-                    path=Path("/nowhere") / name,
-                    emotion=emotion,
-                    speaker=speaker,
-                    gender=genders[speaker],
-                    content=digest([code, name]),
-                    seconds=1.0,
-                    rate=16000,
-                )
-            )
+            who: dict[str, Any] = {"speaker": speaker, "gender": genders[speaker]}
+            place, content = Path("/nowhere") / name, digest([code, name])
+            item = Utterance(name=name, path=place, emotion=emotion, content=content, **who)
+            utterances.append(replace(item, seconds=1.0, rate=16000))
     utterances.sort(key=lambda utterance: (utterance.content, utterance.name))
     emotions = [emotion for emotion in EMOTIONS if emotion in counts]
     spec = toy_spec(code, emotions, language=language)
@@ -135,7 +124,7 @@ def permuted(corpus: Corpus, classes: tuple[str, ...], seed: int) -> Corpus:
     return replace(corpus, utterances=tuple(changed))
 
 
-def content_tables(folder: Path | None = None):
+def content_tables(folder: Path | None = None) -> Any:
     """`tables` for `build`: features that follow from the content and the rows allowed only."""
 
     def tables(
@@ -147,28 +136,30 @@ def content_tables(folder: Path | None = None):
             stacked([table(c, source, rows if c is target else None) for c in second.corpora]),
         )
 
-    names = ("instants", "summary")
-
     def stacked(parts: list[Table]) -> Table:
         if len(parts) == 1:
             return parts[0]
-        arrays = (np.concatenate([getattr(p, name) for p in parts]) for name in names)
-        return Table(digest([part.key for part in parts]), *arrays)
+        instants = np.concatenate([part.instants for part in parts])
+        summary = np.concatenate([part.summary for part in parts])
+        return Table(digest([part.key for part in parts]), instants, summary)
 
     def table(corpus: Corpus, source: Corpus, rows: np.ndarray | None) -> Table:
         allowed = None if rows is None else rows.tolist()
         key = digest([corpus.content, source.content, allowed])
         rng = generator("table", key)
         n = len(corpus.utterances)
-        instants = rng.standard_normal((n, 4, 3)).astype(np.float32)
-        summary = rng.standard_normal((n, 5)).astype(np.float32)
+        arrays = {
+            "instants": rng.standard_normal((n, 4, 3)).astype(np.float32),
+            "summary": rng.standard_normal((n, 5)).astype(np.float32),
+        }
+        whole = Table(key, arrays["instants"], arrays["summary"])
         if folder is None:
-            return Table(key, instants, summary)
+            return whole
         place = folder / key
         place.mkdir(parents=True, exist_ok=True)
-        np.save(place / "instants.npy", instants)
-        np.save(place / "summary.npy", summary)
+        for name, array in arrays.items():
+            np.save(place / f"{name}.npy", array)
         (place / CHECKSUMS).write_text(json.dumps(array_checksums(place)))
-        return Table(key, instants, summary, place)
+        return replace(whole, folder=place)
 
     return tables

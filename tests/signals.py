@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -105,13 +106,12 @@ def main(folder: str, cache: str, workers: str, hold: str = "0") -> Table:
             time.sleep(600)
         return replace(self, target)
 
-    if int(hold):
-        Path.replace = held
-    corpus = read_tones(Path(folder), Path(cache))
     progress = Events()
-    table = feature_table(
-        corpus, "acoustic", cache=Path(cache), workers=int(workers), progress=progress
-    )
+    with mock.patch.object(Path, "replace", held if int(hold) else replace):
+        corpus = read_tones(Path(folder), Path(cache))
+        table = feature_table(
+            corpus, "acoustic", cache=Path(cache), workers=int(workers), progress=progress
+        )
     print(f"extracted {progress.steps}", flush=True)
     return table
 

@@ -12,49 +12,34 @@ from clser_bench.errors import SpecError
 def some_corruptions(draw: st.DrawFn) -> Corruption:
     name = draw(st.sampled_from(sorted(KINDS)))
     kind = KINDS[name]
-    levels = (
-        st.integers(int(kind.least), int(kind.most))
-        if kind.whole
-        else st.floats(kind.least, kind.most)
-    )
-    return Corruption(name, draw(levels))
+    if kind.whole:
+        return Corruption(name, draw(st.integers(int(kind.least), int(kind.most))))
+    return Corruption(name, draw(st.floats(kind.least, kind.most)))
 
 
-@given(st.lists(some_corruptions(), min_size=1, unique=True))
-def test_names_go_round(some: list[Corruption]):
-    assert parse(",".join(one.name for one in some)) == tuple(some)
-    assert parse(*(one.name for one in some)) == tuple(some)
-
-
-@given(some_corruptions(), some_corruptions())
-def test_one_name_for_one_corruption(one: Corruption, other: Corruption):
-    assert (one == other) == (one.name == other.name)
+@given(st.lists(some_corruptions(), min_size=2, max_size=6, unique=True))
+def test_each_has_one_name_and_names_go_round(some):
+    names = [one.name for one in some]
+    assert parse(",".join(names)) == parse(*names) == tuple(some)
+    assert len(set(names)) == len(some)
 
 
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("noise:20,10,0", ["noise:20", "noise:10", "noise:0"]),
-        ("babble:10", ["babble:10"]),
-        (" pink:5 , reverb:0.3, .6 ", ["pink:5", "reverb:0.3", "reverb:0.6"]),
-        ("gain:-20,10", ["gain:-20", "gain:10"]),
-        ("telephone", ["telephone:8", "telephone:6", "telephone:4"]),
-        ("noise:-5.0,-0.0", ["noise:-5", "noise:0"]),
-        ("reverb,noise:3", ["reverb:0.3", "reverb:0.6", "reverb:1", "noise:3"]),
-        ("noise:10,pink:10,20,noise:10.0", ["noise:10", "pink:10", "pink:20"]),
-        ("reverb:1,reverb", ["reverb:1", "reverb:0.3", "reverb:0.6"]),
-        ("noise:1e1", ["noise:10"]),
+        ("noise:20,10,0", "noise:20 noise:10 noise:0"),
+        (" pink:5 , reverb:0.3, .6 ", "pink:5 reverb:0.3 reverb:0.6"),
+        ("gain:-20,10", "gain:-20 gain:10"),
+        ("telephone", "telephone:8 telephone:6 telephone:4"),
+        ("noise:-5.0,-0.0", "noise:-5 noise:0"),
+        ("reverb,noise:3", "reverb:0.3 reverb:0.6 reverb:1 noise:3"),
+        ("noise:10,pink:10,20,noise:10.0", "noise:10 pink:10 pink:20"),
+        ("reverb:1,reverb", "reverb:1 reverb:0.3 reverb:0.6"),
+        ("noise:1e1", "noise:10"),
     ],
 )
-def test_lists(text: str, names: list[str]):
-    assert [one.name for one in parse(text)] == names
-
-
-def test_lists_are_apart():
-    assert [one.name for one in parse("noise:10", "clip:3")] == ["noise:10", "clip:3"]
-    with pytest.raises(SpecError, match="'20': 20 is a level of nothing"):
-        parse("noise:10", "20")
-    assert parse() == ()
+def test_lists(text, names):
+    assert [one.name for one in parse(text)] == names.split()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +50,6 @@ def test_lists_are_apart():
         ("Noise:10", "'Noise' is unknown"),
         (":10", "'' is unknown"),
         ("10,20", "10 is a level of nothing; write noise:20,10"),
-        ("telephone,6", "6 is a level of nothing"),
         ("noise:10,reverb,5", "5 is a level of nothing"),
         ("", "empty between commas"),
         ("noise:20,,10", "empty between commas"),
@@ -80,18 +64,21 @@ def test_lists_are_apart():
         ("telephone:7.5", r"'telephone:7.5': the level \(bits\) must be a whole number"),
         ("telephone:16", "must lie within 3 and 8"),
         ("clip:-1", "must lie within 0 and 60"),
-        ("<script>", "'<script>' is unknown"),
     ],
 )
-def test_what_is_no_corruption_is_told(text: str, message: str):
+def test_words_that_are_no_corruption_are_refused(text, message):
     with pytest.raises(SpecError, match=message):
         parse(text)
 
 
-def test_a_corruption_cannot_be_wrong():
+def test_a_corruption_cannot_be_wrong_and_lists_are_apart():
     with pytest.raises(SpecError, match="unknown"):
         Corruption("hum", 50)
     with pytest.raises(SpecError, match="within"):
         dataclasses.replace(Corruption("gain", 10), level=100)
     assert Corruption("noise", 10) == Corruption("noise", 10.0)
     assert Corruption("noise", -0.0).name == "noise:0"
+    assert parse("noise:10", "clip:3") == (Corruption("noise", 10), Corruption("clip", 3))
+    assert parse() == ()
+    with pytest.raises(SpecError, match="'20': 20 is a level of nothing"):
+        parse("noise:10", "20")

@@ -14,9 +14,10 @@ from tests.fake_corpora import define, toy_spec, write_tone, write_toy
 
 
 @pytest.fixture(autouse=True)
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the corpus X be defined."""
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the corpus X be defined, and lie in the folder x."""
     monkeypatch.setenv("CLSER_TASKS", str(define(tmp_path / "tasks", toy_spec("X"))))
+    return write_toy(tmp_path / "x")
 
 
 def places(located: Located) -> dict[str, Path]:
@@ -27,82 +28,80 @@ def sentences(located: Located) -> list[str]:
     return [finding.sentence for finding in located.findings]
 
 
-@pytest.mark.parametrize("place", ["some/thing/else", "."])
-def test_whatever_its_name_at_any_depth(tmp_path: Path, place: str) -> None:
-    write_toy(tmp_path / place)
-    assert places(locate(tmp_path)) == {"X": tmp_path / place}
+def write_manifest(path: Path) -> Path:
+    write_tone(path.parent / "a.wav")
+    path.write_text("path,speaker,emotion,language\na.wav,s,anger,nl\n")
+    return path
 
 
-def test_no_such_root(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no such folder"):
-        locate(tmp_path / "gone")
+def test_whatever_its_name_at_any_depth(tmp_path, toy):
+    write_tone(toy / "stray.wav")  # a damaged copy is found, too
+    for place in (toy, tmp_path):
+        located = locate(place)
+        assert places(located) == {"X": toy}
+        assert [item.name for item in located.listings["X"].bad] == ["stray.wav"]
+    toy.rename(tmp_path / "tasks" / "else")
+    assert places(locate(tmp_path)) == {"X": tmp_path / "tasks" / "else"}
 
 
-def test_a_damaged_copy_is_found(tmp_path: Path) -> None:
-    write_toy(tmp_path / "x")
-    write_tone(tmp_path / "x" / "stray.wav")
-    located = locate(tmp_path)
-    assert places(located) == {"X": tmp_path / "x"}
-    assert [item.name for item in located.listings["X"].bad] == ["stray.wav"]
+def test_a_folder_without_corpora_is_named(tmp_path):
+    write_tone(tmp_path / "a" / "song.wav")
+    for name, message in (("gone", "no such folder"), ("a", "no corpus is recognised")):
+        with pytest.raises(CorpusError, match=message):
+            load_corpora(tmp_path / name)
 
 
-def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(
-    tmp_path: Path,
-) -> None:
+def test_two_copies_are_refused_where_they_are_wanted_and_parts_are_no_copies(tmp_path):
     """Following "move all but one away" would lose a corpus that lies in parts."""
-    for folder in ("first", "second"):
-        write_toy(tmp_path / folder)
+    write_toy(tmp_path / "y")
     for emotion, letter in (("anger", "W"), ("fear", "A")):
         write_tone(tmp_path / "EmoDB" / emotion / f"03a01{letter}a.wav")
     located = locate(tmp_path)
     assert places(located) == {}
     for code, message in (
-        ("X", r"Toy X \(X\) is there 2 times: .*first and .*second"),
+        ("X", r"Toy X \(X\) is there 2 times: .*x and .*y"),
         ("B", r"EMO-DB \(B\) lies in 2 folders with different files"),
     ):
         with pytest.raises(CorpusError, match=message):
             located.require([code])
 
 
-def test_an_optional_folder_counts_once(tmp_path: Path) -> None:
-    for number in range(3):
-        write_tone(tmp_path / "berlin" / "wav" / f"03a0{number}Wa.WAV")
-    assert places(locate(tmp_path)) == {"B": tmp_path / "berlin"}
+def test_an_optional_folder_counts_once(tmp_path):
     wav = tmp_path / "berlin" / "wav"
-    assert places(locate(wav)) == {"B": wav}
+    for number in range(3):
+        write_tone(wav / f"03a0{number}Wa.WAV")
+    for place in (wav.parent, wav):
+        assert places(locate(place)) == {"B": place}
 
 
-def test_a_doubled_ravdess_archive(tmp_path: Path) -> None:
+def test_a_doubled_ravdess_archive(tmp_path):
     """The copy that goes round holds the actors twice, once in a folder of their own."""
-    for folder in (tmp_path / "r", tmp_path / "r" / "audio_speech_actors_01-24"):
+    root = tmp_path / "own" / "r"
+    for folder in (root, root / "audio_speech_actors_01-24"):
         write_tone(folder / "Actor_01" / "03-01-05-01-01-01-01.wav")
         write_tone(folder / "Actor_02" / "03-01-05-01-01-01-02.wav")
-    located = locate(tmp_path)
-    assert places(located) == {"R": tmp_path / "r" / "audio_speech_actors_01-24"}
+    located = locate(root.parent)
+    assert places(located) == {"R": root / "audio_speech_actors_01-24"}
     [sentence] = sentences(located)
     assert "2 recording(s), such as r/Actor_0" in sentence
 
 
-def test_linked_folders_are_followed_without_going_in_circles(tmp_path: Path) -> None:
-    write_toy(tmp_path / "disk" / "x")
+def test_linked_folders_are_followed_without_going_in_circles(tmp_path, toy):
     (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "disk" / "x", target_is_directory=True)
-    (tmp_path / "disk" / "x" / "ada" / "up").symlink_to(tmp_path / "root")
+    (tmp_path / "root" / "link").symlink_to(toy, target_is_directory=True)
+    (toy / "ada" / "up").symlink_to(tmp_path / "root")
     assert places(locate(tmp_path / "root")) == {"X": tmp_path / "root" / "link"}
 
 
-def test_the_folder_s_name_decides_between_equal_layouts(tmp_path: Path) -> None:
+def test_the_folder_s_name_decides_between_equal_layouts(tmp_path, toy):
     define(tmp_path / "tasks", toy_spec("Y", folders=("why",)))
-    write_toy(tmp_path / "Why")
+    toy.rename(tmp_path / "Why")
     assert places(locate(tmp_path)) == {"Y": tmp_path / "Why"}
 
 
-def test_a_common_pattern_counts_below_its_own_folder_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = toy_spec("Z", pattern=r"(?P<speaker>\d+)-(?P<emotion>[a-z]+)", folders=("zed",))
-    spec = spec.model_copy(update={"in_folder": True})
-    monkeypatch.setenv("CLSER_TASKS", str(define(tmp_path / "other", spec)))
+def test_a_common_pattern_counts_below_its_own_folder_only(tmp_path):
+    pattern = r"(?P<speaker>\d+)-(?P<emotion>[a-z]+)"
+    define(tmp_path / "tasks", toy_spec("Z", pattern=pattern, folders=("zed",), in_folder=True))
     write_tone(tmp_path / "speech" / "Zed" / "wav" / "1-anger.wav")
     write_tone(tmp_path / "speech" / "unknown" / "1-anger.wav")
     located = locate(tmp_path / "speech")
@@ -110,19 +109,17 @@ def test_a_common_pattern_counts_below_its_own_folder_only(
     assert "unknown: 1 recording(s)" in sentences(located)[0]
 
 
-def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_path: Path) -> None:
-    write_toy(tmp_path / "x")
+def test_recordings_of_no_corpus_are_named_with_the_layout_they_may_mean(tmp_path):
     write_tone(tmp_path / "RAVDESS" / "03-01-05-01-01-01-01.wav")
     [sentence] = sentences(locate(tmp_path))
     assert sentence.startswith(f"{tmp_path.name}/RAVDESS: 1 recording(s), such as RAVDESS/03-01-05")
     assert "belong to no known corpus; those of RAVDESS (R) lie as Actor_" in sentence
 
 
-def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
-    write_toy(tmp_path / "x")
-    samples, rate = soundfile.read(tmp_path / "x" / "ada" / "anger_0.wav")
-    soundfile.write(tmp_path / "x" / "ada" / "anger_7.mp3", samples, rate)
-    soundfile.write(tmp_path / "x" / "ada" / "anger_0.mp3", samples, rate)  # there as WAV too
+def test_formats_that_are_not_read_are_named(tmp_path, toy):
+    samples, rate = soundfile.read(toy / "ada" / "anger_0.wav")
+    soundfile.write(toy / "ada" / "anger_7.mp3", samples, rate)
+    soundfile.write(toy / "ada" / "anger_0.mp3", samples, rate)  # there as WAV too
     (tmp_path / "y").mkdir()
     soundfile.write(tmp_path / "y" / "b.ogg", samples, rate)
     located = locate(tmp_path)
@@ -132,27 +129,17 @@ def test_formats_that_are_not_read_are_named(tmp_path: Path) -> None:
     assert "1 .ogg file(s), such as y/b.ogg, are of a format that is not read" in outside
 
 
-def test_recordings_of_a_manifest_are_no_strays(tmp_path: Path) -> None:
-    write_toy(tmp_path / "x")
-    write_tone(tmp_path / "own" / "a.wav")
-    manifest = tmp_path / "own" / "m.csv"
-    manifest.write_text("path,speaker,emotion,language\na.wav,s,anger,nl\n")
-    located = locate(tmp_path, [manifest])
+def test_recordings_of_a_manifest_are_no_strays_and_stand_in_one_only(tmp_path):
+    own = [write_manifest(tmp_path / "own" / name) for name in ("m.csv", "n.csv")]
+    located = locate(tmp_path, own[:1])
     assert list(located.listings) == ["nl", "X"]
     assert located.listed == {"nl"}
     assert located.findings == ()
-
-
-def test_one_corpus_in_two_places(tmp_path: Path) -> None:
-    write_tone(tmp_path / "a.wav")
-    for name in ("m.csv", "n.csv"):
-        (tmp_path / name).write_text("path,speaker,emotion,language\na.wav,s,anger,nl\n")
     with pytest.raises(CorpusError, match=r"corpus 'nl' is also in .*m\.csv"):
-        locate(manifests=[tmp_path / "m.csv", tmp_path / "n.csv"])
+        locate(manifests=own)
 
 
-def test_corpora_are_called_by_code_or_name(tmp_path: Path) -> None:
-    write_toy(tmp_path / "x")
+def test_corpora_are_called_by_code_or_name_and_findings_are_said_once(tmp_path, toy):
     said: list[str] = []
     corpora = load_corpora(tmp_path, codes=["toy_x", "X"], say=said.append)
     assert list(corpora) == ["X"]
@@ -163,47 +150,24 @@ def test_corpora_are_called_by_code_or_name(tmp_path: Path) -> None:
         load_corpora(tmp_path, codes=["B"])
     with pytest.raises(CorpusError, match="no folder of corpora was given"):
         load_corpora(codes=["B"])
-
-
-def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path: Path) -> None:
-    def refuse() -> Path:
-        raise AssertionError
-
-    def made() -> Path:
-        return write_tone(tmp_path / "d" / "demo_de" / "de_f1" / "angst_s1.wav").parents[2]
-
-    write_toy(tmp_path / "x")
-    assert list(load_corpora(tmp_path, codes=["X"], demo=refuse)) == ["X"]
-    both = load_corpora(tmp_path / "x", codes=["DE", "X"], demo=made)
-    assert list(both) == ["DE", "X"]
-
-
-def test_findings_are_said_once(tmp_path: Path) -> None:
-    root = write_toy(tmp_path / "x")
-    shutil.copy(root / "ada" / "anger_0.wav", root / "ada" / "anger_9.wav")
-    said: list[str] = []
+    shutil.copy(toy / "ada" / "anger_0.wav", toy / "ada" / "anger_9.wav")
     load_corpora(tmp_path, say=said.append)
     [line] = said
     assert "1 recording(s) are copies of others" in line
 
 
-def test_nothing_recognised(tmp_path: Path) -> None:
-    write_tone(tmp_path / "a" / "song.wav")
-    with pytest.raises(CorpusError, match="no corpus is recognised"):
-        load_corpora(tmp_path)
+def test_demo_corpora_are_made_only_where_one_is_wanted(tmp_path, toy):
+    def made() -> Path:
+        return write_tone(tmp_path / "d" / "demo_de" / "de_f1" / "angst_s1.wav").parents[2]
+
+    assert list(load_corpora(tmp_path, codes=["X"], demo=pytest.fail)) == ["X"]
+    assert list(load_corpora(toy, codes=["DE", "X"], demo=made)) == ["DE", "X"]
 
 
 @pytest.mark.real_speech
-def test_real_corpora_are_found(real_corpora: Path) -> None:
+def test_real_corpora_are_found(real_corpora):
     located = locate(real_corpora)
-    names = {c: place.relative_to(real_corpora).as_posix() for c, place in places(located).items()}
-    assert names == {
-        "B": "emodb",
-        "C": "casia",
-        "N": "nemo_subset",
-        "O": "emovo",
-        "R": "ravdess",
-        "T": "turev",
-        "U": "urdu",
-    }
+    names = {code: place.relative_to(real_corpora) for code, place in places(located).items()}
+    folders = "emodb casia nemo_subset emovo ravdess turev urdu"
+    assert names == dict(zip("BCNORTU", map(Path, folders.split()), strict=True))
     assert located.findings == ()

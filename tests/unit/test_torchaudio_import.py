@@ -37,16 +37,16 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
     sys.modules.update(installed)
 
 
-def test_a_good_torchaudio_is_left_as_it_is(load: Load) -> None:
+def test_a_good_torchaudio_is_left_as_it_is(load):
     module = load("fail_if_no_align = None\nown = True\n")
     assert (module._extension.own, module.mark) == (True, 7)
 
 
-def test_a_torchaudio_whose_compiled_part_fails_is_imported_without(load: Load) -> None:
+def test_a_torchaudio_whose_compiled_part_fails_is_imported_without(load):
     assert load("raise OSError('libc10_cuda.so: cannot open shared object file')\n").mark == 7
     assert not sys.modules["torchaudio._extension"]._IS_ALIGN_AVAILABLE
 
 
-def test_a_torchaudio_that_fails_otherwise_is_told(load: Load) -> None:
+def test_a_torchaudio_that_fails_otherwise_is_named(load):
     with pytest.raises(FeatureError, match=r"other CUDA.*belongs to the installed torch"):
         load("", whole="raise RuntimeError('other CUDA')\n")
