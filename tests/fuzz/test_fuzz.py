@@ -26,14 +26,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
+from pyarrow import parquet
 
 from clser_bench.corpora.audio import LONGEST, RATES, content_hash, decode
+from clser_bench.corpora.definitions import definitions
 from clser_bench.corpora.listings import list_manifest
 from clser_bench.errors import ClserError, has_controls
+from clser_bench.features.encoders.forward import Loaded
+from clser_bench.features.encoders.models import find_encoder, parse
+from clser_bench.features.extract import feature_table
+from clser_bench.features.sets import BY_LANGUAGE, resolve_feature_sets
+from clser_bench.problem import open_table
 from clser_bench.protocol import EMOTIONS
+from clser_bench.report.provenance import as_text, read_card, seal
+from clser_bench.run.request import parse_settings
+from clser_bench.store.sqlite import Store
+from tests.boards import run
+from tests.exports import export, shown, take
 from tests.fake_corpora import define, read_corpus, toy_spec, write_tone, write_toy
+from tests.tiny_encoders import save_tiny
+from tests.unit.test_card import card_of
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "6"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -96,10 +111,8 @@ def reworded(text: str, rng: Random) -> bytes:
         parts = re.split(r"(\n|[,=\"\[\]]| = )", text)
         place = rng.randrange(len(parts))
         kind = rng.randrange(5)
-        if kind == 0:
-            parts[place] = rng.choice(_TEXTS)
-        elif kind == 1:
-            parts[place] += rng.choice(_TEXTS)
+        if kind <= 1:
+            parts[place] = parts[place] * kind + rng.choice(_TEXTS)
         elif kind == 2:
             parts[place] = rng.choice(parts)
         elif kind == 3:
@@ -164,7 +177,8 @@ def _rows(place: Path) -> list[list[str]]:
     ]
 
 
-def _check_listings(path: Path) -> int:
+def _check_listings(path: Path, place: Path) -> int:
+    (path.parent / "a").symlink_to(place / "a")
     names = []
     for listing in list_manifest(path):
         for item in listing.utterances:
@@ -180,49 +194,40 @@ def _check_listings(path: Path) -> int:
 
 
 def manifests(place: Path) -> Case:
+    rows = _rows(place)
     text = io.StringIO()
-    csv.writer(text).writerows(_rows(place))
+    csv.writer(text).writerows(rows)
 
     def case(rng: Random, folder: Path) -> str:
-        (folder / "a").symlink_to(place / "a")
         path = folder / "m.csv"
         path.write_bytes(reworded(text.getvalue(), rng))
-        count = _check_listings(path)
+        count = _check_listings(path, place)
         read = path.read_text(encoding="utf-8-sig")
-        names, *rows = csv.reader(io.StringIO(read, newline=""))
-        known = [n for n, name in enumerate(names) if name.strip() in _rows_header]
-        filled = [row for row in rows if any(row[n].strip() for n in known if n < len(row))]
+        names, *made = csv.reader(io.StringIO(read, newline=""))
+        known = [n for n, name in enumerate(names) if name.strip() in rows[0]]
+        filled = [row for row in made if any(row[n].strip() for n in known if n < len(row))]
         right(count == len(filled), f"{len(filled)} rows, {count} utterances and faults")
         return RIGHT
 
-    _rows_header = set(_rows(place)[0])
     return case
 
 
 def parquet_manifests(place: Path) -> Case:
-    import pyarrow as pa
-    from pyarrow import parquet
-
     names, *rows = _rows(place)
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
-    parquet.write_table(pa.table({n: list(c) for n, c in columns.items()}), place / "m.parquet")
+    table = pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows])
+    parquet.write_table(table, place / "m.parquet")
     content = (place / "m.parquet").read_bytes()
 
     def case(rng: Random, folder: Path) -> str:
-        (folder / "a").symlink_to(place / "a")
         path = folder / "m.parquet"
         path.write_bytes(mutated(content, rng))
-        _check_listings(path)
+        _check_listings(path, place)
         return RIGHT
 
     return case
 
 
 def toml(place: Path) -> Case:
-    from clser_bench.corpora.definitions import definitions
-    from clser_bench.features.sets import BY_LANGUAGE, resolve_feature_sets
-    from clser_bench.run.request import parse_settings
-
     specs = {code: toy_spec(code) for code in ("XX", "YY")}
     spec = (define(place / "tasks", toy_spec("XX")) / "toy_xx.toml").read_text()
     suite = '[[suite]]\nname = "own"\ncorpora = ["B", "C"]\nuse = "x"\n'
@@ -246,8 +251,6 @@ def toml(place: Path) -> Case:
 
 
 def results(place: Path) -> Case:
-    from tests.exports import export, shown
-
     export(place / "r.sqlite")
     content = (place / "r.sqlite").read_bytes()
     known = shown(place / "r.sqlite")
@@ -262,19 +265,15 @@ def results(place: Path) -> Case:
 
 
 def imports(place: Path) -> Case:
-    from clser_bench.store import parquet, pooling
-    from clser_bench.store.sqlite import Store
-    from tests.exports import export, shown
-
     export(place / "r.sqlite")
     content = (place / "r.parquet").read_bytes()
-    pooling.merge(place / "known.sqlite", [parquet.read(place / "r.parquet")])
+    take(place / "known.sqlite", place / "r.parquet")
     known = shown(place / "known.sqlite")
 
     def case(rng: Random, folder: Path) -> str:
         path, pool = folder / "r.parquet", folder / "pool.sqlite"
         path.write_bytes(mutated(content, rng))
-        pooling.merge(pool, [parquet.read(path)])
+        take(pool, path)
         with Store(pool, read_only=True) as store:
             right(not store.verify(), "what was imported does not verify")
         right(shown(pool) == known, "another table")
@@ -284,9 +283,6 @@ def imports(place: Path) -> Case:
 
 
 def caches(place: Path) -> Case:
-    from clser_bench.features.extract import feature_table
-    from clser_bench.problem import open_table
-
     spec = toy_spec("XX")
     root, whole = write_toy(place / "toy"), place / "cache"
 
@@ -313,10 +309,6 @@ def caches(place: Path) -> Case:
 
 
 def encoders(place: Path) -> Case:
-    from clser_bench.features.encoders.forward import Loaded
-    from clser_bench.features.encoders.models import find_encoder, parse
-    from tests.tiny_encoders import save_tiny
-
     good = {kind: save_tiny(kind, place) for kind in ("hubert-base", "whisper", "wavlm-base")}
 
     def case(rng: Random, folder: Path) -> str:
@@ -337,17 +329,9 @@ def encoders(place: Path) -> Case:
 
 
 def cards(place: Path) -> Case:
-    from clser_bench.report.provenance import as_text, make_card, read_card, seal
-    from clser_bench.store.sqlite import Store
-    from tests.boards import run, tables_of
-    from tests.unit.test_card import MACHINE, REQUEST, SOFTWARE
-
     with Store(place / "r.sqlite") as store:
         run(store, {"sere": 20, "dann": 12})
-        (table,) = tables_of(store, intervals=False)
-        known = make_card(
-            store, table, software=SOFTWARE, machine=MACHINE, requests=[REQUEST], commands=[]
-        )
+        known = card_of(store)
 
     def case(rng: Random, folder: Path) -> str:
         path = folder / "card.json"
