@@ -7,6 +7,7 @@ import hashlib
 import json
 import operator
 import statistics
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ REQUEST = Requested(
 
 def card_of(store, **options):
     (table,) = tables_of(store, intervals=False, **options)
-    parts = {"software": SOFTWARE, "machine": MACHINE, "requests": [REQUEST]}
+    parts: dict[str, Any] = {"software": SOFTWARE, "machine": MACHINE, "requests": [REQUEST]}
     return make_card(store, table, **parts, commands=["clser-bench run"])
 
 

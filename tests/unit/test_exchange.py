@@ -91,8 +91,7 @@ def test_scores_travel_only_where_they_are_asked_for_at_once_or_later(ours, file
             for record, twin in zip(store.records(good), copy.records(good), strict=True):
                 assert np.array_equal(twin.scores, record.scores)
                 assert twin.scores.dtype == np.float32
-                assert twin.metrics.confusion == record.metrics.confusion
-                assert twin.names == record.names
+                assert (twin.metrics, twin.names) == (record.metrics, record.names)
     before = dump(theirs)
     assert [take(theirs, path).scored for path in (full, file)] == [0, 0]
     assert dump(theirs) == before
@@ -295,6 +294,7 @@ def in_answers(change):
         (in_heading(lambda head: head.update(run="rm")), "run: Extra inputs are not permitted"),
         (in_heading(lambda head: head["suites"].clear()), "it has no pairs"),
         (in_heading(lambda head: head["suites"].update(x=[["B", "B"]])), "suite x: pair"),
+        (in_heading(lambda head: head.update(rows=1)), "rows: [0-9]+, and it was written with 1"),
         (in_answers(lambda y: y.reverse()), "do not have this hash, so they were changed"),
         (in_answers(lambda y: y.pop()), "lengths of classes"),
         (in_answers(lambda y: y.append(99)), r"y\.\d+: Input should be less than"),
@@ -317,26 +317,6 @@ def test_files_of_other_kinds_are_refused(file, theirs, tmp_path):
     refused(bad, theirs, "column 'a': is not of an export")
     with pytest.raises(StoreError, match=r"none\.parquet: there is no such file"):
         read(tmp_path / "none.parquet")
-
-
-def test_damage_anywhere_is_noticed_or_harmless(file, tmp_path):
-    def known(path):
-        every = [(entry.trial.id, entry.record) for entry in read(path).entries]
-        return [(name, record and record.predicted.tolist()) for name, record in every]
-
-    content, wanted = file.read_bytes(), known(file)
-    rng = np.random.default_rng(0)
-    bad = tmp_path / "bad.parquet"
-    noticed = 0
-    for place in rng.integers(len(content), size=60):
-        changed = bytearray(content)
-        changed[place] ^= 1 << int(rng.integers(8))
-        bad.write_bytes(changed)
-        try:
-            assert known(bad) == wanted
-        except StoreError:
-            noticed += 1
-    assert noticed > 40
 
 
 def test_files_that_are_too_large_are_refused_unread(file, theirs, monkeypatch):

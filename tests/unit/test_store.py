@@ -37,6 +37,7 @@ def test_a_record_comes_back_as_it_went_in(path):
         store.put([wanted, absent])
     with Store(path, create=False) as store:
         found, other = store.records()
+    assert other.metrics
     assert math.isnan(other.metrics.recalls[2]), "of a class that is absent"
     assert found.trial.id == wanted.trial.id
     assert [type(value) for _, value in found.trial.parameters] == [int, float, bool, str]
@@ -341,19 +342,10 @@ def test_a_database_of_another_version_is_refused(path, version):
 def test_bytes_that_are_no_text_in_the_schema_are_damage(path):
     with Store(path) as store:
         store.put([right(trial())])
-        known = everything(store)
-    content = path.read_bytes()
-    start = content.index(b"CREATE TABLE trials")
-    refused = 0
-    for place in range(start, start + 200, 5):
-        path.write_bytes(content[:place] + b"\xff" + content[place + 1 :])
-        for options in READING:
-            try:
-                with Store(path, **options) as store:
-                    assert everything(store) == known
-            except StoreError as error:
-                refused += "is damaged" in str(error)
-    assert refused > 20
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE trials", b"CREATE TABLE\xfftrials"))
+    for options in READING:
+        with pytest.raises(StoreError, match="is damaged"):
+            Store(path, **options)
 
 
 def everything(store):
