@@ -181,16 +181,6 @@ def test_show_tells_what_can_be_set(call):
     assert done.startswith("within-target: version 1, routine, reference\n\nReference: logistic")
 
 
-def test_points_are_chosen_by_other_pairs(call, tmp_path):
-    manifest = write_corpora(tmp_path / "four", codes="VXYZ", takes=1)
-    options = ("--manifest", str(manifest), "--methods", "near", "--shots", "1", "--seeds", "1")
-    chosen = ("--selection", "other-pairs", "--with", "point")
-    done = call("run", *options, "--scheduler", "local", *chosen)
-    assert "selection other-pairs: 24 trials of 2 configurations of 1 methods" in done.stderr
-    assert [line for line in done.stdout.splitlines() if line.startswith("near: weight=")]
-    assert call("leaderboard", *chosen).stdout == done.stdout
-
-
 def test_check_and_extract(call, places, tmp_path):
     done = call("corpus", "check", str(places))
     assert "12 utterances" in done.stdout

@@ -247,16 +247,6 @@ def test_ties_are_counted(call, guesses):
     assert "1 of 48 predictions are ties, which count for the first class" in done.stdout
 
 
-def test_the_draws_do_not_replace_a_manifest(call, tmp_path):
-    manifest = write_corpora(tmp_path / "own", codes="XY").rename(tmp_path / "own" / "draws.csv")
-    before = manifest.read_bytes()
-    done = call("draws", "--manifest", str(manifest), "--out", str(manifest.parent), fails=True)
-    assert "the draws would overwrite this manifest; name another folder" in done.stderr
-    assert manifest.read_bytes() == before
-    done = call("card", "--out", "draws.csv", fails=True)
-    assert "draws.csv: name a file that ends in .json" in done.stderr
-
-
 def test_other_labels_are_other_draws(call, tmp_path):
     manifest = write_corpora(tmp_path / "own", codes="XY")
     call("draws", "--manifest", str(manifest), "--shots", "1", "--seeds", "1", "--out", "draws")
@@ -290,18 +280,23 @@ def test_a_name_is_no_method(call, guesses):
     assert "is that of a method" in done.stderr
 
 
-def test_the_results_file_lies_elsewhere(call, places):
+def test_draws_lie_neither_over_a_manifest_nor_beside_the_results(call, places, tmp_path):
+    manifest = write_corpora(tmp_path / "own", codes="XY").rename(tmp_path / "own" / "draws.csv")
+    before = manifest.read_bytes()
+    done = call("draws", "--manifest", str(manifest), "--out", str(manifest.parent), fails=True)
+    assert "the draws would overwrite this manifest; name another folder" in done.stderr
+    assert manifest.read_bytes() == before
+    done = call("card", "--out", "draws.csv", fails=True)
+    assert "draws.csv: name a file that ends in .json" in done.stderr
     Path("made").mkdir()
     Path("link").symlink_to("made")
-    for out, results in (
-        ("results", str(RESULTS)),
-        ("made/../made", "made/x.sqlite"),
-        ("link", "made/x.sqlite"),
-    ):
-        usual = ("--manifest", str(places), "--out", out, "--results", results)
+    results = Path("made/x.sqlite")
+    for out, file in (("results", RESULTS), ("made/../made", results), ("link", results)):
+        usual = ("--manifest", str(places), "--out", out, "--results", str(file))
         assert "the key of the ids" in call("draws", *usual, fails=True).stderr
-        assert not Path("results").exists()
-        assert not private_file(Path(results)).exists()
+        assert not file.exists()
+        assert not private_file(file).exists()
+    assert not Path("results").exists()
 
 
 class Stub(BaseHTTPRequestHandler):

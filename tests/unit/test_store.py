@@ -233,7 +233,7 @@ CHANGES = {
     "UPDATE records SET confusion = '[[2,0,0],[0,2,0],[0,1,0]]'": ("record", "confusion is", ""),
     "UPDATE records SET recalls = '[1'": ("record", "is damaged", ""),
     "UPDATE scores SET scores = zeroblob(9)": ("record", "damaged", ""),
-    "DELETE FROM predictions": ("record", "is ok, with 0 arrays", ""),
+    "DELETE FROM trials; DELETE FROM predictions": ("record", "ok, with 0 arr", "rows of trials"),
     "DELETE FROM trials": ("file", "refers to what is not there", "rows of trials"),
     "UPDATE trials SET id = NULL WHERE seed = 1": ("trial", "give the id", "rows of trials"),
     "UPDATE trials SET seed = 7": ("trial", "its columns give the id", "rows of trials"),
@@ -279,7 +279,7 @@ def test_whatever_is_changed_is_found_and_makes_no_table(sound, tmp_path, statem
     place, problem, shown = CHANGES[statement]
     path = tmp_path / "changed.sqlite"
     path.write_bytes(sound.read_bytes())
-    change(path, statement)
+    change(path, *statement.split("; "))
     with Store(path, read_only=True) as store:
         found = store.verify()
         with contextlib.suppress(StoreError):  # and no other error
