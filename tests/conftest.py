@@ -36,24 +36,25 @@ def pytest_sessionfinish() -> None:
     remove_leftovers()
 
 
+def shared_folder(name: str, part: str, what: str) -> Path:
+    """A folder beside the checkout, or that of an environment variable; a skip without a part."""
+    variable = f"CLSER_{name.upper()}"
+    folder = Path(os.environ.get(variable) or Path(__file__).parents[2] / "shared" / name)
+    if not (folder / part).is_dir():
+        pytest.skip(f"no {what}: {folder} has no {part}; set {variable}")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_corpora() -> Path:
     """The folder of real speech, or a skip with the reason."""
-    named = os.environ.get("CLSER_CORPORA")
-    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "corpora"
-    if not (folder / "emodb").is_dir():
-        pytest.skip(f"no real speech: {folder} has no emodb; set CLSER_CORPORA")
-    return folder
+    return shared_folder("corpora", "emodb", "real speech")
 
 
 @pytest.fixture(scope="session")
 def trained_encoders() -> Path:
     """The folder of trained encoders, or a skip with the reason."""
-    named = os.environ.get("CLSER_ENCODERS")
-    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "encoders"
-    if not (folder / "whisper-base").is_dir():
-        pytest.skip(f"no trained weights: {folder} has no whisper-base; set CLSER_ENCODERS")
-    return folder
+    return shared_folder("encoders", "whisper-base", "trained weights")
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sqlite3
 
+import pyarrow as pa
 from pyarrow import parquet
 
 from clser_bench.problem import SkippedFile
@@ -13,7 +16,7 @@ from clser_bench.store import pooling
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
 from tests import boards
-from tests.records import answer_key, hole, ok, trial
+from tests.records import answer_key, hole, right, trial
 
 METHODS = {"logistic": 12, "sere": 18, "within-target": 22, "chance": 8}
 NOTES = {
@@ -26,6 +29,21 @@ NAME = b"clser-bench"
 
 
 read = files.read
+
+
+def stored(path, *records, pairs=boards.PAIRS):
+    """A results file of records that are one plan."""
+    with Store(path) as store:
+        store.plan({}, [record.trial for record in records], pairs=pairs)
+        store.put(records)
+    return path
+
+
+def sent(results, **options):
+    """What a results file exports, beside it."""
+    path = results.with_suffix(".parquet")
+    files.write(results, path, **options)
+    return path
 
 
 def take(results, *paths):
@@ -49,11 +67,8 @@ def cleaned(text):
 
 def dump(path):
     """Everything in a results file."""
-    connection = sqlite3.connect(path)
-    try:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         return list(connection.iterdump())
-    finally:
-        connection.close()
 
 
 def export(path):
@@ -66,19 +81,37 @@ def export(path):
         boards.run(
             store, {"sere": 17}, suite="other", fixed4=True, classes=("anger", "fear", "sadness")
         )
-        failed, bad = trial("dann"), trial("dann", "C→B")
-        sure = [
-            ok(trial("lacking", str(pair), seed=9), [0, 0, 1], answer_key([0, 0, 1]))
-            for pair in boards.PAIRS
+        key = answer_key([0, 0, 1])
+        records = [
+            hole(trial("dann"), reason=TRACE),
+            hole(trial("dann", "C→B"), "not_applicable", "needs \x1b[31m 9 shots"),
+            *(right(trial("lacking", str(pair), seed=9), key) for pair in boards.PAIRS),
         ]
-        trials = [failed, bad, *(record.trial for record in sure)]
-        store.plan({"corpora": "/home/me"}, trials, pairs=boards.PAIRS)
-        holes = [hole(failed, reason=TRACE), hole(bad, "not_applicable", "needs \x1b[31m 9 shots")]
-        store.put([*holes, *sure])
+        store.plan({"corpora": "/home/me"}, [r.trial for r in records], pairs=boards.PAIRS)
+        store.put(records)
         store.put_skipped([SkippedFile(corpus="B", name="a.wav", reason="silent")])
-    files.write(path, path.with_suffix(".parquet"))
+    sent(path)
 
 
-def row_of(file, status="ok"):
-    """The place of the first row with a status."""
-    return parquet.read_table(file)["status"].to_pylist().index(status)
+def rewrite(file, *, changes=(), heading=None, drop=(), add=()):
+    """Write a changed file beside an exported one.
+
+    Args:
+        changes: rows and what they have in place of their values.
+        heading: changes the dictionary at the head of the file.
+        drop: names of columns.
+        add: names of columns and their types.
+    """
+    table = parquet.read_table(file)
+    head = json.loads(parquet.read_metadata(file).metadata[NAME])
+    rows = table.to_pylist()
+    for row, values in changes:
+        rows[row].update(values)
+    if heading:
+        heading(head)
+    fields = [field for field in table.schema if field.name not in drop]
+    fields += [pa.field(name, kind) for name, kind in add]
+    path = file.with_name("changed.parquet")
+    schema = pa.schema(fields, metadata={NAME: json.dumps(head).encode()})
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    return path

@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from clser_bench.cli.main import app
 from clser_bench.run.draws import private_file, stored_draws
 from clser_bench.store.sqlite import Store
-from tests.tiny import write_corpora, write_method
+from tests.tiny import stored, write_corpora, write_method
 from tests.tools import load
 
 RESULTS = Path("results/clser.sqlite")
@@ -37,12 +37,11 @@ parameters = 4
 cost = "a second on one core"
 """
 
-Call = Callable[..., Result]
 pytestmark = pytest.mark.usefixtures("packed")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outside")
     write_corpora(folder / "corpora", codes="XY")
     write_method(folder / "methods", "near", about="Nearest centroids.")
@@ -50,10 +49,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(places: Path, tmp_path: Path) -> Call:
+def call(places, tmp_path):
     (tmp_path / "system.toml").write_text(CARD, encoding="utf-8")
 
-    def go(command: str, *arguments: str, fails: bool = False) -> Result:
+    def go(command, *arguments, fails=False):
         done = CliRunner().invoke(app, [command, *arguments])
         assert fails == (done.exit_code != 0), done.output
         return done
@@ -62,28 +61,35 @@ def call(places: Path, tmp_path: Path) -> Call:
 
 
 @pytest.fixture
-def write(places: Path, call: Call) -> Call:
+def write(places, call):
     usual = ("--manifest", str(places), "--seeds", "2")
     return lambda *more: call("draws", *usual, "--shots", "1", "--out", "draws", *more)
 
 
-def score(call: Call, file: str, *more: str, fails: bool = False) -> Result:
+def score(call, file, *more, fails=False):
     usual = ("--draws", "draws", "--name", "outside", "--card", "system.toml")
     return call("score", file, *usual, *more, fails=fails)
 
 
-def rows_of(part: str = "") -> list[dict[str, str]]:
+def rows_of(part=""):
     with Path("draws/draws.csv").open(encoding="utf-8", newline="") as file:
         return [row for row in csv.DictReader(file) if part in ("", row["part"])]
 
 
-def guesses() -> None:
+def guess():
     """Write a class for every scored row."""
     made = [{"trial": r["trial"], "id": r["id"], "emotion": "anger"} for r in rows_of("scored")]
     pd.DataFrame(made).to_csv("predictions.csv", index=False)
 
 
-def test_a_target_row_says_nothing(write: Call, shared: Path) -> None:
+@pytest.fixture
+def guesses(write):
+    """Draws, and a class for every scored row."""
+    write()
+    guess()
+
+
+def test_a_target_row_says_nothing(write, shared):
     write("--audio", "copy")
     manifest = pd.read_csv(shared / "corpora" / "manifest.csv")
     texts = Path("draws/draws.csv").read_text() + Path("draws/draws.json").read_text()
@@ -94,21 +100,19 @@ def test_a_target_row_says_nothing(write: Call, shared: Path) -> None:
     assert {row["emotion"] for row in rows if row["part"] != "labelled"} == {""}
     sides = [{r["id"] for r in rows if (r["part"] in ("adapt", "scored")) == t} for t in (0, 1)]
     assert not sides[0] & sides[1], "the labels of Y→X name no target of X→Y"
-    assert [row["id"] for row in rows if row["trial"] == "X:Y:1:0" and row["part"] == "scored"] == (
-        sorted({row["id"] for row in rows if row["trial"] == "X:Y:1:0" and row["part"] == "scored"})
-    )
+    ids = [row["id"] for row in rows_of("scored") if row["trial"] == "X:Y:1:0"]
+    assert ids == sorted(set(ids))
     sound = sorted(Path("draws/audio").iterdir())
     assert {f"audio/{path.name}" for path in sound} == {row["audio"] for row in rows}
     originals = {soundfile.read(shared / "corpora" / name)[0].tobytes() for name in manifest.path}
     assert {soundfile.read(path)[0].tobytes() for path in sound} == originals
     private = private_file(RESULTS)
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
-    salt = json.loads(private.read_text())["salt"]
-    assert salt not in texts
+    assert json.loads(private.read_text())["salt"] not in texts
     assert not list(Path("draws").rglob("*.sqlite*"))
 
 
-def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
+def test_the_same_request_gives_the_same_bytes(write):
     write()
     first = {path.name: path.read_bytes() for path in Path("draws").iterdir()}
     write("--audio", "link")
@@ -124,53 +128,44 @@ def test_the_same_request_gives_the_same_bytes(write: Call) -> None:
 
 @pytest.mark.parametrize("setting", ["transductive", "inductive"])
 @pytest.mark.parametrize("kind", ["csv", "parquet", "classes"])
-def test_the_products_own_predictions_give_the_same_cells(
-    call: Call, shared: Path, kind: str, setting: str
-) -> None:
-    places = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--setting", setting)
-    draws = (*places, "--shots", "1", "--seeds", "2")
+def test_the_products_own_predictions_give_the_same_cells(call, places, kind, setting):
+    draws = ("--manifest", str(places), "--setting", setting, "--shots", "1", "--seeds", "2")
     call("run", *draws, "--methods", "near", "--scheduler", "local")
     call("draws", *draws, "--out", "draws")
     found = stored_draws(Path("draws"), RESULTS)
     made = []
-    with Store(RESULTS) as store:
-        for record in store.records():
-            trial = record.trial
-            one = found.trials[f"{trial.pair.source}:{trial.pair.target}:1:{trial.seed}"]
-            names = [name for fold in one.folds for name in fold.key.names]
-            ids = dict(zip(names, [i for fold in one.ids for i in fold], strict=True))
-            for name, scores in zip(record.names, record.scores, strict=True):
-                values = dict(zip(one.classes, scores.tolist(), strict=True))
-                guess = {"emotion": one.classes[int(scores.argmax())]}
-                answer = guess if kind == "classes" else values
-                made.append({"trial": one.name, "id": ids[name], **answer})
+    for record in stored(RESULTS):
+        trial = record.trial
+        one = found.trials[f"{trial.pair.source}:{trial.pair.target}:1:{trial.seed}"]
+        names = [name for fold in one.folds for name in fold.key.names]
+        ids = dict(zip(names, [i for fold in one.ids for i in fold], strict=True))
+        for name, scores in zip(record.names, record.scores, strict=True):
+            values = dict(zip(one.classes, scores.tolist(), strict=True))
+            answer = {"emotion": one.classes[int(scores.argmax())]} if kind == "classes" else values
+            made.append({"trial": one.name, "id": ids[name], **answer})
     frame = pd.DataFrame(made).sample(frac=1, random_state=0)
-    if kind == "parquet":
-        frame.to_parquet("predictions.parquet", index=False)
-    else:
-        frame.to_csv("predictions.csv", index=False)
-    score(call, "predictions.parquet" if kind == "parquet" else "predictions.csv")
+    file = "predictions.parquet" if kind == "parquet" else "predictions.csv"
+    (frame.to_parquet if kind == "parquet" else frame.to_csv)(file, index=False)
+    score(call, file)
+    every = {(r.trial.method, r.trial.pair, r.trial.seed): r for r in stored(RESULTS)}
+    assert len(every) == 8
+    for (method, pair, seed), record in every.items():
+        own = every["near", pair, seed]
+        assert record.metrics == own.metrics
+        assert record.predicted.tobytes() == own.predicted.tobytes()
+        if kind != "classes" or method == "near":
+            assert record.scores.tobytes() == own.scores.tobytes()
+        else:
+            assert not len(record.scores)
     with Store(RESULTS) as store:
-        every = {(r.trial.method, str(r.trial.pair), r.trial.seed): r for r in store.records()}
-        assert len(every) == 8
-        for (method, pair, seed), record in every.items():
-            own = every["near", pair, seed]
-            assert record.metrics == own.metrics
-            assert record.predicted.tobytes() == own.predicted.tobytes()
-            if kind != "classes" or method == "near":
-                assert record.scores.tobytes() == own.scores.tobytes()
-            else:
-                assert not len(record.scores)
         frame = store.frame()
     assert set(frame.role[frame.method == "outside"]) == {"submitted"}
 
 
-def test_a_submission_is_shown_with_its_card_and_not_ranked(
-    call: Call, write: Call, shared: Path
-) -> None:
+def test_a_submission_is_shown_with_its_card_and_not_ranked(call, write, places):
     write("--audio", "copy")
-    place = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--scheduler", "local")
-    call("run", *place, "--shots", "1", "--seeds", "2", "--methods", "near,chance")
+    usual = ("--manifest", str(places), "--scheduler", "local", "--shots", "1", "--seeds", "2")
+    call("run", *usual, "--methods", "near,chance")
     load("nearest_mean", folder="docs").main(["draws", "predictions.csv"])
     done = score(call, "predictions.csv")
     assert "4 trials of outside stored" in done.stderr
@@ -182,7 +177,7 @@ def test_a_submission_is_shown_with_its_card_and_not_ranked(
     assert {row["kind"] for row in outside} == {"submitted"}
     assert {row["uar_mean"] for row in outside} == {100.0}, "pitch parts the tones"
     assert "trained with the labels of Y" in call("leaderboard", "--format", "md").stdout
-    assert call("resume").exit_code == 0, "it is the last run of methods that goes on"
+    call("resume")  # the last run of methods
     call("export", "ours.parquet")
     call("import", "ours.parquet", "--results", "other.sqlite")
     other = json.loads(call("leaderboard", "--results", "other.sqlite", "--format", "json").stdout)
@@ -192,89 +187,70 @@ def test_a_submission_is_shown_with_its_card_and_not_ranked(
     assert (method["role"], method["imported"]) == ("submitted", "predictions.csv")
 
 
-def test_one_answer_may_hold_for_all_trials(call: Call, write: Call) -> None:
+def test_one_answer_may_hold_for_all_trials(call, write):
     write()
     ids = sorted({row["id"] for row in rows_of("scored")})
     frame = pd.DataFrame({"id": ids, "anger": 0.5, "fear": "", "sadness": 0.25})
     frame.to_csv("p.csv", index=False)
     score(call, "p.csv")
-    with Store(RESULTS) as store:
-        assert {record.metrics.uar for record in store.records() if record.metrics} == {50.0}
+    assert {record.metrics and record.metrics.uar for record in stored(RESULTS)} == {50.0}
 
 
-def put(frame: pd.DataFrame, row: int, column: str, value: str) -> pd.DataFrame:
-    made = frame.copy()
-    made.loc[row, column] = value
-    return made
+def put(row, column, value):
+    """Changes a value of the predictions."""
+
+    def change(frame):
+        frame.loc[row, column] = value
+        return frame
+
+    return change
 
 
-def scored(value: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Scores in place of classes, one of them as given."""
-    return lambda f: put(
-        f.drop(columns="emotion").assign(anger="1", sadness="0"), 0, "anger", value
-    )
+def scored(value):
+    """Writes scores in place of classes, one of them as given."""
+    put_value = put(0, "anger", value)
+    return lambda f: put_value(f.drop(columns="emotion").assign(anger="1", sadness="0"))
 
 
 NO_COLUMN = "it needs id and either emotion or a column of scores"
 NOT_FINITE = "line 2: score of anger is missing or not finite"
-FAULTS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
-    "missing": (lambda f: f[:-1], r"trial Y:X:1:1: 1 of 12 ids are missing: [0-9a-f]{20}"),
-    "twice": (lambda f: pd.concat([f, f[:1]]), r"line 50: id \w+ of trial X:Y:1:0 is there twice"),
-    "class": (
-        lambda f: put(f, 2, "emotion", "joy"),
-        "line 4: class 'joy' is none of the trial's: anger, sadness",
-    ),
-    "trial": (lambda f: put(f, 0, "trial", "X:Z:1:0"), "line 2: trial 'X:Z:1:0' is not in"),
-    "id": (lambda f: put(f, 1, "id", "a" * 20), "line 3: id 'a{20}' is not scored in trial"),
-    **{f"score {value}": (scored(value), NOT_FINITE) for value in ("nan", "inf", "")},
-    "score 1_0": (scored("1_0"), "line 2: score of anger '1_0' is no number"),
-    "score high": (scored("high"), "line 2: score of anger 'high' is no number"),
-    "no class": (lambda f: f[["id", "trial"]], NO_COLUMN),
-    "both": (lambda f: f.assign(anger="1"), NO_COLUMN),
-    "column": (
+FAULTS: list[tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = [
+    (lambda f: f[:-1], r"trial Y:X:1:1: 1 of 12 ids are missing: [0-9a-f]{20}"),
+    (lambda f: pd.concat([f, f[:1]]), r"line 50: id \w+ of trial X:Y:1:0 is there twice"),
+    (put(2, "emotion", "joy"), "line 4: class 'joy' is none of the trial's: anger, sadness"),
+    (put(0, "trial", "X:Z:1:0"), "line 2: trial 'X:Z:1:0' is not in"),
+    (put(1, "id", "a" * 20), "line 3: id 'a{20}' is not scored in trial"),
+    *((scored(value), NOT_FINITE) for value in ("nan", "inf", "")),
+    *((scored(v), f"line 2: score of anger '{v}' is no number") for v in ("1_0", "high")),
+    (lambda f: f[["id", "trial"]], NO_COLUMN),
+    (lambda f: f.assign(anger="1"), NO_COLUMN),
+    (
         lambda f: f.rename(columns={"emotion": "angr"}),
         r"column 'angr' is unknown; did you mean 'anger'\?",
     ),
-}
+]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_named(call: Call, write: Call, fault: str) -> None:
-    write()
-    guesses()
-    spoil, message = FAULTS[fault]
+@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+def test_faults_are_named(call, guesses, spoil, message):
     spoil(pd.read_csv("predictions.csv", dtype=str)).to_csv("predictions.csv", index=False)
     done = score(call, "predictions.csv", fails=True)
     assert "Error: predictions.csv" in done.stderr
     assert re.search(message, done.stderr), done.stderr
-    if RESULTS.exists():
-        with Store(RESULTS) as store:
-            assert not list(store.records())
+    assert not RESULTS.exists() or not stored(RESULTS)
 
 
-def test_ties_are_counted(call: Call, write: Call) -> None:
-    write()
-    guesses()
-    frame = pd.read_csv("predictions.csv", dtype=str)
-    scored("0")(frame).to_csv("predictions.csv", index=False)
+def test_ties_are_counted(call, guesses):
+    frame = scored("0")(pd.read_csv("predictions.csv", dtype=str))
+    frame.to_csv("predictions.csv", index=False)
     done = score(call, "predictions.csv")
     assert "1 of 48 predictions are ties, which count for the first class" in done.stdout
 
 
-def test_the_draws_do_not_replace_a_manifest(call: Call, tmp_path: Path) -> None:
-    manifest = write_corpora(tmp_path / "own", codes="XY").rename(tmp_path / "own" / "draws.csv")
-    before = manifest.read_bytes()
-    done = call("draws", "--manifest", str(manifest), "--out", str(manifest.parent), fails=True)
-    assert "the draws would overwrite this manifest; name another folder" in done.stderr
-    assert manifest.read_bytes() == before
-    done = call("card", "--out", "draws.csv", fails=True)
-    assert "draws.csv: name a file that ends in .json" in done.stderr
-
-
-def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
+def test_other_labels_are_other_draws(call, tmp_path):
     manifest = write_corpora(tmp_path / "own", codes="XY")
     call("draws", "--manifest", str(manifest), "--shots", "1", "--seeds", "1", "--out", "draws")
-    guesses()
+    guess()
     text = manifest.read_text(encoding="utf-8")
     manifest.write_text(text.replace("anger-0.wav,X-ann,anger", "anger-0.wav,X-ann,sadness"))
     done = score(call, "predictions.csv", fails=True)
@@ -294,34 +270,33 @@ def test_other_labels_are_other_draws(call: Call, tmp_path: Path) -> None:
         (CARD.replace("X =", "Xx ="), "heard: corpus 'Xx' is unknown; did you mean 'X'"),
     ],
 )
-def test_a_card_is_complete(call: Call, write: Call, card: str, message: str) -> None:
-    write()
-    guesses()
+def test_a_card_is_complete(call, guesses, card, message):
     Path("system.toml").write_text(card, encoding="utf-8")
     assert message in score(call, "predictions.csv", fails=True).stderr
 
 
-def test_a_name_is_no_method(call: Call, write: Call) -> None:
-    write()
-    guesses()
-    assert (
-        "is that of a method" in score(call, "predictions.csv", "--name", "sere", fails=True).stderr
-    )
+def test_a_name_is_no_method(call, guesses):
+    done = score(call, "predictions.csv", "--name", "sere", fails=True)
+    assert "is that of a method" in done.stderr
 
 
-def test_the_results_file_lies_elsewhere(call: Call, shared: Path) -> None:
-    done = call(
-        *("draws", "--manifest", str(shared / "corpora" / "manifest.csv"), "--out", "results"),
-        fails=True,
-    )
-    assert "the key of the ids" in done.stderr
-    assert not np.any([path.exists() for path in (Path("results"), private_file(RESULTS))])
+def test_draws_lie_neither_over_a_manifest_nor_beside_the_results(call, places, tmp_path):
+    manifest = write_corpora(tmp_path / "own", codes="XY").rename(tmp_path / "own" / "draws.csv")
+    before = manifest.read_bytes()
+    done = call("draws", "--manifest", str(manifest), "--out", str(manifest.parent), fails=True)
+    assert "the draws would overwrite this manifest; name another folder" in done.stderr
+    assert manifest.read_bytes() == before
+    done = call("card", "--out", "draws.csv", fails=True)
+    assert "draws.csv: name a file that ends in .json" in done.stderr
     Path("made").mkdir()
     Path("link").symlink_to("made")
-    for out in ("made/../made", "link"):
-        usual = ("--manifest", str(shared / "corpora" / "manifest.csv"), "--out", out)
-        done = call("draws", *usual, "--results", "made/x.sqlite", fails=True)
-        assert "the key of the ids" in done.stderr
+    results = Path("made/x.sqlite")
+    for out, file in (("results", RESULTS), ("made/../made", results), ("link", results)):
+        usual = ("--manifest", str(places), "--out", out, "--results", str(file))
+        assert "the key of the ids" in call("draws", *usual, fails=True).stderr
+        assert not file.exists()
+        assert not private_file(file).exists()
+    assert not Path("results").exists()
 
 
 class Stub(BaseHTTPRequestHandler):
@@ -352,9 +327,7 @@ class Stub(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_an_endpoint_with_audio_input_is_asked_and_scored(
-    call: Call, write: Call, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_endpoint_with_audio_input_is_asked_and_scored(call, write, monkeypatch, capsys):
     write("--audio", "copy")
     tool = load("ask_endpoint", folder="docs")
     monkeypatch.setattr(tool.time, "sleep", lambda _: None)
@@ -376,5 +349,4 @@ def test_an_endpoint_with_audio_input_is_asked_and_scored(
     assert "24 answers" in capsys.readouterr().err
     done = score(call, "predictions.csv")
     assert "4 trials of outside stored" in done.stderr
-    with Store(RESULTS) as store:
-        assert all(r.metrics and r.metrics.uar > 80 for r in store.records())
+    assert all(r.metrics and r.metrics.uar > 80 for r in stored(RESULTS))

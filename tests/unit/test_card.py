@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 import statistics
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +24,9 @@ from clser_bench.report.provenance import (
     runs_of,
     seal,
 )
-from clser_bench.report.table import Leaderboard
 from clser_bench.store.sqlite import Store
 from tests.boards import KEY, PAIRS, run, tables_of
-from tests.records import hole, ok, trial
+from tests.records import hole, right, trial
 
 SOFTWARE = Software(clser_bench="1.2", python="3.11.7", packages={"numpy": "2.0"})
 MACHINE = Machine(processor="a processor", cores=2, memory_gib=8.0, system="a system")
@@ -44,30 +44,17 @@ REQUEST = Requested(
 )
 
 
-def table_of(store: Store, **options: Any) -> Leaderboard:
+def card_of(store, **options):
     (table,) = tables_of(store, intervals=False, **options)
-    return table
+    parts: dict[str, Any] = {"software": SOFTWARE, "machine": MACHINE, "requests": [REQUEST]}
+    return make_card(store, table, **parts, commands=["clser-bench run"])
 
 
-def card_of(store: Store, **options: Any) -> Card:
-    return make_card(
-        store,
-        table_of(store, **options),
-        software=SOFTWARE,
-        machine=MACHINE,
-        requests=[REQUEST],
-        commands=["clser-bench run"],
-    )
-
-
-def test_a_card_tells_every_draw_of_every_cell(store: Store) -> None:
+def test_a_card_tells_every_draw_of_every_cell(store):
     run(store, {"sere": 20, "dann": 12}, seeds=3)
     card = card_of(store)
-    stored = {
-        (r.trial.method, r.trial.pair, r.trial.seed): r.metrics.uar
-        for r in store.records()
-        if r.metrics
-    }
+    trials = {record.trial: record.metrics.uar for record in store.records()}
+    stored = {(of.method, of.pair, of.seed): uar for of, uar in trials.items()}
     assert [pair.pair for pair in card.pairs] == list(PAIRS)
     assert [method.method for method in card.methods] == ["sere", "dann"]
     for method in card.methods:
@@ -80,10 +67,10 @@ def test_a_card_tells_every_draw_of_every_cell(store: Store) -> None:
             assert cell.sd == pytest.approx(statistics.stdev(draws), abs=1e-12)
 
 
-def test_a_card_tells_what_the_table_was_made_of(store: Store) -> None:
+def test_a_card_tells_what_the_table_was_made_of(store):
     run(store, {"sere": 20}, shots="all", normalisation="speaker", prior="dirichlet:1")
     card = card_of(store)
-    assert card.rules == table_of(store).condition
+    assert card.rules == tables_of(store)[0].condition
     assert (card.condition["shots"], card.condition["prior"]) == ("all", "dirichlet:1")
     assert not card.synthetic
     first, second = card.pairs
@@ -96,20 +83,18 @@ def test_a_card_tells_what_the_table_was_made_of(store: Store) -> None:
     assert method.of_pairs == {}
 
 
-def test_evaluations_are_counted_over_all_ways_of_selection(store: Store) -> None:
+def test_evaluations_are_counted_over_all_ways_of_selection(store):
     run(store, {"sere": 20, "dann": 9})
     for number in (1, 2):
-        of = [
-            trial("sere", str(pair), suite="bc", selection="oracle", parameters=(("c", number),))
-            for pair in PAIRS
-        ]
+        point = (("c", number),)
+        of = [trial("sere", str(pair), selection="oracle", parameters=point) for pair in PAIRS]
         store.plan({}, of, pairs=PAIRS, candidates={item.id: number for item in of})
-        store.put([ok(item, KEY.y.tolist(), KEY) for item in of])
+        store.put([right(item, KEY) for item in of])
     found = {method.method: method.evaluations for method in card_of(store).methods}
     assert found == {"sere": 3, "dann": 1}
 
 
-def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
+def test_hyper_parameters_that_differ_stand_by_pair(store):
     # 1 and 1.0 and true are three values
     values = {"B→C": (("a", 1), ("b", 0.5)), "C→B": (("a", 1.0), ("b", 0.5))}
     trials = [trial("sere", pair, parameters=point) for pair, point in values.items()]
@@ -122,17 +107,14 @@ def test_hyper_parameters_that_differ_stand_by_pair(store: Store) -> None:
     }
 
 
-def test_holes_have_reasons_without_places(store: Store) -> None:
-    trials = [trial("sere", str(pair), seed=seed) for pair in PAIRS for seed in (0, 1)]
-    store.plan({}, trials, pairs=PAIRS)
-    store.put(
-        [
-            ok(trials[0], KEY.y.tolist(), KEY),
-            hole(trials[1], "not_applicable", "needs\x1b[2J ten shots"),
-            hole(trials[2], "failed", "no such file: /home/ann/secret.wav"),
-            hole(trials[3], "failed", "no such file: C:\\Users\\ann"),
-        ]
+def test_holes_have_reasons_without_places(store):
+    one, two, three, four = (
+        trial("sere", str(pair), seed=seed) for pair in PAIRS for seed in (0, 1)
     )
+    store.plan({}, [one, two, three, four], pairs=PAIRS)
+    store.put([right(one, KEY), hole(two, "not_applicable", "needs\x1b[2J ten shots")])
+    store.put([hole(three, "failed", "no such file: /home/ann/secret.wav")])
+    store.put([hole(four, "failed", "no such file: C:\\Users\\ann")])
     first, second = card_of(store).methods[0].cells
     assert (first.n, first.mean, first.sd, first.uars) == (1, None, None, (100.0, None))
     assert first.status == "not_applicable"
@@ -141,30 +123,28 @@ def test_holes_have_reasons_without_places(store: Store) -> None:
     assert second.reason == "see `clser-bench status` of the results file"
 
 
-def test_methods_of_two_runs_stand_with_theirs(store: Store) -> None:
+def test_methods_of_two_runs_stand_with_theirs(store):
     run(store, {"sere": 20})
     run(store, {"dann": 20, "coral": 12}, seeds=3)
     run(store, {"coral": 13}, seeds=4)
-    found = [(item.id, methods) for item, methods in runs_of(store, table_of(store))]
+    (table,) = tables_of(store, intervals=False)
+    found = [(item.id, methods) for item, methods in runs_of(store, table)]
     assert found == [(1, ("sere",)), (2, ("dann",)), (3, ("coral",))]
-    assert {m.method: len(m.seeds) for m in card_of(store).methods} == {
-        "sere": 2,
-        "dann": 3,
-        "coral": 4,
-    }
+    seeds = {method.method: len(method.seeds) for method in card_of(store).methods}
+    assert seeds == {"sere": 2, "dann": 3, "coral": 4}
 
 
-def test_a_table_of_different_audio_has_no_card(store: Store) -> None:
+def test_a_table_of_different_audio_has_no_card(store):
     run(store, {"sere": 20})
-    trials = [trial("dann", "B→C", tables="u")]
-    store.plan({}, trials, pairs=PAIRS)
-    store.put([ok(trials[0], KEY.y.tolist(), KEY)])
+    other = trial("dann", "B→C", tables="u")
+    store.plan({}, [other], pairs=PAIRS)
+    store.put([right(other, KEY)])
     with pytest.raises(SpecError, match="different audio, labels or features of B→C"):
         card_of(store)
     assert len(card_of(store, methods=["sere"]).methods) == 1
 
 
-def test_hostile_names_are_kept_or_refused(store: Store) -> None:
+def test_hostile_names_are_kept_or_refused(store):
     run(store, {'<script>|$x$"': 20})
     assert '<script>|$x$\\"' in as_text(card_of(store))
     run(store, {"sere\x1b[2J": 20}, shots=1)
@@ -172,7 +152,7 @@ def test_hostile_names_are_kept_or_refused(store: Store) -> None:
         card_of(store, shots=1)
 
 
-def test_a_card_is_read_as_it_was_written(store: Store, tmp_path: Path) -> None:
+def test_a_card_is_read_as_it_was_written(store, tmp_path):
     run(store, {"sere": 20, "dann": 7}, left_out=[("dann", "B→C", 0)])
     card = card_of(store)
     (tmp_path / "card.json").write_text(as_text(card), encoding="utf-8")
@@ -183,24 +163,29 @@ def test_a_card_is_read_as_it_was_written(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> str:
+def written(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("card") / "clser.sqlite") as opened:
         run(opened, {"sere": 20})
         return as_text(card_of(opened))
 
 
 @pytest.fixture
-def values(written: str) -> dict[str, Any]:
+def values(written):
     return json.loads(written)
 
 
-def write(path: Path, values: dict[str, Any]) -> Path:
-    """Write values as a card whose hash fits."""
-    rest = {name: value for name, value in values.items() if name != "sha256"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    sealed = {**rest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    path.write_text(json.dumps(sealed))
-    return path
+@pytest.fixture
+def write(tmp_path):
+    """Writes values as a card whose hash fits."""
+
+    def sealed(values):
+        rest = {name: value for name, value in values.items() if name != "sha256"}
+        text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+        sha256 = hashlib.sha256(text.encode()).hexdigest()
+        (tmp_path / "card.json").write_text(json.dumps({**rest, "sha256": sha256}))
+        return tmp_path / "card.json"
+
+    return sealed
 
 
 CELL = ("methods", 0, "cells", 0)
@@ -236,29 +221,22 @@ CELL = ("methods", 0, "cells", 0)
         (("format",), 1, "is of format 1, this clser-bench reads 2"),
     ],
 )  # fmt: skip
-def test_a_card_of_another_form_is_refused(
-    tmp_path: Path, values: dict[str, Any], place: tuple[Any, ...], value: Any, message: str
-) -> None:
-    read_card(write(tmp_path / "good.json", values))
+def test_a_card_of_another_form_is_refused(write, values, place, value, message):
+    read_card(write(values))
     *way, last = place
-    inner: Any = values
-    for step in way:
-        inner = inner[step]
-    inner[last] = value
+    functools.reduce(operator.getitem, way, values)[last] = value
     with pytest.raises(SpecError, match=message):
-        read_card(write(tmp_path / "bad.json", values))
+        read_card(write(values))
 
 
-def test_a_missing_field_is_named_and_an_unknown_one_written_harmlessly(
-    tmp_path: Path, values: dict[str, Any]
-) -> None:
+def test_a_missing_field_is_named_and_an_unknown_one_written_harmlessly(write, values):
     del values["methods"][0]["evaluations"]
     with pytest.raises(SpecError, match=r"methods\.0\.evaluations.*required") as caught:
-        read_card(write(tmp_path / "card.json", values | {"\x1b[2J<script>": 1}))
+        read_card(write(values | {"\x1b[2J<script>": 1}))
     assert "\x1b" not in str(caught.value)
 
 
-def test_a_damaged_card_is_refused(tmp_path: Path, written: str) -> None:
+def test_a_damaged_card_is_refused(tmp_path, written):
     changed = Card.model_validate_json(written).model_copy(update={"title": "another"})
     path = tmp_path / "card.json"
     path.write_text(as_text(changed))
@@ -268,25 +246,21 @@ def test_a_damaged_card_is_refused(tmp_path: Path, written: str) -> None:
     assert read_card(path).title == "another"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [b"", b"[]", b"\xff\xfe\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": ' + b"9" * 5000 + b"}"],
-    ids=["empty", "list", "bytes", "deep", "nan", "digits"],
-)
-def test_what_is_no_card_is_refused(tmp_path: Path, text: bytes) -> None:
+TEXTS = [b"", b"[]", b"\xff\xfe\xff", b"[" * 100_000, b'{"a": NaN}', b'{"a": ' + b"9" * 5000 + b"}"]
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=["empty", "list", "bytes", "deep", "nan", "digits"])
+def test_what_is_no_card_is_refused(tmp_path, text):
     path = tmp_path / "card.json"
     path.write_bytes(text)
     with pytest.raises(SpecError, match="is not the JSON of a card"):
         read_card(path)
 
 
-def test_a_file_that_is_too_large_or_absent_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with pytest.raises(SpecError, match="cannot be read"):
-        read_card(tmp_path / "absent.json")
-    with pytest.raises(SpecError, match="cannot be read"):
-        read_card(tmp_path)
+def test_a_file_that_is_too_large_or_absent_is_refused(tmp_path):
+    for path in (tmp_path / "absent.json", tmp_path):
+        with pytest.raises(SpecError, match="cannot be read"):
+            read_card(path)
     with (tmp_path / "large.json").open("wb") as file:
         file.truncate(33 * 2**20)
     with pytest.raises(SpecError, match="more than 32 MiB"):

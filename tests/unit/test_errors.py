@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import platformdirs
 import pytest
@@ -21,7 +20,7 @@ from clser_bench.files import cache_folder, require_file, require_folder, write_
 from clser_bench.store.sqlite import Store
 
 
-def test_errors_survive_pickling() -> None:
+def test_errors_survive_pickling():
     for error in (AudioError("a.wav", "is empty"), MissingExtraError("egemaps", "opensmile")):
         copy = pickle.loads(pickle.dumps(error))
         assert type(copy) is type(error)
@@ -29,7 +28,7 @@ def test_errors_survive_pickling() -> None:
     assert "pip install 'clser-bench[opensmile]'" in str(MissingExtraError("egemaps", "opensmile"))
 
 
-def test_the_nearest_name_comes_first() -> None:
+def test_the_nearest_name_comes_first():
     assert did_you_mean("ser", ["dann", "sere"]) == "; did you mean 'sere'? Known: dann, sere"
     assert did_you_mean("xyz", ["dann"]) == ". Known: dann"
     assert did_you_mean("xyz", []) == ". Known: none"
@@ -39,7 +38,7 @@ def test_the_nearest_name_comes_first() -> None:
     )
 
 
-def test_a_path_of_the_other_kind_is_named(tmp_path: Path) -> None:
+def test_a_path_of_the_other_kind_is_named(tmp_path):
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(SpecError, match=r"is a folder; name a file$"):
@@ -52,7 +51,7 @@ def test_a_path_of_the_other_kind_is_named(tmp_path: Path) -> None:
         require_file(tmp_path / ("n" * 999), error=SpecError, about="; x")
 
 
-def test_results_are_not_written_over(tmp_path: Path) -> None:
+def test_results_are_not_written_over(tmp_path):
     place = tmp_path / "results.sqlite"
     Store(place).close()
     before = place.read_bytes()
@@ -62,14 +61,14 @@ def test_results_are_not_written_over(tmp_path: Path) -> None:
     assert place.read_bytes() == before
 
 
-def test_what_steers_a_terminal_is_shown_as_an_escape() -> None:
+def test_what_steers_a_terminal_is_shown_as_an_escape():
     hostile = "a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
     assert printable(hostile) == r"a\x1b]0;owned\x07\r\u202eb\x9b2J\ud800"
     harmless = "line\n\tnext, \u0645\u06cc\u200c\u062e"
     assert printable(harmless) == harmless
 
 
-def test_a_long_text_keeps_its_ends() -> None:
+def test_a_long_text_keeps_its_ends():
     text = printable("Traceback (most recent" + "x" * 300_000 + "ValueError: the reason")
     assert text.startswith("Traceback (most")
     assert text.endswith("ValueError: the reason")
@@ -77,9 +76,7 @@ def test_a_long_text_keeps_its_ends() -> None:
     assert len(text) < 20_100
 
 
-def test_the_cache_is_named_or_the_platform_s(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_cache_is_named_or_the_platform_s(own_cache, tmp_path, monkeypatch):
     assert cache_folder() == own_cache
     assert own_cache.is_dir()
     monkeypatch.delenv("CLSER_CACHE")
