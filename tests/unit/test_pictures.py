@@ -6,15 +6,14 @@ import io
 import re
 import struct
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
-from typer.testing import Result
 
 from clser_bench.errors import SpecError
 from clser_bench.hashing import generator
@@ -33,45 +32,46 @@ from tests.tiny import write_corpora
 HOSTILE = "$\\frac{1}{0}$ <script>alert(1)</script>\n&amp; $x"
 
 
-def speech(title: str, counts: dict[str, int], **more: object) -> Speech:
-    emotions = [emotion for emotion, count in counts.items() for _ in range(count)]
-    speakers = ["ann" if place % 2 else "ben" for place in range(len(emotions))]
-    return Speech(title=title, emotions=tuple(emotions), speakers=tuple(speakers), **more)
+def speech(title: str, counts: dict[str, int], *, synthetic: bool = False) -> Speech:
+    emotions = tuple(emotion for emotion, count in counts.items() for _ in range(count))
+    speakers = tuple("ann" if place % 2 else "ben" for place in range(len(emotions)))
+    return Speech(title=title, emotions=emotions, speakers=speakers, synthetic=synthetic)
+
+
+GERMAN = speech("German", {"anger": 20, "boredom": 3, "sadness": 11})
+ITALIAN = speech("Italian", {"anger": 9, "surprise": 12}, synthetic=True)
 
 
 def values(one: Speech, columns: int = 2) -> np.ndarray:
     return generator("picture", one.title).standard_normal((len(one.emotions), columns))
 
 
-@pytest.fixture
-def german() -> Speech:
-    return speech("German", {"anger": 20, "boredom": 3, "sadness": 11})
-
-
-@pytest.fixture
-def italian() -> Speech:
-    return speech("Italian", {"anger": 9, "surprise": 12}, synthetic=True)
-
-
-def projected(*corpora: Speech, by: str = "emotion", **more: object) -> Figure:
+def projected(*corpora: Speech, **more: Any) -> Any:
+    """A figure; matplotlib's own types of what is drawn are unions of everything."""
     points = [values(one) for one in corpora]
-    options = {"title": "acoustic, PCA", "axes": ("one", "two"), **more}
-    return draw_projection(corpora, points, by=by, **options)
+    options = {"by": "emotion", "title": "acoustic, PCA", "axes": ("one", "two"), **more}
+    return draw_projection(corpora, points, **options)
 
 
-def legends(figure: Figure) -> dict[str, list[str]]:
+def violins(column: np.ndarray) -> Any:
+    one = speech("One", {"fear": len(column)})
+    return draw_distributions([one], [column[:, None]], measures=["m"]).axes[0]
+
+
+def legends(figure: Any) -> dict[str, list[str]]:
     found = [axis.get_legend() for axis in figure.axes if axis.get_legend()]
     return {
-        one.get_title().get_text(): [text.get_text() for text in one.get_texts()] for one in found
+        one.get_title().get_text(): [text.get_text().strip() for text in one.get_texts()]
+        for one in found
     }
 
 
-def counts_of_points(figure: Figure) -> list[int]:
+def counts_of_points(figure: Any) -> list[int]:
     return [len(drawn.get_offsets()) for drawn in figure.axes[0].collections]
 
 
-def test_points_are_coloured_by_emotion_and_shaped_by_corpus(german, italian) -> None:
-    figure = projected(german, italian)
+def test_points_are_coloured_by_emotion_and_shaped_by_corpus() -> None:
+    figure = projected(GERMAN, ITALIAN)
     assert legends(figure) == {
         "corpus": ["German (34)", "Italian (synthetic) (21)"],
         "emotion": ["anger (29)", "boredom (3)", "sadness (11)", "surprise (12)"],
@@ -83,63 +83,47 @@ def test_points_are_coloured_by_emotion_and_shaped_by_corpus(german, italian) ->
     assert sum(counts_of_points(figure)) == 55 + means
 
 
-def test_every_point_stands_in_its_place_with_its_colour(german, italian) -> None:
-    figure = projected(german, italian, axes=("", ""))
+def test_every_point_stands_in_its_place_with_its_colour() -> None:
+    figure = projected(GERMAN, ITALIAN, axes=("", ""))
     drawn = {}
     for scatter in figure.axes[0].collections:
         shape = scatter.get_paths()[0].vertices.shape
         for place, colour in zip(scatter.get_offsets(), scatter.get_facecolors(), strict=True):
             drawn[tuple(np.asarray(place))] = (tuple(colour[:3]), shape)
     shapes = set()
-    for one in (german, italian):
+    for one in (GERMAN, ITALIAN):
         found = [drawn[tuple(place)] for place in values(one)]
         assert [colour for colour, _ in found] == [to_rgb(EMOTION_COLOURS[e]) for e in one.emotions]
         shapes.add(frozenset(shape for _, shape in found))
     assert [len(shape) for shape in shapes] == [1, 1]
-
-
-def test_neither_corpus_lies_wholly_on_top(german, italian) -> None:
-    sizes = [34, 21]
-    counts = counts_of_points(projected(german, italian, axes=("", "")))
+    # neither corpus lies wholly on top
+    counts = counts_of_points(figure)
     assert len(counts) == 16
-    assert [sum(counts[0::2]), sum(counts[1::2])] == sizes
+    assert [sum(counts[0::2]), sum(counts[1::2])] == [34, 21]
 
 
-def test_large_points_are_means(german) -> None:
-    figure = projected(german, by="corpus")
-    last = figure.axes[0].collections[-1].get_offsets()
-    np.testing.assert_allclose(np.asarray(last), [values(german).mean(axis=0)])
-
-
-def test_axes_that_mean_nothing_have_no_numbers_and_no_means(german) -> None:
-    figure = projected(german, axes=("", ""))
+def test_large_points_are_means_where_axes_mean_something() -> None:
+    last = projected(GERMAN, by="corpus").axes[0].collections[-1].get_offsets()
+    np.testing.assert_allclose(np.asarray(last), [values(GERMAN).mean(axis=0)])
+    figure = projected(GERMAN, axes=("", ""))
     assert not len(figure.axes[0].get_xticks())
     assert sum(counts_of_points(figure)) == 34
 
 
-def test_speakers_of_two_corpora_are_told_apart(german, italian) -> None:
-    assert legends(projected(german, by="speaker")) == {"speaker": ["ann (17)", "ben (17)"]}
-    names = legends(projected(german, italian, by="speaker"))["speaker"]
-    assert names[0] == "German ann (17)"
-    assert names[3] == "Italian (synthetic) ben (11)"
-
-
-def test_a_legend_of_many_speakers_ends() -> None:
-    speakers = tuple(f"s{number:03d}" for number in range(60))
+def test_a_legend_of_speakers_names_each_and_ends() -> None:
+    assert legends(projected(GERMAN, by="speaker")) == {"speaker": ["ann (17)", "ben (17)"]}
+    names = legends(projected(GERMAN, ITALIAN, by="speaker"))["speaker"]
+    assert (names[0], names[3]) == ("German ann (17)", "Italian (synthetic) ben (11)")
+    speakers = ("_a", *(f"s{number:03d}" for number in range(59)))
     crowd = Speech(title="Crowd", emotions=("anger",) * 60, speakers=speakers)
     names = legends(projected(crowd, by="speaker"))["speaker"]
     assert len(names) == 25
-    assert names[-1] == "and 36 more"
+    # an underscore hides no name
+    assert (names[0], names[-1]) == ("_a (1)", "and 36 more")
 
 
-def test_the_word_synthetic_is_not_said_twice_and_not_cut_off() -> None:
-    one = {"emotions": (), "speakers": (), "synthetic": True}
-    assert Speech(title="synthetic German", **one).name == "synthetic German"
-    assert Speech(title="X" * 40 + " synthetic", **one).name.endswith("… (synthetic)")
-
-
-def test_distributions_have_a_row_a_measure_and_a_column_a_corpus(german, italian) -> None:
-    corpora = (german, italian)
+def test_distributions_have_a_row_a_measure_and_a_column_a_corpus() -> None:
+    corpora = (GERMAN, ITALIAN)
     figure = draw_distributions(corpora, [values(one, 3) for one in corpora], measures="pqr")
     assert len(figure.axes) == 6
     assert [axis.get_ylabel() for axis in figure.axes] == ["p", "", "q", "", "r", ""]
@@ -153,9 +137,7 @@ def test_distributions_have_a_row_a_measure_and_a_column_a_corpus(german, italia
 
 
 def test_a_violin_ends_at_the_extremes_and_marks_the_quartiles() -> None:
-    one = speech("One", {"fear": 9})
-    column = np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 20])[:, None]
-    axis = draw_distributions([one], [column], measures=["m"]).axes[0]
+    axis = violins(np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 20]))
     outline = axis.collections[0].get_paths()[0].vertices[:, 1]
     assert (outline.min(), outline.max()) == (0.0, 20.0)
     assert to_rgb(axis.collections[0].get_facecolor()[0, :3]) == to_rgb(EMOTION_COLOURS["fear"])
@@ -165,8 +147,7 @@ def test_a_violin_ends_at_the_extremes_and_marks_the_quartiles() -> None:
 
 @pytest.mark.parametrize("column", [np.arange(7.0), np.full(9, 2.0)])
 def test_few_or_equal_values_are_points(column: np.ndarray) -> None:
-    one = speech("One", {"fear": len(column)})
-    axis = draw_distributions([one], [column[:, None]], measures=["m"]).axes[0]
+    axis = violins(column)
     assert axis.collections[0].get_offsets()[:, 1].tolist() == column.tolist()
     assert not axis.lines
 
@@ -175,19 +156,18 @@ def test_a_name_is_one_short_line_without_formulas() -> None:
     assert plain("a\n\tb\x00 c\u202e") == "a b c"
     assert plain("$x$") == r"\$x\$"
     assert plain("ü" * 40) == "ü" * 27 + "…"
+    assert speech("synthetic German", {}, synthetic=True).name == "synthetic German"
+    assert speech("X" * 40 + " synthetic", {}, synthetic=True).name.endswith("… (synthetic)")
 
 
-def hostile_figures() -> list[Figure]:
+def test_hostile_names_are_drawn_as_text() -> None:
     bad = [
         Speech(title=title, emotions=("anger",) * 9, speakers=(HOSTILE, "_", "") * 3)
         for title in (HOSTILE, "$", "_<script>", r"\$ $")
     ]
     figures = [projected(*bad, by=by, title=HOSTILE) for by in ("emotion", "speaker", "corpus")]
-    return [*figures, draw_distributions(bad, [values(one, 1) for one in bad], measures=["$a$"])]
-
-
-def test_hostile_names_are_drawn_as_text() -> None:
-    for figure in hostile_figures():
+    figures += [draw_distributions(bad, [values(one, 1) for one in bad], measures=["$a$"])]
+    for figure in figures:
         written = render(figure, "svg")
         assert b"<script" not in written
         ET.fromstring(written)
@@ -196,37 +176,22 @@ def test_hostile_names_are_drawn_as_text() -> None:
             assert text._preprocess_math(text.get_text())[1] is False
 
 
-def test_names_that_begin_with_an_underscore_stay_in_the_legend() -> None:
-    one = Speech(title="One", emotions=("anger",) * 3, speakers=("_a", "_a", "b"))
-    names = legends(projected(one, by="speaker"))["speaker"]
-    assert [name.strip() for name in names] == ["_a (2)", "b (1)"]
-
-
-def test_files_are_what_they_are_called_and_the_same_each_time(german, italian) -> None:
-    starts = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for kind, start in starts.items():
-        first = render(projected(german, italian), kind)
-        assert first.startswith(start)
-        assert first == render(projected(german, italian), kind)
+def test_files_are_the_same_each_time_whatever_the_users_settings_of_matplotlib() -> None:
+    kinds = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    files = {kind: render(projected(GERMAN), kind) for kind in kinds}
+    assert all(files[kind].startswith(start) for kind, start in kinds.items())
+    with mpl.rc_context({"text.usetex": True, "font.size": 30, "savefig.dpi": 40}):
+        assert {kind: render(projected(GERMAN), kind) for kind in kinds} == files
+        assert mpl.rcParams["font.size"] == 30
     with pytest.raises(SpecError, match="'jpg'"):
-        render(projected(german), "jpg")
-
-
-def test_a_png_is_as_wide_as_a_column_and_not_blank(german) -> None:
-    written = render(projected(german), "png")
-    width, _ = struct.unpack(">II", written[16:24])
+        render(projected(GERMAN), "jpg")
+    # the picture is as wide as a column, and not blank
+    width, _ = struct.unpack(">II", files["png"][16:24])
     assert width == 3.4 * 300
-    pixels = np.asarray(Image.open(io.BytesIO(written)).convert("RGB"))
+    pixels = np.asarray(Image.open(io.BytesIO(files["png"])).convert("RGB"))
     red = np.abs(pixels - np.array([0xEE, 0x66, 0x77])).sum(axis=-1) < 6
     assert red.sum() > 500  # anger's mean and its entry in the legend
     assert 0.01 < (pixels.min(axis=-1) < 200).mean() < 0.5
-
-
-def test_the_users_settings_of_matplotlib_do_not_matter_and_stay(german) -> None:
-    plainly = render(projected(german), "png")
-    with mpl.rc_context({"text.usetex": True, "font.size": 30, "savefig.dpi": 40}):
-        assert render(projected(german), "png") == plainly
-        assert mpl.rcParams["font.size"] == 30
 
 
 SIGHT = {
@@ -248,7 +213,7 @@ def lab(colour: str, sight: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sight", SIGHT)
-def test_colours_are_told_apart_by_the_colour_blind(sight: str) -> None:
+def test_the_colour_blind_can_distinguish_the_colours(sight: str) -> None:
     assert tuple(EMOTION_COLOURS) == EMOTIONS
     assert sorted(EMOTION_COLOURS.values()) == sorted(COLOURS)
     seen = np.array([lab(colour, sight) for colour in COLOURS])
@@ -270,17 +235,12 @@ def plot(folder: Path, monkeypatch: pytest.MonkeyPatch, call):
     return lambda *words: call("features", "plot", *words, *own)
 
 
-def written(done: Result) -> list[str]:
-    assert done.exit_code == 0, done.output
-    return done.stdout.split()
-
-
-def test_the_command_writes_two_figures_and_tells_where(plot) -> None:
-    expected = ["features-X-Y-emotion.png", "features-X-Y-emotion-distributions.png"]
-    assert written(plot("X", "Y", "X")) == expected
-    assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in expected)
-    names = written(plot("y", "--by", "speaker", "--normalise", "speaker", "--out", "Y.SVG"))
-    assert names == ["Y.SVG", "Y-distributions.SVG"]
+def test_the_command_writes_two_figures_and_prints_their_paths(plot) -> None:
+    names = ["features-X-Y-emotion.png", "features-X-Y-emotion-distributions.png"]
+    assert plot("X", "Y", "X").stdout.split() == names
+    assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in names)
+    done = plot("y", "--by", "speaker", "--normalise", "speaker", "--out", "Y.SVG")
+    assert done.stdout.split() == ["Y.SVG", "Y-distributions.SVG"]
     assert "<!-- PCA, z-scores by speaker, minimal, n = 12 -->" in Path("Y.SVG").read_text()
 
 
