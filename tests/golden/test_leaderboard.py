@@ -65,7 +65,7 @@ WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
 
 def invent() -> dict[str, object]:
     """Make up answers by corpus and predictions by shots, method, pair and seed."""
-    answers: dict[str, list[list[object]]] = {}
+    answers: dict[str, list[list[Any]]] = {}
     for code, speakers in SPEAKERS.items():
         rng = generator("golden answers", code)
         answers[code] = [[str(rng.choice(speakers)), int(rng.integers(3))] for _ in range(36)]
@@ -80,7 +80,7 @@ def invent() -> dict[str, object]:
     return {"answers": answers, "predictions": found}
 
 
-def fill(store: Store, given: dict[str, dict[str, str]]) -> None:
+def fill(store: Store, given: dict[str, Any]) -> None:
     """Store the records, with one failed, some not applicable and some not run yet."""
     trials, records = [], []
     for name, predicted in given["predictions"].items():
