@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from clser_bench.cli.main import MISUSED, app
-from clser_bench.report.comparison import Comparison, Contrast, compare, render, text_tables
+from clser_bench.report.comparison import Comparison, compare, render, text_tables
 from clser_bench.report.formats import write_tables
 from clser_bench.report.intervals import count, evidence_of
-from clser_bench.report.statistics import Counts, spread
+from clser_bench.report.statistics import spread
 from clser_bench.report.table import rows_of
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
@@ -26,12 +26,12 @@ from tests.records import answer_key, ok, trial
 HOSTILE = "<script>alert(1)</script>|$x$"
 
 
-def compared(store: Store) -> Comparison:
+def compared(store) -> Any:
     (table,) = tables_of(store)
     return compare(store, store.frame(), table)
 
 
-def counts_of(store: Store, found: Comparison) -> dict[str, tuple[Counts, ...]]:
+def counts_of(store, found):
     names = [line.method for line in found.lines]
     return count(store, found.table, rows_of(store.frame(), found.table), names)
 
@@ -40,54 +40,89 @@ def markdown(found: Comparison) -> str:
     return write_tables(text_tables(found), "md")
 
 
-def contrasts(found: Comparison) -> dict[tuple[str, str], Contrast]:
+def contrasts(found: Comparison) -> dict[tuple[str, str], Any]:
     return {(item.method, item.other): item for item in found.contrasts}
 
 
-def noisy(store, methods, *, pairs=TWELVE):
-    """Store methods by their chance of being right, which varies with speaker, pair and draw."""
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    """Methods by their chance of being right, which varies with speaker, pair and draw."""
     key = answer_key([0, 1, 2] * 16, speakers="aaabbbcccddd" * 4)
     rng = np.random.default_rng(3)
     voices = {name: rng.normal(0, 0.05) for name in "abcd"}
     trials, records = [], []
-    for method, chance in methods.items():
-        for pair, seed in itertools.product(pairs, range(3)):
+    for method, chance in {"a": 0.8, "b": 0.78, "logistic": 0.6, "d": 0.58, "e": 0.4}.items():
+        for pair, seed in itertools.product(TWELVE, range(3)):
             trials.append(trial(method, str(pair), seed=seed))
             level = chance + rng.normal(0, 0.05)
             likely = np.array([level + voices[name] for name in key.speakers])
             wrong = rng.random(len(key.y)) > likely
             records.append(ok(trials[-1], ((key.y + wrong) % 3).tolist(), key))
-    store.plan({}, trials, pairs=pairs)
-    store.put(records)
+    with Store(tmp_path_factory.mktemp("noisy") / "r.sqlite") as store:
+        store.plan({}, trials, pairs=TWELVE)
+        store.put(records)
+        yield store, compared(store)
 
 
-def test_differences_are_simultaneous_and_those_of_the_table(store):
-    noisy(store, {"logistic": 0.6, "a": 0.7, "b": 0.55})
-    found = compared(store)
-    items = contrasts(found)
-    assert list(items) == list(itertools.permutations(["a", "logistic", "b"], 2))
+def test_differences_are_simultaneous_and_those_of_the_table(noisy):
+    store, found = noisy
+    items, names = contrasts(found), [line.method for line in found.lines]
+    assert list(items) == list(itertools.permutations(names, 2))
     evidence = evidence_of(store, found.table, rows_of(store.frame(), found.table))
-    every = evidence.family(list(itertools.combinations(["a", "logistic", "b"], 2)))
-    own = evidence.family([("a", "logistic"), ("b", "logistic")])
+    every = evidence.family(list(itertools.combinations(names, 2)))
+    own = evidence.family([(name, "logistic") for name in "abde"])
     assert items["a", "b"].interval == every["a", "b"]
-    assert items["a", "logistic"].interval == own["a", "logistic"]
-    assert found.table.line("a").difference == own["a", "logistic"]
+    for name in "abde":
+        assert items[name, "logistic"].interval == own[name, "logistic"]
+        assert found.table.line(name).difference == own[name, "logistic"]
     assert {item.n for item in items.values()} == {3}
-    there, back = items["a", "b"], items["b", "a"]
+    there, back = items["a", "d"], items["d", "a"]
     assert back.interval == there.interval.mirrored
     assert (back.effect, back.n) == (-there.effect, there.n)
     assert (back.wins, back.ties, back.losses) == (there.losses, there.ties, there.wins)
 
 
-def test_ranks_of_the_table_follow_from_the_differences(store):
-    noisy(store, {"a": 0.8, "b": 0.78, "c": 0.6, "d": 0.58, "e": 0.4})
-    found = compared(store)
+def test_ranks_of_the_table_follow_from_the_differences(noisy):
+    _, found = noisy
     better = [item.other for item in found.contrasts if item.interval.verdict == "better"]
     worse = [item.other for item in found.contrasts if item.interval.verdict == "worse"]
     ranks = {line.method: line.ranks for line in found.lines}
     assert ranks == {name: (1 + better.count(name), 5 - worse.count(name)) for name in ranks}
     assert ranks["e"] == (5, 5)
     assert ranks["a"] != (1, 5)
+
+
+def test_wins_are_cells_whose_own_interval_excludes_zero(noisy):
+    store, found = noisy
+    counts = counts_of(store, found)
+    outcomes = set()
+    for item in found.contrasts:
+        cells: list[Any] = [
+            spread({"one": [one], "other": [other]}).difference("one", "other")
+            for one, other in zip(counts[item.method], counts[item.other], strict=True)
+        ]
+        wins, losses = sum(cell.low > 0 for cell in cells), sum(cell.high < 0 for cell in cells)
+        assert (item.wins, item.ties, item.losses) == (wins, 12 - wins - losses, losses)
+        gains = [cell.estimate for cell in cells]
+        assert item.effect == pytest.approx(statistics.mean(gains) / statistics.stdev(gains))
+        outcomes |= {(wins > 0, losses > 0, item.ties > 0)}
+    assert len(outcomes) > 1
+
+
+def test_directions_are_differences_of_two_pairs(noisy):
+    store, found = noisy
+    assert len(found.directions) == 6
+    direction = found.directions[0]
+    assert (str(direction.pair), direction.n) == ("B→C", 3)
+    names = [str(pair) for pair in found.table.pairs]
+    places = [names.index(name) for name in ("B→C", "C→B")]
+    both = {name: [items[at] for at in places] for name, items in counts_of(store, found).items()}
+    own = spread(both, weights=(1, -1))
+    for interval, line in zip(direction.methods, found.lines, strict=True):
+        there, back = (line.cells[at].mean for at in places)
+        assert interval.estimate == pytest.approx(there - back)
+        assert interval == own.mean(line.method)
+    assert direction.mean == own.average()
 
 
 def test_there_is_no_effect_where_pairs_do_not_vary(store):
@@ -106,39 +141,6 @@ def test_a_single_pair_has_neither_effect_nor_direction(store):
     assert contrasts(found)["a", "b"].effect is None
     assert found.directions == ()
     assert "d_z" in markdown(found)
-
-
-def test_wins_are_cells_whose_own_interval_excludes_zero(store):
-    noisy(store, {"a": 0.8, "b": 0.65, "c": 0.6})
-    found = compared(store)
-    counts = counts_of(store, found)
-    outcomes = set()
-    for item in found.contrasts:
-        cells = [
-            spread({"one": [one], "other": [other]}).difference("one", "other")
-            for one, other in zip(counts[item.method], counts[item.other], strict=True)
-        ]
-        wins = sum(cell.low is not None and cell.low > 0 for cell in cells)
-        losses = sum(cell.high is not None and cell.high < 0 for cell in cells)
-        assert (item.wins, item.losses) == (wins, losses)
-        assert item.wins + item.ties + item.losses == 12
-        gains = [cell.estimate for cell in cells]
-        assert item.effect == pytest.approx(statistics.mean(gains) / statistics.stdev(gains))
-        outcomes |= {(wins > 0, losses > 0, item.ties > 0)}
-    assert len(outcomes) > 1
-
-
-def test_directions_are_differences_of_two_pairs(store):
-    noisy(store, {"a": 0.8, "b": 0.6}, pairs=PAIRS)
-    found = compared(store)
-    (direction,) = found.directions
-    assert (direction.pair, direction.n) == (PAIRS[0], 3)
-    own = spread(counts_of(store, found), weights=(1, -1))
-    for interval, line in zip(direction.methods, found.lines, strict=True):
-        there, back = (cell.mean for cell in line.cells)
-        assert interval.estimate == pytest.approx(there - back)
-        assert interval == own.mean(line.method)
-    assert direction.mean == own.average()
 
 
 def test_two_like_methods_have_the_direction_of_one_and_no_difference(store):

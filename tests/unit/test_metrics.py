@@ -56,15 +56,12 @@ def test_uar_by_hand():
     scores = np.eye(3, dtype=np.float32)[[0, 0, 1, 0, 1]]
     found = measure(scores, answer_key([0, 0, 1, 1, 2]))
     assert [found.uar, found.war] == pytest.approx([50, 60])
-    assert found.recalls == (100, 50, 0)
+    assert list(found.recalls) == [100, 50, 0]
     assert found.confusion == ((2, 0, 0), (1, 1, 0), (0, 1, 0))
     # F1: 4/5, 2/4, 0
     assert found.macro_f1 == pytest.approx(100 * (0.8 + 0.5 + 0) / 3)
-
-
-def test_a_class_without_utterances_is_dropped_from_the_mean():
-    scores = np.eye(3, dtype=np.float32)[[0, 2]]
-    found = measure(scores, answer_key([0, 1]))
+    # a class without utterances is dropped from the mean
+    found = measure(scores[[0, 2]], answer_key([0, 0]))
     assert found.uar == 50
     assert math.isnan(found.recalls[2])
 
@@ -72,7 +69,6 @@ def test_a_class_without_utterances_is_dropped_from_the_mean():
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (np.full((4, 3), [0, np.nan, 0]), "4 of 4 utterances are NaN"),
         (np.array([[0, 0, 0]] * 3 + [[0, 0, np.nan]]), "1 of 4 utterances are NaN"),
         *((np.zeros(shape), r"wanted \(4, 3\)") for shape in [(3, 3), (4, 2), (0, 3)]),
     ],

@@ -95,19 +95,6 @@ def test_intervals_are_those_of_scipy(draws):
     assert found.mean - found.low == pytest.approx(half, abs=1e-9)
 
 
-def test_the_best_by_hand():
-    found = chosen(*FIVE.configurations)
-    assert found.best.number == 1
-    # 4, 2, 6, 8: mean 5, squares 1 + 9 + 1 + 9 = 20, sd sqrt(20 / 3); t(0.975; 3) = 3.18245
-    assert found.objective.mean == 5
-    assert found.objective.low == pytest.approx(5 - 3.18245 * math.sqrt(20 / 3) / 2, abs=1e-4)
-    # minus 1, 2, 3, 4: 3, 0, 3, 4: mean 2.5, squares 0.25 + 6.25 + 0.25 + 2.25 = 9
-    assert (found.gain.mean, found.gain.n, found.reason) == (2.5, 4, "")
-    assert found.gain.std == pytest.approx(math.sqrt(3))
-    assert [one.number for one in finished(FIVE)] == [0, 1, 4]
-    assert finished(swept(point(0, []), seeds=0)) == ()
-
-
 def test_the_gain_is_over_common_draws_and_what_is_missing_has_a_reason():
     gain = chosen(point(0, [1, 2]), point(1, [4, 7, 100]), seeds=3, best=1).gain
     assert (gain.mean, gain.n) == (4, 2)
@@ -204,15 +191,22 @@ def test_few_and_equal_configurations_say_why():
     assert importances(equal)[1] == "the objective is the same for all configurations"
 
 
-def test_the_summary():
+def test_the_summary_by_hand():
+    # 4, 2, 6, 8: mean 5, squares 1 + 9 + 1 + 9 = 20, sd sqrt(20 / 3); t(0.975; 3) = 3.18245
+    half = 3.18245 * math.sqrt(20 / 3) / 2
+    # minus 1, 2, 3, 4: 3, 0, 3, 4: mean 2.5, squares 0.25 + 6.25 + 0.25 + 2.25 = 9, sd sqrt(3)
+    gain = 3.18245 * math.sqrt(3) / 2
+    assert [one.number for one in finished(FIVE)] == [0, 1, 4]
+    assert finished(swept(point(0, []), seeds=0)) == ()
     given = "(95 %, t over n = 4 draws, given these corpora)"
     assert summary(FIVE) == (
         "sere on bcro: 5 configurations, 3 run to the end, 1 stopped early, 1 with a missing "
         "result; n = 4 draws\n"
         "best configuration by entropy: 1 (rate=0.01, rounds=5, kind=linear)\n"
-        f"its entropy: 5.0000 nats [0.8915, 9.1085] {given}; the best of 3, biased upwards by the "
-        "choice\n"
-        f"gain over the default: +2.5000 nats [-0.2561, +5.2561] {given}, paired\n"
+        f"its entropy: 5.0000 nats [{5 - half:.4f}, {5 + half:.4f}] {given}; the best of 3, biased "
+        "upwards by the choice\n"
+        f"gain over the default: +2.5000 nats [{2.5 - gain:.4f}, +{2.5 + gain:.4f}] {given}, "
+        "paired\n"
         "chosen on some draws, read on the others: 7.0000 nats; gain over the default +3.5000 "
         "(n = 1 + 1 draws read; chosen: 1)\n"
         "importance of hyper-parameters (fANOVA): not given (configurations with an objective: 4; "

@@ -68,16 +68,12 @@ def test_one_draw_has_no_deviation_and_no_company(store):
     assert "1 draw, " in render(tables_of(store, intervals=False), "latex")
 
 
-def test_a_planned_trial_that_was_not_run_is_a_missing_cell(store):
-    run(store, {"m": 20}, left_out={("m", "B→C", seed) for seed in range(2)})
+def test_a_trial_that_was_not_run_or_that_the_latest_plan_left_out_is_a_missing_cell(store):
+    run(store, {"m": 20, "other": 12}, left_out={("m", "B→C", seed) for seed in range(2)})
     cell = row(rows_of(tables_of(store)), "m", "B→C")
     assert (cell["status"], cell["reason"], cell["n"]) == ("failed", "not run yet", 0)
     assert cell["uar_mean"] is None
     assert "[1] m: not run yet" in render(tables_of(store))
-
-
-def test_a_pair_that_the_latest_plan_left_out_is_a_missing_cell(store):
-    run(store, {"m": 20, "other": 12})
     run(store, {"m": 20}, pairs=PAIRS[:1], version=2)
     rows = rows_of(tables_of(store))
     assert "latest run" in row(rows, "m", "C→B")["reason"]
