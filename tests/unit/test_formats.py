@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import re
 import shutil
 import subprocess
@@ -30,7 +28,7 @@ from clser_bench.report.render import paper_table, render
 from clser_bench.report.statistics import Interval
 from clser_bench.store.records import MethodNote, one_line
 from clser_bench.store.sqlite import Store
-from tests.boards import KEY, PAIRS, TWELVE, guesses, rows_of, run, tables_of
+from tests.boards import KEY, PAIRS, TWELVE, guesses, run, tables_of
 from tests.records import ok, trial
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -195,15 +193,6 @@ def test_twelve_pairs_are_readable_at_any_width(store, width, blocks):
         assert text.count(f" {pair}") == 1
     for name in ("m" * 25, "sere-no-prototype"):
         assert sum(line.startswith(name) for line in text.splitlines()) == blocks
-
-
-def test_csv_and_json_hold_the_same(store):
-    run(store, {"m": 20, "n, too": 12}, left_out={("m", "B→C", 0)})
-    tables = tables_of(store, against="n, too", with_=("time",))
-    read = list(csv.DictReader(io.StringIO(render(tables, "csv"))))
-    for one, other in zip(read, rows_of(tables), strict=True):
-        blank = {name: "" for name in one if name not in other or other[name] is None}
-        assert one == {**{name: str(value) for name, value in other.items()}, **blank}
 
 
 def test_tables_do_not_depend_on_the_order_of_storing(tmp_path):
