@@ -149,6 +149,7 @@ def test_latex_by_hand():
     names = ("method", *(f"pair {n}" for n in range(12)))
     wide = TextTable(title="t", names=names, cells=(("m", *["43.2"] * 12),))
     assert "\\begin{table*}" in latex([wide]), "it spans two columns"
+    assert "resizebox" not in latex([wide])
 
 
 def test_footnotes_are_numbered_once_and_ordinary_text_stays_as_it_is():

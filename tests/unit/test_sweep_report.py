@@ -326,7 +326,7 @@ def test_pictures_take_a_default_outside_the_space():
     for content in made.values():
         assert content.startswith(b"\x89PNG")
         assert len(content) > 10_000
-    assert len(figures(swept(point(0, [1], [1e-3]), dimensions=DIMENSIONS[:1]))) == 2
+    assert len(figures(swept(point(0, [1])))) == 2
 
 
 def test_hostile_names_stay_text():
@@ -341,7 +341,8 @@ def test_hostile_names_stay_text():
     text = markdown(of)
     assert "<script>" not in text
     assert len({len(row) for row in table_of(text)}) == 1, "no name makes columns"
-    assert len([line for line in summary(of).splitlines() if line]) == 6
+    lines = summary(of).splitlines()
+    assert (len(lines), all(lines)) == (6, True)
     assert tomllib.loads(params_toml(of)) == {HOSTILE: {HOSTILE: "b", "_x": 0.2}}
     assert next(csv.DictReader(io.StringIO(as_csv(of))))[f"parameter.{HOSTILE}"] == HOSTILE
     assert json.loads(as_json(of))["configurations"][2]["reason"] == HOSTILE
