@@ -13,6 +13,13 @@ from clser_bench.report.table import leaderboard
 from tests.records import answer_key, ok, trial
 
 KEY = answer_key([0, 0, 1, 1, 2, 2] * 4, speakers="abc" * 8)
+RIGHT: list[int] = KEY.y.tolist()
+GUESSES = {
+    0: [(y + 1) % 3 for y in RIGHT],
+    50: [(y + (row + 1) % 2) % 3 for row, y in enumerate(RIGHT)],
+    100: RIGHT,
+}
+"""Predictions by their UAR."""
 PAIRS = tuple(Pair(s, t) for s, t in itertools.permutations("BC", 2))
 TWELVE = tuple(Pair(s, t) for s, t in itertools.permutations("BCRO", 2))
 
@@ -44,6 +51,18 @@ def run(store, methods, *, pairs=PAIRS, seeds=2, suite="bc", left_out=(), notes=
     store.plan({}, trials, pairs=pairs, methods=notes or {}, candidates=candidates)
     store.put(records)
     return trials
+
+
+def put(store, methods, *, pairs=PAIRS, seeds=2):
+    """Store methods by their UAR of 0, 50 or 100 on each pair: of each draw, or of all alike."""
+    trials, records = [], []
+    for method, of_pairs in methods.items():
+        for pair, uar in zip(pairs, of_pairs, strict=True):
+            for seed, value in enumerate(uar if isinstance(uar, tuple) else (uar,) * seeds):
+                trials.append(trial(method, str(pair), seed=seed))
+                records.append(ok(trials[-1], GUESSES[value], KEY))
+    store.plan({}, trials, pairs=pairs)
+    store.put(records)
 
 
 def tables_of(store, *, methods=(), with_=(), intervals=True, against="", exposure=None, **wanted):

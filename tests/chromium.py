@@ -26,7 +26,7 @@ class Browser:
             [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self._url = ""
-        for line in self._driver.stdout:
+        for line in self._driver.stdout or ():
             if "started successfully on port" in line:
                 self._url = f"http://127.0.0.1:{line.split()[-1].rstrip('.')}"
                 break
@@ -65,18 +65,16 @@ class Browser:
         self("POST", "actions", {"actions": [source]})
 
     def log(self, kind):
-        """What was logged since it was last asked for."""
+        """Entries of a log since it was last read."""
         return self("POST", "se/log", {"type": kind})
 
     def emulate(self, width, theme):
-        """Set the width of the window and what the system's theme is."""
+        """Set the width of the window and the system's theme."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        theme = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-        for command, values in (
-            ("Emulation.setDeviceMetricsOverride", metrics),
-            ("Emulation.setEmulatedMedia", theme),
-        ):
-            self("POST", "goog/cdp/execute", {"cmd": command, "params": values})
+        media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+        for name, values in (("DeviceMetricsOverride", metrics), ("EmulatedMedia", media)):
+            command = {"cmd": f"Emulation.set{name}", "params": values}
+            self("POST", "goog/cdp/execute", command)
 
     def close(self):
         """End the browser and its driver."""
@@ -87,8 +85,7 @@ class Browser:
 
     def _stop(self):
         self._driver.terminate()
-        self._driver.stdout.close()
-        self._driver.wait(timeout=300)
+        self._driver.communicate(timeout=300)
 
 
 def open_browser(profile):

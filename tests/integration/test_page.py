@@ -71,9 +71,8 @@ def site(write, tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     result = write(folder)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines() == [
-        str(folder / n) for n in ("index.html", "leaderboard.csv")
-    ]
+    names = ("index.html", "leaderboard.csv")
+    assert result.stdout.splitlines() == [str(folder / name) for name in names]
     return folder
 
 
@@ -85,6 +84,7 @@ def test_the_files_hold_the_numbers_and_hostile_text_is_escaped(site):
     assert "<img" not in page
     assert not re.search(r"https?:", page.replace("http://www.w3.org/2000/svg", ""))
     found = re.search('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
     data = json.loads(found[1])
     assert [one["rules"]["shots"] for one in data["conditions"]] == ["5", "all"]
     rows = {row["method"]: row for row in data["conditions"][0]["methods"]}
@@ -124,22 +124,33 @@ def page(browser, site):
     assert [item["message"] for item in browser.log("browser")] == []
 
 
-def shown(page):
-    """Names of the rows that are shown, of ranked methods."""
+def texts(page, selector, field="textContent"):
+    """A field of every element that a selector finds."""
     return page.run(
-        "return [...document.querySelectorAll('#table tbody:not(.aside) th')].map((h) => h.title)"
+        "return [...document.querySelectorAll(arguments[0])].map((one) => one[arguments[1]])",
+        *(selector, field),
     )
 
 
-def test_the_page_loads_nothing(page, site):
+def shown(page):
+    """Names of the rows that are shown, of ranked methods."""
+    return texts(page, "#table tbody:not(.aside) th", "title")
+
+
+def click(page, selector):
+    page.run("document.querySelector(arguments[0]).click()", selector)
+
+
+def test_the_page_loads_nothing_and_hostile_names_stay_text(page, site):
     events = [json.loads(item["message"])["message"] for item in page.log("performance")]
-    requests = [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
+    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    urls = [params["request"]["url"] for params in sent]
     own = (site / "index.html").as_uri()
-    assert [url for url in requests if not url.startswith("data:")] == [own]
+    assert [url for url in urls if not url.startswith("data:")] == [own]
+    assert HOSTILE in shown(page)
+    assert page.run("return document.scripts.length") == 2
+    assert HOSTILE in texts(page, "#methods h3")
+    assert HOSTILE[:20] in texts(page, "#forest svg")[0]
 
 
 def test_the_policy_forbids_foreign_scripts_and_requests(page):
@@ -154,26 +165,16 @@ def test_the_policy_forbids_foreign_scripts_and_requests(page):
     assert sum("Content Security Policy" in item["message"] for item in page.log("browser")) >= 3
 
 
-def test_hostile_names_stay_text(page):
-    assert HOSTILE in shown(page)
-    assert page.run("return document.scripts.length") == 2
-    titles = page.run(
-        "return [...document.querySelectorAll('#methods h3')].map((h) => h.textContent)"
-    )
-    assert HOSTILE in titles
-    assert HOSTILE[:20] in page.run("return document.querySelector('#forest svg').textContent")
-
-
 def test_sorting(page):
-    mean = "document.querySelector('#table [data-key=mean]')"
-    click = f"{mean}.click(); return {mean}.closest('th').getAttribute('aria-sort')"
     order = [HOSTILE, "logistic", "near", "holed"]
     assert shown(page) == order
-    assert page.run(click) == "ascending"
-    assert shown(page) == ["near", "logistic", HOSTILE, "holed"]  # a missing mean is last both ways
-    assert page.run(click) == "descending"
-    assert shown(page) == order
-    page.run("document.querySelector('#table [data-key=method]').click()")
+    # a missing mean is last both ways
+    rising = ["near", "logistic", HOSTILE, "holed"]
+    for way, rows in (("ascending", rising), ("descending", order)):
+        click(page, "#table [data-key=mean]")
+        assert texts(page, "#table th:has([data-key=mean])", "ariaSort") == [way]
+        assert shown(page) == rows
+    click(page, "#table [data-key=method]")
     assert shown(page) == [HOSTILE, "holed", "logistic", "near"]
 
 
@@ -182,45 +183,36 @@ def test_filtering(page):
     (element,) = found.values()
     page("POST", f"element/{element}/value", {"text": "LOGIS"})
     assert shown(page) == ["logistic"]
-    assert page.run("return document.getElementById('count').textContent") == "1 of 6 methods"
+    assert texts(page, "#count") == ["1 of 6 methods"]
     page.press(*[BACKSPACE] * 5)
     assert len(shown(page)) == 4
 
 
 def test_a_cell_opens_and_closes_with_the_keyboard(page):
     """The reference is right in 12 of 24, and 4 draws add up."""
-    cell = "document.querySelector('#table [aria-label^=\"logistic, B→R\"]')"
-    page.run(f"{cell}.focus()")
+    page.run("document.querySelector('#table [aria-label^=\"logistic, B→R\"]').focus()")
     page.press(ENTER)
-    assert page.run("return document.getElementById('cell').open")
-    assert page.run("return document.getElementById('cell-title').textContent") == "logistic, B→R"
-    titles = page.run(
-        "return [...document.querySelectorAll('#cell tbody tr')].map((row) =>"
-        " [...row.querySelectorAll('td')].map((box) => box.title))"
-    )
-    counts = [[int(title.split()[0]) for title in row] for row in titles]
-    assert [sum(row) for row in counts] == [32, 32, 32]
-    assert sum(counts[place][place] for place in range(3)) == 48
-    text = page.run("return document.getElementById('cell-body').textContent")
+    assert texts(page, "#cell", "open") == [True]
+    assert texts(page, "#cell-title") == ["logistic, B→R"]
+    counts = [int(title.split()[0]) for title in texts(page, "#cell tbody td", "title")]
+    assert [sum(counts[row : row + 3]) for row in (0, 3, 6)] == [32, 32, 32]
+    assert sum(counts[0::4]) == 48
+    (text,) = texts(page, "#cell-body")
     assert "UAR 50.0 ± 0.0, n = 4; by draw: 50.0, 50.0, 50.0, 50.0" in text
     assert "c=0.05, steps=3, whiten=True" in text
     page.press(ESCAPE)
-    assert not page.run("return document.getElementById('cell').open")
-
-
-def test_a_missing_cell_has_its_reason(page):
-    page.run("document.querySelector('#table .missing button').click()")
-    text = page.run("return document.getElementById('cell').textContent")
-    assert "No result (failed): not run yet (1 of 4 draws)" in text
+    assert texts(page, "#cell", "open") == [False]
+    click(page, "#table .missing button")
+    assert "No result (failed): not run yet (1 of 4 draws)" in texts(page, "#cell")[0]
 
 
 def test_a_cell_and_a_condition_have_an_address(page, site):
-    page.run("document.querySelector('#table [aria-label^=\"near, C→B\"]').click()")
+    click(page, '#table [aria-label^="near, C→B"]')
     fragment = page.run("return location.hash")
     page("POST", "url", {"url": "about:blank"})
     page("POST", "url", {"url": f"{(site / 'index.html').as_uri()}{fragment}"})
     assert page.run("return decodeURIComponent(location.hash)") == f"#{KEY}/near/C→B"
-    assert page.run("return document.getElementById('cell-title').textContent") == "near, C→B"
+    assert texts(page, "#cell-title") == ["near, C→B"]
     page.press(ESCAPE)
     page.run(
         "const select = document.querySelector('#conditions [name=shots]'); select.value = 'all';"
@@ -234,15 +226,11 @@ def test_a_cell_and_a_condition_have_an_address(page, site):
 def test_only_tables_scroll_sideways(page, width):
     page.emulate(width, "light")
     assert page.run("return document.documentElement.scrollWidth") <= width
-    last = (
+    last, left = page.run(
         "const box = document.getElementById('scroll'); box.scrollLeft = box.scrollWidth;"
-        "return box.querySelector('thead th:last-child').getBoundingClientRect().right"
-        " - box.getBoundingClientRect().right"
+        "const edges = (one) => one.getBoundingClientRect();"
+        "return [edges(box.querySelector('thead th:last-child')).right - edges(box).right,"
+        " edges(box.querySelector('tbody th')).left - edges(box).left]"
     )
-    assert page.run(last) <= 1
-    left = (
-        "const box = document.getElementById('scroll');"
-        "return box.querySelector('tbody th').getBoundingClientRect().left"
-        " - box.getBoundingClientRect().left"
-    )
-    assert abs(page.run(left)) <= 2
+    assert last <= 1
+    assert abs(left) <= 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +15,7 @@ from scipy.stats import t as student
 
 from clser_bench.protocol import Pair
 from clser_bench.report.intervals import Evidence, rank_intervals
-from clser_bench.report.statistics import (
-    SIGNIFICANT,
-    Counts,
-    Interval,
-    simultaneous,
-    spread,
-)
+from clser_bench.report.statistics import SIGNIFICANT, Counts, Interval, simultaneous, spread
 from tests.tools import load
 
 BC = Pair("B", "C")
@@ -36,6 +32,11 @@ def counts(correct, total=None, *, pair=BC, seeds=None):
         correct=right,
         total=np.full(right.shape, 10.0) if total is None else np.asarray(total, np.float64),
     )
+
+
+def mean_of(*items, **more) -> Any:
+    """The interval of one method, whose ends may be None."""
+    return spread({"a": items}, **more).mean("a")
 
 
 def suite(rng, speakers, draws, *, skill=0.5, classes=3):
@@ -60,7 +61,10 @@ def slow(items, others=None, weights=None, drawn=("source",)):
 
     estimate, inter = 0.0, 0.0
     weights = weights or [1 / len(items)] * len(items)
-    voices, shots, shares, targets = {}, {}, {}, {}
+    voices: dict[str, Any] = defaultdict(float)
+    shots: dict[tuple[str, str], Any] = defaultdict(float)
+    targets: dict[Any, Any] = defaultdict(float)
+    shares: dict[str, Any] = defaultdict(list)
     for place, item in enumerate(items):
         uar, e, lever = influence(item)
         if others is not None:
@@ -69,13 +73,11 @@ def slow(items, others=None, weights=None, drawn=("source",)):
         w = weights[place]
         estimate += w * uar
         s, t = item.pair.source, item.pair.target
-        voices[t] = voices.get(t, 0) + w * (e * lever).mean(2).sum(1)
+        voices[t] += w * (e * lever).mean(2).sum(1)
         for of in drawn:
-            name = of, s if of == "source" else t
-            shots[name] = shots.get(name, 0) + w * e.sum((0, 1)) / m
-        shares.setdefault(t, []).append((1 - lever.mean(2) ** -2).mean(1))
-        shared = t if "target" in drawn else (s, t)
-        targets[shared] = targets.get(shared, 0) + w * e.sum(1) / m
+            shots[of, s if of == "source" else t] += w * e.sum((0, 1)) / m
+        shares[t].append((1 - lever.mean(2) ** -2).mean(1))
+        targets[t if "target" in drawn else (s, t)] += w * e.sum(1) / m
         if len(drawn) == 2 and m > 1:
             b = w * e.sum((0, 1)) / m
             inter += ((b - b.mean()) ** 2).sum() * m / (m - 1)
@@ -103,13 +105,9 @@ def slow(items, others=None, weights=None, drawn=("source",)):
 def agrees(found: Interval, expected):
     estimate, error, freedom = expected
     half = error * student.ppf(0.975, freedom)
-    assert found.estimate == pytest.approx(estimate)
-    assert (found.error, found.freedom) == (pytest.approx(error), pytest.approx(freedom))
-    assert (found.low, found.high) == (
-        pytest.approx(estimate - half),
-        pytest.approx(estimate + half),
-    )
-    assert found.p == pytest.approx(2 * student.sf(abs(estimate) / error, freedom))
+    p = 2 * student.sf(abs(estimate) / error, freedom)
+    values = [found.estimate, found.error, found.freedom, found.low, found.high, found.p]
+    assert values == pytest.approx([*expected, estimate - half, estimate + half, p])
 
 
 @pytest.mark.parametrize("drawn", [("source",), ("source", "target"), ("target",), ()])
@@ -127,20 +125,18 @@ def test_means_and_differences_equal_a_loop(draws, drawn):
 def test_four_speakers_by_hand():
     # UARs 60, 40, 60, 40 of equal speakers with a quarter of each class: the lever of 1 - 1/4
     # divides a variance of 4 (10/4)² by 3/4, which is s²/n; all have equal shares, so n - 1
-    found = spread({"a": [counts([[[6]], [[4]], [[6]], [[4]]])]}).mean("a")
-    assert found.estimate == pytest.approx(50)
-    assert found.error == pytest.approx(np.std([60, 40, 60, 40], ddof=1) / 2)
-    assert found.freedom == pytest.approx(3)
+    found = mean_of(counts([[[6]], [[4]], [[6]], [[4]]]))
+    error = np.std([60, 40, 60, 40], ddof=1) / 2
+    assert [found.estimate, found.error, found.freedom] == pytest.approx([50, error, 3])
 
 
 def test_a_draw_effect_alone_by_hand():
     # all speakers alike; draws of UAR 20, 40, 60
-    found = spread({"a": [counts(np.full((4, 1, 3), [2.0, 4.0, 6.0]))]}).mean("a")
-    assert found.error == pytest.approx(20 / math.sqrt(3))
-    assert found.freedom == pytest.approx(2)
+    found = mean_of(counts(np.full((4, 1, 3), [2.0, 4.0, 6.0])))
+    assert [found.error, found.freedom] == pytest.approx([20 / math.sqrt(3), 2])
 
 
-def test_two_speakers_give_a_reason_instead_of_an_interval():
+def test_two_speakers_and_a_class_of_one_give_a_reason_instead_of_an_interval():
     whole = spread({"a": [counts([[[6]], [[4]]])], "b": [counts([[[5]], [[4]]])]})
     for found in (
         whole.mean("a"),
@@ -148,32 +144,27 @@ def test_two_speakers_give_a_reason_instead_of_an_interval():
         simultaneous([(whole, [("a", "b")])])["a", "b"],
     ):
         assert (found.low, found.high, found.p, found.error) == (None, None, None, None)
-        assert found.reason == "C has 2 speakers"
-        assert found.verdict == ""
-
-
-def test_a_class_of_one_speaker_gives_a_reason_instead_of_an_interval():
+        assert (found.reason, found.verdict) == ("C has 2 speakers", "")
     # the recall of a class that one speaker alone has cannot vary with the speakers
     total = np.full((3, 3, 2), 10.0)
     total[1:, 2] = 0
-    found = spread({"a": [counts(total / 2, total)]}).mean("a")
+    found = mean_of(counts(total / 2, total))
     assert (found.low, found.reason) == (None, "C has a class of one speaker alone")
 
 
 def test_means_stay_between_0_and_100():
-    found = spread({"a": [counts([[[10]], [[10]], [[7]]])]}).mean("a")
+    found = mean_of(counts([[[10]], [[10]], [[7]]]))
     assert found.high == 100
     assert 0 <= found.low < found.estimate
-    assert spread({"a": [counts([[[0]], [[0]], [[3]]])]}).mean("a").low == 0
+    assert mean_of(counts([[[0]], [[0]], [[3]]])).low == 0
 
 
 def test_all_pairs_of_a_target_share_its_speakers():
     one = suite(np.random.default_rng(2), {"B": 3, "C": 6}, 1)[0]
-    two = dataclasses.replace(one, pair=Pair("O", "C"))
-    other = dataclasses.replace(one, pair=Pair("O", "E"))
-    alone = spread({"a": [one]}).mean("a").error
-    assert spread({"a": [one, two]}).mean("a").error == pytest.approx(alone)
-    assert spread({"a": [one, other]}).mean("a").error == pytest.approx(alone / math.sqrt(2))
+    two, other = (dataclasses.replace(one, pair=Pair("O", target)) for target in "CE")
+    alone = mean_of(one).error
+    assert mean_of(one, two).error == pytest.approx(alone)
+    assert mean_of(one, other).error == pytest.approx(alone / math.sqrt(2))
 
 
 def test_a_class_absent_from_some_draws_counts_in_the_others():
@@ -181,7 +172,7 @@ def test_a_class_absent_from_some_draws_counts_in_the_others():
     total[:, 1, 1] = 0
     right = np.array([[[5, 4], [8, 0]]] * 3, np.float64)
     # draws of UAR (50 + 80)/2 and 40
-    assert spread({"a": [counts(right, total)]}).mean("a").estimate == pytest.approx((65 + 40) / 2)
+    assert mean_of(counts(right, total)).estimate == pytest.approx((65 + 40) / 2)
 
 
 def test_a_method_does_not_differ_from_itself():
@@ -192,9 +183,8 @@ def test_a_method_does_not_differ_from_itself():
 
 
 def test_a_direction_has_the_weights_1_and_minus_1():
-    rng = np.random.default_rng(5)
-    both = suite(rng, {"B": 5, "C": 6}, 4)
-    agrees(spread({"a": both}, weights=(1, -1)).mean("a"), slow(both, weights=(1, -1)))
+    both = suite(np.random.default_rng(5), {"B": 5, "C": 6}, 4)
+    agrees(mean_of(*both, weights=(1, -1)), slow(both, weights=(1, -1)))
 
 
 def test_all_labels_leave_the_speakers_alone():
@@ -203,9 +193,8 @@ def test_all_labels_leave_the_speakers_alone():
     whole = spread({"many": many, "single": single}, drawn=())
     assert len(whole.parts) == whole.ends[0] == 2
     first = [dataclasses.replace(i, correct=i.correct[..., :1].repeat(4, axis=2)) for i in many]
-    assert spread({"a": first}, drawn=()).mean("a").error == pytest.approx(
-        spread({"a": [item.at((0,)) for item in first]}).mean("a").error
-    )
+    single = mean_of(*(item.at((0,)) for item in first))
+    assert mean_of(*first, drawn=()).error == pytest.approx(single.error)
 
 
 def family(rng, methods=6, *, gain=0.0):
@@ -214,14 +203,18 @@ def family(rng, methods=6, *, gain=0.0):
     return made, [(name, "m0") for name in list(made)[1:]]
 
 
+def corrected(made, pairs) -> list[tuple[Any, Any]]:
+    """The simultaneous and the single interval of each difference."""
+    whole = spread(made)
+    found = simultaneous([(whole, pairs)])
+    return [(found[pair], whole.difference(*pair)) for pair in pairs]
+
+
 def test_simultaneous_intervals_exclude_zero_exactly_where_p_is_small():
     verdicts = set()
     for seed in range(20):
-        made, pairs = family(np.random.default_rng(seed), gain=0.02)
-        whole = spread(made)
-        for pair, found in simultaneous([(whole, pairs)]).items():
+        for found, alone in corrected(*family(np.random.default_rng(seed), gain=0.02)):
             assert (found.low > 0 or found.high < 0) == (found.p <= SIGNIFICANT)
-            alone = whole.difference(*pair)
             assert found.p >= alone.p
             assert found.high - found.low >= alone.high - alone.low
             assert found.detectable > found.high - found.estimate
@@ -230,21 +223,17 @@ def test_simultaneous_intervals_exclude_zero_exactly_where_p_is_small():
 
 
 def test_a_family_of_one_is_a_single_difference():
-    made, _ = family(np.random.default_rng(1), 2)
-    whole = spread(made)
-    (found,) = simultaneous([(whole, [("m1", "m0")])]).values()
-    alone = whole.difference("m1", "m0")
+    ((found, alone),) = corrected(*family(np.random.default_rng(1), 2))
     assert found.p == pytest.approx(alone.p, abs=0.02)
     assert found.low == pytest.approx(alone.low, abs=0.05 * alone.error)
 
 
 def test_max_t_lies_between_one_test_and_bonferroni():
-    made, pairs = family(np.random.default_rng(2), 9)
-    whole = spread(made)
-    for pair, found in simultaneous([(whole, pairs)]).items():
+    both = corrected(*family(np.random.default_rng(2), 9))
+    for found, alone in both:
         level = 2 * student.sf((found.high - found.estimate) / found.error, found.freedom)
-        assert SIGNIFICANT / len(pairs) * 0.9 <= level < SIGNIFICANT
-        assert found.p <= 1.1 * len(pairs) * whole.difference(*pair).p + 0.001
+        assert SIGNIFICANT / len(both) * 0.9 <= level < SIGNIFICANT
+        assert found.p <= 1.1 * len(both) * alone.p + 0.001
 
 
 def test_rank_intervals_by_hand():

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import tomllib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,13 +45,11 @@ DIMENSIONS = (
     Dimension(name="rounds", low=1, high=5, whole=True),
     Dimension(name="kind", choices=("rbf", "linear")),
 )
-UNIT = tuple(Dimension(name=name) for name in "abc")
 
 
 def point(number, draws, values=(1e-3, 2, "rbf"), **more):
-    return Configuration(
-        number=number, values=tuple(values), draws=tuple(map(float, draws)), **more
-    )  # fmt: skip
+    draws = tuple(map(float, draws))
+    return Configuration(number=number, values=tuple(values), draws=draws, **more)
 
 
 def swept(*points, dimensions=DIMENSIONS, seeds=None, best=None, **changes):
@@ -67,6 +66,16 @@ def swept(*points, dimensions=DIMENSIONS, seeds=None, best=None, **changes):
     return dataclasses.replace(made, **changes)
 
 
+def chosen(*points, **more) -> Any:
+    """The choice of a sweep, whose parts may be None."""
+    return choose(swept(*points, **more))
+
+
+def halves(*points, **more) -> Any:
+    """The choice on other draws, which may be None."""
+    return split_half(swept(*points, **more))
+
+
 FIVE = swept(
     point(0, [1, 2, 3, 4]),
     point(1, [4, 2, 6, 8], (1e-2, 5, "linear")),
@@ -76,12 +85,9 @@ FIVE = swept(
 )
 
 
-# intervals
-
-
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=12))
 def test_intervals_are_those_of_scipy(draws):
-    found = measured(draws)
+    found: Any = measured(draws)
     assert found.mean == pytest.approx(np.mean(draws), abs=1e-9)
     assert found.std == pytest.approx(np.std(draws, ddof=1), abs=1e-9)
     half = stats.t(len(draws) - 1).ppf(0.975) * stats.sem(draws)
@@ -89,43 +95,21 @@ def test_intervals_are_those_of_scipy(draws):
     assert found.mean - found.low == pytest.approx(half, abs=1e-9)
 
 
-def test_the_best_by_hand():
-    found = choose(FIVE)
-    assert found.best.number == 1
-    # 4, 2, 6, 8: mean 5, squares 1 + 9 + 1 + 9 = 20, sd sqrt(20 / 3); t(0.975; 3) = 3.18245
-    assert found.objective.mean == 5
-    assert found.objective.low == pytest.approx(5 - 3.18245 * math.sqrt(20 / 3) / 2, abs=1e-4)
-    # minus 1, 2, 3, 4: 3, 0, 3, 4: mean 2.5, squares 0.25 + 6.25 + 0.25 + 2.25 = 9
-    assert (found.gain.mean, found.gain.n, found.reason) == (2.5, 4, "")
-    assert found.gain.std == pytest.approx(math.sqrt(3))
-    assert [one.number for one in finished(FIVE)] == [0, 1, 4]
-    assert finished(swept(point(0, []), seeds=0)) == ()
-
-
-def test_the_gain_is_over_common_draws():
-    of = swept(point(0, [1, 2]), point(1, [4, 7, 100]), seeds=3, best=1)
-    gain = choose(of).gain
+def test_the_gain_is_over_common_draws_and_what_is_missing_has_a_reason():
+    gain = chosen(point(0, [1, 2]), point(1, [4, 7, 100]), seeds=3, best=1).gain
     assert (gain.mean, gain.n) == (4, 2)
-    without = choose(swept(point(0, [], reason="no memory"), point(1, [4, 7])))
-    assert without.gain is None
-    assert without.reason == "the default has no objective: no memory"
-
-
-def test_what_is_missing_has_a_reason():
-    one = choose(swept(point(0, [1]), point(1, [2])))
+    without = chosen(point(0, [], reason="no memory"), point(1, [4, 7]))
+    assert (without.gain, without.reason) == (None, "the default has no objective: no memory")
+    one = chosen(point(0, [1]), point(1, [2]))
     assert one.objective.low is one.objective.std is one.gain.low is one.apart is None
     assert one.reason.endswith("too few draws to choose on some and read on others")
-    assert choose(swept(point(0, [1, 2]), point(1, [1, 1]))).gain is None, "the default is best"
+    assert chosen(point(0, [1, 2]), point(1, [1, 1])).gain is None, "the default is best"
     with pytest.raises(ValueError, match="there is no draw"):
         measured([])
 
 
-# the choice on other draws
-
-
 def test_halves_by_hand():
-    of = swept(point(0, [1, 5, 1, 5]), point(1, [8, 0, 8, 2]), point(2, [3, 3, 3, 3]))
-    found = split_half(of)
+    found = halves(point(0, [1, 5, 1, 5]), point(1, [8, 0, 8, 2]), point(2, [3, 3, 3, 3]))
     # even draws choose 1, whose odd ones are 0 and 2; odd draws choose 0, whose even ones are 1, 1
     assert found.value == pytest.approx((1 + 1) / 2)
     # over the default: 1 - 5 on the odd draws, 1 - 1 on the even ones
@@ -135,15 +119,14 @@ def test_halves_by_hand():
 
 def test_draws_that_decided_who_goes_on_are_not_read():
     points = [point(0, [9, 1, 1, 1]), point(1, [8, 5, 2, 4]), point(2, [7, 9])]
-    found = split_half(swept(*points))
+    found = halves(*points)
     # draws 0 and 1 belong to the choice: (9 + 1 + 1) and (8 + 5 + 4) choose to read draw 2, …
-    assert found.value == pytest.approx((2 + 4) / 2)
-    assert found.read == (1, 1)
-    single = split_half(swept(point(0, [9, 1, 1]), point(1, [8, 5, 2]), point(2, [7, 9])))
+    assert (found.value, found.read) == (pytest.approx((2 + 4) / 2), (1, 1))
+    single = halves(point(0, [9, 1, 1]), point(1, [8, 5, 2]), point(2, [7, 9]))
     assert (single.value, single.gain, single.read) == (2, 1, (1,))
-    assert split_half(swept(point(0, [9]), point(1, [8]), seeds=3)) is None
+    assert halves(point(0, [9]), point(1, [8]), seeds=3) is None
     missing = point(2, [7, 9], reason="B→C, draw 2: not run")
-    assert split_half(swept(*points[:2], missing)).read == (2, 2), "a failure decides nothing"
+    assert halves(*points[:2], missing).read == (2, 2), "a failure decides nothing"
 
 
 def test_the_estimate_has_no_bias_of_the_choice():
@@ -151,25 +134,24 @@ def test_the_estimate_has_no_bias_of_the_choice():
     plain, apart, gains, halved = [], [], [], []
     for _ in range(400):
         draws = rng.normal(size=(20, 5)) + rng.normal(size=5)
-        found = choose(swept(*map(point, range(20), draws)))
+        found = chosen(*map(point, range(20), draws))
         plain.append(found.objective.mean)
         apart.append(found.apart.value)
         gains.append(found.apart.gain)
         draws = rng.normal(size=(16, 4))
         first = np.argsort(-draws[:, :2].mean(axis=1))[:4]
         points = [point(i, row if i in first else row[:2]) for i, row in enumerate(draws)]
-        halved.append(split_half(swept(*points)).value)
+        halved.append(halves(*points).value)
     # the best of 20 means of 5 lies 1.87 / sqrt(5) = 0.84 high (expected largest normal of 20)
     assert np.mean(plain) == pytest.approx(0.84, abs=0.1)
     for values in (apart, gains, halved):
         assert abs(np.mean(values)) < 3.5 * stats.sem(values)
 
 
-# fANOVA
-
-
-def rows(x, draws):
-    return [point(i, d, v) for i, (v, d) in enumerate(zip(x.tolist(), draws, strict=True))]
+def unit(x, draws):
+    """A sweep over the unit cube."""
+    points = [point(i, d, v) for i, (v, d) in enumerate(zip(x.tolist(), draws, strict=True))]
+    return swept(*points, dimensions=tuple(Dimension(name=name) for name in "abc"))
 
 
 @pytest.mark.slow
@@ -180,7 +162,7 @@ def test_the_planted_parameter_is_important_and_an_easy_draw_is_not():
     rng = np.random.default_rng(6)
     draws = [[100 + rng.normal() * 0.1 + 3 * b, rng.normal() * 0.1 + 3 * b] for _, b, _ in x]
     draws = [one[:1] if place > 20 else one for place, one in enumerate(draws)]
-    shares, reason = importances(swept(*rows(x, draws), dimensions=UNIT))
+    shares, reason = importances(unit(x, draws))
     assert reason == ""
     assert next(iter(shares)) == "b"
     assert shares["b"] > 0.8
@@ -192,51 +174,44 @@ def test_noise_has_no_importances():
     # noise of which a forest happens to explain a fifth, out of its bags, and ordinary noise
     lucky = np.random.default_rng(57).random((12, 3))
     y = np.random.default_rng(357).normal(size=(12, 1))
-    shares, reason = importances(swept(*rows(lucky, y), dimensions=UNIT))
+    shares, reason = importances(unit(lucky, y))
     assert shares == {}
     assert "as well in 2 of 19 shuffles" in reason
     plain = np.random.default_rng(0).random((16, 3))
     y = np.random.default_rng(100).normal(size=(16, 1))
-    assert importances(swept(*rows(plain, y), dimensions=UNIT))[0] == {}
+    assert importances(unit(plain, y))[0] == {}
 
 
 def test_few_and_equal_configurations_say_why():
     x = np.random.default_rng(0).random((FEWEST, 3))
     few = [[1.0 * i] for i in range(FEWEST - 1)] + [[]]
-    assert importances(swept(*rows(x, few), dimensions=UNIT))[1] == (
-        "configurations with an objective: 7; 8 are needed"
-    )
-    equal = swept(*rows(x, [[0.1 + 0.2]] * FEWEST), dimensions=UNIT)
+    reason = "configurations with an objective: 7; 8 are needed"
+    assert importances(unit(x, few)) == ({}, reason)
+    equal = unit(x, [[0.1 + 0.2]] * FEWEST)
     assert importances(equal)[1] == "the objective is the same for all configurations"
 
 
-# words and files
-
-
-def test_the_summary():
-    assert summary(FIVE).splitlines() == [
-        (
-            "sere on bcro: 5 configurations, 3 run to the end, 1 stopped early, 1 with a missing "
-            "result; n = 4 draws"
-        ),
-        "best configuration by entropy: 1 (rate=0.01, rounds=5, kind=linear)",
-        (
-            "its entropy: 5.0000 nats [0.8915, 9.1085] (95 %, t over n = 4 draws, given these "
-            "corpora); the best of 3, biased upwards by the choice"
-        ),
-        (
-            "gain over the default: +2.5000 nats [-0.2561, +5.2561] (95 %, t over n = 4 draws, "
-            "given these corpora), paired"
-        ),
-        (
-            "chosen on some draws, read on the others: 7.0000 nats; gain over the default +3.5000 "
-            "(n = 1 + 1 draws read; chosen: 1)"
-        ),
-        (
-            "importance of hyper-parameters (fANOVA): not given (configurations with an objective: "
-            "4; 8 are needed)"
-        ),
-    ]
+def test_the_summary_by_hand():
+    # 4, 2, 6, 8: mean 5, squares 1 + 9 + 1 + 9 = 20, sd sqrt(20 / 3); t(0.975; 3) = 3.18245
+    half = 3.18245 * math.sqrt(20 / 3) / 2
+    # minus 1, 2, 3, 4: 3, 0, 3, 4: mean 2.5, squares 0.25 + 6.25 + 0.25 + 2.25 = 9, sd sqrt(3)
+    gain = 3.18245 * math.sqrt(3) / 2
+    assert [one.number for one in finished(FIVE)] == [0, 1, 4]
+    assert finished(swept(point(0, []), seeds=0)) == ()
+    given = "(95 %, t over n = 4 draws, given these corpora)"
+    assert summary(FIVE) == (
+        "sere on bcro: 5 configurations, 3 run to the end, 1 stopped early, 1 with a missing "
+        "result; n = 4 draws\n"
+        "best configuration by entropy: 1 (rate=0.01, rounds=5, kind=linear)\n"
+        f"its entropy: 5.0000 nats [{5 - half:.4f}, {5 + half:.4f}] {given}; the best of 3, biased "
+        "upwards by the choice\n"
+        f"gain over the default: +2.5000 nats [{2.5 - gain:.4f}, +{2.5 + gain:.4f}] {given}, "
+        "paired\n"
+        "chosen on some draws, read on the others: 7.0000 nats; gain over the default +3.5000 "
+        "(n = 1 + 1 draws read; chosen: 1)\n"
+        "importance of hyper-parameters (fANOVA): not given (configurations with an objective: 4; "
+        "8 are needed)\n"
+    )
 
 
 def test_warnings():
@@ -295,8 +270,8 @@ def test_csv_and_json_hold_the_numbers():
     table = list(csv.DictReader(io.StringIO(as_csv(FIVE))))
     assert [row["number"] for row in table] == list("01234")
     assert [row["draw_1"] for row in table] == ["2.0", "2.0", "9.0", "", "3.0"]
-    assert table[1]["parameter.rate"] == "0.01"
-    assert (table[1]["best"], table[0]["best"], table[2]["finished"]) == ("True", "False", "False")
+    assert [row["best"] for row in table] == ["False", "True", *["False"] * 3]
+    assert (table[1]["parameter.rate"], table[2]["finished"]) == ("0.01", "False")
     assert table[3]["reason"] == "B→C, draw 0: loss is NaN"
     read = json.loads(as_json(FIVE))
     assert read["objective_of_best"]["mean"] == 5
@@ -306,17 +281,16 @@ def test_csv_and_json_hold_the_numbers():
     assert drawn == [list(one.draws) for one in FIVE.configurations]
     assert read["configurations"][1]["values"] == {"rate": 0.01, "rounds": 5, "kind": "linear"}
     assert read["dimensions"][0]["low"] == 1e-4
-    odd = swept(
-        point(0, [1], (math.inf,)), dimensions=(Dimension(name="a", choices=(1.0, math.inf)),)
-    )
-    assert json.loads(as_json(odd))["configurations"][0]["values"] == {"a": "inf"}
+    endless = Dimension(name="a", choices=(1.0, math.inf))
+    odd = json.loads(as_json(swept(point(0, [1], (math.inf,)), dimensions=(endless,))))
+    assert odd["configurations"][0]["values"] == {"a": "inf"}
 
 
 NAMES = st.text(min_size=1, max_size=12)
 VALUES = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=20))
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(NAMES, st.dictionaries(NAMES, VALUES, min_size=1, max_size=4), NAMES)
 def test_toml_reads_as_it_was(method, values, command):
     of = swept(
@@ -356,20 +330,19 @@ def test_pictures_take_a_default_outside_the_space():
 
 
 def test_hostile_names_stay_text():
-    dimensions = (
-        Dimension(name=HOSTILE, choices=(HOSTILE, "b", "c")), Dimension(name="_x")
-    )  # fmt: skip
     points = [
-        point(0, [1, 2], (HOSTILE, 0.1)), point(1, [1, 3], ("b", 0.2)),
+        point(0, [1, 2], (HOSTILE, 0.1)),
+        point(1, [1, 3], ("b", 0.2)),
         point(2, [], ("c", 0.3), reason=HOSTILE),
-    ]  # fmt: skip
+    ]
+    dimensions = (Dimension(name=HOSTILE, choices=(HOSTILE, "b", "c")), Dimension(name="_x"))
     names = ("method", "suite", "features", "normalisation", "objective", "unit", "command")
     of = swept(*points, dimensions=dimensions, **dict.fromkeys(names, HOSTILE))
     text = markdown(of)
     assert "<script>" not in text
     assert len({len(row) for row in table_of(text)}) == 1, "no name makes columns"
-    assert all("\n" not in line and line for line in summary(of).splitlines())
-    assert len(summary(of).splitlines()) == 6
+    lines = summary(of).splitlines()
+    assert (len(lines), all(lines)) == (6, True)
     assert tomllib.loads(params_toml(of)) == {HOSTILE: {HOSTILE: "b", "_x": 0.2}}
     assert next(csv.DictReader(io.StringIO(as_csv(of))))[f"parameter.{HOSTILE}"] == HOSTILE
     assert json.loads(as_json(of))["configurations"][2]["reason"] == HOSTILE

@@ -1,4 +1,4 @@
-"""Leaderboards: cells, means, missing cells, the latest plan, ranks, verdicts."""
+"""Leaderboards: cells, means, missing cells, the latest plan, ranks, verdicts; pairs in groups."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ import statistics
 import pytest
 
 from clser_bench.errors import SpecError
-from clser_bench.protocol import Condition
+from clser_bench.protocol import FAMILIES, family
 from clser_bench.report.comparison import compare
-from clser_bench.report.render import across, render
+from clser_bench.report.formats import MISSING, write_tables
+from clser_bench.report.render import across, grouped, render
 from clser_bench.store.records import MethodNote
 from clser_bench.store.sqlite import Store
-from tests.boards import KEY, PAIRS, TWELVE, row, rows_of, run, tables_of
+from tests import tools
+from tests.boards import KEY, PAIRS, RIGHT, TWELVE, put, row, rows_of, run, tables_of
 from tests.records import answer_key, hole, ok, trial
 
 
 def test_cells_and_means_by_hand(store):
-    # UAR of B→C: 100 and 0; of C→B: 100 and 50
-    values = {("B→C", 0): 24, ("B→C", 1): 0, ("C→B", 0): 24, ("C→B", 1): 12}
-    trials = [trial("m", pair, seed=seed) for pair, seed in values]
-    even = KEY.y.copy()
-    even[::2] = (even[::2] + 1) % 3
-    wrong = (KEY.y + 1) % 3
-    guess = {24: KEY.y, 12: even, 0: wrong}
-    store.plan({}, trials, pairs=PAIRS)
-    pairs = zip(trials, values.values(), strict=True)
-    store.put([ok(of, guess[right], KEY) for of, right in pairs])
+    put(store, {"m": ((100, 0), (100, 50))})
     rows = rows_of(tables_of(store, intervals=False))
     first, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
     assert (first["uar_mean"], first["n"]) == (50, 2)
@@ -36,39 +29,27 @@ def test_cells_and_means_by_hand(store):
     assert mean["uar_mean"] == pytest.approx((50 + 75) / 2)
     assert mean["uar_std"] == pytest.approx(statistics.stdev([100, 25]), abs=1e-4)
     assert (mean["n"], mean["status"], mean["reason"]) == (2, "ok", "")
+    assert "rank_low" not in mean
 
 
-def test_rows_have_the_documented_fields(store):
-    run(store, {"m": 20}, shots="all")
-    keys = [*Condition.__dataclass_fields__, "method", "title", "kind", "uses", "standing", "pair",
-            "n",
-            "uar_mean", "uar_std", "status", "reason"]  # fmt: skip
-    rows = rows_of(tables_of(store))
-    assert list(rows[0]) == keys
-    assert list(rows[-1]) == [
-        *keys,
-        "interval_low",
-        "interval_high",
-        "rank_low",
-        "rank_high",
-    ]
-    assert {item["shots"] for item in rows} == {"all"}
-    assert list(rows_of(tables_of(store, intervals=False))[-1]) == keys
-    assert rows_of(tables_of(store, with_=("time",)))[0]["seconds"] == 0.5
-
-
-def test_joules_are_means_over_the_trials_that_have_them(store):
+def test_joules_are_means_over_the_trials_that_are_ok_and_have_them(store):
     # B→C: 1 and 4 J; C→B: 8 J and one that was not measured; the mean of pairs is (2.5 + 8) / 2
-    joules = {("B→C", 0): 1.0, ("B→C", 1): 4.0, ("C→B", 0): 8.0, ("C→B", 1): None}
-    trials = [trial("m", pair, seed=seed) for pair, seed in joules]
-    trials += [trial("plain", pair, seed=seed) for pair, seed in joules]
+    joules = {"m": (1.0, 4.0, 8.0, None), "part": (3.0, 100.0, None, None), "plain": (None,) * 4}
+    trials, records = [], []
+    for method, values in joules.items():
+        for place, energy in enumerate(values):
+            of = trial(method, str(PAIRS[place // 2]), seed=place % 2)
+            record = hole(of) if energy == 100 else ok(of, RIGHT, KEY)
+            trials.append(of)
+            records.append(dataclasses.replace(record, energy=energy))
     store.plan({}, trials, pairs=PAIRS)
-    measured = [*joules.values(), *[None] * 4]
-    pairs = zip(trials, measured, strict=True)
-    store.put([dataclasses.replace(ok(of, KEY.y, KEY), energy=value) for of, value in pairs])
+    store.put(records)
     tables = tables_of(store, intervals=False, with_=("time", "energy"))
-    rows = rows_of(tables)
-    assert [item["energy"] for item in rows] == [2.5, 8.0, 5.25, None, None, None]
+    found = {(item["method"], item["pair"]): item["energy"] for item in rows_of(tables)}
+    assert [found["m", name] for name in ("B→C", "C→B", "mean")] == [2.5, 8.0, 5.25]
+    assert [found["part", name] for name in ("B→C", "C→B", "mean")] == [3.0, None, 3.0]
+    assert found["plain", "mean"] is None
+    assert {item["seconds"] for item in rows_of(tables)} == {0.5}
     text = render(tables)
     assert re.search(r"s per trial +J/trial", text)
     assert re.search(r"^m .* 0\.50 +5\.25 ", text, re.MULTILINE)
@@ -76,54 +57,23 @@ def test_joules_are_means_over_the_trials_that_have_them(store):
     assert "energy" not in render(tables_of(store, with_=("time",)), "csv")
 
 
-def test_the_joules_of_a_failed_trial_do_not_count(store):
-    trials = [trial("m", "B→C", seed=seed) for seed in range(2)]
-    store.plan({}, trials, pairs=PAIRS[:1])
-    store.put([dataclasses.replace(ok(trials[0], KEY.y, KEY), energy=3.0)])
-    store.put([dataclasses.replace(hole(trials[1]), energy=100.0)])
-    rows = rows_of(tables_of(store, intervals=False, with_=("energy",)))
-    assert [item["energy"] for item in rows] == [3.0, 3.0]
-
-
-def test_one_draw_has_no_deviation(store):
-    run(store, {"m": 20}, seeds=1)
+def test_one_draw_has_no_deviation_and_no_company(store):
+    run(store, {"logistic": 12}, seeds=1)
     assert {item["uar_std"] for item in rows_of(tables_of(store))} == {None}
     text = render(tables_of(store))
-    assert re.search(r"^m +\d+\.\d  \[", text, re.MULTILINE)
+    assert re.search(r"^logistic +\d+\.\d  \[", text, re.MULTILINE)
     assert "holds for this one draw only" in text
+    assert "vs logistic" not in text
+    assert "simultaneous over" not in text
+    assert "1 draw, " in render(tables_of(store, intervals=False), "latex")
 
 
-def test_a_planned_trial_that_was_not_run_is_a_hole(store):
-    run(store, {"m": 20}, left_out={("m", "B→C", seed) for seed in range(2)})
-    rows = rows_of(tables_of(store))
-    cell, mean = row(rows, "m", "B→C"), row(rows, "m", "mean")
+def test_a_trial_that_was_not_run_or_that_the_latest_plan_left_out_is_a_missing_cell(store):
+    run(store, {"m": 20, "other": 12}, left_out={("m", "B→C", seed) for seed in range(2)})
+    cell = row(rows_of(tables_of(store)), "m", "B→C")
     assert (cell["status"], cell["reason"], cell["n"]) == ("failed", "not run yet", 0)
     assert cell["uar_mean"] is None
-    assert (mean["uar_mean"], mean["status"]) == (None, "failed")
-    assert mean["reason"] == "no result for 1 of 2 pairs: B→C"
     assert "[1] m: not run yet" in render(tables_of(store))
-
-
-def test_a_hole_in_one_draw_is_a_hole_in_the_cell(store):
-    trials = run(store, {"m": 20}, left_out={("m", "B→C", 1)})
-    rows = rows_of(tables_of(store))
-    assert row(rows, "m", "B→C")["reason"] == "not run yet (1 of 2 draws)"
-    store.put([hole(trials[1], reason="Traceback (most recent call last):\n x\nValueError: NaN")])
-    cell = row(rows_of(tables_of(store)), "m", "B→C")
-    assert (cell["reason"], cell["n"]) == ("ValueError: NaN (1 of 2 draws)", 1)
-
-
-def test_what_does_not_apply_says_so(store):
-    trials = [trial("m", str(pair)) for pair in PAIRS]
-    store.plan({}, trials, pairs=PAIRS)
-    store.put([hole(of, "not_applicable", "needs 10 shots") for of in trials])
-    rows = rows_of(tables_of(store))
-    assert [item["status"] for item in rows] == ["not_applicable"] * 3
-    assert "m: not applicable: needs 10 shots" in render(tables_of(store))
-
-
-def test_a_pair_that_the_latest_plan_left_out_is_a_hole(store):
-    run(store, {"m": 20, "other": 12})
     run(store, {"m": 20}, pairs=PAIRS[:1], version=2)
     rows = rows_of(tables_of(store))
     assert "latest run" in row(rows, "m", "C→B")["reason"]
@@ -152,8 +102,8 @@ def test_every_set_of_rules_has_its_own_table(store):
         run(store, {"m": 20}, shots=shots, **rules)
     run(store, {"m": 20}, fixed4=True)
     run(store, {"m": 20}, suite="other")
-    rules = [table.condition for table in tables_of(store)]
-    found = [(r.suite, r.classes, r.normalisation, r.shots) for r in rules]
+    fields = ("suite", "classes", "normalisation", "shots")
+    found = [tuple(getattr(one.condition, name) for name in fields) for one in tables_of(store)]
     assert found == [
         ("bc", "shared", "corpus", 1),
         ("bc", "shared", "corpus", 10),
@@ -163,7 +113,6 @@ def test_every_set_of_rules_has_its_own_table(store):
         ("other", "shared", "corpus", 5),
     ]
     assert len(tables_of(store, suite="bc")) == 5
-    assert len(tables_of(store, suite="bc", shots=10)) == 1
     assert len(tables_of(store, normalisation="speaker", features="acoustic")) == 1
     assert tables_of(store, suite="none") == ()
     assert render(()) == "No results to show.\n"
@@ -177,7 +126,6 @@ def test_rows_beside_the_competition_move_no_interval(tmp_path):
             run(store, {"logistic": 12, "m": 16, "k": 14, **more}, notes=notes, seeds=4)
             (table,) = tables_of(store)
             found.append([table.line(name).difference for name in "mk"])
-            assert table.standing == "exploratory"
     assert found[0] == found[1]
 
 
@@ -202,20 +150,12 @@ def test_a_selection_by_the_oracle_is_never_ranked(store):
 
 def test_differences_to_a_chosen_method_are_of_the_family_of_all_pairs(store):
     run(store, {"logistic": 12, "good": 22, "same": 12, "base": 14}, seeds=6, pairs=TWELVE)
-    (table,) = tables_of(store, against="base")
-    frame = store.frame()
-    found = compare(store, frame, table)
-    for item in found.contrasts:
-        if item.other == "base":
-            assert table.line(item.method).difference == item.interval
-    (usual,) = tables_of(store)
-    for item in found.contrasts:
-        if item.other == "logistic":
-            assert usual.line(item.method).difference == item.interval
-    for line in table.lines:
-        if line.difference:
-            interval = line.difference
-            assert (interval.p < 0.05) == (interval.low > 0 or interval.high < 0)
+    against = {"base": tables_of(store, against="base")[0], "logistic": tables_of(store)[0]}
+    found = compare(store, store.frame(), against["base"]).contrasts
+    checked = [item for item in found if item.other in against]
+    assert len(checked) == 6
+    for item in checked:
+        assert against[item.other].line(item.method).difference == item.interval
 
 
 def test_the_table_says_which_methods_are_better_than_logistic(store):
@@ -223,27 +163,16 @@ def test_the_table_says_which_methods_are_better_than_logistic(store):
     notes = {name: MethodNote() for name in methods}
     notes |= {"chance": MethodNote(role="bound"), "best": MethodNote(role="reference")}
     run(store, methods, seeds=6, pairs=TWELVE, notes=notes)
-    tables = tables_of(store)
-    verdicts = {line.method: line.verdict for line in tables[0].lines}
-    assert verdicts == {
-        "chance": "",
+    (table,) = tables_of(store)
+    assert {line.method: line.verdict for line in table.lines} == {
+        **dict.fromkeys(("chance", "logistic", "best"), ""),
         "good": "better",
         "same": "not separable",
-        "logistic": "",
         "bad": "worse",
-        "best": "",
     }
-    assert (tables[0].family, tables[0].ranked) == (3, 4)
-    rows = rows_of(tables)
-    good = row(rows, "good", "mean")
-    assert (good["verdict"], good["reference"]) == ("better", "logistic")
-    assert 0 < good["difference_low"] < good["difference"] < good["difference_high"]
-    assert row(rows, "best", "mean")["verdict"] is None
-    assert row(rows, "best", "mean")["difference_p"] is None
-    assert "verdict" not in row(rows, "good", "B→C")
-    for how in ("table", "md"):
-        assert re.search(r"good .*\+\d+\.\d \[\+\d+\.\d, \+\d+\.\d\]\*", render(tables, how))
-    least, median, most = tables[0].detectable
+    assert (table.family, table.ranked, table.reference) == (3, 4, "logistic")
+    assert table.budget == "", "that of trained methods has batches too"
+    least, median, most = table.detectable
     assert 0 < least <= median <= most
 
 
@@ -251,13 +180,10 @@ def test_verdicts_do_not_depend_on_the_rows_that_are_shown(store):
     run(store, {"logistic": 12, "good": 22, **{f"m{n}": 12 + n for n in range(6)}}, pairs=TWELVE)
     (whole,) = tables_of(store)
     (part,) = tables_of(store, methods=["logistic", "m5"])
-    assert [line.method for line in part.lines] == ["m5", "logistic"]
-    for line in part.lines:
-        assert line == whole.line(line.method)
+    assert part.lines == (whole.line("m5"), whole.line("logistic"))
     assert (part.family, part.ranked) == (whole.family, whole.ranked) == (7, 8)
-    frame = store.frame()
-    contrasts = {(c.method, c.other): c.interval for c in compare(store, frame, part).contrasts}
-    assert contrasts == {
+    found = compare(store, store.frame(), part).contrasts
+    assert {(item.method, item.other): item.interval for item in found} == {
         ("m5", "logistic"): whole.line("m5").difference,
         ("logistic", "m5"): whole.line("m5").difference.mirrored,
     }
@@ -267,22 +193,22 @@ def test_a_target_with_two_speakers_has_no_interval_but_a_reason(store):
     key = answer_key([0, 1, 2] * 8, speakers="ab" * 12)
     trials = [trial(m, str(p)) for m in ("logistic", "m") for p in PAIRS]
     store.plan({}, trials, pairs=PAIRS)
-    store.put([ok(of, key.y, key if of.pair.target == "C" else KEY) for of in trials])
-    tables = tables_of(store)
-    assert tables[0].line("m").interval.low is None
-    assert tables[0].line("m").difference.verdict == ""
-    text = render(tables)
+    keys = [key if of.pair.target == "C" else KEY for of in trials]
+    store.put([ok(of, [0, 1, 2] * 8, own) for of, own in zip(trials, keys, strict=True)])
+    (table,) = tables_of(store)
+    assert table.line("m").interval.low is None
+    assert table.line("m").difference.verdict == ""
+    text = render([table])
     assert "No intervals: C has 2 speakers; every target needs 3 speakers" in text
     assert text.index("No intervals") < text.index("\nmethod")
-    assert {line.ranks for line in tables[0].lines} == {None}
+    assert {line.ranks for line in table.lines} == {None}
 
 
 def test_marks_say_what_a_method_uses(store):
     notes = {"m": MethodNote(assumes_prior="uniform"), "e": MethodNote(assumes_prior="estimated")}
     run(store, {"m": 20, "e": 20, "plain": 12}, notes=notes, normalisation="speaker")
     (table,) = tables_of(store)
-    uses = {line.method: line.uses for line in table.lines}
-    assert uses == {
+    assert {line.method: line.uses for line in table.lines} == {
         "m": ("speakers", "prior"),
         "e": ("speakers", "estimated prior"),
         "plain": ("speakers",),
@@ -300,19 +226,14 @@ def test_an_encoder_that_was_trained_with_the_labels_is_named(store):
     assert joined.cells[0][1].endswith(" ‡")
 
 
-def test_there_is_no_verdict_without_a_whole_reference(store):
+def test_a_baseline_with_missing_cells_gives_no_verdict_and_is_explained(store):
     run(store, {"logistic": 12, "m": 20}, left_out={("logistic", "B→C", 0)})
     assert tables_of(store)[0].reference == ""
-    assert tables_of(store, intervals=False)[0].reference == ""
     assert "vs logistic" not in render(tables_of(store))
-
-
-def test_the_reference_alone_is_compared_with_nothing(store):
-    run(store, {"logistic": 12}, seeds=1)
-    text = render(tables_of(store))
-    assert "vs logistic" not in text
-    assert "simultaneous over" not in text
-    assert "1 draw, " in render(tables_of(store, intervals=False), "latex")
+    text = render(tables_of(store, against="logistic"))
+    assert "logistic has no result on every pair" in text
+    with pytest.raises(SpecError, match=r"'n'.* Known: logistic, m"):
+        tables_of(store, against="n")
 
 
 def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
@@ -322,15 +243,25 @@ def test_an_oracle_with_one_draw_is_compared_on_all_draws(store):
     run(store, {"best": 22}, seeds=1, pairs=TWELVE, notes=notes)
     (table,) = tables_of(store, against="logistic")
     base, best = table.lines
-    gain = best.mean.mean - base.mean.mean
-    assert best.difference.estimate == pytest.approx(gain)
+    assert best.difference.estimate == pytest.approx(best.mean.mean - base.mean.mean)
     assert best.interval.low < best.mean.mean < best.interval.high
     assert "this one draw only" not in render([table])
 
 
+def test_with_all_labels_methods_are_compared_on_the_resampled_targets_that_both_met(store):
+    rules = {"shots": "all", "prior": "dirichlet:1"}
+    run(store, {"fitted": 14}, seeds=1, **rules)
+    run(store, {"trained": 20}, seeds=3, **rules)
+    (table,) = tables_of(store, against="fitted")
+    uars = store.frame({}).query("seed == 0").groupby("method").uar.mean()
+    found = table.line("trained").difference.estimate
+    assert found == pytest.approx(uars["trained"] - uars["fitted"])
+
+
 def test_the_points_of_a_selection_are_no_tables(store):
-    run(store, {"m": 12}, selection="other-pairs/0", parameters=(("a", 1.0), ("b", 3)))
-    run(store, {"m": 20}, selection="other-pairs/1", parameters=(("a", 2.0), ("b", 3)))
+    for number, a in enumerate((1.0, 2.0)):
+        own = {"selection": f"other-pairs/{number}", "parameters": (("a", a), ("b", 3))}
+        run(store, {"m": 12}, **own)
     assert tables_of(store) == ()
     chosen = [
         trial("m", str(pair), seed=seed, selection="other-pairs", parameters=(("a", a), ("b", 3)))
@@ -342,8 +273,9 @@ def test_the_points_of_a_selection_are_no_tables(store):
     assert [table.condition.selection for table in tables] == ["other-pairs"]
     for how, start in (("table", ""), ("md", "- ")):
         lines = render(tables, how).splitlines()
-        assert [f"{start}m: a=1.0: B→C", f"{start}m: a=2.0: C→B"] == [
-            line for line in lines if "a=" in line
+        assert [line for line in lines if "a=" in line] == [
+            f"{start}m: a=1.0: B→C",
+            f"{start}m: a=2.0: C→B",
         ]
     rows = rows_of(tables)
     assert row(rows, "m", "B→C")["point"] == "a=1.0"
@@ -351,43 +283,65 @@ def test_the_points_of_a_selection_are_no_tables(store):
     assert "a=1.0" not in render(tables_of(store))
 
 
-def test_the_point_of_a_whole_table_is_told_in_full(store):
-    run(store, {"m": 20, "plain": 20}, parameters=(("a", 1.0), ("b", 3)))
+def test_the_point_of_a_whole_table_is_written_in_full(store):
+    run(store, {"m": 20}, parameters=(("a", 1.0), ("b", 3)))
     run(store, {"plain": 20}, parameters=())
     text = render(tables_of(store, with_=("point",)))
     assert "m: a=1.0, b=3: all pairs" in text
     assert "plain:" not in text
 
 
-def test_the_budget_of_trained_methods_is_told(store):
-    def given(method, steps, target):
-        budget = {"labelled_batch": 8, "source_batch": 64, "steps": steps, "target_batch": target}
-        run(store, {method: 20}, parameters=(("rate", 1.0), *budget.items()))
+def test_pairs_in_groups_by_hand(store):
+    run(store, {"logistic": 12, "m": 18}, pairs=TWELVE, left_out={("logistic", "B→C", 1)})
+    (table,) = tables_of(store)
+    languages = {"B": "Germanic", "C": "Sinitic", "R": "Germanic", "O": "Romance"}
+    layout = grouped(table, "family", languages)
+    whole, part = (dict(zip(layout.names, cells, strict=True)) for cells in layout.cells)
+    line = table.line("m")
+    of_pair = {str(p): cell.mean for p, cell in zip(table.pairs, line.cells, strict=True)}
+    mean = statistics.mean([of_pair["B→R"], of_pair["R→B"]])
+    assert whole["Germanic→Germanic (2)"] == f"{mean:.1f}"
+    assert whole["mean"].startswith(f"{line.mean.mean:.1f} [")
+    assert part["Germanic→Sinitic (2)"] == part["mean"] == MISSING
+    assert MISSING not in (part["Germanic→Germanic (2)"], part["Sinitic→Romance (1)"])
+    for by, name in (("source", "B→ (3)"), ("target", "→B (3)")):
+        assert name in grouped(table, by, {}).names
 
-    run(store, {"logistic": 12}, parameters=(("steps", 5),))
-    assert tables_of(store)[0].budget == ""
-    for method, steps, target in (("b", 200, 64), ("c", 200, 64), ("a", 100, 96), ("d", 200, 32)):
-        given(method, steps, target)
+
+def test_tables_across_shots(store):
+    run(store, {"logistic": 12, "m": 18}, shots=5)
+    run(store, {"logistic": 14, "late": 10}, shots=20)
     tables = tables_of(store)
-    assert tables[0].budget == (
-        "budget: 200 steps of 8 labelled per class + 64 source + 64 target; a: 100 steps, "
-        "96 target; d: 32 target"
-    )
-    assert tables[0].budget in render(tables, "md")
+    (layout,) = across(tables, "shots")
+    assert layout.names == ("method", "5", "20")
+    rows = {cells[0]: cells[1:] for cells in layout.cells}
+    assert rows["m"][1] == rows["late"][0] == MISSING
+    means = [table.line("logistic").mean.mean for table in tables]
+    for cell, mean in zip(rows["logistic"], means, strict=True):
+        assert cell.startswith(f"{mean:.1f} [")
+    with pytest.raises(SpecError, match="cannot be 'csv'"):
+        write_tables([layout], "csv")
 
 
-def test_a_baseline_with_holes_is_explained(store):
-    run(store, {"base": 12, "m": 20}, left_out={("base", "B→C", 0)})
-    assert "base has no result on every pair" in render(tables_of(store, against="base"))
-    with pytest.raises(SpecError, match=r"'n'.* Known: base, m"):
-        tables_of(store, against="n")
+def test_a_language_has_one_family():
+    members = [tag for tags in FAMILIES.values() for tag in tags]
+    assert len(members) == len(set(members))
+    assert family("pt-BR") == family("it") == "Romance"
+    assert family("xx") == "xx"
 
 
-def test_with_all_labels_methods_are_compared_on_the_resampled_targets_that_both_met(store):
-    rules = {"shots": "all", "prior": "dirichlet:1"}
-    run(store, {"fitted": 14}, seeds=1, **rules)
-    run(store, {"trained": 20}, seeds=3, **rules)
-    (table,) = tables_of(store, against="fitted")
-    (line,) = [line for line in table.lines if line.method == "trained"]
-    uars = store.frame({}).query("seed == 0").groupby("method").uar.mean()
-    assert line.difference.estimate == pytest.approx(uars["trained"] - uars["fitted"])
+def test_the_tool_for_feature_sets_has_a_row_for_each(store):
+    every = {("logistic", str(pair), seed) for pair in PAIRS for seed in range(2)}
+    cases = (("mel", "all", ()), ("mel", 5, ()), ("mfcc", 5, every), ("set:x", 5, {min(every)}))
+    for features, shots, left_out in cases:
+        run(store, {"logistic": 12}, features=features, shots=shots, left_out=left_out)
+    tables = tables_of(store)
+    lines = tools.load("by_features").by_features(tables).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["features", "logistic, 5, corpus", "logistic, all, corpus"]
+    own = {one.condition.shots: one.lines[0] for one in tables if one.condition.features == "mel"}
+    assert cells[2] == ["mel"] + [
+        f"50.0 [{line.interval.low:.1f}, {line.interval.high:.1f}] n=2"
+        for line in (own[5], own["all"])
+    ]
+    assert cells[3:] == [["mfcc", "–", ""], ["set:x", "50.0 over 1 of 2 pairs", ""]]
