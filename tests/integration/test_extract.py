@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features import acoustic
 from clser_bench.features.columns import INSTANTS
-from clser_bench.features.extract import ExtractionError, feature_table, run_tasks
+from clser_bench.features.extract import ExtractionError, feature_table, own_device, run_tasks
 from clser_bench.features.sets import feature_set
 from tests import signals
 from tests.signals import RATE, Events, read_tones, voice, write_tones
@@ -207,3 +208,15 @@ def test_ctrl_c_ends_what_has_begun_and_begins_nothing_more(tmp_path: Path):
 def test_a_worker_that_dies_is_an_error():
     with pytest.raises(FeatureError, match="died unexpectedly"):
         list(run_tasks(os._exit, [3, 3], workers=2))
+
+
+def test_each_process_has_a_device_of_its_own():
+    found = set(run_tasks(claim, range(6), workers=2, devices=("cuda:0", "cuda:1")))
+    processes, devices = zip(*found, strict=True)
+    assert len(found) == len(set(processes)) == len(set(devices))
+
+
+def claim(_: int) -> tuple[int, str]:
+    """The process and its device; slow enough for the other worker to come in."""
+    time.sleep(0.2)
+    return os.getpid(), own_device()
