@@ -40,6 +40,7 @@ def test_before_is_the_new_network_and_after_is_what_scored(asked: Request) -> N
     table, _ = job.problem.source.stored_rows(source.rows)
     pooled = torch.from_numpy(np.array(table.instants)).mean(dim=1)[source.rows]
     summary = torch.from_numpy(np.array(table.summary))[source.rows]
+    assert isinstance(network.backbone, torch.nn.Module)
     with torch.no_grad():
         fresh = network.backbone(torch.cat([pooled, summary], dim=1))
     np.testing.assert_allclose(source.before, fresh.numpy(), rtol=1e-4, atol=1e-5)
