@@ -30,11 +30,11 @@ FEATURES = feature_set("acoustic")
 CONTENTS = tuple(sorted(digest(number) for number in range(5)))
 
 
-def some_shard(contents: tuple[str, ...] = CONTENTS) -> Shard:
+def some_shard() -> Shard:
     rng = np.random.default_rng(0)
-    count = len(contents)
+    count = len(CONTENTS)
     return Shard(
-        contents=contents,
+        contents=CONTENTS,
         instants=rng.normal(size=(count, INSTANTS, len(FEATURES.instants))).astype(np.float32),
         summary=rng.normal(size=(count, len(FEATURES.summary))).astype(np.float32),
     )
@@ -49,32 +49,24 @@ def test_division_is_complete_sorted_and_of_about_the_wanted_size(count: int):
     assert len(shards) <= max(1, 2 * count / ROWS + 1)
 
 
-def test_what_is_written_is_read_and_writing_again_gives_the_same_bytes(tmp_path: Path):
-    path = shard_path(tmp_path, FEATURES, CONTENTS)
-    shard = some_shard()
+def test_a_shard_is_read_as_it_was_written_or_named_as_damaged(tmp_path: Path, caplog):
+    path, shard = shard_path(tmp_path, FEATURES, CONTENTS), some_shard()
+    assert read_shard(path, FEATURES, CONTENTS) is None
     write_shard(path, shard)
     first = path.read_bytes()
     write_shard(path, shard)
     assert path.read_bytes() == first
+    assert [left.name for left in path.parent.iterdir()] == [path.name]
     read = read_shard(path, FEATURES, CONTENTS)
     assert read is not None
     assert read.contents == CONTENTS
     np.testing.assert_array_equal(read.instants, shard.instants)
     np.testing.assert_array_equal(read.summary, shard.summary)
-    assert [left.name for left in path.parent.iterdir()] == [path.name]
-
-
-def test_a_shard_that_is_damaged_or_holds_something_else_is_named_and_not_taken(
-    tmp_path: Path, caplog
-):
-    path, others = tmp_path / "shard.safetensors", CONTENTS[1:]
+    assert not caplog.records, "an absent or whole one is no damage"
+    assert read_shard(path, FEATURES, CONTENTS[1:]) is None
+    assert read_shard(path, feature_set("egemaps"), CONTENTS) is None
+    path.write_bytes(first[:-1])  # tests of the inventory cut and flip anything
     assert read_shard(path, FEATURES, CONTENTS) is None
-    assert not caplog.records, "an absent one is no damage"
-    write_shard(path, some_shard(others))
-    assert read_shard(path, FEATURES, CONTENTS) is None
-    assert read_shard(path, feature_set("egemaps"), others) is None
-    path.write_bytes(path.read_bytes()[:-1])  # tests of the inventory cut and flip anything
-    assert read_shard(path, FEATURES, others) is None
     assert caplog.text.count(f"{path} is damaged") == 3
 
 

@@ -32,7 +32,7 @@ def frame_of(corpus, **columns) -> pd.DataFrame:
     """A row an utterance, with the path of its file as index."""
     paths = [str(one.path) for one in corpus.utterances]
     names = [one.name for one in corpus.utterances]
-    return pd.DataFrame({"path": names, **columns}, index=pd.Index(paths))
+    return pd.DataFrame({"path": names, **columns}, index=paths)
 
 
 def write(path: Path, corpus, **columns) -> Path:
@@ -65,12 +65,8 @@ def test_frames_are_pooled_in_their_order(corpus, tmp_path: Path):
     ]
     path, packed = tmp_path / "frames.parquet", tmp_path / "frames.npz"
     pd.DataFrame(rows).sample(frac=1, random_state=1).to_parquet(path)
-    np.savez(
-        packed,
-        path=np.array([one.name for one in corpus.utterances]),
-        features=np.array([[row["x"]] for row in rows]),
-        frames=np.array(counts),
-    )
+    names, features = [one.name for one in corpus.utterances], [[row["x"]] for row in rows]
+    np.savez(packed, path=np.array(names), features=np.array(features), frames=np.array(counts))
     for file in (path, packed):
         table = feature_table(corpus, f"table:{file}:pool=mean+sd", cache=tmp_path / "cache")
         for place, count in enumerate(counts):
