@@ -17,6 +17,7 @@ from tests.tiny import planned, stored, table_text
 from tests.tiny_encoders import save_tiny
 
 Config = Callable[..., Request]
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 
 
 @pytest.fixture(scope="module")

@@ -64,9 +64,8 @@ def test_a_constant_column_becomes_zero(own_cache: Path, value: float):
 
 
 def test_each_speaker_has_mean_zero_and_deviation_one(own_cache: Path):
-    table = some_table(rows=40)
     speakers = np.array(["x", "y"] * 20)
-    scored = normalised(table, how="speaker", speakers=speakers, cache=own_cache)
+    scored = normalised(some_table(rows=40), how="speaker", speakers=speakers, cache=own_cache)
     for speaker in "xy":
         for values in (scored.summary[speakers == speaker], scored.instants[speakers == speaker]):
             flat = values.reshape(-1, values.shape[-1])
@@ -97,9 +96,8 @@ def test_none_is_the_table_itself(own_cache: Path):
     ],
 )
 def test_speakers_and_rows_by_hand(own_cache: Path, how: str, rows, values, expected):
-    used = None if rows is None else np.array(rows)
-    table = np.array(values)[:, None]
-    scored = scored_of(table, own_cache, how=how, speakers=SPEAKERS, rows=used)
+    used, column = None if rows is None else np.array(rows), np.array(values)[:, None]
+    scored = scored_of(column, own_cache, how=how, speakers=SPEAKERS, rows=used)
     np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)
 
 
@@ -124,9 +122,8 @@ def test_the_result_is_cached_and_its_key_names_what_matters(own_cache: Path):
     assert made("corpus", rows=np.array([1, 0, 0])).key == keys[2]
     assert made("speaker", speakers=np.array(["1", "2", "1", "2", "3"])).key == keys[4]
     assert made("source", reference=reference, rows=np.array([1])).key == keys[6]
-    first = made("corpus")
-    assert first.folder is not None
-    assert first is made("corpus")
+    assert made("corpus").folder is not None
+    assert made("corpus") is made("corpus")
 
 
 def test_no_speaker_name_is_stored(own_cache: Path):

@@ -114,7 +114,6 @@ FAULTS: dict[str, tuple[Change, str]] = {
     "text for a number": (setting(CONFIG, hidden_size="32"), "'hidden_size'"),
     "heads that do not divide": (setting(CONFIG, num_attention_heads=5), "cannot be loaded"),
     "no heads": (setting(CONFIG, num_attention_heads=0), "cannot be loaded"),
-    "unknown activation": (setting(CONFIG, hidden_act="boom"), "cannot be loaded"),
     "convolutions": (setting(CONFIG, conv_stride=[5]), "cannot be loaded"),
     "near architecture": (setting(CONFIG, model_type="wav2vec3"), "did you mean 'wav2vec2'"),
     "no folder": (shutil.rmtree, "there is no such folder"),
