@@ -22,7 +22,7 @@ def test_names():
     whole = Request(model="a/b", folder=False, revision=COMMIT, layers="6-12", **options)
     assert parse(f"hf:a/b@{COMMIT}:layer=6-12:precision=bf16:remote-code") == whole
     assert parse("hf:/models/x").model == "/models/x"
-    for folder in ("hf:./models/x:layer=3", "hf:../x@main"):
+    for folder in ("hf:./models/x:layer=3", "hf:../x@main", "hf:~nobody-of-this-name/x"):
         assert parse(folder).folder
 
 
