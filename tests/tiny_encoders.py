@@ -13,39 +13,19 @@ from clser_bench.features.encoders.forward import import_transformers
 
 hub = import_transformers()
 
-_COMMON: dict[str, Any] = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "vocab_size": 8,
-    "initializer_range": 0.2,  # so that a layer changes what it is given
-}
-_SAMPLES: dict[str, Any] = {
-    **_COMMON,
-    "conv_dim": (16, 16, 16),
-    "conv_kernel": (10, 3, 2),
-    "conv_stride": (5, 8, 8),
-    "num_feat_extract_layers": 3,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
+_COMMON: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "vocab_size": 8}
+_COMMON |= {"num_hidden_layers": 3, "num_attention_heads": 2}
+_COMMON |= {"initializer_range": 0.2}  # so that a layer changes what it is given
+_SAMPLES: dict[str, Any] = {**_COMMON, "conv_dim": (16, 16, 16), "num_feat_extract_layers": 3}
+_SAMPLES |= {"conv_kernel": (10, 3, 2), "conv_stride": (5, 8, 8)}
+_SAMPLES |= {"num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
 _LARGE: dict[str, Any] = {**_SAMPLES, "feat_extract_norm": "layer", "do_stable_layer_norm": True}
-_WHISPER: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 3,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 48,
-    "decoder_ffn_dim": 48,
-    "vocab_size": 64,
-    "init_std": 0.2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "decoder_start_token_id": 1,
-}
+_STACKED = {"num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7}
+_CONFORMER = {"conv_depthwise_kernel_size": 7}
+_WHISPER: dict[str, Any] = {"d_model": 32, "vocab_size": 64, "init_std": 0.2}
+_WHISPER |= {"encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 48}
+_WHISPER |= {"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 48}
+_WHISPER |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
 
 MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "wav2vec2-base": ("Wav2Vec2", _SAMPLES),
@@ -56,17 +36,14 @@ MAKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "wavlm-large": ("WavLM", _LARGE),
     "unispeech": ("UniSpeech", _SAMPLES),
     "unispeech-sat": ("UniSpeechSat", _LARGE),
-    "data2vec-audio": (
-        "Data2VecAudio",
-        {**_SAMPLES, "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 7},
-    ),
+    "data2vec-audio": ("Data2VecAudio", {**_SAMPLES, **_STACKED}),
     "wav2vec2-conformer": (
         "Wav2Vec2Conformer",
-        {**_SAMPLES, "feat_extract_norm": "layer", "conv_depthwise_kernel_size": 7},
+        {**_SAMPLES, **_CONFORMER, "feat_extract_norm": "layer"},
     ),
     "wav2vec2-bert": (
         "Wav2Vec2Bert",
-        {**_COMMON, "feature_projection_input_dim": 160, "conv_depthwise_kernel_size": 7},
+        {**_COMMON, **_CONFORMER, "feature_projection_input_dim": 160},
     ),
     "whisper": ("Whisper", _WHISPER),
 }
@@ -81,11 +58,8 @@ def save_tiny(kind: str, folder: Path) -> Path:
         torch.manual_seed(1)
         model = getattr(hub, f"{name}Model")(getattr(hub, f"{name}Config")(**settings))
         model.save_pretrained(place)
-    if kind == "whisper":
-        inputs = hub.WhisperFeatureExtractor()
-    elif kind == "wav2vec2-bert":
-        inputs = hub.SeamlessM4TFeatureExtractor()
-    else:
-        inputs = hub.Wav2Vec2FeatureExtractor(return_attention_mask="base" not in kind)
+    extractors = {"whisper": "Whisper", "wav2vec2-bert": "SeamlessM4T"}
+    options = {} if kind in extractors else {"return_attention_mask": "base" not in kind}
+    inputs = getattr(hub, f"{extractors.get(kind, 'Wav2Vec2')}FeatureExtractor")(**options)
     inputs.save_pretrained(place)
     return place

@@ -2,82 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from typer.testing import Result
 
 from clser_bench import registry
-from clser_bench.cli.main import app
 from clser_bench.errors import SpecError
 from clser_bench.protocol import Pair
 from clser_bench.run.execute import run
 from clser_bench.run.inspection import embeddings
 from clser_bench.run.request import Request
 from clser_bench.train.engine import new_network
-from tests.tiny import planned, stored, write_corpora
+from tests.tiny import planned, stored
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
-    monkeypatch.setenv("CLSER_CACHE", str(tmp_path / "cache"))
-    return Request(
-        manifests=(write_corpora(tmp_path / "corpora", codes="XY"),),
+def asked(config: Callable[..., Request]) -> Request:
+    return config(
         methods=("source-only",),
         pairs=(Pair("X", "Y"),),
-        shots=(1,),
         seeds=1,
         settings={"source-only": {"steps": 4}},
-        results=tmp_path / "results.sqlite",
-        scheduler="local",
-        workers=1,
     )
 
 
-def test_before_is_the_new_network_and_after_is_what_scored(config: Request) -> None:
-    source, target = embeddings(config, 0)
-    plan = planned(config)
+def test_before_is_the_new_network_and_after_is_what_scored(asked: Request) -> None:
+    source, target = embeddings(asked, 0)
+    plan = planned(asked)
     (job,) = plan.jobs(plan.trials[0])
     method = registry.create("source-only", {"steps": 4})
     network = new_network(method, job.problem, seed=job.seed, dtype=torch.float32)
     table, _ = job.problem.source.stored_rows(source.rows)
     pooled = torch.from_numpy(np.array(table.instants)).mean(dim=1)[source.rows]
     summary = torch.from_numpy(np.array(table.summary))[source.rows]
+    assert isinstance(network.backbone, torch.nn.Module)
     with torch.no_grad():
         fresh = network.backbone(torch.cat([pooled, summary], dim=1))
     np.testing.assert_allclose(source.before, fresh.numpy(), rtol=1e-4, atol=1e-5)
     assert np.abs(source.after - source.before).max() > 1e-3
     # the trained head on the trained embedding gives the stored scores, up to the head's own map:
-    run(config)
-    (record,) = stored(config.results)
+    run(asked)
+    (record,) = stored(asked.results)
     after = np.column_stack([target.after, np.ones(len(target.after))])
     fitted, *_ = np.linalg.lstsq(after, record.scores, rcond=None)
     np.testing.assert_allclose(after @ fitted, record.scores, atol=1e-3)
     assert [target.corpus.utterances[row].name for row in target.rows] == list(record.names)
 
 
-def test_only_networks_have_embeddings(config: Request) -> None:
-    import dataclasses
-
+def test_only_networks_have_embeddings(asked: Request) -> None:
     with pytest.raises(SpecError, match="'logistic' has no network"):
-        embeddings(dataclasses.replace(config, methods=("logistic",), settings={}), 0)
+        embeddings(asked.replace(methods=("logistic",), settings={}), 0)
     with pytest.raises(SpecError, match="of one method, got 2"):
-        embeddings(dataclasses.replace(config, methods=("dann", "mcc"), settings={}), 0)
+        embeddings(asked.replace(methods=("dann", "mcc"), settings={}), 0)
 
 
 def test_the_command_writes_both_pictures(
-    config: Request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asked: Request, call: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shorter(asked: Request, *rest: Any, **more: Any) -> Any:
-        return embeddings(asked.replace(settings=config.settings), *rest, **more)
+    def shorter(request: Request, *rest: Any, **more: Any) -> Any:
+        return embeddings(request.replace(settings=asked.settings), *rest, **more)
 
     monkeypatch.setattr("clser_bench.run.inspection.embeddings", shorter)
     words = ["embeddings", "source-only", "--pair", "X->Y", "--shots", "1"]
-    places = ["--manifest", str(config.manifests[0]), "--out", str(tmp_path / "figures")]
-    done = CliRunner().invoke(app, [*words, *places])
+    done = call(*words, "--manifest", str(asked.manifests[0]), "--out", str(tmp_path / "figures"))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
         "embeddings-source-only-X-Y-after.png",

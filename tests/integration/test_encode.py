@@ -1,23 +1,24 @@
 """Feature tables made by encoders: one pass for all layers, rows that stay with their utterance."""
 
 import dataclasses
-import os
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from clser_bench.corpora.audio import decode
 from clser_bench.errors import FeatureError
-from clser_bench.features import extract
+from clser_bench.features.cache import Shard, write_shard
 from clser_bench.features.columns import INSTANTS, pool
 from clser_bench.features.encoders import run
 from clser_bench.features.encoders.forward import Loaded
 from clser_bench.features.encoders.models import find_encoder, parse
-from clser_bench.features.extract import extract_tables, feature_table, own_device, run_tasks
+from clser_bench.features.extract import extract_tables, feature_table
 from clser_bench.features.sets import feature_set
+from clser_bench.problem import Floats
 from tests.signals import RATE, Events, read_tones
 from tests.tiny_encoders import save_tiny
 
@@ -61,8 +62,11 @@ def some(corpus):
     return dataclasses.replace(corpus, utterances=corpus.utterances[:24])
 
 
-def no_encoder(*_: object, **__: object) -> None:
-    raise AssertionError("the encoder was run again")
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
+    monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
+    monkeypatch.setattr(run, "CPU_SECONDS", 4)
 
 
 @pytest.mark.parametrize(
@@ -89,14 +93,18 @@ def test_every_row_is_its_own_utterance(kind: str, corpus, tmp_path: Path):
     assert (rest[~np.eye(COUNT, dtype=bool)] > 1e-2).all()
 
 
-def test_all_layers_in_one_pass_then_any_without_the_encoder(
+def test_layers_that_are_asked_for_together_take_one_pass_and_later_ones_none(
     corpus, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     progress = Events()
+    sets = [feature_set(f"hf:{hubert}:layer={number}") for number in (1, 2, 1)]
+    tables = extract_tables(corpus, sets, cache=tmp_path, progress=progress).tables
+    assert (progress.totals, progress.steps) == ([COUNT], COUNT)
+    alone = [feature_table(corpus, each, cache=tmp_path) for each in sets]
+    assert [table.key for table in tables] == [table.key for table in alone]
     mean = feature_table(corpus, f"hf:{hubert}:layer=all", cache=tmp_path, progress=progress)
-    assert progress.totals == [COUNT]
-    assert progress.steps == COUNT
-    monkeypatch.setattr(run, "encode", no_encoder)
+    assert progress.totals == [COUNT, COUNT]
+    monkeypatch.setattr(run, "encode", None)
     layers = [feature_table(corpus, f"hf:{hubert}:layer={n}", cache=tmp_path) for n in range(4)]
     some = feature_table(corpus, f"hf:{hubert}:layer=1-2", cache=tmp_path)
     assert np.allclose(mean.summary, np.mean([t.summary for t in layers], axis=0), atol=1e-6)
@@ -104,23 +112,8 @@ def test_all_layers_in_one_pass_then_any_without_the_encoder(
     assert np.abs(layers[1].summary - layers[2].summary).max() > 0.1
 
 
-def test_sets_that_are_asked_for_together_are_made_in_one_pass(
-    corpus, hubert: Path, tmp_path: Path
-):
-    progress = Events()
-    sets = [feature_set(f"hf:{hubert}:layer={number}") for number in (1, 2, 1)]
-    tables = extract_tables(corpus, sets, cache=tmp_path, progress=progress).tables
-    assert progress.totals == [COUNT]
-    alone = [feature_table(corpus, each, cache=tmp_path) for each in sets]
-    assert [table.key for table in tables] == [table.key for table in alone]
-
-
-def test_several_devices_give_the_same(
-    some, whole, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
-    monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
-    monkeypatch.setattr(run, "CPU_SECONDS", 4)
+@pytest.mark.usefixtures("small_batches")
+def test_several_devices_give_the_same(some, whole, hubert: Path, tmp_path: Path):
     progress = Events()
     name = f"hf:{hubert}:layer=3"
     two = feature_table(some, name, cache=tmp_path, devices=("cpu", "cpu"), progress=progress)
@@ -128,61 +121,44 @@ def test_several_devices_give_the_same(
     assert np.abs(whole.instants[: len(two)] - two.instants).max() < 1e-4
 
 
-def test_each_process_has_a_device_of_its_own():
-    found = list(run_tasks(claim, range(6), workers=2, devices=("cuda:0", "cuda:1")))
-    owners = dict(found)
-    assert set(found) == set(owners.items())
-    assert len(set(owners.values())) == len(owners)
-
-
-def claim(_: int) -> tuple[int, str]:
-    """What a worker has; slow enough for the other worker to come in."""
-    time.sleep(0.2)
-    return os.getpid(), own_device()
-
-
-def test_an_unbroken_run_and_one_that_was_stopped(
+@pytest.mark.usefixtures("small_batches")
+def test_a_run_that_was_stopped_goes_on_where_it_was(
     corpus, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(run, "WINDOW_BATCHES", 1)
-    monkeypatch.setattr(run, "WINDOW_SECONDS", 1)
-    monkeypatch.setattr(run, "CPU_SECONDS", 4)
     name = f"hf:{hubert}:layer=3"
-    write = extract.disk.write_shard
     written: list[Path] = []
 
-    def stop(path: Path, shard: object) -> None:
+    def stop(path: Path, shard: Shard) -> None:
         if len(written) == 2:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, shard)  # type: ignore[arg-type]
+        write_shard(path, shard)
 
-    monkeypatch.setattr(extract.disk, "write_shard", stop)
-    with pytest.raises(KeyboardInterrupt):
-        feature_table(corpus, name, cache=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("clser_bench.features.cache.write_shard", stop)
+        with pytest.raises(KeyboardInterrupt):
+            feature_table(corpus, name, cache=tmp_path)
     stamps = [path.stat().st_mtime_ns for path in written]
     assert len(stamps) == 2
-    monkeypatch.setattr(extract.disk, "write_shard", write)
     progress = Events()
     feature_table(corpus, name, cache=tmp_path, progress=progress)
     assert 0 < progress.steps < COUNT
     assert [path.stat().st_mtime_ns for path in written] == stamps
 
 
-def test_wrong_devices_and_values_are_told(
+def test_wrong_devices_and_values_are_errors(
     some, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     name = f"hf:{hubert}:layer=3"
-    with pytest.raises(FeatureError, match="device 'cuda:99' cannot be used"):
-        feature_table(some, name, cache=tmp_path, devices=("cuda:99",))
-    with pytest.raises(FeatureError, match="device 'gpu' cannot be used"):
-        feature_table(some, name, cache=tmp_path, devices=("gpu",))
-    broken = Loaded.run
+    for device in ("cuda:99", "gpu"):
+        with pytest.raises(FeatureError, match=f"device '{device}' cannot be used"):
+            feature_table(some, name, cache=tmp_path, devices=(device,))
+    real = Loaded.run
 
-    def nan(self: Loaded, pieces: object) -> object:
-        return [[frames * np.nan for frames in layers] for layers in broken(self, pieces)]  # type: ignore[arg-type]
+    def broken(self: Loaded, pieces: Sequence[Floats]) -> list[list[Floats]]:
+        return [[frames * np.float32(np.nan) for frames in layers] for layers in real(self, pieces)]
 
-    monkeypatch.setattr(Loaded, "run", nan)
+    monkeypatch.setattr(Loaded, "run", broken)
     with pytest.raises(FeatureError, match=r"anger_\d+.wav: layer 3 of 'hubert-base' gives values"):
         feature_table(some, name, cache=tmp_path)
 
@@ -190,11 +166,9 @@ def test_wrong_devices_and_values_are_told(
 def test_memory_that_does_not_suffice_halves_the_batch(
     some, whole, hubert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import torch
-
     real, refused = Loaded.run, []
 
-    def narrow(self: Loaded, pieces: list) -> object:
+    def narrow(self: Loaded, pieces: Sequence[Floats]) -> list[list[Floats]]:
         if len(pieces) > 2:
             refused.append(len(pieces))
             raise torch.OutOfMemoryError("too much")

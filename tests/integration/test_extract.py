@@ -1,17 +1,21 @@
+import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from clser_bench.corpora.model import Corpus
 from clser_bench.errors import FeatureError
 from clser_bench.features import acoustic
 from clser_bench.features.columns import INSTANTS
-from clser_bench.features.extract import ExtractionError, feature_table, run_tasks
+from clser_bench.features.extract import ExtractionError, feature_table, own_device, run_tasks
 from clser_bench.features.sets import feature_set
 from tests import signals
 from tests.signals import RATE, Events, read_tones, voice, write_tones
@@ -19,7 +23,6 @@ from tests.tiny import alive, until
 
 PITCH = feature_set("acoustic").summary.index("mean_pitch")
 TONES = tuple(90 + 4.0 * number for number in range(100))
-SCRIPT = Path(signals.__file__)
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +42,8 @@ def stored(cache: Path, kind: str) -> dict[str, bytes]:
     """Every finished file of a kind, with its bytes."""
     pattern = "*.safetensors" if kind == "shards" else "*"
     files = (path for path in (cache / kind).rglob(pattern) if path.is_file())
-    return {
-        path.relative_to(cache).as_posix(): path.read_bytes()
-        for path in files
-        if not any(part.startswith(".part-") for part in path.relative_to(cache).parts)
-    }
+    names = {path.relative_to(cache).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in names.items() if "/.part-" not in name}
 
 
 def same(cache: Path, whole: Path) -> None:
@@ -51,9 +51,22 @@ def same(cache: Path, whole: Path) -> None:
         assert stored(cache, kind) == stored(whole, kind)
 
 
-def start(folder: Path, cache: Path, *, workers: int = 1, hold: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), str(folder), str(cache), str(workers), str(hold)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+def extract(corpus: Corpus, cache: Path, workers: int = 1) -> Events:
+    """Extract the acoustic features of a corpus and return the progress of it."""
+    progress = Events()
+    feature_table(corpus, "acoustic", cache=cache, workers=workers, progress=progress)
+    return progress
+
+
+def start(folder: Path, cache: Path, *, hold: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.signals", str(folder), str(cache), "1", str(hold)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        cwd=Path(signals.__file__).parents[1],
+    )
 
 
 def test_rows_are_aligned_with_utterances(folder: Path, whole: Path):
@@ -67,10 +80,7 @@ def test_rows_are_aligned_with_utterances(folder: Path, whole: Path):
 
 
 def test_workers_do_not_change_a_byte(folder: Path, whole: Path, own_cache: Path):
-    progress = Events()
-    feature_table(
-        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=2, progress=progress
-    )
+    progress = extract(read_tones(folder, own_cache), own_cache, workers=2)
     assert (progress.totals, progress.steps) == ([100], 100)
     same(own_cache, whole)
 
@@ -86,62 +96,47 @@ def test_who_waits_for_another_that_is_killed_goes_on_where_it_was(
     assert list((own_cache / "shards").rglob(".part-*"))
     assert left.items() <= stored(whole, "shards").items()
     stamps = {name: (own_cache / name).stat().st_mtime_ns for name in left}
-    said: list[str] = []
 
-    class Telling(Events):
+    class Waiting(Events):
         def start(self, what: str, total: int) -> None:
             super().start(what, total)
-            said.append(what)
-            if "waiting" in what:
+            if "waiting for another process" in what:
                 first.kill()
 
-    progress = Telling()
+    progress = Waiting()
     corpus = read_tones(folder, own_cache)
     feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
     first.communicate()
-    assert "waiting for another process" in said[0]
+    assert first.returncode == -signal.SIGKILL
     assert 0 < progress.steps < 100
     assert {name: (own_cache / name).stat().st_mtime_ns for name in left} == stamps
     same(own_cache, whole)
 
 
-def test_two_processes_at_once(folder: Path, whole: Path, own_cache: Path):
+def test_two_processes_at_once_do_nothing_twice(folder: Path, whole: Path, own_cache: Path):
     processes = [start(folder, own_cache) for _ in range(2)]
-    assert [process.wait(timeout=3000) for process in processes] == [0, 0]
-    told = [process.communicate()[0] for process in processes]
-    assert sum(int(line.removeprefix("extracted ")) for line in told) == 100  # none is done twice
+    lines = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum(int(line.removeprefix("extracted ")) for line in lines) == 100
     same(own_cache, whole)
 
 
-def test_a_damaged_shard_is_made_again(folder: Path, whole: Path, own_cache: Path, caplog):
-    for name, content in stored(whole, "shards").items():
-        (own_cache / name).parent.mkdir(parents=True, exist_ok=True)
-        (own_cache / name).write_bytes(content)
+def test_a_damaged_shard_is_extracted_again(folder: Path, whole: Path, own_cache: Path, caplog):
+    shutil.copytree(whole / "shards", own_cache / "shards")
     broken = own_cache / min(stored(whole, "shards"))
     broken.write_bytes(broken.read_bytes()[:-1] + b"x")
-    progress = Events()
-    feature_table(
-        read_tones(folder, own_cache), "acoustic", cache=own_cache, workers=1, progress=progress
-    )
-    assert "is damaged" in caplog.text
+    progress = extract(read_tones(folder, own_cache), own_cache)
+    assert f"{broken} is damaged" in caplog.text
     assert 0 < progress.steps < 100
     same(own_cache, whole)
 
 
-def test_identical_audio_is_one_row(own_cache: Path):
-    corpus = read_tones(write_tones(own_cache / "x", (100, 200, 100, 100)), own_cache)
-    progress = Events()
-    table = feature_table(corpus, "acoustic", cache=own_cache, workers=1, progress=progress)
-    assert progress.totals == [2]
-    assert len(table) == len(corpus.utterances) == 2
-
-
-def test_a_table_of_more_utterances_uses_the_shards_of_fewer(own_cache: Path):
-    fewer = read_tones(write_tones(own_cache / "x", TONES[:96], seconds=0.04), own_cache)
-    feature_table(fewer, "acoustic", cache=own_cache, workers=1)
-    more = read_tones(write_tones(own_cache / "x", TONES[:97], seconds=0.04), own_cache)
-    progress = Events()
-    feature_table(more, "acoustic", cache=own_cache, workers=1, progress=progress)
+def test_one_more_file_changes_one_shard(own_cache: Path):
+    for count in (96, 97):
+        folder = write_tones(own_cache / "x", TONES[:count], seconds=0.04)
+        before = set(stored(own_cache, "shards"))
+        progress = extract(read_tones(folder, own_cache), own_cache)
+    assert len(set(stored(own_cache, "shards")) - before) == 1
     assert progress.totals[0] < 97
 
 
@@ -150,27 +145,21 @@ def test_a_file_that_changed_since_the_corpus_was_read_or_is_gone(own_cache: Pat
     path = corpus.utterances[0].path
     soundfile.write(path, voice(333, 0.1), RATE)
     with pytest.raises(FeatureError, match=f"{path}.* changed since the corpus was read"):
-        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+        extract(corpus, own_cache)
     path.unlink()
     with pytest.raises(ExtractionError, match="cannot be read"):
-        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+        extract(corpus, own_cache)
 
 
-def test_values_that_are_not_finite_never_reach_a_table(own_cache: Path, monkeypatch):
+def test_values_that_are_not_finite_and_no_utterances_make_no_table(own_cache: Path, monkeypatch):
     corpus = read_tones(write_tones(own_cache / "x", (100, 200)), own_cache)
     monkeypatch.setattr(acoustic, "summarise", lambda *_: np.full(189, np.nan, np.float32))
     with pytest.raises(FeatureError, match="not finite in mean_mel01") as caught:
-        feature_table(corpus, "acoustic", cache=own_cache, workers=1)
+        extract(corpus, own_cache)
     assert str(corpus.utterances[0].path) in str(caught.value)
-    assert not any((own_cache / "tables").iterdir())
-
-
-def test_a_corpus_without_utterances(own_cache: Path):
-    import dataclasses
-
-    corpus = read_tones(write_tones(own_cache / "x", (100,)), own_cache)
     with pytest.raises(FeatureError, match="corpus X has no utterances"):
-        feature_table(dataclasses.replace(corpus, utterances=()), "acoustic", cache=own_cache)
+        extract(dataclasses.replace(corpus, utterances=()), own_cache)
+    assert not any((own_cache / "tables").iterdir())
 
 
 WORKERS = """
@@ -219,3 +208,15 @@ def test_ctrl_c_ends_what_has_begun_and_begins_nothing_more(tmp_path: Path):
 def test_a_worker_that_dies_is_an_error():
     with pytest.raises(FeatureError, match="died unexpectedly"):
         list(run_tasks(os._exit, [3, 3], workers=2))
+
+
+def test_each_process_has_a_device_of_its_own():
+    found = set(run_tasks(claim, range(6), workers=2, devices=("cuda:0", "cuda:1")))
+    processes, devices = zip(*found, strict=True)
+    assert len(found) == len(set(processes)) == len(set(devices))
+
+
+def claim(_: int) -> tuple[int, str]:
+    """The process and its device; slow enough for the other worker to come in."""
+    time.sleep(0.2)
+    return os.getpid(), own_device()

@@ -54,9 +54,8 @@ def test_exposure_of_a_set(features: str, expected: str) -> None:
 
 def test_the_strongest_exposure_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     hubert = known_encoders()["hubert-base"]
-    tuned = hubert.model_copy(
-        update={"heard": hubert.heard.model_copy(update={"corpora": {"B": "labels"}})}
-    )
+    training = hubert.heard.model_copy(update={"corpora": {"B": "labels"}})
+    tuned = hubert.model_copy(update={"heard": training})
     monkeypatch.setitem(known_encoders(), "hubert-base", tuned)
     name = "hf:facebook/hubert-base-ls960@1:layer=8:pool=mean+hf:a/b@2:layer=1:pool=mean"
     assert exposure(name, "B") == "labels"
@@ -65,7 +64,6 @@ def test_the_strongest_exposure_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_known_encoder_says_where_its_facts_come_from() -> None:
     for name, encoder in known_encoders().items():
+        source = encoder.layer_source
         assert encoder.heard.source, name
-        assert encoder.layer_source == "middle, not measured" or "measured here" in (
-            encoder.layer_source
-        )
+        assert source == "middle, not measured" or "measured here" in source, name

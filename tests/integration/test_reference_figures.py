@@ -24,8 +24,7 @@ MEANS = {"corpus": (37.55, 30.5), "speaker": (41.03, 35.8)}
 @pytest.fixture
 def users_cache(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Extraction takes minutes: share the cache between runs of this test."""
-    named = os.environ.get("CLSER_TEST_CACHE")
-    if named:
+    if named := os.environ.get("CLSER_TEST_CACHE"):
         monkeypatch.setenv("CLSER_CACHE", named)
     else:
         monkeypatch.delenv("CLSER_CACHE")

@@ -11,6 +11,7 @@ from tests.signals import RATE
 from tests.tiny_encoders import MAKERS, save_tiny
 
 hub = tiny_encoders.hub
+LAYERS = (0, 1, 2, 3)
 SAME = 1e-4
 LENGTHS = (16000, 15800, 15333, 15999, 14000, 9000)
 
@@ -26,8 +27,16 @@ def noises(lengths=LENGTHS):
     return [(0.1 * rng.standard_normal(n) + 0.02).astype(np.float32) for n in lengths]
 
 
-def loaded(encoder: Encoder, layers=(0, 1, 2, 3), **options: str) -> Loaded:
-    return Loaded(encoder, layers, **options)
+def encoded(subject: Loaded, samples: np.ndarray) -> list[np.ndarray]:
+    """The frames of one utterance at each layer."""
+    (layers,) = subject.run(subject.prepare(samples))
+    return layers
+
+
+def apart(subject: Loaded) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+    """The noises as the network takes them, and the frames of each alone."""
+    pieces = [subject.prepare(samples)[0] for samples in noises()]
+    return pieces, [subject.run([piece])[0] for piece in pieces]
 
 
 def furthest(first, second) -> float:
@@ -57,10 +66,10 @@ def test_loading_is_silent_and_one_utterance_is_what_transformers_gives(
 ):
     encoder = encoders[kind]
     capfd.readouterr()  # of making the encoders
-    subject = loaded(encoder)
+    subject = Loaded(encoder, LAYERS)
     assert capfd.readouterr() == ("", "")
     samples = noises()[0]
-    (mine,) = subject.run(subject.prepare(samples))
+    mine = encoded(subject, samples)
     theirs = reference(encoder, samples)
     frames = 50 if encoder.family == "whisper" else len(theirs[0])
     for layer in range(4):
@@ -71,9 +80,8 @@ def test_loading_is_silent_and_one_utterance_is_what_transformers_gives(
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_the_batch_does_not_matter(kind: str, encoders):
-    subject = loaded(encoders[kind])
-    pieces = [subject.prepare(samples)[0] for samples in noises()]
-    alone = [subject.run([piece])[0] for piece in pieces]
+    subject = Loaded(encoders[kind], LAYERS)
+    pieces, alone = apart(subject)
     if not subject.padding:
         pieces = [piece for piece in pieces if len(piece) == len(pieces[0])]
         alone = alone[: len(pieces)]
@@ -87,18 +95,16 @@ def test_the_batch_does_not_matter(kind: str, encoders):
 @pytest.mark.parametrize("family", ALONE)
 def test_those_that_leak_from_the_padding_do_leak(family: str, encoders):
     # Should this fail, the library has changed and the family can be padded.
-    subject = loaded(encoders[family])
+    subject = Loaded(encoders[family], LAYERS)
     assert not subject.padding
-    pieces = [subject.prepare(samples)[0] for samples in noises()]
-    alone = [subject.run([piece])[0] for piece in pieces]
+    pieces, alone = apart(subject)
     assert furthest(alone, subject.run(pieces)) > SAME
 
 
 @pytest.mark.parametrize("kind", ["wav2vec2-base", "hubert-large", "whisper"])
 def test_layers_above_the_wanted_one_are_not_run(kind: str, encoders):
-    whole, lower = loaded(encoders[kind]), loaded(encoders[kind], (0, 2))
-    samples = noises()[0]
-    (every,), (some,) = whole.run(whole.prepare(samples)), lower.run(lower.prepare(samples))
+    whole, lower = Loaded(encoders[kind], LAYERS), Loaded(encoders[kind], (0, 2))
+    every, some = (encoded(subject, noises()[0]) for subject in (whole, lower))
     assert np.array_equal(some[0], every[0])
     assert np.array_equal(some[1], every[2])
     stack = lower.network.layers if kind == "whisper" else lower.network.encoder.layers
@@ -106,20 +112,16 @@ def test_layers_above_the_wanted_one_are_not_run(kind: str, encoders):
 
 
 def test_whisper_ignores_its_padding(encoders):
-    subject = loaded(encoders["whisper"], (3,))
+    subject = Loaded(encoders["whisper"], (3,))
     for seconds, frames in ((1.0, 50), (0.5, 25), (2.01, 101)):
-        (piece,) = subject.prepare(noises((round(seconds * RATE),))[0])
-        ((states,),) = subject.run([piece])
+        (states,) = encoded(subject, noises((round(seconds * RATE),))[0])
         assert len(states) == frames
 
 
 def test_long_and_short_utterances(encoders):
-    subject = loaded(encoders["hubert-large"], (3,))
-    assert [len(piece) for piece in subject.prepare(noises((61 * RATE,))[0])] == [
-        325334,
-        325333,
-        325333,
-    ]
+    subject = Loaded(encoders["hubert-large"], (3,))
+    pieces = subject.prepare(noises((61 * RATE,))[0])
+    assert [len(piece) for piece in pieces] == [325334, 325333, 325333]
     (short,) = subject.prepare(np.ones(3, np.float32))
     ((states,),) = subject.run([short])
     assert len(short) == RATE // 10
@@ -127,10 +129,9 @@ def test_long_and_short_utterances(encoders):
 
 
 def test_half_precision_is_near(encoders):
-    full, half = (loaded(encoders["wavlm-large"], (3,), precision=p) for p in ("float32", "bf16"))
-    samples = noises()[0]
-    ((exact,),) = full.run(full.prepare(samples))
-    ((rough,),) = half.run(half.prepare(samples))
+    encoder = encoders["wavlm-large"]
+    (exact,) = encoded(Loaded(encoder, (3,)), noises()[0])
+    (rough,) = encoded(Loaded(encoder, (3,), precision="bf16"), noises()[0])
     assert rough.dtype == np.float32
     assert 0 < np.abs(exact - rough).mean() < 0.05
 

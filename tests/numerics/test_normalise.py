@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from clser_bench.features import normalise
 from clser_bench.features.columns import MINIMAL_SUMMARY
 from clser_bench.features.normalise import VOICE_COLUMNS, estimated_speakers, normalised
 from clser_bench.problem import Table
+from clser_bench.protocol import Normalisation
 
 SPEAKERS = np.array(["ada", "bob", "ada", "bob", "cy"])
 
@@ -24,10 +26,11 @@ def some_table(key: str = "raw", *, seed: int = 0, rows: int = 5) -> Table:
     return table_of(rng.normal(3, 2, size=(rows, 4)), rng.normal(-1, 5, size=(rows, 3, 2)), key)
 
 
-def scored_of(summary, cache: Path, *, instants=None, **how) -> Table:
+def scored_of(summary, cache: Path, *, instants=None, key: str = "raw", **more: Any) -> Table:
     """A table of these values, z-scored by the corpus unless said otherwise."""
-    settings = {"how": "corpus", "speakers": np.array(["a"] * len(summary)), "cache": cache, **how}
-    return normalised(table_of(summary, instants), **settings)
+    speakers = np.array(["a"] * len(summary))
+    settings: dict[str, Any] = {"how": "corpus", "speakers": speakers, "cache": cache, **more}
+    return normalised(table_of(summary, instants, key), **settings)
 
 
 def test_corpus_by_hand(own_cache: Path):
@@ -61,9 +64,8 @@ def test_a_constant_column_becomes_zero(own_cache: Path, value: float):
 
 
 def test_each_speaker_has_mean_zero_and_deviation_one(own_cache: Path):
-    table = some_table(rows=40)
     speakers = np.array(["x", "y"] * 20)
-    scored = normalised(table, how="speaker", speakers=speakers, cache=own_cache)
+    scored = normalised(some_table(rows=40), how="speaker", speakers=speakers, cache=own_cache)
     for speaker in "xy":
         for values in (scored.summary[speakers == speaker], scored.instants[speakers == speaker]):
             flat = values.reshape(-1, values.shape[-1])
@@ -94,17 +96,16 @@ def test_none_is_the_table_itself(own_cache: Path):
     ],
 )
 def test_speakers_and_rows_by_hand(own_cache: Path, how: str, rows, values, expected):
-    used = None if rows is None else np.array(rows)
-    table = np.array(values)[:, None]
-    scored = scored_of(table, own_cache, how=how, speakers=SPEAKERS, rows=used)
+    used, column = None if rows is None else np.array(rows), np.array(values)[:, None]
+    scored = scored_of(column, own_cache, how=how, speakers=SPEAKERS, rows=used)
     np.testing.assert_allclose(scored.summary.ravel(), expected, rtol=1e-5)
 
 
 def test_the_result_is_cached_and_its_key_names_what_matters(own_cache: Path):
     table, reference = some_table(), some_table("other", seed=1)
 
-    def made(how: str, table: Table = table, **more):
-        return normalised(table, **{"how": how, "speakers": SPEAKERS, "cache": own_cache} | more)
+    def made(how: Normalisation, table: Table = table, speakers=SPEAKERS, **more: Any) -> Table:
+        return normalised(table, how=how, speakers=speakers, cache=own_cache, **more)
 
     keys = [
         made("corpus").key,
@@ -121,9 +122,8 @@ def test_the_result_is_cached_and_its_key_names_what_matters(own_cache: Path):
     assert made("corpus", rows=np.array([1, 0, 0])).key == keys[2]
     assert made("speaker", speakers=np.array(["1", "2", "1", "2", "3"])).key == keys[4]
     assert made("source", reference=reference, rows=np.array([1])).key == keys[6]
-    first = made("corpus")
-    assert first.folder is not None
-    assert first is made("corpus")
+    assert made("corpus").folder is not None
+    assert made("corpus") is made("corpus")
 
 
 def test_no_speaker_name_is_stored(own_cache: Path):
@@ -146,20 +146,13 @@ def test_blocks_do_not_change_the_result(own_cache: Path, tmp_path: Path, monkey
     np.testing.assert_allclose(parts.instants, whole.instants, atol=1e-6)
 
 
-@settings(
-    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scale=st.floats(0.01, 1e4), shift=st.floats(-1e3, 1e3), seed=st.integers(0, 10**6))
 def test_scale_and_shift_do_not_matter(own_cache: Path, scale: float, shift: float, seed: int):
     plain = np.random.default_rng(seed).normal(size=(20, 3))
     one, other = (
-        normalised(
-            table_of(values, key=f"{seed}-{scale}-{shift}-{name}"),
-            how="corpus",
-            speakers=np.array(["a"] * 20),
-            cache=own_cache,
-        )
-        for name, values in (("plain", plain), ("moved", plain * scale + shift))
+        scored_of(values, own_cache, key=f"{seed}-{scale}-{shift}-{number}")
+        for number, values in enumerate((plain, plain * scale + shift))
     )
     np.testing.assert_allclose(one.summary, other.summary, atol=0.02 * max(1, 1 / scale))
 
@@ -196,13 +189,17 @@ def test_alike_utterances_are_one_voice():
 
 def test_estimated_speakers_use_no_name(own_cache: Path):
     table, voices = some_table(rows=20), voices_of(12, 8)
-    given = {"how": "estimated-speakers", "cache": own_cache, "voices": voices}
-    scored = normalised(table, speakers=np.array(["a"] * 20), **given)
-    assert normalised(table, speakers=np.array(["a", "b"] * 10), **given).key == scored.key
-    by_name = normalised(
-        table, how="speaker", speakers=np.repeat(["x", "y"], [12, 8]), cache=own_cache
-    )
+
+    def estimated(speakers: list[str], voices: Table = voices, **more: Any) -> Table:
+        names = np.array(speakers)
+        how: Normalisation = "estimated-speakers"
+        return normalised(table, how=how, speakers=names, cache=own_cache, voices=voices, **more)
+
+    scored = estimated(["a"] * 20)
+    assert estimated(["a", "b"] * 10).key == scored.key
+    speakers = np.repeat(["x", "y"], [12, 8])
+    by_name = normalised(table, how="speaker", speakers=speakers, cache=own_cache)
     np.testing.assert_array_equal(scored.instants, by_name.instants)
     np.testing.assert_array_equal(scored.summary, by_name.summary)
-    for more in ({"rows": np.arange(15)}, {"voices": voices_of(12, 8, key="others")}):
-        assert normalised(table, speakers=SPEAKERS, **{**given, **more}).key != scored.key
+    assert estimated(["a"] * 20, rows=np.arange(15)).key != scored.key
+    assert estimated(["a"] * 20, voices_of(12, 8, key="others")).key != scored.key

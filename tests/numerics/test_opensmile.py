@@ -11,7 +11,7 @@ from clser_bench.corpora.audio import decode
 from clser_bench.features import opensmile as subject
 from clser_bench.features.columns import INSTANTS, opensmile_columns, pool
 from clser_bench.hashing import generator
-from tests.signals import RATE, sine, voice
+from tests.signals import RATE, voice
 
 opensmile = pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
 
@@ -95,32 +95,3 @@ def test_a_clip_shorter_than_a_frame_is_padded_on_both_sides():
     )
     for own, other in zip(found, padded, strict=True):
         np.testing.assert_array_equal(own, other)
-
-
-@pytest.mark.parametrize("count", [1, 500, 959, 1600])
-@pytest.mark.parametrize("kind", ["silence", "constant", "click", "noise", "clipped", "tone"])
-def test_any_clip_is_finite(oracle: Oracle, count: int, kind: str):
-    noise = generator("test_compare16", kind).normal(size=count)
-    signals = {
-        "silence": np.zeros(count),
-        "constant": np.full(count, 0.5),
-        "click": np.eye(1, count, count // 2)[0],
-        "noise": 0.1 * noise,
-        "clipped": 50 * noise,
-        "tone": sine(200)[:count],
-    }
-    instants, summary = subject.extract(oracle.name, signals[kind].astype(np.float32), RATE)
-    assert (instants.shape, summary.shape) == ((INSTANTS, oracle.sizes[0]), (oracle.sizes[1],))
-    assert instants.dtype == summary.dtype == np.float32
-    assert np.isfinite(instants).all()
-    assert np.isfinite(summary).all()
-
-
-def test_nothing_is_left_over_from_what_ran_before(oracle: Oracle):
-    first = subject.extract(oracle.name, speechlike(RATE), RATE)
-    subject.extract(oracle.name, sine(300, 0.02), RATE)
-    subject.extract("egemaps", voice(200, 0.3), RATE)
-    subject.extract("compare16", voice(310, 0.2, rate=8_000), 8_000)
-    second = subject.extract(oracle.name, speechlike(RATE), RATE)
-    for one, other in zip(first, second, strict=True):
-        assert one.tobytes() == other.tobytes()

@@ -79,9 +79,11 @@ def corpora(n: int = 60) -> dict[str, np.ndarray]:
     return {**side, "y": y}
 
 
-def fitted(side: dict[str, np.ndarray], **options: float) -> tuple[np.ndarray, np.ndarray]:
+def fitted(
+    side: dict[str, np.ndarray], mean: np.ndarray | None = None, **options: float
+) -> tuple[np.ndarray, np.ndarray]:
     settings = {"alignment": 60.0, "sparsity": 1.2, "rounds": 20, **options}
-    mean = side["x"].mean(axis=0)
+    mean = side["x"].mean(axis=0) if mean is None else mean
     p, b = JDAR.Jdar(**settings).regression(**side, source_mean=mean, classes=2)
     return p, b
 
@@ -91,9 +93,8 @@ def papers_objective(
 ) -> float:
     """Loops over utterances; the summed error, lambda 60, mu 1.2."""
     x, y, target = side["x"], side["y"], side["target"]
-    total = 0.0
-    for row, k in zip(x, y, strict=True):
-        total += sum(((k == j) - row @ p[:, j] - b[j]) ** 2 for j in range(2))
+    rows = zip(x, y, strict=True)
+    total = sum(((k == j) - row @ p[:, j] - b[j]) ** 2 for row, k in rows for j in range(2))
     marginal = sum(row @ p for row in x) / len(x) - sum(row @ p for row in target) / len(target)
     total += 60 * float((marginal**2).sum())
     for k in range(2):
@@ -133,10 +134,8 @@ def test_jdar_weighs_classes_alike() -> None:
     """Three copies of every labelled row of one class change nothing but the sum of the error."""
     side = corpora()
     index = np.concatenate([np.arange(60), *[np.flatnonzero(side["y"] == 1)] * 2])
-    mean = side["x"].mean(axis=0)
-    method = JDAR.Jdar(alignment=120.0, sparsity=2.4, rounds=20)
-    more = {"x": side["x"][index], "y": side["y"][index], "target": side["target"]}
-    copied = method.regression(**more, source_mean=mean, classes=2)
+    more = {**side, "x": side["x"][index], "y": side["y"][index]}
+    copied = fitted(more, side["x"].mean(axis=0), alignment=120.0, sparsity=2.4)
     for found, expected in zip(copied, fitted(side), strict=True):
         assert_allclose(found, expected, atol=1e-5)
 
@@ -144,7 +143,7 @@ def test_jdar_weighs_classes_alike() -> None:
 def test_jdar_with_a_class_that_has_no_label_or_is_never_predicted() -> None:
     side = corpora()
     only = side["y"] == 0
-    p, b = fitted({"x": side["x"][only], "y": side["y"][only], "target": side["target"]})
+    p, b = fitted({**side, "x": side["x"][only], "y": side["y"][only]})
     assert np.isfinite(p).all()
     assert not p.any()
     assert_allclose(b, [1, 0])

@@ -1,16 +1,18 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from clser_bench.features.columns import ACOUSTIC_INSTANTS, ACOUSTIC_SUMMARY, active, summarise
 
 
-def summary_of(voiced: list[bool], **columns: list[float]) -> dict[str, float]:
+def summary_of(voiced: list[bool], **columns: Sequence[float]) -> dict[str, float]:
     frames = np.zeros((len(voiced), len(ACOUSTIC_INSTANTS)), np.float32)
     for name, values in columns.items():
         frames[:, ACOUSTIC_INSTANTS.index(name)] = values
-    values = summarise(frames, np.array(voiced))
-    assert values.shape == (len(ACOUSTIC_SUMMARY),)
-    return dict(zip(ACOUSTIC_SUMMARY, values.tolist(), strict=True))
+    summary = summarise(frames, np.array(voiced))
+    assert summary.shape == (len(ACOUSTIC_SUMMARY),)
+    return dict(zip(ACOUSTIC_SUMMARY, summary.tolist(), strict=True))
 
 
 def test_the_active_stretch_runs_from_the_first_to_the_last_loud_frame():
@@ -50,8 +52,7 @@ def test_changes():
 
 def test_timing():
     voiced = [True, True, False, True, False, False, True, True]
-    level = [0, 0, 0, -25, -24, 0, 0, 0]
-    summary = summary_of(voiced, level=level)
+    summary = summary_of(voiced, level=[0, 0, 0, -25, -24, 0, 0, 0])
     assert summary["log2_seconds"] == pytest.approx(np.log2(0.08))
     assert summary["voiced_share"] == 0.625
     assert summary["pause_share"] == 0.125

@@ -26,7 +26,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: save_tiny(kind, folder) for kind in ("hubert-base", "whisper")}
 
 
-def setting(name: str, **values: Any) -> Callable[[Path], None]:
+Change = Callable[[Path], object]
+Arrays = dict[str, np.ndarray]
+
+
+def setting(name: str, **values: Any) -> Change:
     """Change a file of settings; None takes a setting out."""
 
     def change(place: Path) -> None:
@@ -37,44 +41,39 @@ def setting(name: str, **values: Any) -> Callable[[Path], None]:
     return change
 
 
-def weights(change: Callable[[dict[str, np.ndarray]], object]) -> Callable[[Path], None]:
+def weights(change: Callable[[Arrays], object]) -> Change:
     def write(place: Path) -> None:
-        file = place / "model.safetensors"
-        arrays = load_file(file)
+        arrays = load_file(place / WEIGHTS)
         change(arrays)
-        save_file(arrays, file)
+        save_file(arrays, place / WEIGHTS)
 
     return write
 
 
-def drop(part: str) -> Callable[[Path], None]:
+def drop(part: str) -> Change:
     return weights(lambda arrays: [arrays.pop(n) for n in list(arrays) if part in n])
 
 
-def extra_layer(arrays: dict[str, np.ndarray]) -> None:
+def extra_layer(arrays: Arrays) -> None:
     for name in [name for name in arrays if "layers.2." in name]:
         arrays[name.replace("layers.2.", "layers.3.")] = arrays[name]
 
 
-def fill(part: str, value: float, *shape: int) -> Callable[[Path], None]:
+def fill(part: str, value: float, *shape: int) -> Change:
     """Set the first weight of such a name to a value, in another shape where one is given."""
 
-    def change(arrays: dict[str, np.ndarray]) -> None:
+    def change(arrays: Arrays) -> None:
         name = min(name for name in arrays if part in name)
         arrays[name] = np.full(shape or arrays[name].shape, value, np.float32)
 
     return weights(change)
 
 
-def cut(count: int) -> Callable[[Path], None]:
-    return lambda place: replaced(WEIGHTS, (place / WEIGHTS).read_bytes()[:count])(place)
+def replaced(name: str, content: bytes) -> Change:
+    return lambda place: (place / name).write_bytes(content)
 
 
-def replaced(name: str, content: bytes) -> Callable[[Path], None]:
-    return lambda place: (place / name).write_bytes(content)  # type: ignore[return-value]
-
-
-def pipe(name: str) -> Callable[[Path], None]:
+def pipe(name: str) -> Change:
     def change(place: Path) -> None:
         (place / name).unlink()
         os.mkfifo(place / name)
@@ -82,10 +81,24 @@ def pipe(name: str) -> Callable[[Path], None]:
     return change
 
 
+class Bomb:
+    """Makes the folder `ran` where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def pickled(place: Path) -> None:
+    """Weights as torch wrote them before safetensors."""
+    (place / WEIGHTS).unlink()
+    (place / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+
+
 CONFIG, INPUTS, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
 
-FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "no weights": (lambda place: (place / WEIGHTS).unlink(), r"pickled ones .*save_pretrained"),
+FAULTS: dict[str, tuple[Change, str]] = {
+    "pickled weights": (pickled, r"no weights in safetensors, .*pickled ones .*save_pretrained"),
+    "pickled under the name of others": (replaced(WEIGHTS, pickle.dumps(Bomb())), "no whole safe"),
     "missing layer": (drop("encoder.layers.1."), "has 3 layers and its weights 2"),
     "missing weight": (drop("layers.1.attention.k_proj.weight"), "not in its files"),
     "extra layer": (weights(extra_layer), r"weights 4 .*layers.3.* is not expected"),
@@ -95,13 +108,12 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "huge": (fill("encoder.layers.1.", 3e38), r"layers\.1\..* is as large as 3e\+38"),
     "whisper, infinite": (fill("encoder.layers.1.", np.inf), r"layers\.1\..* is not finite"),
     "another width": (setting(CONFIG, hidden_size=64), "64 values in a hidden"),
-    "absurd layers": (setting(CONFIG, num_hidden_layers=10**7), "10000000 layers"),
+    "absurd layers": (setting(CONFIG, num_hidden_layers=10**6), "1000000 layers"),
     "absurd size": (setting(CONFIG, intermediate_size=10**15), "no sensible"),
     "negative": (setting(CONFIG, intermediate_size=-1), "no sensible setting"),
     "text for a number": (setting(CONFIG, hidden_size="32"), "'hidden_size'"),
     "heads that do not divide": (setting(CONFIG, num_attention_heads=5), "cannot be loaded"),
     "no heads": (setting(CONFIG, num_attention_heads=0), "cannot be loaded"),
-    "unknown activation": (setting(CONFIG, hidden_act="boom"), "cannot be loaded"),
     "convolutions": (setting(CONFIG, conv_stride=[5]), "cannot be loaded"),
     "near architecture": (setting(CONFIG, model_type="wav2vec3"), "did you mean 'wav2vec2'"),
     "no folder": (shutil.rmtree, "there is no such folder"),
@@ -110,13 +122,11 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "broken JSON": (replaced(CONFIG, b"{"), "not JSON"),
     "deep JSON": (replaced(CONFIG, b"[" * 100_000), "not JSON"),
     "huge JSON": (replaced(CONFIG, b" " * (1 << 24) + b"{}"), "at most"),
-    "truncated": (cut(-100), "no whole safetensors file"),
-    "header only": (cut(200), "no whole safetensors file"),
-    "empty": (cut(0), "no whole safetensors file"),
+    "truncated": (lambda place: os.truncate(place / WEIGHTS, 9000), "no whole safetensors file"),
+    "empty": (replaced(WEIGHTS, b""), "no whole safetensors file"),
     "false length": (replaced(WEIGHTS, b"\xff" * 64), "no whole safetensors file"),
     "FIFO weights": (pipe(WEIGHTS), "is not a regular file"),
     "FIFO config": (pipe(CONFIG), "is not a regular file"),
-    "FIFO inputs": (pipe(INPUTS), "is not a regular file"),
     "rate": (setting(INPUTS, sampling_rate=8000), "sampling_rate is 8000"),
     "no rate": (setting(INPUTS, sampling_rate=None), "sampling_rate is None"),
     "whisper, bands": (setting(INPUTS, feature_size=128), "feature_size is 128"),
@@ -124,14 +134,16 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "normalise as text": (setting(INPUTS, do_normalize="no"), "true or false"),
     "code": (setting(CONFIG, auto_map={"AutoModel": "evil.Model"}), "brings code of its own"),
     "code for inputs": (
-        setting(INPUTS, auto_map={"AutoFeatureExtractor": "evil.Inputs"}),
-        "brings code of its own",
+        setting(INPUTS, auto_map={"AutoFeatureExtractor": "evil.In"}),
+        "brings code",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_clear_error(fault: str, sound: dict[str, Path], tmp_path: Path) -> None:
+def test_one_clear_error_and_nothing_is_run(
+    fault: str, sound: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     change, message = FAULTS[fault]
     kind = "whisper" if fault.startswith("whisper") else "hubert-base"
     place = tmp_path / kind
@@ -139,28 +151,8 @@ def test_one_clear_error(fault: str, sound: dict[str, Path], tmp_path: Path) -> 
     bomb = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
     (place / "evil.py").write_text(bomb)
     change(place)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(FeatureError, match=message) as caught:
         Loaded(find_encoder(parse(f"hf:{place}")), (3,))
     assert str(place) in str(caught.value)
     assert not list(tmp_path.rglob("ran"))
-
-
-class Bomb:
-    """Leaves a file where it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
-
-
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
-def test_pickled_weights_are_never_read(name: str, sound: dict[str, Path], tmp_path: Path) -> None:
-    place = tmp_path / "hubert"
-    shutil.copytree(sound["hubert-base"], place)
-    (place / WEIGHTS).unlink()
-    (place / name).write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
-    with pytest.raises(FeatureError, match="safetensors"):
-        find_encoder(parse(f"hf:{place}"))
-    assert not (tmp_path / "ran").exists()

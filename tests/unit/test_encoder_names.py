@@ -22,7 +22,7 @@ def test_names():
     whole = Request(model="a/b", folder=False, revision=COMMIT, layers="6-12", **options)
     assert parse(f"hf:a/b@{COMMIT}:layer=6-12:precision=bf16:remote-code") == whole
     assert parse("hf:/models/x").model == "/models/x"
-    for folder in ("hf:./models/x:layer=3", "hf:../x@main"):
+    for folder in ("hf:./models/x:layer=3", "hf:../x@main", "hf:~nobody-of-this-name/x"):
         assert parse(folder).folder
 
 
@@ -45,7 +45,7 @@ def test_names():
         (f"hf:a@{COMMIT}:remote-code=yes", "takes no value"),
     ],
 )
-def test_wrong_names_are_told(name: str, message: str):
+def test_wrong_names_are_errors(name: str, message: str):
     with pytest.raises(FeatureError, match=message):
         parse(name)
 
@@ -80,29 +80,27 @@ def test_batches_hold_each_once_and_keep_to_the_limits(lengths: list[int], paddi
 
 
 def test_a_folder_is_named_without_its_path_and_keyed_by_its_content(tmp_path: Path):
-    first = save_tiny("hubert-base", tmp_path / "here")
-    second = save_tiny("hubert-base", tmp_path / "there")
+    first, second = (save_tiny("hubert-base", tmp_path / place) for place in ("here", "there"))
     one, other = (feature_set(f"hf:{place}:layer=1") for place in (first, second))
-    assert one.name == other.name
-    assert one.key == other.key
+    assert (one.name, one.key) == (other.name, other.key)
     assert str(tmp_path) not in one.name
     assert one.name.startswith("hf:hubert-base@")
-    assert len(one.instants) == 32
-    assert len(one.summary) == 32
+    assert (len(one.instants), len(one.summary)) == (32, 32)
     assert len(feature_set(f"hf:{first}:layer=1:pool=mean+sd").summary) == 64
-    assert feature_set(f"hf:{first}:layer=2").key != one.key
-    assert feature_set(f"hf:{first}:layer=1:precision=bf16").key != one.key
+    for options in ("layer=2", "layer=1:precision=bf16"):
+        assert feature_set(f"hf:{first}:{options}").key != one.key
     weights = second / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     find_encoder.__globals__["_described"].cache_clear()
     assert feature_set(f"hf:{second}:layer=1").key != one.key
 
 
-def test_an_offline_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_error_of_an_offline_machine_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FeatureError) as caught:
+    download = "hf download facebook/hubert-large-ll60k --revision main"
+    use = "--features hf:./hubert-large-ll60k:layer=12"
+    with pytest.raises(FeatureError, match=rf"(?s){download}.*{use}"):
         feature_set("hf:facebook/hubert-large-ll60k@main:layer=12")
-    told = str(caught.value)
-    assert "hf download facebook/hubert-large-ll60k --revision main" in told
-    assert "--features hf:./hubert-large-ll60k:layer=12" in told

@@ -7,8 +7,11 @@ import torch
 
 from clser_bench.errors import FeatureError, MissingExtraError
 from clser_bench.features.columns import INSTANTS, QUALITY
-from clser_bench.features.sets import FEATURE_SETS, feature_set
+from clser_bench.features.sets import FEATURE_SETS, FeatureSet, feature_set
 from tests.signals import RATE, sine, voice
+
+KINDS = "silence", "constant", "click", "click at the start", "noise", "clipped", "tone"
+OWN, OPENSMILE = ("acoustic", "minimal"), ("egemaps", "compare16")
 
 
 @pytest.mark.parametrize("name", FEATURE_SETS)
@@ -37,48 +40,63 @@ def test_no_samples_is_an_error():
         feature_set("acoustic").extract(np.zeros(0, np.float32), RATE)
 
 
-@pytest.mark.parametrize("name", ["egemaps", "compare16"])
+@pytest.mark.parametrize("name", OPENSMILE)
 def test_a_missing_extra_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=rf"'{name}'.*clser-bench\[opensmile\]"):
         feature_set(name).check()
 
 
-@pytest.mark.parametrize("name", ["acoustic", "minimal"])
-@pytest.mark.parametrize("count", [1, 2, 15, 100, 399, 400, 401, 700, 5600])
-@pytest.mark.parametrize("kind", ["silence", "click", "noise", "tone"])
-def test_own_sets_are_finite_for_any_clip(name: str, count: int, kind: str):
-    signals = {
-        "silence": np.zeros(count),
-        "click": np.eye(1, count)[0],
-        "noise": np.random.default_rng(0).normal(size=count),
-        "tone": sine(200)[:count],
-    }
-    features = feature_set(name)
-    instants, summary = features.extract(signals[kind].astype(np.float32), RATE)
-    assert instants.shape == (INSTANTS, len(features.instants))
-    assert summary.shape == (len(features.summary),)
-    assert instants.dtype == summary.dtype == np.float32
-    assert np.isfinite(instants).all()
-    assert np.isfinite(summary).all()
-    if (name, kind) == ("minimal", "silence"):
-        assert not instants[:, [features.instants.index(column) for column in QUALITY[1:]]].any()
+def installed(name: str) -> FeatureSet:
+    if name in OPENSMILE:
+        pytest.importorskip("opensmile", reason="the extra opensmile is not installed")
+    return feature_set(name)
 
 
-@pytest.mark.parametrize("name", ["acoustic", "minimal"])
-def test_own_sets_do_not_depend_on_what_ran_before_nor_on_threads(name: str):
-    features = feature_set(name)
-    first = features.extract(voice(140), RATE)
-    features.extract(voice(300, 0.3), RATE)
+@pytest.mark.parametrize("name", [*OWN, *OPENSMILE])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_set_is_finite_for_any_clip(name: str, kind: str):
+    features = installed(name)
+    own_counts = (1, 2, 15, 100, 399, 400, 401, 700, 5600)
+    for count in (1, 500, 959, 1600) if name in OPENSMILE else own_counts:
+        noise = np.random.default_rng(0).normal(size=count)
+        signals = {
+            "silence": np.zeros(count),
+            "constant": np.full(count, 0.5),
+            "click": np.eye(1, count, count // 2)[0],
+            "click at the start": np.eye(1, count)[0],
+            "noise": 0.1 * noise,
+            "clipped": 50 * noise,
+            "tone": sine(200)[:count],
+        }
+        instants, summary = features.extract(signals[kind].astype(np.float32), RATE)
+        assert instants.shape == (INSTANTS, len(features.instants))
+        assert summary.shape == (len(features.summary),)
+        assert instants.dtype == summary.dtype == np.float32
+        assert np.isfinite(instants).all()
+        assert np.isfinite(summary).all()
+        if (name, kind) == ("minimal", "silence"):
+            quality = [features.instants.index(column) for column in QUALITY[1:]]
+            assert not instants[:, quality].any()
+
+
+@pytest.mark.parametrize("name", [*OWN, *OPENSMILE])
+def test_no_set_depends_on_what_ran_before_nor_on_threads(name: str):
+    features = installed(name)
+    clip = np.pad(voice(140), (0, RATE // 10)) + np.float32(0.01) * voice(230, 1.1)
+    first = features.extract(clip, RATE)
+    for other in (name, *(OPENSMILE if name in OPENSMILE else OWN)):
+        feature_set(other).extract(voice(300, 0.3), RATE)
+        feature_set(other).extract(voice(310, 0.2, rate=8_000), 8_000)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        second = features.extract(voice(140), RATE)
+        second = features.extract(clip, RATE)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-    for one, other in zip(first, second, strict=True):
-        assert one.tobytes() == other.tobytes()
+    for one, again in zip(first, second, strict=True):
+        assert one.tobytes() == again.tobytes()
 
 
 def test_acoustic_of_another_rate_is_nearly_the_same():
@@ -90,10 +108,8 @@ def test_acoustic_of_another_rate_is_nearly_the_same():
 
 
 def test_silence_around_speech_changes_instants_little():
-    features = feature_set("acoustic")
-    speech = voice(150)
-    quiet = np.zeros(RATE, np.float32)
+    features, speech = feature_set("acoustic"), voice(150)
     bare, _ = features.extract(speech, RATE)
-    padded, _ = features.extract(np.concatenate([quiet, speech, quiet]), RATE)
+    padded, _ = features.extract(np.pad(speech, RATE), RATE)
     column = features.instants.index("level")
     np.testing.assert_allclose(padded[2:-2, column], bare[2:-2, column], atol=0.5)

@@ -29,35 +29,31 @@ def values(corpus, columns: int = 2) -> np.ndarray:
 
 
 def frame_of(corpus, **columns) -> pd.DataFrame:
-    return pd.DataFrame({"path": [one.name for one in corpus.utterances], **columns})
+    """A row an utterance, with the path of its file as index."""
+    paths = [str(one.path) for one in corpus.utterances]
+    names = [one.name for one in corpus.utterances]
+    return pd.DataFrame({"path": names, **columns}, index=paths)
 
 
 def write(path: Path, corpus, **columns) -> Path:
-    frame_of(corpus, **columns).sample(frac=1, random_state=0).to_parquet(path)
+    frame_of(corpus, **columns).sample(frac=1, random_state=0).to_parquet(path, index=False)
     return path
 
 
-@pytest.mark.parametrize("longer", ["", "some/where/tones/"])
-def test_a_row_finds_its_utterance_by_its_path(corpus, tmp_path: Path, longer: str):
-    wanted = values(corpus)
-    path = tmp_path / "faces.parquet"
-    frame = pd.DataFrame({"smile": wanted[:, 0], "frown": wanted[:, 1]})
-    frame["path"] = [longer + one.name for one in corpus.utterances]
-    frame.iloc[::-1].to_parquet(path)
-    table = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
-    np.testing.assert_array_equal(table.summary, wanted)
-    np.testing.assert_array_equal(table.instants, np.repeat(wanted[:, None], INSTANTS, axis=1))
-    assert feature_set(f"table:{path}").summary == ("smile", "frown")
-
-
-def test_lists_content_hashes_and_npz_give_the_same(corpus, tmp_path: Path):
+def test_a_row_finds_its_utterance_by_path_longer_path_or_content(corpus, tmp_path: Path):
     wanted, contents = values(corpus), [one.content for one in corpus.utterances]
-    listed, packed = tmp_path / "a.parquet", tmp_path / "a.npz"
-    pd.DataFrame({"content": contents, "features": list(wanted)}).to_parquet(listed)
-    np.savez(packed, content=np.array(contents), features=wanted)
-    for path in (listed, packed):
+    columns, lists = {"smile": wanted[:, 0], "frown": wanted[:, 1]}, {"features": list(wanted)}
+    files = [tmp_path / name for name in ("a.parquet", "b.parquet", "c.parquet", "d.npz")]
+    write(files[0], corpus, **columns)
+    longer = [f"some/where/tones/{one.name}" for one in corpus.utterances]
+    pd.DataFrame({"path": longer, **columns}).iloc[::-1].to_parquet(files[1])
+    pd.DataFrame({"content": contents, **lists}).to_parquet(files[2])
+    np.savez(files[3], content=np.array(contents), features=wanted)
+    for path in files:
         table = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
         np.testing.assert_array_equal(table.summary, wanted)
+        np.testing.assert_array_equal(table.instants, np.repeat(wanted[:, None], INSTANTS, axis=1))
+    assert feature_set(f"table:{files[0]}").summary == ("smile", "frown")
 
 
 def test_frames_are_pooled_in_their_order(corpus, tmp_path: Path):
@@ -69,12 +65,8 @@ def test_frames_are_pooled_in_their_order(corpus, tmp_path: Path):
     ]
     path, packed = tmp_path / "frames.parquet", tmp_path / "frames.npz"
     pd.DataFrame(rows).sample(frac=1, random_state=1).to_parquet(path)
-    np.savez(
-        packed,
-        path=np.array([one.name for one in corpus.utterances]),
-        features=np.array([[row["x"]] for row in rows]),
-        frames=np.array(counts),
-    )
+    names, features = [one.name for one in corpus.utterances], [[row["x"]] for row in rows]
+    np.savez(packed, path=np.array(names), features=np.array(features), frames=np.array(counts))
     for file in (path, packed):
         table = feature_table(corpus, f"table:{file}:pool=mean+sd", cache=tmp_path / "cache")
         for place, count in enumerate(counts):
@@ -84,40 +76,37 @@ def test_frames_are_pooled_in_their_order(corpus, tmp_path: Path):
 
 
 def test_the_key_is_that_of_the_bytes(corpus, tmp_path: Path):
-    first = write(tmp_path / "x.parquet", corpus, v=[1.0, 2.0, 3.0])
     (tmp_path / "other").mkdir()
-    same = write(tmp_path / "other" / "y.parquet", corpus, v=[1.0, 2.0, 3.0])
-    one, other = feature_set(f"table:{first}"), feature_set(f"table:{same}")
+    places = tmp_path / "x.parquet", tmp_path / "other" / "y.parquet"
+    one, other = (feature_set(f"table:{write(path, corpus, v=[1.0, 2.0, 3.0])}") for path in places)
     assert one.key == other.key
     assert str(tmp_path) not in one.name
-    write(first, corpus, v=[1.0, 2.0, 4.0])
-    assert feature_set(f"table:{first}").key != one.key
+    write(places[0], corpus, v=[1.0, 2.0, 4.0])
+    assert feature_set(f"table:{places[0]}").key != one.key
 
 
 def test_sets_are_joined_side_by_side(corpus, tmp_path: Path):
-    path = write(tmp_path / "faces.parquet", corpus, smile=[1.0, 2.0, 3.0])
-    name = f"minimal+table:{path}"
-    table = feature_table(corpus, name, cache=tmp_path / "cache", workers=1)
-    alone = feature_table(corpus, "minimal", cache=tmp_path / "cache", workers=1)
-    faces = feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
-    np.testing.assert_array_equal(table.summary, np.hstack([alone.summary, faces.summary]))
-    np.testing.assert_array_equal(
-        table.instants, np.concatenate([alone.instants, faces.instants], axis=2)
+    faces = f"table:{write(tmp_path / 'faces.parquet', corpus, smile=[1.0, 2.0, 3.0])}"
+    table, *alone = (
+        feature_table(corpus, name, cache=tmp_path / "cache", workers=1)
+        for name in (f"minimal+{faces}", "minimal", faces)
     )
-    features = feature_set(name)
-    assert len(set(features.summary)) == len(features.summary) == table.summary.shape[1]
+    np.testing.assert_array_equal(table.summary, np.hstack([one.summary for one in alone]))
+    instants = np.concatenate([one.instants for one in alone], axis=2)
+    np.testing.assert_array_equal(table.instants, instants)
+    names = feature_set(f"minimal+{faces}").summary
+    assert len(set(names)) == len(names) == table.summary.shape[1]
 
 
-def test_a_plus_within_a_name_does_not_divide_it():
-    assert split_joined("hf:a/b:layer=6+9:pool=mean+sd+minimal") == [
-        "hf:a/b:layer=6+9:pool=mean+sd",
-        "minimal",
-    ]
-    assert split_joined("egemaps+hubert-large:layer=3+4+table:a+b.npz") == [
-        "egemaps",
-        "hubert-large:layer=3+4",
-        "table:a+b.npz",
-    ]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["hf:a/b:layer=6+9:pool=mean+sd", "minimal"],
+        ["egemaps", "hubert-large:layer=3+4", "table:a+b.npz"],
+    ],
+)
+def test_a_plus_within_a_name_does_not_divide_it(names: list[str]):
+    assert split_joined("+".join(names)) == names
 
 
 @pytest.mark.parametrize(
@@ -140,21 +129,15 @@ def test_a_plus_within_a_name_does_not_divide_it():
         (lambda f: f.assign(frame=[None, "1", 2.0]).astype({"frame": str}), "'frame' must hold"),
         (lambda f: f.assign(frame=[1, np.nan, 2]), "'frame' must hold a number in each row"),
         (lambda f: pd.concat([f, f.iloc[:1]]).assign(frame=0), "1 with a 'frame' twice: "),
+        (lambda f: pd.concat([f, f.assign(path=f.index)]), r"3 utterances with several rows \(by"),
     ],
 )
 def test_every_fault_is_named(corpus, tmp_path: Path, change, message: str):
     path = tmp_path / "x.parquet"
-    change(frame_of(corpus, v=[1.0, 2.0, 3.0])).to_parquet(path)
-    with pytest.raises(FeatureError, match=message):
+    change(frame_of(corpus, v=[1.0, 2.0, 3.0])).to_parquet(path, index=False)
+    with pytest.raises(FeatureError, match=message) as caught:
         feature_table(corpus, f"table:{path}", cache=tmp_path / "cache")
-
-
-def test_an_utterance_under_two_names(corpus, tmp_path: Path):
-    frame = frame_of(corpus, v=[1.0, 2.0, 3.0])
-    whole = frame.assign(path=[str(one.path) for one in corpus.utterances])
-    pd.concat([frame, whole]).to_parquet(tmp_path / "x.parquet")
-    with pytest.raises(FeatureError, match=r"3 utterances with several rows \(by path\): "):
-        feature_table(corpus, f"table:{tmp_path / 'x.parquet'}", cache=tmp_path / "cache")
+    assert str(caught.value).startswith(f"{path}: ")
 
 
 def test_values_are_counted_before_they_are_read(tmp_path: Path):
