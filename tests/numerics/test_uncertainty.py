@@ -18,6 +18,7 @@ from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Trained
 from clser_bench.train.loop import train_one
 from tests import tools
+from tests.oracles import assert_formula, gradient
 
 AFN, BNM, MCC, MCD = map(tools.method, ("afn", "bnm", "mcc", "mcd"))
 
@@ -40,33 +41,12 @@ def confusion(x: Array, temperature: float, weight: Array) -> float:
     return float((matrix.sum() - np.trace(matrix)) / len(matrix))
 
 
-def slopes(function: Callable[[Array], float], x: Array, h: float = 1e-6) -> Array:
-    """Central differences."""
-    found = np.zeros_like(x)
-    for at in np.ndindex(*x.shape):
-        up, down = x.copy(), x.copy()
-        up[at] += h
-        down[at] -= h
-        found[at] = (function(up) - function(down)) / (2 * h)
-    return found
-
-
-def value_and_gradient(function: Callable[[Tensor], Tensor], x: Array) -> tuple[float, Array]:
-    leaf = torch.tensor(x, dtype=torch.float64, requires_grad=True)
-    value = function(leaf)
-    (gradient,) = torch.autograd.grad(value, leaf)
-    return value.item(), gradient.numpy()
-
-
 OTHER = drawn(50)
 WEIGHT = certainties(drawn(1) / 2.5)
 NORMS = np.linalg.norm(drawn(1), axis=1)
 CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Array], float]]] = {
     "entropy": (losses.mean_entropy, lambda x: entropy(softmax(x, axis=1), axis=1).mean()),
-    "confusion": (
-        lambda x: MCC.class_confusion(x, 2.5),
-        lambda x: confusion(x, 2.5, WEIGHT),
-    ),
+    "confusion": (lambda x: MCC.class_confusion(x, 2.5), lambda x: confusion(x, 2.5, WEIGHT)),
     "nuclear norm": (
         BNM.batch_nuclear_norm,
         lambda x: float(np.linalg.norm(softmax(x, axis=1), "nuc") / len(x)),
@@ -88,11 +68,7 @@ CASES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Array], float]]] = 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_value_and_gradient_equal_the_formula_and_differences(name: str) -> None:
-    ours, reference = CASES[name]
-    x = drawn(1)
-    value, gradient = value_and_gradient(ours, x)
-    assert value == pytest.approx(reference(x), rel=1e-10)
-    np.testing.assert_allclose(gradient, slopes(reference, x), rtol=1e-5, atol=1e-7)
+    assert_formula(*CASES[name], torch.from_numpy(drawn(1)))
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - {"discrepancy"}))
@@ -135,8 +111,7 @@ def test_confusion_is_largest_and_finite_when_all_are_certain_of_one_class() -> 
     x[:, 0] = 1e4
     assert MCC.class_confusion(x, 2.5).item() == pytest.approx(2 / 3)
     x.requires_grad_()
-    (gradient,) = torch.autograd.grad(MCC.class_confusion(x, 2.5), x)
-    assert torch.isfinite(gradient).all()
+    assert torch.isfinite(gradient(MCC.class_confusion(x, 2.5), x)).all()
 
 
 def test_nuclear_norm_of_certain_predictions_is_a_sum_of_roots() -> None:
@@ -155,23 +130,23 @@ def test_discrepancy_by_hand_symmetric_and_none_of_a_head_with_itself() -> None:
     one = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]], dtype=torch.float64)
     other = torch.tensor([[0.0, math.log(3)], [0.0, 0.0]], dtype=torch.float64)
     assert MCD.classifier_discrepancy(one, other).item() == pytest.approx((0.5 + 0.5) / 4)
-    torch.testing.assert_close(
-        MCD.classifier_discrepancy(one, other), MCD.classifier_discrepancy(other, one)
-    )
-    value, gradient = value_and_gradient(lambda x: MCD.classifier_discrepancy(x, x.detach()), OTHER)
-    assert value == 0
-    assert not gradient.any()
+    there, back = (MCD.classifier_discrepancy(*pair) for pair in ((one, other), (other, one)))
+    torch.testing.assert_close(there, back)
+    x = torch.from_numpy(OTHER).requires_grad_()
+    itself = MCD.classifier_discrepancy(x, x.detach())
+    assert itself.item() == 0
+    assert not gradient(itself, x).any()
 
 
 def test_feature_norms_by_hand() -> None:
     """A row (3, 4) of length 5 among two: the slope is -2 step (3/5, 4/5) / 2."""
-    x = np.array([[3.0, 4.0], [0.0, 0.0]])
-    value, gradient = value_and_gradient(lambda x: AFN.stepwise_norm_loss(x, 2.0), x)
-    assert value == pytest.approx(4)
-    np.testing.assert_allclose(gradient, [[-1.2, -1.6], [0.0, 0.0]], atol=1e-12)
-    value, gradient = value_and_gradient(lambda x: AFN.common_norm_loss(x, 3.5), x)
-    assert value == pytest.approx(1)
-    np.testing.assert_allclose(gradient, [[-0.6, -0.8], [0.0, 0.0]], atol=1e-12)
+    x = torch.tensor([[3.0, 4.0], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    for loss, value, slope in (
+        (AFN.stepwise_norm_loss(x, 2.0), 4, [-1.2, -1.6]),
+        (AFN.common_norm_loss(x, 3.5), 1, [-0.6, -0.8]),
+    ):
+        assert loss.item() == pytest.approx(value)
+        np.testing.assert_allclose(gradient(loss, x), [slope, [0.0, 0.0]], atol=1e-12)
 
 
 def trained_scores(name: str, **parameters: float) -> Tensor:
@@ -181,9 +156,8 @@ def trained_scores(name: str, **parameters: float) -> Tensor:
 
 
 def test_mcc_lowers_the_confusion_of_the_target() -> None:
-    with_it, without = (
-        trained_scores("mcc", confusion_weight=w, learning_rate=3e-3) for w in (1.0, 0.0)
-    )
+    rate = {"learning_rate": 3e-3}
+    with_it, without = (trained_scores("mcc", confusion_weight=w, **rate) for w in (1.0, 0.0))
     assert MCC.class_confusion(with_it, 2.5) < 0.95 * MCC.class_confusion(without, 2.5)
 
 
