@@ -5,7 +5,7 @@ A reference is a formula in NumPy, whose slopes are central differences, or anot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,16 +56,18 @@ def solved(
     start: Array,
     slope: Callable[[Array], Array] | None = None,
     *,
-    most: float | Sequence[float] | Array,
+    least: float = 0.0,
+    most: float | Array,
     constraints: Any,
 ) -> Array:
-    """Where a function of values from 0 to `most` is smallest, by SLSQP."""
-    bounds = [(0.0, top) for top in np.broadcast_to(most, start.shape)]
+    """Where a function of values from `least` to `most` is smallest, by SLSQP."""
+    bounds = [(least, top) for top in np.broadcast_to(most, start.shape)]
     options: Any = {"ftol": 1e-14, "maxiter": 2000}
     found = minimize(
         value, start, jac=slope, method="SLSQP", bounds=bounds, constraints=constraints,
         options=options,
     )  # fmt: skip
+    assert found.success, found.message
     return np.asarray(found.x)
 
 

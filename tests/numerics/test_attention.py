@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,37 +20,29 @@ def test_attention_of_large_logits_is_finite() -> None:
     torch.testing.assert_close(PARTS.attention(x, x, x), x)
 
 
-def pair(width: int, heads: int, hidden: int) -> tuple[nn.Module, nn.TransformerEncoderLayer]:
+NAMES = {
+    "attention.inputs.": "self_attn.in_proj_", "attention.output.": "self_attn.out_proj.",
+    "before_attention.": "norm1.", "before_maps.": "norm2.", "up.": "linear1.", "down.": "linear2.",
+}  # fmt: skip
+"""Ours and torch's, each followed by `weight` or `bias`."""
+NAMES = {own + part: other + part for own, other in NAMES.items() for part in ("weight", "bias")}
+
+
+def pair(width: int, heads: int, hidden: int) -> tuple[nn.Module, nn.Module]:
     """Ours and torch's with the same weights."""
     torch.manual_seed(1)
     ours = PARTS.EncoderLayer(width, heads, hidden).double()
-    theirs = nn.TransformerEncoderLayer(
-        width, heads, hidden, dropout=0.0, batch_first=True, norm_first=True
-    ).double()
-    names = {
-        "attention.inputs.weight": "self_attn.in_proj_weight",
-        "attention.inputs.bias": "self_attn.in_proj_bias",
-        "attention.output.weight": "self_attn.out_proj.weight",
-        "attention.output.bias": "self_attn.out_proj.bias",
-        "before_attention.weight": "norm1.weight",
-        "before_attention.bias": "norm1.bias",
-        "before_maps.weight": "norm2.weight",
-        "before_maps.bias": "norm2.bias",
-        "up.weight": "linear1.weight",
-        "up.bias": "linear1.bias",
-        "down.weight": "linear2.weight",
-        "down.bias": "linear2.bias",
-    }
+    options: Any = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+    theirs = nn.TransformerEncoderLayer(width, heads, hidden, **options).double()
     own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
-    assert set(names) == set(own)
-    assert set(names.values()) == set(other)
+    assert set(NAMES) == set(own)
+    assert set(NAMES.values()) == set(other)
     with torch.no_grad():
-        for mine, its in names.items():
+        for mine, its in NAMES.items():
             # Start values of zero and one would hide a bias or a scale in the wrong place.
             value = 0.3 * rand(*own[mine].shape, seed=len(mine))
             own[mine].copy_(value)
             other[its].copy_(value)
-    theirs.names = names  # type: ignore[assignment]
     return ours, theirs
 
 
@@ -61,15 +55,15 @@ def test_encoder_layer_equals_torch_in_value_and_gradient(heads: int) -> None:
     (ours(x) * weight).sum().backward()
     (theirs(y) * weight).sum().backward()
     torch.testing.assert_close(x.grad, y.grad)
-    own, other = dict(ours.named_parameters()), dict(theirs.named_parameters())
-    for mine, its in theirs.names.items():  # type: ignore[union-attr, operator]
-        torch.testing.assert_close(own[mine].grad, other[its].grad, msg=lambda m, n=mine: n + m)
+    for mine, its in NAMES.items():
+        own, other = ours.get_parameter(mine), theirs.get_parameter(its)
+        torch.testing.assert_close(own.grad, other.grad, msg=mine)
 
 
 def test_encoder_layer_under_vmap_equals_a_loop() -> None:
     layers = [pair(8, 2, 12)[0] for _ in range(2)]
     with torch.no_grad():
-        layers[1].up.weight.mul_(2)
+        layers[1].get_parameter("up.weight").mul_(2)
     stacked, _ = stack_module_state(layers)
     x = rand(2, 3, 4, 8)
 

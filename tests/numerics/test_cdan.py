@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from clser_bench import registry
-from clser_bench.problem import Problem
 from clser_bench.train.batches import Feeder, trial_of
 from clser_bench.train.check import example_problem
-from clser_bench.train.contract import Batch, Shape, Trained
+from clser_bench.train.contract import Batch, Shape
 
 
-def first_batch(method: Trained, problem: Problem) -> Batch:
-    return trial_of(Feeder([method], [problem], [5], torch.float64).batch(0, {}), 0)
-
-
-def adversary_by_hand(network: nn.Module, batch: Batch, *, weighted: bool) -> Tensor:
+def adversary_by_hand(network: Any, batch: Batch, *, weighted: bool) -> Tensor:
     """The domain loss, its gradient nowhere reversed."""
     costs = []
     for view, is_target in ((batch.source, False), (batch.target, True)):
-        embedding = network.embed(view)  # type: ignore[operator]
-        p = torch.softmax(network.head(embedding), dim=-1)  # type: ignore[operator]
+        embedding = network.embed(view)
+        p = torch.softmax(network.head(embedding), dim=-1)
         joint = torch.einsum("nk,ne->nke", p.detach(), embedding).reshape(len(p), -1)
-        of_target = torch.sigmoid(network.domain(joint)).squeeze(-1)  # type: ignore[operator]
+        of_target = torch.sigmoid(network.domain(joint)).squeeze(-1)
         each = -torch.log(of_target if is_target else 1 - of_target)
         weight = 1 + torch.exp((p * torch.log(p)).sum(dim=-1)) if weighted else torch.ones(len(p))
         costs.append((weight * each).sum() / weight.sum().detach())
@@ -40,7 +36,7 @@ def test_loss_and_gradient_without_reversal(name: str) -> None:
     problem = example_problem()
     torch.manual_seed(0)
     network = method.network(Shape.of(problem)).double()
-    batch = first_batch(method, problem)
+    batch = trial_of(Feeder([method], [problem], [5], torch.float64).batch(0, {}), 0)
     names, values = zip(*network.named_parameters(), strict=True)
     loss = method.loss(network, batch._replace(progress=0.3))
     found = torch.autograd.grad(loss, values)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import ot
 import pytest
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import LinearConstraint, minimize
 from scipy.spatial.distance import cdist
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +23,7 @@ from clser_bench.shallow.classifiers import class_offsets, logistic_model, logis
 from clser_bench.shallow.sides import places, sides_of, unit_rows
 from clser_bench.train.check import example_problem
 from tests import tools
+from tests.oracles import solved
 
 LAPLACIAN = tools.method("laplacian_shot")
 
@@ -71,16 +73,15 @@ def test_tim_ends_where_the_papers_objective_is_flat() -> None:
     q = q / q.sum(dim=1, keepdim=True)
     cross = -(log_known[torch.arange(9), torch.tensor(Y)]).mean()
     (0.5 * cross - 1.2 * (q * log_p).sum(dim=1).mean()).backward()
+    assert at.grad is not None
     assert float(at.grad.abs().max()) < 1e-4
 
     def objective(prototypes: np.ndarray) -> float:
         p = softmax(classifiers.tim_logits(TARGET, prototypes, 5.0), axis=1)
         own = log_softmax(classifiers.tim_logits(KNOWN, prototypes, 5.0), axis=1)
-        shares = p.mean(axis=0)
+        shares, cross = p.mean(axis=0), -own[np.arange(9), Y].mean()
         entropy = -(p * np.log(p)).sum(axis=1).mean()
-        return float(
-            -0.5 * own[np.arange(9), Y].mean() + (shares * np.log(shares)).sum() + 0.2 * entropy
-        )
+        return float(0.5 * cross + (shares * np.log(shares)).sum() + 0.2 * entropy)
 
     assert objective(w) < objective(MEANS) - 1e-3
 
@@ -108,9 +109,8 @@ def test_transported_prototypes_equal_pots_plan_and_means_in_turn() -> None:
         cost = cdist(TARGET, mu, "sqeuclidean")
         plan = ot.sinkhorn(np.full(20, 1 / 20), np.full(3, 1 / 3), cost, 1 / 6, stopThr=1e-13)
         q, each = 20 * plan, 0.5 * 9 / 20
-        estimate = (LABEL.T @ KNOWN + each * q.T @ TARGET) / (
-            LABEL.sum(axis=0) + each * q.sum(axis=0)
-        )[:, None]
+        total = LABEL.sum(axis=0) + each * q.sum(axis=0)
+        estimate = (LABEL.T @ KNOWN + each * q.T @ TARGET) / total[:, None]
         mu = mu + 0.3 * (estimate - mu)
     values = {"scale": 6.0, "rate": 0.3, "mass": 0.5, "rounds": 4}
     found, offset = registry.create("pt-map", values).prototypes(ROWS)
@@ -122,22 +122,14 @@ def test_transported_prototypes_equal_pots_plan_and_means_in_turn() -> None:
 def test_description_length_prototypes_by_the_papers_updates() -> None:
     w, v = MEANS, np.zeros(3)
     for _ in range(3):
-        u = np.stack(
-            [
-                np.exp([-4 / 2 * ((x - w[k]) ** 2).sum() + 0.6 * v[k] for k in range(3)])
-                for x in TARGET
-            ]
+        u = np.exp(
+            [[-4 / 2 * ((x - w[k]) ** 2).sum() + 0.6 * v[k] for k in range(3)] for x in TARGET]
         )
         u /= u.sum(axis=1, keepdims=True)
         v = np.log(u.mean(axis=0) + 1e-6) + 1
-        each = 2 * 9 / 20
-        w = np.stack(
-            [
-                (KNOWN[k == Y].sum(axis=0) + each * u[:, k] @ TARGET)
-                / ((k == Y).sum() + each * u[:, k].sum())
-                for k in range(3)
-            ]
-        )
+        mass = 2 * 9 / 20 * u
+        sums = [KNOWN[k == Y].sum(axis=0) + mass[:, k] @ TARGET for k in range(3)]
+        w = np.array(sums) / (np.bincount(Y) + mass.sum(axis=0))[:, None]
     values = {"temperature": 4.0, "complexity": 0.6, "mass": 2.0, "iterations": 3}
     found, offset = registry.create("paddle", values).prototypes(ROWS)
     np.testing.assert_allclose(found, w, atol=1e-12)
@@ -149,9 +141,8 @@ def test_laplacian_assignments_by_loops() -> None:
     neighbours = np.argsort(cdist(TARGET, TARGET) + 9 * np.eye(20), axis=1)[:, :2]
     y = softmax(-cost, axis=1)
     for _ in range(5):
-        y = np.stack(
-            [softmax(-cost[i] + 0.8 * sum(y[j] for j in neighbours[i])) for i in range(20)]
-        )
+        pulls = [0.8 * sum(y[j] for j in neighbours[i]) for i in range(20)]
+        y = np.stack([softmax(pull - own) for pull, own in zip(pulls, cost, strict=True)])
     method = registry.create("laplacian-shot", {"smoothness": 0.8, "iterations": 5})
     found = method.assignments(cost, neighbours)
     np.testing.assert_allclose(found, y, atol=1e-12)
@@ -186,14 +177,13 @@ def test_estimated_shares_are_the_likeliest(imagined: float) -> None:
     """max sum_i log sum_k p_ik pi_k + imagined · sum_k log pi_k over the simplex, by SLSQP."""
     scores = log_softmax(3 * RNG.standard_normal((200, 3)) + [1, 0, 0], axis=1)
     p = np.exp(scores)
-    solved = minimize(
-        lambda pi: -np.log(p @ pi).sum() - imagined * np.log(pi).sum(),
-        np.full(3, 1 / 3), method="SLSQP", bounds=[(1e-9, 1)] * 3, options={"ftol": 1e-14},
-        constraints={"type": "eq", "fun": lambda pi: pi.sum() - 1},
-    ).x  # fmt: skip
+    expected = solved(
+        lambda pi: -np.log(p @ pi).sum() - imagined * np.log(pi).sum(), np.full(3, 1 / 3),
+        least=1e-9, most=1, constraints=LinearConstraint(np.ones((1, 3)), 1, 1),
+    )  # fmt: skip
     method = registry.create("prior-em", {"prior_rows": imagined, "iterations": 10_000})
     found = method.shares(scores, tolerance=1e-10)
-    np.testing.assert_allclose(found, solved, atol=1e-4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     assert found.max() > 0.4
 
 
@@ -209,8 +199,8 @@ def test_calibration_is_the_likeliest_of_held_out_labels() -> None:
         bias = point[1:] @ point[1:] / 36
         return float(bias - (weight * log_p[np.arange(18), y]).sum())
 
-    best = minimize(loss, np.zeros(4), method="Nelder-Mead", options={"maxiter": 10_000,
-                    "xatol": 1e-7, "fatol": 1e-12}).x  # fmt: skip
+    precise: Any = {"maxiter": 10_000, "xatol": 1e-7, "fatol": 1e-12}
+    best = minimize(loss, np.zeros(4), method="Nelder-Mead", options=precise).x
     temperature, bias = registry.create("prior-em", {"strength": 0.5}).calibration(x, y, 3)
     np.testing.assert_allclose(temperature, np.exp(-best[0]), rtol=1e-2)
     np.testing.assert_allclose(bias, best[1:] - best[1:].mean(), atol=1e-2)
@@ -267,19 +257,15 @@ def test_neighbours_by_loops(scored: np.ndarray) -> None:
     adapt = np.random.default_rng(1).permutation(36)[:33]
     problem = replace(example_problem(), adapt=adapt, scored=scored)
     place = places(problem)
-    assert [adapt[at] if at >= 0 else -1 for at in place] == [
-        row if row in adapt else -1 for row in scored
-    ]
+    rows = [row if row in adapt else -1 for row in scored]
+    assert [adapt[at] if at >= 0 else -1 for at in place] == rows
     sides = sides_of(problem, front="axes")
     found = LAPLACIAN.target_neighbours(problem, front="axes", count=4)
-    for rows, near, own in (
-        (sides.target, found.inside, np.arange(33)),
-        (sides.scored, found.scored, place),
-    ):
-        for x, positions, itself in zip(rows, near, own, strict=True):
-            cosine = unit_rows(sides.target) @ x / np.linalg.norm(x)
-            order = [at for at in np.argsort(-cosine) if at != itself]
-            assert set(positions) == set(order[:4])
+    inside = zip(sides.target, found.inside, np.arange(33), strict=True)
+    for x, near, own in (*inside, *zip(sides.scored, found.scored, place, strict=True)):
+        cosine = unit_rows(sides.target) @ x / np.linalg.norm(x)
+        order = [at for at in np.argsort(-cosine) if at != own]
+        assert set(near) == set(order[:4])
 
 
 @pytest.mark.parametrize("name", ["bd-cspn", "tim", "alpha-tim", "pt-map", "paddle"])
@@ -287,6 +273,5 @@ def test_the_target_moves_the_answers(name: str) -> None:
     """Without its target a method would be the nearest prototype."""
     problem = example_problem(f=6, shots=2)
     alone = replace(problem, adapt=problem.adapt[:3], scored=problem.scored)
-    method = registry.create(name, {})
-    moved = method.fit_predict(problem, generator("a")) - method.fit_predict(alone, generator("a"))
+    moved = tools.fit(name, problem) - tools.fit(name, alone)
     assert np.abs(moved - moved.mean(axis=1, keepdims=True)).max() > 1e-3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from dataclasses import replace
 
@@ -17,10 +16,10 @@ from clser_bench.problem import Problem
 from clser_bench.shallow.classifiers import class_offsets
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests import tools
 from tests.tools import fit
 
-MODULE = importlib.import_module("clser_bench.methods.self_training")
-RNG = np.random.default_rng(0)
+MODULE = tools.method("self_training")
 
 
 def test_offsets_by_hand() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -11,7 +13,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from clser_bench import registry
 from clser_bench.errors import MethodError
 from clser_bench.hashing import generator
-from clser_bench.problem import Labelled, Problem, Table
+from clser_bench.problem import Labelled, Table
 from clser_bench.shallow import sides
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
@@ -62,9 +64,8 @@ def test_transfer_components_solve_the_papers_eigenproblem(conditional: bool) ->
 def test_geodesic_between_equal_subspaces_is_their_projection() -> None:
     source = sides.principal_basis(SOURCE, 3)
     turned = source @ np.linalg.qr(draw("turn", 3, 3))[0]
-    np.testing.assert_allclose(
-        GFK.geodesic_flow_kernel(source, turned), source @ source.T, atol=1e-7
-    )
+    found = GFK.geodesic_flow_kernel(source, turned)
+    np.testing.assert_allclose(found, source @ source.T, atol=1e-7)
 
 
 def test_lda_equals_the_discriminant_by_hand() -> None:
@@ -86,16 +87,9 @@ def test_lda_equals_the_discriminant_by_hand() -> None:
 
 def test_sides_take_their_own_rows() -> None:
     problem = example_problem()
-    part = Problem(
-        classes=problem.classes,
-        source=problem.source,
-        target=problem.target,
-        labelled=Labelled(np.array([3, 1]), np.array([0, 1])),
-        unlabelled=np.array([0, 2]),
-        adapt=np.array([5, 7]),
-        scored=np.array([6]),
-    )
-    sides = sides_of(part)
+    labelled = Labelled(np.array([3, 1]), np.array([0, 1]))
+    rows = {"unlabelled": np.array([0, 2]), "adapt": np.array([5, 7]), "scored": np.array([6])}
+    sides = sides_of(replace(problem, labelled=labelled, **rows))
     np.testing.assert_array_equal(sides.known, problem.source.summary[[3, 1]])
     np.testing.assert_array_equal(sides.source, problem.source.summary[[0, 1, 2, 3]])
     np.testing.assert_array_equal(sides.target, problem.target.summary[[5, 7]])
@@ -106,4 +100,4 @@ def test_values_beyond_second_moments_are_refused() -> None:
     problem = example_problem()
     huge = Table("x", np.array(problem.target.instants), np.array(problem.target.summary) * 1e9)
     with pytest.raises(MethodError, match="normalise them"):
-        sides_of(Problem(**{**problem.__dict__, "target": huge}))
+        sides_of(replace(problem, target=huge))

@@ -12,7 +12,7 @@ import numpy as np
 import ot
 import pytest
 import scipy.linalg
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -23,6 +23,7 @@ from clser_bench.hashing import generator
 from clser_bench.problem import Labelled, Problem, Table
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests.oracles import solved
 
 STRENGTH = 0.05
 
@@ -69,13 +70,12 @@ def test_svm_of_two_classes_solves_the_dual_programme() -> None:
     y, m = problem.labelled.y, len(problem.labelled.y)
     sign, most = 2.0 * y - 1, 0.1 * m / (2 * np.bincount(y)[y])
     gram = (x @ x.T) * np.outer(sign, sign)
-    solved = minimize(
-        lambda a: 0.5 * a @ gram @ a - a.sum(), most / 2, jac=lambda a: gram @ a - 1,
-        method="SLSQP", bounds=[(0, top) for top in most],
-        constraints=LinearConstraint(sign[None], 0, 0), options={"ftol": 1e-14, "maxiter": 2000},
-    ).x  # fmt: skip
-    normal = (solved * sign) @ x
-    inside = (solved > 1e-4 * most) & (solved < most * (1 - 1e-4))
+    dual = solved(
+        lambda a: 0.5 * a @ gram @ a - a.sum(), most / 2, lambda a: gram @ a - 1,
+        most=most, constraints=LinearConstraint(sign[None], 0, 0),
+    )  # fmt: skip
+    normal = (dual * sign) @ x
+    inside = (dual > 1e-4 * most) & (dual < most * (1 - 1e-4))
     assert inside.any()
     offset = np.mean(sign[inside] - x[inside] @ normal)
     expected = problem.target.summary[30:].astype(np.float64) @ normal + offset
@@ -101,18 +101,13 @@ def test_svm_counts_the_votes_of_pairs() -> None:
 
 def test_svm_lowers_c_where_squared_lengths_sum_to_more() -> None:
     """Rows 100 times as long: C is divided by what their squared lengths exceed the sum by."""
-
-    def scaled(factor: float) -> Problem:
-        source, target = (
-            Table(f"{factor}", t.instants, np.asarray(t.summary) * np.float32(factor))
-            for t in (PROBLEM.source, PROBLEM.target)
-        )
-        return replace(PROBLEM, source=source, target=target)
-
-    squares = float((PLAIN.known**2).sum())
-    lower = 1e4 * squares / 1e5
-    found = scores_of("svm", scaled(100.0), strength=STRENGTH)
+    source, target = (
+        Table("long", table.instants, 100 * np.asarray(table.summary))
+        for table in (PROBLEM.source, PROBLEM.target)
+    )
+    lower = 1e4 * float((PLAIN.known**2).sum()) / 1e5
     assert lower > 10
+    found = scores_of("svm", replace(PROBLEM, source=source, target=target), strength=STRENGTH)
     model = SVC(C=STRENGTH / lower, kernel="linear", class_weight="balanced")
     model.fit(100.0 * PLAIN.known, Y)
     np.testing.assert_allclose(found, model.decision_function(100.0 * PLAIN.scored), rtol=1e-3)
@@ -157,16 +152,10 @@ def test_gfk_inner_products_are_those_of_all_subspaces_on_the_way() -> None:
     u, cosine, vt = np.linalg.svd(source.T @ target)
     theta = np.arccos(np.clip(cosine, -1, 1))
     across = (target @ vt.T - source @ u * cosine) / np.sin(theta)
-    way = np.concatenate(
-        [
-            (source @ u * np.cos(t * theta) + across * np.sin(t * theta)) / np.sqrt(400)
-            for t in (np.arange(400) + 0.5) / 400
-        ],
-        axis=1,
-    )
+    angles = [t * theta for t in (np.arange(400) + 0.5) / 400]
+    way = np.hstack([source @ u * np.cos(angle) + across * np.sin(angle) for angle in angles]) / 20
     expected = logistic((KNOWN - SOURCE.mean(axis=0)) @ way, (SCORED - TARGET.mean(axis=0)) @ way)
-    found = scores_of("gfk", dimension=2)
-    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(scores_of("gfk", dimension=2), expected, rtol=2e-3, atol=1e-3)
 
 
 def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
@@ -179,10 +168,9 @@ def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
     if label is not None:
         every[60:] = label
         for k in np.intersect1d(Y, label):
-            of_source = (every == k) & (np.arange(90) < 60)
-            of_target = (every == k) & (np.arange(90) >= 60)
-            e = of_source / of_source.sum() - of_target / of_target.sum()
-            m = m + np.outer(e, e)
+            of_source, of_target = ((every == k) & (e * sign > 0) for sign in (1, -1))
+            gap = of_source / of_source.sum() - of_target / of_target.sum()
+            m = m + np.outer(gap, gap)
     h = np.eye(90) - 1 / 90
     scatter = x.T @ h @ x / 90
     cost = x.T @ m @ x + regularisation * np.eye(6)
@@ -191,18 +179,14 @@ def components(label: np.ndarray | None, regularisation: float) -> np.ndarray:
     return w / np.linalg.norm(w, axis=0)
 
 
-def test_tca_from_problem_to_scores() -> None:
+@pytest.mark.parametrize(
+    ("name", "rounds"), [("tca", {}), *(("jda", {"rounds": rounds}) for rounds in (0, 1, 4))]
+)
+def test_tca_and_jda_from_problem_to_scores(name: str, rounds: dict[str, int]) -> None:
     w = components(None, 0.3)
-    found = scores_of("tca", dimension=3, regularisation=0.3)
-    np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
-
-
-@pytest.mark.parametrize("rounds", [0, 1, 4])
-def test_jda_from_problem_to_scores(rounds: int) -> None:
-    w = components(None, 0.3)
-    for _ in range(rounds):
+    for _ in range(rounds.get("rounds", 0)):
         w = components(logistic(KNOWN @ w, TARGET @ w).argmax(axis=1), 0.3)
-    found = scores_of("jda", dimension=3, regularisation=0.3, rounds=rounds)
+    found = scores_of(name, dimension=3, regularisation=0.3, **rounds)
     np.testing.assert_allclose(found, logistic(KNOWN @ w, SCORED @ w), atol=1e-3)
 
 
@@ -215,12 +199,12 @@ def test_ot_from_problem_to_scores() -> None:
         numInnerItermax=10_000, stopInnerThr=1e-10,
     )  # fmt: skip
     moved = plan @ TARGET / masses[:, None]
-    found = scores_of("ot", entropy=0.3, group=0.2, rounds=10, iterations=10_000)
-    np.testing.assert_allclose(found, logistic(moved, SCORED), atol=1e-3)
-    assert (
-        np.abs(found - scores_of("ot", entropy=0.3, group=0.0, rounds=10, iterations=10_000)).max()
-        > 0.01
+    found, alone = (
+        scores_of("ot", entropy=0.3, group=group, rounds=10, iterations=10_000)
+        for group in (0.2, 0.0)
     )
+    np.testing.assert_allclose(found, logistic(moved, SCORED), atol=1e-3)
+    assert np.abs(found - alone).max() > 0.01
 
 
 def test_kmm_from_problem_to_scores() -> None:
@@ -231,12 +215,11 @@ def test_kmm_from_problem_to_scores() -> None:
     across = np.array([np.mean([np.exp(-d / scale) for d in row]) for row in distance])
     kernel = np.array([[np.exp(-np.sum((a - b) ** 2) / scale) for b in KNOWN] for a in KNOWN])
     slack = (np.sqrt(m) - 1) / np.sqrt(m)
-    weights = minimize(
+    weights = solved(
         lambda w: 0.5 * w @ kernel @ w - m * w @ across, np.ones(m),
-        jac=lambda w: kernel @ w - m * across, method="SLSQP", bounds=[(0, 1000)] * m,
+        lambda w: kernel @ w - m * across, most=1000,
         constraints=LinearConstraint(np.ones((1, m)), m * (1 - slack), m * (1 + slack)),
-        options={"ftol": 1e-14, "maxiter": 2000},
-    ).x  # fmt: skip
+    )  # fmt: skip
     expected = logistic(KNOWN, SCORED, np.maximum(weights, 1e-3 * weights.mean()))
     assert np.abs(expected - logistic(KNOWN, SCORED)).max() > 0.02
     np.testing.assert_allclose(scores_of("kmm", width=0.5, bound=1000.0), expected, atol=2e-3)

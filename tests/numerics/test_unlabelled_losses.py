@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import ot
 import torch
+from scipy.special import softmax
 from torch import Tensor
 
 from clser_bench.hashing import generator
 from clser_bench.nn import losses
 from tests import tools
+from tests.oracles import gradient
 
 AAD, ADAMATCH, CDS, FREEMATCH, JUMBOT, PCS = map(
     tools.method, ("aad", "adamatch", "cds", "freematch", "jumbot", "pcs")
@@ -32,9 +34,8 @@ def unit(x: Tensor) -> np.ndarray:
 def test_unbalanced_plan_equals_pots() -> None:
     cost = numbers(7, 5).square()
     a, b = np.full(7, 1 / 7), np.full(5, 1 / 5)
-    theirs = ot.unbalanced.sinkhorn_unbalanced(
-        a, b, cost.numpy(), 0.3, 1.5, reg_type="kl", numItermax=10_000, stopThr=1e-14
-    )
+    precise = {"reg_type": "kl", "numItermax": 10_000, "stopThr": 1e-14}
+    theirs = ot.unbalanced.sinkhorn_unbalanced(a, b, cost.numpy(), 0.3, 1.5, **precise)
     ours = JUMBOT.unbalanced_plan(cost, entropy=0.3, marginals=1.5, iterations=500)
     np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6)
     assert abs(float(ours.sum()) - 1) > 1e-3
@@ -94,20 +95,16 @@ def test_fairness_by_loops_and_without_sure_rows() -> None:
     np.testing.assert_allclose(float(found), expected)
     strong.requires_grad_()
     none = FREEMATCH.fairness_loss(strong, torch.zeros(6).double(), kept())
-    (gradient,) = torch.autograd.grad(none, strong)
     assert float(none.detach()) == 0
-    assert not gradient.isnan().any()
-    assert not gradient.any()
+    assert gradient(none, strong).eq(0).all()
 
 
 def test_contrasts_of_instances_and_prototypes_by_loops() -> None:
     u, keys, others = unit(U), unit(KEYS), unit(OTHERS)
     own, matching, nearest = [], [], []
     for i in range(6):
-        near = np.exp(u[i] @ keys.T / 0.2)
-        own.append(-np.log(near[i] / near.sum()))
-        p = np.exp(u[i] @ others.T / 0.2)
-        p /= p.sum()
+        own.append(-np.log(softmax(u[i] @ keys.T / 0.2)[i]))
+        p = softmax(u[i] @ others.T / 0.2)
         matching.append(-(p * np.log(p)).sum())
         nearest.append(-np.log(p.max()))
     for function, other, expected in (
@@ -145,5 +142,4 @@ def test_attraction_by_loops_and_its_gradient() -> None:
         expected += (0.4 * q[i] @ others - sum(q[i] @ near[i, k].numpy() for k in range(2))) / 5
         slope[i] = (0.4 * others - near[i].numpy().sum(axis=0)) / 5
     np.testing.assert_allclose(float(value.detach()), expected)
-    (gradient,) = torch.autograd.grad(value, p)
-    np.testing.assert_allclose(gradient.numpy(), slope)
+    np.testing.assert_allclose(gradient(value, p), slope)
