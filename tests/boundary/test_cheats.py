@@ -133,9 +133,14 @@ LOOK = """
 """
 
 
+def lines_of(name: str, places: dict[str, str], indent: int) -> str:
+    lines = textwrap.dedent(CHEATS[name].format_map(places)).strip()
+    return textwrap.indent(lines, " " * indent)
+
+
 def body(name: str, places: dict[str, str]) -> str:
-    lines = textwrap.indent(textwrap.dedent(CHEATS[name].format_map(places)).strip(), " " * 8)
-    return textwrap.indent(textwrap.dedent(LOOK.format(lines=lines)), " " * 8).strip()
+    look = LOOK.format(lines=lines_of(name, places, 8))
+    return textwrap.indent(textwrap.dedent(look), " " * 8).strip()
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +148,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Two corpora, a cache, a results file, and a method a cheat."""
     root = tmp_path_factory.mktemp("cheats")
     write_corpora(root / "corpora", codes="XY")
-    found = {
-        "corpora": str(root / "corpora"),
-        "cache": str(root / "cache"),
-        "results": str(root / "results.sqlite"),
-        "methods": str(root / "methods"),
-    }
+    found = {name: str(root / name) for name in ("corpora", "cache", "methods")}
+    found["results"] = str(root / "results.sqlite")
     for name in CHEATS:
         file = write_method(root / "methods", name.replace(" ", "-"), body=body(name, found))
         file.write_text(file.read_text().replace("@register", "SEEN = set()\n\n@register"))
@@ -176,44 +177,33 @@ def request_of(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Calla
     return asked
 
 
-def refused(results: Path) -> dict[str, set[str]]:
-    """What each method came to, by its name."""
+def assert_refused(asked: Request) -> None:
+    """What each method comes to, by its name, is nothing."""
+    run(asked)
     found: dict[str, set[str]] = {}
-    for record in stored(results):
+    for record in stored(asked.results):
         what = "" if record.status == "ok" else record.reason.strip().splitlines()[-1]
         found.setdefault(record.trial.method, set()).add(what)
-    return found
-
-
-def expected() -> dict[str, set[str]]:
     open_here = () if confinement() == "confined" else CONFINED
-    return {n.replace(" ", "-"): {""} for n in CHEATS if n not in open_here}
+    expected = {name.replace(" ", "-"): {""} for name in CHEATS if name not in open_here}
+    assert found == {**found, **expected}
 
 
 def test_no_cheat_reaches_anything(request_of: Callable[..., Request]) -> None:
-    asked = request_of()
-    run(asked)
-    found = refused(asked.results)
-    assert found == {**found, **expected()}
+    assert_refused(request_of())
 
 
 @pytest.mark.slow
 def test_nor_by_ray(request_of: Callable[..., Request], tmp_path: Path) -> None:
-    asked = request_of(scheduler="ray", workers=2, results=tmp_path / "ray.sqlite")
-    run(asked)
-    found = refused(asked.results)
-    assert found == {**found, **expected()}
+    assert_refused(request_of(scheduler="ray", workers=2, results=tmp_path / "ray.sqlite"))
 
 
 @pytest.mark.parametrize("name", sorted(HERE))
-def test_the_cheats_reach_something_where_the_answers_are(
-    name: str, places: dict[str, str], request_of: Callable[..., Request]
-) -> None:
+def test_the_cheats_reach_something_where_the_answers_are(name, places, request_of) -> None:
     made = planned(request_of(methods=("logistic",)))
     keys = made.keys(made.trials[0])
     scope: dict[str, Any] = {"np": np, "SEEN": set()}
-    lines = textwrap.indent(textwrap.dedent(CHEATS[name].format_map(places)), "    ")
-    exec(f"def look(problem):\n{lines}", scope)
+    exec(f"def look(problem):\n{lines_of(name, places, 4)}", scope)
     assert scope["look"](SimpleNamespace())
     assert keys
 
@@ -233,12 +223,7 @@ WRITES = """
     ],
 )
 def test_who_writes_into_features_fails_alone(
-    how: str,
-    words: str,
-    *,
-    request_of: Callable[..., Request],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    how, words, *, request_of, tmp_path, monkeypatch
 ) -> None:
     write_method(tmp_path / "methods", "writer", body=WRITES.format(how=how).strip())
     write_method(tmp_path / "methods", "honest")
@@ -252,9 +237,7 @@ def test_who_writes_into_features_fails_alone(
         assert words in record.reason
 
 
-def test_a_table_that_was_written_to_fails_its_pack(
-    request_of: Callable[..., Request], tmp_path: Path
-) -> None:
+def test_a_table_that_was_written_to_fails_its_pack(request_of, tmp_path: Path) -> None:
     """As where nothing confines a method: the file on disk changes while its pack runs."""
     made = planned(request_of(methods=("majority",), results=tmp_path / "r.sqlite"))
     jobs = made.jobs(made.trials[0])
@@ -271,16 +254,11 @@ def test_a_table_that_was_written_to_fails_its_pack(
 
 
 def test_anonymous_features_are_the_same_and_name_nothing(tmp_path: Path) -> None:
-    corpus = memory_corpus("S", {"anger": 9, "fear": 9})
+    corpora = (memory_corpus(code, {"anger": 9, "fear": 9}) for code in "ST")
     [fold] = build(
-        corpus,
-        memory_corpus("T", {"anger": 9, "fear": 9}),
-        classes=("anger", "fear"),
-        shots=1,
-        seed=0,
-        condition=Condition(),
+        *corpora, classes=("anger", "fear"), shots=1, seed=0, condition=Condition(),
         tables=content_tables(tmp_path),
-    )
+    )  # fmt: skip
     table = fold.problem.source
     bare = table.anonymous
     assert bare is table.anonymous
@@ -293,19 +271,16 @@ def test_anonymous_features_are_the_same_and_name_nothing(tmp_path: Path) -> Non
 
 
 def test_audit_passes_an_honest_method_and_finds_one_that_looks_at_row_numbers(
-    places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("CLSER_CACHE", places["cache"])
     monkeypatch.setenv("CLSER_PLUGINS", "")
-    honest = write_method(tmp_path, "plain", deterministic=True)
-    text = honest.read_text().replace("return near + self.weight * 1e-3", "return near + 0")
-    honest.write_text(text)
-    numbers = write_method(tmp_path, "numbers", deterministic=True)
-    lookup = "near += 1e3 * np.eye(2)[(problem.scored // 3) % 2]\n        return near + 0"
-    numbers.write_text(numbers.read_text().replace("return near + self.weight * 1e-3", lookup))
+    lookup = "near += 1e3 * np.eye(2)[(problem.scored // 3) % 2]\n        "
     words = ["--manifest", f"{places['corpora']}/manifest.csv", "--shots", "1", "--seeds", "1"]
-    fine = CliRunner().invoke(app, ["audit", str(honest), *words])
-    assert fine.exit_code == 0, fine.output
-    found = CliRunner().invoke(app, ["audit", str(numbers), *words])
-    assert found.exit_code == 1, found.output
-    assert "do not follow from the features alone" in found.output
+    for name, line, code in (("plain", "", 0), ("numbers", lookup, 1)):
+        file = write_method(tmp_path, name, deterministic=True)
+        random = "return near + self.weight * 1e-3"
+        file.write_text(file.read_text().replace(random, f"{line}return near + 0"))
+        found = CliRunner().invoke(app, ["audit", str(file), *words])
+        assert found.exit_code == code, found.output
+        assert ("do not follow from the features alone" in found.output) == bool(code)
