@@ -31,23 +31,19 @@ ADDED = (
 CONDITIONS = [Condition(setting=s) for s in ("transductive", "inductive", "held-out")]
 
 
-def folds_of(
-    condition: Condition, added: tuple[Corpus, ...] = ADDED, source: Corpus = SOURCE
-) -> tuple[Fold, ...]:
+def folds_of(condition: Condition, added: tuple[Corpus, ...] = ADDED) -> tuple[Fold, ...]:
     def tables(*asked: Any) -> tuple[Table, Table]:
         own, other = content_tables()(*asked)
         if condition.setting != "held-out":
             return own, other
-        arrays = (np.concatenate([getattr(t, n) for t in (other, own)]) for n in ARRAYS)
-        return own, replace(other, **dict(zip(ARRAYS, arrays, strict=True)))
+        names, both = ("instants", "summary"), (other, own)
+        arrays = {name: np.concatenate([getattr(t, name) for t in both]) for name in names}
+        return own, replace(other, **arrays)
 
     return build(
-        source, TARGET, classes=CLASSES, shots=5, seed=0, condition=condition, tables=tables,
+        SOURCE, TARGET, classes=CLASSES, shots=5, seed=0, condition=condition, tables=tables,
         added=added,
     )  # fmt: skip
-
-
-ARRAYS = ("instants", "summary")
 
 
 def relabelled(corpus: Corpus, seed: int) -> Corpus:
@@ -73,8 +69,8 @@ def test_labels_and_speakers_of_added_corpora_change_nothing(condition, seed) ->
 def test_every_row_is_where_it_belongs(condition: Condition) -> None:
     """By content: labelled and answers are those without added speech, which is unlabelled only."""
     first, second = sides(SOURCE, TARGET, ADDED)
-    assert [corpus.spec.code for corpus in first.corpora] == ["G", "M", "Z"]
-    assert [corpus.spec.code for corpus in second.corpora] == ["A", "T"]
+    codes = [[corpus.spec.code for corpus in side.corpora] for side in (first, second)]
+    assert codes == [["G", "M", "Z"], ["A", "T"]]
     ours = [item.content for item in first.utterances]
     theirs = [item.content for item in (*second.utterances, *first.utterances)]
     plain = folds_of(condition, ())

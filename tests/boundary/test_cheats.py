@@ -29,9 +29,9 @@ from tests.tiny import planned, stored, write_corpora, write_method
 
 AWAY, BACK = Pair("X", "Y"), Pair("Y", "X")
 
+IMPORTS = "import ctypes, gc, os, socket, sys, tempfile\nfrom pathlib import Path\n"
 CHEATS = {
     "frames": """
-        import sys
         frame, found = sys._getframe(), []
         while frame:
             values = list(frame.f_locals.values())
@@ -40,45 +40,21 @@ CHEATS = {
         return found
     """,
     "objects": """
-        import gc
         names = ("AnswerKey", "Fold", "Corpus", "Utterance", "Plan", "Trial", "Record")
         return [o for o in gc.get_objects() if type(o).__name__ in names]
     """,
-    "index": """
-        from pathlib import Path
-        return [p.read_text() for p in Path({cache!r}).glob("audio/*.json")]
-    """,
-    "tables": """
-        from pathlib import Path
-        return [p.read_bytes() for p in Path({cache!r}).glob("tables/*/summary.npy")]
-    """,
-    "recordings": """
-        import os
-        return os.listdir({corpora!r})
-    """,
-    "results": """
-        import pathlib
-        return pathlib.Path({results!r}).read_bytes()[:1]
-    """,
-    "parent": """
-        import os, pathlib
-        return pathlib.Path("/proc/%d/cmdline" % os.getppid()).read_bytes()
-    """,
-    "environment": """
-        import os
-        return [v for v in os.environ if v in ("CLSER_CACHE", "CLSER_CORPORA")]
-    """,
-    "own environment": """
-        import pathlib
-        return b"CLSER_CACHE" in pathlib.Path("/proc/self/environ").read_bytes()
-    """,
+    "index": 'return [p.read_text() for p in Path({cache!r}).glob("audio/*.json")]',
+    "tables": 'return [p.read_bytes() for p in Path({cache!r}).glob("tables/*/summary.npy")]',
+    "recordings": "return os.listdir({corpora!r})",
+    "results": "return Path({results!r}).read_bytes()[:1]",
+    "parent": 'return Path("/proc/%d/cmdline" % os.getppid()).read_bytes()',
+    "environment": 'return [v for v in os.environ if v in ("CLSER_CACHE", "CLSER_CORPORA")]',
+    "own environment": 'return b"CLSER_CACHE" in Path("/proc/self/environ").read_bytes()',
     "socket": """
-        import socket
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
             return str(made)
     """,
     "signal": """
-        import os
         os.kill(os.getppid(), 0)
         return True
     """,
@@ -98,20 +74,15 @@ CHEATS = {
         return sum(known)
     """,
     "file": """
-        import os, pathlib, tempfile
         left = os.listdir(tempfile.gettempdir())
-        pathlib.Path(tempfile.gettempdir(), "left").touch()
+        Path(tempfile.gettempdir(), "left").touch()
         return left
     """,
     "shared file": """
-        import pathlib
-        pathlib.Path("/dev/shm/clser-left").touch()
+        Path("/dev/shm/clser-left").touch()
         return True
     """,
-    "shared memory": """
-        import ctypes
-        return ctypes.CDLL(None).shmget(1234567, 4096, 0o1600) >= 0
-    """,
+    "shared memory": "return ctypes.CDLL(None).shmget(1234567, 4096, 0o1600) >= 0",
 }
 CONFINED = {
     "index", "tables", "recordings", "results", "parent", "own environment", "socket", "signal",
@@ -139,8 +110,8 @@ def lines_of(name: str, places: dict[str, str], indent: int) -> str:
 
 
 def body(name: str, places: dict[str, str]) -> str:
-    look = LOOK.format(lines=lines_of(name, places, 8))
-    return textwrap.indent(textwrap.dedent(look), " " * 8).strip()
+    look = IMPORTS + textwrap.dedent(LOOK.format(lines=lines_of(name, places, 8)))
+    return textwrap.indent(look, " " * 8).strip()
 
 
 @pytest.fixture(scope="module")
@@ -203,38 +174,33 @@ def test_the_cheats_reach_something_where_the_answers_are(name, places, request_
     made = planned(request_of(methods=("logistic",)))
     keys = made.keys(made.trials[0])
     scope: dict[str, Any] = {"np": np, "SEEN": set()}
-    exec(f"def look(problem):\n{lines_of(name, places, 4)}", scope)
+    exec(f"{IMPORTS}def look(problem):\n{lines_of(name, places, 4)}", scope)
     assert scope["look"](SimpleNamespace())
     assert keys
 
 
-WRITES = """
-        features = problem.source.summary
-        {how}
-        features += 1.0
-"""
+WRITERS = {
+    "writer": ("features = problem.source.summary", "read-only"),
+    "base-writer": (
+        "features = problem.source.summary.base; features.flags.writeable = True",
+        "wrote into the features",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("pass", "read-only"),
-        ("features = features.base; features.flags.writeable = True", "wrote into the features"),
-    ],
-)
-def test_who_writes_into_features_fails_alone(
-    how, words, *, request_of, tmp_path, monkeypatch
-) -> None:
-    write_method(tmp_path / "methods", "writer", body=WRITES.format(how=how).strip())
+def test_who_writes_into_features_fails_alone(request_of, tmp_path, monkeypatch) -> None:
+    for name, (how, _) in WRITERS.items():
+        write_method(tmp_path / "methods", name, body=f"{how}; features += 1.0")
     write_method(tmp_path / "methods", "honest")
     monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
-    for number, names in enumerate((("writer", "honest"), ("honest",))):
+    for number, names in enumerate(((*WRITERS, "honest"), ("honest",))):
         run(request_of(methods=names, results=tmp_path / f"{number}.sqlite"))
     mixed, alone = (stored(tmp_path / f"{number}.sqlite", "honest") for number in (0, 1))
     assert [r.scores.tobytes() for r in mixed] == [r.scores.tobytes() for r in alone]
-    for record in stored(tmp_path / "0.sqlite", "writer"):
-        assert record.status == "failed"
-        assert words in record.reason
+    for name, (_, words) in WRITERS.items():
+        for record in stored(tmp_path / "0.sqlite", name):
+            assert record.status == "failed"
+            assert words in record.reason
 
 
 def test_a_table_that_was_written_to_fails_its_pack(request_of, tmp_path: Path) -> None:

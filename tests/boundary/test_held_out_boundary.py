@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 def fold_of(
     tables: Tables, source: Corpus = SOURCE, target: Corpus = TARGET, *, shots: Shots = 10
 ) -> Fold:
-    rules = {"classes": CLASSES, "shots": shots, "condition": RULES, "tables": tables}
+    rules: Any = {"classes": CLASSES, "shots": shots, "condition": RULES, "tables": tables}
     [fold] = build(source, target, seed=0, **rules)
     return fold
 
@@ -185,11 +186,11 @@ def held_out_problem() -> Problem:
     """Three classes; the target's table has the source's rows below its own."""
     problem = example_problem(shots=5)
     own, other = problem.source, problem.target
-    both = [np.concatenate([getattr(t, name) for t in (other, own)]) for name in ARRAYS]
+    instants, summary = (np.concatenate([getattr(t, n) for t in (other, own)]) for n in ARRAYS)
     train, test = holdout(problem.labelled, source="a", seed=0)
     return replace(
         problem,
-        target=Table("both", *both),
+        target=Table("both", instants, summary),
         labelled=Labelled(train.rows, train.y),
         unlabelled=np.setdiff1d(np.arange(len(own)), train.rows),
         adapt=problem.adapt[:-4],  # not all rows of the target take part
@@ -204,10 +205,10 @@ PARTS = (np.arange(3), np.arange(3, 8), np.arange(0, 8, 2), np.array([4]))
 def moved(problem: Problem) -> Problem:
     """Other features in the scored rows but one."""
     others = np.setdiff1d(np.arange(36, len(problem.target)), problem.scored[:1])
-    arrays = [np.array(getattr(problem.target, name)) for name in ARRAYS]
-    for array in arrays:
+    instants, summary = (np.array(getattr(problem.target, name)) for name in ARRAYS)
+    for array in (instants, summary):
         array[others] += 5
-    return replace(problem, target=Table("moved", *arrays))
+    return replace(problem, target=Table("moved", instants, summary))
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.registry import hyper
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
-from clser_bench.train.engine import train_pack
+from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.loop import train_one
 
 
@@ -122,8 +122,7 @@ class Curriculum(Plain):
         return known + self.weight * (each * state["weight"]).mean()
 
 
-ALL = [Plain, Phased, Teacher, Curriculum]
-PROBLEMS = [example_problem(name) for name in "abba"]
+PROBLEMS, SEEDS = [example_problem(name) for name in "abba"], [1, 2, 3, 4]
 
 
 def several(kind: type[Plain]) -> list[Plain]:
@@ -133,23 +132,26 @@ def several(kind: type[Plain]) -> list[Plain]:
     ]
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_pack_equals_loop(kind: type[Plain]) -> None:
-    methods = several(kind)
-    packed = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
-    for method, problem, seed, result in zip(methods, PROBLEMS, [1, 2, 3, 4], packed, strict=True):
+@pytest.fixture(scope="module", params=[Plain, Phased, Teacher, Curriculum])
+def packed(request: pytest.FixtureRequest) -> tuple[list[Plain], list[Result]]:
+    """Four methods of a kind, and what training them together gives."""
+    methods = several(request.param)
+    return methods, train_pack(methods, PROBLEMS, SEEDS, dtype=torch.float64)
+
+
+def test_pack_equals_loop(packed: tuple[list[Plain], list[Result]]) -> None:
+    trials = zip(packed[0], PROBLEMS, SEEDS, packed[1], strict=True)
+    for method, problem, seed, result in trials:
         alone = train_one(method, problem, seed, dtype=torch.float64)
         assert result.failure == alone.failure == ""
         np.testing.assert_allclose(result.scores, alone.scores, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_a_trial_does_not_depend_on_its_neighbours(kind: type[Plain]) -> None:
-    methods = several(kind)
-    full = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
-    pair = train_pack(methods[2:0:-1], PROBLEMS[2:0:-1], [3, 2], dtype=torch.float64)
-    np.testing.assert_allclose(pair[0].scores, full[2].scores, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(pair[1].scores, full[1].scores, rtol=0, atol=1e-9)
+def test_a_trial_does_not_depend_on_its_neighbours(packed) -> None:
+    methods, results = packed
+    pair = train_pack(methods[2:0:-1], PROBLEMS[2:0:-1], SEEDS[2:0:-1], dtype=torch.float64)
+    for result, among in zip(pair, results[2:0:-1], strict=True):
+        np.testing.assert_allclose(result.scores, among.scores, rtol=0, atol=1e-9)
 
 
 def test_training_moves_the_scores_and_seeds_differ() -> None:

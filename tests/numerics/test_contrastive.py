@@ -61,10 +61,11 @@ def test_neighbour_contrast_equals_loops_and_its_gradient() -> None:
     u, near, others = rand(5, 4), rand(5, 3, 4, seed=1), rand(6, 4, seed=2)
     apart = (rand(5, 6, seed=3) > -0.5).double()
     assert 0 < float(apart.mean()) < 1
-    found = ECAN.neighbour_contrast(u, near, others, apart, 0.3)
-    assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, near, others, apart))
+    rest = (near, others, apart)
+    found = ECAN.neighbour_contrast(u, *rest, 0.3)
+    assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, *rest))
     u.requires_grad_()
-    assert torch.autograd.gradcheck(ECAN.neighbour_contrast, (u, near, others, apart, 0.3))
+    assert torch.autograd.gradcheck(lambda u: ECAN.neighbour_contrast(u, *rest, 0.3), u)
 
 
 def supervised_contrast_by_loops(u: Tensor, label: list[int]) -> float:
@@ -82,7 +83,8 @@ def test_supervised_contrast_equals_loops_and_its_gradient() -> None:
     u, label = rand(7, 4), torch.tensor([0, 1, 0, 2, 1, 0, 3])
     found = ECAN.supervised_contrast(u, label, 0.3)
     assert float(found) == pytest.approx(supervised_contrast_by_loops(u, label.tolist()))
-    assert torch.autograd.gradcheck(ECAN.supervised_contrast, (u.requires_grad_(), label, 0.3))
+    u.requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: ECAN.supervised_contrast(u, label, 0.3), u)
 
 
 def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:

@@ -1,6 +1,7 @@
 """Alignments: a planted map is found again, and nothing depends on the order of rows."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def planted():
     return [latent(rng, n) for n in (900, 1100)], maps, latent(rng, 300)
 
 
-def names(a: int, b: int) -> dict[str, tuple[str, ...]]:
+def names(a: int, b: int) -> dict[str, Any]:
     """Columns of which neither side has the other's."""
     ours, theirs = (tuple(f"{side}{n}" for n in range(size)) for side, size in (("a", a), ("b", b)))
     return {"source_names": ours, "target_names": theirs}
@@ -73,8 +74,8 @@ def test_no_label_can_be_given():
 def test_names_take_what_both_have_with_its_sign():
     values = np.zeros((3, 3), np.float32)
     ours = ("mean_pitch", "voiced_alpha_ratio", "log2_seconds")
-    theirs = ("loudness_sma3_amean", "alphaRatioV_sma3nz_amean")
-    theirs = (*theirs, "F0semitoneFrom27.5Hz_sma3nz_amean")
+    few = ("loudness_sma3_amean", "alphaRatioV_sma3nz_amean")
+    theirs = (*few, "F0semitoneFrom27.5Hz_sma3nz_amean")
     found = align(values, values, how="names", size=32, source_names=ours, target_names=theirs)
     values = np.array([1.0, 2.0, 3.0], np.float32)
     assert [side.apply(values).tolist() for side in found] == [[1, 2], [3, -2]]
@@ -94,8 +95,8 @@ def test_procrustes_by_hand():
     axes = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     shares = np.array([0.5, 0.5])
-    sides = (Side(axes=rows, shares=shares) for rows in (axes, axes @ turn))
-    found = by_anchors(*sides, (axes, axes))
+    first, second = (Side(axes=rows, shares=shares) for rows in (axes, axes @ turn))
+    found = by_anchors(first, second, (axes, axes))
     np.testing.assert_allclose(axes @ turn @ found, axes, atol=1e-12)
 
 
@@ -106,7 +107,7 @@ def test_odd_sides(how: str):
     some = rng.standard_normal((60, 3)).astype(np.float32)
     some[:, 1] = 2.0
     known = (few[:, :2], some[:, :2])
-    asked = {"how": how, "size": 32, **names(40, 3)}
+    asked: Any = {"how": how, "size": 32, **names(40, 3)}
     found = align(few, some, anchors=known, **asked)
     assert [side.matrix.shape for side in found] == [(40, 2), (3, 2)]
     assert np.isfinite(found[1].apply(some)).all()

@@ -32,6 +32,7 @@ def test_pca_is_that_of_scikit_learn_up_to_sign(values: np.ndarray) -> None:
     reference, ours = PCA(n_components=2, svd_solver="full"), project(values)
     theirs = reference.fit_transform(values)
     np.testing.assert_allclose(np.abs(ours.points), np.abs(theirs), atol=1e-9)
+    assert ours.explained
     np.testing.assert_allclose(ours.explained, reference.explained_variance_ratio_, atol=1e-12)
 
 

@@ -25,7 +25,8 @@ def test_embedding_has_equal_blocks_and_keeps_distances() -> None:
         variance = sum(float(((x - x.mean(0)) ** 2).sum() / len(x)) for x in sides) / 2
         scaled.append(sides[0] * weight / math.sqrt(variance))
     z = torch.cat([f[0], h[0]], dim=1) @ axes.vectors
-    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(*[torch.cat(scaled, 1)] * 2))
+    both = torch.cat(scaled, dim=1)
+    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(both, both))
     assert axes.within.trace() == pytest.approx(6)
 
 
@@ -118,8 +119,8 @@ def test_links_equal_a_loop() -> None:
     q = resonance.balanced(resonance.resonance(source, anchors, start), 60).exp()
     pulled = []
     for k in range(3):
-        weight = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
-        mean = sum(w * z for w, z in zip(weight, source[6:], strict=True)) / sum(weight)
+        each = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
+        mean = sum(w * z for w, z in zip(each, source[6:], strict=True)) / sum(each)
         pulled.append((anchors[k] + 3 * mean) / 4)
     q = torch.cat([torch.eye(3).double().repeat(2, 1), q[6:]])
     spread = resonance.within_classes(q, source, resonance.covariance(source))

@@ -213,7 +213,8 @@ def steadiness(weight: float) -> float:
     noisy *= rng.random(summary.shape) > 0.25
     shaken = instants + 0.5 * rng.standard_normal((80, 1, 3))
     both = (np.concatenate(pair) for pair in ((instants, shaken), (summary, noisy)))
-    table = Table("both", *(values.astype(np.float32) for values in both))
+    instants, summary = (values.astype(np.float32) for values in both)
+    table = Table("both", instants, summary)
     problem = replace(clean, target=table, scored=np.arange(160))
     budget = {"steps": 80, "target_batch": 40, "learning_rate": 1e-3, "threshold": 0.5}
     method = registry.create("fixmatch", {**budget, "unlabelled_weight": weight})

@@ -31,7 +31,7 @@ def test_masses_by_hand() -> None:
 
 def test_distances_by_hand() -> None:
     found = sides.scaled_distances(np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 2], [1, 0]]))
-    np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1, 0]])
+    np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1.0, 0.0]])
     np.testing.assert_array_equal(sides.scaled_distances(np.ones((2, 3)), np.ones((1, 3))), 0)
 
 
@@ -124,7 +124,7 @@ def test_matching_weights_reach_what_a_general_solver_reaches(bound: float, slac
 def test_transported_labels_by_loops_and_by_hand() -> None:
     labels = JDOT.transported_labels
     by_hand = labels(np.array([[0.0, 1, 1], [1, 0, 1]]), np.zeros((3, 2)), np.array([0, 1]))
-    np.testing.assert_allclose(by_hand, [[1, 0], [0, 1], [0.5, 0.5]], atol=1e-9)
+    np.testing.assert_allclose(by_hand, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], atol=1e-9)
     y, distance = np.array([0, 2, 0, 2, 1]), np.abs(sample(5, 6))
     scores = -np.abs(sample(6, 3, seed=1))
     cost = np.array([[distance[i, j] - scores[j, y[i]] for j in range(6)] for i in range(5)])
