@@ -29,8 +29,8 @@ NAMES = sorted(registry.entries())
 WHOLE = [name for name in NAMES if name == registry.entry(name).base]
 OF_A_PRESET = ("card", "points", "reproducible", "declared_data", "hard_problems")
 """A preset differs from its method in the values of hyper-parameters alone; `uses` may follow."""
-SHAPES = ("reproducible", "pack_equals_loop", "hard_problems", "unequal_sizes")
-"""Have all shapes that occur: of one trial, of a pack, of degenerate input, of unequal sides."""
+SHAPES = ("reproducible", "pack_equals_loop", "scored_rows_apart", "hard_problems", "unequal_sizes")
+"""Have all shapes that occur; the other checks train on these shapes again, or for longer."""
 CASES = [(n, check) for n in NAMES for check in (checks_of(n) if n in WHOLE else OF_A_PRESET)]
 
 
