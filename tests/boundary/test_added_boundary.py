@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from clser_bench.corpora.model import Corpus
 from clser_bench.hashing import generator
+from clser_bench.problem import Table
 from clser_bench.protocol import Condition, Pair
 from clser_bench.splits import Fold, build, sides
 from tests.fake_corpora import content_tables, memory_corpus
@@ -29,45 +31,32 @@ ADDED = (
 CONDITIONS = [Condition(setting=s) for s in ("transductive", "inductive", "held-out")]
 
 
-def folds_of(
-    condition: Condition, added: tuple[Corpus, ...] = ADDED, source: Corpus = SOURCE
-) -> tuple[Fold, ...]:
-    plain = content_tables()
-
-    def tables(*given: object) -> object:
-        own, other = plain(*given)
+def folds_of(condition: Condition, added: tuple[Corpus, ...] = ADDED) -> tuple[Fold, ...]:
+    def tables(*asked: Any) -> tuple[Table, Table]:
+        own, other = content_tables()(*asked)
         if condition.setting != "held-out":
             return own, other
-        arrays = (np.concatenate([getattr(t, n) for t in (other, own)]) for n in ARRAYS)
-        return own, replace(other, **dict(zip(ARRAYS, arrays, strict=True)))
+        names, both = ("instants", "summary"), (other, own)
+        arrays = {name: np.concatenate([getattr(t, name) for t in both]) for name in names}
+        return own, replace(other, **arrays)
 
     return build(
-        source, TARGET, classes=CLASSES, shots=5, seed=0, condition=condition, tables=tables,
+        SOURCE, TARGET, classes=CLASSES, shots=5, seed=0, condition=condition, tables=tables,
         added=added,
     )  # fmt: skip
-
-
-ARRAYS = ("instants", "summary")
 
 
 def relabelled(corpus: Corpus, seed: int) -> Corpus:
     """Emotions, speakers, genders and names of a corpus put in another order."""
     order = generator("test", seed).permutation(len(corpus.utterances))
-    items = [
-        replace(item, content=own.content)
-        for own, item in zip(
-            corpus.utterances, (corpus.utterances[place] for place in order), strict=True
-        )
-    ]
-    return replace(corpus, utterances=tuple(items))
+    moved = zip(corpus.contents, (corpus.utterances[place] for place in order), strict=True)
+    return replace(corpus, utterances=tuple(replace(item, content=own) for own, item in moved))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_labels_and_speakers_of_added_corpora_change_nothing(
-    condition: Condition, seed: int
-) -> None:
+def test_labels_and_speakers_of_added_corpora_change_nothing(condition, seed) -> None:
     before = folds_of(condition)
     after = folds_of(condition, tuple(relabelled(corpus, seed) for corpus in ADDED))
     for one, other in zip(before, after, strict=True):
@@ -80,8 +69,8 @@ def test_labels_and_speakers_of_added_corpora_change_nothing(
 def test_every_row_is_where_it_belongs(condition: Condition) -> None:
     """By content: labelled and answers are those without added speech, which is unlabelled only."""
     first, second = sides(SOURCE, TARGET, ADDED)
-    assert [corpus.spec.code for corpus in first.corpora] == ["G", "M", "Z"]
-    assert [corpus.spec.code for corpus in second.corpora] == ["A", "T"]
+    codes = [[corpus.spec.code for corpus in side.corpora] for side in (first, second)]
+    assert codes == [["G", "M", "Z"], ["A", "T"]]
     ours = [item.content for item in first.utterances]
     theirs = [item.content for item in (*second.utterances, *first.utterances)]
     plain = folds_of(condition, ())
@@ -95,16 +84,15 @@ def test_every_row_is_where_it_belongs(condition: Condition) -> None:
         found = [contents[0][row] for row in problem.unlabelled]
         assert set(found) - unlabelled == set(ADDED[1].contents) | set(ADDED[2].contents)
         assert set(found) > unlabelled
-        assert [contents[0][row] for row in problem.added] == [
-            content for content in found if content not in unlabelled
-        ]
+        rest = [content for content in found if content not in unlabelled]
+        assert [contents[0][row] for row in problem.added] == rest
         assert len(set(found)) == len(found)
         adapted = {TARGET.utterances[r].content for r in own.order[1][own.problem.adapt]}
         assert {contents[1][row] for row in problem.adapt} == adapted | set(ADDED[0].contents)
-        assert sorted(fold.key.names) == sorted(own.key.names)
-        assert dict(zip(fold.key.names, fold.key.y.tolist(), strict=True)) == dict(
-            zip(own.key.names, own.key.y.tolist(), strict=True)
+        answers, plain_ones = (
+            sorted(zip(key.names, key.y.tolist(), strict=True)) for key in (fold.key, own.key)
         )
+        assert answers == plain_ones
         corpus = SOURCE if condition.setting == "held-out" else TARGET
         scored = [contents[1][row] for row in problem.scored]
         named = {item.content: item.name for item in corpus.utterances}
@@ -121,18 +109,13 @@ def test_rows_hold_the_features_of_their_corpus() -> None:
 
 
 def test_what_source_or_target_or_another_added_corpus_has_is_left_out() -> None:
-    copies = [
-        replace(item, content=content)
-        for item, content in zip(
-            ADDED[2].utterances,
-            (*TARGET.contents[:5], *SOURCE.contents[:4], *ADDED[0].contents[:3]),
-            strict=False,
-        )
-    ]
-    mixed = replace(ADDED[2], utterances=(*copies, *ADDED[2].utterances[12:]))
+    items, there = ADDED[2].utterances, (SOURCE.contents[:4], ADDED[0].contents[:3])
+    both = zip(items[:12], (*TARGET.contents[:5], *there[0], *there[1]), strict=True)
+    copies = [replace(item, content=content) for item, content in both]
+    mixed = replace(ADDED[2], utterances=(*copies, *items[12:]))
     first, second = sides(SOURCE, TARGET, (ADDED[0], mixed))
-    kept = [first.utterances[row].content for row in first.added]
-    assert kept == [item.content for item in ADDED[2].utterances[12:]]
+    left = [first.utterances[row].content for row in first.added]
+    assert left == [item.content for item in items[12:]]
     assert len(second.added) == len(ADDED[0].utterances)
 
 
@@ -150,7 +133,6 @@ def test_a_trial_without_added_speech_has_the_id_that_it_had() -> None:
     assert plain.id == "3c4ad68dae9ab7982daad9eda98a0766cd9644227676030192e22431278c8b8e"
     asked = replace(plain, condition=plain.condition.replace(unlabelled=("N", "O")))
     assert asked.id == plain.id
-    given = replace(asked, added=("N:1", "O:2"))
-    others = [replace(asked, added=("N:1",)), replace(asked, added=("N:1", "O:3"))]
-    assert len({one.id for one in (plain, given, *others)}) == 4
+    added = [replace(asked, added=codes) for codes in (("N:1", "O:2"), ("N:1",), ("N:1", "O:3"))]
+    assert len({one.id for one in (plain, *added)}) == 4
     assert plain.pair == Pair("B", "C")

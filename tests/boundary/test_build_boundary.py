@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,15 +27,10 @@ CONDITIONS = [Condition(), Condition(setting="inductive")]
 
 
 def folds_of(
-    source: Corpus,
-    target: Corpus,
-    condition: Condition,
-    *,
-    classes: tuple[str, ...] = CLASSES,
-    folder: Path | None = None,
+    source: Corpus, target: Corpus, condition: Condition, folder: Path | None = None, **more: Any
 ) -> tuple[Fold, ...]:
-    more = {"shots": 5, "seed": 0, "tables": content_tables(folder)}
-    return build(source, target, classes=classes, condition=condition, **more)
+    rules = {"classes": CLASSES, "shots": 5, "seed": 0, "tables": content_tables(folder), **more}
+    return build(source, target, condition=condition, **rules)
 
 
 def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
@@ -43,9 +39,8 @@ def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
         return
     seen[id(value)] = value
     yield value
-    below: list[object] = []
     if isinstance(value, dict):
-        below = [*value, *value.values()]
+        below: list[object] = [*value, *value.values()]
     elif isinstance(value, list | tuple | set | frozenset):
         below = list(value)
     elif isinstance(value, np.ndarray):
@@ -61,9 +56,7 @@ def reached(value: object, seen: dict[int, object]) -> Iterator[object]:
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_permuting_the_target_s_labels_changes_the_key_only(
-    condition: Condition, seed: int
-) -> None:
+def test_permuting_the_target_s_labels_changes_the_key_only(condition, seed) -> None:
     before = folds_of(SOURCE, TARGET, condition)
     after = folds_of(SOURCE, permuted(TARGET, CLASSES, seed), condition)
     for one, other in zip(before, after, strict=True):
@@ -84,19 +77,17 @@ def test_only_the_draw_has_labels(condition: Condition) -> None:
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.setting)
-def test_nothing_leads_from_the_problem_to_names_speakers_or_answers(
-    condition: Condition, tmp_path: Path
-) -> None:
-    secrets = {item.name for item in (*SOURCE.utterances, *TARGET.utterances)}
-    secrets |= {item.speaker for item in (*SOURCE.utterances, *TARGET.utterances)}
-    for fold in folds_of(SOURCE, TARGET, condition, folder=tmp_path):
+def test_nothing_leads_to_names_speakers_or_answers(condition: Condition, tmp_path: Path) -> None:
+    every = (*SOURCE.utterances, *TARGET.utterances)
+    secrets = {word for item in every for word in (item.name, item.speaker)}
+    for fold in folds_of(SOURCE, TARGET, condition, tmp_path):
         instants = fold.problem.target.instants
         found = list(reached(fold.problem, {}))
         assert any(value is instants for value in found)
         assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in found)
         assert not [value for value in found if isinstance(value, str) and value in secrets]
         for array in (value for value in found if isinstance(value, np.ndarray)):
-            assert array.dtype.kind in "fiuV" or array.dtype.kind == "b"
+            assert array.dtype.kind in "fiuVb"
             if array.shape == fold.key.y.shape:
                 assert not np.array_equal(array, fold.key.y)
         sent = pickle.dumps(fold.problem)
@@ -112,7 +103,7 @@ def test_the_walk_would_see_a_leak() -> None:
 
 def test_a_problem_on_disk_travels_light_and_arrives_whole(tmp_path: Path) -> None:
     big = memory_corpus("T", dict.fromkeys(CLASSES, 600))
-    [fold] = folds_of(SOURCE, big, Condition(), folder=tmp_path)
+    [fold] = folds_of(SOURCE, big, Condition(), tmp_path)
     sent = pickle.dumps(fold.problem)
     assert len(sent) < 200_000
     back = pickle.loads(sent)
@@ -128,16 +119,10 @@ def neighbours(labels: np.ndarray) -> float:
     return float(np.mean(labels[1:] == labels[:-1]))
 
 
-def expected(labels: np.ndarray) -> float:
-    """The same for a random order."""
-    _, counts = np.unique(labels, return_counts=True)
-    total = counts.sum()
-    return float(np.sum(counts * (counts - 1)) / (total * (total - 1)))
-
-
 def assert_independent(labels: np.ndarray) -> None:
     """Neighbours alike as often as by chance, and no class earlier than another: 4 deviations."""
-    share = expected(labels)
+    _, counts = np.unique(labels, return_counts=True)
+    share = np.sum(counts * (counts - 1)) / (len(labels) * (len(labels) - 1))
     deviation = np.sqrt(share * (1 - share) / len(labels))
     assert abs(neighbours(labels) - share) < 4 * deviation
     places = np.arange(len(labels)) / len(labels)
@@ -158,28 +143,23 @@ def test_row_and_label_are_independent_though_paths_and_labels_agree() -> None:
 def test_a_row_number_of_one_pair_means_nothing_in_another() -> None:
     """As a source, as another's target, and as a target with fewer classes the order is another."""
     third = memory_corpus("X", dict.fromkeys(("anger", "fear"), 20))
-    [one], [back], [other] = (
-        folds_of(SOURCE, TARGET, Condition()),
-        folds_of(TARGET, SOURCE, Condition()),
-        folds_of(third, TARGET, Condition(), classes=("anger", "fear")),
-    )
+    [one], [back] = (folds_of(*pair, Condition()) for pair in ((SOURCE, TARGET), (TARGET, SOURCE)))
+    [other] = folds_of(third, TARGET, Condition(), classes=("anger", "fear"))
     for first, second in ((one.order[1], back.order[0]), (one.order[1], other.order[1])):
-        same = np.mean(first == second)
-        assert same < 0.1, "by chance one of 115 rows keeps its place"
+        assert np.mean(first == second) < 0.1, "by chance one of 115 rows keeps its place"
     every = [one, back, other]
     assert len({table.key for f in every for table in (f.problem.source, f.problem.target)}) == 6
 
 
 def test_rows_hold_the_utterance_that_the_answers_name(tmp_path: Path) -> None:
-    tables = content_tables(tmp_path)
-    stored = dict(zip(("source", "target"), tables(SOURCE, TARGET, None), strict=True))
-    [fold] = folds_of(SOURCE, TARGET, Condition(), folder=tmp_path)
+    stored = content_tables(tmp_path)(SOURCE, TARGET, None)
+    [fold] = folds_of(SOURCE, TARGET, Condition(), tmp_path)
     names = [TARGET.utterances[row].name for row in fold.order[1][fold.problem.scored]]
     assert list(fold.key.names) == names
-    for side, order in zip(("source", "target"), fold.order, strict=True):
-        table = getattr(fold.problem, side)
-        np.testing.assert_array_equal(table.summary, stored[side].summary[order])
-        np.testing.assert_array_equal(table.instants, stored[side].instants[order])
+    tables = (fold.problem.source, fold.problem.target)
+    for table, own, order in zip(tables, stored, fold.order, strict=True):
+        np.testing.assert_array_equal(table.summary, own.summary[order])
+        np.testing.assert_array_equal(table.instants, own.instants[order])
         assert sorted(order.tolist()) == list(range(len(table)))
     labelled = fold.problem.labelled
     emotions = SOURCE.emotions[fold.order[0][labelled.rows]]
@@ -187,13 +167,11 @@ def test_rows_hold_the_utterance_that_the_answers_name(tmp_path: Path) -> None:
 
 
 def test_all_draws_of_a_pair_share_their_tables() -> None:
-    tables = content_tables()
-    sides = tables(SOURCE, TARGET, None)
-    usual = {"classes": CLASSES, "condition": Condition(), "tables": lambda *_: sides}
-    problems = [
-        build(SOURCE, TARGET, shots=shots, seed=seed, **usual)[0].problem
-        for seed, shots in ((0, 5), (1, 5), (0, 10))
-    ]
+    sides = content_tables()(SOURCE, TARGET, None)
+    problems = []
+    for seed, shots in ((0, 5), (1, 5), (0, 10)):
+        rules: dict[str, Any] = {"seed": seed, "shots": shots, "tables": lambda *_: sides}
+        problems.append(folds_of(SOURCE, TARGET, Condition(), **rules)[0].problem)
     assert len({id(problem.source) for problem in problems}) == 1
     assert len({id(problem.target) for problem in problems}) == 1
     first, second = pickle.loads(pickle.dumps(problems[:2]))
@@ -203,16 +181,13 @@ def test_all_draws_of_a_pair_share_their_tables() -> None:
 
 @pytest.mark.real_speech
 @pytest.mark.parametrize("code", ["B", "C", "O", "R"])
-def test_row_and_label_are_independent_on_real_speech(
-    read_real: Callable[[str], Corpus], code: str
-) -> None:
+def test_row_and_label_are_independent_on_real_speech(read_real, code: str) -> None:
     corpus = read_real(code)
     assert_independent(corpus.emotions)
     assert_independent(corpus.speakers)
     by_path = sorted(corpus.utterances, key=lambda item: item.name)
-    ordered = np.array([(item.emotion, item.speaker) for item in by_path])
-    agreement = [neighbours(ordered[:, column]) for column in (0, 1)]
-    assert max(agreement) > 0.8, "in path order neighbours are alike"
+    listed = zip(*((item.emotion, item.speaker) for item in by_path), strict=True)
+    assert max(neighbours(np.array(words)) for words in listed) > 0.8, "in path order alike"
 
 
 @pytest.mark.real_speech

@@ -29,9 +29,9 @@ from tests.tiny import planned, stored, write_corpora, write_method
 
 AWAY, BACK = Pair("X", "Y"), Pair("Y", "X")
 
+IMPORTS = "import ctypes, gc, os, socket, sys, tempfile\nfrom pathlib import Path\n"
 CHEATS = {
     "frames": """
-        import sys
         frame, found = sys._getframe(), []
         while frame:
             values = list(frame.f_locals.values())
@@ -40,45 +40,21 @@ CHEATS = {
         return found
     """,
     "objects": """
-        import gc
         names = ("AnswerKey", "Fold", "Corpus", "Utterance", "Plan", "Trial", "Record")
         return [o for o in gc.get_objects() if type(o).__name__ in names]
     """,
-    "index": """
-        from pathlib import Path
-        return [p.read_text() for p in Path({cache!r}).glob("audio/*.json")]
-    """,
-    "tables": """
-        from pathlib import Path
-        return [p.read_bytes() for p in Path({cache!r}).glob("tables/*/summary.npy")]
-    """,
-    "recordings": """
-        import os
-        return os.listdir({corpora!r})
-    """,
-    "results": """
-        import pathlib
-        return pathlib.Path({results!r}).read_bytes()[:1]
-    """,
-    "parent": """
-        import os, pathlib
-        return pathlib.Path("/proc/%d/cmdline" % os.getppid()).read_bytes()
-    """,
-    "environment": """
-        import os
-        return [v for v in os.environ if v in ("CLSER_CACHE", "CLSER_CORPORA")]
-    """,
-    "own environment": """
-        import pathlib
-        return b"CLSER_CACHE" in pathlib.Path("/proc/self/environ").read_bytes()
-    """,
+    "index": 'return [p.read_text() for p in Path({cache!r}).glob("audio/*.json")]',
+    "tables": 'return [p.read_bytes() for p in Path({cache!r}).glob("tables/*/summary.npy")]',
+    "recordings": "return os.listdir({corpora!r})",
+    "results": "return Path({results!r}).read_bytes()[:1]",
+    "parent": 'return Path("/proc/%d/cmdline" % os.getppid()).read_bytes()',
+    "environment": 'return [v for v in os.environ if v in ("CLSER_CACHE", "CLSER_CORPORA")]',
+    "own environment": 'return b"CLSER_CACHE" in Path("/proc/self/environ").read_bytes()',
     "socket": """
-        import socket
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
             return str(made)
     """,
     "signal": """
-        import os
         os.kill(os.getppid(), 0)
         return True
     """,
@@ -98,20 +74,15 @@ CHEATS = {
         return sum(known)
     """,
     "file": """
-        import os, pathlib, tempfile
         left = os.listdir(tempfile.gettempdir())
-        pathlib.Path(tempfile.gettempdir(), "left").touch()
+        Path(tempfile.gettempdir(), "left").touch()
         return left
     """,
     "shared file": """
-        import pathlib
-        pathlib.Path("/dev/shm/clser-left").touch()
+        Path("/dev/shm/clser-left").touch()
         return True
     """,
-    "shared memory": """
-        import ctypes
-        return ctypes.CDLL(None).shmget(1234567, 4096, 0o1600) >= 0
-    """,
+    "shared memory": "return ctypes.CDLL(None).shmget(1234567, 4096, 0o1600) >= 0",
 }
 CONFINED = {
     "index", "tables", "recordings", "results", "parent", "own environment", "socket", "signal",
@@ -133,9 +104,14 @@ LOOK = """
 """
 
 
+def lines_of(name: str, places: dict[str, str], indent: int) -> str:
+    lines = textwrap.dedent(CHEATS[name].format_map(places)).strip()
+    return textwrap.indent(lines, " " * indent)
+
+
 def body(name: str, places: dict[str, str]) -> str:
-    lines = textwrap.indent(textwrap.dedent(CHEATS[name].format_map(places)).strip(), " " * 8)
-    return textwrap.indent(textwrap.dedent(LOOK.format(lines=lines)), " " * 8).strip()
+    look = IMPORTS + textwrap.dedent(LOOK.format(lines=lines_of(name, places, 8)))
+    return textwrap.indent(look, " " * 8).strip()
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +119,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Two corpora, a cache, a results file, and a method a cheat."""
     root = tmp_path_factory.mktemp("cheats")
     write_corpora(root / "corpora", codes="XY")
-    found = {
-        "corpora": str(root / "corpora"),
-        "cache": str(root / "cache"),
-        "results": str(root / "results.sqlite"),
-        "methods": str(root / "methods"),
-    }
+    found = {name: str(root / name) for name in ("corpora", "cache", "methods")}
+    found["results"] = str(root / "results.sqlite")
     for name in CHEATS:
         file = write_method(root / "methods", name.replace(" ", "-"), body=body(name, found))
         file.write_text(file.read_text().replace("@register", "SEEN = set()\n\n@register"))
@@ -176,85 +148,62 @@ def request_of(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Calla
     return asked
 
 
-def refused(results: Path) -> dict[str, set[str]]:
-    """What each method came to, by its name."""
+def assert_refused(asked: Request) -> None:
+    """What each method comes to, by its name, is nothing."""
+    run(asked)
     found: dict[str, set[str]] = {}
-    for record in stored(results):
+    for record in stored(asked.results):
         what = "" if record.status == "ok" else record.reason.strip().splitlines()[-1]
         found.setdefault(record.trial.method, set()).add(what)
-    return found
-
-
-def expected() -> dict[str, set[str]]:
     open_here = () if confinement() == "confined" else CONFINED
-    return {n.replace(" ", "-"): {""} for n in CHEATS if n not in open_here}
+    expected = {name.replace(" ", "-"): {""} for name in CHEATS if name not in open_here}
+    assert found == {**found, **expected}
 
 
 def test_no_cheat_reaches_anything(request_of: Callable[..., Request]) -> None:
-    asked = request_of()
-    run(asked)
-    found = refused(asked.results)
-    assert found == {**found, **expected()}
+    assert_refused(request_of())
 
 
 @pytest.mark.slow
 def test_nor_by_ray(request_of: Callable[..., Request], tmp_path: Path) -> None:
-    asked = request_of(scheduler="ray", workers=2, results=tmp_path / "ray.sqlite")
-    run(asked)
-    found = refused(asked.results)
-    assert found == {**found, **expected()}
+    assert_refused(request_of(scheduler="ray", workers=2, results=tmp_path / "ray.sqlite"))
 
 
 @pytest.mark.parametrize("name", sorted(HERE))
-def test_the_cheats_reach_something_where_the_answers_are(
-    name: str, places: dict[str, str], request_of: Callable[..., Request]
-) -> None:
+def test_the_cheats_reach_something_where_the_answers_are(name, places, request_of) -> None:
     made = planned(request_of(methods=("logistic",)))
     keys = made.keys(made.trials[0])
     scope: dict[str, Any] = {"np": np, "SEEN": set()}
-    lines = textwrap.indent(textwrap.dedent(CHEATS[name].format_map(places)), "    ")
-    exec(f"def look(problem):\n{lines}", scope)
+    exec(f"{IMPORTS}def look(problem):\n{lines_of(name, places, 4)}", scope)
     assert scope["look"](SimpleNamespace())
     assert keys
 
 
-WRITES = """
-        features = problem.source.summary
-        {how}
-        features += 1.0
-"""
+WRITERS = {
+    "writer": ("features = problem.source.summary", "read-only"),
+    "base-writer": (
+        "features = problem.source.summary.base; features.flags.writeable = True",
+        "wrote into the features",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("pass", "read-only"),
-        ("features = features.base; features.flags.writeable = True", "wrote into the features"),
-    ],
-)
-def test_who_writes_into_features_fails_alone(
-    how: str,
-    words: str,
-    *,
-    request_of: Callable[..., Request],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    write_method(tmp_path / "methods", "writer", body=WRITES.format(how=how).strip())
+def test_who_writes_into_features_fails_alone(request_of, tmp_path, monkeypatch) -> None:
+    for name, (how, _) in WRITERS.items():
+        write_method(tmp_path / "methods", name, body=f"{how}; features += 1.0")
     write_method(tmp_path / "methods", "honest")
     monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
-    for number, names in enumerate((("writer", "honest"), ("honest",))):
+    for number, names in enumerate(((*WRITERS, "honest"), ("honest",))):
         run(request_of(methods=names, results=tmp_path / f"{number}.sqlite"))
     mixed, alone = (stored(tmp_path / f"{number}.sqlite", "honest") for number in (0, 1))
     assert [r.scores.tobytes() for r in mixed] == [r.scores.tobytes() for r in alone]
-    for record in stored(tmp_path / "0.sqlite", "writer"):
-        assert record.status == "failed"
-        assert words in record.reason
+    for name, (_, words) in WRITERS.items():
+        for record in stored(tmp_path / "0.sqlite", name):
+            assert record.status == "failed"
+            assert words in record.reason
 
 
-def test_a_table_that_was_written_to_fails_its_pack(
-    request_of: Callable[..., Request], tmp_path: Path
-) -> None:
+def test_a_table_that_was_written_to_fails_its_pack(request_of, tmp_path: Path) -> None:
     """As where nothing confines a method: the file on disk changes while its pack runs."""
     made = planned(request_of(methods=("majority",), results=tmp_path / "r.sqlite"))
     jobs = made.jobs(made.trials[0])
@@ -271,16 +220,11 @@ def test_a_table_that_was_written_to_fails_its_pack(
 
 
 def test_anonymous_features_are_the_same_and_name_nothing(tmp_path: Path) -> None:
-    corpus = memory_corpus("S", {"anger": 9, "fear": 9})
+    corpora = (memory_corpus(code, {"anger": 9, "fear": 9}) for code in "ST")
     [fold] = build(
-        corpus,
-        memory_corpus("T", {"anger": 9, "fear": 9}),
-        classes=("anger", "fear"),
-        shots=1,
-        seed=0,
-        condition=Condition(),
+        *corpora, classes=("anger", "fear"), shots=1, seed=0, condition=Condition(),
         tables=content_tables(tmp_path),
-    )
+    )  # fmt: skip
     table = fold.problem.source
     bare = table.anonymous
     assert bare is table.anonymous
@@ -293,19 +237,16 @@ def test_anonymous_features_are_the_same_and_name_nothing(tmp_path: Path) -> Non
 
 
 def test_audit_passes_an_honest_method_and_finds_one_that_looks_at_row_numbers(
-    places: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    places, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setenv("CLSER_CACHE", places["cache"])
     monkeypatch.setenv("CLSER_PLUGINS", "")
-    honest = write_method(tmp_path, "plain", deterministic=True)
-    text = honest.read_text().replace("return near + self.weight * 1e-3", "return near + 0")
-    honest.write_text(text)
-    numbers = write_method(tmp_path, "numbers", deterministic=True)
-    lookup = "near += 1e3 * np.eye(2)[(problem.scored // 3) % 2]\n        return near + 0"
-    numbers.write_text(numbers.read_text().replace("return near + self.weight * 1e-3", lookup))
+    lookup = "near += 1e3 * np.eye(2)[(problem.scored // 3) % 2]\n        "
     words = ["--manifest", f"{places['corpora']}/manifest.csv", "--shots", "1", "--seeds", "1"]
-    fine = CliRunner().invoke(app, ["audit", str(honest), *words])
-    assert fine.exit_code == 0, fine.output
-    found = CliRunner().invoke(app, ["audit", str(numbers), *words])
-    assert found.exit_code == 1, found.output
-    assert "do not follow from the features alone" in found.output
+    for name, line, code in (("plain", "", 0), ("numbers", lookup, 1)):
+        file = write_method(tmp_path, name, deterministic=True)
+        random = "return near + self.weight * 1e-3"
+        file.write_text(file.read_text().replace(random, f"{line}return near + 0"))
+        found = CliRunner().invoke(app, ["audit", str(file), *words])
+        assert found.exit_code == code, found.output
+        assert ("do not follow from the features alone" in found.output) == bool(code)

@@ -1,10 +1,11 @@
-"""With labels of the source kept back, a method sees neither these nor any of the target."""
+"""With labels of the source held out, a method sees neither these nor any of the target."""
 
 from __future__ import annotations
 
 import functools
 import pickle
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,21 +16,20 @@ from clser_bench import registry
 from clser_bench import splits as building
 from clser_bench.corpora.model import Corpus
 from clser_bench.features.cache import concatenated
-from clser_bench.problem import AnswerKey, Job, Labelled, Outcome, Problem, Rows, Table
+from clser_bench.problem import AnswerKey, Labelled, Outcome, Problem, Rows, Table
 from clser_bench.protocol import Condition, Shots
 from clser_bench.splits import Fold, Tables, build, draw, holdout
-from clser_bench.train.check import example_problem
-from clser_bench.train.contract import Trained
+from clser_bench.train.check import example_problem, job
 from clser_bench.train.execute import execute
 from tests.fake_corpora import content_tables, memory_corpus, permuted
 
-CLASSES = ("anger", "fear", "sadness")
+CLASSES, ARRAYS = ("anger", "fear", "sadness"), ("instants", "summary")
 COUNTS = {"anger": 40, "disgust": 25, "fear": 30, "sadness": 20}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
 TARGET = memory_corpus("T", {**COUNTS, "fear": 33})
 RULES = Condition(setting="held-out")
 NAMES = sorted(registry.entries())
-SHORT = {"steps": 6, "target_batch": 12, "source_batch": 12}
+NO_BOUNDS = [name for name in NAMES if registry.load(name).role != "bound"]
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,8 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Tables:
 def fold_of(
     tables: Tables, source: Corpus = SOURCE, target: Corpus = TARGET, *, shots: Shots = 10
 ) -> Fold:
-    [fold] = build(
-        source, target, classes=CLASSES, shots=shots, seed=0, condition=RULES, tables=tables
-    )
+    rules: Any = {"classes": CLASSES, "shots": shots, "condition": RULES, "tables": tables}
+    [fold] = build(source, target, seed=0, **rules)
     return fold
 
 
@@ -65,7 +64,7 @@ def seen(problem: Problem) -> list[bytes]:
     return [array.tobytes() for array in arrays] + [n.encode() for n in names]
 
 
-def kept_rows(fold: Fold) -> np.ndarray:
+def held_out(fold: Fold) -> np.ndarray:
     """The source's utterances that are scored."""
     return fold.order[1][fold.problem.scored] - (len(fold.order[1]) - len(fold.order[0]))
 
@@ -86,13 +85,13 @@ def test_permuting_the_target_s_labels_changes_nothing_at_all(tables: Tables, se
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(1, 10**6), shots=st.sampled_from([5, 10, 20, "all"]))
-def test_other_labels_of_the_kept_back_rows_change_the_key_only(
+def test_other_labels_of_the_held_out_rows_change_the_key_only(
     tables: Tables, seed: int, shots: Shots
 ) -> None:
     """The draw is what it was (it is stratified); the corpus says other things of these rows."""
     before = fold_of(tables, shots=shots)
     changed = list(SOURCE.utterances)
-    for row in kept_rows(before).tolist():
+    for row in held_out(before).tolist():
         label = CLASSES.index(changed[row].emotion)
         changed[row] = replace(changed[row], emotion=CLASSES[(label + 1 + seed % 2) % 3])
     drawn = draw(SOURCE, classes=CLASSES, shots=shots, seed=0)
@@ -104,16 +103,14 @@ def test_other_labels_of_the_kept_back_rows_change_the_key_only(
 
 
 @pytest.mark.parametrize("shots", [2, 5, 10, 20, "all"])
-def test_kept_back_rows_are_not_labelled_and_all_else_of_the_draw_is(
-    tables: Tables, shots: Shots
-) -> None:
+def test_held_out_rows_are_not_labelled_and_all_else_of_the_draw_is(tables, shots) -> None:
     fold = fold_of(tables, shots=shots)
-    problem, kept = fold.problem, kept_rows(fold)
+    problem, scored = fold.problem, held_out(fold)
     drawn = draw(SOURCE, classes=CLASSES, shots=shots, seed=0)
     known, rest = utterances(fold, problem.labelled.rows), utterances(fold, problem.unlabelled)
-    assert not set(kept) & set(known)
-    assert set(kept) | set(known) == set(drawn.rows)
-    assert set(kept) <= set(rest), "the same to a method as any without a label"
+    assert not set(scored) & set(known)
+    assert set(scored) | set(known) == set(drawn.rows)
+    assert set(scored) <= set(rest), "the same to a method as any without a label"
     inside = np.flatnonzero(np.isin(SOURCE.emotions, CLASSES))
     assert sorted(rest) == sorted(set(inside) - set(known))
     for rows in (problem.unlabelled, problem.scored):
@@ -126,7 +123,7 @@ def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> No
     seen: set[int] = set()
     for shots in (5, 10, 15, 20):
         fold = fold_of(tables, shots=shots)
-        rows = {*utterances(fold, fold.problem.labelled.rows), *kept_rows(fold).tolist()}
+        rows = {*utterances(fold, fold.problem.labelled.rows), *held_out(fold).tolist()}
         assert len(rows) == 3 * shots
         assert seen < rows
         assert np.bincount(fold.key.y).tolist() == [shots // 5] * 3
@@ -136,7 +133,7 @@ def test_draws_with_fewer_shots_lie_within_those_with_more(tables: Tables) -> No
 def test_the_joined_table_has_the_target_s_rows_and_the_source_s(tables: Tables) -> None:
     fold = fold_of(tables)
     own, other = content_tables()(SOURCE, TARGET, None)
-    for name in ("instants", "summary"):
+    for name in ARRAYS:
         both = np.concatenate([getattr(other, name), getattr(own, name)])
         found = getattr(fold.problem.target, name)
         assert found.tobytes() == both[fold.order[1]].tobytes()
@@ -146,50 +143,42 @@ def test_the_joined_table_has_the_target_s_rows_and_the_source_s(tables: Tables)
 
 def test_scored_rows_are_the_right_source_utterances_with_their_answers(tables: Tables) -> None:
     fold = fold_of(tables)
-    problem, place = fold.problem, np.argsort(fold.order[0])
-    for row, kept, y, name, speaker in zip(
-        problem.scored,
-        kept_rows(fold),
-        fold.key.y,
-        fold.key.names,
-        fold.key.speakers,
-        strict=True,
-    ):
-        utterance = SOURCE.utterances[kept]
-        assert (utterance.name, utterance.speaker) == (name, speaker)
-        assert utterance.emotion == CLASSES[y]
-        np.testing.assert_array_equal(
-            problem.target.summary[row], problem.source.summary[place[kept]]
-        )
+    problem, places = fold.problem, np.argsort(fold.order[0])[held_out(fold)]
+    found = [SOURCE.utterances[row] for row in held_out(fold)]
+    answers = zip(fold.key.names, fold.key.speakers, fold.key.y, strict=True)
+    assert [(u.name, u.speaker, u.emotion) for u in found] == [
+        (name, speaker, CLASSES[y]) for name, speaker, y in answers
+    ]
+    np.testing.assert_array_equal(
+        problem.target.summary[problem.scored], problem.source.summary[places]
+    )
 
 
 def test_the_target_is_adapted_to_as_ever_and_not_scored(tables: Tables) -> None:
     fold = fold_of(tables)
     inside = np.flatnonzero(np.isin(TARGET.emotions, CLASSES))
     assert sorted(fold.order[1][fold.problem.adapt]) == inside.tolist()
-    assert kept_rows(fold).min() >= 0
+    assert held_out(fold).min() >= 0
 
 
 def test_nothing_leads_to_names_speakers_or_answers(tables: Tables) -> None:
-    secrets = {
-        word.encode()
-        for item in (*SOURCE.utterances, *TARGET.utterances)
-        for word in (item.name, item.speaker)
-    }
+    every = (*SOURCE.utterances, *TARGET.utterances)
     problem = fold_of(tables).problem
     sent = pickle.dumps(problem)
-    assert not [secret for secret in secrets if secret in sent]
+    assert not [
+        item for item in every for word in (item.name, item.speaker) if word.encode() in sent
+    ]
     assert not any(isinstance(value, AnswerKey | Fold | Corpus) for value in vars(problem).values())
 
 
 def test_labelled_rows_are_those_that_hold_out_leaves(tables: Tables) -> None:
-    """The target and the method have no say in what is kept back."""
+    """The target and the method have no say in what is held out."""
     drawn = draw(SOURCE, classes=CLASSES, shots=10, seed=0)
-    train, kept = holdout(drawn, source="S", seed=0)
+    train, test = holdout(drawn, source="S", seed=0)
     for other in (memory_corpus("U", COUNTS), TARGET):
         fold = fold_of(tables, target=other)
         assert utterances(fold, fold.problem.labelled.rows) == train.rows.tolist()
-        assert sorted(kept_rows(fold)) == sorted(kept.rows)
+        assert sorted(held_out(fold)) == sorted(test.rows)
     assert len(train.rows) == 24
 
 
@@ -197,19 +186,15 @@ def held_out_problem() -> Problem:
     """Three classes; the target's table has the source's rows below its own."""
     problem = example_problem(shots=5)
     own, other = problem.source, problem.target
-    both = Table(
-        "both",
-        np.concatenate([other.instants, own.instants]),
-        np.concatenate([other.summary, own.summary]),
-    )
-    train, kept = holdout(problem.labelled, source="a", seed=0)
+    instants, summary = (np.concatenate([getattr(t, n) for t in (other, own)]) for n in ARRAYS)
+    train, test = holdout(problem.labelled, source="a", seed=0)
     return replace(
         problem,
-        target=both,
+        target=Table("both", instants, summary),
         labelled=Labelled(train.rows, train.y),
         unlabelled=np.setdiff1d(np.arange(len(own)), train.rows),
         adapt=problem.adapt[:-4],  # not all rows of the target take part
-        scored=len(other) + np.sort(np.concatenate([kept.rows, problem.unlabelled[:5]])),
+        scored=len(other) + np.sort(np.concatenate([test.rows, problem.unlabelled[:5]])),
     )
 
 
@@ -219,11 +204,10 @@ PARTS = (np.arange(3), np.arange(3, 8), np.arange(0, 8, 2), np.array([4]))
 
 def moved(problem: Problem) -> Problem:
     """Other features in the scored rows but one."""
-    summary, instants = np.array(problem.target.summary), np.array(problem.target.instants)
-    summary[36:] += 5
-    instants[36:] += 5
-    first = problem.scored[0]
-    summary[first], instants[first] = problem.target.summary[first], problem.target.instants[first]
+    others = np.setdiff1d(np.arange(36, len(problem.target)), problem.scored[:1])
+    instants, summary = (np.array(getattr(problem.target, name)) for name in ARRAYS)
+    for array in (instants, summary):
+        array[others] += 5
     return replace(problem, target=Table("moved", instants, summary))
 
 
@@ -233,14 +217,7 @@ def outcomes(name: str) -> list[Outcome]:
     whole = held_out_problem()
     before = seen(whole)
     parts = [replace(whole, scored=whole.scored[chosen]) for chosen in PARTS]
-    short = SHORT if issubclass(registry.load(name), Trained) else {}
-    parameters = registry.create(name, short).parameters()
-    found = execute(
-        [
-            Job(id=str(number), method=name, parameters=parameters, problem=problem, seed=3)
-            for number, problem in enumerate([whole, *parts, moved(whole)])
-        ]
-    )
+    found = execute([job(name, problem) for problem in (whole, *parts, moved(whole))])
     assert seen(whole) == before
     return found
 
@@ -257,7 +234,7 @@ def test_every_method_answers_or_says_why_not(name: str) -> None:
         assert outcome.reason
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
+@pytest.mark.parametrize("name", NO_BOUNDS)
 def test_a_row_s_scores_do_not_depend_on_the_other_scored_rows(name: str) -> None:
     whole, *some, _ = outcomes(name)
     if whole.status != "ok":
@@ -266,7 +243,7 @@ def test_a_row_s_scores_do_not_depend_on_the_other_scored_rows(name: str) -> Non
         np.testing.assert_allclose(part.scores, whole.scores[chosen], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if registry.load(n).role != "bound"])
+@pytest.mark.parametrize("name", NO_BOUNDS)
 def test_what_the_source_s_rows_below_hold_is_not_adapted_to(name: str) -> None:
     """With other features in the scored rows but one, that one's scores stay as they are."""
     same, *_, other = outcomes(name)

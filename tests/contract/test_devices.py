@@ -28,7 +28,7 @@ def methods() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def _on_the_cpu_what_needs_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def _on_the_cpu_what_needs_values(shapes_unchecked, monkeypatch) -> None:
     """The optimiser and the looks at the whole target are torch's and the CPU's business."""
     monkeypatch.setattr(StackedAdam, "step", lambda *_, **__: None)
     refresh = _Pack._refresh

@@ -17,7 +17,7 @@ from clser_bench.nn.backbone import HIDDEN, SharedClassifier
 from clser_bench.registry import hyper
 from clser_bench.train.check import example_problem
 from clser_bench.train.contract import Batch, Phase, Shape, Snapshot, State, Trained
-from clser_bench.train.engine import train_pack
+from clser_bench.train.engine import Result, train_pack
 from clser_bench.train.loop import train_one
 
 
@@ -47,13 +47,12 @@ class Phased(Plain):
         return TwoHeads(shape.d, shape.f, shape.c)
 
     def phases(self) -> tuple[Phase, ...]:
+        features: Any = {"trains": ("backbone",)}
         return (
             Phase("both", stop=0.5),
             Phase("apart", trains=("head", "other"), stop=0.5),
-            Phase("together", trains=("backbone",), repeat=3, stop=0.5, penalised=False),
-            Phase(
-                "entropy", trains=("backbone",), start=0.5, reset_optimiser=True, uses=("target",)
-            ),
+            Phase("together", repeat=3, stop=0.5, penalised=False, **features),
+            Phase("entropy", start=0.5, reset_optimiser=True, uses=("target",), **features),
         )
 
     def _gap(self, network: Any, batch: Batch) -> Tensor:
@@ -62,9 +61,8 @@ class Phased(Plain):
 
     def both(self, network: Any, batch: Batch) -> Tensor:
         x = network.embed(batch.labelled)
-        return functional.cross_entropy(network.head(x), batch.y) + functional.cross_entropy(
-            network.other(x), batch.y
-        )
+        head, other = (part(x) for part in (network.head, network.other))
+        return functional.cross_entropy(head, batch.y) + functional.cross_entropy(other, batch.y)
 
     def apart(self, network: Any, batch: Batch) -> Tensor:
         return self.both(network, batch) - self.weight * self._gap(network, batch)
@@ -96,14 +94,11 @@ class Teacher(Plain):
         return HIDDEN
 
     def loss(self, network: Any, batch: Batch) -> Tensor:
-        kept = (batch.noise > -1).to(batch.noise.dtype)
-        known = functional.cross_entropy(
-            network.head(network.embed(batch.labelled) * kept), batch.y
-        )
-        told = functional_call(network, batch.carry, (batch.weak,)).detach().softmax(-1)
-        return known + self.weight * batch.progress * functional.cross_entropy(
-            network(batch.strong), told
-        )
+        x = network.embed(batch.labelled) * (batch.noise > -1).to(batch.noise.dtype)
+        known = functional.cross_entropy(network.head(x), batch.y)
+        taught = functional_call(network, batch.carry, (batch.weak,)).detach().softmax(-1)
+        consistency = functional.cross_entropy(network(batch.strong), taught)
+        return known + self.weight * batch.progress * consistency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,14 +117,12 @@ class Curriculum(Plain):
 
     def loss(self, network: Any, batch: Batch) -> Tensor:
         known = functional.cross_entropy(network(batch.labelled), batch.y)
-        each = functional.cross_entropy(
-            network(batch.target), batch.state["label"], reduction="none"
-        )
-        return known + self.weight * (each * batch.state["weight"]).mean()
+        state = batch.state
+        each = functional.cross_entropy(network(batch.target), state["label"], reduction="none")
+        return known + self.weight * (each * state["weight"]).mean()
 
 
-ALL = [Plain, Phased, Teacher, Curriculum]
-PROBLEMS = [example_problem("a"), example_problem("b"), example_problem("b"), example_problem("a")]
+PROBLEMS, SEEDS = [example_problem(name) for name in "abba"], [1, 2, 3, 4]
 
 
 def several(kind: type[Plain]) -> list[Plain]:
@@ -139,37 +132,37 @@ def several(kind: type[Plain]) -> list[Plain]:
     ]
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_pack_equals_loop(kind: type[Plain]) -> None:
-    methods = several(kind)
-    packed = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
-    for method, problem, seed, result in zip(methods, PROBLEMS, [1, 2, 3, 4], packed, strict=True):
+@pytest.fixture(scope="module", params=[Plain, Phased, Teacher, Curriculum])
+def packed(request: pytest.FixtureRequest) -> tuple[list[Plain], list[Result]]:
+    """Four methods of a kind, and what training them together gives."""
+    methods = several(request.param)
+    return methods, train_pack(methods, PROBLEMS, SEEDS, dtype=torch.float64)
+
+
+def test_pack_equals_loop(packed: tuple[list[Plain], list[Result]]) -> None:
+    trials = zip(packed[0], PROBLEMS, SEEDS, packed[1], strict=True)
+    for method, problem, seed, result in trials:
         alone = train_one(method, problem, seed, dtype=torch.float64)
         assert result.failure == alone.failure == ""
         np.testing.assert_allclose(result.scores, alone.scores, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_a_trial_does_not_depend_on_its_neighbours(kind: type[Plain]) -> None:
-    methods = several(kind)
-    full = train_pack(methods, PROBLEMS, [1, 2, 3, 4], dtype=torch.float64)
-    pair = train_pack(methods[2:0:-1], PROBLEMS[2:0:-1], [3, 2], dtype=torch.float64)
-    np.testing.assert_allclose(pair[0].scores, full[2].scores, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(pair[1].scores, full[1].scores, rtol=0, atol=1e-9)
+def test_a_trial_does_not_depend_on_its_neighbours(packed) -> None:
+    methods, results = packed
+    pair = train_pack(methods[2:0:-1], PROBLEMS[2:0:-1], SEEDS[2:0:-1], dtype=torch.float64)
+    for result, among in zip(pair, results[2:0:-1], strict=True):
+        np.testing.assert_allclose(result.scores, among.scores, rtol=0, atol=1e-9)
 
 
 def test_training_moves_the_scores_and_seeds_differ() -> None:
     problem = example_problem("a")
-    one = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
-    other = train_one(Plain(steps=30, learning_rate=1e-2), problem, 2)
-    again = train_one(Plain(steps=30, learning_rate=1e-2), problem, 1)
-    untrained = train_one(Plain(steps=1, learning_rate=1e-6), problem, 1)
-    assert one.scores.tobytes() == again.scores.tobytes()
-    assert np.abs(one.scores - other.scores).max() > 1e-3
-    truth = np.arange(36) % 3
-    assert (
-        (one.scores.argmax(1) == truth).mean() > 0.7 > (untrained.scores.argmax(1) == truth).mean()
-    )
+    long = Plain(steps=30, learning_rate=1e-2)
+    one, other, again = (train_one(long, problem, seed).scores for seed in (1, 2, 1))
+    untrained = train_one(Plain(steps=1, learning_rate=1e-6), problem, 1).scores
+    assert one.tobytes() == again.tobytes()
+    assert np.abs(one - other).max() > 1e-3
+    right, before = ((s.argmax(1) == np.arange(36) % 3).mean() for s in (one, untrained))
+    assert right > 0.7 > before
 
 
 def test_a_diverging_trial_fails_alone() -> None:
@@ -189,9 +182,8 @@ def test_phases_are_checked() -> None:
         def phases(self) -> tuple[Phase, ...]:
             return (Phase("loss", trains=("bone",)),)
 
-    with pytest.raises(
-        SpecError, match=r"trains 'bone', but the network has \['backbone', 'head'\]"
-    ):
+    words = r"trains 'bone', but the network has \['backbone', 'head'\]"
+    with pytest.raises(SpecError, match=words):
         train_one(Wrong(), example_problem(), 1)
 
 

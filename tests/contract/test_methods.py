@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -15,16 +16,11 @@ from clser_bench.cli.main import app
 from clser_bench.errors import MethodError, SpecError
 from clser_bench.protocol import Condition, Setting
 from clser_bench.splits import build
-from clser_bench.train.check import (
-    CHECKS,
-    check_method,
-    checks_of,
-    moved_share,
-    run,
-    shifted_problem,
-)
+from clser_bench.train import check as checking
+from clser_bench.train.check import CHECKS, check_method, checks_of
 from tests.fake_corpora import content_tables, memory_corpus, permuted
 
+CLASSES = ("anger", "fear", "sadness")
 COUNTS = {"anger": 14, "disgust": 5, "fear": 12, "sadness": 10}
 SOURCE = memory_corpus("S", COUNTS, {"sofia": "female", "simon": "male"})
 TARGET = memory_corpus("T", COUNTS)
@@ -33,20 +29,14 @@ NAMES = sorted(registry.entries())
 WHOLE = [name for name in NAMES if name == registry.entry(name).base]
 OF_A_PRESET = ("card", "points", "reproducible", "declared_data", "hard_problems")
 """A preset differs from its method in the values of hyper-parameters alone; `uses` may follow."""
-WHOLE_BUDGET = ("learns", "adaptation_moves")
-"""Train for hundreds of steps, whose shapes are those of the short trainings of other checks."""
+SHAPES = ("reproducible", "pack_equals_loop", "scored_rows_apart", "hard_problems", "unequal_sizes")
+"""Have all shapes that occur; the other checks train on these shapes again, or for longer."""
+CASES = [(n, check) for n in NAMES for check in (checks_of(n) if n in WHOLE else OF_A_PRESET)]
 
 
-@pytest.mark.parametrize(
-    ("name", "check"),
-    [
-        (name, check)
-        for name in NAMES
-        for check in (checks_of(name) if name in WHOLE else OF_A_PRESET)
-    ],
-)
+@pytest.mark.parametrize(("name", "check"), CASES)
 def test_contract(name: str, check: str, request: pytest.FixtureRequest) -> None:
-    if check in WHOLE_BUDGET:
+    if check not in SHAPES:
         request.getfixturevalue("shapes_unchecked")
     CHECKS[check](name)
 
@@ -57,17 +47,12 @@ def test_contract(name: str, check: str, request: pytest.FixtureRequest) -> None
 def test_a_poisoned_answer_key_changes_nothing(name: str, setting: Setting) -> None:
     """All the way from the corpora: the target's labels are shuffled, the scores are the same."""
     scores = []
-    for target in (TARGET, permuted(TARGET, ("anger", "fear", "sadness"), 1)):
+    for target in (TARGET, permuted(TARGET, CLASSES, 1)):
         folds = build(
-            SOURCE,
-            target,
-            classes=("anger", "fear", "sadness"),
-            shots=3,
-            seed=0,
-            condition=Condition(setting=setting),
-            tables=content_tables(),
-        )
-        outcomes = [run(name, fold.problem) for fold in folds]
+            SOURCE, target, classes=CLASSES, shots=3, seed=0,
+            condition=Condition(setting=setting), tables=content_tables(),
+        )  # fmt: skip
+        outcomes = [checking.run(name, fold.problem) for fold in folds]
         assert [outcome.status for outcome in outcomes] == ["ok"] * len(folds), outcomes[0].reason
         assert [len(outcome.scores) for outcome in outcomes] == [len(fold.key.y) for fold in folds]
         scores.append([outcome.scores.tobytes() for outcome in outcomes])
@@ -85,6 +70,9 @@ def test_show_prints_the_card(name: str) -> None:
 FITTED = registry.template("stranger", "fitted").replace("return ", "scores = ").rstrip()
 FITTED += "\n        # here\n        return scores\n"
 STILL = registry.template("stranger", "trained").replace("emotion - self", "emotion - 0 * self")
+STILL = STILL.replace(
+    "    entropy_weight:", "    steps: int = hyper(9, low=1)\n    entropy_weight:"
+)
 
 
 @pytest.fixture
@@ -149,22 +137,19 @@ def test_a_broken_contract_is_named(tmp_path: Path, line: str, check: str, words
     [
         (STILL, "the adaptation term moves no answer on a shifted target"),
         (STILL.replace('control = {"entropy_weight": 0.0}', "pass"), "declares control"),
-        (
-            STILL.replace('"entropy_weight": 0.0', '"wait": 0.0'),
-            "control names ['wait']",
-        ),
+        (STILL.replace('"entropy_weight": 0.0', '"wait": 0.0'), "control names ['wait']"),
     ],
 )
-def test_an_adaptation_term_that_does_nothing_is_named(
-    tmp_path: Path, text: str, words: str
-) -> None:
+def test_an_adaptation_term_that_does_nothing_is_named(tmp_path, text: str, words: str) -> None:
     registry.add_plugin(written(tmp_path, text))
     with pytest.raises(MethodError, match=re.escape(words)):
         CHECKS["adaptation_moves"]("stranger")
 
 
 def test_the_share_of_moved_answers() -> None:
-    assert 0 < moved_share("afn", shifted_problem()) < 1
+    problem = checking.example_problem(n_target=90)
+    shifted = checking.with_target(problem, lambda values: values + np.float32(2))
+    assert 0 < checking.moved_share("entropy-min", shifted) < 1
 
 
 @pytest.mark.usefixtures("plugins")

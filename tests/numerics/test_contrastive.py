@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from clser_bench import registry
 from clser_bench.nn import losses
-from clser_bench.nn.backbone import SharedClassifier
-from clser_bench.train.contract import Batch, Embedded, Snapshot, Trained, View
 from tests import tools
+from tests.oracles import at, batch, gradient, pseudo_labels, small_network, view
 from tests.tools import rand
 
 ECAN = tools.method("ecan")
@@ -63,12 +61,11 @@ def test_neighbour_contrast_equals_loops_and_its_gradient() -> None:
     u, near, others = rand(5, 4), rand(5, 3, 4, seed=1), rand(6, 4, seed=2)
     apart = (rand(5, 6, seed=3) > -0.5).double()
     assert 0 < float(apart.mean()) < 1
-    found = ECAN.neighbour_contrast(u, near, others, apart, 0.3)
-    assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, near, others, apart))
-    assert torch.autograd.gradcheck(
-        lambda u: ECAN.neighbour_contrast(u, near, others, apart, 0.3),
-        (u.requires_grad_(),),
-    )
+    rest = (near, others, apart)
+    found = ECAN.neighbour_contrast(u, *rest, 0.3)
+    assert float(found) == pytest.approx(neighbour_contrast_by_loops(u, *rest))
+    u.requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: ECAN.neighbour_contrast(u, *rest, 0.3), u)
 
 
 def supervised_contrast_by_loops(u: Tensor, label: list[int]) -> float:
@@ -83,23 +80,19 @@ def supervised_contrast_by_loops(u: Tensor, label: list[int]) -> float:
 
 
 def test_supervised_contrast_equals_loops_and_its_gradient() -> None:
-    u, label = rand(7, 4), [0, 1, 0, 2, 1, 0, 3]
-    found = ECAN.supervised_contrast(u, torch.tensor(label), 0.3)
-    assert float(found) == pytest.approx(supervised_contrast_by_loops(u, label))
-    assert torch.autograd.gradcheck(
-        lambda u: ECAN.supervised_contrast(u, torch.tensor(label), 0.3),
-        (u.requires_grad_(),),
-    )
+    u, label = rand(7, 4), torch.tensor([0, 1, 0, 2, 1, 0, 3])
+    found = ECAN.supervised_contrast(u, label, 0.3)
+    assert float(found) == pytest.approx(supervised_contrast_by_loops(u, label.tolist()))
+    u.requires_grad_()
+    assert torch.autograd.gradcheck(lambda u: ECAN.supervised_contrast(u, label, 0.3), u)
 
 
 def test_supervised_contrast_without_pairs_is_zero_with_zero_gradient() -> None:
     u = rand(3, 4).float().requires_grad_()
     loss = ECAN.supervised_contrast(u, torch.arange(3), 0.1)
     assert float(loss.detach()) == 0.0
-    (gradient,) = torch.autograd.grad(loss, u)
-    assert not gradient.any()
-    lone = ECAN.supervised_contrast(rand(1, 4), torch.tensor([0]), 0.1)
-    assert float(lone) == 0.0
+    assert not gradient(loss, u).any()
+    assert float(ECAN.supervised_contrast(rand(1, 4), torch.tensor([0]), 0.1)) == 0.0
 
 
 def test_concentration_by_hand_and_its_gradient() -> None:
@@ -110,47 +103,23 @@ def test_concentration_by_hand_and_its_gradient() -> None:
     assert float(least) == pytest.approx(-math.log(2), rel=1e-6)
     assert torch.autograd.gradcheck(losses.concentration, (rand(4, 3).requires_grad_(),))
     sure = torch.tensor([[1e4, 0.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(losses.concentration(sure), sure)
-    assert torch.isfinite(gradient).all()
-
-
-def target_batch(method: Trained, network: SharedClassifier, rows: list[int]) -> Batch:
-    """Rows of ten target utterances, with the state that the method keeps of them."""
-    whole = View(rand(10, 0, 3), rand(10, 8))
-    none = View(*(part[:0] for part in whole))
-    described = Embedded(network.embed(whole).detach(), network(whole).detach())
-    rng = np.random.default_rng(0)
-    state = method.update_pseudo_labels(Snapshot(described, torch.arange(0), described, 0.5, rng))
-    target = View(*(part[rows] for part in whole))
-    kept = {name: value[rows] for name, value in state.items()}
-    return Batch(none, torch.arange(0), none, target, none, none, kept, torch.zeros(0))
+    assert torch.isfinite(gradient(losses.concentration(sure), sure)).all()
 
 
 def test_ecan_loss_of_the_target_by_loops() -> None:
     """A batch that holds a row twice; neither its copy nor a neighbour is kept away from it."""
     weights = {"neighbour_weight": 0.5, "class_weight": 2.0}
     method: Any = registry.create("ecan", {**weights, "temperature": 0.3, "neighbours": 2})
-    torch.manual_seed(0)
-    network = SharedClassifier(3, 5, 3).double()
-    rows = [0, 4, 4, 7, 8, 9]
-    batch = target_batch(method, network, rows)
-    u = network.embed(batch.target).detach()
-    near = batch.state["near_row"].tolist()
+    network, whole, rows = small_network(), view(10), [0, 4, 4, 7, 8, 9]
+    state = {key: each[rows] for key, each in pseudo_labels(method, network, whole).items()}
+    u, near = network.embed(at(whole, rows)).detach(), state["near_row"].tolist()
     apart = torch.tensor(
         [[float(j != i and j not in near[a]) for j in rows] for a, i in enumerate(rows)]
     )
     assert float(apart.sum()) < len(rows) * (len(rows) - 1) - 2
-    local = neighbour_contrast_by_loops(u, batch.state["near"], u, apart)
-    between = supervised_contrast_by_loops(u, batch.state["label"].tolist())
+    local = neighbour_contrast_by_loops(u, state["near"], u, apart)
+    between = supervised_contrast_by_loops(u, state["label"].tolist())
     mean = network.head(u).detach().softmax(-1).mean(0)
     expected = float((mean * mean.log()).sum()) + 0.5 * local + 2.0 * between
-    assert float(method.target_loss(network, batch).detach()) == pytest.approx(expected)
-
-
-def test_ecan_adapts_without_the_source() -> None:
-    method = registry.create("ecan")
-    assert isinstance(method, Trained)
-    first, second = method.phases()
-    assert first.uses == ("labelled",)
-    assert second.uses == ("target",)
-    assert second.start == first.stop
+    found = method.target_loss(network, batch(target=at(whole, rows), state=state))
+    assert float(found.detach()) == pytest.approx(expected)

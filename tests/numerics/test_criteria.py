@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from clser_bench.nn.losses import information_loss
 from clser_bench.scoring import criteria
-from clser_bench.scoring.criteria import deep_embedded_validation as validation
-from clser_bench.scoring.criteria import ensemble_agreement as agreement
-from clser_bench.scoring.criteria import importance_weights as ratios
-from clser_bench.scoring.criteria import soft_neighbourhood_density as density
 
 Array = np.ndarray
+validation, ratios = criteria.deep_embedded_validation, criteria.importance_weights
+agreement, density = criteria.ensemble_agreement, criteria.soft_neighbourhood_density
 OF_TARGETS = (criteria.mutual_information, criteria.negative_entropy, density)
 RNG = np.random.default_rng(0)  # where the draw does not matter
 CERTAIN = np.eye(4)[[0, 0, 1, 1, 2, 2, 3, 3]]
@@ -42,7 +41,7 @@ def drawn(seed: int, n: int = 30, c: int = 4, spread: float = 2.0) -> Array:
     return criteria.probabilities(spread * normal(n, c, seed=seed))
 
 
-class SoftmaxOfRows(Pipeline):
+class SoftmaxOfRows(Pipeline):  # type: ignore[misc]
     """A classifier as skada's scorers ask for it, with features that are what it is given."""
 
     def predict_proba(self, x: Array, **_: object) -> Array:
@@ -55,7 +54,7 @@ class SoftmaxOfRows(Pipeline):
 ESTIMATOR = SoftmaxOfRows([("features", FunctionTransformer()), ("scores", "passthrough")])
 
 
-def by_skada(scorer: object, scores: Array) -> float:
+def by_skada(scorer: Any, scores: Array) -> float:
     """The criterion of target rows; skada wants a source row as well."""
     x, y = np.concatenate([scores[:1], scores]), np.zeros(len(scores) + 1, dtype=int)
     domain = np.array([1] + [-2] * len(scores))

@@ -1,6 +1,7 @@
 """Alignments: a planted map is found again, and nothing depends on the order of rows."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,12 @@ def planted():
     return [latent(rng, n) for n in (900, 1100)], maps, latent(rng, 300)
 
 
+def names(a: int, b: int) -> dict[str, Any]:
+    """Columns of which neither side has the other's."""
+    ours, theirs = (tuple(f"{side}{n}" for n in range(size)) for side, size in (("a", a), ("b", b)))
+    return {"source_names": ours, "target_names": theirs}
+
+
 def aligned(planted, how: str, *, order: bool = False):
     hidden, maps, _ = planted
     sides = [(z @ m).astype(np.float32) for z, m in zip(hidden, maps, strict=True)]
@@ -36,14 +43,8 @@ def aligned(planted, how: str, *, order: bool = False):
         for number, side in enumerate(sides):
             turned = generator("order", number).permutation(len(side))
             sides[number], anchors[number] = side[turned], anchors[number][turned]
-    return align(
-        *sides,
-        how=how,
-        size=32,
-        source_names=tuple(f"a{n}" for n in range(A)),
-        target_names=tuple(f"b{n}" for n in range(B)),
-        anchors=(anchors[0].astype(np.float32), anchors[1].astype(np.float32)),
-    )
+    known = tuple(anchor.astype(np.float32) for anchor in anchors)
+    return align(*sides, how=how, size=32, anchors=known, **names(A, B))
 
 
 @pytest.mark.parametrize(("how", "least"), [("moments", 0.9), ("anchors", 0.95)])
@@ -72,20 +73,12 @@ def test_no_label_can_be_given():
 
 def test_names_take_what_both_have_with_its_sign():
     values = np.zeros((3, 3), np.float32)
-    found = align(
-        values,
-        values,
-        how="names",
-        size=32,
-        source_names=("mean_pitch", "voiced_alpha_ratio", "log2_seconds"),
-        target_names=(
-            "loudness_sma3_amean",
-            "alphaRatioV_sma3nz_amean",
-            "F0semitoneFrom27.5Hz_sma3nz_amean",
-        ),
-    )
-    assert found[0].apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [1, 2]
-    assert found[1].apply(np.array([1.0, 2.0, 3.0], np.float32)).tolist() == [3, -2]
+    ours = ("mean_pitch", "voiced_alpha_ratio", "log2_seconds")
+    few = ("loudness_sma3_amean", "alphaRatioV_sma3nz_amean")
+    theirs = (*few, "F0semitoneFrom27.5Hz_sma3nz_amean")
+    found = align(values, values, how="names", size=32, source_names=ours, target_names=theirs)
+    values = np.array([1.0, 2.0, 3.0], np.float32)
+    assert [side.apply(values).tolist() for side in found] == [[1, 2], [3, -2]]
     assert found[0].matrix.shape == (3, 2)
 
 
@@ -102,9 +95,8 @@ def test_procrustes_by_hand():
     axes = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     shares = np.array([0.5, 0.5])
-    found = by_anchors(
-        Side(axes=axes, shares=shares), Side(axes=axes @ turn, shares=shares), (axes, axes)
-    )
+    first, second = (Side(axes=rows, shares=shares) for rows in (axes, axes @ turn))
+    found = by_anchors(first, second, (axes, axes))
     np.testing.assert_allclose(axes @ turn @ found, axes, atol=1e-12)
 
 
@@ -115,22 +107,21 @@ def test_odd_sides(how: str):
     some = rng.standard_normal((60, 3)).astype(np.float32)
     some[:, 1] = 2.0
     known = (few[:, :2], some[:, :2])
-    names = {"source_names": ("a",) * 40, "target_names": ("b",) * 3}
-    found = align(few, some, how=how, size=32, anchors=known, **names)
-    assert found[0].matrix.shape == (40, 2)
-    assert found[1].matrix.shape == (3, 2)
+    asked: Any = {"how": how, "size": 32, **names(40, 3)}
+    found = align(few, some, anchors=known, **asked)
+    assert [side.matrix.shape for side in found] == [(40, 2), (3, 2)]
     assert np.isfinite(found[1].apply(some)).all()
     with pytest.raises(FeatureError, match="at least two utterances"):
-        align(few[:1], some, how=how, size=32, anchors=(known[0][:1], known[1]), **names)
+        align(few[:1], some, anchors=(known[0][:1], known[1]), **asked)
     with pytest.raises(FeatureError, match="features that vary"):
-        align(few, np.zeros_like(some), how=how, size=32, anchors=known, **names)
+        align(few, np.zeros_like(some), anchors=known, **asked)
 
 
-def test_what_is_missing_is_told():
-    values = np.ones((4, 2), np.float32)
-    names = {"source_names": ("a", "b"), "target_names": ("c", "b")}
-    with pytest.raises(FeatureError, match="share 1 named columns"):
-        align(values, values, how="names", size=2, **names)
-    varied = np.eye(4, 2, dtype=np.float32)
-    with pytest.raises(FeatureError, match="needs columns that both sides share"):
-        align(varied, varied, how="anchors", size=2, **names)
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("names", "share 1 named columns"), ("anchors", "needs columns that both sides share")],
+)
+def test_columns_that_are_missing_are_named(how: str, message: str):
+    values = np.eye(4, 2, dtype=np.float32)
+    with pytest.raises(FeatureError, match=message):
+        align(values, values, how=how, size=2, source_names=("a", "b"), target_names=("c", "b"))

@@ -1,4 +1,4 @@
-"""Information maximisation, smoothed labels, centroids and MME: loops, torch, hand-worked cases."""
+"""Information maximisation, SHOT and MME: loops, torch, hand-worked cases."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from clser_bench import registry
 from clser_bench.nn import losses
-from clser_bench.train.contract import Batch, Shape, View
+from clser_bench.train.contract import Shape, View
 from tests import tools
+from tests.oracles import assert_same, at, batch, gradient, pseudo_labels, small_network, view
 from tests.tools import rand
 
 SHOT = tools.method("shot")
@@ -24,20 +25,15 @@ SHOT = tools.method("shot")
 def test_smoothed_cross_entropy_equals_torch_and_its_gradient(smoothing: float) -> None:
     logits, y = rand(6, 4).requires_grad_(), torch.tensor([0, 3, 1, 1, 2, 0])
     factor = torch.tensor(smoothing, dtype=torch.float64)
-    found = SHOT.smoothed_cross_entropy(logits, y, factor)
     expected = functional.cross_entropy(logits, y, label_smoothing=smoothing)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(found, logits), torch.autograd.grad(expected, logits)
-    )
+    assert_same(SHOT.smoothed_cross_entropy(logits, y, factor), expected, logits)
 
 
 def test_smoothed_cross_entropy_by_hand_and_per_trial() -> None:
     """Probabilities 0.8 and 0.2, smoothing 0.2: targets 0.9 and 0.1."""
     logits, y = torch.tensor([[0.8, 0.2]]).log(), torch.tensor([0])
-    found = torch.vmap(SHOT.smoothed_cross_entropy, in_dims=(None, None, 0))(
-        logits, y, torch.tensor([0.2, 0.0])
-    )
+    per_trial = torch.vmap(SHOT.smoothed_cross_entropy, in_dims=(None, None, 0))
+    found = per_trial(logits, y, torch.tensor([0.2, 0.0]))
     expected = [-0.9 * math.log(0.8) - 0.1 * math.log(0.2), -math.log(0.8)]
     assert found.tolist() == pytest.approx(expected, rel=1e-6)
 
@@ -56,7 +52,7 @@ def test_information_loss_by_hand() -> None:
     balanced = torch.tensor([[1e4, 0.0], [0.0, 1e4]], requires_grad=True)
     loss = losses.information_loss(balanced)
     assert float(loss.detach()) == pytest.approx(-math.log(2))
-    assert torch.isfinite(torch.autograd.grad(loss, balanced)[0]).all()
+    assert torch.isfinite(gradient(loss, balanced)).all()
     assert float(losses.information_loss(torch.tensor([[1e4, 0.0]] * 2))) == 0.0
     assert float(losses.information_loss(torch.zeros(3, 2))) == pytest.approx(0.0, abs=1e-6)
 
@@ -79,11 +75,9 @@ def labels_by_numpy(embedding: np.ndarray, scores: np.ndarray, rounds: int) -> l
     label = [int(np.argmax(s)) for s in scores]
     for _ in range(rounds):
         centre = {k: sum(share[i][k] * u[i] for i in range(n)) for k in sorted(set(label))}
-        distance = [
-            {k: 1 - float(v @ row) / math.sqrt(float(v @ v)) for k, v in centre.items()}
-            for row in u
-        ]
-        label = [sorted(d, key=d.__getitem__)[0] for d in distance]
+        unit = {k: v / math.sqrt(float(v @ v)) for k, v in centre.items()}
+        distance = [{k: 1 - float(v @ row) for k, v in unit.items()} for row in u]
+        label = [min(each, key=each.__getitem__) for each in distance]
         share = [np.eye(c)[k] for k in label]
     return label
 
@@ -129,21 +123,13 @@ def test_cosine_logits_by_hand_and_their_gradient() -> None:
     )
 
 
-def views() -> tuple[View, Tensor, View]:
-    labelled = View(rand(6, 0, 3), rand(6, 8))
-    target = View(rand(9, 0, 3), rand(9, 8, seed=2))
-    return labelled, torch.arange(6) % 3, target
-
-
 def test_mme_classifier_raises_and_features_lower_the_entropy() -> None:
     """The gradient of each part is that of the paper's objective of this part, worked naively."""
     method: Any = registry.create("mme", {"entropy_weight": 0.4, "temperature": 0.2})
     torch.manual_seed(0)
     network = method.network(Shape(c=3, t=4, d=3, f=5, d_target=3, f_target=5)).double()
-    labelled, y, target = views()
-    none = View(*(part[:0] for part in target))
-    batch = Batch(labelled, y, none, target, none, none, {}, torch.zeros(0))
-    found = torch.autograd.grad(method.loss(network, batch), [*network.parameters()])
+    labelled, y, target = view(6), torch.arange(6) % 3, view(9, seed=2)
+    loss = method.loss(network, batch(labelled=labelled, y=y, target=target))
 
     def scores(view: View) -> Tensor:
         u: Tensor = network.embed(view)
@@ -155,10 +141,49 @@ def test_mme_classifier_raises_and_features_lower_the_entropy() -> None:
     emotion = -scores(labelled).softmax(-1)[torch.arange(6), y].log().mean()
     for part, sign in (("backbone.", 1), ("head.", -1)):
         objective = emotion + sign * 0.4 * entropy
-        names = [name for name, _ in network.named_parameters()]
-        chosen = [(name, g) for name, g in zip(names, found, strict=True) if name.startswith(part)]
+        chosen = [p for name, p in network.named_parameters() if name.startswith(part)]
         assert chosen
-        for name, gradient in chosen:
-            parameter = network.get_parameter(name)
-            (expected,) = torch.autograd.grad(objective, parameter, retain_graph=True)
-            torch.testing.assert_close(gradient, expected)
+        for parameter in chosen:
+            torch.testing.assert_close(gradient(loss, parameter), gradient(objective, parameter))
+
+
+def test_shot_loss_of_the_target_by_loops() -> None:
+    method: Any = registry.create("shot", {"pseudo_weight": 0.7})
+    network, rows = small_network(1), [0, 4, 4, 8]
+    label = pseudo_labels(method, network, view(10))["label"][rows]
+    target = at(view(10), rows)
+    p = network(target).detach().softmax(-1).numpy()
+    mean = p.mean(axis=0)
+    expected = float((mean * np.log(mean)).sum())
+    for row, k in zip(p, label.tolist(), strict=True):
+        expected += (-sum(v * math.log(v) for v in row) - 0.7 * math.log(row[k])) / len(rows)
+    found = method.target_loss(network, batch(target=target, state={"label": label}))
+    assert float(found.detach()) == pytest.approx(expected)
+
+
+def test_shot_loss_of_the_source_equals_torch() -> None:
+    method: Any = registry.create("shot", {"smoothing": 0.3})
+    network, y = small_network(1), torch.arange(10) % 3
+    expected = functional.cross_entropy(network(view(10)), y, label_smoothing=0.3)
+    found = method.source_loss(network, batch(labelled=view(10), y=y))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["shot", "ecan"])
+def test_features_are_adapted_without_the_source(name: str) -> None:
+    method: Any = registry.create(name)
+    first, second = method.phases()
+    assert (first.uses, second.uses) == (("labelled",), ("target",))
+    assert second.start == first.stop
+    assert second.trains == ("backbone",)
+
+
+def test_shot_pseudo_labels_follow_their_rows() -> None:
+    method: Any = registry.create("shot")
+    network, whole = small_network(1), view(10)
+    label = pseudo_labels(method, network, whole)["label"]
+    assert label.shape == (10,)
+    assert len(set(label.tolist())) > 1
+    order = torch.tensor([3, 1, 9, 0, 2, 8, 7, 4, 6, 5])
+    turned = pseudo_labels(method, network, at(whole, order))["label"]
+    assert turned.tolist() == label[order].tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import types
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,10 +29,10 @@ def clusters() -> np.ndarray:
 
 
 def test_pca_is_that_of_scikit_learn_up_to_sign(values: np.ndarray) -> None:
-    reference = PCA(n_components=2, svd_solver="full")
+    reference, ours = PCA(n_components=2, svd_solver="full"), project(values)
     theirs = reference.fit_transform(values)
-    ours = project(values)
     np.testing.assert_allclose(np.abs(ours.points), np.abs(theirs), atol=1e-9)
+    assert ours.explained
     np.testing.assert_allclose(ours.explained, reference.explained_variance_ratio_, atol=1e-12)
 
 
@@ -46,10 +46,11 @@ def test_order_of_rows_and_columns_and_an_offset_change_nothing(values: np.ndarr
     points = project(values).points
     rows = generator("test", "rows").permutation(len(values))
     columns = generator("test", "columns").permutation(values.shape[1])
-    np.testing.assert_allclose(project(values[rows]).points, points[rows], atol=1e-9)
-    np.testing.assert_allclose(project(values[:, columns]).points, points, atol=1e-9)
-    np.testing.assert_allclose(project(values + 100.0).points, points, atol=1e-9)
-    np.testing.assert_allclose(project(3.0 * values).points, 3.0 * points, atol=1e-9)
+    for changed, expected in (
+        (values[rows], points[rows]), (values[:, columns], points),
+        (values + 100.0, points), (3.0 * values, 3.0 * points),
+    ):  # fmt: skip
+        np.testing.assert_allclose(project(changed).points, expected, atol=1e-9)
 
 
 def test_a_line_by_hand() -> None:
@@ -109,7 +110,7 @@ def test_without_umap_its_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_umap_gets_a_seed_and_neighbours_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = {}
+    asked: dict[str, object] = {}
 
     class Fake:
         def __init__(self, **options: object) -> None:
@@ -118,9 +119,7 @@ def test_umap_gets_a_seed_and_neighbours_that_are_there(monkeypatch: pytest.Monk
         def fit_transform(self, rows: np.ndarray) -> np.ndarray:
             return rows[:, :2].astype(np.float32)
 
-    module = types.ModuleType("umap")
-    module.UMAP = Fake
-    monkeypatch.setitem(sys.modules, "umap", module)
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=Fake))
     values = generator("test", "umap").standard_normal((9, 4))
     made = project(values, "umap")
     np.testing.assert_allclose(made.points, project(values).points, atol=1e-6)

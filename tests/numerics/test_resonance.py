@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -23,7 +25,8 @@ def test_embedding_has_equal_blocks_and_keeps_distances() -> None:
         variance = sum(float(((x - x.mean(0)) ** 2).sum() / len(x)) for x in sides) / 2
         scaled.append(sides[0] * weight / math.sqrt(variance))
     z = torch.cat([f[0], h[0]], dim=1) @ axes.vectors
-    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(*[torch.cat(scaled, 1)] * 2))
+    both = torch.cat(scaled, dim=1)
+    torch.testing.assert_close(torch.cdist(z, z), torch.cdist(both, both))
     assert axes.within.trace() == pytest.approx(6)
 
 
@@ -44,10 +47,9 @@ def test_resonance_is_the_squared_distance_in_the_metric() -> None:
     z, c, root = rand(5, 3), rand(2, 3, seed=1), rand(3, 3, seed=2)
     metric = root @ root.T + torch.eye(3)
     wanted = torch.zeros(5, 2, dtype=torch.float64)
-    for i in range(5):
-        for k in range(2):
-            gap = z[i] - c[k]
-            wanted[i, k] = -0.5 * gap @ torch.linalg.inv(metric) @ gap
+    for i, k in np.ndindex(5, 2):
+        gap = z[i] - c[k]
+        wanted[i, k] = -0.5 * gap @ torch.linalg.inv(metric) @ gap
     torch.testing.assert_close(resonance.resonance(z, c, metric), wanted.log_softmax(dim=1))
 
 
@@ -91,10 +93,14 @@ def clusters(shots: int = 2) -> tuple[Tensor, Tensor, Tensor]:
 PLAIN = {"shrinkage": 0.5, "mix": 0.5, "source_mass": 3.0, "target_mass": 1.0}
 
 
-def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: object) -> resonance.Chain:
-    within = torch.eye(source.shape[1]).double()
-    options = {**PLAIN, "within": within, **changes}
-    return resonance.chain(source, labels, target, len(target), **options)  # type: ignore[arg-type]
+def chain(source: Tensor, labels: Tensor, target: Tensor, **changes: Any) -> resonance.Chain:
+    options: dict[str, Any] = {**PLAIN, "within": torch.eye(3).double(), **changes}
+    return resonance.chain(source, labels, target, len(target), **options)
+
+
+def round_(covariance: Tensor, amount: float) -> Tensor:
+    scale = covariance.trace() / len(covariance)
+    return (1 - amount) * covariance + amount * scale * torch.eye(len(covariance)).double()
 
 
 def begun(source: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,17 +115,15 @@ def test_links_equal_a_loop() -> None:
     """Equations 5 and 6, one round each."""
     source, labels, target = clusters()
     found = chain(source, labels, target, source_rounds=1, target_rounds=1, threshold=None)
-    eye = torch.eye(3).double()
-    rest, (anchors, start) = source[6:], begun(source)
+    anchors, start = begun(source)
     q = resonance.balanced(resonance.resonance(source, anchors, start), 60).exp()
     pulled = []
     for k in range(3):
-        weight = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
-        mean = sum(w * z for w, z in zip(weight, rest, strict=True)) / sum(weight)
+        each = [float(row[k] * resonance.confidence(row[None])[0]) for row in q[6:]]
+        mean = sum(w * z for w, z in zip(each, source[6:], strict=True)) / sum(each)
         pulled.append((anchors[k] + 3 * mean) / 4)
-    spread = resonance.within_classes(
-        torch.cat([eye.repeat(2, 1), q[6:]]), source, resonance.covariance(source)
-    )
+    q = torch.cat([torch.eye(3).double().repeat(2, 1), q[6:]])
+    spread = resonance.within_classes(q, source, resonance.covariance(source))
     link = resonance.resonance(target, torch.stack(pulled), round_(spread, 0.5))
     torch.testing.assert_close(found.source_link, resonance.balanced(link, 45))
     q = resonance.balanced(link, 45).exp()
@@ -129,11 +133,6 @@ def test_links_equal_a_loop() -> None:
         moved.append((pulled[k] + (weight / weight.sum()) @ target) / 2)
     torch.testing.assert_close(found.prototypes, torch.stack(moved))
     assert found.answer is found.target_link
-
-
-def round_(covariance: Tensor, amount: float) -> Tensor:
-    scale = covariance.trace() / len(covariance)
-    return (1 - amount) * covariance + amount * scale * torch.eye(len(covariance)).double()
 
 
 def test_added_speech_pulls_after_the_source_link(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,12 +161,12 @@ def test_without_the_chain_both_sides_pull_at_once() -> None:
     """Equations 5 and 6 in one round, from the same assignments."""
     source, labels, target = clusters()
     found = chain(source, labels, target, source_rounds=1, chained=False)
-    rest, (anchors, start) = source[6:], begun(source)
+    anchors, start = begun(source)
     pulls = []
-    for side, rows, size in ((source, slice(6, None), 60), (target, slice(None), 45)):
-        q = resonance.balanced(resonance.resonance(side, anchors, start), size).exp()[rows]
+    for side, first, size in ((source, 6, 60), (target, 0, 45)):
+        q = resonance.balanced(resonance.resonance(side, anchors, start), size).exp()[first:]
         weight = q * resonance.confidence(q)[:, None]
-        pulls.append((weight / weight.sum(dim=0)).T @ (rest if side is source else target))
+        pulls.append((weight / weight.sum(dim=0)).T @ side[first:])
     torch.testing.assert_close(found.prototypes, (anchors + 3 * pulls[0] + pulls[1]) / 5)
     assert found.source_link.equal(found.target_link)
     assert not found.answer.equal(chain(source, labels, target, source_rounds=1).answer)
@@ -201,12 +200,10 @@ def test_one_shot_and_no_unlabelled_source(shots: int) -> None:
 def test_averaged_scores_ignore_their_scales() -> None:
     """Equation 8."""
     a, b = rand(30, 3), rand(30, 3, seed=1)
-    torch.testing.assert_close(
-        resonance.averaged([a, b], 30), resonance.averaged([7 * a + 1, b], 30)
-    )
-    torch.testing.assert_close(
-        resonance.averaged([a, b], 30, weights=(1.0, 0.0)), resonance.averaged([a], 30)
-    )
+    both, scaled = resonance.averaged([a, b], 30), resonance.averaged([7 * a + 1, b], 30)
+    torch.testing.assert_close(both, scaled)
+    first = resonance.averaged([a, b], 30, weights=(1.0, 0.0))
+    torch.testing.assert_close(first, resonance.averaged([a], 30))
 
 
 def test_dual_resonance_equals_a_loop() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import kneighbors_graph
-from torch import Tensor
 from torch.nn import functional
 
 from clser_bench import registry
@@ -17,18 +16,15 @@ from clser_bench.nn import losses
 from clser_bench.problem import Labelled, Table
 from clser_bench.shallow.sides import sides_of, unit_rows
 from clser_bench.train.check import example_problem
-from clser_bench.train.contract import Batch, Shape, Support, Trained, View
+from clser_bench.train.contract import Shape, Support, Trained
 from clser_bench.train.loop import train_one
 from tests import tools
+from tests.oracles import assert_same, batch, gradient, view
 from tests.tools import fit, rand
 
 MEAN_TEACHER, PSEUDO_LABEL, PROPAGATION = map(
     tools.method, ("mean_teacher", "pseudo_label", "label_propagation")
 )
-
-
-def gradient(loss: Tensor, x: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, x, retain_graph=True)[0]
 
 
 @pytest.mark.parametrize(
@@ -52,9 +48,7 @@ def test_pseudo_label_loss_equals_torch() -> None:
     """The choice of the class itself has no gradient."""
     logits = rand(7, 4).requires_grad_()
     expected = functional.cross_entropy(logits, logits.argmax(dim=1))
-    found = PSEUDO_LABEL.pseudo_label_loss(logits)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(gradient(found, logits), gradient(expected, logits))
+    assert_same(PSEUDO_LABEL.pseudo_label_loss(logits), expected, logits)
 
 
 def test_thresholded_loss_equals_torch() -> None:
@@ -63,14 +57,11 @@ def test_thresholded_loss_equals_torch() -> None:
     sure = (q.max(dim=1).values >= 0.7).double()
     assert 0 < sure.sum() < 9
     each = functional.cross_entropy(strong, q.argmax(dim=1), reduction="none")
-    expected, found = (sure * each).mean(), losses.thresholded_loss(weak, strong, 0.7)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(gradient(found, strong), gradient(expected, strong))
+    assert_same(losses.thresholded_loss(weak, strong, 0.7), (sure * each).mean(), strong)
 
 
 def test_thresholded_loss_at_its_limits() -> None:
-    even = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
-    strong = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)
+    even, strong = (torch.zeros(2, 2).double().requires_grad_() for _ in range(2))
     at_threshold = losses.thresholded_loss(even, strong, torch.tensor(0.5))
     assert float(at_threshold.detach()) == pytest.approx(math.log(2))
     at_threshold.backward()
@@ -84,9 +75,8 @@ def test_squared_consistency_equals_torch() -> None:
     student, teacher = rand(5, 3).requires_grad_(), rand(5, 3, seed=1).requires_grad_()
     found = MEAN_TEACHER.squared_consistency(student, teacher)
     expected = functional.mse_loss(student.softmax(dim=1), teacher.detach().softmax(dim=1))
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(gradient(found, student), gradient(expected, student))
-    MEAN_TEACHER.squared_consistency(student, teacher).backward()
+    assert_same(found, expected, student)
+    found.backward()
     assert teacher.grad is None
 
 
@@ -100,9 +90,7 @@ def teacher_after(updates: list[float], averaging: float) -> float:
         carry = method.initial_carry(network)
         for value in updates:
             bias.fill_(value)
-            none = View(*[torch.zeros(0, 0)] * 2)
-            batch = Batch(none, torch.zeros(0), none, none, none, none, {}, torch.zeros(0))
-            carry = method.update_carry(network, batch._replace(carry=carry))
+            carry = method.update_carry(network, batch(carry=carry))
     return float(carry["head.bias"][0])
 
 
@@ -117,13 +105,13 @@ def test_the_teacher_is_a_plain_average_and_then_a_moving_one() -> None:
 def test_the_teacher_gives_the_scores() -> None:
     method = registry.create("mean-teacher")
     torch.manual_seed(0)
-    student, teacher = (method.network(Shape.of(example_problem())) for _ in range(2))
-    view = View(torch.zeros(4, 0, 3), torch.randn(4, 8))
-    carry = method.initial_carry(teacher)
-    found = method.embed(student, view, Support(view, torch.zeros(4), carry), target=True)
-    torch.testing.assert_close(found.scores, teacher(view))
-    torch.testing.assert_close(found.embedding, teacher.embed(view))
-    assert not torch.allclose(found.scores, student(view))
+    shape, rows = Shape.of(example_problem()), view(4)
+    student, teacher = (method.network(shape).double() for _ in range(2))
+    support = Support(rows, torch.zeros(4), method.initial_carry(teacher))
+    found = method.embed(student, rows, support, target=True)
+    torch.testing.assert_close(found.scores, teacher(rows))
+    torch.testing.assert_close(found.embedding, teacher.embed(rows))
+    assert not torch.allclose(found.scores, student(rows))
 
 
 def nearest(x: np.ndarray, count: int) -> np.ndarray:
@@ -137,16 +125,10 @@ def nearest(x: np.ndarray, count: int) -> np.ndarray:
 def test_label_propagation_equals_the_limit(alpha: float, unlabelled_source: bool) -> None:
     """F* = (I - alpha S)^-1 Y, rows made to sum to one, over each class's labelled rows."""
     problem = example_problem("spread")
-    uneven = Labelled(problem.labelled.rows[:-2], problem.labelled.y[:-2])
-    problem = replace(problem, labelled=uneven)
-    found = fit(
-        "label-propagation",
-        problem,
-        alpha=alpha,
-        neighbours=4,
-        unlabelled_source=unlabelled_source,
-    )
-    y = problem.labelled.y
+    rows, y = problem.labelled.rows[:-2], problem.labelled.y[:-2]
+    problem = replace(problem, labelled=Labelled(rows, y))
+    values = {"alpha": alpha, "neighbours": 4, "unlabelled_source": unlabelled_source}
+    found = fit("label-propagation", problem, **values)
     sides = sides_of(problem, front="within")
     rest = sides.source[sides.unlabelled] if unlabelled_source else sides.source[:0]
     x = np.concatenate([sides.known, sides.target, rest])
@@ -226,27 +208,18 @@ def steadiness(weight: float) -> float:
     """Share of target utterances whose class stays under strong noise, over three seeds."""
     clean = example_problem("steady", n_target=80)
     rng, same = np.random.default_rng(5), []
-    summary = np.array(clean.target.summary)
-    instants = np.array(clean.target.instants)
-    noisy = (summary + 0.5 * rng.standard_normal(summary.shape)) * (
-        rng.random(summary.shape) > 0.25
-    )
+    summary, instants = np.array(clean.target.summary), np.array(clean.target.instants)
+    noisy = summary + 0.5 * rng.standard_normal(summary.shape)
+    noisy *= rng.random(summary.shape) > 0.25
     shaken = instants + 0.5 * rng.standard_normal((80, 1, 3))
-    table = Table(
-        "both",
-        np.concatenate([instants, shaken]).astype(np.float32),
-        np.concatenate([summary, noisy]).astype(np.float32),
-    )
+    both = (np.concatenate(pair) for pair in ((instants, shaken), (summary, noisy)))
+    instants, summary = (values.astype(np.float32) for values in both)
+    table = Table("both", instants, summary)
     problem = replace(clean, target=table, scored=np.arange(160))
-    values = {
-        "steps": 80,
-        "target_batch": 40,
-        "learning_rate": 1e-3,
-        "threshold": 0.5,
-        "unlabelled_weight": weight,
-    }
+    budget = {"steps": 80, "target_batch": 40, "learning_rate": 1e-3, "threshold": 0.5}
+    method = registry.create("fixmatch", {**budget, "unlabelled_weight": weight})
     for seed in range(3):
-        label = train_one(registry.create("fixmatch", values), problem, seed).scores.argmax(axis=1)
+        label = train_one(method, problem, seed).scores.argmax(axis=1)
         same.append(np.mean(label[:80] == label[80:]))
     return float(np.mean(same))
 

@@ -3,21 +3,21 @@ methods as a whole."""
 
 from __future__ import annotations
 
-import importlib
-
 import numpy as np
 import ot
 import pytest
-from scipy.optimize import LinearConstraint, minimize
+from scipy.optimize import LinearConstraint
+from skada._ot import solve_jdot_classification
+from sklearn.linear_model import LogisticRegression
 
 from clser_bench.shallow import sides
 from clser_bench.shallow.sides import sides_of
 from clser_bench.train.check import example_problem
+from tests import tools
+from tests.oracles import solved
 from tests.tools import fit
 
-OT, JDOT, KMM = (
-    importlib.import_module(f"clser_bench.methods.{name}") for name in ("ot_mapping", "jdot", "kmm")
-)
+OT, JDOT, KMM = map(tools.method, ("ot_mapping", "jdot", "kmm"))
 
 
 def sample(*shape: int, seed: int = 0) -> np.ndarray:
@@ -31,7 +31,7 @@ def test_masses_by_hand() -> None:
 
 def test_distances_by_hand() -> None:
     found = sides.scaled_distances(np.array([[0.0, 0], [1, 0]]), np.array([[0.0, 2], [1, 0]]))
-    np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1, 0]])
+    np.testing.assert_allclose(found, [[4 / 5, 1 / 5], [1.0, 0.0]])
     np.testing.assert_array_equal(sides.scaled_distances(np.ones((2, 3)), np.ones((1, 3))), 0)
 
 
@@ -41,9 +41,8 @@ def test_sinkhorn_equals_pot(regularisation: float) -> None:
     a, b = sides.balanced_masses(np.arange(7) % 3), np.full(9, 1 / 9)
     solver = OT.Sinkhorn(a, b, regularisation=regularisation)
     found = solver.plan(cost, iterations=100_000, tolerance=1e-13)
-    expected = ot.sinkhorn(
-        a, b, cost, regularisation, method="sinkhorn_log", numItermax=100_000, stopThr=1e-13
-    )
+    precise = {"method": "sinkhorn_log", "numItermax": 100_000, "stopThr": 1e-13}
+    expected = ot.sinkhorn(a, b, cost, regularisation, **precise)
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-12)
 
 
@@ -53,9 +52,8 @@ def test_sinkhorn_goes_on_to_the_plan_of_another_cost() -> None:
     solver = OT.Sinkhorn(a, b, regularisation=0.1)
     solver.plan(first, iterations=100, tolerance=1e-9)
     found = solver.plan(second, iterations=100_000, tolerance=1e-13)
-    np.testing.assert_allclose(
-        found, ot.sinkhorn(a, b, second, 0.1, numItermax=100_000, stopThr=1e-13), atol=1e-10
-    )
+    expected = ot.sinkhorn(a, b, second, 0.1, numItermax=100_000, stopThr=1e-13)
+    np.testing.assert_allclose(found, expected, atol=1e-10)
 
 
 def test_little_entropy_comes_near_the_exact_plan() -> None:
@@ -88,14 +86,11 @@ def test_class_regularised_plan_equals_pot(group: float) -> None:
 def test_projection_is_nearest(bounds: tuple[float, float]) -> None:
     z = 2 * sample(8, seed=4)
     found = KMM.project(z, bound=1.5, low=bounds[0], high=bounds[1])
-    reference = minimize(
-        lambda p: 0.5 * np.sum((p - z) ** 2), np.full(8, sum(bounds) / 16), jac=lambda p: p - z,
-        method="SLSQP", bounds=[(0, 1.5)] * 8, constraints=[
-            {"type": "ineq", "fun": lambda p: p.sum() - bounds[0], "jac": lambda p: np.ones(8)},
-            {"type": "ineq", "fun": lambda p: bounds[1] - p.sum(), "jac": lambda p: -np.ones(8)},
-        ], options={"ftol": 1e-14, "maxiter": 1000},
+    expected = solved(
+        lambda p: 0.5 * np.sum((p - z) ** 2), np.full(8, sum(bounds) / 16), lambda p: p - z,
+        most=1.5, constraints=LinearConstraint(np.ones((1, 8)), *bounds),
     )  # fmt: skip
-    np.testing.assert_allclose(found, reference.x, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def matching(m: int, *, width: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -114,41 +109,35 @@ def test_matching_weights_reach_what_a_general_solver_reaches(bound: float, slac
         return float(0.5 * w @ kernel @ w - m * w @ mean)
 
     found = KMM.matching_weights(kernel, mean, bound=bound, slack=slack, iterations=5000)
+    least, most = m * (1 - slack), m * (1 + slack)
     assert found.min() >= 0
     assert found.max() <= bound
-    assert m * (1 - slack) - 1e-9 <= found.sum() <= m * (1 + slack) + 1e-9
-    reference = minimize(
-        value, np.ones(m), jac=lambda w: kernel @ w - m * mean, method="SLSQP",
-        bounds=[(0, bound)] * m,
-        constraints=LinearConstraint(np.ones((1, m)), m * (1 - slack), m * (1 + slack)),
-        options={"ftol": 1e-12, "maxiter": 1000},
+    assert least - 1e-9 <= found.sum() <= most + 1e-9
+    reference = solved(
+        value, np.ones(m), lambda w: kernel @ w - m * mean,
+        most=bound, constraints=LinearConstraint(np.ones((1, m)), least, most),
     )  # fmt: skip
-    assert reference.success
-    assert value(found) <= value(reference.x) + 1e-6
+    assert value(found) <= value(reference) + 1e-6
     assert value(found) < value(np.ones(m)) - 1e-2
 
 
 def test_transported_labels_by_loops_and_by_hand() -> None:
     labels = JDOT.transported_labels
     by_hand = labels(np.array([[0.0, 1, 1], [1, 0, 1]]), np.zeros((3, 2)), np.array([0, 1]))
-    np.testing.assert_allclose(by_hand, [[1, 0], [0, 1], [0.5, 0.5]], atol=1e-9)
+    np.testing.assert_allclose(by_hand, [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]], atol=1e-9)
     y, distance = np.array([0, 2, 0, 2, 1]), np.abs(sample(5, 6))
     scores = -np.abs(sample(6, 3, seed=1))
     cost = np.array([[distance[i, j] - scores[j, y[i]] for j in range(6)] for i in range(5)])
     masses = np.array([1 / 6, 1 / 6, 1 / 6, 1 / 6, 1 / 3])
     plan = ot.emd(masses, np.full(6, 1 / 6), cost)
     expected = np.zeros((6, 3))
-    for i in range(5):
-        for j in range(6):
-            expected[j, y[i]] += 6 * plan[i, j]
+    for i, j in np.ndindex(5, 6):
+        expected[j, y[i]] += 6 * plan[i, j]
     np.testing.assert_allclose(labels(distance, scores, y), expected, atol=1e-9)
 
 
 def test_jdot_equals_skada() -> None:
     """The weights of skada's two costs are turned into alpha; masses are equal for both."""
-    from skada._ot import solve_jdot_classification
-    from sklearn.linear_model import LogisticRegression
-
     problem = example_problem(f=4, n_target=30)
     sides = sides_of(problem, front="axes")
     x, target = sides.known, sides.target
