@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,10 @@ from clser_bench.protocol import Condition, Pair, parse_shots
 from clser_bench.run.request import Request, parse_settings
 
 
-def test_options_survive_json(tmp_path: Path) -> None:
+def test_options_survive_json(tmp_path):
     results = tmp_path / "results.sqlite"
+    rules = Condition(suite="bcro", setting="inductive", prior="dirichlet:1")
+    rules = rules.replace(normalisation="speaker", selection="other-pairs")
     config = Request(
         pairs=(Pair("B", "C"),),
         corpora=tmp_path,
@@ -20,13 +21,7 @@ def test_options_survive_json(tmp_path: Path) -> None:
         methods=("dann",),
         shots=(1, "all"),
         seeds=3,
-        condition=Condition(
-            suite="bcro",
-            normalisation="speaker",
-            setting="inductive",
-            prior="dirichlet:1",
-            selection="other-pairs",
-        ),
+        condition=rules,
         settings=parse_settings(["dann.steps=10"]),
         corruptions=("noise:0", "telephone"),
         results=results,
@@ -38,20 +33,16 @@ def test_options_survive_json(tmp_path: Path) -> None:
     assert config.corruptions == ("noise:0", "telephone:8", "telephone:6", "telephone:4")
     stored = json.loads(json.dumps(config.json))
     assert Request.from_json(stored, results=results) == config
+    del stored["energy"]  # from before joules were measured
+    assert Request.from_json(stored, results=results) == config.replace(energy=False)
 
 
-def test_options_from_before_joules_were_measured_ask_for_none() -> None:
-    stored = Request().json
-    del stored["energy"]
-    assert Request.from_json(stored, results=Request().results) == Request()
-
-
-def test_options_of_another_version_are_refused() -> None:
+def test_options_of_another_version_are_refused():
     with pytest.raises(SpecError, match="last run's options cannot be read"):
         Request.from_json({"suite": None}, results=Path("r.sqlite"))
 
 
-def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
+def test_settings_are_typed_and_override_the_file(tmp_path):
     file = tmp_path / "params.toml"
     file.write_text("[dann]\nsteps = 5\nramp = 2.5\n[sere]\nadaptive = true\n")
     made = parse_settings(["dann.steps=7", "dann.decay=none", "sere.adaptive=false"], file)
@@ -63,7 +54,7 @@ def test_settings_are_typed_and_override_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["dann", "dann.steps", "dann=3", ".steps=3", "dann.=3"])
-def test_a_malformed_setting_says_how_to_write_it(text: str) -> None:
+def test_a_malformed_setting_says_how_to_write_it(text):
     with pytest.raises(SpecError, match=r"write METHOD\.NAME=VALUE"):
         parse_settings([text])
 
@@ -77,7 +68,7 @@ def test_a_malformed_setting_says_how_to_write_it(text: str) -> None:
         (None, r"params\.toml: cannot be read"),
     ],
 )
-def test_a_malformed_file_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+def test_a_malformed_file_is_named(tmp_path, text, message):
     file = tmp_path / "params.toml"
     if text is not None:
         file.write_text(text)
@@ -90,22 +81,19 @@ def test_a_malformed_file_is_named(tmp_path: Path, text: str | None, message: st
     ("options", "message"),
     [
         ({"scheduler": "rya"}, "scheduler 'rya' is unknown; did you mean 'ray'"),
-        (
-            {"condition": Condition(selection="others")},
-            "selection 'others' is unknown; did you mean 'other-pairs'",
-        ),
+        ({"condition": Condition(selection="others")}, "selection 'others' .*mean 'other-pairs'"),
         ({"seeds": 0}, "seeds 0"),
         ({"seeds": 10**9}, "seeds 1000000000: at most 10000 draws are run"),
         ({"methods": ()}, "at least one method"),
         ({"devices": ("cuda:0", "tpu")}, "device 'tpu': write cpu, or cuda:0 and the like"),
     ],
 )
-def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_options_are_refused(options, message):
     with pytest.raises(SpecError, match=message):
         Request(**options)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "9" * 5000, "²", "1e3"])
-def test_shots_are_small_whole_numbers(text: str) -> None:
+def test_shots_are_small_whole_numbers(text):
     with pytest.raises(SpecError, match="write a positive integer, or all"):
         parse_shots(text)
