@@ -1,4 +1,4 @@
-"""Outcomes of a pack's jobs when memory runs out or something breaks, and their joules."""
+"""Steps of training, outcomes of jobs when memory runs out or something breaks, and joules."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clser_bench import registry
 from clser_bench.errors import MissingExtraError
+from clser_bench.hashing import generator
 from clser_bench.problem import Job, Outcome
 from clser_bench.scoring.metrics import score
 from clser_bench.train import execute as module
+from clser_bench.train.batches import batches, draws
 from clser_bench.train.check import example_problem
-from clser_bench.train.engine import Result, train_pack
+from clser_bench.train.engine import Result, StackedAdam, rate_scale, train_pack
 from clser_bench.train.execute import execute
 from clser_bench.train.loop import train_one
 from tests.records import answer_key, trial
@@ -68,13 +72,7 @@ def same(found: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
 
 @pytest.mark.parametrize(
     ("count", "most", "sizes"),
-    [
-        (8, 8, [8]),
-        (8, 2, [8, 4, 2, 2, 4, 2, 2]),
-        (7, 3, [7, 3, 4, 2, 2]),
-        (2, 1, [2]),
-        (4, 0, [4, 2, 2]),
-    ],
+    [(8, 8, [8]), (8, 2, [8, 4, 2, 2, 4, 2, 2]), (7, 3, [7, 3, 4, 2, 2]), (4, 0, [4, 2, 2])],
 )
 def test_a_pack_that_does_not_fit_is_halved(monkeypatch, count, most, sizes):
     """One alone is trained on the CPU, where it fits."""
@@ -104,18 +102,6 @@ def test_what_breaks_a_pack_fails_alone_and_the_others_go_on(monkeypatch, pack, 
     assert "Traceback" in failed.reason
     assert f"{error.__name__}: this is the one" in failed.reason
     same(found, expected[:2] + expected[3:])
-
-
-def test_a_trial_that_diverges_is_a_failure_with_its_reason(monkeypatch):
-    def results(methods: Sequence[Any], *_: Any, **__: Any) -> list[Result]:
-        good = [Result(np.zeros((36, 3))) for _ in methods]
-        return [Result(np.zeros((0, 0)), "the loss is not finite"), *good[1:]]
-
-    monkeypatch.setattr(module, "train_pack", results)
-    found = execute(jobs(3))
-    assert [one.status for one in found] == ["failed", "ok", "ok"]
-    assert found[0].reason == "the loss is not finite"
-    assert {one.scores.dtype for one in found[1:]} == {np.dtype(np.float32)}
 
 
 def test_what_does_not_apply_stays_out_of_the_pack(monkeypatch):
@@ -170,31 +156,23 @@ def test_fitted_methods_are_never_packed(monkeypatch):
     assert execute([]) == []
 
 
-@pytest.mark.parametrize(
-    ("answer", "kept", "options"),
-    [(1, True, [(-3, 32 * 2**20), (-1, 2**31 - 1)]), (0, False, [(-3, 32 * 2**20)])],
-)
-def test_the_allocator_is_given_both_thresholds_unless_it_refuses(
-    monkeypatch, answer, kept, options
-):
+@pytest.mark.parametrize("answer", [1, 0, OSError, AttributeError, TypeError])
+def test_the_allocator_is_given_both_thresholds_unless_it_refuses(monkeypatch, answer):
     given: list[tuple[int, ...]] = []
 
     def mallopt(*option: int) -> int:
         given.append(option)
         return answer
 
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: types.SimpleNamespace(mallopt=mallopt))
-    assert module.keep_freed_memory.__wrapped__() is kept
-    assert given == options
+    def library(_: object) -> types.SimpleNamespace:
+        if isinstance(answer, type):
+            raise answer
+        return types.SimpleNamespace(mallopt=mallopt)
 
-
-@pytest.mark.parametrize("error", [OSError, AttributeError, TypeError])
-def test_another_c_library_is_left_alone(monkeypatch, error):
-    def absent(_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert module.keep_freed_memory.__wrapped__() is False
+    monkeypatch.setattr(ctypes, "CDLL", library)
+    assert module.keep_freed_memory.__wrapped__() is (answer == 1)
+    both = [(-3, 32 * 2**20), (-1, 2**31 - 1)]
+    assert given == {1: both, 0: both[:1]}.get(answer, [])
 
 
 # joules
@@ -241,23 +219,6 @@ def fake(monkeypatch):
     assert options in ([], [("process", [])]), "one tracker a process"
 
 
-@pytest.mark.parametrize(
-    ("wanted", "gpu", "joules"), [(True, False, 6), (True, True, 36), (False, False, None)]
-)
-def test_a_block_is_a_task_and_memory_does_not_count(fake, wanted, gpu, joules):
-    with module.metered(wanted, gpu=gpu) as used:
-        assert fake.said == ["start"] * wanted
-        assert used.joules is None
-    assert fake.said == ["start", "stop"] * wanted
-    assert used.joules == (joules and pytest.approx(joules))
-
-
-def test_a_block_that_fails_ends_its_task(fake):
-    with pytest.raises(ValueError, match="mine"), module.metered(True):
-        raise ValueError("mine")
-    assert fake.said == ["start", "stop"]
-
-
 @pytest.mark.parametrize("broken", ["start", "stop", "absent"])
 def test_a_meter_that_fails_or_is_absent_costs_no_trial(fake, monkeypatch, broken):
     fake.broken = broken
@@ -271,12 +232,14 @@ def test_a_meter_that_fails_or_is_absent_costs_no_trial(fake, monkeypatch, broke
 
 
 @pytest.mark.parametrize(("device", "joules"), [("cpu", 6), ("cuda", 36)])
-def test_jobs_of_a_pack_have_equal_shares(fake, monkeypatch, device, joules):
-    results = [Result(np.ones((36, 3)))] * 2 + [Result(np.zeros((0, 0)), "diverged")]
+def test_jobs_share_joules_and_a_diverged_one_has_its_reason(fake, monkeypatch, device, joules):
+    results = [Result(np.ones((36, 3)))] * 2 + [Result(np.zeros((0, 0)), "not finite at step 3")]
     monkeypatch.setattr(module, "train_pack", lambda *_, **__: results)
-    outcomes = execute(jobs(3), device=device, energy=True)
-    assert [outcome.status for outcome in outcomes] == ["ok", "ok", "failed"]
+    *done, failed = outcomes = execute(jobs(3), device=device, energy=True)
+    assert {(one.status, one.scores.dtype) for one in done} == {("ok", np.dtype(np.float32))}
+    assert (failed.status, failed.reason) == ("failed", "not finite at step 3")
     assert [outcome.energy for outcome in outcomes] == [pytest.approx(joules / 3)] * 3
+    assert {outcome.energy for outcome in execute(jobs(3))} == {None}, "not asked for"
     assert fake.said == ["start", "stop"]
 
 
@@ -303,11 +266,6 @@ def test_a_pack_that_breaks_is_metered_again_job_by_job(fake, monkeypatch):
     assert fake.said == ["start", "stop"] * 2
 
 
-def test_a_run_without_joules_has_none(fake):
-    assert [outcome.energy for outcome in execute(jobs(2, "logistic"))] == [None, None]
-    assert fake.said == []
-
-
 @pytest.mark.parametrize(
     ("folds", "whole"), [((1.5, 2.0), 3.5), ((1.5, None), None), ((None, None), None)]
 )
@@ -331,3 +289,65 @@ def test_a_busy_second_uses_joules():
     assert idle.joules is not None
     assert 0 < used.joules < 2000  # no processor takes 2 kW
     assert idle.joules >= 0
+
+
+# rows of a step, and the stacked optimiser
+
+
+@given(n=st.integers(1, 50), size=st.integers(1, 60), steps=st.integers(1, 20))
+def test_batches_cover_rows_evenly(n, size, steps):
+    found = batches(generator("test", n, size), n, size=size, steps=steps)
+    assert found.shape == (steps, size)
+    assert found.min() >= 0
+    assert found.max() < n
+    if n >= size:
+        assert all(len(set(row)) == size for row in found)
+    else:
+        counts = np.bincount(found.reshape(-1), minlength=n)
+        assert counts.max() - counts.min() <= 1
+
+
+@given(shots=st.integers(1, 6), wanted=st.integers(1, 9))
+def test_labelled_part_is_class_balanced(shots, wanted):
+    problem = example_problem(shots=shots)
+    method = registry.create("source-only", {"steps": 3, "labelled_batch": wanted})
+    drawn = draws(method, problem, 5, bank=100)
+    y = problem.labelled.y[drawn.labelled]
+    for row in y:
+        assert np.bincount(row).tolist() == [min(shots, wanted)] * 3
+
+
+def test_parts_have_generators_of_their_own():
+    problem = example_problem()
+    few = draws(registry.create("source-only", {"target_batch": 5}), problem, 5, bank=100)
+    many = draws(registry.create("source-only", {"target_batch": 9}), problem, 5, bank=100)
+    np.testing.assert_array_equal(few.labelled, many.labelled)
+    np.testing.assert_array_equal(few.source, many.source)
+    assert (draws(registry.create("source-only"), problem, 6, bank=100).target[0] != 0).any()
+
+
+def test_the_stacked_optimiser_equals_torch_for_each_trial():
+    draw = torch.Generator().manual_seed(0)
+    rates, decays = [1e-3, 1e-2, 1e-2, 0.5, 1e-2], [0.0, 0.1, 0.1, 1.0, 0.1]
+    flat = torch.randn(5, 7, generator=draw, dtype=torch.float64)
+    theirs = [torch.nn.Parameter(row.clone()) for row in flat]
+    optimiser = torch.optim.Adam([{"params": [parameter]} for parameter in theirs])
+    ours = StackedAdam([flat], rates, decays)
+    for step in range(25):
+        gradient = torch.randn(5, 7, generator=draw, dtype=torch.float64)
+        scale, penalised = rate_scale("cosine", step / 25), step % 3 != 2
+        ours.step({0: gradient}, scale, penalised=penalised)
+        for group, row, rate, decay in zip(
+            optimiser.param_groups, gradient, rates, decays, strict=True
+        ):
+            group["params"][0].grad = row.clone()
+            group["lr"], group["weight_decay"] = rate * scale, decay * penalised
+        optimiser.step()
+    torch.testing.assert_close(flat, torch.stack(list(theirs)).detach(), rtol=0, atol=1e-12)
+
+
+def test_cosine_goes_from_one_to_zero():
+    assert rate_scale("cosine", 0.0) == 1.0
+    assert abs(rate_scale("cosine", 0.5) - 0.5) < 1e-12
+    assert abs(rate_scale("cosine", 1.0)) < 1e-12
+    assert rate_scale("none", 0.7) == 1.0

@@ -1,8 +1,9 @@
-"""Packs of trials, and what planning knows of methods, read by a worker and remembered."""
+"""Requests, packs of trials, and what planning knows of methods, read by a worker."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from clser_bench import registry
 from clser_bench.errors import SpecError
 from clser_bench.problem import Job, Trial, Value
-from clser_bench.protocol import Condition, Pair
+from clser_bench.protocol import Condition, Pair, parse_shots
 from clser_bench.run import plan
 from clser_bench.run.plan import (
     FIVE,
@@ -26,7 +27,7 @@ from clser_bench.run.plan import (
     methods_of,
     read_methods,
 )
-from clser_bench.run.request import Request
+from clser_bench.run.request import Request, parse_settings
 from clser_bench.run.worker import Worker
 from clser_bench.train import ENGINE_VERSION
 from clser_bench.train.check import example_problem
@@ -197,7 +198,20 @@ def test_planning_knows_what_it_needs():
     assert not dann.deterministic
     assert (chance.engine_version, chance.role) == (0, "bound")
     with pytest.raises(SpecError, match="steps"):
-        read("dann", steps="3")
+        read("dann", steps="9")  # not the number, which is remembered
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("logistic", {"title": "mine"}, r"'logistic' has no hyper-parameter 'title'.*strength"),
+        ("logistic", {"iterations": 10.0}, r"iterations=10\.0: a whole number is needed"),
+        ("logistic", {"balanced": 1}, "balanced=1: write true or false"),
+    ],
+)
+def test_values_of_hyper_parameters_are_checked(name, values, message):
+    with pytest.raises(SpecError, match=message):
+        registry.create(name, values)
 
 
 def test_configurations_are_methods_of_their_own_and_a_second_reading_asks_nobody(asked):
@@ -248,3 +262,94 @@ def test_names_are_expanded_once_each():
     assert set(methods) <= {*registry.entries()}
     with pytest.raises(SpecError, match="did you mean 'chance'"):
         expand(["chanec"])
+
+
+# requests
+
+OTHERS = Condition(selection="others")
+
+
+def test_options_survive_json(tmp_path):
+    results = tmp_path / "results.sqlite"
+    rules = Condition(suite="bcro", setting="inductive", prior="dirichlet:1")
+    rules = rules.replace(normalisation="speaker", selection="other-pairs")
+    config = Request(
+        pairs=(Pair("B", "C"),),
+        corpora=tmp_path,
+        manifests=(tmp_path / "m.csv",),
+        methods=("dann",),
+        shots=(1, "all"),
+        seeds=3,
+        condition=rules,
+        settings=parse_settings(["dann.steps=10"]),
+        corruptions=("noise:0", "telephone"),
+        results=results,
+        scheduler="local",
+        workers=2,
+        skip_bad=True,
+        energy=True,
+    )
+    assert config.corruptions == ("noise:0", "telephone:8", "telephone:6", "telephone:4")
+    stored = json.loads(json.dumps(config.json))
+    assert Request.from_json(stored, results=results) == config
+    del stored["energy"]  # from before joules were measured
+    assert Request.from_json(stored, results=results) == config.replace(energy=False)
+    with pytest.raises(SpecError, match="last run's options cannot be read"):
+        Request.from_json({"suite": None}, results=results)
+
+
+def test_settings_are_typed_and_override_the_file(tmp_path):
+    file = tmp_path / "params.toml"
+    file.write_text("[dann]\nsteps = 5\nramp = 2.5\n[sere]\nadaptive = true\n")
+    made = parse_settings(["dann.steps=7", "dann.decay=none", "sere.adaptive=false"], file)
+    assert dict(made) == {
+        "dann": {"decay": "none", "ramp": 2.5, "steps": 7},
+        "sere": {"adaptive": False},
+    }
+    assert isinstance(made["dann"]["steps"], int)
+
+
+@pytest.mark.parametrize("text", ["dann", "dann.steps", "dann=3", ".steps=3", "dann.=3"])
+def test_a_malformed_setting_says_how_to_write_it(text):
+    with pytest.raises(SpecError, match=r"write METHOD\.NAME=VALUE"):
+        parse_settings([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("steps = 3", "stands outside a table"),
+        ("[dann", "not valid TOML"),
+        ("[a]\nb=[1]", "must be"),
+        (None, r"params\.toml: cannot be read"),
+    ],
+)
+def test_a_malformed_file_is_named(tmp_path, text, message):
+    file = tmp_path / "params.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SpecError, match=message) as caught:
+        parse_settings([], file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheduler": "rya"}, "scheduler 'rya' is unknown; did you mean 'ray'"),
+        ({"condition": OTHERS}, "selection 'others' is unknown; did you mean 'other-pairs'"),
+        ({"seeds": 0}, "seeds 0"),
+        ({"seeds": 10**9}, "seeds 1000000000: at most 10000 draws are run"),
+        ({"methods": ()}, "at least one method"),
+        ({"devices": ("cuda:0", "tpu")}, "device 'tpu': write cpu, or cuda:0 and the like"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(SpecError, match=message):
+        Request(**options)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "", "9" * 5000, "²", "1e3"])
+def test_shots_are_small_whole_numbers(text):
+    with pytest.raises(SpecError, match="write a positive integer, or all"):
+        parse_shots(text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clser_bench.problem import Labelled, Outcome, Problem, Table, Trial
+from clser_bench.problem import Labelled, Outcome, Table, Trial
 from clser_bench.protocol import Pair
 from clser_bench.run import selection
 from clser_bench.run.selection import OBJECTIVES, cells, choose_by_other_pairs, objective, others
@@ -20,7 +21,6 @@ from clser_bench.scoring import criteria
 from clser_bench.scoring.metrics import score
 from clser_bench.splits import Fold
 from clser_bench.store.records import Record
-from clser_bench.store.sqlite import Store
 from clser_bench.train.check import example_problem
 from tests.records import answer_key, hole, trial
 
@@ -55,34 +55,10 @@ def chosen(trials: list[Trial], score: Score) -> dict[Pair, float]:
     return {t.pair: weight(t) for t in made}
 
 
-def test_the_configuration_that_is_best_on_the_other_two_corpora():
-    """Weight 2 is best between R and O, 3 between B and C, and 1 everywhere else."""
-
-    def score(one: Trial, number: int) -> float:
-        ends = {one.pair.source, one.pair.target}
-        best = 1 if ends == {"R", "O"} else 2 if ends == {"B", "C"} else 0
-        return 50.0 if number == best else 40.0
-
-    assert set(others(Pair("B", "C"), PAIRS)) == {Pair("R", "O"), Pair("O", "R")}
-    found = chosen(planned(), score)
-    assert found[Pair("B", "C")] == found[Pair("C", "B")] == 2.0
-    assert found[Pair("R", "O")] == found[Pair("O", "R")] == 3.0
-    assert {found[pair] for pair in PAIRS if str(pair) in "B→R B→O C→R O→B O→C"} == {1.0}
-
-
 def test_ties_go_to_the_earlier_configuration_and_the_default_is_taken_where_none_counts():
     assert set(chosen(planned(), lambda *_: None).values()) == {1.0}
     assert set(chosen(planned(), lambda *_: 40.0).values()) == {1.0}
     assert set(chosen(planned(), lambda _, number: 40.0 + (number > 0)).values()) == {2.0}
-
-
-def test_the_means_of_both_orders_count():
-    table = {("R", "O"): (40, 60, 45), ("O", "R"): (40, 10, 45)}
-
-    def score(one: Trial, number: int) -> float:
-        return float(table.get((one.pair.source, one.pair.target), (40, 40, 40))[number])
-
-    assert chosen(planned(), score)[Pair("B", "C")] == 3.0
 
 
 def test_a_configuration_with_a_hole_elsewhere_cannot_be_chosen():
@@ -93,6 +69,7 @@ def test_a_configuration_with_a_hole_elsewhere_cannot_be_chosen():
             return None
         return 40.0 + 10 * number
 
+    assert set(others(Pair("B", "C"), PAIRS)) == {Pair("R", "O"), Pair("O", "R")}
     found = chosen(planned(), score)
     assert found[Pair("B", "C")] == found[Pair("C", "B")] == 2.0
     assert {value for pair, value in found.items() if "R" in str(pair)} == {3.0}
@@ -129,15 +106,16 @@ SCORES = 3 * RNG.standard_normal((30, 3)).astype(np.float32)
 Y = RNG.integers(0, 3, 30)
 P = np.exp(SCORES.astype(float)) / np.exp(SCORES.astype(float)).sum(1, keepdims=True)
 AB = Pair("A", "B")
+ARRAYS = ("instants", "summary")
 
 
-def record(of: Trial | None = None, scores: np.ndarray = SCORES, y: np.ndarray = Y) -> Record:
+def record(of: Trial, scores: np.ndarray) -> Record:
     outcome = Outcome(id="x", status="ok", scores=np.asarray(scores, np.float32))
-    return score(of or trial(), [outcome], [answer_key(y.tolist())], pack="p")
+    return score(of, [outcome], [answer_key(Y.tolist())], pack="p")
 
 
 def test_criteria_have_the_names_and_the_signs_of_their_formulas():
-    found, none = record(), np.zeros(0)
+    found, none = record(trial(), SCORES), np.zeros(0)
     own = P[np.arange(30), Y]
     weights = RNG.uniform(0.5, 2, 30)
     recalls = [np.mean(P[label == Y].argmax(1) == label) for label in range(3)]
@@ -157,95 +135,56 @@ def test_criteria_have_the_names_and_the_signs_of_their_formulas():
     assert value == pytest.approx(expected, rel=1e-5)
 
 
-def agreed(records: Sequence[Record]) -> np.ndarray:
-    p = np.stack([criteria.probabilities(each.scores) for each in records])
-    return np.asarray(criteria.ensemble_agreement(p))
-
-
-def held_out(shift: float = 0.0) -> Problem:
-    """Held-out rows 0 to 5 of 40; the target lies further along the first axis."""
-    problem = example_problem(f=2)
-    own = problem.source
-    summary = np.array(problem.target.summary)
-    summary[:, 0] += shift
-    both = Table(
-        "both",
-        np.concatenate([problem.target.instants, own.instants]),
-        np.concatenate([summary, own.summary]),
-    )
-    labelled = Labelled(np.arange(6, 12), np.arange(6, 12) % 3)
-    return replace(
-        problem,
-        target=both,
-        labelled=labelled,
-        unlabelled=np.setdiff1d(np.arange(40), labelled.rows),
-        adapt=np.arange(5, 36),
-        scored=36 + np.arange(6),
-    )
-
-
-def fold_of(problem: Problem) -> Fold:
-    sides = problem.source, problem.target
-    order = tuple(np.arange(len(side)) for side in sides)
-    return Fold(problem=problem, key=answer_key([]), order=order)  # type: ignore[arg-type]
-
-
 def test_weights_are_of_held_out_rows_by_the_others_and_the_target(monkeypatch):
+    """Rows 0 to 5 of the source's 40 are held out; its rows lie below the target's 36."""
     seen: list[np.ndarray] = []
 
     def spied(*arrays: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         assert rng is not None
         seen.extend(arrays)
-        return np.ones(6)
+        return np.arange(6.0)
 
-    problem = held_out()
+    whole = example_problem(f=2)
+    sides = (whole.target, whole.source)
+    instants, summary = (np.concatenate([getattr(s, name) for s in sides]) for name in ARRAYS)
+    problem = replace(
+        whole,
+        target=Table("both", instants, summary),
+        labelled=Labelled(np.arange(6, 12), np.arange(6) % 3),
+        unlabelled=np.setdiff1d(np.arange(40), np.arange(6, 12)),
+        adapt=np.arange(5, 36),
+        scored=36 + np.arange(6),
+    )
+    fold = Fold(problem=problem, key=answer_key([]), order=(np.arange(40), np.arange(76)))
     monkeypatch.setattr(criteria, "importance_weights", spied)
-    selection.importance(fold_of(problem), seed=0)
+    np.testing.assert_array_equal(selection.importance(fold, seed=0), np.arange(6))
     source, held, target = seen
-    np.testing.assert_array_equal(source, problem.source.summary[6:])
-    np.testing.assert_array_equal(held, problem.source.summary[:6])
-    np.testing.assert_array_equal(target, problem.target.summary[5:36])
+    np.testing.assert_array_equal(source, whole.source.summary[6:])
+    np.testing.assert_array_equal(held, whole.source.summary[:6])
+    np.testing.assert_array_equal(target, whole.target.summary[5:36])
     assert {array.dtype for array in seen} == {np.dtype(np.float64)}
-
-
-def test_weights_are_larger_nearer_to_the_target_and_ignore_labels():
-    problem = held_out(shift=3.0)
-    weights = selection.importance(fold_of(problem), seed=0)
-    along = problem.source.summary[:6, 0]
-    assert weights.shape == (6,)
-    assert weights[np.argmax(along)] > weights[np.argmin(along)]
-    other = replace(problem, labelled=Labelled(problem.labelled.rows, problem.labelled.y[::-1]))
-    np.testing.assert_array_equal(selection.importance(fold_of(other), seed=0), weights)
-
-
-def at(number: int, *, seeds: int = 2, **more: Any) -> list[Trial]:
-    return [
-        trial("m", "A→B", seed=seed, parameters=(("x", float(number)),), **more)
-        for seed in range(seeds)
-    ]
 
 
 def no_folds(_: Trial) -> Any:
     raise AssertionError("no problem is looked at")
 
 
-def filled(store: Store, configurations: Sequence[Sequence[Trial]]) -> dict[str, Record]:
-    """A result with scores of its own for every trial but the last, which fails."""
-    rng = np.random.default_rng(1)
-    *most, last = [one for members in configurations for one in members]
-    made = {one.id: record(one, rng.standard_normal((30, 3))) for one in most}
-    store.put(list(made.values()))
-    store.put([hole(last)])
-    return made
+def one_fold(_: Trial) -> Any:
+    return (SimpleNamespace(problem=None),)
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_cells_of_stored_trials(store, monkeypatch, name):
     """Agreement compares the configurations of a draw; weights are computed once a draw."""
-    configurations, chosen = [at(0), at(1), at(2)], objective(name)
+    chosen = objective(name)
     chosen.refuse_few(10)
     chosen.refuse_few("all")
-    records = filled(store, configurations)
+    configurations = [
+        [trial("m", "A→B", seed=seed, parameters=(("x", x),)) for seed in (0, 1)] for x in (0, 1, 2)
+    ]
+    *most, last = itertools.chain(*configurations)
+    records = {one.id: record(one, RNG.standard_normal((30, 3))) for one in most}
+    store.put([*records.values(), hole(last)])
     weights, drawn = np.linspace(0.5, 2, 30), []
 
     def importance(_: object, *, seed: int) -> np.ndarray:
@@ -254,7 +193,7 @@ def test_cells_of_stored_trials(store, monkeypatch, name):
 
     monkeypatch.setattr(selection, "importance", importance)
     weighted = name == "embedded-validation"
-    folds = (lambda _: (fold_of(held_out()),)) if weighted else no_folds
+    folds = one_fold if weighted else no_folds
     found = cells(chosen, configurations, store=store, folds=folds)
     assert sorted(drawn) == [0, 1] * weighted
     assert [sorted(one) for one in found] == [[(AB, 0), (AB, 1)]] * 2 + [[(AB, 0)]]
@@ -262,7 +201,8 @@ def test_cells_of_stored_trials(store, monkeypatch, name):
         ids = [members[seed].id for members in configurations]
         own = [records[one] for one in ids if one in records]
         if name == "agreement":
-            expected = list(agreed(own))
+            p = np.stack([criteria.probabilities(each.scores) for each in own])
+            expected = list(criteria.ensemble_agreement(p))
         elif chosen.requires == "labels":
             expected = [one.metrics.uar for one in own if one.metrics]
         elif chosen.requires == "target":
