@@ -46,7 +46,7 @@ class Made(Fitted):
         near = -np.square(target[:, None] - np.stack(centres)).mean(-1)
         return {answer}
 '''
-WEIGHT = 'weight: float = hyper(1.0, low=0.0, high=10.0, grid={grid}, about="nothing")'
+WEIGHT = 'weight: float = hyper(1.0, low=0.0, high=10.0, grid=GRID, about="nothing")'
 NOISY = "near + self.weight * 1e-3 * rng.standard_normal(near.shape)"
 """Scores that hardly depend on the only hyper-parameter."""
 
@@ -106,7 +106,7 @@ def write_method(
     folder.mkdir(parents=True, exist_ok=True)
     # a name of its own: a process imports a module name once, whatever folder it came from
     file = folder / f"{name.replace('-', '_')}_{digest(str(folder))[:8]}.py"
-    values = values.format(grid=tuple(grid))
+    values = values.replace("GRID", str(tuple(grid)))
     text = FITTED.format(
         name=name, about=about, body=body, deterministic=deterministic, values=values, answer=answer
     )

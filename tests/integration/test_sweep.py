@@ -25,18 +25,14 @@ from tests.tiny import Watch, planned, stored, write_corpora, write_method
 VALUES = """lean: float = hyper(0.0, low=-9.0, high=9.0, about="to the first class")
     noise: float = hyper(0.1, low=0.0, high=9.0, about="of the scores")
     rounds: int = hyper(1, low=0, high=9, about="of drawing")"""
-LEANING = """(
+DRAWS = "range(self.rounds * (not self.deterministic))"
+LEANING = f"""(
             near + self.lean * (np.arange(near.shape[1]) == 0)
-            + self.noise * sum(rng.standard_normal(near.shape) for _ in range({draws}))
+            + self.noise * sum(rng.standard_normal(near.shape) for _ in {DRAWS})
         )"""
 PAIR = Pair("W", "X")
-METHODS = {
-    "lean": (False, "self.rounds", 99.0),
-    "fixed": (True, "0", 99.0),
-    "broken": (False, "self.rounds", 1.0),
-    "hopeless": (False, "self.rounds", -99.0),
-}
-"""Whether deterministic, how often it draws, and above which `lean` it breaks."""
+METHODS = {"lean": 99.0, "fixed": 99.0, "broken": 1.0, "hopeless": -99.0}
+"""Above which `lean` each breaks."""
 
 pytestmark = pytest.mark.usefixtures("packed")
 
@@ -45,11 +41,10 @@ pytestmark = pytest.mark.usefixtures("packed")
 def shared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweeps")
     write_corpora(folder / "corpora", codes="WX", takes=6)
-    for name, (deterministic, draws, limit) in METHODS.items():
+    for name, limit in METHODS.items():
         body = f"if self.lean > {limit}: raise RuntimeError('leans too far')"
-        how: dict[str, Any] = {"body": body, "deterministic": deterministic}
-        answer = LEANING.format(draws=draws)
-        write_method(folder / "methods", name, values=VALUES, answer=answer, **how)
+        how: dict[str, Any] = {"values": VALUES, "answer": LEANING}
+        write_method(folder / "methods", name, body=body, deterministic=name == "fixed", **how)
     return folder
 
 

@@ -27,20 +27,13 @@ from clser_bench.run.space import (
     sampler,
 )
 from clser_bench.sweeps import Dimension, distributions
+from tests.tiny import write_method
 
 quick = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
-TOY = '''"""A method with every kind of hyper-parameter."""
-from dataclasses import dataclass
-from clser_bench.registry import hyper, register
-from clser_bench.train.contract import Fitted
-
-@register("toy-space", version=1)
-class Toy(Fitted):
-    """A method with every kind of hyper-parameter."""
-    spaces = {"some": {"share": "0.1:0.9", "rate": "log:0.01:1", "flag": "false,true"}}
+TOY = """spaces = {"some": {"share": "0.1:0.9", "rate": "log:0.01:1", "flag": "false,true"}}
     rate: float = hyper(0.1, low=0.001, high=10.0, log=True, grid=(0.1, 0.5), about="x")
     share: float = hyper(0.5, low=0.0, high=1.0, about="x")
     rounds: int = hyper(3, low=0, high=100, about="x")
@@ -48,18 +41,14 @@ class Toy(Fitted):
     size: int = hyper(8, choices=(4, 8, 16), about="x")
     flag: bool = hyper(False, choices=(False, True), about="x")
     free: float = hyper(1.0, about="x")
-    count: int = hyper(1, about="x")
-
-    def fit_predict(self, problem, rng):
-        raise NotImplementedError
-'''
+    count: int = hyper(1, about="x")"""
+"""Every kind of hyper-parameter."""
 
 
 @pytest.fixture(autouse=True)
 def toy(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "space-methods"
-    folder.mkdir(exist_ok=True)
-    (folder / "toy_space_for_tests.py").write_text(TOY, encoding="utf-8")
+    write_method(folder, "toy-space", values=TOY)
     monkeypatch.setenv("CLSER_METHODS", str(folder))
 
 
