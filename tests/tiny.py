@@ -15,9 +15,10 @@ import pytest
 import soundfile
 
 from clser_bench.hashing import digest, generator
+from clser_bench.progress import Progress
 from clser_bench.report.render import render
 from clser_bench.run import execute, plan
-from clser_bench.run.prepare import prepare
+from clser_bench.run import prepare as preparing
 from clser_bench.run.request import Request
 from clser_bench.store.records import Record
 from clser_bench.store.sqlite import Store
@@ -35,7 +36,7 @@ from clser_bench.plugin import Fitted, hyper, register
 class Made(Fitted):
     """{about}"""
     deterministic = {deterministic}
-    weight: float = hyper(1.0, low=0.0, high=10.0, grid={grid}, about="nothing")
+    {values}
 
     def fit_predict(self, problem, rng):
         {body}
@@ -43,8 +44,11 @@ class Made(Fitted):
         target = problem.target.summary[problem.scored]
         centres = [source[problem.labelled.y == c].mean(0) for c in range(len(problem.classes))]
         near = -np.square(target[:, None] - np.stack(centres)).mean(-1)
-        return near + self.weight * 1e-3 * rng.standard_normal(near.shape)
+        return {answer}
 '''
+WEIGHT = 'weight: float = hyper(1.0, low=0.0, high=10.0, grid=GRID, about="nothing")'
+NOISY = "near + self.weight * 1e-3 * rng.standard_normal(near.shape)"
+"""Scores that hardly depend on the only hyper-parameter."""
 
 
 def write_corpora(folder: Path, *, codes: str = "XYZ", takes: int = 3) -> Path:
@@ -84,6 +88,8 @@ def write_method(
     about: str = "A method for tests.",
     deterministic: bool = False,
     grid: Sequence[float] = (),
+    values: str = WEIGHT,
+    answer: str = NOISY,
 ) -> Path:
     """Write a fitted method into a folder for `CLSER_METHODS`.
 
@@ -94,12 +100,15 @@ def write_method(
         about: first line of its docstring.
         deterministic: what it declares.
         grid: of its only hyper-parameter, `weight`, whose default is 1.
+        values: the lines of other hyper-parameters.
+        answer: its scores, from those of the nearest centroid, `near`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # a name of its own: a process imports a module name once, whatever folder it came from
     file = folder / f"{name.replace('-', '_')}_{digest(str(folder))[:8]}.py"
+    values = values.replace("GRID", str(tuple(grid)))
     text = FITTED.format(
-        name=name, about=about, body=body, deterministic=deterministic, grid=tuple(grid)
+        name=name, about=about, body=body, deterministic=deterministic, values=values, answer=answer
     )
     file.write_text(text, encoding="utf-8")
     return file
@@ -107,7 +116,7 @@ def write_method(
 
 def planned(request: Request, **options: Any) -> plan.Plan:
     """The plan of a request; `options` are those of `prepare`."""
-    return plan.plan(prepare(request, request.condition, **options))
+    return plan.plan(preparing.prepare(request, request.condition, **options))
 
 
 def stored(results: Path, method: str = "") -> list[Record]:
@@ -127,7 +136,7 @@ def table_text(results: Path) -> str:
         return render(tables_of(store, intervals=False), "csv")
 
 
-class Watch:
+class Watch(Progress):
     """A progress that notes what is started, and may interrupt the run.
 
     Args:
@@ -142,15 +151,12 @@ class Watch:
         """Note a line."""
         self.lines.append(f"{what}: {total}")
 
-    def advance(self, _count: int = 1) -> None:
+    def advance(self, count: int = 1) -> None:
         """Count what runs, not what is read or extracted."""
         if self.lines[-1].startswith(("trials", "configurations")):
             self.left -= 1
             if self.left == 0:
                 signal.raise_signal(signal.SIGTERM)
-
-    def stop(self) -> None:
-        """Nothing to do."""
 
     @property
     def ran(self) -> bool:
@@ -160,7 +166,7 @@ class Watch:
 
 def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give all runs that follow wrong answers of the target, of two classes."""
-    true = execute.prepare
+    true = preparing.prepare
 
     def poisoned(*arguments: Any, **options: Any) -> Any:
         made = true(*arguments, **options)

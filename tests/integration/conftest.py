@@ -26,8 +26,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     methods = folder / "methods"
     write_method(methods, "near", about="Nearest centroids.", grid=(1.0, 10.0))
     write_method(methods, "fixed", deterministic=True)
-    write_method(methods, "bad", body="raise RuntimeError('as asked')")
-    write_method(methods, "dying", body="os._exit(3)")
+    for name, body in {
+        "bad": "raise RuntimeError('as asked')",
+        "late": f"if os.path.exists({str(folder / 'fail')!r}): raise RuntimeError('as asked')",
+        "full": "raise MemoryError('no more')",
+        "dying": "os._exit(3)",
+        "slow": "time.sleep(float(os.environ.get('SLOW', '0.2')))",
+    }.items():
+        write_method(methods, name, body=body)
     return folder
 
 
@@ -44,8 +50,14 @@ def usual() -> dict[str, Any]:
 
 
 @pytest.fixture
-def places(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def places(
+    shared: Path, declarations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The manifest; the environment has the cache and the methods of `shared`."""
+    known = shared / "cache" / "methods"
+    if not known.exists():
+        known.parent.mkdir(exist_ok=True)
+        known.symlink_to(declarations)
     monkeypatch.setenv("CLSER_CACHE", str(shared / "cache"))
     monkeypatch.setenv("CLSER_METHODS", str(shared / "methods"))
     monkeypatch.delenv("CLSER_CORPORA", raising=False)
@@ -58,16 +70,9 @@ def config(places: Path, tmp_path: Path, usual: dict[str, Any]) -> Config:
     """Makes requests."""
 
     def make(**options: Any) -> Request:
-        given: dict[str, Any] = {
-            "manifests": (places,),
-            "methods": ("near",),
-            "shots": (1,),
-            "seeds": 2,
-            "results": tmp_path / "results.sqlite",
-            "scheduler": "local",
-            "workers": 1,
-        }
-        return Request(**{**given, **usual, **options})
+        given: dict[str, Any] = {"methods": ("near",), "shots": (1,), "seeds": 2}
+        given |= {"scheduler": "local", "workers": 1, "results": tmp_path / "results.sqlite"}
+        return Request(**{"manifests": (places,), **given, **usual, **options})
 
     return make
 

@@ -1,7 +1,7 @@
-"""`kill -9` of any process of a run at random moments: the same command goes on, and nothing stays.
+"""Runs that are killed or interrupted from outside: the same command goes on, and nothing stays.
 
-KILLS is the number of moments (4), KILL_SEED chooses them, KILLS_A_FILE says how many a table may
-have behind it (5):
+The slow tests kill any process of a run at random moments. KILLS is the number of moments (4),
+KILL_SEED chooses them, KILLS_A_FILE says how many a table may have behind it (5):
 
     KILLS=50 KILLS_A_FILE=1 python -m pytest -m slow tests/integration/test_kills.py
 """
@@ -13,27 +13,27 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import write_corpora, write_method
+from tests.tiny import until
 
 KILLS = int(os.environ.get("KILLS", "4"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
+A_FILE = int(os.environ.get("KILLS_A_FILE", "5"))
 LONGEST = 6.0
 """Seconds after the start of a target until which it may be killed."""
 
 LIMIT = 1200
 """Seconds after which a command hangs, however busy the machine is."""
-
-A_FILE = int(os.environ.get("KILLS_A_FILE", "5"))
-"""Kills of runs into one results file at most, before its table is compared."""
 
 TARGETS = {
     "driver": "clser_bench.cli.main",
@@ -45,23 +45,25 @@ TARGETS = {
 }
 """Part of the command line of each process that is killed; the first two are there without Ray."""
 
+TRIALS = 32
+HERE = ("--scheduler", "local", "--workers", "1")
+RAY = ("--scheduler", "ray", "--workers", "2")
+
 
 class Command:
-    """The command, its processes and its folder for temporary files."""
+    """A command, its processes and its folder for temporary files."""
 
-    def __init__(self, arguments: list[str], place: Path) -> None:
-        self._arguments, self._place = arguments, place
+    def __init__(self, *words: str, slow: str) -> None:
+        self.words, self._slow = words, slow
         # short, since Ray's sockets lie in it; the processes of this test are known by it
         self.temporary = Path(tempfile.mkdtemp(prefix="kills-", dir="/tmp"))
 
     def start(self, results: Path, *more: str) -> subprocess.Popen[str]:
+        """In a process group of its own, as a shell does."""
+        program = (sys.executable, "-m", "clser_bench.cli.main")
         return subprocess.Popen(
-            [
-                *(sys.executable, "-m", "clser_bench.cli.main", "run", *self._arguments),
-                *("--results", str(results), "--format", "csv", *more),
-            ],
-            env={**os.environ, "TMPDIR": str(self.temporary), "SLOW": "0.04"},
-            cwd=self._place,
+            [*program, *self.words, *more, "--results", str(results), "--format", "csv"],
+            env={**os.environ, "TMPDIR": str(self.temporary), "SLOW": self._slow},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -82,64 +84,140 @@ class Command:
     def folders(self) -> set[str]:
         return {path.name for path in self.temporary.glob("clser-*")}
 
+    def gone(self, known: set[int]) -> None:
+        """Wait for processes of an earlier run to be gone."""
+        until(lambda: not known & set(self.processes()), seconds=120)
+
+    def finished(self, results: Path, *more: str) -> str:
+        for _ in range(10):  # a loaded machine may start Ray too slowly; the message says so
+            process = self.start(results, *more)
+            out, err = process.communicate(timeout=LIMIT)
+            if "Ray did not start" not in err:
+                break
+        assert process.returncode == 0, err
+        return out
+
+    def end(self) -> None:
+        for process in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        shutil.rmtree(self.temporary, ignore_errors=True)
+
+
+@pytest.fixture
+def words(places, monkeypatch):
+    monkeypatch.setenv("SLOW", "0")  # in this process; each command has its own
+    return ("run", "--manifest", str(places), "--shots", "1,2")
+
+
+@pytest.fixture
+def begun(words, tmp_path):
+    """Starts a command and waits for a pack."""
+    command = Command(
+        *words, "--methods", "slow", "--seeds", "8", "--pairs", "X->Y,Y->X", slow="0.25"
+    )
+
+    def begin(*more: str) -> tuple[Command, subprocess.Popen[str], Path]:
+        results = tmp_path / "broken.sqlite"
+        process = command.start(results, *more)
+        until(lambda: stored(results) > 0 or process.poll() is not None, seconds=600)
+        assert process.poll() is None, f"no pack was stored: {process.communicate()}"
+        return command, process, results
+
+    yield begin
+    command.end()
+
+
+def stored(results: Path) -> int:
+    if not results.exists():
+        return 0
+    with closing(sqlite3.connect(f"file:{results}?mode=ro", uri=True)) as database:
+        try:
+            return int(database.execute("SELECT count(*) FROM records").fetchone()[0])
+        except sqlite3.OperationalError:  # the tables are being made
+            return 0
+
+
+def test_a_killed_run_ends_byte_identical(begun, call):
+    command, process, results = begun(*HERE)
+    process.kill()
+    process.communicate()
+    assert 0 < stored(results) < TRIALS
+    resumed, unbroken = (
+        call(*command.words, *HERE, "--format", "csv", "--results", str(place))
+        for place in (results, results.with_name("unbroken.sqlite"))
+    )
+    assert resumed.exit_code == 0, resumed.output
+    assert resumed.stdout == unbroken.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "where"),
+    [
+        (signal.SIGINT, HERE),
+        pytest.param(signal.SIGINT, RAY, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, RAY, marks=pytest.mark.slow),
+    ],
+)
+def test_signals_say_what_is_stored(number, where, begun):
+    _, process, results = begun(*where)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # a terminal sends it to the whole group
+    else:
+        process.send_signal(number)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert f"Interrupted: {stored(results)} of {TRIALS} trials stored" in err
+    assert "The same command goes on." in err
+    assert "Traceback" not in err
+    assert 0 < stored(results) < TRIALS
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["local", "ray"])
-def test_whatever_is_killed_the_same_command_goes_on(
-    scheduler: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    manifest = write_corpora(tmp_path / "corpora")
-    write_method(tmp_path / "methods", "slow", body="time.sleep(float(os.environ.get('SLOW', 0)))")
-    monkeypatch.setenv("CLSER_METHODS", str(tmp_path / "methods"))
-    own = ["--manifest", str(manifest), "--methods", "slow,source-only", "--shots", "1,2"]
-    own += ["--seeds", "20", "--set", "source-only.steps=20", "--workers", "2"]
-    own += ["--scheduler", scheduler]
+def test_whatever_is_killed_the_same_command_goes_on(scheduler, words, tmp_path, capsys):
+    own = ("--methods", "slow,source-only", "--seeds", "20", "--set", "source-only.steps=20")
+    command = Command(*words, *own, "--workers", "2", "--scheduler", scheduler, slow="0.04")
     targets = list(TARGETS)[: 2 if scheduler == "local" else None]
-    command = Command(own, tmp_path)
-    rng = random.Random(SEED)
-    unbroken = _finished(command, tmp_path / "unbroken.sqlite", "--scheduler", "local")
-    counts: Counter[str] = Counter()
+    rng, counts = random.Random(SEED), Counter[str]()
     number, killed = 0, 0
     try:
+        unbroken = command.finished(tmp_path / "unbroken.sqlite", "--scheduler", "local")
         while killed < KILLS:
             number += 1
             results = tmp_path / f"{number}.sqlite"
             for _ in range(min(A_FILE, KILLS - killed)):
                 name = rng.choice(targets)
-                over, said = _kill(command, results, name, rng)
+                over, said = kill(command, results, name, rng)
                 killed += 1
                 counts[name + said] += 1
                 with capsys.disabled():
                     print(f"\n{killed}: {name}{said}", end="", flush=True)
                 if over:
                     break
-            assert _finished(command, results) == unbroken
+            assert command.finished(results) == unbroken
             counts["identical tables"] += 1
-            _gone(command, set(command.processes()))
+            command.gone(set(command.processes()))
             assert not command.folders()
     finally:
         with capsys.disabled():
             print(f"\nkills, {scheduler}: {killed}: {dict(counts)}")
-        for process in command.processes():
-            os.kill(process, signal.SIGKILL)
-        shutil.rmtree(command.temporary, ignore_errors=True)
+        command.end()
 
 
-def _kill(command: Command, results: Path, name: str, rng: random.Random) -> tuple[bool, str]:
+def kill(command: Command, results: Path, name: str, rng: random.Random) -> tuple[bool, str]:
     """Start the command, kill one of its processes; whether the run was finished nevertheless."""
-    before, folders = command.processes(), command.folders()
+    before, folders = set(command.processes()), command.folders()
     process = command.start(results)
-    target = _found(command, process, name)
+    target = first(command, process, name)
     if target is not None:
         time.sleep(rng.uniform(0, LONGEST))
         with contextlib.suppress(ProcessLookupError):
             os.kill(target, signal.SIGKILL)
     out, err = process.communicate(timeout=LIMIT)
-    assert not set(command.folders()) & folders, "a folder of the killed run outlives the next"
-    _gone(command, set(before))
+    assert not command.folders() & folders, "a folder of the killed run outlives the next"
+    command.gone(before)
     assert "Traceback" not in err, err
     if process.returncode == 0:
         return True, ", and the run was finished"
@@ -150,7 +228,7 @@ def _kill(command: Command, results: Path, name: str, rng: random.Random) -> tup
     return False, ""
 
 
-def _found(command: Command, process: subprocess.Popen[str], name: str) -> int | None:
+def first(command: Command, process: subprocess.Popen[str], name: str) -> int | None:
     """A process whose command line has the words of a target; None where the run ends before."""
     while process.poll() is None:
         for number, line in command.processes().items():
@@ -158,21 +236,3 @@ def _found(command: Command, process: subprocess.Popen[str], name: str) -> int |
                 return number
         time.sleep(0.05)
     return None
-
-
-def _finished(command: Command, results: Path, *more: str) -> str:
-    for _ in range(10):  # a loaded machine may start Ray too slowly; the message says what to do
-        process = command.start(results, *more)
-        out, err = process.communicate(timeout=LIMIT)
-        if "Ray did not start" not in err:
-            break
-    assert process.returncode == 0, err
-    return out
-
-
-def _gone(command: Command, known: set[int]) -> None:
-    """Wait for processes of an earlier run to be gone."""
-    deadline = time.monotonic() + 120
-    while left := {n: line for n, line in command.processes().items() if n in known}:
-        assert time.monotonic() < deadline, f"still there: {list(left.values())}"
-        time.sleep(0.2)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +26,14 @@ with terminable(), temporary_folder(short=True) as made:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
-def owner(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+def owner(place):
     """A process with a temporary folder."""
     process = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -43,30 +42,24 @@ def owner(place: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     process.communicate()
 
 
-def test_a_folder_of_a_living_owner_stays(owner: tuple[subprocess.Popen[str], Path]) -> None:
-    _, made = owner
-    cleanup.remove_leftovers(made.parent)
-    assert (made / "content").exists()
-
-
-def test_a_killed_owner_leaves_a_folder_and_the_next_start_removes_it(
-    owner: tuple[subprocess.Popen[str], Path],
-) -> None:
+def test_the_next_start_removes_the_folder_of_a_killed_owner_not_of_a_living_one(owner):
     process, made = owner
     code = "import time; print(flush=True); time.sleep(60)"
     using = subprocess.Popen([sys.executable, "-c", code, f"{made}/x"], stdout=subprocess.PIPE)
     assert using.stdout is not None
     with using.stdout as said:  # until then the kernel may show no command line
         said.readline()
+    cleanup.remove_leftovers(made.parent)
+    assert using.poll() is None
     process.kill()
     process.wait()
-    assert made.exists()
+    assert (made / "content").exists()
     cleanup.remove_leftovers(made.parent)
     assert not made.exists()
     assert using.wait(timeout=300) == -signal.SIGKILL
 
 
-def test_a_terminated_owner_leaves_none(owner: tuple[subprocess.Popen[str], Path]) -> None:
+def test_a_terminated_owner_leaves_none(owner):
     process, made = owner
     process.terminate()
     process.wait(timeout=300)
@@ -86,7 +79,7 @@ time.sleep(60)
 """
 
 
-def test_a_fork_ends_with_a_parent_that_is_killed() -> None:
+def test_a_fork_ends_with_a_parent_that_is_killed():
     parent = subprocess.Popen([sys.executable, "-c", FORKS], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     fork = int(parent.stdout.readline())
@@ -95,7 +88,7 @@ def test_a_fork_ends_with_a_parent_that_is_killed() -> None:
     until(lambda: not alive(fork))
 
 
-def test_folders_of_others_and_young_ones_stay(place: Path) -> None:
+def test_folders_of_others_and_young_ones_stay(place):
     mine = place / "clser-results"  # a user's own, which only looks like ours
     (mine / "precious").mkdir(parents=True)
     linked = place / "clser-link"
@@ -113,7 +106,7 @@ def test_folders_of_others_and_young_ones_stay(place: Path) -> None:
     assert not old.exists()
 
 
-def test_a_folder_goes_when_the_block_ends(place: Path) -> None:
+def test_a_folder_goes_when_the_block_ends(place):
     with cleanup.temporary_folder() as made:
         assert made.stat().st_mode & 0o777 == 0o700
         with cleanup.temporary_folder() as other:  # looks for leftovers, and finds none
