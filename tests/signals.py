@@ -1,7 +1,7 @@
 """Signals whose features are known, and corpora of them on disk.
 
-As a script: `python signals.py FOLDER CACHE WORKERS HOLD` extracts the acoustic features of the
-toy corpus in FOLDER. With HOLD it stops for good just before the file of shard number HOLD gets
+As a script: `python -m tests.signals FOLDER CACHE WORKERS HOLD` extracts the acoustic features of
+the toy corpus in FOLDER. With HOLD it stops for good just before the file of shard number HOLD gets
 its name, so that a test can kill it there.
 """
 

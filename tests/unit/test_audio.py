@@ -189,6 +189,11 @@ def two_streams(path: Path) -> None:
     path.write_bytes(content)
 
 
+def one_stream_twice(path: Path) -> None:
+    samples(NOISE, "OGG", "VORBIS")(path)
+    path.write_bytes(2 * path.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -199,6 +204,7 @@ def two_streams(path: Path) -> None:
         (Path.mkdir, "is not a file"),
         (endless_header, "1000 chunks, and none has samples"),
         (two_streams, "or another follows, which is not read"),
+        (one_stream_twice, "or another follows, which is not read"),
         (samples([]), "no samples"),
         (samples([0.0, np.nan]), "NaN"),
         (samples([np.inf, 0.0]), "infinite"),
