@@ -15,6 +15,7 @@ import functools
 import json
 import re
 import sqlite3
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from clser_bench.protocol import CLEAN, Condition
 NONE_YET = "there are no results yet; make some with `clser-bench run`"
 SCHEMA_VERSION = 4  # 3 had no sums, and would not keep them
 APPLICATION_ID = 0x636C7372  # "clsr"
+_WAIT = 30.0  # seconds for another process that writes
 
 FIELDS = tuple(Condition.__dataclass_fields__)
 OF_TRIALS = tuple(name for name in FIELDS if name not in ("suite", "selection"))
@@ -183,7 +185,7 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
     with guarded(path), _closing_on_error(_connect(path)) as connection:
         if not _version(connection, path) and not create:
             raise StoreError(f"{path}: {NONE_YET}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         with transaction(connection):
             _update(connection, _version(connection, path))
@@ -200,6 +202,20 @@ def connect(path: Path, *, create: bool, read_only: bool) -> sqlite3.Connection:
                 )
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Set the journal to WAL, for which SQLite does not wait where another process does it too."""
+    last = time.monotonic() + _WAIT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > last:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 _BACKUP = "take it from a backup, or delete it and run again"
@@ -256,7 +272,7 @@ def _closing_on_error(connection: sqlite3.Connection) -> Iterator[sqlite3.Connec
 def _connect(name: Path | str, *, uri: bool = False) -> sqlite3.Connection:
     if isinstance(name, Path):
         name = name.absolute()  # SQLite takes `:memory:` and `file:x` for other things than files
-    connection = sqlite3.connect(name, timeout=30, isolation_level=None, uri=uri)
+    connection = sqlite3.connect(name, timeout=_WAIT, isolation_level=None, uri=uri)
     connection.execute("PRAGMA cache_size = -65536")  # KiB: rows lie between arrays
     functions: dict[str, Callable[..., Any]] = {
         "part": _part,
@@ -334,9 +350,12 @@ def changed_tables(query: Query) -> list[str]:
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """The schema of a file, 0 for an empty one; raises StoreError for what is no file of ours."""
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    # in one statement, since another process may be making the tables
+    application, version, tables = connection.execute(
+        """SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master)
+        FROM pragma_application_id, pragma_user_version"""
+    ).fetchone()
+    empty = tables == 0
     another = "name another file with --results"
     if application != APPLICATION_ID and not (empty and application == 0 and version == 0):
         what = "is an SQLite database of something else, not of clser-bench"
@@ -347,7 +366,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         raise StoreError(f"{path}: {what} or {another}")
     if version < 1 and not empty:
         raise StoreError(f"{path}: is damaged (schema {version}); take the file from a backup")
-    return version
+    return int(version)
 
 
 def _missing(connection: sqlite3.Connection, table: str) -> list[str]:

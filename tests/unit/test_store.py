@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def test_a_result_replaces_a_failure_with_its_joules_and_nothing_replaces_a_resu
     other = hole(trial(seed=1), status="not_applicable", reason="needs 10 shots")
     store.put([other])
     assert store.unfinished([other.trial.id]) == (), "what does not apply is not tried again"
+
+
+def test_several_that_make_one_file_at_once_wait_for_each_other(tmp_path):
+    def made(number: int) -> int:
+        with Store(tmp_path / f"{number // 4}.sqlite") as store:
+            return store.progress().planned
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(made, range(400))) == {0}
 
 
 def test_a_plan_comes_back(store):
