@@ -319,6 +319,30 @@ def test_files_of_other_kinds_are_refused(file, theirs, tmp_path):
         read(tmp_path / "none.parquet")
 
 
+def test_damage_anywhere_is_noticed_or_harmless(file, tmp_path):
+    content, wanted = bytearray(file.read_bytes()), read(file)
+    rng = np.random.default_rng(0)
+    noticed = 0
+    for place, bit in zip(
+        rng.integers(len(content), size=60), rng.integers(8, size=60), strict=True
+    ):
+        content[place] ^= 1 << bit
+        (tmp_path / "bad.parquet").write_bytes(content)
+        content[place] ^= 1 << bit
+        try:
+            found = read(tmp_path / "bad.parquet")
+        except StoreError:
+            noticed += 1
+            continue
+        for entry, twin in zip(found.entries, wanted.entries, strict=True):
+            assert entry.trial == twin.trial
+            own, other = entry.record, twin.record
+            assert (own is None) == (other is None)
+            if own is not None and other is not None:
+                assert np.array_equal(own.predicted, other.predicted)
+    assert noticed > 40
+
+
 def test_files_that_are_too_large_are_refused_unread(file, theirs, monkeypatch):
     monkeypatch.setattr(files, "_MOST_ROWS", 3)
     refused(file, theirs, "rows: .* and at most 3 are read")
