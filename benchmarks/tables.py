@@ -109,7 +109,7 @@ def _record(trial: Trial, key: AnswerKey, pack: str) -> Record:
 def run(checkout: Path, command: tuple[str, ...], results: Path) -> tuple[float, float, str]:
     """Seconds of a command by the clock and of CPU, and the hash of what it prints."""
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    line = [sys.executable, "-c", "from clser_bench.cli.main import main; main()", *command]
+    line = [sys.executable, "-P", "-c", "from clser_bench.cli.main import main; main()", *command]
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     found = subprocess.run(  # noqa: S603 (own commands)
         [*line, "--results", str(results)], env=environment, check=True, capture_output=True
