@@ -3,7 +3,8 @@
 
 PYTHON ?=
 VENV ?= .venv
-WORKERS ?= 2
+# one more than cores that tests are meant for: some wait for processes
+WORKERS ?= 3
 PYTEST_ARGS ?=
 BENCHMARKS := packing peers ray_share features growth
 EXTRAS := demo,opensmile,video,test
