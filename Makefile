@@ -3,7 +3,7 @@
 
 PYTHON ?=
 VENV ?= .venv
-# one more than cores that tests are meant for: some wait for processes
+# for two cores: some tests wait for processes
 WORKERS ?= 3
 PYTEST_ARGS ?=
 BENCHMARKS := packing peers ray_share features growth

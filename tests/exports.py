@@ -40,7 +40,7 @@ def stored(path, *records, pairs=boards.PAIRS):
 
 
 def sent(results, **options):
-    """What a results file exports, beside it."""
+    """The export of a results file, written beside it."""
     path = results.with_suffix(".parquet")
     files.write(results, path, **options)
     return path

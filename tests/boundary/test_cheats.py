@@ -88,9 +88,9 @@ CONFINED = {
     "index", "tables", "recordings", "results", "parent", "own environment", "socket", "signal",
     "shared file", "shared memory",
 }  # fmt: skip
-"""What only Landlock and seccomp refuse."""
+"""Cheats that only Landlock and seccomp refuse."""
 HERE = {"objects", "index", "tables", "recordings", "parent", "environment", "socket", "signal"}
-"""What reaches something in this process."""
+"""Cheats that would reach something in this process."""
 
 LOOK = """
     def look(problem):
@@ -149,7 +149,7 @@ def request_of(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Calla
 
 
 def assert_refused(asked: Request) -> None:
-    """What each method comes to, by its name, is nothing."""
+    """Every cheat is run as a method of a name of its own, and none succeeds."""
     run(asked)
     found: dict[str, set[str]] = {}
     for record in stored(asked.results):

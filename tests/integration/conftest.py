@@ -45,7 +45,7 @@ def shared(tiny: Path) -> Path:
 
 @pytest.fixture
 def usual() -> dict[str, Any]:
-    """What a file of tests asks for where a test says nothing else."""
+    """The request of tests that say nothing else."""
     return {}
 
 

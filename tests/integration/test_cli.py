@@ -43,7 +43,7 @@ def run(places, call):
 
 
 def imported_by(*arguments):
-    """What a command of its own process wrote to stderr, and the modules that it imported."""
+    """The stderr of a command in a process of its own, and the modules that it imported."""
     words = [sys.executable, "-X", "importtime", "-m", "clser_bench.cli.main", *arguments]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -29,7 +29,7 @@ PREFIX = "hf:"
 Precision = Literal["float32", "bf16", "fp16"]
 
 Context = Literal["padded", "own", "30s"]
-"""What Whisper's frames attend to: see `encoders.whisper`."""
+"""The frames that those of Whisper attend to: see `encoders.whisper`."""
 
 POOLS = ("mean", "sd", "mean+sd")
 """Statistics over the frames that a summary may have."""
@@ -141,7 +141,7 @@ _FILE = "encoders.toml"
 
 
 class Training(BaseModel):
-    """What an encoder was trained on, as far as this benchmark's corpora go."""
+    """The corpora of this benchmark that an encoder was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
