@@ -84,6 +84,21 @@ def test_numbers_are_compared_by_their_own_measure(tables, tmp_path, own) -> Non
     assert base["mean"] == f"{logistic:.1f} ({logistic - 40:+.1f})"
 
 
+def test_the_command_shows_them_in_every_format(tables, store, tmp_path: Path, call: Any) -> None:
+    paper(tmp_path)
+    shown = {}
+    for words in (["--published", str(tmp_path)], ["--by", "family"], ["--by", "shots"]):
+        for form in ("csv", "md"):
+            found = call("leaderboard", "--results", str(store.path), "--format", form, *words)
+            shown[words[1], form] = found.output
+            assert found.exit_code == (2 if form == "csv" and words[0] == "--by" else 0), words
+    assert shown[str(tmp_path), "csv"].startswith("published,method,pair,")
+    assert shown[str(tmp_path), "csv"].count("\n") == 1 + 4
+    assert "| 66.7 (+16.7) |" in shown[str(tmp_path), "md"]
+    assert "Germanic→Sinitic (1) |" in shown["family", "md"]
+    assert shown["shots", "md"].splitlines()[0] == "### bc, by shots"
+
+
 def test_other_shots_are_not_compared(tables, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="with 10 shots, and no table here is"):
         published_tables(tables, paper(tmp_path, 'shots = "5"', 'shots = "10"'))
