@@ -148,7 +148,7 @@ class Condition:
 
     def unusual(self, *, besides: Collection[str] = WRITTEN) -> dict[str, str]:
         """The fields that have not their defaults, as text, besides those that are named."""
-        usual = Condition().texts()
+        usual = type(self)().texts()
         texts = self.texts().items()
         return {name: text for name, text in texts if text != usual[name] and name not in besides}
 

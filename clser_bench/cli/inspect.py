@@ -76,21 +76,17 @@ def list_(
         rows = [(e.name, e.version, e.summary) for e in registry.entries().values()]
         rows += [(r.name, r.version, r.about) for r in ROUTINES.values()]
     elif what == "corpora":
-        from clser_bench.corpora.definitions import definitions
-
         names = ("code", "name", "title", "language", "emotions", "licence", "checked")
         rows = []
-        for spec in definitions().corpora.values():
+        for spec in options.defined("corpora").values():
             emotions = " ".join(emotion[:3] for emotion in spec.emotions)
             about = (emotions, spec.licence, "yes" if spec.verified else "no")
             rows.append((spec.code, spec.name, spec.title, spec.language, *about))
     elif what == "suites":
-        from clser_bench.corpora.definitions import definitions
-
         names = ("suite", "corpora", "pairs", "use")
         rows = [
             (s.name, " ".join(s.corpora) or "all at hand", len(s.pairs()) or "-", s.use)
-            for s in definitions().suites.values()
+            for s in options.defined("suites").values()
         ]
     else:
         names, rows = ("features", "version", "d", "f", "about"), _features()

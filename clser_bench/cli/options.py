@@ -64,17 +64,16 @@ def _features() -> list[str]:
     return [*FEATURE_SETS, *known_encoders(), *(f"set:{name}" for name in language_sets())]
 
 
-def _defined(what: str) -> Callable[[], Iterable[str]]:
-    def names() -> Iterable[str]:
-        from clser_bench.corpora.definitions import definitions
+def defined(what: str) -> Mapping[str, Any]:
+    """The `corpora` or the `suites` that are defined, by code or name."""
+    from clser_bench.corpora.definitions import definitions
 
-        return typing.cast("Iterable[str]", getattr(definitions(), what))
-
-    return names
+    return typing.cast("Mapping[str, Any]", getattr(definitions(), what))
 
 
 METHOD_NAMES, FEATURE_NAMES = completed(_methods), completed(_features)
-SUITE_NAMES, CORPUS_CODES = completed(_defined("suites")), completed(_defined("corpora"))
+SUITE_NAMES = completed(lambda: defined("suites"))
+CORPUS_CODES = completed(lambda: defined("corpora"))
 
 
 def use_tasks(folders: Sequence[Path] | None) -> list[Path] | None:

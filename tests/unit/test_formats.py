@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from clser_bench.protocol import Condition
 from clser_bench.report.formats import (
     Footnotes,
     TextTable,
@@ -24,7 +26,7 @@ from clser_bench.report.formats import (
     terminal,
 )
 from clser_bench.report.formats import one_line as in_one_line
-from clser_bench.report.render import paper_table, render
+from clser_bench.report.render import condition_line, paper_table, render
 from clser_bench.report.statistics import Interval
 from clser_bench.store.records import MethodNote, one_line
 from clser_bench.store.sqlite import Store
@@ -177,6 +179,22 @@ def test_the_lines_above_a_table_name_every_unusual_rule(store):
     text = render(tables_of(store), width=400)
     assert "target corrupted by noise:10" in text
     assert "selection other-pairs" in text
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithAccent(Condition):
+    """The rules with one that was added later."""
+
+    accent: str = "any"
+
+
+def test_a_rule_that_is_added_is_part_of_ids_and_stands_above_a_table_where_it_is_in_force(store):
+    (of, *_) = run(store, {"m": 20})
+    (table,) = tables_of(store)
+    usual, later = (WithAccent(**vars(of.condition), accent=name) for name in ("any", "native"))
+    assert replace(of, condition=usual).id == of.id != replace(of, condition=later).id
+    assert condition_line(replace(table, condition=usual)) == condition_line(table)
+    assert " · accent native · " in condition_line(replace(table, condition=later))
 
 
 def test_all_labels_have_intervals_over_speakers_and_say_so(store):
